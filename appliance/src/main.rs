@@ -1,0 +1,2 @@
+//! synward.
+fn main() {}

@@ -1,0 +1,3 @@
+//! Shared library.
+#![no_std]
+#![forbid(unsafe_code)]
