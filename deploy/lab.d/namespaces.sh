@@ -1,0 +1,82 @@
+# Namespaces of a lab: making, entering and removing them. Sourced by deploy/lab.
+# Expects $name and $state.
+
+roles="client line switch edge server"
+
+namespace() { echo "sw-$name-$1"; }
+
+exists() { [[ " $roles " == *" $1 "* ]] && [ -e "/run/netns/$(namespace "$1")" ]; }
+
+existing_roles() {
+    local role found=''
+    for role in $roles; do if exists "$role"; then found+=" $role"; fi; done
+    echo "${found:- none}"
+}
+
+list_labs() {
+    local path
+    for path in /run/netns/sw-*-edge; do
+        [ -e "$path" ] || continue
+        path=${path##*/sw-}
+        echo "${path%-edge}"
+    done
+}
+
+# ip(8) inside a role's namespace.
+ip_in() {
+    local role=$1
+    shift
+    ip -n "$(namespace "$role")" "$@"
+}
+
+# Runs a command in a role's namespace, with a /sys that shows this namespace and a bpf file system that
+# belongs to this lab at /sys/fs/bpf: pins of several labs do not meet, and go away with their lab.
+# Not `ip netns exec`: that fails in a chroot whose root is no mount point.
+enter() {
+    local role=$1
+    shift
+    nsenter --net="/run/netns/$(namespace "$role")" -- \
+        unshare --mount --propagation unchanged -- sh -c '
+            mount --make-rslave /sys && mount -t sysfs sysfs /sys && mount --bind "$0" /sys/fs/bpf &&
+            exec "$@"' "$state/bpf" "$@"
+}
+
+sysctl_in() {
+    local role=$1
+    shift
+    nsenter --net="/run/netns/$(namespace "$role")" -- sysctl -q -w "$@"
+}
+
+add_namespace() {
+    ip netns add "$(namespace "$1")"
+    ip_in "$1" link set lo up
+}
+
+# Ends every process of a namespace: they are the lab's by construction.
+stop_processes() {
+    exists "$1" || return 0
+    local pids tries
+    for tries in $(seq 60); do
+        pids=$(ip netns pids "$(namespace "$1")")
+        [ -n "$pids" ] || return 0
+        # Half a second to end by themselves, then by force.
+        # shellcheck disable=SC2086
+        if [ "$tries" = 1 ]; then
+            kill $pids 2>/dev/null || true
+        elif [ "$tries" -gt 10 ]; then
+            kill -9 $pids 2>/dev/null || true
+        fi
+        sleep 0.05
+    done
+    echo "lab: processes in $(namespace "$1") do not end: $pids" >&2
+}
+
+# A veth goes with either of its ends, at once: the namespace itself may linger until its last socket closes.
+remove_namespace() {
+    exists "$1" || return 0
+    local device
+    for device in $(ip_in "$1" -o link show type veth | sed 's/^[0-9]*: \([^@:]*\).*/\1/'); do
+        ip_in "$1" link delete "$device" 2>/dev/null || true
+    done
+    ip netns delete "$(namespace "$1")"
+}
