@@ -1,3 +1,29 @@
-//! Shared library.
+//! The heart of synward: wire formats, SYN cookies, and the translation of spliced flows.
+//!
+//! Pure functions over bytes: no I/O, no clock, no allocation, no unsafe code. The same
+//! functions run in the XDP program (`steer`), in the AF_XDP workers, in the unit tests and
+//! in the benchmarks; time and keys are passed in.
+//!
+//! One connection, in the order in which its packets meet these modules:
+//!
+//! | packet | modules |
+//! |---|---|
+//! | SYN → SYN-ACK | [`wire`], [`options`], [`cookie`], [`answer`] |
+//! | ACK with a cookie | [`wire`], [`cookie`] |
+//! | every later segment | [`flow`], [`translate`] |
+//! | ICMP error about one | [`wire::icmp`], [`translate`] |
+//!
+//! [`layout`] describes the maps that the XDP program and the appliance share.
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod answer;
+pub mod cookie;
+pub mod counters;
+pub mod flow;
+pub mod layout;
+pub mod options;
+pub mod segment;
+pub mod siphash;
+pub mod translate;
+pub mod wire;

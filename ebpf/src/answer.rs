@@ -1,0 +1,155 @@
+//! SYN → SYN-ACK, without a byte of state (RFC 4987 §3.6).
+//!
+//! The answer is written in place of the question. Its options are the client's cut down to what the
+//! server behind really does ([`Profile`]), in fixed slots of four bytes so that every common stack's
+//! SYN is answered by a frame of its own length.
+
+use crate::cookie::{self, Key};
+use crate::flow::FlowKey;
+use crate::layout::Profile;
+use crate::options::{ClientOptions, DEFAULT_MSS_V4, DEFAULT_MSS_V6};
+use crate::segment::{HandshakeOptions, Segment};
+use crate::wire::tcp::{Repr, flags};
+use crate::wire::tcp_options::Found;
+
+/// What counts of a SYN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Syn {
+    /// Who asks whom.
+    pub flow: FlowKey,
+    /// The client's ISN, C.
+    pub isn: u32,
+    /// What it asked for.
+    pub options: ClientOptions,
+    /// Its TSval, if it sent timestamps.
+    pub tsval: Option<u32>,
+}
+
+/// The flags that ask for ECN on a SYN (RFC 3168 §6.1.1). AccECN (RFC 9768 §3.1.1) sets them too and
+/// is answered classically, which it foresees.
+const ECN_SETUP: u8 = flags::ECE | flags::CWR;
+
+impl Syn {
+    /// A SYN from its parts; `found` and `tsval` come from a walk over its options.
+    #[inline(always)]
+    pub const fn new(flow: FlowKey, isn: u32, tcp_flags: u8, found: &Found, tsval: Option<u32>) -> Self {
+        let default = if flow.client.is_v4() { DEFAULT_MSS_V4 } else { DEFAULT_MSS_V6 };
+        let options = ClientOptions {
+            mss: match found.mss {
+                Some(mss) => mss,
+                None => default,
+            },
+            window_scale: found.window_scale,
+            sack: found.sack_permitted,
+            ecn: tcp_flags & ECN_SETUP == ECN_SETUP,
+        };
+        Self { flow, isn, options, tsval }
+    }
+}
+
+/// Answers `syn` with a cookie under `key`, the service's key for `epoch`.
+#[inline(always)]
+pub const fn answer(key: &Key, epoch: u64, syn: &Syn, profile: &Profile) -> Segment {
+    let agreed = profile.agree(&syn.options);
+    let timestamps = syn.tsval.is_some() && profile.timestamps();
+    let cookie = cookie::make(key, epoch, &syn.flow, syn.isn, &agreed, timestamps);
+
+    let times = match (timestamps, syn.tsval) {
+        (true, Some(tsval)) => Some((cookie.tsval, tsval)),
+        _ => None,
+    };
+    let scale = if agreed.window_scale.is_some() { Some(profile.window_scale) } else { None };
+    let options = HandshakeOptions { mss: profile.mss, sack: agreed.sack, times, scale };
+    let (options, words) = options.words();
+
+    let ecn = if agreed.ecn { flags::ECE } else { 0 };
+    Segment {
+        source: syn.flow.server,
+        destination: syn.flow.client,
+        tcp: Repr {
+            source: syn.flow.server_port(),
+            destination: syn.flow.client_port(),
+            sequence: cookie.isn,
+            acknowledgement: syn.isn.wrapping_add(1),
+            flags: flags::SYN | flags::ACK | ecn,
+            window: profile.window,
+            options: words * 4,
+        },
+        options,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Address;
+    use crate::wire::checksum::segment_is_intact;
+
+    fn syn(v4: bool, timestamps: bool) -> Syn {
+        let (client, server) = if v4 {
+            (Address::v4(0x0102_0304), Address::v4(0x0506_0708))
+        } else {
+            (Address([1, 2, 3, 4]), Address([5, 6, 7, 8]))
+        };
+        Syn {
+            flow: FlowKey::new(client, 40000, server, 80),
+            isn: 0xffff_ffff,
+            options: ClientOptions { mss: 1460, window_scale: Some(7), sack: true, ecn: true },
+            tsval: timestamps.then_some(77),
+        }
+    }
+
+    /// Lengths, checksums and fields as an independent parser sees them.
+    #[test]
+    fn answers_are_what_etherparse_expects() {
+        let profile = Profile::default();
+        for (v4, timestamps) in [(true, true), (true, false), (false, true), (false, false)] {
+            let syn = syn(v4, timestamps);
+            let answer = answer(&[1, 2], 9, &syn, &profile);
+            let mut packet = [0u8; 100];
+            let ip_length = if v4 { 20 } else { 40 };
+            let mut segment = [0u8; 20];
+            if v4 {
+                let mut ip = [0u8; 20];
+                answer.emit_v4(&mut ip, &mut segment);
+                packet[..20].copy_from_slice(&ip);
+            } else {
+                let mut ip = [0u8; 40];
+                answer.emit_v6(&mut ip, &mut segment);
+                packet[..40].copy_from_slice(&ip);
+            }
+            packet[ip_length..ip_length + 20].copy_from_slice(&segment);
+            answer.emit_options(&mut packet[ip_length + 20..]);
+            let packet = &packet[..ip_length + answer.header_length()];
+            assert!(segment_is_intact(&syn.flow.server, &syn.flow.client, &packet[ip_length..]));
+
+            let sliced = etherparse::SlicedPacket::from_ip(packet).expect("a sound packet");
+            let Some(etherparse::TransportSlice::Tcp(tcp)) = sliced.transport else {
+                panic!("not TCP");
+            };
+            assert!(tcp.syn() && tcp.ack() && !tcp.ece() && !tcp.rst());
+            assert_eq!((tcp.source_port(), tcp.destination_port()), (80, 40000));
+            assert_eq!((tcp.acknowledgment_number(), tcp.window_size()), (0, profile.window));
+            use etherparse::TcpOptionElement::*;
+            let tsval = cookie::make(&[1, 2], 9, &syn.flow, syn.isn, &profile.agree(&syn.options), true).tsval;
+            let options: std::vec::Vec<_> =
+                tcp.options_iterator().filter_map(Result::ok).filter(|option| *option != Noop).collect();
+            let mut expected = std::vec![MaximumSegmentSize(profile.mss), SelectiveAcknowledgementPermitted];
+            if timestamps {
+                expected.push(Timestamp(tsval, 77));
+            }
+            expected.push(WindowScale(profile.window_scale));
+            assert_eq!(options, expected);
+        }
+    }
+
+    #[test]
+    fn nothing_is_offered_that_was_not_asked_for() {
+        let mut bare = syn(true, false);
+        bare.options = ClientOptions { mss: 536, ..ClientOptions::default() };
+        let answer = answer(&[1, 2], 9, &bare, &Profile::default());
+        assert_eq!(answer.option_words(), 1);
+    }
+
+    extern crate std;
+}

@@ -1,0 +1,231 @@
+//! The cookie: what synward remembers about a client, kept by the client.
+//!
+//! *Message* of the SipHash-2-4: client address, server address (4 or 16 bytes each), client port,
+//! server port (network order), the client's ISN (little-endian), the variant (1 byte), the option
+//! bits (2 bytes, little-endian): 19 bytes over IPv4, 43 over IPv6.
+//!
+//! | | with timestamps | plain |
+//! |---|---|---|
+//! | added to the client's ISN mod 2³² | epoch 2 · MAC bits 0–29 | epoch 2 · options 6 · MAC bits 0–23 |
+//! | SYN-ACK TSval | options 10 · MAC bits 30–51 | – |
+//!
+//! An ACK with a timestamp option is judged only as the first variant, one without only as the
+//! second, and the variant is part of the message: the weak form cannot stand in for the strong one.
+
+use crate::flow::FlowKey;
+use crate::options::ClientOptions;
+use crate::siphash::Hasher;
+
+/// Seconds of one epoch.
+pub const EPOCH_SECONDS: u64 = 32;
+/// Nanoseconds of one epoch.
+pub const EPOCH_NANOSECONDS: u64 = EPOCH_SECONDS * 1_000_000_000;
+
+/// One service's key for one epoch, as SipHash takes it: two little-endian words.
+pub type Key = [u64; 2];
+
+/// The numbers of a SYN-ACK that carry a cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cookie {
+    /// Our ISN, K.
+    pub isn: u32,
+    /// Our TSval; without timestamps it is not sent.
+    pub tsval: u32,
+}
+
+/// The numbers of an ACK that may carry one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The client's ISN, C: SEG.SEQ − 1.
+    pub client_isn: u32,
+    /// Our ISN, K: SEG.ACK − 1.
+    pub isn: u32,
+    /// TSecr, if the segment has timestamps.
+    pub tsecr: Option<u32>,
+}
+
+/// How old a claim says it is, from the low two bits of its epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// Of an epoch that is accepted: the previous, the current or the next one.
+    Fresh,
+    /// Of the epoch before the previous one: recognised, but refused.
+    Expired,
+}
+
+#[repr(u8)]
+#[derive(Clone, Copy)]
+enum Variant {
+    Plain = 1,
+    Timestamps = 2,
+}
+
+#[inline(always)]
+const fn mac(key: &Key, flow: &FlowKey, client_isn: u32, variant: Variant, options: u16) -> u64 {
+    let tail = variant as u64 | (options as u64) << 8;
+    flow.hash_into(Hasher::<2, 4>::new(key), client_isn.to_le()).finish(tail, flow.hashed_bytes() + 3)
+}
+
+/// Makes the cookie for a SYN. `key` is the service's for `epoch`; `timestamps` says whether they
+/// are negotiated.
+#[inline(always)]
+pub const fn make(
+    key: &Key,
+    epoch: u64,
+    flow: &FlowKey,
+    client_isn: u32,
+    options: &ClientOptions,
+    timestamps: bool,
+) -> Cookie {
+    let v4 = flow.client.is_v4();
+    let epoch = (epoch as u32 & 3) << 30;
+    if timestamps {
+        let bits = options.encode(v4);
+        let mac = mac(key, flow, client_isn, Variant::Timestamps, bits);
+        Cookie {
+            isn: client_isn.wrapping_add(epoch | mac as u32 & 0x3fff_ffff),
+            tsval: (bits as u32) << 22 | (mac >> 30) as u32 & 0x3f_ffff,
+        }
+    } else {
+        let bits = options.encode_plain(v4);
+        let mac = mac(key, flow, client_isn, Variant::Plain, bits);
+        let layout = epoch | (bits as u32) << 24 | mac as u32 & 0xff_ffff;
+        Cookie { isn: client_isn.wrapping_add(layout), tsval: 0 }
+    }
+}
+
+impl Claim {
+    /// The epoch that this claim names, seen from the `current` one.
+    #[inline(always)]
+    pub const fn epoch(&self, current: u64) -> (u64, Age) {
+        let named = self.isn.wrapping_sub(self.client_isn) >> 30;
+        match named.wrapping_sub(current as u32) & 3 {
+            0 => (current, Age::Fresh),
+            1 => (current.wrapping_add(1), Age::Fresh),
+            3 => (current.wrapping_sub(1), Age::Fresh),
+            _ => (current.wrapping_sub(2), Age::Expired),
+        }
+    }
+
+    /// Checks the claim under `key`, the service's for the epoch that [`Self::epoch`] named: the
+    /// client's options if the cookie is ours.
+    #[inline(always)]
+    pub const fn check(&self, key: &Key, flow: &FlowKey) -> Option<ClientOptions> {
+        let v4 = flow.client.is_v4();
+        let layout = self.isn.wrapping_sub(self.client_isn);
+        match self.tsecr {
+            Some(tsecr) => {
+                let bits = (tsecr >> 22) as u16;
+                let mac = mac(key, flow, self.client_isn, Variant::Timestamps, bits);
+                let claimed = (layout & 0x3fff_ffff) as u64 | ((tsecr & 0x3f_ffff) as u64) << 30;
+                if mac & ((1 << 52) - 1) != claimed {
+                    return None;
+                }
+                Some(ClientOptions::decode(bits, v4))
+            }
+            None => {
+                let bits = (layout >> 24 & 0x3f) as u16;
+                let mac = mac(key, flow, self.client_isn, Variant::Plain, bits);
+                if mac as u32 & 0xff_ffff != layout & 0xff_ffff {
+                    return None;
+                }
+                Some(ClientOptions::decode_plain(bits, v4))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Address;
+    use core::hash::Hasher as _;
+
+    const KEY: Key = [0x1122_3344_5566_7788, 0x99aa_bbcc_ddee_ff00];
+    const OPTIONS: ClientOptions =
+        ClientOptions { mss: 1460, window_scale: Some(7), sack: true, ecn: false };
+
+    fn flows() -> [FlowKey; 2] {
+        let v4 = |last: u8| Address::v4(u32::from_ne_bytes([192, 0, 2, last]));
+        [
+            FlowKey::new(v4(1), 40000, v4(2), 80),
+            FlowKey::new(Address([1, 2, 3, 4]), 40000, Address([5, 6, 7, 8]), 443),
+        ]
+    }
+
+    fn claim(cookie: Cookie, client_isn: u32, timestamps: bool) -> Claim {
+        Claim { client_isn, isn: cookie.isn, tsecr: timestamps.then_some(cookie.tsval) }
+    }
+
+    /// The whole message, byte by byte, through an independent implementation.
+    #[test]
+    fn the_mac_is_siphash_of_the_documented_bytes() {
+        for flow in flows() {
+            let cookie = make(&KEY, 5, &flow, 0xdead_beef, &OPTIONS, true);
+            let mut oracle = siphasher::sip::SipHasher24::new_with_keys(KEY[0], KEY[1]);
+            let skip = if flow.client.is_v4() { 12 } else { 0 };
+            oracle.write(&flow.client.octets()[skip..]);
+            oracle.write(&flow.server.octets()[skip..]);
+            oracle.write(&flow.client_port().to_be_bytes());
+            oracle.write(&flow.server_port().to_be_bytes());
+            oracle.write(&0xdead_beefu32.to_le_bytes());
+            oracle.write(&[2]);
+            oracle.write(&OPTIONS.encode(flow.client.is_v4()).to_le_bytes());
+            let mac = oracle.finish();
+            let layout = cookie.isn.wrapping_sub(0xdead_beef);
+            assert_eq!(layout & 0x3fff_ffff, mac as u32 & 0x3fff_ffff);
+            assert_eq!(layout >> 30, 5 & 3);
+            assert_eq!(cookie.tsval & 0x3f_ffff, (mac >> 30) as u32 & 0x3f_ffff);
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_valid_for_three_epochs_and_then_expired() {
+        for timestamps in [true, false] {
+            for flow in flows() {
+                let claim = claim(make(&KEY, 100, &flow, 7, &OPTIONS, timestamps), 7, timestamps);
+                let options = claim.check(&KEY, &flow).expect("our own cookie");
+                assert_eq!(ClientOptions { mss: OPTIONS.mss, ..options }, OPTIONS);
+                assert_eq!(claim.epoch(99), (100, Age::Fresh));
+                assert_eq!(claim.epoch(100), (100, Age::Fresh));
+                assert_eq!(claim.epoch(101), (100, Age::Fresh));
+                assert_eq!(claim.epoch(102), (100, Age::Expired));
+                assert_ne!(claim.epoch(103).0, 100);
+            }
+        }
+    }
+
+    #[test]
+    fn any_altered_field_is_refused() {
+        for timestamps in [true, false] {
+            for flow in flows() {
+                let good = claim(make(&KEY, 1, &flow, 7, &OPTIONS, timestamps), 7, timestamps);
+                let refused = |claim: Claim, flow: FlowKey, key: Key| {
+                    assert_eq!(claim.check(&key, &flow), None, "{claim:?} {flow:?}");
+                };
+                let mut moved = flow;
+                moved.client.0[3] ^= 1 << 30;
+                refused(good, moved, KEY);
+                moved = flow;
+                moved.server.0[3] ^= 1;
+                refused(good, moved, KEY);
+                for bit in [0, 15, 16, 31] {
+                    refused(good, FlowKey { ports: flow.ports ^ 1 << bit, ..flow }, KEY);
+                    refused(Claim { client_isn: good.client_isn ^ 1 << bit, ..good }, flow, KEY);
+                }
+                // The two epoch bits choose the key and are checked by it.
+                for bit in 0..30 {
+                    refused(Claim { isn: good.isn ^ 1 << bit, ..good }, flow, KEY);
+                }
+                refused(good, flow, [KEY[0] ^ 1, KEY[1]]);
+                if let Some(tsecr) = good.tsecr {
+                    for bit in 0..32 {
+                        refused(Claim { tsecr: Some(tsecr ^ 1 << bit), ..good }, flow, KEY);
+                    }
+                }
+                let other = good.tsecr.is_none().then_some(0);
+                refused(Claim { tsecr: other, ..good }, flow, KEY);
+            }
+        }
+    }
+}

@@ -1,0 +1,520 @@
+//! What the maps hold: the contract between the XDP program and the appliance.
+//!
+//! Every type is `repr(C)` with explicit padding, so that its bytes are the same on both sides.
+
+use crate::cookie::Key;
+use crate::flow::FlowKey;
+use crate::options::{ClientOptions, NO_SCALE};
+use crate::wire::Address;
+use crate::wire::ethernet::Mac;
+
+/// Changes whenever a map's meaning does; a process takes over pinned maps only if it matches.
+pub const SCHEMA: u32 = 1;
+
+/// At most this many services.
+pub const MAX_SERVICES: u32 = 64;
+/// At most this many interfaces are steered.
+pub const MAX_INTERFACES: u32 = 16;
+/// At most this many receive queues of one interface have a socket.
+pub const MAX_QUEUES: u32 = 64;
+/// Epochs for which the XDP program holds keys; it is answered right for more than an hour while no
+/// process runs. A power of two.
+pub const KEY_SLOTS: u32 = 256;
+/// Secrets that are accepted at a time.
+pub const MAX_SECRETS: usize = 4;
+/// Nanoseconds without a heartbeat after which a worker counts as gone.
+pub const HEARTBEAT_TIMEOUT: u64 = 1_000_000_000;
+
+/// What a server does with TCP options: what a SYN-ACK in its name may promise.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// MSS that the server announces, bytes.
+    pub mss: u16,
+    /// Window of the SYN-ACK (not scaled): what synward holds for a client whose server has not
+    /// answered yet.
+    pub window: u16,
+    /// The server's window shift, 0–14, or [`NO_SCALE`].
+    pub window_scale: u8,
+    /// See [`profile_flags`].
+    pub flags: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+/// Bits of [`Profile::flags`].
+pub mod profile_flags {
+    /// The server does SACK.
+    pub const SACK: u8 = 1;
+    /// The server does timestamps.
+    pub const TIMESTAMPS: u8 = 2;
+    /// The server does ECN.
+    pub const ECN: u8 = 4;
+}
+
+/// Ten segments of 1460 bytes: a client's initial window (RFC 6928), and so all that it sends before
+/// the server itself has answered.
+pub const HOLD_WINDOW: u16 = 14600;
+
+impl Default for Profile {
+    /// A stock Linux server on Ethernet, for as long as nothing better is known.
+    fn default() -> Self {
+        Self {
+            mss: 1460,
+            window: HOLD_WINDOW,
+            window_scale: 7,
+            flags: profile_flags::SACK | profile_flags::TIMESTAMPS,
+            reserved: [0; 2],
+        }
+    }
+}
+
+impl Profile {
+    /// Whether the server does timestamps.
+    #[inline(always)]
+    pub const fn timestamps(&self) -> bool {
+        self.flags & profile_flags::TIMESTAMPS != 0
+    }
+
+    /// The client's options that this server has as well; the client's own MSS and window shift.
+    #[inline(always)]
+    pub const fn agree(&self, client: &ClientOptions) -> ClientOptions {
+        ClientOptions {
+            mss: client.mss,
+            window_scale: if self.window_scale == NO_SCALE { None } else { client.window_scale },
+            sack: client.sack && self.flags & profile_flags::SACK != 0,
+            ecn: client.ecn && self.flags & profile_flags::ECN != 0,
+        }
+    }
+}
+
+/// Key of the exact look-up: a service's address and port. Port 0 marks an address of which some
+/// port is protected; it is asked for packets whose port cannot be read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct EndpointKey {
+    /// The protected address.
+    pub address: Address,
+    /// The port in host order, as 32 bits so that no padding is hashed.
+    pub port: u32,
+}
+
+/// A protected address and port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Index of the service.
+    pub service: u32,
+    /// The epoch (low 32 bits) from which `now` is promised; cookies of earlier epochs promised
+    /// `before`.
+    pub since: u32,
+    /// What SYN-ACKs promise.
+    pub now: Profile,
+    /// What they promised until `since`.
+    pub before: Profile,
+}
+
+impl Endpoint {
+    /// What a SYN-ACK of `epoch` promises, or promised.
+    #[inline(always)]
+    pub const fn profile(&self, epoch: u64) -> &Profile {
+        if (epoch as u32).wrapping_sub(self.since) as i32 >= 0 { &self.now } else { &self.before }
+    }
+}
+
+/// Key of the prefix look-up (BPF_MAP_TYPE_LPM_TRIE): the prefix length counts from the start of the
+/// 16-byte form, so IPv4 prefixes are 96 bits longer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixKey {
+    /// Bits that count, 0 to 128.
+    pub length: u32,
+    /// The address.
+    pub address: Address,
+}
+
+/// Key of the ports of a prefix: [`ANY_PORT`] or one port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixPort {
+    /// Index of the prefix, the value of the prefix look-up.
+    pub prefix: u32,
+    /// The port in host order, or [`ANY_PORT`].
+    pub port: u32,
+}
+
+/// Stands for every port in [`PrefixPort`] and, like there, in [`EndpointKey`].
+pub const ANY_PORT: u32 = 0;
+
+/// What is done with a service's traffic.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// See [`mode`].
+    pub mode: u8,
+    /// See [`unknown`].
+    pub unknown: u8,
+    /// 1: fragments go to the kernel; 0: they are dropped.
+    pub pass_fragments: u8,
+    /// 1: the service has an allow- or deny-list.
+    pub listed: u8,
+    /// How many entries of [`KeySlot::keys`] count.
+    pub keys: u32,
+    /// Until this time (boot-independent coarse clock, ns) unknown segments pass and are learned.
+    pub adopt_until: u64,
+}
+
+/// Values of [`Service::mode`].
+pub mod mode {
+    /// The kernel's business alone.
+    pub const OFF: u8 = 0;
+    /// Count what would happen, touch nothing.
+    pub const MONITOR: u8 = 1;
+    /// Challenge every SYN.
+    pub const ALWAYS: u8 = 2;
+}
+
+/// Values of [`Service::unknown`]: what happens to a segment that belongs to nothing.
+pub mod unknown {
+    /// Dropped.
+    pub const DROP: u8 = 0;
+    /// Given to the kernel.
+    pub const PASS: u8 = 1;
+    /// Answered with a RST (RFC 9293 §3.10.7.1).
+    pub const RESET: u8 = 2;
+}
+
+/// The keys of one service for one epoch; slot `service * KEY_SLOTS + epoch % KEY_SLOTS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeySlot {
+    /// The epoch, to tell a slot that was not refreshed.
+    pub epoch: u64,
+    /// One key per secret; the first makes cookies, all are accepted.
+    pub keys: [Key; MAX_SECRETS],
+}
+
+/// The index of a key slot.
+#[inline(always)]
+pub const fn key_slot(service: u32, epoch: u64) -> u32 {
+    service * KEY_SLOTS + (epoch as u32 & (KEY_SLOTS - 1))
+}
+
+/// Time as the control thread last set it; the clock is `bpf_ktime_get_coarse_ns`
+/// (CLOCK_MONOTONIC_COARSE), which costs a tenth of a fine clock and is exact enough for 32 s.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// An epoch …
+    pub epoch: u64,
+    /// … and when it began, ns.
+    pub epoch_start: u64,
+}
+
+impl Clock {
+    /// The epoch at `now`, ns.
+    #[inline(always)]
+    pub const fn epoch_at(&self, now: u64) -> u64 {
+        let passed = now.wrapping_sub(self.epoch_start);
+        if passed < crate::cookie::EPOCH_NANOSECONDS {
+            self.epoch
+        } else {
+            self.epoch.wrapping_add(passed / crate::cookie::EPOCH_NANOSECONDS)
+        }
+    }
+}
+
+/// A steered interface.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// See [`side`].
+    pub side: u32,
+    /// Its row of sockets: the socket of queue q is `slot * MAX_QUEUES + q`.
+    pub slot: u32,
+    /// The queues (bit q) on which a worker answers SYNs rather than the XDP program.
+    pub afxdp: u64,
+}
+
+/// Bits of [`Interface::side`].
+pub mod side {
+    /// Clients are out there.
+    pub const OUTSIDE: u32 = 1;
+    /// Servers are in there.
+    pub const INSIDE: u32 = 2;
+}
+
+/// A spliced flow: one cache line, found by the tags of [`crate::flow`]. The appliance writes it,
+/// the XDP program reads it and marks `last_seen`, `state` and `flags`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Whose it is.
+    pub key: FlowKey,
+    /// Added to the server's sequence numbers: K − S. While opening: the opening's index.
+    pub sequence_delta: u32,
+    /// Added to the server's timestamps.
+    pub timestamp_delta: u32,
+    /// The client's ISN, C.
+    pub client_isn: u32,
+    /// Our ISN, K.
+    pub isn: u32,
+    /// When it last carried a segment: coarse clock >> 30, ticks of 1.07 s.
+    pub last_seen: u32,
+    /// See [`state`].
+    pub state: u8,
+    /// Left shift of the windows that the server sends; negative: right.
+    pub window_shift: i8,
+    /// See [`flow_flags`].
+    pub flags: u8,
+    /// The worker that owns the opening.
+    pub owner: u8,
+    /// Index of the service.
+    pub service: u16,
+    /// Zero.
+    pub reserved: u16,
+}
+
+/// Values of [`Flow::state`].
+pub mod state {
+    /// Nothing here.
+    pub const EMPTY: u8 = 0;
+    /// The server has not answered yet; its segments and the client's go to the owning worker.
+    pub const OPENING: u8 = 1;
+    /// Translated and forwarded.
+    pub const ESTABLISHED: u8 = 2;
+    /// A FIN or RST was seen: forwarded as before, but a new connection may take its place.
+    pub const CLOSING: u8 = 3;
+}
+
+/// Bits of [`Flow::flags`].
+pub mod flow_flags {
+    /// The client has sent a FIN.
+    pub const CLIENT_FIN: u8 = 1;
+    /// The server has sent a FIN.
+    pub const SERVER_FIN: u8 = 2;
+    /// Someone has sent a RST.
+    pub const RESET: u8 = 4;
+    /// Timestamps are negotiated.
+    pub const TIMESTAMPS: u8 = 8;
+}
+
+/// A connection that is not spliced and passes as it is: adopted at start, or begun by the server.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// When it last carried a segment, as in [`Flow::last_seen`].
+    pub last_seen: u32,
+    /// As in [`Flow::flags`].
+    pub flags: u32,
+}
+
+/// Numbers that the appliance sets once, before any packet is steered.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Globals {
+    /// Key of the flow table's hash.
+    pub table_key: Key,
+    /// Buckets of the flow table less one.
+    pub bucket_mask: u32,
+    /// Ticks (1.07 s) after which an idle passed connection no longer counts.
+    pub passed_idle: u32,
+    /// 1: some service is given by prefix or by "any" port.
+    pub prefixes: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// The next hop that `bpf_fib_lookup` found for a new connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hop {
+    /// Interface to send from; 0: not resolved, the kernel has to send.
+    pub interface: u32,
+    /// The next station.
+    pub to: Mac,
+    /// Our station on that interface.
+    pub from: Mac,
+}
+
+/// What the XDP program asks of a worker: written in front of the frame (`bpf_xdp_adjust_meta`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Answer this SYN.
+    Answer {
+        /// What to promise.
+        profile: Profile,
+    },
+    /// A valid cookie: open a connection to the server.
+    Open {
+        /// What the cookie says that the client asked for.
+        options: ClientOptions,
+        /// What our SYN-ACK promised.
+        promised: Profile,
+        /// Where the server is.
+        hop: Hop,
+    },
+    /// The client goes on while its opening waits for the server.
+    Held {
+        /// Its flow entry.
+        entry: u32,
+    },
+    /// The server answers an opening.
+    ServerSays {
+        /// The flow entry.
+        entry: u32,
+    },
+}
+
+/// A [`Request`] and what all of them share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// What is asked.
+    pub request: Request,
+    /// Offset of the IP header in the frame.
+    pub l3: u8,
+    /// Offset of the TCP header in the frame.
+    pub l4: u8,
+    /// Index of the service.
+    pub service: u8,
+}
+
+/// Words of an encoded [`Meta`]: 32 bytes, the most that older kernels take.
+pub const META_WORDS: usize = 8;
+/// Bytes of an encoded [`Meta`].
+pub const META_BYTES: usize = META_WORDS * 4;
+
+impl Profile {
+    #[inline(always)]
+    const fn to_words(self) -> [u32; 2] {
+        [
+            (self.mss as u32) << 16 | self.window as u32,
+            (self.window_scale as u32) << 8 | self.flags as u32,
+        ]
+    }
+
+    #[inline(always)]
+    const fn from_words(words: [u32; 2]) -> Self {
+        Self {
+            mss: (words[0] >> 16) as u16,
+            window: words[0] as u16,
+            window_scale: (words[1] >> 8) as u8,
+            flags: words[1] as u8,
+            reserved: [0; 2],
+        }
+    }
+}
+
+impl Meta {
+    /// The words to put in front of the frame. The first holds the kind and the offsets; options and
+    /// profile of an `Open` share two words (the encoded options in the upper half of the last).
+    #[inline(always)]
+    pub fn encode(&self, v4: bool) -> [u32; META_WORDS] {
+        let mut words = [0; META_WORDS];
+        let kind: u8 = match self.request {
+            Request::Answer { profile } => {
+                let profile = profile.to_words();
+                words[1] = profile[0];
+                words[2] = profile[1];
+                1
+            }
+            Request::Open { options, promised, hop } => {
+                let promised = promised.to_words();
+                words[1] = promised[0];
+                words[2] = promised[1] | (options.encode(v4) as u32) << 16;
+                words[3] = hop.interface;
+                words[4] = u32::from_ne_bytes([hop.to[0], hop.to[1], hop.to[2], hop.to[3]]);
+                words[5] = u32::from_ne_bytes([hop.to[4], hop.to[5], hop.from[0], hop.from[1]]);
+                words[6] = u32::from_ne_bytes([hop.from[2], hop.from[3], hop.from[4], hop.from[5]]);
+                words[7] = options.mss as u32;
+                2
+            }
+            Request::Held { entry } => {
+                words[1] = entry;
+                3
+            }
+            Request::ServerSays { entry } => {
+                words[1] = entry;
+                4
+            }
+        };
+        words[0] = u32::from_le_bytes([kind, self.l3, self.l4, self.service]);
+        words
+    }
+
+    /// The inverse of [`Self::encode`]; nothing for words that the program did not write.
+    pub fn decode(words: &[u32; META_WORDS], v4: bool) -> Option<Self> {
+        let [kind, l3, l4, service] = words[0].to_le_bytes();
+        let request = match kind {
+            1 => Request::Answer { profile: Profile::from_words([words[1], words[2]]) },
+            2 => {
+                let (a, b, c) = (words[4].to_ne_bytes(), words[5].to_ne_bytes(), words[6].to_ne_bytes());
+                Request::Open {
+                    options: ClientOptions {
+                        mss: words[7] as u16,
+                        ..ClientOptions::decode((words[2] >> 16) as u16, v4)
+                    },
+                    promised: Profile::from_words([words[1], words[2] & 0xffff]),
+                    hop: Hop {
+                        interface: words[3],
+                        to: [a[0], a[1], a[2], a[3], b[0], b[1]],
+                        from: [b[2], b[3], c[0], c[1], c[2], c[3]],
+                    },
+                }
+            }
+            3 => Request::Held { entry: words[1] },
+            4 => Request::ServerSays { entry: words[1] },
+            _ => return None,
+        };
+        Some(Self { request, l3, l4, service })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes() {
+        assert_eq!(size_of::<Flow>(), 64);
+        assert_eq!(size_of::<Profile>(), 8);
+        assert_eq!(size_of::<Endpoint>(), 24);
+        assert_eq!(size_of::<Service>(), 16);
+        assert_eq!(size_of::<KeySlot>(), 8 + 16 * MAX_SECRETS);
+    }
+
+    #[test]
+    fn requests_survive_the_way_to_the_worker() {
+        let options = ClientOptions { mss: 1452, window_scale: Some(8), sack: true, ecn: false };
+        let hop = Hop { interface: 70_000, to: [1, 2, 3, 4, 5, 6], from: [7, 8, 9, 10, 11, 12] };
+        let promised = Profile { window_scale: NO_SCALE, flags: 5, mss: 9, window: 8, reserved: [0; 2] };
+        for request in [
+            Request::Answer { profile: promised },
+            Request::Open { options, promised, hop },
+            Request::Held { entry: 0xffff_fff0 },
+            Request::ServerSays { entry: 3 },
+        ] {
+            for v4 in [true, false] {
+                let meta = Meta { request, l3: 14, l4: 54, service: 63 };
+                assert_eq!(Meta::decode(&meta.encode(v4), v4), Some(meta));
+            }
+        }
+        assert_eq!(Meta::decode(&[0; META_WORDS], true), None);
+    }
+
+    #[test]
+    fn a_promise_is_kept_for_older_cookies() {
+        let (now, before) = (Profile { mss: 1, ..Profile::default() }, Profile::default());
+        let endpoint = Endpoint { service: 0, since: 100, now, before };
+        assert_eq!(endpoint.profile(99), &before);
+        assert_eq!(endpoint.profile(100), &now);
+        assert_eq!(Endpoint { since: 0, ..endpoint }.profile(58_000_000), &now);
+    }
+
+    #[test]
+    fn epochs_go_on_without_a_control_thread() {
+        let clock = Clock { epoch: 10, epoch_start: 1_000 };
+        assert_eq!(clock.epoch_at(1_000), 10);
+        assert_eq!(clock.epoch_at(999 + 32_000_000_000), 10);
+        assert_eq!(clock.epoch_at(1_000 + 32_000_000_000 * 70), 80);
+    }
+}

@@ -1,0 +1,178 @@
+//! The codec of TCP options in cookies: a wire contract between nodes that share a key.
+//!
+//! Values are only ever rounded down, so that a server never sends more than the client asked for.
+//! Changing a table changes the meaning of cookies in flight: add a variant instead.
+
+/// What a client's SYN asked for and a cookie can hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientOptions {
+    /// The client's MSS in bytes.
+    pub mss: u16,
+    /// The client's window shift, if it offered scaling.
+    pub window_scale: Option<u8>,
+    /// SACK permitted.
+    pub sack: bool,
+    /// ECN asked for (RFC 3168 §6.1.1).
+    pub ecn: bool,
+}
+
+/// The MSS of a client that names none over IPv4 (RFC 9293 §3.7.1, MUST-15).
+pub const DEFAULT_MSS_V4: u16 = 536;
+/// The MSS of a client that names none over IPv6 (RFC 9293 §3.7.1, MUST-15).
+pub const DEFAULT_MSS_V6: u16 = 1220;
+
+/// MSS over IPv4, four bits, with timestamps. 1460 is Ethernet, 1452 PPPoE, 1412 to 1300 tunnels,
+/// 8960 jumbo frames; 48 is the least that Linux accepts (`TCP_MIN_SND_MSS`).
+pub const MSS_V4: [u16; 16] =
+    [48, 256, 536, 996, 1220, 1300, 1340, 1360, 1380, 1400, 1412, 1420, 1440, 1452, 1460, 8960];
+/// MSS over IPv6, four bits, with timestamps.
+pub const MSS_V6: [u16; 16] =
+    [48, 256, 536, 976, 1220, 1280, 1320, 1340, 1360, 1380, 1392, 1400, 1420, 1432, 1440, 8940];
+/// MSS over IPv4, two bits, without timestamps.
+pub const MSS_PLAIN_V4: [u16; 4] = [48, 536, 1360, 1460];
+/// MSS over IPv6, two bits, without timestamps.
+pub const MSS_PLAIN_V6: [u16; 4] = [48, 536, 1220, 1440];
+/// "No window scaling" in four bits.
+pub const NO_SCALE: u8 = 15;
+/// Window scale ([`NO_SCALE`] = none) and SACK, four bits, without timestamps. Windows sends 8 and
+/// SACK; every code is exact for the stacks in use.
+pub const SCALE_AND_SACK: [(u8, bool); 16] = [
+    (NO_SCALE, false),
+    (0, false),
+    (4, false),
+    (7, false),
+    (NO_SCALE, true),
+    (0, true),
+    (1, true),
+    (2, true),
+    (3, true),
+    (4, true),
+    (5, true),
+    (6, true),
+    (7, true),
+    (8, true),
+    (10, true),
+    (14, true),
+];
+
+/// The index of the largest entry that is not above `value`; 0 if all are.
+#[inline(always)]
+const fn round_down<const N: usize>(table: &[u16; N], value: u16) -> u16 {
+    let mut index = 0;
+    let mut i = 1;
+    while i < N {
+        // A table's entries ascend, so counting those not above is finding the last one.
+        index += (table[i] <= value) as u16;
+        i += 1;
+    }
+    index
+}
+
+impl ClientOptions {
+    /// Ten bits for a client with timestamps: MSS index 4, window scale 4, SACK 1, ECN 1, low to high.
+    #[inline(always)]
+    pub const fn encode(&self, v4: bool) -> u16 {
+        let mss = if v4 { round_down(&MSS_V4, self.mss) } else { round_down(&MSS_V6, self.mss) };
+        let scale = match self.window_scale {
+            Some(scale) => scale as u16,
+            None => NO_SCALE as u16,
+        };
+        mss | scale << 4 | (self.sack as u16) << 8 | (self.ecn as u16) << 9
+    }
+
+    /// The inverse of [`Self::encode`].
+    #[inline(always)]
+    pub const fn decode(bits: u16, v4: bool) -> Self {
+        let index = (bits & 15) as usize;
+        let scale = (bits >> 4 & 15) as u8;
+        Self {
+            mss: if v4 { MSS_V4[index] } else { MSS_V6[index] },
+            window_scale: if scale == NO_SCALE { None } else { Some(scale) },
+            sack: bits >> 8 & 1 != 0,
+            ecn: bits >> 9 & 1 != 0,
+        }
+    }
+
+    /// Six bits for a client without timestamps: MSS index 2, scale-and-SACK code 4, low to high.
+    #[inline(always)]
+    pub const fn encode_plain(&self, v4: bool) -> u16 {
+        let mss =
+            if v4 { round_down(&MSS_PLAIN_V4, self.mss) } else { round_down(&MSS_PLAIN_V6, self.mss) };
+        let code = match (self.window_scale, self.sack) {
+            (None, false) => 0,
+            (Some(0..=3), false) => 1,
+            (Some(4..=6), false) => 2,
+            (Some(_), false) => 3,
+            (None, true) => 4,
+            (Some(scale @ 0..=8), true) => 5 + scale as u16,
+            (Some(9), true) => 13,
+            (Some(10..=13), true) => 14,
+            (Some(_), true) => 15,
+        };
+        mss | code << 2
+    }
+
+    /// The inverse of [`Self::encode_plain`].
+    #[inline(always)]
+    pub const fn decode_plain(bits: u16, v4: bool) -> Self {
+        let index = (bits & 3) as usize;
+        let (scale, sack) = SCALE_AND_SACK[(bits >> 2 & 15) as usize];
+        Self {
+            mss: if v4 { MSS_PLAIN_V4[index] } else { MSS_PLAIN_V6[index] },
+            window_scale: if scale == NO_SCALE { None } else { Some(scale) },
+            sack,
+            ecn: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> impl Iterator<Item = ClientOptions> {
+        let scales = (0..=14).map(Some).chain([None]);
+        scales.flat_map(|window_scale| {
+            [48, 255, 536, 1300, 1459, 1460, 9000, 65535].into_iter().flat_map(move |mss| {
+                [(true, true), (true, false), (false, true), (false, false)]
+                    .map(|(sack, ecn)| ClientOptions { mss, window_scale, sack, ecn })
+            })
+        })
+    }
+
+    #[test]
+    fn only_the_mss_is_rounded_with_timestamps_and_only_down() {
+        for v4 in [true, false] {
+            for options in all() {
+                let decoded = ClientOptions::decode(options.encode(v4), v4);
+                assert!(options.encode(v4) < 1 << 10 && decoded.mss <= options.mss);
+                assert_eq!(ClientOptions { mss: options.mss, ..decoded }, options);
+            }
+        }
+    }
+
+    #[test]
+    fn without_timestamps_everything_is_rounded_down() {
+        for v4 in [true, false] {
+            for options in all() {
+                let decoded = ClientOptions::decode_plain(options.encode_plain(v4), v4);
+                assert!(options.encode_plain(v4) < 1 << 6 && decoded.mss <= options.mss);
+                assert_eq!(decoded.sack, options.sack);
+                assert_eq!(decoded.window_scale.is_some(), options.window_scale.is_some());
+                assert!(decoded.window_scale <= options.window_scale);
+            }
+        }
+    }
+
+    #[test]
+    fn windows_keeps_everything() {
+        let windows = ClientOptions { mss: 1460, window_scale: Some(8), sack: true, ecn: false };
+        assert_eq!(ClientOptions::decode_plain(windows.encode_plain(true), true), windows);
+    }
+
+    #[test]
+    fn a_missing_mss_survives() {
+        assert!(MSS_V4.contains(&DEFAULT_MSS_V4) && MSS_PLAIN_V4.contains(&DEFAULT_MSS_V4));
+        assert!(MSS_V6.contains(&DEFAULT_MSS_V6) && MSS_PLAIN_V6.contains(&DEFAULT_MSS_V6));
+    }
+}

@@ -1,0 +1,263 @@
+//! The translation of a spliced flow's segments (the numbers of K-space for those of S-space).
+//!
+//! The client lives with our ISN K and our clock, the server with its own ISN S and its own clock;
+//! the client's ISN is the same on both sides. So:
+//!
+//! | | client → server | server → client |
+//! |---|---|---|
+//! | sequence | as it is | + (K − S) |
+//! | acknowledgement, SACK blocks | − (K − S) | as they are |
+//! | TSval | as it is | + clock difference |
+//! | TSecr | − clock difference | as it is |
+//! | window | as it is | shifted if the server's scale is not the one we promised |
+//!
+//! Checksums follow each change (RFC 1624); what was wrong before stays wrong.
+
+use crate::layout::Flow;
+use crate::wire::checksum::Sum;
+use crate::wire::tcp::{self, Tcp, flags};
+use crate::wire::tcp_options::{self, Bytes, read32, write32};
+
+/// Where a segment of a flow is going.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client to the server.
+    ToServer,
+    /// From the server to the client.
+    ToClient,
+}
+
+/// What is added to the numbers of a segment, mod 2³².
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Translation {
+    /// To SEG.SEQ.
+    pub sequence: u32,
+    /// To SEG.ACK and the edges of SACK blocks.
+    pub acknowledgement: u32,
+    /// To TSval.
+    pub tsval: u32,
+    /// To TSecr.
+    pub tsecr: u32,
+    /// Left shift of SEG.WND; negative: right.
+    pub window_shift: i8,
+}
+
+impl Translation {
+    /// What a flow's segments need in one direction.
+    #[inline(always)]
+    pub const fn of(flow: &Flow, direction: Direction) -> Self {
+        let (sequence, clock) = (flow.sequence_delta, flow.timestamp_delta);
+        match direction {
+            Direction::ToServer => Self {
+                sequence: 0,
+                acknowledgement: sequence.wrapping_neg(),
+                tsval: 0,
+                tsecr: clock.wrapping_neg(),
+                window_shift: 0,
+            },
+            Direction::ToClient => Self {
+                sequence,
+                acknowledgement: 0,
+                tsval: clock,
+                tsecr: 0,
+                window_shift: flow.window_shift,
+            },
+        }
+    }
+
+    /// Translates the fixed header; its checksum is left to [`finish`].
+    #[inline(always)]
+    pub fn header(&self, header: &mut [u8; tcp::LENGTH]) -> Sum {
+        let mut tcp = Tcp(header);
+        let mut sum = Sum(0);
+        let old = tcp.sequence();
+        let new = old.wrapping_add(self.sequence);
+        tcp.set_sequence(new);
+        sum = sum.replace_u32(old, new);
+        if tcp.has(flags::ACK) {
+            let old = tcp.acknowledgement();
+            let new = old.wrapping_add(self.acknowledgement);
+            tcp.set_acknowledgement(new);
+            sum = sum.replace_u32(old, new);
+        }
+        // The window of a SYN is never scaled (RFC 7323 §2.2).
+        if self.window_shift != 0 && !tcp.has(flags::SYN) {
+            let old = tcp.window();
+            let new = shift_window(old, self.window_shift);
+            tcp.set_window(new);
+            sum = sum.replace_u16(old, new);
+        }
+        sum
+    }
+
+    /// Translates options that are exactly `NOP NOP TS`; says no, and changes nothing, if they are not.
+    #[inline(always)]
+    pub fn padded_timestamps(&self, options: &mut [u8; 12], sum: Sum) -> Option<Sum> {
+        let (tsval, tsecr) = tcp_options::padded_timestamps(options)?;
+        let (new_tsval, new_tsecr) = (tsval.wrapping_add(self.tsval), tsecr.wrapping_add(self.tsecr));
+        options[4..8].copy_from_slice(&new_tsval.to_be_bytes());
+        options[8..12].copy_from_slice(&new_tsecr.to_be_bytes());
+        Some(sum.replace_u32(tsval, new_tsval).replace_u32(tsecr, new_tsecr))
+    }
+
+    /// Translates any options, of which `length` bytes count.
+    #[inline(always)]
+    pub fn options(&self, options: &mut Bytes, length: usize, mut sum: Sum) -> Sum {
+        let found = tcp_options::walk(options, length);
+        if let Some(at) = found.timestamps_at() {
+            sum = add_at(options, at, self.tsval, sum);
+            sum = add_at(options, at + 4, self.tsecr, sum);
+        }
+        if self.acknowledgement != 0
+            && let Some((at, blocks)) = found.sack_at()
+        {
+            // Four blocks of two edges at most (RFC 2018 §3).
+            for edge in 0..8 {
+                if edge < blocks * 2 {
+                    sum = add_at(options, at + 4 * edge, self.acknowledgement, sum);
+                }
+            }
+        }
+        sum
+    }
+}
+
+/// Writes the checksum that follows from the changes.
+#[inline(always)]
+pub fn finish(header: &mut [u8; tcp::LENGTH], changes: Sum) {
+    let mut tcp = Tcp(header);
+    let checksum = changes.update(tcp.checksum());
+    tcp.set_checksum(checksum);
+}
+
+#[inline(always)]
+fn add_at(options: &mut Bytes, at: usize, delta: u32, sum: Sum) -> Sum {
+    let Some(old) = read32(options, at) else {
+        return sum;
+    };
+    let new = old.wrapping_add(delta);
+    write32(options, at, new);
+    if at & 1 == 0 { sum.replace_u32(old, new) } else { sum.replace_u32_odd(old, new) }
+}
+
+/// A window in other units: saturates at 65,535, and never becomes zero unless it was.
+#[inline(always)]
+pub const fn shift_window(window: u16, shift: i8) -> u16 {
+    if shift >= 0 {
+        let wide = (window as u32) << (shift as u32 & 15);
+        if wide > 0xffff { 0xffff } else { wide as u16 }
+    } else {
+        let narrow = window >> (shift.unsigned_abs() as u32 & 15);
+        if narrow == 0 && window != 0 { 1 } else { narrow }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Address;
+    use crate::wire::checksum::{pseudo_header, segment_is_intact};
+
+    const FLOW: Flow = Flow {
+        key: crate::flow::FlowKey {
+            client: Address([0, 0, 0, 1]),
+            server: Address([0, 0, 0, 2]),
+            ports: 0,
+        },
+        sequence_delta: 0x9000_0001,
+        timestamp_delta: 0xffff_0000,
+        client_isn: 0,
+        isn: 0,
+        last_seen: 0,
+        state: 0,
+        window_shift: -2,
+        flags: 0,
+        owner: 0,
+        service: 0,
+        reserved: 0,
+    };
+
+    /// A segment with these options and its right checksum.
+    fn segment(sequence: u32, acknowledgement: u32, options: &[u8]) -> ([u8; 20], Bytes) {
+        let repr = tcp::Repr {
+            source: 80,
+            destination: 4000,
+            sequence,
+            acknowledgement,
+            flags: flags::ACK,
+            window: 7,
+            options: options.len() as u8,
+        };
+        let mut header = [0; 20];
+        repr.emit(&mut header);
+        let mut area = [0; 40];
+        area[..options.len()].copy_from_slice(options);
+        let sum = pseudo_header(&FLOW.key.server, &FLOW.key.client, 20 + options.len() as u16);
+        let checksum = sum.bytes(&header).bytes(options).checksum();
+        Tcp(&mut header).set_checksum(checksum);
+        (header, area)
+    }
+
+    fn is_intact(header: &[u8; 20], area: &Bytes, length: usize) -> bool {
+        let mut whole = [0; 60];
+        whole[..20].copy_from_slice(header);
+        whole[20..20 + length].copy_from_slice(&area[..length]);
+        segment_is_intact(&FLOW.key.server, &FLOW.key.client, &whole[..20 + length])
+    }
+
+    #[test]
+    fn both_directions_cancel_and_checksums_hold_over_every_wrap() {
+        let mut options = [1u8; 40];
+        options[2..4].copy_from_slice(&[8, 10]);
+        options[13..15].copy_from_slice(&[5, 18]); // at an odd place on purpose
+        for n in (0..2000u32).map(|n| n.wrapping_mul(0x0123_4567)) {
+            options[15..19].copy_from_slice(&n.to_be_bytes());
+            let (mut header, mut area) = segment(n, n ^ 0xffff_ffff, &options);
+            let (before, before_area) = (header, area);
+            let there = Translation { window_shift: 0, ..Translation::of(&FLOW, Direction::ToClient) };
+            let back = Translation {
+                sequence: 0u32.wrapping_sub(there.sequence),
+                tsval: 0u32.wrapping_sub(there.tsval),
+                ..Translation::default()
+            };
+            for translation in [there, back] {
+                let sum = translation.header(&mut header);
+                let sum = translation.options(&mut area, 40, sum);
+                finish(&mut header, sum);
+                assert!(is_intact(&header, &area, 40));
+            }
+            assert_eq!((header, area), (before, before_area));
+
+            let to_server = Translation::of(&FLOW, Direction::ToServer);
+            let sum = to_server.header(&mut header);
+            let sum = to_server.options(&mut area, 40, sum);
+            finish(&mut header, sum);
+            assert!(is_intact(&header, &area, 40));
+            assert_eq!(read32(&area, 15), Some(n.wrapping_sub(FLOW.sequence_delta)));
+            assert_eq!(Tcp(&header).sequence(), n);
+        }
+    }
+
+    #[test]
+    fn the_short_way_equals_the_long_one() {
+        let options = [1, 1, 8, 10, 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 3];
+        let translation = Translation::of(&FLOW, Direction::ToClient);
+        let (mut header, mut area) = segment(5, 6, &options);
+        let sum = translation.header(&mut header);
+        let mut short = options;
+        let short_sum = translation.padded_timestamps(&mut short, sum).expect("padded timestamps");
+        let long_sum = translation.options(&mut area, 12, sum);
+        assert_eq!((short_sum.fold(), &short[..]), (long_sum.fold(), &area[..12]));
+        finish(&mut header, short_sum);
+        assert!(is_intact(&header, &area, 12));
+    }
+
+    #[test]
+    fn windows_saturate_and_never_close_by_rounding() {
+        assert_eq!(shift_window(40000, 2), 65535);
+        assert_eq!(shift_window(3, -2), 1);
+        assert_eq!(shift_window(0, -2), 0);
+        assert_eq!(shift_window(400, -2), 100);
+        assert_eq!(shift_window(400, 2), 1600);
+    }
+}
