@@ -1,0 +1,284 @@
+//! Binding a socket, its retries, and what each refusal means.
+
+use std::{
+    ffi::CString,
+    io,
+    os::fd::AsRawFd,
+    thread,
+    time::{Duration, Instant},
+};
+
+use xsk_rs::{
+    Socket,
+    config::{BindFlags, Interface, LibxdpFlags, QueueSize, SocketConfig},
+};
+
+use super::{
+    options::{PortOptions, ZeroCopy},
+    port::{Parts, Port},
+    socket,
+    umem::Memory,
+};
+
+/// A queue stays occupied for about 30 ms after its owner was killed; this is how long we wait for it.
+const BUSY_PATIENCE: Duration = Duration::from_millis(200);
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
+/// Why a port could not be opened, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say it
+pub enum OpenError {
+    #[error("AF_XDP options for {interface}: {problem}")]
+    Options {
+        interface: String,
+        problem: &'static str,
+    },
+
+    #[error("no interface {interface} here: `ip link` lists those that exist")]
+    NoInterface { interface: String },
+
+    #[error(
+        "{interface} has no queue {queue} (or its driver refuses the options): `ethtool -l {interface}` shows its \
+         queues, `ethtool -L {interface} combined {}` makes enough", queue + 1
+    )]
+    NoQueue { interface: String, queue: u32 },
+
+    #[error(
+        "queue {queue} of {interface} is in use by another AF_XDP socket: stop the program that holds it \
+         (`ss --xdp -p` shows it)"
+    )]
+    Busy { interface: String, queue: u32 },
+
+    #[error(
+        "no permission for AF_XDP on {interface} queue {queue}: run as root, or with CAP_NET_RAW, CAP_NET_ADMIN and \
+         CAP_BPF"
+    )]
+    Permission { interface: String, queue: u32 },
+
+    #[error(
+        "cannot lock {bytes} bytes of memory for {interface} queue {queue}: raise the memlock limit (systemd: \
+         LimitMEMLOCK=infinity), or give CAP_IPC_LOCK"
+    )]
+    Memlock {
+        interface: String,
+        queue: u32,
+        bytes: u64,
+    },
+
+    #[error(
+        "no {bytes} bytes of huge pages for {interface} queue {queue}: raise `sysctl vm.nr_hugepages`, or set \
+         huge pages off"
+    )]
+    HugePages {
+        interface: String,
+        queue: u32,
+        bytes: u64,
+    },
+
+    #[error(
+        "the driver of {interface} refuses zero-copy on queue {queue} ({cause}): set zero_copy to \"auto\" or \"off\", \
+         or use a driver that can"
+    )]
+    ZeroCopyRefused {
+        interface: String,
+        queue: u32,
+        cause: io::Error,
+    },
+
+    #[error(
+        "busy polling for {interface} queue {queue}: {cause}; needs Linux 5.11 and CAP_NET_ADMIN"
+    )]
+    BusyPoll {
+        interface: String,
+        queue: u32,
+        cause: io::Error,
+    },
+
+    #[error(
+        "this kernel has no AF_XDP (CONFIG_XDP_SOCKETS): use a kernel that has it, or the XDP responder"
+    )]
+    Unsupported,
+
+    #[error("AF_XDP on {interface} queue {queue}: {cause}")]
+    System {
+        interface: String,
+        queue: u32,
+        cause: io::Error,
+    },
+}
+
+impl Port {
+    /// Opens an AF_XDP socket on one queue of an interface in the caller's network namespace, with a UMEM of its own.
+    ///
+    /// No XDP program is loaded or attached. Waits up to 200 ms for a queue that is occupied.
+    pub fn open(interface: &str, queue: u32, options: &PortOptions) -> Result<Port, OpenError> {
+        let attempt = Attempt {
+            interface,
+            queue,
+            options,
+        };
+        let deadline = Instant::now() + BUSY_PATIENCE;
+        loop {
+            match attempt.open() {
+                Err(OpenError::Busy { .. }) if Instant::now() < deadline => {
+                    thread::sleep(BUSY_PAUSE)
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+struct Attempt<'a> {
+    interface: &'a str,
+    queue: u32,
+    options: &'a PortOptions,
+}
+
+impl Attempt<'_> {
+    fn open(&self) -> Result<Port, OpenError> {
+        if let Some(problem) = self.options.problem() {
+            let interface = self.interface.to_owned();
+            return Err(OpenError::Options { interface, problem });
+        }
+        let name = CString::new(self.interface).map_err(|_| self.no_interface())?;
+        let memory =
+            Memory::new(self.options).map_err(|error| self.memory_refused(cause(&error)))?;
+
+        // SAFETY: the UMEM was made a line above and is shared with no other socket, and libxdp loads no program, so
+        // nothing is there that a second owner could free twice.
+        let opened = unsafe {
+            Socket::new(
+                self.config(),
+                memory.umem(),
+                &Interface::new(name),
+                self.queue,
+            )
+        };
+        let (tx, rx, rings) = opened.map_err(|error| self.bind_refused(cause(&error)))?;
+        let Some((fill, completion)) = rings else {
+            return Err(self.system(io::Error::other(
+                "libxdp returned no fill and completion ring",
+            )));
+        };
+
+        let fd = rx.fd().as_raw_fd();
+        socket::close_on_exec(fd).map_err(|cause| self.system(cause))?;
+        let zero_copy = socket::zero_copy(fd).map_err(|cause| self.system(cause))?;
+        if !zero_copy {
+            self.tune_copy_mode(fd);
+        }
+        if self.options.busy_poll {
+            socket::prefer_busy_poll(fd).map_err(|cause| self.busy_poll_refused(cause))?;
+        }
+        Ok(Port::assemble(Parts {
+            rx,
+            tx,
+            fill,
+            completion,
+            memory,
+            zero_copy,
+            busy_poll: self.options.busy_poll,
+            ring: self.options.ring,
+            frames: self.options.frames,
+        }))
+    }
+
+    fn config(&self) -> SocketConfig {
+        let ring =
+            QueueSize::new(self.options.ring).expect("PortOptions::problem was asked before");
+        let copy = match self.options.zero_copy {
+            ZeroCopy::Auto => BindFlags::empty(),
+            ZeroCopy::On => BindFlags::XDP_ZEROCOPY,
+            ZeroCopy::Off => BindFlags::XDP_COPY,
+        };
+        SocketConfig::builder()
+            .rx_queue_size(ring)
+            .tx_queue_size(ring)
+            .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
+            .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | copy)
+            .build()
+    }
+
+    /// Both only make copy mode faster, so a kernel that refuses them is fine: [`Port::flush`] asks again as needed.
+    fn tune_copy_mode(&self, fd: i32) {
+        let _ = socket::raise_transmit_budget(fd, self.options.ring);
+        let bytes = self.options.umem_bytes().min(1 << 30) as i32;
+        let _ = socket::raise_send_buffer(fd, bytes);
+    }
+
+    fn memory_refused(&self, cause: io::Error) -> OpenError {
+        let (interface, queue, bytes) = (
+            self.interface.to_owned(),
+            self.queue,
+            self.options.umem_bytes(),
+        );
+        match cause.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => OpenError::Permission { interface, queue },
+            Some(libc::ENOBUFS) => OpenError::Memlock {
+                interface,
+                queue,
+                bytes,
+            },
+            Some(libc::ENOMEM) if self.options.huge_pages => OpenError::HugePages {
+                interface,
+                queue,
+                bytes,
+            },
+            Some(libc::EAFNOSUPPORT) => OpenError::Unsupported,
+            _ => self.system(cause),
+        }
+    }
+
+    fn bind_refused(&self, cause: io::Error) -> OpenError {
+        let (interface, queue) = (self.interface.to_owned(), self.queue);
+        let forced = self.options.zero_copy == ZeroCopy::On;
+        match cause.raw_os_error() {
+            Some(libc::ENODEV) => self.no_interface(),
+            Some(libc::EBUSY) => OpenError::Busy { interface, queue },
+            Some(libc::EPERM | libc::EACCES) => OpenError::Permission { interface, queue },
+            Some(libc::EOPNOTSUPP) if forced => OpenError::ZeroCopyRefused {
+                interface,
+                queue,
+                cause,
+            },
+            Some(libc::EINVAL) => OpenError::NoQueue { interface, queue },
+            _ => self.system(cause),
+        }
+    }
+
+    fn busy_poll_refused(&self, cause: io::Error) -> OpenError {
+        let (interface, queue) = (self.interface.to_owned(), self.queue);
+        OpenError::BusyPoll {
+            interface,
+            queue,
+            cause,
+        }
+    }
+
+    fn no_interface(&self) -> OpenError {
+        let interface = self.interface.to_owned();
+        OpenError::NoInterface { interface }
+    }
+
+    fn system(&self, cause: io::Error) -> OpenError {
+        let (interface, queue) = (self.interface.to_owned(), self.queue);
+        OpenError::System {
+            interface,
+            queue,
+            cause,
+        }
+    }
+}
+
+/// The system's error inside one of xsk-rs, which keeps it as the source.
+fn cause(error: &(dyn std::error::Error + 'static)) -> io::Error {
+    error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .and_then(io::Error::raw_os_error)
+        .map_or_else(
+            || io::Error::other(error.to_string()),
+            io::Error::from_raw_os_error,
+        )
+}

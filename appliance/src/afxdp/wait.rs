@@ -1,0 +1,292 @@
+//! Spin while packets come, sleep while none do.
+
+use std::{
+    hint, io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    ptr,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::port::Port;
+
+/// How a worker spends the time in which nothing comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Polling {
+    /// Never sleep: lowest latency, one core at 100 %.
+    Busy,
+    /// Spin for some rounds, then sleep in poll(2) until a packet, a [`Waker`] or the timeout comes.
+    Adaptive {
+        /// Rounds without work before sleeping.
+        idle_rounds: u32,
+        /// Longest sleep, in milliseconds; a worker beats its heart at least this often.
+        timeout_ms: u16,
+    },
+}
+
+impl Default for Polling {
+    fn default() -> Self {
+        Polling::Adaptive {
+            idle_rounds: 256,
+            timeout_ms: 100,
+        }
+    }
+}
+
+/// The waiting of one worker.
+#[derive(Debug)]
+pub struct Waiter {
+    polling: Polling,
+    bell: Arc<Bell>,
+    descriptors: Vec<libc::pollfd>,
+    idle: u32,
+    slept: Duration,
+}
+
+impl Waiter {
+    /// Longest sleep while a TX ring waits for the kernel to take its frames, in milliseconds.
+    const UNSENT_TIMEOUT_MS: i32 = 1;
+
+    /// Makes the eventfd that [`Waker`]s ring.
+    pub fn new(polling: Polling) -> io::Result<Self> {
+        Ok(Waiter {
+            polling,
+            bell: Arc::new(Bell::new()?),
+            descriptors: Vec::with_capacity(16),
+            idle: 0,
+            slept: Duration::ZERO,
+        })
+    }
+
+    /// A handle with which other threads end this worker's sleep.
+    pub fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.bell))
+    }
+
+    /// Time spent asleep since the start; what a worker was not, it was busy (or spinning).
+    pub fn slept(&self) -> Duration {
+        self.slept
+    }
+
+    /// Call once per round, after the ports were flushed. Returns at once if the round `worked` (a packet or a message
+    /// came), after a moment if few rounds were idle, and otherwise when there is something to do or the timeout has
+    /// passed. True if it slept.
+    #[inline]
+    pub fn wait(&mut self, ports: &mut [Port], worked: bool) -> bool {
+        if worked {
+            self.idle = 0;
+            return false;
+        }
+        match self.polling {
+            Polling::Adaptive {
+                idle_rounds,
+                timeout_ms,
+            } if self.idle >= idle_rounds => self.sleep(ports, timeout_ms),
+            _ => {
+                self.idle = self.idle.saturating_add(1);
+                hint::spin_loop();
+                false
+            }
+        }
+    }
+
+    #[cold]
+    fn sleep(&mut self, ports: &mut [Port], timeout_ms: u16) -> bool {
+        if !self.bell.fall_asleep() {
+            self.idle = 0;
+            return false;
+        }
+        let mut timeout = i32::from(timeout_ms);
+        self.descriptors.clear();
+        self.descriptors.push(readable(self.bell.event.as_raw_fd()));
+        for port in ports {
+            self.descriptors.push(readable(port.fd()));
+            if port.unsent() {
+                timeout = timeout.min(Self::UNSENT_TIMEOUT_MS);
+            }
+        }
+        let before = Instant::now();
+        // SAFETY: the pointer and the length are those of one vector of pollfd, which lives through the call.
+        let ready = unsafe {
+            libc::poll(
+                self.descriptors.as_mut_ptr(),
+                self.descriptors.len() as _,
+                timeout,
+            )
+        };
+        self.slept += before.elapsed();
+        self.bell.awake(self.descriptors[0].revents != 0);
+        if ready > 0 {
+            self.idle = 0;
+        }
+        true
+    }
+}
+
+/// Ends a worker's sleep. Ring it after putting a message where the worker will look.
+#[derive(Debug, Clone)]
+pub struct Waker(Arc<Bell>);
+
+impl Waker {
+    /// Wakes the worker, or makes its next attempt to sleep return at once. One atomic exchange while it is awake.
+    #[inline]
+    pub fn wake(&self) {
+        self.0.ring();
+    }
+}
+
+/// An eventfd that is only written to while somebody sleeps on it.
+///
+/// A message can't be missed: the ringer puts the message first and then sets `RUNG`; the sleeper looks at its messages
+/// after every return from [`Waiter::wait`], and only falls asleep from `AWAKE`. If `RUNG` came before, it does not
+/// sleep; if it comes after, the ringer sees `ASLEEP` and writes to the eventfd, which ends the poll.
+#[derive(Debug)]
+struct Bell {
+    state: AtomicU8,
+    event: OwnedFd,
+}
+
+const AWAKE: u8 = 0;
+const ASLEEP: u8 = 1;
+const RUNG: u8 = 2;
+
+impl Bell {
+    fn new() -> io::Result<Self> {
+        // SAFETY: takes two numbers, returns a descriptor or -1.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor was made a line above, and nobody else knows it.
+        let event = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Bell {
+            state: AtomicU8::new(AWAKE),
+            event,
+        })
+    }
+
+    fn ring(&self) {
+        if self.state.swap(RUNG, Ordering::AcqRel) == ASLEEP {
+            let one = 1u64;
+            // SAFETY: eight bytes are read from `one`, which has eight. It fails only when the counter is full, and then
+            // the sleeper wakes anyway.
+            unsafe { libc::write(self.event.as_raw_fd(), ptr::from_ref(&one).cast(), 8) };
+        }
+    }
+
+    /// False if the bell was rung since the last time.
+    fn fall_asleep(&self) -> bool {
+        let free = self
+            .state
+            .compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok();
+        if !free {
+            self.state.swap(AWAKE, Ordering::AcqRel);
+        }
+        free
+    }
+
+    /// After a sleep. `ringing`: poll saw the eventfd readable. It is emptied by that and not by the state, as a ringer
+    /// may be between its exchange and its write: what it writes then ends one later sleep early, and is emptied there.
+    fn awake(&self, ringing: bool) {
+        self.state.swap(AWAKE, Ordering::AcqRel);
+        if ringing {
+            let mut count = 0u64;
+            // SAFETY: eight bytes are written to `count`, which has eight. The descriptor does not block.
+            unsafe { libc::read(self.event.as_raw_fd(), ptr::from_mut(&mut count).cast(), 8) };
+        }
+    }
+}
+
+fn readable(fd: i32) -> libc::pollfd {
+    libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use super::*;
+
+    const PATIENT: Polling = Polling::Adaptive {
+        idle_rounds: 0,
+        timeout_ms: 10_000,
+    };
+
+    #[test]
+    fn a_ring_before_the_sleep_is_not_missed() {
+        let mut waiter = Waiter::new(PATIENT).unwrap();
+        waiter.waker().wake();
+        let before = Instant::now();
+        assert!(!waiter.wait(&mut [], false));
+        assert!(before.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn the_timeout_ends_a_sleep() {
+        let mut waiter = Waiter::new(Polling::Adaptive {
+            idle_rounds: 0,
+            timeout_ms: 20,
+        })
+        .unwrap();
+        assert!(waiter.wait(&mut [], false));
+        assert!(waiter.slept() >= Duration::from_millis(19));
+    }
+
+    #[test]
+    fn busy_never_sleeps_and_work_restarts_the_rounds() {
+        let mut busy = Waiter::new(Polling::Busy).unwrap();
+        assert!((0..10_000).all(|_| !busy.wait(&mut [], false)));
+
+        let mut adaptive = Waiter::new(Polling::Adaptive {
+            idle_rounds: 3,
+            timeout_ms: 1,
+        })
+        .unwrap();
+        let pattern = [false, false, true, false, false, false, false];
+        let slept: Vec<bool> = pattern.map(|worked| adaptive.wait(&mut [], worked)).into();
+        assert_eq!(slept, [false, false, false, false, false, false, true]);
+    }
+
+    /// Every message is answered at once although the sleeper would sleep for ten seconds: a lost wakeup would show.
+    #[test]
+    fn no_message_waits_for_the_timeout() {
+        let mut waiter = Waiter::new(PATIENT).unwrap();
+        let waker = waiter.waker();
+        let (question, questions) = mpsc::channel::<u32>();
+        let (answer, answers) = mpsc::channel();
+        let worker = thread::spawn(move || {
+            loop {
+                let mut worked = false;
+                loop {
+                    match questions.try_recv() {
+                        Ok(number) => answer.send(number).unwrap(),
+                        Err(mpsc::TryRecvError::Empty) => break,
+                        Err(mpsc::TryRecvError::Disconnected) => return,
+                    }
+                    worked = true;
+                }
+                waiter.wait(&mut [], worked);
+            }
+        });
+        for number in 0..20_000 {
+            question.send(number).unwrap();
+            waker.wake();
+            assert_eq!(
+                answers.recv_timeout(Duration::from_secs(5)).unwrap(),
+                number
+            );
+        }
+        drop(question);
+        waker.wake();
+        worker.join().unwrap();
+    }
+}

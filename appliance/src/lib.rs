@@ -1,0 +1,8 @@
+//! synward: a SYN-handling appliance for Linux servers with XDP.
+//!
+//! This library holds the rooms of the program, so that tests and benchmarks can enter each one alone.
+
+pub mod afxdp;
+pub mod cli;
+pub mod config;
+pub mod secret;
