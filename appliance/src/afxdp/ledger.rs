@@ -64,7 +64,7 @@ impl Ledger {
         }
     }
 
-    /// Counts all frames: one pass over the ledger, so for a metric once a second rather than for every packet.
+    /// Counts all frames, one by one.
     pub(super) fn account(&self) -> FrameAccount {
         let mut account = FrameAccount::default();
         for holder in &self.holders {

@@ -1,0 +1,198 @@
+//! Frames there and back again.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use arrayvec::ArrayVec;
+use synward::afxdp::{Port, PortOptions};
+
+use crate::{
+    frames::{self, Seen},
+    lab::{End, Lab},
+    needs_root,
+};
+
+const FRAMES: u32 = 8192;
+
+/// A million frames go to the port under test, are turned around in place and come back: each exactly once, in both
+/// directions, with every frame of both UMEMs accounted for after every flush.
+#[test]
+fn a_million_frames_come_back_each_once() {
+    needs_root!();
+    const COUNT: u64 = 1_000_000;
+    let lab = Lab::new();
+    let options = PortOptions::default();
+    let mut here = lab.open(End::Here, 0, &options).unwrap();
+    let mut there = lab.open(End::There, 0, &options).unwrap();
+    let _steering = (
+        lab.steer(End::Here, &[&here]),
+        lab.steer(End::There, &[&there]),
+    );
+
+    let done = AtomicBool::new(false);
+    let (arrived, returned) = thread::scope(|scope| {
+        let echo = scope.spawn(|| {
+            let mut seen = Seen::new(COUNT);
+            let mut batch = ArrayVec::new();
+            while !done.load(Ordering::Relaxed) {
+                here.receive(&mut batch);
+                for mut frame in batch.drain(..) {
+                    seen.mark(frames::number(here.bytes(&frame)));
+                    frames::swap_addresses(here.bytes_mut(&mut frame));
+                    here.transmit(frame);
+                }
+                here.flush();
+                frames::assert_conserved(&here, FRAMES);
+            }
+            seen.count()
+        });
+        // Ends the echo also when this side fails.
+        let _end = OnDrop(|| done.store(true, Ordering::Relaxed));
+        let returned = send_and_count(&mut there, COUNT);
+        done.store(true, Ordering::Relaxed);
+        (echo.join().unwrap(), returned)
+    });
+    assert_eq!((arrived, returned), (COUNT, COUNT));
+    frames::assert_all_come_home(&mut here, FRAMES);
+    frames::assert_all_come_home(&mut there, FRAMES);
+    assert_eq!(here.counters().received, COUNT);
+    assert_eq!(here.counters().transmitted, COUNT);
+}
+
+/// Sends numbered frames with at most 512 under way, so that none has a reason to be lost; returns how many came back.
+fn send_and_count(port: &mut Port, count: u64) -> u64 {
+    const WINDOW: u64 = 512;
+    let mut seen = Seen::new(count);
+    let mut batch = ArrayVec::new();
+    let mut next = 0;
+    let mut last_news = Instant::now();
+    while seen.count() < count && last_news.elapsed() < Duration::from_secs(10) {
+        while next < count && next - seen.count() < WINDOW {
+            let Some(mut frame) = port.allocate() else {
+                break;
+            };
+            frames::write(port, &mut frame, next);
+            port.transmit(frame);
+            next += 1;
+        }
+        port.flush();
+        frames::assert_conserved(port, FRAMES);
+        if port.receive(&mut batch) > 0 {
+            last_news = Instant::now();
+        }
+        for frame in batch.drain(..) {
+            let bytes = port.bytes(&frame);
+            assert_eq!(bytes[..6], [2, 0, 0, 0, 0, 2], "the addresses were swapped");
+            seen.mark(frames::number(bytes));
+            port.release(frame);
+        }
+    }
+    seen.count()
+}
+
+/// Each queue has its own port; veth keeps frames of one queue on the same queue of its peer.
+#[test]
+fn queues_do_not_mix() {
+    needs_root!();
+    let lab = Lab::new();
+    let options = PortOptions::default();
+    let [mut here0, mut here1] = [0, 1].map(|queue| lab.open(End::Here, queue, &options).unwrap());
+    let [mut there0, mut there1] =
+        [0, 1].map(|queue| lab.open(End::There, queue, &options).unwrap());
+    let _steering = (
+        lab.steer(End::Here, &[&here0, &here1]),
+        lab.steer(End::There, &[&there0, &there1]),
+    );
+
+    for (port, first) in [(&mut there0, 0), (&mut there1, 1000)] {
+        for number in first..first + 100 {
+            let mut frame = port.allocate().unwrap();
+            frames::write(port, &mut frame, number);
+            port.transmit(frame);
+        }
+        port.flush();
+    }
+    for (port, first) in [(&mut here0, 0), (&mut here1, 1000)] {
+        let mut numbers = Vec::new();
+        let mut batch = ArrayVec::new();
+        frames::wait_until(Duration::from_secs(10), || {
+            port.flush();
+            port.receive(&mut batch);
+            for frame in batch.drain(..) {
+                numbers.push(frames::number(port.bytes(&frame)));
+                port.release(frame);
+            }
+            numbers.len() >= 100
+        });
+        assert_eq!(numbers, (first..first + 100).collect::<Vec<_>>());
+        frames::assert_all_come_home(port, FRAMES);
+    }
+}
+
+/// A packet can grow in place up to the end of its chunk, and arrives whole.
+#[test]
+fn a_frame_can_grow_in_place() {
+    needs_root!();
+    let lab = Lab::new();
+    let options = PortOptions::default();
+    let mut here = lab.open(End::Here, 0, &options).unwrap();
+    let mut there = lab.open(End::There, 0, &options).unwrap();
+    let _steering = (
+        lab.steer(End::Here, &[&here]),
+        lab.steer(End::There, &[&there]),
+    );
+
+    let mut frame = there.allocate().unwrap();
+    assert_eq!((frame.len(), there.bytes(&frame).len()), (0, 0));
+    assert_eq!(
+        there.bytes_mut(&mut frame).len() as u32,
+        options.chunk.packet_room()
+    );
+    frames::write(&there, &mut frame, 7);
+    there.transmit(frame);
+    there.flush();
+
+    let mut frame = receive_one(&mut here);
+    assert_eq!(frame.len(), 60);
+    let bytes = here.bytes_mut(&mut frame);
+    assert_eq!(bytes.len() as u32, options.chunk.packet_room());
+    for (at, byte) in bytes[60..1514].iter_mut().enumerate() {
+        *byte = at as u8;
+    }
+    frame.set_len(1514);
+    here.transmit(frame);
+    here.flush();
+
+    let frame = receive_one(&mut there);
+    let bytes = there.bytes(&frame);
+    assert_eq!((bytes.len(), frames::number(bytes)), (1514, 7));
+    assert!(
+        bytes[60..]
+            .iter()
+            .enumerate()
+            .all(|(at, &byte)| byte == at as u8)
+    );
+    there.release(frame);
+}
+
+/// The next packet.
+pub(crate) fn receive_one(port: &mut Port) -> synward::afxdp::Frame {
+    let mut batch = ArrayVec::new();
+    frames::wait_until(Duration::from_secs(10), || {
+        port.flush();
+        port.receive(&mut batch) > 0
+    });
+    assert_eq!(batch.len(), 1);
+    batch.pop().unwrap()
+}
+
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}

@@ -1,0 +1,168 @@
+//! Each refusal has its line.
+
+use std::time::Duration;
+
+use synward::afxdp::{OpenError, PortOptions, ZeroCopy};
+
+use crate::{
+    echo::receive_one,
+    frames::{self, wait_until},
+    lab::{End, Lab},
+    needs_root,
+};
+
+#[test]
+fn refusals_name_the_cause_and_the_cure() {
+    needs_root!();
+    let lab = Lab::new();
+    let options = PortOptions::default();
+    let refusal = |queue, options: &PortOptions| lab.open(End::Here, queue, options).unwrap_err();
+
+    let absent = lab
+        .inside(End::Here, || {
+            synward::afxdp::Port::open("sw-ring-none", 0, &options)
+        })
+        .unwrap_err();
+    assert!(matches!(absent, OpenError::NoInterface { .. }), "{absent}");
+    assert_eq!(
+        absent.to_string(),
+        "no interface sw-ring-none here: `ip link` lists those that exist"
+    );
+
+    let queue = refusal(2, &options);
+    assert!(matches!(queue, OpenError::NoQueue { .. }), "{queue}");
+    assert_eq!(
+        queue.to_string(),
+        "sw-ring-here has no queue 2 (or its driver refuses the options): `ethtool -l sw-ring-here` shows its queues, \
+         `ethtool -L sw-ring-here combined 3` makes enough"
+    );
+
+    let forced = refusal(
+        0,
+        &PortOptions {
+            zero_copy: ZeroCopy::On,
+            ..options.clone()
+        },
+    );
+    assert!(
+        matches!(forced, OpenError::ZeroCopyRefused { .. }),
+        "{forced}"
+    );
+    assert!(
+        forced.to_string().contains("zero_copy to \"auto\""),
+        "{forced}"
+    );
+
+    let rings = refusal(
+        0,
+        &PortOptions {
+            ring: 100,
+            ..options.clone()
+        },
+    );
+    assert!(rings.to_string().contains("power of two"), "{rings}");
+
+    let held = lab.open(End::Here, 0, &options).unwrap();
+    assert!(!held.zero_copy(), "veth cannot");
+    let busy = refusal(0, &options);
+    assert!(matches!(busy, OpenError::Busy { .. }), "{busy}");
+    assert_eq!(
+        busy.to_string(),
+        "queue 0 of sw-ring-here is in use by another AF_XDP socket: stop the program that holds it (`ss --xdp -p` \
+         shows it)"
+    );
+    drop(held);
+    lab.open(End::Here, 0, &options)
+        .expect("free again within the retries");
+}
+
+#[test]
+fn without_capabilities_it_says_which() {
+    needs_root!();
+    let lab = Lab::new();
+    let refused = lab.inside(End::Here, || {
+        drop_capabilities();
+        synward::afxdp::Port::open(End::Here.interface(), 0, &PortOptions::default())
+    });
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("CAP_NET_RAW"), "{error}");
+}
+
+#[test]
+fn a_small_memlock_limit_is_named() {
+    needs_root!();
+    let lab = Lab::new();
+    // The limit is the process's, so this happens in a child; the child reports by its exit status.
+    // SAFETY: the child only makes system calls and allocates; no other thread of ours holds a lock that it needs, as
+    // glibc's fork makes the allocator usable in the child.
+    let status = lab.inside(End::Here, || unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            let limit = libc::rlimit {
+                rlim_cur: 1 << 20,
+                rlim_max: 1 << 20,
+            };
+            libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit);
+            keep_only(1 << CAP_NET_RAW);
+            let result =
+                synward::afxdp::Port::open(End::Here.interface(), 0, &PortOptions::default());
+            let named =
+                matches!(result, Err(OpenError::Memlock { bytes, .. }) if bytes == 16 << 20);
+            libc::_exit(i32::from(!named));
+        }
+        let mut status = 0;
+        libc::waitpid(child, &mut status, 0);
+        status
+    });
+    assert_eq!(status, 0);
+}
+
+/// Frames that wait while the interface is down are not lost, and go out when it is up again.
+#[test]
+fn a_link_that_goes_down_loses_no_frame() {
+    needs_root!();
+    let lab = Lab::new();
+    let options = PortOptions::default();
+    let mut here = lab.open(End::Here, 0, &options).unwrap();
+    let mut there = lab.open(End::There, 0, &options).unwrap();
+    let _steering = (
+        lab.steer(End::Here, &[&here]),
+        lab.steer(End::There, &[&there]),
+    );
+
+    lab.set_up(End::There, false);
+    let mut frame = there.allocate().unwrap();
+    frames::write(&there, &mut frame, 1);
+    there.transmit(frame);
+    there.flush();
+    assert!(there.unsent());
+    assert!(there.counters().failed_wakeups > 0);
+    frames::assert_conserved(&there, options.frames);
+
+    lab.set_up(End::There, true);
+    wait_until(Duration::from_secs(10), || {
+        there.flush();
+        !there.unsent()
+    });
+    let frame = receive_one(&mut here);
+    assert_eq!(frames::number(here.bytes(&frame)), 1);
+    here.release(frame);
+    frames::assert_all_come_home(&mut here, options.frames);
+    frames::assert_all_come_home(&mut there, options.frames);
+}
+
+const CAP_NET_RAW: u32 = 13;
+
+fn drop_capabilities() {
+    keep_only(0);
+}
+
+/// Leaves this thread with the given capabilities of the first 32, and none other.
+fn keep_only(capabilities: u32) {
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = [VERSION_3, 0];
+    let sets = [capabilities, capabilities, 0, 0, 0, 0];
+    // SAFETY: both arrays have the layout of include/uapi/linux/capability.h (version 3) and live through the call.
+    let result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) };
+    assert_eq!(result, 0);
+}

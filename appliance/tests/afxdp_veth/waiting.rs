@@ -1,0 +1,66 @@
+//! A sleeping worker wakes for a packet and for a message, long before its timeout.
+
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use arrayvec::ArrayVec;
+use synward::afxdp::{Polling, PortOptions, Waiter};
+
+use crate::{
+    frames,
+    lab::{End, Lab},
+    needs_root,
+};
+
+#[test]
+fn a_packet_ends_the_sleep() {
+    needs_root!();
+    const COUNT: u64 = 200;
+    let lab = Lab::new();
+    let options = PortOptions::default();
+    let here = lab.open(End::Here, 0, &options).unwrap();
+    let mut there = lab.open(End::There, 0, &options).unwrap();
+    let _steering = (
+        lab.steer(End::Here, &[&here]),
+        lab.steer(End::There, &[&there]),
+    );
+
+    let (seen, numbers) = mpsc::channel();
+    let worker = thread::spawn(move || {
+        let mut ports = [here];
+        let mut waiter = Waiter::new(Polling::Adaptive {
+            idle_rounds: 4,
+            timeout_ms: 60_000,
+        })
+        .unwrap();
+        let mut batch = ArrayVec::new();
+        let mut count = 0;
+        while count < COUNT {
+            let received = ports[0].receive(&mut batch);
+            for frame in batch.drain(..) {
+                seen.send(frames::number(ports[0].bytes(&frame))).unwrap();
+                ports[0].release(frame);
+            }
+            ports[0].flush();
+            count += received as u64;
+            waiter.wait(&mut ports, received > 0);
+        }
+        waiter.slept()
+    });
+    let start = Instant::now();
+    for number in 0..COUNT {
+        let mut frame = there.allocate().unwrap();
+        frames::write(&there, &mut frame, number);
+        there.transmit(frame);
+        there.flush();
+        assert_eq!(
+            numbers.recv_timeout(Duration::from_secs(10)).unwrap(),
+            number
+        );
+    }
+    let slept = worker.join().unwrap();
+    assert!(slept > Duration::ZERO && slept < start.elapsed());
+}
