@@ -1,2 +1,103 @@
-//! synward.
-fn main() {}
+//! The `synward` program: parses the command line, hands over to the library, tells how it ended.
+
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use synward::cli::{Check, Cli, Command, SecretArgs};
+use synward::config::Config;
+use synward::secret::{Keyring, Secret, service_line};
+
+/// The caller asked for something that cannot be asked for.
+const WRONG_USE: u8 = 2;
+
+fn main() -> ExitCode {
+    dispatch(&Cli::parse()).unwrap_or_else(|error| {
+        let text = format!("{error:#}").replace('\n', "; ");
+        eprintln!("synward: {text}");
+        ExitCode::FAILURE
+    })
+}
+
+fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
+    if let Some(name) = cli.command.not_available() {
+        return Ok(not_available(name));
+    }
+    match &cli.command {
+        Command::Check(arguments) => check(arguments),
+        Command::Secret(arguments) => secret(arguments),
+        Command::Completions { shell } => print(&Cli::completions(*shell)),
+        Command::Man { folder: None } => print(&Cli::manual().swap_remove(0).1),
+        Command::Man {
+            folder: Some(folder),
+        } => write_manual(folder),
+        Command::Run(_) => Ok(not_available("run")),
+        Command::Status(_) => Ok(not_available("status")),
+        Command::Flows(_) => Ok(not_available("flows")),
+        Command::Mode(_) => Ok(not_available("mode")),
+        Command::Unload(_) => Ok(not_available("unload")),
+        _ => Ok(ExitCode::from(WRONG_USE)),
+    }
+}
+
+fn not_available(name: &str) -> ExitCode {
+    eprintln!("synward: `{name}` is not available yet");
+    ExitCode::from(WRONG_USE)
+}
+
+fn check(arguments: &Check) -> anyhow::Result<ExitCode> {
+    let Some(file) = &arguments.config else {
+        return print(Config::example().as_bytes());
+    };
+    match Config::load(file) {
+        Err(problems) => {
+            print(format!("{problems}\n").as_bytes())?;
+            Ok(ExitCode::FAILURE)
+        }
+        Ok(config) => {
+            config
+                .warnings
+                .iter()
+                .for_each(|warning| eprintln!("{warning}"));
+            print(format!("{config}\n").as_bytes())
+        }
+    }
+}
+
+fn secret(arguments: &SecretArgs) -> anyhow::Result<ExitCode> {
+    let Some(service) = &arguments.service else {
+        return print(format!("{}\n", Secret::generate()?.to_hex()).as_bytes());
+    };
+    let keys = Keyring::read(&arguments.secret)?.service_keys(service);
+    anyhow::ensure!(
+        !keys.is_empty(),
+        "{} holds neither a secret nor a key of service \"{service}\"; use the file that has the secret",
+        arguments.secret.display()
+    );
+    let lines: String = keys
+        .iter()
+        .map(|key| service_line(service, key) + "\n")
+        .collect();
+    print(lines.as_bytes())
+}
+
+fn write_manual(folder: &Path) -> anyhow::Result<ExitCode> {
+    for (name, page) in Cli::manual() {
+        let path = folder.join(name);
+        std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints to stdout; a reader that has gone away is no error.
+fn print(bytes: &[u8]) -> anyhow::Result<ExitCode> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to stdout")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,99 @@
+//! Settings that take one of a few words.
+
+/// A type whose values are written as words.
+pub trait Choice: Copy + 'static {
+    /// Every word that can be written, with what it means.
+    const WORDS: &'static [(&'static str, Self)];
+    /// Words that the documentation names but this version does not do yet.
+    const NOT_YET: &'static [&'static str];
+
+    /// What `word` means; the error says what would be right.
+    fn parse(key: &str, word: &str) -> Result<Self, String> {
+        if let Some((_, value)) = Self::WORDS.iter().find(|(known, _)| *known == word) {
+            return Ok(*value);
+        }
+        let words = Self::words();
+        if Self::NOT_YET.contains(&word) {
+            return Err(format!(
+                "{key} \"{word}\" is not available yet; use {words}"
+            ));
+        }
+        Err(format!("`{key}` is {}; use {words}", quoted(word)))
+    }
+
+    /// The words as they stand in a sentence: `"a", "b" or "c"`.
+    fn words() -> String {
+        let words: Vec<_> = Self::WORDS
+            .iter()
+            .map(|(word, _)| format!("\"{word}\""))
+            .collect();
+        match words.split_last() {
+            Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+            _ => words.concat(),
+        }
+    }
+}
+
+/// Something that somebody wrote, quoted so that it stays on one line and cannot move a terminal's cursor.
+pub(super) fn quoted(text: &str) -> String {
+    const SHOWN: usize = 60;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// Declares an enum together with the words of the configuration file.
+macro_rules! choice {
+    (
+        $(#[$about:meta])*
+        $name:ident { $( $(#[$doc:meta])* $variant:ident = $word:literal, )+ }
+        $(not_yet { $($later:literal),+ })?
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $( $(#[$doc])* $variant, )+ }
+
+        impl $crate::config::choice::Choice for $name {
+            const WORDS: &'static [(&'static str, Self)] = &[ $( ($word, Self::$variant), )+ ];
+            const NOT_YET: &'static [&'static str] = &[ $( $($later),+ )? ];
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(match self { $( Self::$variant => $word, )+ })
+            }
+        }
+    };
+}
+pub(crate) use choice;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    choice! {
+        Colour { Red = "red", Green = "green", }
+        not_yet { "blue" }
+    }
+
+    #[test]
+    fn words_are_parsed_and_refusals_say_what_would_be_right() {
+        assert_eq!(Colour::parse("paint", "green"), Ok(Colour::Green));
+        assert_eq!(Colour::Green.to_string(), "green");
+        let refused = |word| Colour::parse("paint", word).err();
+        assert_eq!(
+            refused("blue").as_deref(),
+            Some(r#"paint "blue" is not available yet; use "red" or "green""#)
+        );
+        assert_eq!(
+            refused("gr\u{1b}en").as_deref(),
+            Some(r#"`paint` is "gr\u{1b}en"; use "red" or "green""#)
+        );
+    }
+
+    #[test]
+    fn long_words_are_cut_at_a_character() {
+        assert_eq!(quoted(&"ä".repeat(61)), format!("\"{}\"…", "ä".repeat(60)));
+    }
+}

@@ -1,0 +1,208 @@
+//! The configuration file: TOML in, a typed [`Config`] out, or every problem with its line.
+//!
+//! [`keys`] lists what may be written, [`reader`] takes values out of the parsed TOML, and each section has a file
+//! that turns its values into types which cannot hold nonsense. Nothing is checked after that.
+
+mod address;
+mod appliance;
+mod choice;
+mod claims;
+mod cookie;
+mod flows;
+mod interface;
+mod keys;
+pub mod limits;
+mod problem;
+mod reader;
+mod report;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+pub use appliance::{Appliance, Cores, DEFAULT_CONTROL, Polling, Responder};
+pub use choice::Choice;
+pub use cookie::{Cookie, DEFAULT_SECRET};
+pub use flows::Flows;
+pub use interface::{Interface, Queues, Side, XdpMode, ZeroCopy};
+pub use problem::{Problem, Problems};
+pub use service::{
+    Fragments, Handoff, Mode, Offer, Ports, Rtt, Service, Unknown, WhenDown, is_name,
+};
+
+use report::Report;
+
+/// A valid configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file that it was loaded from, as the caller named it.
+    pub file: PathBuf,
+    /// The process itself.
+    pub appliance: Appliance,
+    /// Where the secrets are.
+    pub cookie: Cookie,
+    /// 1 to 16, at least one of which faces clients.
+    pub interfaces: Vec<Interface>,
+    /// 1 to 64.
+    pub services: Vec<Service>,
+    /// The flow table.
+    pub flows: Flows,
+    /// What is allowed, but hardly what was meant.
+    pub warnings: Vec<Problem>,
+}
+
+impl Config {
+    /// Loads the file, and the secret file that it names if that exists.
+    pub fn load(file: &Path) -> Result<Self, Problems> {
+        let text = read(file)?;
+        Self::parse(file, &text, Path::new(DEFAULT_SECRET))
+    }
+
+    /// A valid file that shows every key with its default and its meaning.
+    pub fn example() -> String {
+        keys::example()
+    }
+
+    fn parse(file: &Path, text: &str, default_secret: &Path) -> Result<Self, Problems> {
+        let report = Report::new(file, text);
+        let root = DeTable::parse(text).map_err(|error| syntax(file, text, &report, &error))?;
+        let sections = reader::sections(root.get_ref(), &report);
+        let one = |name| sections.get(name).and_then(|tables| tables.first());
+        let many = |name| sections.get(name).map_or(&[][..], Vec::as_slice);
+
+        let appliance = one("appliance").map(Appliance::read).unwrap_or_default();
+        let interfaces = Interface::read_all(many("interface"));
+        let services = Service::read_all(many("service"));
+        let flows = one("flows").map(Flows::read).unwrap_or_default();
+        let cookie = Cookie::read(one("cookie"), &services, default_secret, &report);
+
+        if !sections.contains_key("interface") {
+            report.problem(
+                1,
+                "no [[interface]]; add one with name = \"eth0\" and side = \"both\"",
+            );
+        }
+        if !sections.contains_key("service") {
+            report.problem(1, "no [[service]]; add one with name = \"web\", addresses = [\"192.0.2.10\"] and ports = [80, 443]");
+        }
+        check_sides(many("interface").len(), &interfaces, &services, &report);
+
+        let warnings = report.finish()?;
+        Ok(Self {
+            file: file.to_owned(),
+            appliance,
+            cookie,
+            interfaces,
+            services,
+            flows,
+            warnings,
+        })
+    }
+}
+
+/// What it holds, in one line.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count| if count == 1 { "" } else { "s" };
+        let (services, interfaces) = (self.services.len(), self.interfaces.len());
+        write!(
+            f,
+            "{}: valid, {services} service{}, ",
+            self.file.display(),
+            plural(services)
+        )?;
+        write!(f, "{interfaces} interface{}", plural(interfaces))
+    }
+}
+
+/// Clients must be somewhere, and so must the servers of a spliced service. `written` tells whether some interface
+/// could not be read, of whose side nothing is known.
+fn check_sides(written: usize, interfaces: &[Interface], services: &[Service], report: &Report) {
+    let Some(first) = interfaces.first().filter(|_| interfaces.len() == written) else {
+        return;
+    };
+    if !interfaces
+        .iter()
+        .any(|interface| interface.side.faces_clients())
+    {
+        report.problem(
+            first.line,
+            "no interface faces clients; set side = \"outside\" or \"both\" on one",
+        );
+    }
+    let spliced = services
+        .iter()
+        .find(|service| service.handoff == Handoff::Splice);
+    if let Some(service) = spliced.filter(|_| {
+        !interfaces
+            .iter()
+            .any(|interface| interface.side.faces_servers())
+    }) {
+        report.warning(
+            first.line,
+            format!(
+                "service \"{}\" is spliced, but no interface faces its server; add the one with side = \"inside\", or set side = \"both\"",
+                service.name
+            ),
+        );
+    }
+}
+
+/// The file's text, without ever reading more than [`limits::FILE`] bytes.
+fn read(file: &Path) -> Result<String, Problem> {
+    let cannot = |error: std::io::Error| {
+        let what = match error.kind() {
+            ErrorKind::NotFound => "there is no such file; name one with --config (`synward check --example` prints one)".into(),
+            ErrorKind::PermissionDenied => "cannot be read: permission denied; run as root or as its owner".into(),
+            ErrorKind::IsADirectory => "is a folder; name a file in it".into(),
+            _ => format!("cannot be read: {error}"),
+        };
+        Problem::of(file, what)
+    };
+    let mut bytes = Vec::new();
+    File::open(file)
+        .and_then(|open| open.take(limits::FILE + 1).read_to_end(&mut bytes))
+        .map_err(cannot)?;
+    if bytes.len() as u64 > limits::FILE {
+        return Err(Problem::of(
+            file,
+            format!(
+                "is larger than {} bytes; is it the right file?",
+                limits::FILE
+            ),
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..valid]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        Problem::at(
+            file,
+            line,
+            format!(
+                "byte 0x{:02x} is not UTF-8; save the file as UTF-8 text",
+                error.as_bytes()[valid]
+            ),
+        )
+    })
+}
+
+/// The first place where the text is not TOML.
+fn syntax(file: &Path, text: &str, report: &Report, error: &toml::de::Error) -> Problems {
+    let span = error.span().unwrap_or_default();
+    let what = match (error.message(), text.get(span.clone())) {
+        ("duplicate key", Some(key)) => {
+            format!("`{}` is there twice; remove one", key.escape_debug())
+        }
+        (message, _) => format!("this is not TOML: {}", message.replace('\n', " ")),
+    };
+    Problem::at(file, report.line(span.start), what).into()
+}
