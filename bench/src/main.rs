@@ -1,2 +1,35 @@
-//! bench.
-fn main() {}
+//! `bench`: tools to load and to measure SYN defences, synward and others.
+
+mod delay;
+mod device;
+mod flood;
+mod interrupt;
+mod pass;
+mod programs;
+mod xdp;
+
+use clap::Parser;
+
+/// Loads and measures SYN defences. Only for networks of your own.
+#[derive(Parser)]
+#[command(version)]
+enum Bench {
+    /// Sends a bounded flood of TCP segments from random sources
+    Flood(flood::Options),
+    /// Gives an interface an XDP program that lets everything pass, as veth peers of XDP need it
+    Pass(pass::Options),
+    /// Joins two interfaces by a line with delay, loss and reordering, until it is interrupted
+    Delay(delay::Options),
+}
+
+fn main() {
+    let done = match Bench::parse() {
+        Bench::Flood(options) => flood::run(&options),
+        Bench::Pass(options) => pass::run(&options),
+        Bench::Delay(options) => delay::run(&options),
+    };
+    if let Err(error) = done {
+        eprintln!("bench: {error:#}");
+        std::process::exit(1);
+    }
+}

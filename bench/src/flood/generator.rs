@@ -1,0 +1,235 @@
+//! Loading the XDP program with a plan, running it, and reading its counters.
+
+use std::io::ErrorKind;
+use std::os::fd::AsFd as _;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use aya::maps::{Array, PerCpuArray};
+use aya::programs::{ProgramError, TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader};
+
+use super::Answers;
+use super::options::Kind;
+use super::prefix::Prefix;
+use super::segment::Segment;
+use crate::device::Device;
+use crate::interrupt::Interrupt;
+use crate::programs;
+use crate::xdp::Visit;
+
+/// Runs of the program in one system call; each call costs some 20 ms to set up and to tear down.
+const RUNS: u64 = u32::MAX as u64;
+/// Answers that are still on their way when the flood ends come within this time.
+const STRAGGLERS: Duration = Duration::from_millis(500);
+
+/// What to send.
+pub(super) struct Plan {
+    pub(super) interface: u32,
+    pub(super) sources: Prefix,
+    pub(super) kind: Kind,
+    pub(super) syn: Segment,
+    pub(super) ack: Segment,
+    /// Segments at most.
+    pub(super) count: u64,
+    /// Segments a second; `None` = as many as it goes.
+    pub(super) rate: Option<u64>,
+}
+
+/// What was sent.
+pub(super) struct Sent {
+    pub(super) syns: u64,
+    pub(super) acks: u64,
+    pub(super) seconds: f64,
+}
+
+/// The object in the kernel, set up for one plan.
+pub(super) struct Generator {
+    object: Ebpf,
+    /// Length of the frames that the kernel hands to the program.
+    frame: usize,
+    count: u64,
+    paced: bool,
+}
+
+/// `WORDS` of ebpf/src/flood/plan.rs.
+const WORDS: usize = 13;
+/// `Segment` of ebpf/src/flood/plan.rs: words, length, tsval, ip_sum, tcp_sum.
+type Global = [u8; WORDS * 8 + 16];
+/// `Progress` of ebpf/src/flood/main.rs: random state, SYNs, ACKs, due, start.
+type Progress = [u64; 5];
+
+impl Generator {
+    /// Creates maps and loads the program.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub(super) fn new(plan: Plan) -> Result<Self> {
+        let frame = match plan.kind {
+            Kind::Syn => plan.syn.bytes.len(),
+            Kind::Ack => plan.ack.bytes.len(),
+            Kind::Mixed => plan.syn.bytes.len().max(plan.ack.bytes.len()),
+        };
+        let (fixed, random) = plan.sources.words();
+        let (syn, ack) = (global(&plan.syn), global(&plan.ack));
+        let mut loader = EbpfLoader::new();
+        let (length, kind) = (frame as u32, plan.kind as u32);
+        let family: u32 = if plan.sources.is_ipv4() { 4 } else { 6 };
+        let interval = plan
+            .rate
+            .map_or(0, |rate| (1_000_000_000_u64 << 10) / rate)
+            .max(plan.rate.is_some().into());
+        loader
+            .override_global("SYN_SEGMENT", &syn, true)
+            .override_global("ACK_SEGMENT", &ack, true)
+            .override_global("FRAME_LENGTH", &length, true)
+            .override_global("KIND", &kind, true)
+            .override_global("FAMILY", &family, true)
+            .override_global("INTERFACE", &plan.interface, true)
+            .override_global("LIMIT", &plan.count, true)
+            .override_global("INTERVAL", &interval, true)
+            .override_global("SOURCE", &fixed, true)
+            .override_global("SOURCE_RANDOM", &random, true);
+        let mut object = programs::open(&mut loader)?;
+        programs::load(&mut object, "flood")?;
+        let mut generator = Self {
+            object,
+            frame,
+            count: plan.count,
+            paced: plan.rate.is_some(),
+        };
+        generator.seed()?;
+        Ok(generator)
+    }
+
+    /// Different sources in every flood: the time is random enough for that.
+    fn seed(&mut self) -> Result<()> {
+        let now = std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .unwrap_or_default();
+        let mut progress: Array<_, Progress> = Array::try_from(self.map("PROGRESS")?)?;
+        progress.set(0, [now.as_nanos() as u64, 0, 0, 0, 0], 0)?;
+        Ok(())
+    }
+
+    /// Attaches the program that counts and drops what comes back, until the returned value is dropped.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub(super) fn count_answers(&mut self, device: Device) -> Result<Visit> {
+        let program = programs::load(&mut self.object, "answers")?;
+        Visit::begin(device, program.fd()?.as_fd())
+    }
+
+    /// Sends until the count or the time is reached, or a signal asks to stop.
+    ///
+    /// # Errors
+    /// The kernel's refusal to run the program.
+    pub(super) fn send(&mut self, time: Duration, batch: u32) -> Result<Sent> {
+        let interrupt = Interrupt::new().context("handling signals failed")?;
+        let start = Instant::now();
+        interrupt.after(time).context("setting a timer failed")?;
+        loop {
+            let [_, syns, acks, ..] = self.progress()?;
+            let left = self.count.saturating_sub(syns + acks);
+            if left == 0 || interrupt.requested() || start.elapsed() >= time {
+                return Ok(Sent {
+                    syns,
+                    acks,
+                    seconds: start.elapsed().as_secs_f64(),
+                });
+            }
+            self.run(
+                if self.paced {
+                    RUNS.min(left.saturating_mul(16))
+                } else {
+                    RUNS.min(left)
+                },
+                batch,
+            )?;
+        }
+    }
+
+    /// Runs the program on live frames; being interrupted is no error.
+    fn run(&mut self, runs: u64, batch: u32) -> Result<()> {
+        let program: &Xdp = self
+            .object
+            .program("flood")
+            .context("the program is gone")?
+            .try_into()?;
+        let frame = vec![0; self.frame];
+        let done = program.test_run(TestRunOptions {
+            data_in: Some(&frame),
+            repeat: runs as u32,
+            attrs: TestRunAttrs::new().xdp_live_frames(batch),
+            ..TestRunOptions::new()
+        });
+        match done {
+            Err(ProgramError::SyscallError(error)) if error.io_error.kind() == ErrorKind::Interrupted => Ok(()),
+            done => done.map(|_| ()).context(
+                "running the XDP program on live frames failed (needs Linux 5.18 or later with BPF_PROG_TEST_RUN)",
+            ),
+        }
+    }
+
+    /// What came back, once nothing more comes.
+    ///
+    /// # Errors
+    /// The kernel's refusal to read the counters.
+    pub(super) fn answers(&mut self) -> Result<Answers> {
+        let deadline = Instant::now() + STRAGGLERS;
+        let mut last = self.count_now()?;
+        loop {
+            sleep(Duration::from_millis(50));
+            let now = self.count_now()?;
+            if now == last || Instant::now() > deadline {
+                return Ok(now);
+            }
+            last = now;
+        }
+    }
+
+    fn count_now(&mut self) -> Result<Answers> {
+        let counters: PerCpuArray<_, u64> = PerCpuArray::try_from(self.map("ANSWERS")?)?;
+        let total = |kind| {
+            counters
+                .get(&kind, 0)
+                .map(|of_cpus| of_cpus.iter().sum::<u64>())
+        };
+        Ok(Answers {
+            syn_ack: total(0)?,
+            rst: total(1)?,
+            ack: total(2)?,
+            other: total(3)?,
+        })
+    }
+
+    fn progress(&mut self) -> Result<Progress> {
+        let progress: Array<_, Progress> = Array::try_from(self.map("PROGRESS")?)?;
+        Ok(progress.get(&0, 0)?)
+    }
+
+    fn map(&mut self, name: &str) -> Result<&mut aya::maps::Map> {
+        self.object.map_mut(name).with_context(|| {
+            format!("ebpf/objects/flood.o has no map {name}: rebuild it with ebpf/build")
+        })
+    }
+}
+
+/// A template as the program's global has it.
+fn global(segment: &Segment) -> Global {
+    let mut bytes = segment.bytes.clone();
+    bytes.resize(WORDS * 8, 0);
+    for number in [
+        segment.bytes.len() as u32,
+        segment.tsval.unwrap_or(0) as u32,
+        segment.ip_sum,
+        segment.tcp_sum,
+    ] {
+        bytes.extend(number.to_ne_bytes());
+    }
+    let mut global = [0; WORDS * 8 + 16];
+    global.copy_from_slice(&bytes);
+    global
+}

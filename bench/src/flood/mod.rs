@@ -1,0 +1,130 @@
+//! `bench flood`: a bounded flood of TCP segments, made by an XDP program that the kernel runs over and over.
+
+mod generator;
+mod options;
+mod prefix;
+mod segment;
+
+use anyhow::{Result, bail, ensure};
+use serde::Serialize;
+
+use self::generator::{Generator, Plan};
+pub(crate) use self::options::Options;
+use self::options::{Kind, Rate};
+use self::segment::Segment;
+use crate::device::{Device, parse_mac};
+
+/// What a flood did.
+#[derive(Debug, Serialize)]
+struct Report {
+    kind: Kind,
+    sent: u64,
+    syns: u64,
+    acks: u64,
+    seconds: f64,
+    pps: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answers: Option<Answers>,
+}
+
+/// Frames that came back to the flood's sources.
+#[derive(Debug, Default, PartialEq, Serialize)]
+struct Answers {
+    syn_ack: u64,
+    rst: u64,
+    ack: u64,
+    other: u64,
+}
+
+/// Sends the flood and prints what came of it.
+///
+/// # Errors
+/// Wrong or missing addresses, an interface that is not the caller's to flood, or the kernel's refusal.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let device = Device::named(&options.interface)?;
+    ensure!(
+        options.i_own_this_network || device.kind.as_deref() == Some("veth"),
+        "{} is no veth: a flood there reaches a real network. If that network is yours: --i-own-this-network",
+        device.name
+    );
+    if let Some(core) = options.core {
+        pin(core)?;
+    }
+    let mut generator = Generator::new(plan(options, &device)?)?;
+    let visit = match options.count_answers {
+        true => Some(generator.count_answers(device)?),
+        false => None,
+    };
+    let sent = generator.send(options.seconds, options.batch)?;
+    let answers = match visit {
+        Some(_) => Some(generator.answers()?),
+        None => None,
+    };
+    drop(visit);
+    let report = Report {
+        kind: options.kind,
+        sent: sent.syns + sent.acks,
+        syns: sent.syns,
+        acks: sent.acks,
+        seconds: sent.seconds,
+        pps: (sent.syns + sent.acks) as f64 / sent.seconds,
+        answers,
+    };
+    match options.json {
+        true => println!("{}", serde_json::to_string(&report)?),
+        false => print(&report),
+    }
+    Ok(())
+}
+
+fn plan(options: &Options, device: &Device) -> Result<Plan> {
+    let destination = options.destination;
+    ensure!(
+        options.sources.is_ipv4() == destination.is_ipv4(),
+        "--sources and --destination are of different families"
+    );
+    let mac = match &options.mac {
+        Some(mac) => parse_mac(mac)?,
+        None => device.neighbour_towards(destination.ip())?,
+    };
+    Ok(Plan {
+        interface: device.index,
+        sources: options.sources,
+        kind: options.kind,
+        syn: Segment::syn(device.mac, mac, destination, options.profile),
+        ack: Segment::ack(device.mac, mac, destination, options.timestamps),
+        count: options.count.unwrap_or(u64::MAX),
+        rate: match options.rate {
+            Rate::Max => None,
+            Rate::PerSecond(rate) => Some(rate),
+        },
+    })
+}
+
+fn pin(core: usize) -> Result<()> {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    match cores.into_iter().find(|id| id.id == core) {
+        Some(id) if core_affinity::set_for_current(id) => Ok(()),
+        _ => bail!("--core {core}: this process may not run on that core"),
+    }
+}
+
+fn print(report: &Report) {
+    println!(
+        "sent {} segments ({} SYN, {} ACK) in {:.2} s: {:.3} Mpps",
+        report.sent,
+        report.syns,
+        report.acks,
+        report.seconds,
+        report.pps / 1e6
+    );
+    if let Some(answers) = &report.answers {
+        let Answers {
+            syn_ack,
+            rst,
+            ack,
+            other,
+        } = answers;
+        println!("answers: {syn_ack} SYN-ACK, {rst} RST, {ack} ACK, {other} other");
+    }
+}

@@ -1,0 +1,38 @@
+//! `bench pass`: an XDP program that lets everything pass, left on an interface without a process.
+
+use std::os::fd::AsFd as _;
+
+use anyhow::Result;
+use aya::EbpfLoader;
+use clap::Args;
+
+use crate::device::Device;
+use crate::{programs, xdp};
+
+/// Command line of `bench pass`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Interface to attach to
+    #[arg(long, value_name = "IF")]
+    interface: String,
+    /// Drop everything instead, ARP too: to measure a generator alone
+    #[arg(long)]
+    drop: bool,
+    /// Detach whatever program the interface has instead
+    #[arg(long, conflicts_with = "drop")]
+    detach: bool,
+}
+
+/// Attaches the program, or detaches what is there.
+///
+/// # Errors
+/// No such interface, or the kernel's refusal.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let device = Device::named(&options.interface)?;
+    if options.detach {
+        return xdp::detach(&device);
+    }
+    let mut object = programs::open(&mut EbpfLoader::new())?;
+    let program = programs::load(&mut object, if options.drop { "sink" } else { "pass" })?;
+    xdp::attach(&device, program.fd()?.as_fd())
+}
