@@ -1,4 +1,4 @@
-//! Ending in time: by SIGINT, SIGTERM, or a timer, all of which also interrupt a system call that lasts.
+//! Ending in time: by SIGINT or SIGTERM, or by a timer that interrupts a system call that lasts.
 
 use std::io;
 use std::sync::Arc;
@@ -7,53 +7,57 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGALRM, SIGINT, SIGTERM};
 
-/// Becomes true when it is time to stop.
+/// SIGINT and SIGTERM as a request to stop, and an alarm clock.
 pub(crate) struct Interrupt {
     stop: Arc<AtomicBool>,
 }
 
 impl Interrupt {
-    /// From now on SIGINT, SIGTERM and SIGALRM ask to stop; they no longer end the process.
+    /// From now on SIGINT, SIGTERM and SIGALRM interrupt, but do not end the process.
     ///
     /// # Errors
     /// The kernel's refusal of a signal handler.
     pub(crate) fn new() -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGALRM] {
+        for signal in [SIGINT, SIGTERM] {
             signal_hook::flag::register(signal, Arc::clone(&stop))?;
         }
+        signal_hook::flag::register(SIGALRM, Arc::new(AtomicBool::new(false)))?;
         Ok(Self { stop })
     }
 
-    /// Asks to stop after `time`, and interrupts again every 10 ms: the first signal may come just before
-    /// the system call that it is meant to end.
-    pub(crate) fn after(&self, time: Duration) -> io::Result<()> {
-        let timer = libc::itimerval {
-            it_value: timeval(time.max(Duration::from_micros(1))),
-            it_interval: timeval(Duration::from_millis(10)),
-        };
-        set_timer(&timer)
-    }
-
+    /// Whether SIGINT or SIGTERM came.
     pub(crate) fn requested(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Interrupts after `time`, and again every 10 ms: the first signal may come just before the system call
+    /// that it is meant to end.
+    ///
+    /// # Errors
+    /// A time of more than some decades.
+    pub(crate) fn after(&self, time: Duration) -> io::Result<()> {
+        set_timer(
+            time.max(Duration::from_micros(1)),
+            Duration::from_millis(10),
+        )
     }
 }
 
 impl Drop for Interrupt {
     fn drop(&mut self) {
-        let off = timeval(Duration::ZERO);
-        // It cannot fail: both pointers are good and the values in range.
-        let _ = set_timer(&libc::itimerval {
-            it_value: off,
-            it_interval: off,
-        });
+        // Turning it off cannot fail, and there is nobody to tell.
+        let _ = set_timer(Duration::ZERO, Duration::ZERO);
     }
 }
 
-fn set_timer(timer: &libc::itimerval) -> io::Result<()> {
-    // SAFETY: `timer` points to a whole itimerval for the time of the call; the old value is not asked for.
-    match unsafe { libc::setitimer(libc::ITIMER_REAL, timer, std::ptr::null_mut()) } {
+fn set_timer(first: Duration, then: Duration) -> io::Result<()> {
+    let timer = libc::itimerval {
+        it_value: timeval(first),
+        it_interval: timeval(then),
+    };
+    // SAFETY: `timer` is a whole itimerval that lives through the call; the old value is not asked for.
+    match unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

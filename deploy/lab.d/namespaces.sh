@@ -37,8 +37,8 @@ enter() {
     shift
     nsenter --net="/run/netns/$(namespace "$role")" -- \
         unshare --mount --propagation unchanged -- sh -c '
-            mount --make-rslave /sys && mount -t sysfs sysfs /sys && mount --bind "$0" /sys/fs/bpf &&
-            exec "$@"' "$state/bpf" "$@"
+            mount --make-rslave /sys && mount -t sysfs sysfs /sys && mount --bind "$1" /sys/fs/bpf &&
+            shift && exec "$@"' lab "$state/bpf" "$@"
 }
 
 sysctl_in() {

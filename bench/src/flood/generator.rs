@@ -50,7 +50,7 @@ pub(super) struct Generator {
     /// Length of the frames that the kernel hands to the program.
     frame: usize,
     count: u64,
-    paced: bool,
+    rate: Option<u64>,
 }
 
 /// `WORDS` of ebpf/src/flood/plan.rs.
@@ -97,7 +97,7 @@ impl Generator {
             object,
             frame,
             count: plan.count,
-            paced: plan.rate.is_some(),
+            rate: plan.rate,
         };
         generator.seed()?;
         Ok(generator)
@@ -129,25 +129,25 @@ impl Generator {
     pub(super) fn send(&mut self, time: Duration, batch: u32) -> Result<Sent> {
         let interrupt = Interrupt::new().context("handling signals failed")?;
         let start = Instant::now();
-        interrupt.after(time).context("setting a timer failed")?;
         loop {
             let [_, syns, acks, ..] = self.progress()?;
             let left = self.count.saturating_sub(syns + acks);
-            if left == 0 || interrupt.requested() || start.elapsed() >= time {
+            let elapsed = start.elapsed();
+            if left == 0 || interrupt.requested() || elapsed >= time {
+                let seconds = elapsed.as_secs_f64();
                 return Ok(Sent {
                     syns,
                     acks,
-                    seconds: start.elapsed().as_secs_f64(),
+                    seconds,
                 });
             }
-            self.run(
-                if self.paced {
-                    RUNS.min(left.saturating_mul(16))
-                } else {
-                    RUNS.min(left)
-                },
-                batch,
-            )?;
+            // Runs that wait for their time do not count as sent, so their number says nothing.
+            let (runs, until) = match self.rate {
+                None => (RUNS.min(left), time - elapsed),
+                Some(rate) => (RUNS, (time - elapsed).min(duration(left, rate))),
+            };
+            interrupt.after(until).context("setting a timer failed")?;
+            self.run(runs, batch)?;
         }
     }
 
@@ -215,6 +215,11 @@ impl Generator {
             format!("ebpf/objects/flood.o has no map {name}: rebuild it with ebpf/build")
         })
     }
+}
+
+/// How long `count` segments take at `rate` a second, and a little more.
+fn duration(count: u64, rate: u64) -> Duration {
+    Duration::from_secs_f64((count as f64 / rate as f64).min(1e6)) + Duration::from_millis(1)
 }
 
 /// A template as the program's global has it.
