@@ -38,7 +38,7 @@ pub enum Cores {
 
 choice! {
     /// How a worker waits for packets.
-    Polling {
+    pub Polling {
         /// Spin while packets come, sleep when idle.
         Adaptive = "adaptive",
         /// Never sleep.
@@ -48,7 +48,7 @@ choice! {
 
 choice! {
     /// Who answers a SYN.
-    Responder {
+    pub Responder {
         /// A worker where the queue got zero-copy, the XDP program elsewhere.
         Auto = "auto",
         /// Always a worker on an AF_XDP socket.

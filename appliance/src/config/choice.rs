@@ -47,12 +47,12 @@ pub(super) fn quoted(text: &str) -> String {
 macro_rules! choice {
     (
         $(#[$about:meta])*
-        $name:ident { $( $(#[$doc:meta])* $variant:ident = $word:literal, )+ }
+        $shown:vis $name:ident { $( $(#[$doc:meta])* $variant:ident = $word:literal, )+ }
         $(not_yet { $($later:literal),+ })?
     ) => {
         $(#[$about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $( $(#[$doc])* $variant, )+ }
+        $shown enum $name { $( $(#[$doc])* $variant, )+ }
 
         impl $crate::config::choice::Choice for $name {
             const WORDS: &'static [(&'static str, Self)] = &[ $( ($word, Self::$variant), )+ ];

@@ -25,7 +25,7 @@ pub struct Interface {
 
 choice! {
     /// Who is behind an interface.
-    Side {
+    pub Side {
         /// Clients, and whoever pretends to be one.
         Outside = "outside",
         /// Protected servers.
@@ -49,7 +49,7 @@ impl Side {
 
 choice! {
     /// How the XDP program is attached.
-    XdpMode {
+    pub XdpMode {
         /// In the driver if it can, else generic.
         Auto = "auto",
         /// In the driver.
@@ -61,7 +61,7 @@ choice! {
 
 choice! {
     /// How AF_XDP sockets are bound.
-    ZeroCopy {
+    pub ZeroCopy {
         /// With zero-copy if the driver can.
         Auto = "auto",
         /// With zero-copy, or not at all.
@@ -109,7 +109,9 @@ impl Interface {
         if let (XdpMode::Generic, ZeroCopy::On, Some(value)) =
             (xdp, zero_copy, table.value("zero_copy"))
         {
-            value.problem("zero_copy \"on\" needs the driver's XDP, but xdp is \"generic\"; use xdp = \"native\"");
+            value.problem(
+                "zero_copy \"on\" needs the driver's XDP, but xdp is \"generic\"; use xdp = \"native\"",
+            );
         }
         let queues = table
             .value("queues")
@@ -144,7 +146,9 @@ fn name(value: &Value<'_>, seen: &mut HashMap<String, usize>) -> Option<String> 
         return None;
     }
     if let Some(line) = seen.insert(name.to_owned(), value.line) {
-        value.problem(format!("interface \"{name}\" is there already (line {line}); remove one, or use side = \"both\""));
+        value.problem(format!(
+            "interface \"{name}\" is there already (line {line}); remove one, or use side = \"both\""
+        ));
         return None;
     }
     Some(name.to_owned())

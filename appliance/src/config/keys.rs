@@ -1,5 +1,5 @@
 //! Every key of the configuration file, once: what is known, what is not built yet, and the words that
-//! [`example`] puts beside each.
+//! [`example`] puts beside each. A table: one line a key, so rustfmt keeps out.
 
 use std::fmt::Write as _;
 
@@ -53,49 +53,23 @@ const fn key(name: &'static str, state: State, note: &'static str) -> Key {
 }
 
 /// `[appliance]`
+#[rustfmt::skip]
 pub(super) const APPLIANCE: Section = Section {
     name: "appliance",
     many: false,
     keys: &[
-        key(
-            "control",
-            Default(r#""/run/synward/control.sock""#),
-            "where `synward status` and the like reach the process",
-        ),
-        key(
-            "metrics",
-            Default(r#""127.0.0.1:9470""#),
-            r#"GET /metrics (Prometheus), GET /healthz; "" turns it off"#,
-        ),
-        key(
-            "cores",
-            Default(r#""auto""#),
-            "CPUs of the workers, or [2, 3]",
-        ),
-        key(
-            "polling",
-            Default(r#""adaptive""#),
-            r#"or "busy": never sleep"#,
-        ),
-        key(
-            "responder",
-            Default(r#""auto""#),
-            r#"who answers SYNs: AF_XDP on zero-copy queues, else XDP; "afxdp" | "xdp""#,
-        ),
-        key(
-            "pin",
-            Default(r#""/sys/fs/bpf/synward""#),
-            r#"a BPF file system; "" = nothing pinned, nothing survives a restart"#,
-        ),
-        key(
-            "adopt_seconds",
-            Default("10"),
-            "at start, unknown connections are learned this long; 0 to 3600, 0 = enforce at once",
-        ),
+        key("control", Default(r#""/run/synward/control.sock""#), "where `synward status` and the like reach the process"),
+        key("metrics", Default(r#""127.0.0.1:9470""#), r#"GET /metrics (Prometheus), GET /healthz; "" turns it off"#),
+        key("cores", Default(r#""auto""#), "CPUs of the workers, or [2, 3]"),
+        key("polling", Default(r#""adaptive""#), r#"or "busy": never sleep"#),
+        key("responder", Default(r#""auto""#), r#"who answers SYNs: AF_XDP on zero-copy queues, else XDP; "afxdp" | "xdp""#),
+        key("pin", Default(r#""/sys/fs/bpf/synward""#), r#"a BPF file system; "" = nothing pinned, nothing survives a restart"#),
+        key("adopt_seconds", Default("10"), "at start, unknown connections are learned this long; 0 to 3600, 0 = enforce at once"),
     ],
 };
 
 /// `[cookie]`
+#[rustfmt::skip]
 pub(super) const COOKIE: Section = Section {
     name: "cookie",
     many: false,
@@ -108,84 +82,38 @@ pub(super) const COOKIE: Section = Section {
 };
 
 /// `[[interface]]`
+#[rustfmt::skip]
 pub(super) const INTERFACE: Section = Section {
     name: "interface",
     many: true,
     keys: &[
         key("name", Required(r#""eth0""#), "as `ip link` shows it"),
-        key(
-            "side",
-            Required(r#""both""#),
-            r#""outside" = clients, "inside" = servers, "both" = one-armed"#,
-        ),
+        key("side", Required(r#""both""#), r#""outside" = clients, "inside" = servers, "both" = one-armed"#),
         key("xdp", Default(r#""auto""#), r#""native" | "generic""#),
-        key(
-            "zero_copy",
-            Default(r#""auto""#),
-            r#""on" (refuse to start without) | "off""#,
-        ),
+        key("zero_copy", Default(r#""auto""#), r#""on" (refuse to start without) | "off""#),
         key("queues", Default(r#""all""#), "or [0, 1]"),
     ],
 };
 
 /// `[[service]]`
+#[rustfmt::skip]
 pub(super) const SERVICE: Section = Section {
     name: "service",
     many: true,
     keys: &[
-        key(
-            "name",
-            Required(r#""web""#),
-            "1 to 32 of a-z 0-9 _ -; part of its key: the same on every node",
-        ),
-        key(
-            "addresses",
-            Required(r#"["192.0.2.10", "2001:db8::10"]"#),
-            "addresses and prefixes; of overlapping ones the longest wins",
-        ),
-        key(
-            "ports",
-            Required("[80, 443]"),
-            r#"or "any"; a named port wins over "any""#,
-        ),
-        key(
-            "handoff",
-            Default(r#""splice""#),
-            "a connection to the server, opened with the client's address",
-        ),
-        key(
-            "mode",
-            Default(r#""always""#),
-            r#""monitor" (count only) | "off"; at run time: `synward mode web monitor`"#,
-        ),
+        key("name", Required(r#""web""#), "1 to 32 of a-z 0-9 _ -; part of its key: the same on every node"),
+        key("addresses", Required(r#"["192.0.2.10", "2001:db8::10"]"#), "addresses and prefixes; of overlapping ones the longest wins"),
+        key("ports", Required("[80, 443]"), r#"or "any"; a named port wins over "any""#),
+        key("handoff", Default(r#""splice""#), "a connection to the server, opened with the client's address"),
+        key("mode", Default(r#""always""#), r#""monitor" (count only) | "off"; at run time: `synward mode web monitor`"#),
         key("allow", Default("[]"), "prefixes that are never challenged"),
         key("deny", Default("[]"), "prefixes whose segments are dropped"),
         key("fragments", Default(r#""drop""#), r#"or "pass""#),
-        key(
-            "unknown",
-            Default(r#""drop""#),
-            r#"segments that belong to nothing: "drop" | "reset" | "pass""#,
-        ),
-        key(
-            "when_down",
-            Default(r#""reset""#),
-            r#"the server refuses or is silent: "reset" | "drop""#,
-        ),
-        key(
-            "rtt",
-            Default(r#""fast""#),
-            r#"or "true": for servers with BBR, one round trip later"#,
-        ),
-        key(
-            "hold_bytes",
-            Default("16384"),
-            "client data kept while the server answers, per opening; 1460 to 65536",
-        ),
-        key(
-            "mss",
-            Optional("1460"),
-            "this and the next four: learned from the server unless set",
-        ),
+        key("unknown", Default(r#""drop""#), r#"segments that belong to nothing: "drop" | "reset" | "pass""#),
+        key("when_down", Default(r#""reset""#), r#"the server refuses or is silent: "reset" | "drop""#),
+        key("rtt", Default(r#""fast""#), r#"or "true": for servers with BBR, one round trip later"#),
+        key("hold_bytes", Default("16384"), "client data kept while the server answers, per opening; 1460 to 65536"),
+        key("mss", Optional("1460"), "this and the next four: learned from the server unless set"),
         key("wscale", Optional("7"), "0 to 14"),
         key("sack", Optional("true"), ""),
         key("timestamps", Optional("true"), ""),
@@ -199,20 +127,13 @@ pub(super) const SERVICE: Section = Section {
 };
 
 /// `[flows]`
+#[rustfmt::skip]
 pub(super) const FLOWS: Section = Section {
     name: "flows",
     many: false,
     keys: &[
-        key(
-            "capacity",
-            Default("1048576"),
-            "spliced connections at a time; 1024 to 16777216",
-        ),
-        key(
-            "idle_seconds",
-            Default("7500"),
-            "over the two hours of TCP keepalive (RFC 5382)",
-        ),
+        key("capacity", Default("1048576"), "spliced connections at a time; 1024 to 16777216"),
+        key("idle_seconds", Default("7500"), "over the two hours of TCP keepalive (RFC 5382)"),
         key("closing_seconds", Default("240"), "after FIN or RST"),
     ],
 };

@@ -158,8 +158,12 @@ fn check_sides(written: usize, interfaces: &[Interface], services: &[Service], r
 fn read(file: &Path) -> Result<String, Problem> {
     let cannot = |error: std::io::Error| {
         let what = match error.kind() {
-            ErrorKind::NotFound => "there is no such file; name one with --config (`synward check --example` prints one)".into(),
-            ErrorKind::PermissionDenied => "cannot be read: permission denied; run as root or as its owner".into(),
+            ErrorKind::NotFound => {
+                "there is no such file; name one with --config (`synward check --example` prints one)".into()
+            }
+            ErrorKind::PermissionDenied => {
+                "cannot be read: permission denied; run as root or as its owner".into()
+            }
             ErrorKind::IsADirectory => "is a folder; name a file in it".into(),
             _ => format!("cannot be read: {error}"),
         };

@@ -69,7 +69,7 @@ pub struct Offer {
 
 choice! {
     /// How a proven client is handed onward.
-    Handoff {
+    pub Handoff {
         /// A second connection to the server, sequence numbers translated in XDP.
         Splice = "splice",
     }
@@ -78,7 +78,7 @@ choice! {
 
 choice! {
     /// Whether clients are challenged.
-    Mode {
+    pub Mode {
         /// Always.
         Always = "always",
         /// Never; what would happen is counted.
@@ -91,7 +91,7 @@ choice! {
 
 choice! {
     /// What happens to IP fragments.
-    Fragments {
+    pub Fragments {
         /// They are dropped and counted.
         Drop = "drop",
         /// The kernel gets them.
@@ -101,7 +101,7 @@ choice! {
 
 choice! {
     /// What happens to segments that belong to no flow, no opening and no cookie.
-    Unknown {
+    pub Unknown {
         /// They are dropped and counted.
         Drop = "drop",
         /// They are answered with RST, within the reply budget.
@@ -113,7 +113,7 @@ choice! {
 
 choice! {
     /// What a client gets whose server refuses or is silent.
-    WhenDown {
+    pub WhenDown {
         /// RST.
         Reset = "reset",
         /// Nothing.
@@ -123,7 +123,7 @@ choice! {
 
 choice! {
     /// Which round-trip time the server sees in the handshake.
-    Rtt {
+    pub Rtt {
         /// synward's own: the first byte comes a round trip sooner.
         Fast = "fast",
         /// The client's: for servers with BBR.
