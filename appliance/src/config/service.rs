@@ -23,7 +23,7 @@ pub struct Service {
     pub handoff: Handoff,
     /// Whether clients are challenged.
     pub mode: Mode,
-    /// Who is never challenged.
+    /// Who is never challenged. The longest prefix of `allow` and `deny` decides; none is in both.
     pub allow: Vec<IpNet>,
     /// Whose segments are dropped.
     pub deny: Vec<IpNet>,

@@ -212,11 +212,11 @@ fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(folder)?;
+    // Not the process's number: in containers that share the folder it is often the same.
+    let unique = getrandom::u64().map_err(std::io::Error::other)?;
     let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".new-{}", std::process::id()));
+    draft.push(format!(".new-{unique:016x}"));
     let draft = PathBuf::from(draft);
-    // Left behind by a process of the same number that was killed in here.
-    let _ = fs::remove_file(&draft);
     let written = (|| {
         let mut file = OpenOptions::new()
             .write(true)
