@@ -6,10 +6,11 @@ use xsk_rs::FrameDesc;
 
 /// One frame of one port's UMEM: a packet, or room for one.
 ///
-/// Neither `Clone` nor `Copy`, and only a [`Port`](super::Port) makes one: holding it proves that neither the kernel nor
-/// anyone else uses its bytes. Give it back with [`Port::transmit`](super::Port::transmit) or
-/// [`Port::release`](super::Port::release); a frame that is dropped instead stays out of use until its port closes
-/// (visible as a growing [`FrameAccount::held`](super::FrameAccount::held)).
+/// Neither `Clone` nor `Copy`, and only a [`Port`](super::Port) makes one: holding it proves that
+/// neither the kernel nor anyone else uses its bytes. Give it back with
+/// [`Port::transmit`](super::Port::transmit) or [`Port::release`](super::Port::release); a frame
+/// that is dropped instead stays out of use until its port closes (visible as a growing
+/// [`FrameAccount::held`](super::FrameAccount::held)).
 #[must_use = "a frame that is neither transmitted nor released is lost to its port"]
 pub struct Frame {
     pub(super) desc: FrameDesc,
@@ -26,8 +27,8 @@ impl Frame {
         usize::from(self.length)
     }
 
-    /// Sets the length of the packet. Lengths beyond the frame's room are cut to the room when bytes are asked for, and
-    /// refused by [`Port::transmit`](super::Port::transmit).
+    /// Sets the length of the packet. Lengths beyond the frame's room are cut to the room when
+    /// bytes are asked for, and refused by [`Port::transmit`](super::Port::transmit).
     #[inline]
     pub fn set_len(&mut self, length: u16) {
         self.length = length;

@@ -1,8 +1,9 @@
 //! Who holds each frame.
 //!
-//! Between two states a frame is moved by exactly one call, and the call checks that it was where it should have been.
-//! So a descriptor that the kernel or a driver reports twice, or never got, is refused instead of becoming a second
-//! [`Frame`](super::Frame) for the same bytes, and [`FrameAccount`] can show at any moment that no frame is lost.
+//! Between two states a frame is moved by exactly one call, and the call checks that it was where
+//! it should have been. So a descriptor that the kernel or a driver reports twice, or never got, is
+//! refused instead of becoming a second [`Frame`](super::Frame) for the same bytes, and
+//! [`FrameAccount`] can show at any moment that no frame is lost.
 
 /// Where one frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +53,8 @@ impl Ledger {
         }
     }
 
-    /// Moves frame `index` from one holder to another; false, and nothing moved, if it was not there.
+    /// Moves frame `index` from one holder to another; false, and nothing moved, if it was not
+    /// there.
     #[inline]
     pub(super) fn pass(&mut self, index: usize, from: Holder, to: Holder) -> bool {
         match self.holders.get_mut(index) {

@@ -1,8 +1,9 @@
 //! AF_XDP: frames in from one hardware queue and out again, without a copy in user space.
 //!
-//! A [`Port`] is one AF_XDP socket on (interface, queue) with a UMEM of its own. It hands out [`Frame`]s, move-only
-//! tokens for one chunk of that UMEM each; whoever holds the frame holds the chunk, and the only ways to be rid of it
-//! are [`Port::transmit`] and [`Port::release`]. One worker loop looks like this:
+//! A [`Port`] is one AF_XDP socket on (interface, queue) with a UMEM of its own. It hands out
+//! [`Frame`]s, move-only tokens for one chunk of that UMEM each; whoever holds the frame holds the
+//! chunk, and the only ways to be rid of it are [`Port::transmit`] and [`Port::release`]. One
+//! worker loop looks like this:
 //!
 //! ```no_run
 //! # use arrayvec::ArrayVec;
@@ -26,10 +27,10 @@
 //! # }
 //! ```
 //!
-//! The socket receives what an XDP program redirects to it through an XSKMAP slot that holds [`Port::fd`]; putting it
-//! there is the control plane's work. Nothing here loads an XDP program, binds a socket twice, allocates after
-//! [`Port::open`] or takes a lock. Unsafe code stays in this room: the ring calls, the memory of the UMEM and a few
-//! system calls; the API is safe.
+//! The socket receives what an XDP program redirects to it through an XSKMAP slot that holds
+//! [`Port::fd`]; putting it there is the control plane's work. Nothing here loads an XDP program,
+//! binds a socket twice, allocates after [`Port::open`] or takes a lock. Unsafe code stays in this
+//! room: the ring calls, the memory of the UMEM and a few system calls; the API is safe.
 //!
 //! | file | idea |
 //! |---|---|

@@ -20,7 +20,8 @@ use super::{
     umem::Memory,
 };
 
-/// A queue stays occupied for about 30 ms after its owner was killed; this is how long we wait for it.
+/// A queue stays occupied for about 30 ms after its owner was killed; this is how long we wait for
+/// it.
 const BUSY_PATIENCE: Duration = Duration::from_millis(200);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
@@ -108,7 +109,8 @@ pub enum OpenError {
 }
 
 impl Port {
-    /// Opens an AF_XDP socket on one queue of an interface in the caller's network namespace, with a UMEM of its own.
+    /// Opens an AF_XDP socket on one queue of an interface in the caller's network namespace, with
+    /// a UMEM of its own.
     ///
     /// No XDP program is loaded or attached. Waits up to 200 ms for a queue that is occupied.
     pub fn open(interface: &str, queue: u32, options: &PortOptions) -> Result<Port, OpenError> {
@@ -145,8 +147,8 @@ impl Attempt<'_> {
         let memory =
             Memory::new(self.options).map_err(|error| self.memory_refused(cause(&error)))?;
 
-        // SAFETY: the UMEM was made a line above and is shared with no other socket, and libxdp loads no program, so
-        // nothing is there that a second owner could free twice.
+        // SAFETY: the UMEM was made a line above and is shared with no other socket, and libxdp
+        // loads no program, so nothing is there that a second owner could free twice.
         let opened = unsafe {
             Socket::new(
                 self.config(),
@@ -200,7 +202,8 @@ impl Attempt<'_> {
             .build()
     }
 
-    /// Both only make copy mode faster, so a kernel that refuses them is fine: [`Port::flush`] asks again as needed.
+    /// Both only make copy mode faster, so a kernel that refuses them is fine: [`Port::flush`] asks
+    /// again as needed.
     fn tune_copy_mode(&self, fd: i32) {
         let _ = socket::raise_transmit_budget(fd, self.options.ring);
         let bytes = self.options.umem_bytes().min(1 << 30) as i32;

@@ -1,13 +1,15 @@
 //! What can be chosen about a port.
 
-/// Bytes that the kernel reserves in front of every received packet (`XDP_PACKET_HEADROOM`, include/uapi/linux/bpf.h).
-/// Metadata that the XDP program stores lies in here, next to the packet, so a UMEM needs no headroom of its own.
+/// Bytes that the kernel reserves in front of every received packet (`XDP_PACKET_HEADROOM`,
+/// include/uapi/linux/bpf.h). Metadata that the XDP program stores lies in here, next to the
+/// packet, so a UMEM needs no headroom of its own.
 pub(super) const XDP_HEADROOM: u32 = 256;
 
 /// Options of one [`Port`](super::Port).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortOptions {
-    /// Frames in the UMEM. At least twice [`ring`](Self::ring), so that a full receive side leaves frames to transmit.
+    /// Frames in the UMEM. At least twice [`ring`](Self::ring), so that a full receive side leaves
+    /// frames to transmit.
     pub frames: u32,
     /// Size of one frame in memory.
     pub chunk: Chunk,
@@ -15,10 +17,12 @@ pub struct PortOptions {
     pub ring: u32,
     /// Whether the driver may, must or must not receive straight into the UMEM.
     pub zero_copy: ZeroCopy,
-    /// Let this thread drive the NIC's NAPI (`SO_PREFER_BUSY_POLL`, Linux ≥ 5.11) instead of softirqs. Takes effect
-    /// together with the interface's `napi_defer_hard_irqs` and `gro_flush_timeout`; needs CAP_NET_ADMIN.
+    /// Let this thread drive the NIC's NAPI (`SO_PREFER_BUSY_POLL`, Linux ≥ 5.11) instead of
+    /// softirqs. Takes effect together with the interface's `napi_defer_hard_irqs` and
+    /// `gro_flush_timeout`; needs CAP_NET_ADMIN.
     pub busy_poll: bool,
-    /// Back the UMEM with huge pages (`vm.nr_hugepages`). Its size must then be a multiple of 2 MiB.
+    /// Back the UMEM with huge pages (`vm.nr_hugepages`). Its size must then be a multiple of 2
+    /// MiB.
     pub huge_pages: bool,
 }
 
@@ -60,7 +64,8 @@ impl PortOptions {
     }
 }
 
-/// Size of one frame in memory, of which 256 bytes are headroom. Power of two: the kernel's aligned chunk mode.
+/// Size of one frame in memory, of which 256 bytes are headroom. Power of two: the kernel's aligned
+/// chunk mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chunk {
     /// Packets of up to 1792 bytes: Ethernet with an MTU of 1500 and several tags.
@@ -88,7 +93,8 @@ impl Chunk {
     }
 }
 
-/// Zero-copy: the NIC reads and writes the UMEM itself. Needs driver support; every driver with XDP can copy.
+/// Zero-copy: the NIC reads and writes the UMEM itself. Needs driver support; every driver with XDP
+/// can copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ZeroCopy {
     /// Use it if the driver can, copy otherwise.

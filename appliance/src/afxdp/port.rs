@@ -19,17 +19,20 @@ use super::{
 /// Frames moved by one ring call; also the most that [`Port::receive`] gives at once.
 pub const BATCH: usize = 64;
 
-/// Shortest frame that is sent: an Ethernet header. The kernel takes an empty descriptor from the TX ring and never
-/// reports it as complete (`xskq_cons_is_valid_desc` in net/xdp/xsk_queue.h), which would lose the frame.
+/// Shortest frame that is sent: an Ethernet header. The kernel takes an empty descriptor from the
+/// TX ring and never reports it as complete (`xskq_cons_is_valid_desc` in net/xdp/xsk_queue.h),
+/// which would lose the frame.
 const SHORTEST: usize = 14;
 
 /// One AF_XDP socket on (interface, queue) with its own UMEM.
 ///
-/// A port belongs to one worker. It may be moved to the worker's thread once it is open: it owns its socket, rings and
-/// mapping, none of which care for the thread that uses them, and all ring access needs `&mut`, so two threads never
-/// touch a ring at once. (`Send` is derived, not declared; xsk-rs argues the same for its parts.)
+/// A port belongs to one worker. It may be moved to the worker's thread once it is open: it owns
+/// its socket, rings and mapping, none of which care for the thread that uses them, and all ring
+/// access needs `&mut`, so two threads never touch a ring at once. (`Send` is derived, not
+/// declared; xsk-rs argues the same for its parts.)
 ///
-/// Dropping the port closes the socket, which empties its XSKMAP slot and frees the queue some milliseconds later.
+/// Dropping the port closes the socket, which empties its XSKMAP slot and frees the queue some
+/// milliseconds later.
 #[derive(Debug)]
 pub struct Port {
     id: PortId,
@@ -43,12 +46,14 @@ pub struct Port {
     completion: CompQueue,
     memory: Memory,
     ledger: Ledger,
-    /// Frames that the kernel may still receive into, and the most that we let it have: the rest is for transmission.
+    /// Frames that the kernel may still receive into, and the most that we let it have: the rest is
+    /// for transmission.
     filled: u32,
     fill_limit: u32,
     /// Frames out as tokens.
     held: u32,
-    /// Frames handed to [`transmit`](Self::transmit) and not yet in the TX ring, oldest first; at most `ring`.
+    /// Frames handed to [`transmit`](Self::transmit) and not yet in the TX ring, oldest first; at
+    /// most `ring`.
     backlog: Vec<FrameDesc>,
     /// Frames in the TX ring, the driver, or the completion ring.
     sent: u32,
@@ -70,7 +75,8 @@ pub(super) struct Parts {
 }
 
 impl Port {
-    /// Puts the parts together and fills the fill ring, so that the port receives from its first moment.
+    /// Puts the parts together and fills the fill ring, so that the port receives from its first
+    /// moment.
     pub(super) fn assemble(parts: Parts) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let mut port = Port {
@@ -116,7 +122,8 @@ impl Port {
         self.busy_poll
     }
 
-    /// Appends the packets that have come, as many as `into` has room for, oldest first; returns how many.
+    /// Appends the packets that have come, as many as `into` has room for, oldest first; returns
+    /// how many.
     #[inline]
     pub fn receive(&mut self, into: &mut ArrayVec<Frame, BATCH>) -> usize {
         let room = into.remaining_capacity();
@@ -151,13 +158,14 @@ impl Port {
     #[inline]
     pub fn bytes<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
         self.own(frame);
-        // SAFETY: the frame is of this UMEM. A token exists only while neither the kernel nor the free list has the chunk,
-        // and there is one token a chunk (the ledger); it is borrowed shared, so nobody writes through it.
+        // SAFETY: the frame is of this UMEM. A token exists only while neither the kernel nor the
+        // free list has the chunk, and there is one token a chunk (the ledger); it is borrowed
+        // shared, so nobody writes through it.
         unsafe { self.memory.bytes(&frame.desc, frame.len()) }
     }
 
-    /// The packet and all room behind it, to the end of its chunk: a packet can grow in place. Set [`Frame::set_len`]
-    /// afterwards. The room beyond the length holds bytes of earlier packets.
+    /// The packet and all room behind it, to the end of its chunk: a packet can grow in place. Set
+    /// [`Frame::set_len`] afterwards. The room beyond the length holds bytes of earlier packets.
     ///
     /// The port is borrowed shared, so that several frames can be open at once.
     ///
@@ -166,18 +174,18 @@ impl Port {
     #[inline]
     pub fn bytes_mut<'a>(&'a self, frame: &'a mut Frame) -> &'a mut [u8] {
         self.own(frame);
-        // SAFETY: as in `bytes`, and the one token is borrowed exclusively. Chunks do not overlap, so slices of other
-        // frames do not matter.
+        // SAFETY: as in `bytes`, and the one token is borrowed exclusively. Chunks do not overlap,
+        // so slices of other frames do not matter.
         unsafe { self.memory.room_mut(&frame.desc) }
     }
 
-    /// The `N` bytes in front of the packet, where the kernel copies what the XDP program stored with
-    /// `bpf_xdp_adjust_meta` (net/xdp/xsk.c `__xsk_rcv`; zero-copy drivers leave it there).
+    /// The `N` bytes in front of the packet, where the kernel copies what the XDP program stored
+    /// with `bpf_xdp_adjust_meta` (net/xdp/xsk.c `__xsk_rcv`; zero-copy drivers leave it there).
     ///
-    /// The kernel does not tell whether or how much was stored: these bytes mean something only if the program stores at
-    /// least `N` bytes before every redirect to this socket; otherwise they are those of an earlier packet. `None` if there
-    /// are fewer bytes in front of the packet, which does not happen up to 256 unless the program moved the packet's
-    /// start forward.
+    /// The kernel does not tell whether or how much was stored: these bytes mean something only if
+    /// the program stores at least `N` bytes before every redirect to this socket; otherwise they
+    /// are those of an earlier packet. `None` if there are fewer bytes in front of the packet,
+    /// which does not happen up to 256 unless the program moved the packet's start forward.
     ///
     /// # Panics
     /// If the frame belongs to another port.
@@ -188,8 +196,8 @@ impl Port {
         unsafe { self.memory.in_front(&frame.desc) }
     }
 
-    /// A free frame of length 0 to write a new packet into. `None` if every frame is in use; the next
-    /// [`flush`](Self::flush) may bring some back.
+    /// A free frame of length 0 to write a new packet into. `None` if every frame is in use; the
+    /// next [`flush`](Self::flush) may bring some back.
     #[inline]
     pub fn allocate(&mut self) -> Option<Frame> {
         let desc = self.memory.take()?;
@@ -205,11 +213,12 @@ impl Port {
         })
     }
 
-    /// Queues a packet for the next [`flush`](Self::flush). With TX ring and backlog full, or a length that cannot be
-    /// sent, it is dropped and counted; the frame is never lost.
+    /// Queues a packet for the next [`flush`](Self::flush). With TX ring and backlog full, or a
+    /// length that cannot be sent, it is dropped and counted; the frame is never lost.
     ///
     /// # Panics
-    /// If the frame belongs to another port: that is a mistake in the program, and sending would send the wrong bytes.
+    /// If the frame belongs to another port: that is a mistake in the program, and sending would
+    /// send the wrong bytes.
     #[inline]
     pub fn transmit(&mut self, frame: Frame) {
         self.own(&frame);
@@ -226,7 +235,8 @@ impl Port {
             }
         }
         let mut desc = frame.desc;
-        // SAFETY: the frame is of this UMEM and was given to us by value, so its chunk is ours alone.
+        // SAFETY: the frame is of this UMEM and was given to us by value, so its chunk is ours
+        // alone.
         unsafe { self.memory.seal(&mut desc, length) };
         let moved = self.ledger.pass(
             self.memory.chunk(&desc),
@@ -258,8 +268,8 @@ impl Port {
         self.memory.put_back(chunk);
     }
 
-    /// Everything that the rings need, once per loop: takes back what was sent, submits what is to be sent, gives the
-    /// kernel free frames to receive into, and wakes it where it asks for it.
+    /// Everything that the rings need, once per loop: takes back what was sent, submits what is to
+    /// be sent, gives the kernel free frames to receive into, and wakes it where it asks for it.
     #[inline]
     pub fn flush(&mut self) {
         self.recycle();
@@ -274,8 +284,8 @@ impl Port {
         !self.backlog.is_empty() || self.in_tx_ring() > 0
     }
 
-    /// How many frames are where, from what each place says of itself. The total is the number of frames in the UMEM
-    /// at any moment; anything else means that one was lost or used twice.
+    /// How many frames are where, from what each place says of itself. The total is the number of
+    /// frames in the UMEM at any moment; anything else means that one was lost or used twice.
     #[inline]
     pub fn accounting(&self) -> FrameAccount {
         FrameAccount {
@@ -334,8 +344,9 @@ impl Port {
             return;
         }
         let count = wanted.min(self.tx.nb_free(wanted as u32) as usize);
-        // SAFETY: every descriptor in the backlog is of this UMEM and is the transmitter's by the ledger: no token for it
-        // exists any more, and it leaves the backlog two lines below, so it is submitted once.
+        // SAFETY: every descriptor in the backlog is of this UMEM and is the transmitter's by the
+        // ledger: no token for it exists any more, and it leaves the backlog two lines below, so it
+        // is submitted once.
         let submitted = unsafe { self.tx.produce(&self.backlog[..count]) };
         debug_assert_eq!(submitted, count, "the ring had room for all");
         self.backlog.drain(..submitted);
@@ -361,8 +372,8 @@ impl Port {
                 debug_assert!(moved, "the free list and the ledger disagree");
                 *slot = desc;
             }
-            // SAFETY: the descriptors are of this UMEM, were taken from the free list just now, and are the receiver's
-            // from here on.
+            // SAFETY: the descriptors are of this UMEM, were taken from the free list just now, and
+            // are the receiver's from here on.
             let produced = unsafe { self.fill.produce(&self.scratch[..count]) };
             debug_assert_eq!(produced, count, "the ring had room for all");
             self.filled += count as u32;
@@ -381,7 +392,8 @@ impl Port {
         if self.zero_copy {
             return self.count_wakeup(socket::wake_transmitter(self.fd()));
         }
-        // In copy mode the call itself sends, 32 frames of the ring on kernels before 6.18: again while it gets on.
+        // In copy mode the call itself sends, 32 frames of the ring on kernels before 6.18: again
+        // while it gets on.
         let mut before = self.in_tx_ring();
         while before > 0 {
             self.count_wakeup(socket::wake_transmitter(self.fd()));

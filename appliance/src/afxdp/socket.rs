@@ -19,7 +19,8 @@ const BUSY_POLL_BUDGET: i32 = super::BATCH as i32;
 pub(super) fn zero_copy(fd: RawFd) -> io::Result<bool> {
     let mut flags = 0u32;
     let mut length = mem::size_of::<u32>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes to `flags`, which has that many, and the new length to `length`.
+    // SAFETY: the kernel writes at most `length` bytes to `flags`, which has that many, and the new
+    // length to `length`.
     let result = unsafe {
         libc::getsockopt(
             fd,
@@ -35,18 +36,20 @@ pub(super) fn zero_copy(fd: RawFd) -> io::Result<bool> {
     }
 }
 
-/// Lets one wakeup send a whole TX ring in copy mode, not 32 frames (Linux ≥ 6.18; refused by kernels before).
+/// Lets one wakeup send a whole TX ring in copy mode, not 32 frames (Linux ≥ 6.18; refused by
+/// kernels before).
 pub(super) fn raise_transmit_budget(fd: RawFd, ring: u32) -> io::Result<()> {
     set(fd, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, ring as i32)
 }
 
-/// Lets this many bytes of socket buffers be under way in copy mode, where each frame sent is one (`SO_SNDBUF` beyond
-/// `net.core.wmem_max`; needs CAP_NET_ADMIN).
+/// Lets this many bytes of socket buffers be under way in copy mode, where each frame sent is one
+/// (`SO_SNDBUF` beyond `net.core.wmem_max`; needs CAP_NET_ADMIN).
 pub(super) fn raise_send_buffer(fd: RawFd, bytes: i32) -> io::Result<()> {
     set(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, bytes)
 }
 
-/// Makes the owner's system calls drive the NIC's NAPI (Documentation/networking/napi.rst, "Busy polling").
+/// Makes the owner's system calls drive the NIC's NAPI (Documentation/networking/napi.rst, "Busy
+/// polling").
 pub(super) fn prefer_busy_poll(fd: RawFd) -> io::Result<()> {
     set(fd, libc::SOL_SOCKET, SO_PREFER_BUSY_POLL, 1)?;
     set(
@@ -58,7 +61,8 @@ pub(super) fn prefer_busy_poll(fd: RawFd) -> io::Result<()> {
     set(fd, libc::SOL_SOCKET, SO_BUSY_POLL_BUDGET, BUSY_POLL_BUDGET)
 }
 
-/// Keeps programs that this process starts from inheriting the socket, which would hold its queue after our end.
+/// Keeps programs that this process starts from inheriting the socket, which would hold its queue
+/// after our end.
 pub(super) fn close_on_exec(fd: RawFd) -> io::Result<()> {
     // SAFETY: F_SETFD takes an integer and touches no memory of ours.
     match unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } {
@@ -67,11 +71,12 @@ pub(super) fn close_on_exec(fd: RawFd) -> io::Result<()> {
     }
 }
 
-/// Wakes the receive side: the driver looks at the fill ring again; with busy polling, it polls the NIC.
+/// Wakes the receive side: the driver looks at the fill ring again; with busy polling, it polls the
+/// NIC.
 #[inline]
 pub(super) fn wake_receiver(fd: RawFd) -> Result<(), i32> {
-    // SAFETY: a receive of zero bytes into nothing; AF_XDP sockets only take it as a wakeup (net/xdp/xsk.c
-    // __xsk_recvmsg).
+    // SAFETY: a receive of zero bytes into nothing; AF_XDP sockets only take it as a wakeup
+    // (net/xdp/xsk.c __xsk_recvmsg).
     outcome(unsafe {
         libc::recvfrom(
             fd,
@@ -84,7 +89,8 @@ pub(super) fn wake_receiver(fd: RawFd) -> Result<(), i32> {
     })
 }
 
-/// Wakes the transmit side: the driver looks at the TX ring; in copy mode, this call itself sends what lies there.
+/// Wakes the transmit side: the driver looks at the TX ring; in copy mode, this call itself sends
+/// what lies there.
 #[inline]
 pub(super) fn wake_transmitter(fd: RawFd) -> Result<(), i32> {
     // SAFETY: a send of zero bytes from nothing, taken as a wakeup (net/xdp/xsk.c __xsk_sendmsg).

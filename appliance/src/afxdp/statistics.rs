@@ -2,10 +2,12 @@
 
 use xsk_rs::socket::XdpStatistics;
 
-/// The kernel's counters since the socket was opened (`XDP_STATISTICS`, net/xdp/xsk.c). Packets or descriptors.
+/// The kernel's counters since the socket was opened (`XDP_STATISTICS`, net/xdp/xsk.c). Packets or
+/// descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KernelStatistics {
-    /// Received packets dropped for reasons other than full or empty rings: mostly longer than a frame has room.
+    /// Received packets dropped for reasons other than full or empty rings: mostly longer than a
+    /// frame has room.
     pub rx_dropped: u64,
     /// Descriptors in the fill ring that the kernel refused. Always 0 unless this room is broken.
     pub rx_invalid_descs: u64,
@@ -32,19 +34,22 @@ impl From<XdpStatistics> for KernelStatistics {
     }
 }
 
-/// Our own counters since the port was opened. Plain numbers: the worker copies them to where others may read.
+/// Our own counters since the port was opened. Plain numbers: the worker copies them to where
+/// others may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PortCounters {
     /// Frames received.
     pub received: u64,
     /// Frames that the kernel reported as sent.
     pub transmitted: u64,
-    /// Frames given to [`Port::transmit`](super::Port::transmit) and dropped, as TX ring and backlog were full.
+    /// Frames given to [`Port::transmit`](super::Port::transmit) and dropped, as TX ring and
+    /// backlog were full.
     pub dropped_full: u64,
-    /// Frames given to [`Port::transmit`](super::Port::transmit) and dropped, as their length was below an Ethernet header
-    /// or beyond their room: the kernel would keep such a frame forever.
+    /// Frames given to [`Port::transmit`](super::Port::transmit) and dropped, as their length was
+    /// below an Ethernet header or beyond their room: the kernel would keep such a frame forever.
     pub dropped_length: u64,
-    /// Descriptors from the kernel for frames that it did not have; ignored. Not 0: a driver is broken.
+    /// Descriptors from the kernel for frames that it did not have; ignored. Not 0: a driver is
+    /// broken.
     pub refused: u64,
     /// System calls made to wake the kernel.
     pub wakeups: u64,

@@ -14,12 +14,14 @@ use super::options::PortOptions;
 #[derive(Debug)]
 pub(super) struct Memory {
     umem: Umem,
-    /// Address of the mapping. A number, because a pointer would only have to be made `Send` again by hand.
+    /// Address of the mapping. A number, because a pointer would only have to be made `Send` again
+    /// by hand.
     base: usize,
     chunk_shift: u32,
     /// The descriptor of every chunk with its packet at the usual offset, by chunk number.
     home: Box<[FrameDesc]>,
-    /// Chunk numbers nobody uses; the last one used is the first one reused, while it is still in the cache.
+    /// Chunk numbers nobody uses; the last one used is the first one reused, while it is still in
+    /// the cache.
     free: Vec<u32>,
 }
 
@@ -28,8 +30,8 @@ impl Memory {
     pub(super) fn new(options: &PortOptions) -> Result<Self, UmemCreateError> {
         let (umem, home) = Umem::new(config(options), frames(options), options.huge_pages)?;
         let first = &home[0];
-        // SAFETY: `first` was made by this UMEM a line above, the slice has length 0 as the descriptor's length is 0, and
-        // only its address is used.
+        // SAFETY: `first` was made by this UMEM a line above, the slice has length 0 as the
+        // descriptor's length is 0, and only its address is used.
         let base = unsafe { umem.data(first) }.contents().as_ptr().addr() - first.addr();
         Ok(Memory {
             umem,
@@ -76,8 +78,8 @@ impl Memory {
         Some(self.home[chunk as usize])
     }
 
-    /// Puts a chunk back. The caller knows from the ledger that nobody uses it, so the list never grows beyond the number
-    /// of chunks that it was allocated for.
+    /// Puts a chunk back. The caller knows from the ledger that nobody uses it, so the list never
+    /// grows beyond the number of chunks that it was allocated for.
     #[inline]
     pub(super) fn put_back(&mut self, chunk: usize) {
         self.free.push(chunk as u32);
@@ -86,21 +88,23 @@ impl Memory {
     /// The first `length` bytes of the packet, cut to its room.
     ///
     /// # Safety
-    /// `desc` describes a chunk of this UMEM, and nobody (kernel or program) writes to the chunk while the slice lives.
+    /// `desc` describes a chunk of this UMEM, and nobody (kernel or program) writes to the chunk
+    /// while the slice lives.
     #[inline]
     pub(super) unsafe fn bytes(&self, desc: &FrameDesc, length: usize) -> &[u8] {
         let start = ptr::with_exposed_provenance(self.base + desc.addr());
-        // SAFETY: `base + addr` lies in the mapping, and `room` bytes from there end at most with the chunk, which lies in
-        // the mapping as a whole. The mapping came from mmap zeroed, and lives as long as `self.umem`. Its address was
-        // handed to the kernel and to C, so its provenance is exposed. The caller guarantees that nobody writes.
+        // SAFETY: `base + addr` lies in the mapping, and `room` bytes from there end at most with
+        // the chunk, which lies in the mapping as a whole. The mapping came from mmap zeroed, and
+        // lives as long as `self.umem`. Its address was handed to the kernel and to C, so its
+        // provenance is exposed. The caller guarantees that nobody writes.
         unsafe { slice::from_raw_parts(start, length.min(self.room(desc))) }
     }
 
     /// All bytes from the packet's start to the end of its chunk.
     ///
     /// # Safety
-    /// `desc` describes a chunk of this UMEM, and nobody (kernel or program) reads or writes the chunk otherwise while the
-    /// slice lives.
+    /// `desc` describes a chunk of this UMEM, and nobody (kernel or program) reads or writes the
+    /// chunk otherwise while the slice lives.
     #[inline]
     #[allow(clippy::mut_from_ref)]
     pub(super) unsafe fn room_mut(&self, desc: &FrameDesc) -> &mut [u8] {
@@ -109,7 +113,8 @@ impl Memory {
         unsafe { slice::from_raw_parts_mut(start, self.room(desc)) }
     }
 
-    /// The `N` bytes in front of the packet, if so many lie between the chunk's start and the packet.
+    /// The `N` bytes in front of the packet, if so many lie between the chunk's start and the
+    /// packet.
     ///
     /// # Safety
     /// As for [`bytes`](Self::bytes).
@@ -119,8 +124,8 @@ impl Memory {
             return None;
         }
         let start = ptr::with_exposed_provenance::<[u8; N]>(self.base + desc.addr() - N);
-        // SAFETY: the N bytes before the packet lie in its own chunk, as was just checked; an array of bytes has no
-        // alignment. The rest as in `bytes`.
+        // SAFETY: the N bytes before the packet lie in its own chunk, as was just checked; an array
+        // of bytes has no alignment. The rest as in `bytes`.
         Some(unsafe { &*start })
     }
 
@@ -130,8 +135,8 @@ impl Memory {
     /// As for [`room_mut`](Self::room_mut).
     #[inline]
     pub(super) unsafe fn seal(&self, desc: &mut FrameDesc, length: usize) {
-        // SAFETY: the descriptor is of this UMEM and the chunk is exclusively the caller's; the slice made inside is not
-        // read or written. (xsk-rs has no other way to set a length.)
+        // SAFETY: the descriptor is of this UMEM and the chunk is exclusively the caller's; the
+        // slice made inside is not read or written. (xsk-rs has no other way to set a length.)
         unsafe { self.umem.data_mut(desc) }.cursor().set_pos(length);
         desc.set_options(0);
     }

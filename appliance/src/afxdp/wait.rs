@@ -18,7 +18,8 @@ use super::port::Port;
 pub enum Polling {
     /// Never sleep: lowest latency, one core at 100 %.
     Busy,
-    /// Spin for some rounds, then sleep in poll(2) until a packet, a [`Waker`] or the timeout comes.
+    /// Spin for some rounds, then sleep in poll(2) until a packet, a [`Waker`] or the timeout
+    /// comes.
     Adaptive {
         /// Rounds without work before sleeping.
         idle_rounds: u32,
@@ -71,11 +72,15 @@ impl Waiter {
         self.slept
     }
 
-    /// Call once per round, after the ports were flushed. Returns at once if the round `worked` (a packet or a message
-    /// came), after a moment if few rounds were idle, and otherwise when there is something to do or the timeout has
-    /// passed. True if it slept.
+    /// Call once per round, after the ports were flushed. Returns at once if the round `worked` (a
+    /// packet or a message came), after a moment if few rounds were idle, and otherwise when there
+    /// is something to do or the timeout has passed. True if it slept.
     #[inline]
-    pub fn wait(&mut self, ports: &mut [Port], worked: bool) -> bool {
+    pub fn wait<'a>(
+        &mut self,
+        ports: impl IntoIterator<Item = &'a mut Port>,
+        worked: bool,
+    ) -> bool {
         if worked {
             self.idle = 0;
             return false;
@@ -94,7 +99,11 @@ impl Waiter {
     }
 
     #[cold]
-    fn sleep(&mut self, ports: &mut [Port], timeout_ms: u16) -> bool {
+    fn sleep<'a>(
+        &mut self,
+        ports: impl IntoIterator<Item = &'a mut Port>,
+        timeout_ms: u16,
+    ) -> bool {
         if !self.bell.fall_asleep() {
             self.idle = 0;
             return false;
@@ -109,7 +118,8 @@ impl Waiter {
             }
         }
         let before = Instant::now();
-        // SAFETY: the pointer and the length are those of one vector of pollfd, which lives through the call.
+        // SAFETY: the pointer and the length are those of one vector of pollfd, which lives through
+        // the call.
         let ready = unsafe {
             libc::poll(
                 self.descriptors.as_mut_ptr(),
@@ -131,7 +141,8 @@ impl Waiter {
 pub struct Waker(Arc<Bell>);
 
 impl Waker {
-    /// Wakes the worker, or makes its next attempt to sleep return at once. One atomic exchange while it is awake.
+    /// Wakes the worker, or makes its next attempt to sleep return at once. One atomic exchange
+    /// while it is awake.
     #[inline]
     pub fn wake(&self) {
         self.0.ring();
@@ -140,9 +151,10 @@ impl Waker {
 
 /// An eventfd that is only written to while somebody sleeps on it.
 ///
-/// A message can't be missed: the ringer puts the message first and then sets `RUNG`; the sleeper looks at its messages
-/// after every return from [`Waiter::wait`], and only falls asleep from `AWAKE`. If `RUNG` came before, it does not
-/// sleep; if it comes after, the ringer sees `ASLEEP` and writes to the eventfd, which ends the poll.
+/// A message can't be missed: the ringer puts the message first and then sets `RUNG`; the sleeper
+/// looks at its messages after every return from [`Waiter::wait`], and only falls asleep from
+/// `AWAKE`. If `RUNG` came before, it does not sleep; if it comes after, the ringer sees `ASLEEP`
+/// and writes to the eventfd, which ends the poll.
 #[derive(Debug)]
 struct Bell {
     state: AtomicU8,
@@ -171,8 +183,8 @@ impl Bell {
     fn ring(&self) {
         if self.state.swap(RUNG, Ordering::AcqRel) == ASLEEP {
             let one = 1u64;
-            // SAFETY: eight bytes are read from `one`, which has eight. It fails only when the counter is full, and then
-            // the sleeper wakes anyway.
+            // SAFETY: eight bytes are read from `one`, which has eight. It fails only when the
+            // counter is full, and then the sleeper wakes anyway.
             unsafe { libc::write(self.event.as_raw_fd(), ptr::from_ref(&one).cast(), 8) };
         }
     }
@@ -189,13 +201,15 @@ impl Bell {
         free
     }
 
-    /// After a sleep. `ringing`: poll saw the eventfd readable. It is emptied by that and not by the state, as a ringer
-    /// may be between its exchange and its write: what it writes then ends one later sleep early, and is emptied there.
+    /// After a sleep. `ringing`: poll saw the eventfd readable. It is emptied by that and not by
+    /// the state, as a ringer may be between its exchange and its write: what it writes then ends
+    /// one later sleep early, and is emptied there.
     fn awake(&self, ringing: bool) {
         self.state.swap(AWAKE, Ordering::AcqRel);
         if ringing {
             let mut count = 0u64;
-            // SAFETY: eight bytes are written to `count`, which has eight. The descriptor does not block.
+            // SAFETY: eight bytes are written to `count`, which has eight. The descriptor does not
+            // block.
             unsafe { libc::read(self.event.as_raw_fd(), ptr::from_mut(&mut count).cast(), 8) };
         }
     }
@@ -256,7 +270,8 @@ mod tests {
         assert_eq!(slept, [false, false, false, false, false, false, true]);
     }
 
-    /// Every message is answered at once although the sleeper would sleep for ten seconds: a lost wakeup would show.
+    /// Every message is answered at once although the sleeper would sleep for ten seconds: a lost
+    /// wakeup would show.
     #[test]
     fn no_message_waits_for_the_timeout() {
         let mut waiter = Waiter::new(PATIENT).unwrap();

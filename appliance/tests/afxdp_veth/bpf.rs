@@ -1,6 +1,6 @@
-//! XDP programs of a few instructions each, written in the instructions themselves, so that these tests need no compiler
-//! and do not depend on the appliance's own programs. Everything goes through bpf(2); numbers from
-//! include/uapi/linux/bpf.h.
+//! XDP programs of a few instructions each, written in the instructions themselves, so that these
+//! tests need no compiler and do not depend on the appliance's own programs. Everything goes
+//! through bpf(2); numbers from include/uapi/linux/bpf.h.
 
 use std::{
     io, mem,
@@ -8,7 +8,8 @@ use std::{
     ptr,
 };
 
-/// The test frames' EtherType (IEEE 802 "local experimental 1"), as a little-endian load of the two bytes gives it.
+/// The test frames' EtherType (IEEE 802 "local experimental 1"), as a little-endian load of the two
+/// bytes gives it.
 const ETHERTYPE: i32 = 0x88b5_u16.swap_bytes() as i32;
 /// First and last eight of the 32 bytes of metadata.
 pub(crate) const MARKER: i32 = 0x5eed_cafe;
@@ -28,8 +29,13 @@ pub(crate) fn pass() -> io::Result<OwnedFd> {
     load(&[imm(0, XDP_PASS), exit()])
 }
 
-/// Redirects test frames to the socket in the slot of their queue, and passes everything else (as it does test frames
-/// for an empty slot).
+/// Drops everything.
+pub(crate) fn sink() -> io::Result<OwnedFd> {
+    load(&[imm(0, XDP_DROP), exit()])
+}
+
+/// Redirects test frames to the socket in the slot of their queue, and passes everything else (as
+/// it does test frames for an empty slot).
 pub(crate) fn steer(sockets: &OwnedFd) -> io::Result<OwnedFd> {
     let [map_low, map_high] = map(1, sockets);
     load(&[
@@ -50,7 +56,8 @@ pub(crate) fn steer(sockets: &OwnedFd) -> io::Result<OwnedFd> {
     ])
 }
 
-/// Stores 32 bytes of metadata (u64 each: [`MARKER`], the frame's sequence number, the queue, [`MARKER`]) and redirects.
+/// Stores 32 bytes of metadata (u64 each: [`MARKER`], the frame's sequence number, the queue,
+/// [`MARKER`]) and redirects.
 pub(crate) fn steer_with_metadata(sockets: &OwnedFd) -> io::Result<OwnedFd> {
     let [map_low, map_high] = map(1, sockets);
     load(&[
@@ -83,8 +90,8 @@ pub(crate) fn steer_with_metadata(sockets: &OwnedFd) -> io::Result<OwnedFd> {
     ])
 }
 
-/// Writes a whole test frame with the next sequence number of `counter` (an array map of one u64) into every frame it
-/// gets, and sends it out of `interface`: a generator, driven by [`generate`].
+/// Writes a whole test frame with the next sequence number of `counter` (an array map of one u64)
+/// into every frame it gets, and sends it out of `interface`: a generator, driven by [`generate`].
 pub(crate) fn number(counter: &OwnedFd, interface: u32) -> io::Result<OwnedFd> {
     let [value_low, value_high] = map(2, counter);
     load(&[
@@ -194,7 +201,8 @@ pub(crate) fn set_socket(sockets: &OwnedFd, queue: u32, socket: i32) -> io::Resu
     Ok(())
 }
 
-/// Attaches a program to an interface of the caller's network namespace, for as long as the result lives.
+/// Attaches a program to an interface of the caller's network namespace, for as long as the result
+/// lives.
 pub(crate) fn attach(program: &OwnedFd, interface: u32, mode: Mode) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct LinkCreate {
@@ -278,8 +286,9 @@ fn resolve(instructions: &[u64]) -> Vec<u64> {
 }
 
 fn bpf<T>(command: i32, attributes: &T) -> io::Result<i32> {
-    // SAFETY: `attributes` is a plain structure as the command wants it, of the length given; addresses within it are those
-    // of buffers that live in the callers' frames through the call and have the lengths given beside them.
+    // SAFETY: `attributes` is a plain structure as the command wants it, of the length given;
+    // addresses within it are those of buffers that live in the callers' frames through the call
+    // and have the lengths given beside them.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -299,7 +308,8 @@ fn owned(fd: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-// The instructions: opcode, destination, source, offset, immediate (Documentation/bpf/standardization/instruction-set.rst).
+// The instructions: opcode, destination, source, offset, immediate
+// (Documentation/bpf/standardization/instruction-set.rst).
 
 const W: u8 = 0x00;
 const H: u8 = 0x08;

@@ -17,8 +17,9 @@ use crate::{
 
 const FRAMES: u32 = 8192;
 
-/// A million frames go to the port under test, are turned around in place and come back: each exactly once, in both
-/// directions, with every frame of both UMEMs accounted for after every flush.
+/// A million frames go to the port under test, are turned around in place and come back: each
+/// exactly once, in both directions, with every frame of both UMEMs accounted for after every
+/// flush.
 #[test]
 fn a_million_frames_come_back_each_once() {
     needs_root!();
@@ -62,7 +63,8 @@ fn a_million_frames_come_back_each_once() {
     assert_eq!(here.counters().transmitted, COUNT);
 }
 
-/// Sends numbered frames with at most 512 under way, so that none has a reason to be lost; returns how many came back.
+/// Sends numbered frames with at most 512 under way, so that none has a reason to be lost; returns
+/// how many came back.
 fn send_and_count(port: &mut Port, count: u64) -> u64 {
     const WINDOW: u64 = 512;
     let mut seen = Seen::new(count);

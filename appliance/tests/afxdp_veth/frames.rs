@@ -56,8 +56,8 @@ impl Seen {
     }
 }
 
-/// Asserts that every frame of the port is accounted for, that the kernel was never given a frame that it refused, and
-/// that it never gave one that it did not have.
+/// Asserts that every frame of the port is accounted for, that the kernel was never given a frame
+/// that it refused, and that it never gave one that it did not have.
 pub(crate) fn assert_conserved(port: &Port, frames: u32) {
     let account = port.accounting();
     assert_eq!(account.total(), frames, "{account:?}");

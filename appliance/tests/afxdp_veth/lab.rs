@@ -1,4 +1,5 @@
-//! Two network namespaces with a veth pair of two queues between them, gone when the test is over, whichever way.
+//! Two network namespaces with a veth pair of two queues between them, gone when the test is over,
+//! whichever way.
 
 use std::{
     fs::File,
@@ -89,7 +90,8 @@ impl Lab {
         let namespace = File::open(format!("/run/netns/{}", self.namespace(end))).unwrap();
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                // SAFETY: setns takes two numbers; it changes only this thread, which ends with `work`.
+                // SAFETY: setns takes two numbers; it changes only this thread, which ends with
+                // `work`.
                 let entered = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
                 assert_eq!(entered, 0);
                 work()

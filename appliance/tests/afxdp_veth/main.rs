@@ -1,4 +1,5 @@
-//! The AF_XDP room against the real kernel: veth pairs in network namespaces of their own. Needs root.
+//! The AF_XDP room against the real kernel: veth pairs in network namespaces of their own. Needs
+//! root.
 #![allow(clippy::unwrap_used)]
 
 mod bpf;

@@ -19,7 +19,8 @@ fn metadata_arrives_in_native_mode() {
     metadata_arrives(Mode::Native, 0, Chunk::Bytes4096);
 }
 
-/// On queue 0: in generic mode veth records no receive queue, so that everything comes in on that one.
+/// On queue 0: in generic mode veth records no receive queue, so that everything comes in on that
+/// one.
 #[test]
 fn metadata_arrives_in_generic_mode() {
     needs_root!();

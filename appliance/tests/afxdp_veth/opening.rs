@@ -93,8 +93,8 @@ fn a_small_memlock_limit_is_named() {
     needs_root!();
     let lab = Lab::new();
     // The limit is the process's, so this happens in a child; the child reports by its exit status.
-    // SAFETY: the child only makes system calls and allocates; no other thread of ours holds a lock that it needs, as
-    // glibc's fork makes the allocator usable in the child.
+    // SAFETY: the child only makes system calls and allocates; no other thread of ours holds a lock
+    // that it needs, as glibc's fork makes the allocator usable in the child.
     let status = lab.inside(End::Here, || unsafe {
         let child = libc::fork();
         if child == 0 {
@@ -162,7 +162,8 @@ fn keep_only(capabilities: u32) {
     const VERSION_3: u32 = 0x2008_0522;
     let header = [VERSION_3, 0];
     let sets = [capabilities, capabilities, 0, 0, 0, 0];
-    // SAFETY: both arrays have the layout of include/uapi/linux/capability.h (version 3) and live through the call.
+    // SAFETY: both arrays have the layout of include/uapi/linux/capability.h (version 3) and live
+    // through the call.
     let result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) };
     assert_eq!(result, 0);
 }

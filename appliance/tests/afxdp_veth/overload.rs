@@ -16,8 +16,8 @@ use crate::{
     needs_root,
 };
 
-/// A generator in the kernel floods the port with some ten million frames a second. It drops most, echoes what it can,
-/// delivers nothing twice and loses not one frame of its UMEM.
+/// A generator in the kernel floods the port with some ten million frames a second. It drops most,
+/// echoes what it can, delivers nothing twice and loses not one frame of its UMEM.
 #[test]
 fn a_flood_loses_no_frame() {
     needs_root!();
