@@ -21,8 +21,8 @@ pub struct PortOptions {
     /// softirqs. Takes effect together with the interface's `napi_defer_hard_irqs` and
     /// `gro_flush_timeout`; needs CAP_NET_ADMIN.
     pub busy_poll: bool,
-    /// Back the UMEM with huge pages (`vm.nr_hugepages`). Its size must then be a multiple of 2
-    /// MiB.
+    /// Back the UMEM with huge pages (`vm.nr_hugepages`). Its size must then be a multiple of
+    /// 2 MiB.
     pub huge_pages: bool,
 }
 

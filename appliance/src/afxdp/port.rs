@@ -19,9 +19,8 @@ use super::{
 /// Frames moved by one ring call; also the most that [`Port::receive`] gives at once.
 pub const BATCH: usize = 64;
 
-/// Shortest frame that is sent: an Ethernet header. The kernel takes an empty descriptor from the
-/// TX ring and never reports it as complete (`xskq_cons_is_valid_desc` in net/xdp/xsk_queue.h),
-/// which would lose the frame.
+/// Shortest frame that is sent: an Ethernet header. To the kernel an empty descriptor is an invalid
+/// one (`tx_invalid_descs`), and whether its frame ever comes back depends on version and mode.
 const SHORTEST: usize = 14;
 
 /// One AF_XDP socket on (interface, queue) with its own UMEM.

@@ -46,7 +46,7 @@ pub struct PortCounters {
     /// backlog were full.
     pub dropped_full: u64,
     /// Frames given to [`Port::transmit`](super::Port::transmit) and dropped, as their length was
-    /// below an Ethernet header or beyond their room: the kernel would keep such a frame forever.
+    /// below an Ethernet header or beyond their room.
     pub dropped_length: u64,
     /// Descriptors from the kernel for frames that it did not have; ignored. Not 0: a driver is
     /// broken.

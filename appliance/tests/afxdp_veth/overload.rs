@@ -124,7 +124,7 @@ fn transmitting_too_much_drops_and_counts() {
     assert_eq!(port.counters().transmitted, 128);
 }
 
-/// The kernel swallows an empty descriptor for good, so it never gets one.
+/// An empty descriptor is invalid to the kernel, so it never gets one.
 #[test]
 fn lengths_that_cannot_be_sent_are_dropped_and_counted() {
     needs_root!();
