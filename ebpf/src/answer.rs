@@ -14,9 +14,9 @@ use crate::wire::tcp_options::Found;
 
 /// What counts of a SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Syn {
+pub struct Syn<'a> {
     /// Who asks whom.
-    pub flow: FlowKey,
+    pub flow: &'a FlowKey,
     /// The client's ISN, C.
     pub isn: u32,
     /// What it asked for.
@@ -29,18 +29,18 @@ pub struct Syn {
 /// is answered classically, which it foresees.
 const ECN_SETUP: u8 = flags::ECE | flags::CWR;
 
-impl Syn {
+impl<'a> Syn<'a> {
     /// A SYN from its parts; `found` and `tsval` come from a walk over its options.
     #[inline(always)]
-    pub const fn new(flow: FlowKey, isn: u32, tcp_flags: u8, found: &Found, tsval: Option<u32>) -> Self {
+    pub const fn new(flow: &'a FlowKey, isn: u32, tcp_flags: u8, found: &Found, tsval: Option<u32>) -> Self {
         let default = if flow.client.is_v4() { DEFAULT_MSS_V4 } else { DEFAULT_MSS_V6 };
         let options = ClientOptions {
-            mss: match found.mss {
+            mss: match found.mss() {
                 Some(mss) => mss,
                 None => default,
             },
-            window_scale: found.window_scale,
-            sack: found.sack_permitted,
+            window_scale: found.window_scale(),
+            sack: found.sack_permitted(),
             ecn: tcp_flags & ECN_SETUP == ECN_SETUP,
         };
         Self { flow, isn, options, tsval }
@@ -52,7 +52,7 @@ impl Syn {
 pub const fn answer(key: &Key, epoch: u64, syn: &Syn, profile: &Profile) -> Segment {
     let agreed = profile.agree(&syn.options);
     let timestamps = syn.tsval.is_some() && profile.timestamps();
-    let cookie = cookie::make(key, epoch, &syn.flow, syn.isn, &agreed, timestamps);
+    let cookie = cookie::make(key, epoch, syn.flow, syn.isn, &agreed, timestamps);
 
     let times = match (timestamps, syn.tsval) {
         (true, Some(tsval)) => Some((cookie.tsval, tsval)),
@@ -85,14 +85,18 @@ mod tests {
     use crate::wire::Address;
     use crate::wire::checksum::segment_is_intact;
 
-    fn syn(v4: bool, timestamps: bool) -> Syn {
+    fn flow(v4: bool) -> FlowKey {
         let (client, server) = if v4 {
             (Address::v4(0x0102_0304), Address::v4(0x0506_0708))
         } else {
             (Address([1, 2, 3, 4]), Address([5, 6, 7, 8]))
         };
+        FlowKey::new(client, 40000, server, 80)
+    }
+
+    fn syn(flow: &FlowKey, timestamps: bool) -> Syn<'_> {
         Syn {
-            flow: FlowKey::new(client, 40000, server, 80),
+            flow,
             isn: 0xffff_ffff,
             options: ClientOptions { mss: 1460, window_scale: Some(7), sack: true, ecn: true },
             tsval: timestamps.then_some(77),
@@ -104,7 +108,8 @@ mod tests {
     fn answers_are_what_etherparse_expects() {
         let profile = Profile::default();
         for (v4, timestamps) in [(true, true), (true, false), (false, true), (false, false)] {
-            let syn = syn(v4, timestamps);
+            let flow = flow(v4);
+            let syn = syn(&flow, timestamps);
             let answer = answer(&[1, 2], 9, &syn, &profile);
             let mut packet = [0u8; 100];
             let ip_length = if v4 { 20 } else { 40 };
@@ -131,7 +136,7 @@ mod tests {
             assert_eq!((tcp.source_port(), tcp.destination_port()), (80, 40000));
             assert_eq!((tcp.acknowledgment_number(), tcp.window_size()), (0, profile.window));
             use etherparse::TcpOptionElement::*;
-            let tsval = cookie::make(&[1, 2], 9, &syn.flow, syn.isn, &profile.agree(&syn.options), true).tsval;
+            let tsval = cookie::make(&[1, 2], 9, syn.flow, syn.isn, &profile.agree(&syn.options), true).tsval;
             let options: std::vec::Vec<_> =
                 tcp.options_iterator().filter_map(Result::ok).filter(|option| *option != Noop).collect();
             let mut expected = std::vec![MaximumSegmentSize(profile.mss), SelectiveAcknowledgementPermitted];
@@ -145,7 +150,8 @@ mod tests {
 
     #[test]
     fn nothing_is_offered_that_was_not_asked_for() {
-        let mut bare = syn(true, false);
+        let flow = flow(true);
+        let mut bare = syn(&flow, false);
         bare.options = ClientOptions { mss: 536, ..ClientOptions::default() };
         let answer = answer(&[1, 2], 9, &bare, &Profile::default());
         assert_eq!(answer.option_words(), 1);

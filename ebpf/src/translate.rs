@@ -16,7 +16,7 @@
 use crate::layout::Flow;
 use crate::wire::checksum::Sum;
 use crate::wire::tcp::{self, Tcp, flags};
-use crate::wire::tcp_options::{self, Bytes, read32, write32};
+use crate::wire::tcp_options::{self, Bytes, Options, read32, write32};
 
 /// Where a segment of a flow is going.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,13 +100,13 @@ impl Translation {
         Some(sum.replace_u32(tsval, new_tsval).replace_u32(tsecr, new_tsecr))
     }
 
-    /// Translates any options, of which `length` bytes count.
+    /// Translates what a walk over the options found.
     #[inline(always)]
-    pub fn options(&self, options: &mut Bytes, length: usize, mut sum: Sum) -> Sum {
-        let found = tcp_options::walk(options, length);
+    pub fn options(&self, options: &mut Options, mut sum: Sum) -> Sum {
+        let Options { bytes, found, .. } = options;
         if let Some(at) = found.timestamps_at() {
-            sum = add_at(options, at, self.tsval, sum);
-            sum = add_at(options, at + 4, self.tsecr, sum);
+            sum = add_at(bytes, at, self.tsval, sum);
+            sum = add_at(bytes, at + 4, self.tsecr, sum);
         }
         if self.acknowledgement != 0
             && let Some((at, blocks)) = found.sack_at()
@@ -114,7 +114,7 @@ impl Translation {
             // Four blocks of two edges at most (RFC 2018 §3).
             for edge in 0..8 {
                 if edge < blocks * 2 {
-                    sum = add_at(options, at + 4 * edge, self.acknowledgement, sum);
+                    sum = add_at(bytes, at + 4 * edge, self.acknowledgement, sum);
                 }
             }
         }
@@ -132,9 +132,7 @@ pub fn finish(header: &mut [u8; tcp::LENGTH], changes: Sum) {
 
 #[inline(always)]
 fn add_at(options: &mut Bytes, at: usize, delta: u32, sum: Sum) -> Sum {
-    let Some(old) = read32(options, at) else {
-        return sum;
-    };
+    let old = read32(options, at);
     let new = old.wrapping_add(delta);
     write32(options, at, new);
     if at & 1 == 0 { sum.replace_u32(old, new) } else { sum.replace_u32_odd(old, new) }
@@ -178,7 +176,7 @@ mod tests {
     };
 
     /// A segment with these options and its right checksum.
-    fn segment(sequence: u32, acknowledgement: u32, options: &[u8]) -> ([u8; 20], Bytes) {
+    fn segment(sequence: u32, acknowledgement: u32, options: &[u8]) -> ([u8; 20], Options) {
         let repr = tcp::Repr {
             source: 80,
             destination: 4000,
@@ -190,18 +188,17 @@ mod tests {
         };
         let mut header = [0; 20];
         repr.emit(&mut header);
-        let mut area = [0; 40];
-        area[..options.len()].copy_from_slice(options);
+        let area = Options::of(options);
         let sum = pseudo_header(&FLOW.key.server, &FLOW.key.client, 20 + options.len() as u16);
         let checksum = sum.bytes(&header).bytes(options).checksum();
         Tcp(&mut header).set_checksum(checksum);
         (header, area)
     }
 
-    fn is_intact(header: &[u8; 20], area: &Bytes, length: usize) -> bool {
+    fn is_intact(header: &[u8; 20], area: &Options, length: usize) -> bool {
         let mut whole = [0; 60];
         whole[..20].copy_from_slice(header);
-        whole[20..20 + length].copy_from_slice(&area[..length]);
+        whole[20..20 + length].copy_from_slice(&area.bytes[..length]);
         segment_is_intact(&FLOW.key.server, &FLOW.key.client, &whole[..20 + length])
     }
 
@@ -222,18 +219,18 @@ mod tests {
             };
             for translation in [there, back] {
                 let sum = translation.header(&mut header);
-                let sum = translation.options(&mut area, 40, sum);
+                let sum = translation.options(&mut area, sum);
                 finish(&mut header, sum);
                 assert!(is_intact(&header, &area, 40));
             }
-            assert_eq!((header, area), (before, before_area));
+            assert_eq!((header, area.bytes), (before, before_area.bytes));
 
             let to_server = Translation::of(&FLOW, Direction::ToServer);
             let sum = to_server.header(&mut header);
-            let sum = to_server.options(&mut area, 40, sum);
+            let sum = to_server.options(&mut area, sum);
             finish(&mut header, sum);
             assert!(is_intact(&header, &area, 40));
-            assert_eq!(read32(&area, 15), Some(n.wrapping_sub(FLOW.sequence_delta)));
+            assert_eq!(read32(&area.bytes, 15), n.wrapping_sub(FLOW.sequence_delta));
             assert_eq!(Tcp(&header).sequence(), n);
         }
     }
@@ -246,8 +243,8 @@ mod tests {
         let sum = translation.header(&mut header);
         let mut short = options;
         let short_sum = translation.padded_timestamps(&mut short, sum).expect("padded timestamps");
-        let long_sum = translation.options(&mut area, 12, sum);
-        assert_eq!((short_sum.fold(), &short[..]), (long_sum.fold(), &area[..12]));
+        let long_sum = translation.options(&mut area, sum);
+        assert_eq!((short_sum.fold(), &short[..]), (long_sum.fold(), &area.bytes[..12]));
         finish(&mut header, short_sum);
         assert!(is_intact(&header, &area, 12));
     }

@@ -24,8 +24,12 @@ pub mod kind {
     pub const TIMESTAMPS: u8 = 8;
 }
 
-/// The options area of one header.
-pub type Bytes = [u8; MAX_OPTIONS];
+/// The options area of one header, and room behind it: a position is masked to 63 rather than checked
+/// against 40, which the verifier follows more easily, and the bytes behind the options are nobody's.
+pub type Bytes = [u8; AREA];
+/// Bytes of [`Bytes`].
+pub const AREA: usize = POSITION_MASK + 9;
+const POSITION_MASK: usize = 63;
 
 /// More items than this are not looked at: a real stack sends eight at most, padding included.
 const MAX_ITEMS: usize = 16;
@@ -38,95 +42,149 @@ const NOWHERE: u8 = 0xff;
 pub const PADDED_TIMESTAMPS: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
 
 /// What a walk over the options found.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The MSS in bytes.
-    pub mss: Option<u16>,
-    /// The window shift, at most 14.
-    pub window_scale: Option<u8>,
-    /// SACK permitted.
-    pub sack_permitted: bool,
+    mss: u16,
+    window_scale: u8,
+    seen: u8,
     timestamps: u8,
     sack: u8,
     sack_blocks: u8,
 }
 
-impl Default for Found {
-    #[inline(always)]
-    fn default() -> Self {
-        Self {
-            mss: None,
-            window_scale: None,
-            sack_permitted: false,
-            timestamps: NOWHERE,
-            sack: NOWHERE,
-            sack_blocks: 0,
-        }
-    }
-}
+const SEEN_MSS: u8 = 1;
+const SEEN_SCALE: u8 = 2;
+const SEEN_SACK_PERMITTED: u8 = 4;
 
 impl Found {
+    /// The result of a walk over no options.
+    pub const NOTHING: Self = Self {
+        mss: 0,
+        window_scale: 0,
+        seen: 0,
+        timestamps: NOWHERE,
+        sack: NOWHERE,
+        sack_blocks: 0,
+    };
+
+    /// The MSS in bytes.
+    #[inline(always)]
+    pub const fn mss(&self) -> Option<u16> {
+        if self.seen & SEEN_MSS != 0 { Some(self.mss) } else { None }
+    }
+
+    /// The window shift, at most 14.
+    #[inline(always)]
+    pub const fn window_scale(&self) -> Option<u8> {
+        if self.seen & SEEN_SCALE != 0 { Some(self.window_scale) } else { None }
+    }
+
+    /// SACK permitted.
+    #[inline(always)]
+    pub const fn sack_permitted(&self) -> bool {
+        self.seen & SEEN_SACK_PERMITTED != 0
+    }
+
     /// Offset of TSval in the options area; TSecr follows it.
     #[inline(always)]
-    pub fn timestamps_at(&self) -> Option<usize> {
-        (self.timestamps != NOWHERE).then_some(self.timestamps as usize)
+    pub const fn timestamps_at(&self) -> Option<usize> {
+        if self.timestamps != NOWHERE { Some(self.timestamps as usize) } else { None }
     }
 
     /// Offset of the first SACK block and the number of blocks (two 4-byte edges each), at most 4.
     #[inline(always)]
-    pub fn sack_at(&self) -> Option<(usize, usize)> {
-        (self.sack != NOWHERE).then_some((self.sack as usize, self.sack_blocks as usize))
+    pub const fn sack_at(&self) -> Option<(usize, usize)> {
+        if self.sack != NOWHERE { Some((self.sack as usize, self.sack_blocks as usize)) } else { None }
+    }
+}
+
+/// The options of one segment and a walk over them.
+///
+/// The walk keeps its position here and takes every step in a function of its own: so the verifier,
+/// which forgets what is stored in a map, checks one step and not every way through all of them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The options area.
+    pub bytes: Bytes,
+    /// What the walk has found.
+    pub found: Found,
+    length: u8,
+    at: u8,
+}
+
+impl Options {
+    /// No options.
+    pub const NONE: Self = Self { bytes: [0; AREA], found: Found::NOTHING, length: 0, at: 0 };
+
+    /// The options of a header: at most 40 bytes count.
+    pub fn of(options: &[u8]) -> Self {
+        let mut all = Self::NONE;
+        let length = options.len().min(MAX_OPTIONS);
+        all.bytes[..length].copy_from_slice(&options[..length]);
+        all.walk(length);
+        all
+    }
+
+    /// Walks the first `length` bytes. A malformed item ends the walk; what came before it counts.
+    #[inline(always)]
+    pub fn walk(&mut self, length: usize) {
+        self.found = Found::NOTHING;
+        self.length = length as u8;
+        self.at = 0;
+        for _ in 0..MAX_ITEMS {
+            if !self.step() {
+                break;
+            }
+        }
+    }
+
+    /// Looks at one item; whether there may be another.
+    #[cfg_attr(target_arch = "bpf", inline(never))]
+    fn step(&mut self) -> bool {
+        let (at, length) = ((self.at & 63) as usize, (self.length & 63) as usize);
+        if at >= length || at > MAX_OPTIONS {
+            return false;
+        }
+        let kind = self.bytes[at];
+        if kind == kind::NOP {
+            self.at = at as u8 + 1;
+            return true;
+        }
+        let size = self.bytes[at + 1] as usize;
+        let end = at + size;
+        if kind == kind::END || size < 2 || end > length || end > MAX_OPTIONS {
+            return false;
+        }
+        match (kind, size) {
+            (kind::MSS, 4) => {
+                self.found.mss = u16::from_be_bytes([self.bytes[at + 2], self.bytes[at + 3]]);
+                self.found.seen |= SEEN_MSS;
+            }
+            (kind::WINDOW_SCALE, 3) => {
+                let scale = self.bytes[at + 2];
+                self.found.window_scale = if scale > MAX_WINDOW_SCALE { MAX_WINDOW_SCALE } else { scale };
+                self.found.seen |= SEEN_SCALE;
+            }
+            (kind::SACK_PERMITTED, 2) => self.found.seen |= SEEN_SACK_PERMITTED,
+            (kind::TIMESTAMPS, 10) => self.found.timestamps = at as u8 + 2,
+            (kind::SACK, 10 | 18 | 26 | 34) => {
+                self.found.sack = at as u8 + 2;
+                self.found.sack_blocks = (size as u8 - 2) >> 3;
+            }
+            _ => {}
+        }
+        self.at = end as u8;
+        true
     }
 
     /// TSval and TSecr.
     #[inline(always)]
-    pub fn timestamps(&self, bytes: &Bytes) -> Option<(u32, u32)> {
-        let at = self.timestamps_at()?;
-        Some((read32(bytes, at)?, read32(bytes, at + 4)?))
+    pub fn timestamps(&self) -> Option<(u32, u32)> {
+        let at = self.found.timestamps_at()?;
+        Some((read32(&self.bytes, at), read32(&self.bytes, at + 4)))
     }
-}
-
-/// Walks the first `length` bytes. A malformed item ends the walk; what came before it counts.
-#[inline(always)]
-pub fn walk(bytes: &Bytes, length: usize) -> Found {
-    let mut found = Found::default();
-    let mut at = 0usize;
-    for _ in 0..MAX_ITEMS {
-        if at >= length || at >= MAX_OPTIONS {
-            break;
-        }
-        let kind = bytes[at];
-        if kind == kind::NOP {
-            at += 1;
-            continue;
-        }
-        if kind == kind::END || at + 1 >= MAX_OPTIONS {
-            break;
-        }
-        let size = bytes[at + 1] as usize;
-        let end = at + size;
-        if size < 2 || end > length || end > MAX_OPTIONS {
-            break;
-        }
-        match (kind, size) {
-            (kind::MSS, 4) if at + 3 < MAX_OPTIONS => {
-                found.mss = Some(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]));
-            }
-            (kind::WINDOW_SCALE, 3) if at + 2 < MAX_OPTIONS => {
-                let scale = bytes[at + 2];
-                found.window_scale = Some(if scale > MAX_WINDOW_SCALE { MAX_WINDOW_SCALE } else { scale });
-            }
-            (kind::SACK_PERMITTED, 2) => found.sack_permitted = true,
-            (kind::TIMESTAMPS, 10) => found.timestamps = at as u8 + 2,
-            (kind::SACK, 10 | 18 | 26 | 34) => {
-                found.sack = at as u8 + 2;
-                found.sack_blocks = (size as u8 - 2) >> 3;
-            }
-            _ => {}
-        }
-        at = end;
-    }
-    found
 }
 
 /// The timestamps of a segment whose options are exactly `NOP NOP TS`.
@@ -136,58 +194,47 @@ pub fn padded_timestamps(bytes: &[u8; 12]) -> Option<(u32, u32)> {
     (head == PADDED_TIMESTAMPS).then(|| (be32(bytes, 4), be32(bytes, 8)))
 }
 
-/// Reads four bytes at `at`, or nothing if they do not fit.
+/// Reads four bytes at a position that a walk has found.
 #[inline(always)]
-pub fn read32(bytes: &Bytes, at: usize) -> Option<u32> {
-    if at > MAX_OPTIONS - 4 {
-        return None;
-    }
-    Some(u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]))
+pub const fn read32(bytes: &Bytes, at: usize) -> u32 {
+    let at = at & POSITION_MASK;
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// Writes four bytes at `at`; says whether they fit.
+/// Writes four bytes at a position that a walk has found.
 #[inline(always)]
-pub fn write32(bytes: &mut Bytes, at: usize, value: u32) -> bool {
-    if at > MAX_OPTIONS - 4 {
-        return false;
-    }
+pub const fn write32(bytes: &mut Bytes, at: usize, value: u32) {
+    let at = at & POSITION_MASK;
     let b = value.to_be_bytes();
     bytes[at] = b[0];
     bytes[at + 1] = b[1];
     bytes[at + 2] = b[2];
     bytes[at + 3] = b[3];
-    true
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn area(options: &[u8]) -> (Bytes, usize) {
-        let mut bytes = [0; MAX_OPTIONS];
-        bytes[..options.len()].copy_from_slice(options);
-        (bytes, options.len())
-    }
-
-    fn walk_over(options: &[u8]) -> Found {
-        let (bytes, length) = area(options);
-        walk(&bytes, length)
+    fn found(options: &[u8]) -> Found {
+        Options::of(options).found
     }
 
     const LINUX: [u8; 20] = [2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 7, 1, 3, 3, 7];
 
     #[test]
     fn a_linux_syn() {
-        let (bytes, length) = area(&LINUX);
-        let found = walk(&bytes, length);
-        assert_eq!((found.mss, found.window_scale, found.sack_permitted), (Some(1460), Some(7), true));
-        assert_eq!(found.timestamps(&bytes), Some((9, 7)));
+        let options = Options::of(&LINUX);
+        assert_eq!((options.found.mss(), options.found.window_scale()), (Some(1460), Some(7)));
+        assert!(options.found.sack_permitted());
+        assert_eq!(options.timestamps(), Some((9, 7)));
     }
 
     #[test]
     fn a_windows_syn() {
-        let found = walk_over(&[2, 4, 5, 0xb4, 1, 3, 3, 8, 1, 1, 4, 2]);
-        assert_eq!((found.mss, found.window_scale, found.sack_permitted), (Some(1460), Some(8), true));
+        let found = found(&[2, 4, 5, 0xb4, 1, 3, 3, 8, 1, 1, 4, 2]);
+        assert_eq!((found.mss(), found.window_scale()), (Some(1460), Some(8)));
+        assert!(found.sack_permitted());
         assert_eq!(found.timestamps_at(), None);
     }
 
@@ -196,15 +243,15 @@ mod tests {
         let mut options = [1u8; 40];
         options[2..4].copy_from_slice(&[8, 10]);
         options[14..16].copy_from_slice(&[5, 26]);
-        assert_eq!(walk_over(&options).sack_at(), Some((16, 3)));
+        assert_eq!(found(&options).sack_at(), Some((16, 3)));
     }
 
     #[test]
     fn lies_about_lengths_end_the_walk() {
         for options in [&[3u8, 0][..], &[3, 1], &[3, 3], &[2, 4, 5], &[8, 40, 1, 1], &[0xfd, 0xff]] {
-            assert_eq!(walk_over(options), Found::default(), "{options:?}");
+            assert_eq!(found(options), Found::NOTHING, "{options:?}");
         }
-        assert_eq!(walk_over(&[3, 3, 7, 2, 0]).window_scale, Some(7));
+        assert_eq!(found(&[3, 3, 7, 2, 0]).window_scale(), Some(7));
     }
 
     #[test]
@@ -217,7 +264,7 @@ mod tests {
                 *byte = (seed >> 59) as u8;
             }
             let length = (seed >> 33) as usize % (MAX_OPTIONS + 1);
-            let found = walk(&bytes, length);
+            let found = found(&bytes[..length]);
             assert!(found.timestamps_at().is_none_or(|at| at + 8 <= length));
             assert!(found.sack_at().is_none_or(|(at, blocks)| at + 8 * blocks <= length));
         }

@@ -1,0 +1,100 @@
+//! An ACK without a flow: the third packet of a handshake if its cookie is ours.
+
+use crate::packet::Packet;
+use crate::route::{self, Route};
+use crate::{Case, Verdict, maps, stray, worker};
+use aya_ebpf::programs::XdpContext;
+use synward_ebpf::cookie::{Age, Claim};
+use synward_ebpf::counters::{Counter, ServiceCounters};
+use synward_ebpf::layout::{Flow, Hop, MAX_SECRETS, Profile, Request, key_slot};
+use synward_ebpf::options::ClientOptions;
+use synward_ebpf::wire::tcp;
+
+/// What became of a cookie.
+enum Judgement {
+    Valid { options: ClientOptions, promised: Profile },
+    Expired,
+    Invalid,
+}
+
+/// Verifies the cookie before user space is woken, and asks a worker to open the connection.
+#[inline(never)]
+pub fn redeem(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters) -> Verdict {
+    let claim = claim(ctx, case.packet);
+    match judge(case, &claim) {
+        Judgement::Valid { options, promised } => {
+            counters.bump(Counter::CookieValid);
+            let hop = match route::of(ctx, case.packet) {
+                Route::Via(hop) => hop,
+                _ => Hop::default(),
+            };
+            worker::ask(ctx, case, counters, Request::Open { options, promised, hop })
+        }
+        Judgement::Expired => {
+            counters.bump(Counter::CookieExpired);
+            stray::unknown(ctx, case, counters, Counter::DropExpiredCookie)
+        }
+        Judgement::Invalid => {
+            counters.bump(Counter::CookieInvalid);
+            stray::unknown(ctx, case, counters, Counter::DropInvalidCookie)
+        }
+    }
+}
+
+/// Whether a segment of a closing flow is the valid ACK of a new handshake on the same addresses and
+/// ports. The pair that opened the flow itself is only an old duplicate.
+#[inline(never)]
+pub fn opens_anew(ctx: &XdpContext, case: &mut Case, flow: &Flow) -> bool {
+    let packet = &mut *case.packet;
+    if packet.flags & (tcp::flags::ACK | tcp::flags::RST | tcp::flags::SYN) != tcp::flags::ACK {
+        return false;
+    }
+    let claim = claim(ctx, packet);
+    if claim.client_isn == flow.client_isn && claim.isn == flow.isn {
+        return false;
+    }
+    matches!(judge(case, &claim), Judgement::Valid { .. })
+}
+
+/// The numbers of an ACK in which a cookie would be.
+#[inline(always)]
+fn claim(ctx: &XdpContext, packet: &mut Packet) -> Claim {
+    Claim {
+        client_isn: packet.sequence.wrapping_sub(1),
+        isn: packet.acknowledgement.wrapping_sub(1),
+        tsecr: tsecr(ctx, packet),
+    }
+}
+
+/// TSecr of a segment with timestamps.
+#[inline(always)]
+fn tsecr(ctx: &XdpContext, packet: &mut Packet) -> Option<u32> {
+    let times = packet.timestamps(ctx);
+    if times.present { Some(times.tsecr) } else { None }
+}
+
+#[inline(always)]
+fn judge(case: &Case, claim: &Claim) -> Judgement {
+    let Some(clock) = maps::CLOCK.get(0) else {
+        return Judgement::Invalid;
+    };
+    let (epoch, age) = claim.epoch(clock.epoch_at(case.now));
+    let Some(slot) = maps::KEYS.get(key_slot(case.packet.endpoint.service, epoch)) else {
+        return Judgement::Invalid;
+    };
+    if slot.epoch != epoch {
+        return Judgement::Invalid;
+    }
+    for secret in 0..MAX_SECRETS {
+        if secret as u32 >= case.service.keys {
+            break;
+        }
+        if let Some(options) = claim.check(&slot.keys[secret], &case.packet.key) {
+            return match age {
+                Age::Fresh => Judgement::Valid { options, promised: *case.packet.endpoint.profile(epoch) },
+                Age::Expired => Judgement::Expired,
+            };
+        }
+    }
+    Judgement::Invalid
+}

@@ -1,0 +1,197 @@
+//! The XDP program that steers the traffic of protected services.
+//!
+//! | file | stage |
+//! |---|---|
+//! | [`packet`] | Ethernet to TCP: where the headers are and what they say |
+//! | [`service`] | whose packet is it? |
+//! | [`table`] | the flow that it belongs to |
+//! | [`splice`] | a segment of a spliced flow: translate, forward |
+//! | [`syn`] | a SYN: answer it here or hand it to a worker |
+//! | [`ack`] | an ACK without a flow: is its cookie ours? |
+//! | [`stray`] | what belongs to nothing, and what was there before us |
+//! | [`icmp`] | errors that quote a translated segment |
+//! | [`route`], [`reply`], [`worker`] | the ways out: next hop, back to the sender, to user space |
+#![no_std]
+#![no_main]
+#![allow(missing_docs, unreachable_pub, reason = "a program has no public interface")]
+
+mod ack;
+mod icmp;
+mod maps;
+mod packet;
+mod reply;
+mod route;
+mod service;
+mod splice;
+mod stray;
+mod syn;
+mod table;
+mod worker;
+
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use packet::{Kind, Packet};
+use synward_ebpf::counters::Counter;
+use synward_ebpf::flow::FlowKey;
+use synward_ebpf::layout::{Flow, Interface, Service, mode, side, state};
+use synward_ebpf::translate::Direction;
+use synward_ebpf::wire::tcp::flags;
+
+/// What a stage decides.
+pub type Verdict = u32;
+
+/// Decides what happens to one frame.
+#[xdp]
+pub fn steer(ctx: XdpContext) -> Verdict {
+    // SAFETY: the reference lives only as long as this run; the map's entries are changed, never
+    // removed, while an interface is steered.
+    let Some(interface) = (unsafe { maps::INTERFACES.get(ctx.ingress_ifindex() as u32) }) else {
+        return XDP_PASS;
+    };
+    let Some(packet) = maps::SCRATCH.get_ptr_mut(0) else {
+        return XDP_PASS;
+    };
+    // SAFETY: per-CPU and never freed; this program runs to its end on this CPU before another run of
+    // it starts here.
+    let packet = unsafe { &mut *packet };
+    match packet.read(&ctx) {
+        Kind::Tcp => tcp(&ctx, packet, interface),
+        Kind::Icmp => icmp::quoting(&ctx, packet),
+        kind @ (Kind::Fragment | Kind::Malformed) if interface.side & side::OUTSIDE != 0 => {
+            service::unreadable(&packet.destination, kind)
+        }
+        _ => XDP_PASS,
+    }
+}
+
+#[inline(always)]
+fn tcp(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> Verdict {
+    if interface.side & side::OUTSIDE != 0
+        && service::find(&packet.destination, packet.destination_port, &mut packet.endpoint)
+    {
+        return from_client(ctx, packet, interface);
+    }
+    if interface.side & side::INSIDE != 0
+        && service::find(&packet.source, packet.source_port, &mut packet.endpoint)
+    {
+        return from_server(ctx, packet, interface);
+    }
+    XDP_PASS
+}
+
+/// Everything that the stages after the look-up share about one packet.
+pub struct Case<'a> {
+    pub packet: &'a mut Packet,
+    pub interface: &'a Interface,
+    pub service: &'a Service,
+    /// Coarse clock, ns.
+    pub now: u64,
+}
+
+#[inline(always)]
+fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> Verdict {
+    let Some((service, counters)) = service::of(&packet.endpoint) else {
+        return XDP_PASS;
+    };
+    packet.key = FlowKey::new(
+        packet.source,
+        packet.source_port,
+        packet.destination,
+        packet.destination_port,
+    );
+    let mut case = Case { packet, interface, service, now: route::now() };
+    let is_syn = case.packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::SYN;
+    if is_syn {
+        counters.bump(Counter::Syn);
+    }
+
+    if let Some((index, flow)) = table::find(&case.packet.key) {
+        // SAFETY: the table hands out entries of the flow array, which outlives the program. Other
+        // CPUs and the appliance write them too, each field at once; see `layout::Flow`.
+        let flow: &mut Flow = unsafe { &mut *flow };
+        let goes_on = match flow.state {
+            // Its SYN-ACK was lost, or the client starts over: the cookie answers again.
+            state::OPENING if is_syn => false,
+            state::OPENING => return worker::held(ctx, &case, counters, index),
+            state::ESTABLISHED => true,
+            state::CLOSING => !is_syn && !ack::opens_anew(ctx, &mut case, flow),
+            _ => false,
+        };
+        if goes_on {
+            counters.bump(Counter::ToServer);
+            return splice::forward(ctx, &mut case, flow, Direction::ToServer);
+        }
+    }
+
+    if service.mode != mode::ALWAYS {
+        counters.bump(Counter::Passed);
+        return XDP_PASS;
+    }
+    if service.listed != 0 {
+        match service::listed(case.packet.endpoint.service, &case.packet.source) {
+            service::Listed::Denied => {
+                counters.bump(Counter::DropDenied);
+                return XDP_DROP;
+            }
+            service::Listed::Allowed => {
+                counters.bump(Counter::Passed);
+                return XDP_PASS;
+            }
+            service::Listed::No => {}
+        }
+    }
+    if stray::passes(&case) {
+        counters.bump(Counter::Passed);
+        return XDP_PASS;
+    }
+    if is_syn {
+        if syn::is_for_worker(ctx, &case) {
+            return syn::hand_over(ctx, &case, counters);
+        }
+        return syn::challenge(ctx, &mut case, counters);
+    }
+    if case.packet.flags & (flags::SYN | flags::ACK | flags::RST) == flags::ACK {
+        return ack::redeem(ctx, &mut case, counters);
+    }
+    stray::unknown(ctx, &mut case, counters, Counter::DropUnknown)
+}
+
+#[inline(always)]
+fn from_server(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> Verdict {
+    let Some((service, counters)) = service::of(&packet.endpoint) else {
+        return XDP_PASS;
+    };
+    packet.key = FlowKey::new(
+        packet.destination,
+        packet.destination_port,
+        packet.source,
+        packet.source_port,
+    );
+    let mut case = Case { packet, interface, service, now: route::now() };
+    if let Some((index, flow)) = table::find(&case.packet.key) {
+        // SAFETY: as in `from_client`.
+        let flow: &mut Flow = unsafe { &mut *flow };
+        match flow.state {
+            state::OPENING => return worker::server_says(ctx, &case, counters, index),
+            state::ESTABLISHED | state::CLOSING => {
+                counters.bump(Counter::ToClient);
+                return splice::forward(ctx, &mut case, flow, Direction::ToClient);
+            }
+            _ => {}
+        }
+    }
+    stray::learn(&case, counters);
+    XDP_PASS
+}
+
+/// Needed to link; nothing in this program panics.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    loop {}
+}
+
+/// The helpers' licence check reads this; redirects to AF_XDP and FIB look-ups ask for GPL.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

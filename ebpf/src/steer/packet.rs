@@ -1,0 +1,282 @@
+//! From the frame to the TCP header: offsets, and everything that later stages ask about.
+
+use aya_ebpf::programs::XdpContext;
+use synward_ebpf::flow::FlowKey;
+use synward_ebpf::layout::Endpoint;
+use synward_ebpf::segment::Segment;
+use synward_ebpf::wire::ethernet::{self, Ethernet};
+use synward_ebpf::wire::ipv4::{self, Ipv4};
+use synward_ebpf::wire::ipv6::{self, Ipv6};
+use synward_ebpf::wire::tcp::{self, Tcp};
+use synward_ebpf::wire::tcp_options::{self, Options};
+use synward_ebpf::wire::Address;
+
+/// What a frame turned out to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A TCP segment: all fields count.
+    Tcp,
+    /// ICMP: `v4` and `l4` count.
+    Icmp,
+    /// A fragment of a TCP segment: `destination` counts.
+    Fragment,
+    /// Headers that are cut short, contradict themselves or are too many: `destination` counts.
+    Malformed,
+    /// Nothing that concerns a service.
+    Other,
+}
+
+/// A TCP segment and where its headers are.
+///
+/// It lives in a per-CPU map rather than on the stack: that saves half of the stack, and the verifier,
+/// which forgets what was stored there, has one state to follow where it would follow one for every
+/// combination of tags and extension headers.
+#[repr(C)]
+pub struct Packet {
+    pub source: Address,
+    pub destination: Address,
+    /// Offset of the IP header.
+    pub l3: usize,
+    /// Offset of the TCP or ICMP header.
+    pub l4: usize,
+    /// Bytes of TCP options.
+    pub options: usize,
+    pub sequence: u32,
+    pub acknowledgement: u32,
+    pub source_port: u16,
+    pub destination_port: u16,
+    /// Bytes of the IP packet.
+    pub length: u16,
+    pub v4: bool,
+    /// IPv6, or IPv4 with "don't fragment".
+    pub dont_fragment: bool,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// DSCP and ECN.
+    pub class: u8,
+    pub flags: u8,
+    /// Its flow, from whichever side it comes.
+    pub key: FlowKey,
+    /// The endpoint that it is for or from.
+    pub endpoint: Endpoint,
+    /// What is sent back.
+    pub reply: Segment,
+    /// The TCP options, once they are walked over.
+    pub walked: Options,
+}
+
+/// Timestamps, zero where there are none: an `Option` would leave the verifier with registers that
+/// nobody has written.
+pub struct Times {
+    pub present: bool,
+    pub tsval: u32,
+    pub tsecr: u32,
+}
+
+/// Headers that start farther into the frame are not looked at.
+const FARTHEST: usize = 511;
+
+/// Where the frame starts and ends. Volatile, because the verifier must see the loads from the context
+/// where the pointers are used: passed on between functions they would be mere numbers to it.
+#[inline(always)]
+pub fn bounds(ctx: &XdpContext) -> (usize, usize) {
+    // SAFETY: the context is the kernel's own, and both fields of it are readable.
+    unsafe {
+        let start = core::ptr::read_volatile(&raw const (*ctx.ctx).data);
+        let end = core::ptr::read_volatile(&raw const (*ctx.ctx).data_end);
+        (start as usize, end as usize)
+    }
+}
+
+/// `N` bytes of the frame at `at`, or nothing if it ends before.
+#[inline(always)]
+pub fn view<const N: usize>(ctx: &XdpContext, at: usize) -> Option<&mut [u8; N]> {
+    let (data, data_end) = bounds(ctx);
+    // The mask changes nothing; it is what the verifier knows of an offset that was kept in a map.
+    let start = data + (at & FARTHEST);
+    if start + N > data_end {
+        return None;
+    }
+    // SAFETY: the range lies inside the frame (checked just above, and by the verifier again); bytes
+    // need no alignment. Two views can overlap, but no stage holds one while it writes through another.
+    Some(unsafe { &mut *(start as *mut [u8; N]) })
+}
+
+impl Packet {
+    /// Reads a frame's headers.
+    #[inline(never)]
+    pub fn read(&mut self, ctx: &XdpContext) -> Kind {
+        let Some(eth) = view::<{ ethernet::LENGTH }>(ctx, 0) else {
+            return Kind::Other;
+        };
+        let eth = Ethernet(&*eth);
+        // Broadcast and multicast frames carry no TCP that anyone should answer (RFC 1122 §4.2.3.10).
+        if eth.destination()[0] & 1 != 0 {
+            return Kind::Other;
+        }
+        let mut ethertype = eth.ethertype();
+        let mut l3 = ethernet::LENGTH;
+        for _ in 0..ethernet::MAX_TAGS {
+            if !ethernet::is_tag(ethertype) {
+                break;
+            }
+            let Some(tag) = view::<{ ethernet::TAG_LENGTH }>(ctx, l3) else {
+                return Kind::Other;
+            };
+            ethertype = u16::from_be_bytes([tag[2], tag[3]]);
+            l3 += ethernet::TAG_LENGTH;
+        }
+        self.l3 = l3;
+        match ethertype {
+            ethernet::IPV4 => self.read_v4(ctx, l3),
+            ethernet::IPV6 => self.read_v6(ctx, l3),
+            _ => Kind::Other,
+        }
+    }
+
+    #[inline(always)]
+    fn read_v4(&mut self, ctx: &XdpContext, l3: usize) -> Kind {
+        let Some(ip) = view::<{ ipv4::LENGTH }>(ctx, l3) else {
+            return Kind::Other;
+        };
+        let ip = Ipv4(&*ip);
+        if !ip.is_sound() {
+            return Kind::Other;
+        }
+        self.v4 = true;
+        self.source = ip.source();
+        self.destination = ip.destination();
+        self.ttl = ip.ttl();
+        self.class = ip.traffic_class();
+        self.dont_fragment = ip.dont_fragment();
+        self.length = ip.total_length();
+        self.l4 = l3 + ip.header_length();
+        match ip.protocol() {
+            ipv4::TCP if ip.is_fragment() => Kind::Fragment,
+            ipv4::TCP => self.read_tcp(ctx),
+            ipv4::ICMP if !ip.is_fragment() => Kind::Icmp,
+            _ => Kind::Other,
+        }
+    }
+
+    #[inline(always)]
+    fn read_v6(&mut self, ctx: &XdpContext, l3: usize) -> Kind {
+        let Some(ip) = view::<{ ipv6::LENGTH }>(ctx, l3) else {
+            return Kind::Other;
+        };
+        let ip = Ipv6(&*ip);
+        self.source = ip.source();
+        self.destination = ip.destination();
+        // A mapped address has no business on the wire (RFC 4942 §2.2), and would look like IPv4 here.
+        if !ip.is_sound() || self.source.is_v4() || self.destination.is_v4() {
+            return Kind::Other;
+        }
+        self.v4 = false;
+        self.ttl = ip.hop_limit();
+        self.class = ip.traffic_class();
+        self.dont_fragment = true;
+        self.length = ip.payload_length().saturating_add(ipv6::LENGTH as u16);
+        let mut next = ip.next_header();
+        let mut l4 = l3 + ipv6::LENGTH;
+        for _ in 0..ipv6::MAX_EXTENSIONS {
+            if !ipv6::is_extension(next) {
+                break;
+            }
+            let Some(extension) = view::<2>(ctx, l4) else {
+                return Kind::Malformed;
+            };
+            next = extension[0];
+            l4 += (extension[1] as usize + 1) * 8;
+            if l4 > FARTHEST - 128 {
+                return Kind::Malformed;
+            }
+        }
+        self.l4 = l4;
+        match next {
+            ipv4::TCP => self.read_tcp(ctx),
+            ipv6::ICMP => Kind::Icmp,
+            ipv6::FRAGMENT => Kind::Fragment,
+            next if ipv6::is_extension(next) => Kind::Malformed,
+            _ => Kind::Other,
+        }
+    }
+
+    #[inline(always)]
+    fn read_tcp(&mut self, ctx: &XdpContext) -> Kind {
+        let Some(segment) = view::<{ tcp::LENGTH }>(ctx, self.l4) else {
+            return Kind::Malformed;
+        };
+        let segment = Tcp(&*segment);
+        let header = segment.header_length();
+        if header < tcp::LENGTH || self.l4 - self.l3 + header > self.length as usize {
+            return Kind::Malformed;
+        }
+        self.options = header - tcp::LENGTH;
+        self.source_port = segment.source();
+        self.destination_port = segment.destination();
+        self.sequence = segment.sequence();
+        self.acknowledgement = segment.acknowledgement();
+        self.flags = segment.flags();
+        Kind::Tcp
+    }
+
+    /// Copies the TCP options out of the frame, word by word, and walks over them.
+    #[inline(never)]
+    pub fn walk_options(&mut self, ctx: &XdpContext) {
+        let length = self.options & 63;
+        for word in 0..tcp::MAX_OPTIONS / 4 {
+            if word * 4 >= length {
+                break;
+            }
+            let Some(view) = view::<4>(ctx, self.l4 + tcp::LENGTH + word * 4) else {
+                self.walked.walk(0);
+                return;
+            };
+            self.walked.bytes[word * 4..word * 4 + 4].copy_from_slice(view);
+        }
+        self.walked.walk(length);
+    }
+
+    /// The timestamps of the segment.
+    #[inline(always)]
+    pub fn timestamps(&mut self, ctx: &XdpContext) -> Times {
+        let mut times = Times { present: false, tsval: 0, tsecr: 0 };
+        if self.options == 12
+            && let Some(options) = view::<12>(ctx, self.l4 + tcp::LENGTH)
+            && let Some((tsval, tsecr)) = tcp_options::padded_timestamps(options)
+        {
+            times = Times { present: true, tsval, tsecr };
+        } else if self.options != 0 {
+            self.walk_options(ctx);
+            times = self.walked_timestamps();
+        }
+        times
+    }
+
+    /// The timestamps that a walk found.
+    #[inline(always)]
+    pub fn walked_timestamps(&self) -> Times {
+        let (tsval, tsecr) = self.walked.timestamps().unwrap_or((0, 0));
+        Times { present: self.walked.found.timestamps_at().is_some(), tsval, tsecr }
+    }
+
+    /// Copies the TCP options back into the frame.
+    #[inline(always)]
+    pub fn store_options(&self, ctx: &XdpContext) {
+        for word in 0..tcp::MAX_OPTIONS / 4 {
+            if word * 4 >= self.options {
+                break;
+            }
+            let Some(view) = view::<4>(ctx, self.l4 + tcp::LENGTH + word * 4) else {
+                break;
+            };
+            view.copy_from_slice(&self.walked.bytes[word * 4..word * 4 + 4]);
+        }
+    }
+
+    /// Bytes of payload.
+    #[inline(always)]
+    pub fn payload(&self) -> usize {
+        (self.length as usize).saturating_sub(self.l4 - self.l3 + tcp::LENGTH + self.options)
+    }
+}

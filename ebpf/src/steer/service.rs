@@ -1,0 +1,91 @@
+//! Whose packet is it: exact address and port first, prefixes only where some service has them.
+
+use crate::Verdict;
+use crate::maps::{self, AddressPrefix, ListPrefix};
+use crate::packet::Kind;
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use synward_ebpf::counters::{Counter, ServiceCounters};
+use synward_ebpf::layout::{ANY_PORT, Endpoint, EndpointKey, PrefixPort, Profile, Service, mode};
+use synward_ebpf::wire::Address;
+
+/// What [`find`] starts from.
+pub const NOBODY: Endpoint = {
+    let profile = Profile { mss: 0, window: 0, window_scale: 0, flags: 0, reserved: [0; 2] };
+    Endpoint { service: 0, since: 0, now: profile, before: profile }
+};
+
+/// Copies the endpoint at an address and port, if it is protected, and says whether it is.
+#[inline(never)]
+pub fn find(address: &Address, port: u16, endpoint: &mut Endpoint) -> bool {
+    let key = EndpointKey { address: *address, port: port as u32 };
+    // SAFETY: an element may be replaced while it is read; the appliance replaces whole elements, and
+    // a run of this program is over before the kernel reuses the old one's memory (RCU).
+    if let Some(found) = unsafe { maps::ENDPOINTS.get(&key) } {
+        *endpoint = *found;
+        return true;
+    }
+    let Some(globals) = maps::GLOBALS.get(0) else {
+        return false;
+    };
+    if globals.prefixes == 0 {
+        return false;
+    }
+    let Some(prefix) = maps::PREFIXES.get(&AddressPrefix::new(128, address.0)) else {
+        return false;
+    };
+    for port in [port as u32, ANY_PORT] {
+        // SAFETY: as above.
+        if let Some(found) = unsafe { maps::PREFIX_PORTS.get(&PrefixPort { prefix: *prefix, port }) } {
+            *endpoint = *found;
+            return true;
+        }
+    }
+    false
+}
+
+/// The service of an endpoint and its counters on this CPU.
+#[inline(always)]
+pub fn of(endpoint: &Endpoint) -> Option<(&'static Service, &'static mut ServiceCounters)> {
+    let service = maps::SERVICES.get(endpoint.service)?;
+    let counters = maps::COUNTERS.get_ptr_mut(endpoint.service)?;
+    // SAFETY: per-CPU and never freed; this program runs to its end on this CPU before another run
+    // of it starts here.
+    Some((service, unsafe { &mut *counters }))
+}
+
+/// What the lists of a service say about a source.
+pub enum Listed {
+    No,
+    Allowed,
+    Denied,
+}
+
+/// Asks the lists of a service.
+#[inline(always)]
+pub fn listed(service: u32, source: &Address) -> Listed {
+    let [a, b, c, d] = source.0;
+    match maps::LISTS.get(&ListPrefix::new(160, [service, a, b, c, d])) {
+        Some(1) => Listed::Allowed,
+        Some(_) => Listed::Denied,
+        None => Listed::No,
+    }
+}
+
+/// A packet without readable ports: dropped if its address is protected and the policy says so.
+/// Two-fragment SYNs would otherwise reach the listener.
+#[inline(always)]
+pub fn unreadable(destination: &Address, kind: Kind) -> Verdict {
+    let mut endpoint = NOBODY;
+    if !find(destination, ANY_PORT as u16, &mut endpoint) {
+        return XDP_PASS;
+    }
+    let Some((service, counters)) = of(&endpoint) else {
+        return XDP_PASS;
+    };
+    let fragment = kind == Kind::Fragment;
+    if service.mode != mode::ALWAYS || (fragment && service.pass_fragments != 0) {
+        return XDP_PASS;
+    }
+    counters.bump(if fragment { Counter::DropFragment } else { Counter::DropMalformed });
+    XDP_DROP
+}

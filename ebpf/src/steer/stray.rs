@@ -1,0 +1,96 @@
+//! Segments without a spliced flow: connections that were there before, and what belongs to nothing.
+
+use crate::{Case, Verdict, maps, reply};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::programs::XdpContext;
+use synward_ebpf::counters::{Counter, ServiceCounters};
+use synward_ebpf::layout::{Passed, flow_flags, unknown as policy};
+use synward_ebpf::segment;
+use synward_ebpf::wire::tcp::{Repr, flags};
+
+/// Whether a client's segment goes to the kernel because its connection is not ours: learned from the
+/// server, or met while adopting. SYNs are challenged also then.
+#[inline(never)]
+pub fn passes(case: &Case) -> bool {
+    let is_syn = case.packet.flags & flags::SYN != 0;
+    if let Some(passed) = maps::PASSED.get_ptr_mut(&case.packet.key) {
+        // SAFETY: the element may be evicted and reused by another CPU meanwhile; then a wrong time
+        // or mark is written to another passed connection, which does no more than let it live on.
+        let passed = unsafe { &mut *passed };
+        let idle = ((case.now >> 30) as u32).wrapping_sub(passed.last_seen);
+        let limit = maps::GLOBALS.get(0).map_or(0, |globals| globals.passed_idle);
+        let ended = passed.flags != 0;
+        if idle <= limit && !(is_syn && ended) {
+            touch(passed, case, flow_flags::CLIENT_FIN);
+            return true;
+        }
+    }
+    !is_syn && case.now < case.service.adopt_until
+}
+
+/// Learns a connection from a segment that the server sent. Nothing is learned from a SYN-ACK or a
+/// RST: a spoofed segment that passed could have provoked them.
+#[inline(never)]
+pub fn learn(case: &Case, counters: &mut ServiceCounters) {
+    let packet = &*case.packet;
+    if packet.flags & flags::RST != 0 || packet.flags & (flags::SYN | flags::ACK) == flags::SYN | flags::ACK {
+        return;
+    }
+    if let Some(passed) = maps::PASSED.get_ptr_mut(&case.packet.key) {
+        // SAFETY: as in `passes`.
+        touch(unsafe { &mut *passed }, case, flow_flags::SERVER_FIN);
+        return;
+    }
+    let entry = Passed { last_seen: (case.now >> 30) as u32, flags: 0 };
+    if maps::PASSED.insert(&case.packet.key, &entry, 0).is_ok() {
+        counters.bump(Counter::Learned);
+    }
+}
+
+#[inline(always)]
+fn touch(passed: &mut Passed, case: &Case, fin: u8) {
+    passed.last_seen = (case.now >> 30) as u32;
+    if case.packet.flags & flags::RST != 0 {
+        passed.flags |= flow_flags::RESET as u32;
+    } else if case.packet.flags & flags::FIN != 0 {
+        passed.flags |= fin as u32;
+    } else if case.packet.flags & flags::SYN != 0 {
+        passed.flags = 0;
+    }
+}
+
+/// A segment that belongs to nothing, by the service's policy; `reason` counts the drop.
+#[inline(never)]
+pub fn unknown(
+    ctx: &XdpContext,
+    case: &mut Case,
+    counters: &mut ServiceCounters,
+    reason: Counter,
+) -> Verdict {
+    let packet = &mut *case.packet;
+    match case.service.unknown {
+        policy::PASS => {
+            counters.bump(Counter::Passed);
+            XDP_PASS
+        }
+        policy::RESET if packet.flags & flags::RST == 0 => {
+            let repr = Repr {
+                source: packet.source_port,
+                destination: packet.destination_port,
+                sequence: packet.sequence,
+                acknowledgement: packet.acknowledgement,
+                flags: packet.flags,
+                window: 0,
+                options: 0,
+            };
+            let marks = (packet.flags & flags::FIN != 0) as u32 + (packet.flags & flags::SYN != 0) as u32;
+            let length = packet.payload() as u32 + marks;
+            packet.reply = segment::refusal(packet.source, packet.destination, &repr, length);
+            reply::send(ctx, packet, counters, Counter::Reset)
+        }
+        _ => {
+            counters.bump(reason);
+            XDP_DROP
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! A SYN: answered here with a cookie, or by a worker where AF_XDP is the better way.
+
+use crate::reply;
+use crate::worker;
+use crate::{Case, Verdict, maps};
+use aya_ebpf::bindings::xdp_action::XDP_DROP;
+use aya_ebpf::programs::XdpContext;
+use synward_ebpf::answer::{self, Syn};
+use synward_ebpf::counters::{Counter, ServiceCounters};
+use synward_ebpf::layout::{Request, key_slot};
+
+/// Whether a worker answers the SYNs of this queue rather than this program.
+#[inline(always)]
+pub fn is_for_worker(ctx: &XdpContext, case: &Case) -> bool {
+    let queue = ctx.rx_queue_index();
+    case.interface.afxdp >> (queue & 63) & 1 != 0 && worker::is_alive(queue, case.now)
+}
+
+/// Has a worker answer a SYN.
+#[inline(never)]
+pub fn hand_over(ctx: &XdpContext, case: &Case, counters: &mut ServiceCounters) -> Verdict {
+    let Some(clock) = maps::CLOCK.get(0) else {
+        return XDP_DROP;
+    };
+    let profile = *case.packet.endpoint.profile(clock.epoch_at(case.now));
+    counters.bump(Counter::GivenToWorker);
+    worker::ask(ctx, case, counters, Request::Answer { profile })
+}
+
+/// Answers a SYN.
+#[inline(never)]
+pub fn challenge(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters) -> Verdict {
+    let Some(clock) = maps::CLOCK.get(0) else {
+        return XDP_DROP;
+    };
+    let epoch = clock.epoch_at(case.now);
+    let Some(slot) = maps::KEYS.get(key_slot(case.packet.endpoint.service, epoch)) else {
+        return XDP_DROP;
+    };
+    if slot.epoch != epoch {
+        counters.bump(Counter::DropNoKey);
+        return XDP_DROP;
+    }
+    let packet = &mut *case.packet;
+    packet.walk_options(ctx);
+    let times = packet.walked_timestamps();
+    let tsval = if times.present { Some(times.tsval) } else { None };
+    let profile = packet.endpoint.profile(epoch);
+    let syn = Syn::new(&packet.key, packet.sequence, packet.flags, &packet.walked.found, tsval);
+    packet.reply = answer::answer(&slot.keys[0], epoch, &syn, profile);
+    reply::send(ctx, packet, counters, Counter::AnsweredXdp)
+}

@@ -1,0 +1,52 @@
+//! The flow table, as the XDP program sees it: it finds entries, the appliance places them.
+
+use crate::maps;
+use synward_ebpf::flow::{FlowKey, OVERFLOW, Place, WAYS, entry_index};
+use synward_ebpf::layout::Flow;
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+
+/// The flow of a key and its entry's index. A miss costs one cache line: the bucket's tags.
+#[inline(always)]
+pub fn find(key: &FlowKey) -> Option<(u32, *mut Flow)> {
+    let index = index(key);
+    if index == NONE {
+        return None;
+    }
+    Some((index, maps::FLOWS.get_ptr_mut(index)?))
+}
+
+/// Apart from [`find`], so that the verifier follows one way on from here and not one a way.
+#[inline(never)]
+fn index(key: &FlowKey) -> u32 {
+    let Some(globals) = maps::GLOBALS.get(0) else {
+        return NONE;
+    };
+    let place = Place::of(key.table_hash(&globals.table_key), globals.bucket_mask);
+    let Some(tags) = maps::TAGS.get(place.bucket) else {
+        return NONE;
+    };
+    let found = search(key, place.bucket, place.tag, tags);
+    if found != NONE || tags[OVERFLOW] == 0 {
+        return found;
+    }
+    match maps::TAGS.get(place.overflow) {
+        Some(tags) => search(key, place.overflow, place.tag, tags),
+        None => NONE,
+    }
+}
+
+#[inline(always)]
+fn search(key: &FlowKey, bucket: u32, tag: u32, tags: &[u32; WAYS + 1]) -> u32 {
+    for (way, found) in tags[..WAYS].iter().enumerate() {
+        if *found == tag {
+            let index = entry_index(bucket, way as u32);
+            // An element of an array lives as long as the program.
+            if maps::FLOWS.get(index).is_some_and(|flow| flow.key == *key) {
+                return index;
+            }
+        }
+    }
+    NONE
+}
