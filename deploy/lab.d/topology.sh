@@ -129,7 +129,7 @@ attach_pass() {
 }
 
 start_line() {
-    enter line "$bench" delay --near near --far far --delay-ms "$delay" --loss "$loss" --reorder "$reorder" \
+    enter line setsid "$bench" delay --near near --far far --delay-ms "$delay" --loss "$loss" --reorder "$reorder" \
         >"$state/line.log" 2>&1 &
     wait_for "the delay line" "$state/line.log" grep -q ready "$state/line.log"
 }
