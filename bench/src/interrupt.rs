@@ -31,6 +31,11 @@ impl Interrupt {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Asks to stop, as a signal would.
+    pub(crate) fn request(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
     /// Interrupts after `time`, and again every 10 ms: the first signal may come just before the system call
     /// that it is meant to end.
     ///

@@ -3,10 +3,11 @@
 mod line;
 mod port;
 
-use std::io;
-use std::time::Instant;
+use std::io::ErrorKind;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use serde::Serialize;
 
@@ -15,8 +16,10 @@ use self::port::Port;
 use crate::device::Device;
 use crate::interrupt::Interrupt;
 
-/// Frames taken from one side before the other has its turn.
+/// Frames taken before those that are due are sent.
 const TURN: usize = 64;
+/// The longest sleep: a signal wakes only one of the two threads.
+const IDLE: Duration = Duration::from_millis(200);
 
 /// Command line of `bench delay`.
 #[derive(Args)]
@@ -60,54 +63,65 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Port::open(&Device::named(name)?)
             .with_context(|| format!("opening a packet socket on {name} failed"))
     };
-    let mut ports = [open(&options.near)?, open(&options.far)?];
+    let ports = [open(&options.near)?, open(&options.far)?];
     let weather = |direction| Weather {
-        delay: std::time::Duration::from_secs_f64(options.delay_ms / 1e3),
+        delay: Duration::from_secs_f64(options.delay_ms / 1e3),
         loss: options.loss,
         reorder: options.reorder,
         mtu: options.mtu.into(),
         seed: options.seed.wrapping_mul(2).wrapping_add(direction),
     };
-    // Line 0 leads from near to far.
-    let mut lines = [Line::new(weather(0)), Line::new(weather(1))];
     let interrupt = Interrupt::new().context("handling signals failed")?;
     println!("ready: {} and {} are joined", options.near, options.far);
-    while !interrupt.requested() {
-        let mut busy = false;
-        for from in 0..2 {
-            busy |= take(&mut ports[from], &mut lines[from])?;
-            release(&mut lines[from], &ports[1 - from]);
-        }
-        if !busy {
-            wait(&ports, &lines)?;
-        }
-    }
+    let [near, far] = &ports;
+    let (near_to_far, far_to_near) = thread::scope(|scope| {
+        let back = scope.spawn(|| carry(far, near, Line::new(weather(1)), &interrupt));
+        let there = carry(near, far, Line::new(weather(0)), &interrupt);
+        (there, back.join())
+    });
     let report = Report {
-        near_to_far: lines[0].counts(),
-        far_to_near: lines[1].counts(),
+        near_to_far: near_to_far?,
+        far_to_near: far_to_near.map_err(|_| anyhow!("the thread from far to near panicked"))??,
     };
     println!("{}", serde_json::to_string(&report)?);
     Ok(())
 }
 
+/// Carries frames in one direction until it is time to stop; a line that breaks stops the other as well.
+fn carry(from: &Port, to: &Port, line: Line, interrupt: &Interrupt) -> Result<Counts> {
+    let done = carry_until(from, to, line, interrupt);
+    interrupt.request();
+    done
+}
+
+fn carry_until(from: &Port, to: &Port, mut line: Line, interrupt: &Interrupt) -> Result<Counts> {
+    let mut landing = vec![0; port::LONGEST];
+    while !interrupt.requested() {
+        let busy = take(from, &mut landing, &mut line)?;
+        release(&mut line, to);
+        if !busy {
+            wait(from, &line)?;
+        }
+    }
+    Ok(line.counts())
+}
+
 /// Takes some frames from a port; whether there may be more.
-fn take(from: &mut Port, line: &mut Line) -> Result<bool> {
+fn take(from: &Port, landing: &mut [u8], line: &mut Line) -> Result<bool> {
     for _ in 0..TURN {
         let mut frame = line.blank();
-        match from.receive(&mut frame) {
+        match from.receive(landing, &mut frame) {
             Ok(()) => line.push(frame, Instant::now()),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
+            Err(error) => {
                 line.recycle(frame);
-                return Ok(false);
+                return match error.kind() {
+                    // The last one: the interface was down for a moment.
+                    ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::NetworkDown => {
+                        Ok(false)
+                    }
+                    _ => Err(error).context("receiving frames failed"),
+                };
             }
-            // The interface was down for a moment.
-            Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => return Ok(false),
-            Err(error) => return Err(error).context("receiving frames failed"),
         }
     }
     Ok(true)
@@ -123,11 +137,12 @@ fn release(line: &mut Line, to: &Port) {
     }
 }
 
-fn wait(ports: &[Port; 2], lines: &[Line; 2]) -> Result<()> {
-    let due = lines.iter().filter_map(Line::due).min();
-    let time = due.map(|due| due.saturating_duration_since(Instant::now()));
-    match port::wait(ports, time) {
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+fn wait(from: &Port, line: &Line) -> Result<()> {
+    let time = line.due().map_or(IDLE, |due| {
+        due.saturating_duration_since(Instant::now()).min(IDLE)
+    });
+    match port::wait(from, time) {
+        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
         done => done.context("waiting for frames failed"),
     }
 }

@@ -10,7 +10,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::device::Device;
 
 /// The longest frame: a merged one, if someone left an offload on.
-const LONGEST: usize = 65536 + 14;
+pub(super) const LONGEST: usize = 65536 + 14;
 const RECEIVE_BUFFER: c_int = 32 << 20;
 /// include/uapi/linux/if_packet.h; what this socket sends does not come back to it.
 const PACKET_IGNORE_OUTGOING: c_int = 23;
@@ -18,8 +18,6 @@ const PACKET_IGNORE_OUTGOING: c_int = 23;
 /// An open port.
 pub(super) struct Port {
     socket: Socket,
-    /// Where the kernel puts a frame before its length is known.
-    landing: Vec<u8>,
 }
 
 impl Port {
@@ -40,19 +38,16 @@ impl Port {
             RECEIVE_BUFFER,
         )?;
         socket.bind(&address(device)?)?;
-        Ok(Self {
-            socket,
-            landing: vec![0; LONGEST],
-        })
+        Ok(Self { socket })
     }
 
-    /// Appends the next frame to `frame`.
+    /// Appends the next frame to `frame`; it lands in `landing` first, which has room for [`LONGEST`].
     ///
     /// # Errors
     /// `WouldBlock` if there is none.
-    pub(super) fn receive(&mut self, frame: &mut Vec<u8>) -> io::Result<()> {
-        let length = self.socket.read(&mut self.landing)?;
-        frame.extend_from_slice(&self.landing[..length]);
+    pub(super) fn receive(&self, landing: &mut [u8], frame: &mut Vec<u8>) -> io::Result<()> {
+        let length = (&self.socket).read(landing)?;
+        frame.extend_from_slice(&landing[..length]);
         Ok(())
     }
 
@@ -65,24 +60,22 @@ impl Port {
     }
 }
 
-/// Waits until one of the ports has a frame, at most for `time`.
+/// Waits until the port has a frame, at most for `time`.
 ///
 /// # Errors
 /// `Interrupted` by a signal.
-pub(super) fn wait(ports: &[Port; 2], time: Option<Duration>) -> io::Result<()> {
-    let mut polled = [&ports[0], &ports[1]].map(|port| libc::pollfd {
+pub(super) fn wait(port: &Port, time: Duration) -> io::Result<()> {
+    let mut polled = libc::pollfd {
         fd: port.socket.as_raw_fd(),
         events: libc::POLLIN,
         revents: 0,
-    });
-    let time = time.map(|time| libc::timespec {
+    };
+    let time = libc::timespec {
         tv_sec: time.as_secs() as libc::time_t,
         tv_nsec: time.subsec_nanos().into(),
-    });
-    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: `polled` has two elements and `time` is null or a timespec; both outlive the call. No signal
-    // mask is given.
-    match unsafe { libc::ppoll(polled.as_mut_ptr(), 2, time, std::ptr::null()) } {
+    };
+    // SAFETY: `polled` is one pollfd and `time` a timespec; both outlive the call. No signal mask is given.
+    match unsafe { libc::ppoll(&raw mut polled, 1, &raw const time, std::ptr::null()) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
