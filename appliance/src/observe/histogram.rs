@@ -1,0 +1,105 @@
+//! How long handoffs take.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Upper bounds of the buckets, inclusive: from a server next door to one that answers the third SYN.
+pub const BOUNDS: [Duration; 16] = [
+    Duration::from_micros(100),
+    Duration::from_micros(250),
+    Duration::from_micros(500),
+    Duration::from_micros(1_000),
+    Duration::from_micros(2_500),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_millis(1_000),
+    Duration::from_millis(2_500),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+];
+
+/// Durations by bucket. A worker counts into its own; snapshots hold the sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// How many fell into each of [`BOUNDS`]; those beyond the last are only in `count`.
+    pub buckets: [u64; BOUNDS.len()],
+    /// How many there were in all.
+    pub count: u64,
+    /// Their sum, seconds.
+    pub sum_seconds: f64,
+}
+
+impl Histogram {
+    /// Counts one.
+    #[inline]
+    pub fn observe(&mut self, took: Duration) {
+        if let Some(bucket) = self.buckets.get_mut(Self::bucket(took)) {
+            *bucket += 1;
+        }
+        self.count += 1;
+        self.sum_seconds += took.as_secs_f64();
+    }
+
+    /// Adds another one.
+    pub fn add(&mut self, other: &Self) {
+        for (total, value) in self.buckets.iter_mut().zip(other.buckets) {
+            *total += value;
+        }
+        self.count += other.count;
+        self.sum_seconds += other.sum_seconds;
+    }
+
+    /// The index of the bucket of a duration; `BOUNDS.len()` beyond the last.
+    #[inline]
+    pub fn bucket(took: Duration) -> usize {
+        BOUNDS.partition_point(|bound| *bound < took)
+    }
+
+    /// Each bound with how many were not longer.
+    pub fn cumulative(&self) -> impl Iterator<Item = (Duration, u64)> {
+        BOUNDS
+            .iter()
+            .zip(self.buckets)
+            .scan(0, |sum, (bound, count)| {
+                *sum += count;
+                Some((*bound, *sum))
+            })
+    }
+
+    /// The mean, if there was any.
+    pub fn mean(&self) -> Option<Duration> {
+        if self.count == 0 {
+            return None;
+        }
+        Duration::try_from_secs_f64(self.sum_seconds / self.count as f64).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_fall_into_the_first_bucket_that_holds_them() {
+        let mut one = Histogram::default();
+        for took in [
+            Duration::ZERO,
+            BOUNDS[0],
+            BOUNDS[0] + Duration::from_nanos(1),
+        ] {
+            one.observe(took);
+        }
+        let mut sum = Histogram::default();
+        sum.observe(Duration::from_secs(11));
+        sum.add(&one);
+        assert_eq!((sum.buckets[0], sum.buckets[1], sum.count), (2, 1, 4));
+        let last = sum.cumulative().last();
+        assert_eq!(last, Some((Duration::from_secs(10), 3)));
+    }
+}
