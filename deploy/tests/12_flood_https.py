@@ -1,0 +1,11 @@
+"""Under a flood of SYNs at the generator's full speed every request succeeds: https."""
+
+from flood import check, requests_under_flood
+from story import story
+
+
+def tell(lab, synward):
+    check(requests_under_flood(lab, synward, 4, "https"), synward.responder)
+
+
+story(tell)

@@ -1,0 +1,34 @@
+"""A protocol in which the server speaks first: the client gets its greeting without a byte of its own."""
+
+import threading
+
+from story import receive, story
+
+GREETING = b"220 lab ESMTP\r\n"
+CLIENTS = 50
+
+
+def tell(lab, synward):
+    for family in 4, 6:
+        with lab.listen(family) as listener:
+            greeter = threading.Thread(target=greet, args=(listener,))
+            greeter.start()
+            for _ in range(CLIENTS):
+                with lab.connect(family) as client:
+                    assert receive(client, len(GREETING)) == GREETING
+                    client.sendall(b"QUIT\r\n")
+                    assert client.recv(1) == b"", "the server has nothing to add"
+            greeter.join()
+    synward.carried(2 * CLIENTS)
+
+
+def greet(listener):
+    for _ in range(CLIENTS):
+        server, _ = listener.accept()
+        with server:
+            server.settimeout(10)
+            server.sendall(GREETING)
+            assert receive(server, 6) == b"QUIT\r\n"
+
+
+story(tell)

@@ -1,0 +1,39 @@
+"""Either end may finish sending and still receive."""
+
+import hashlib
+import os
+import socket
+import threading
+
+from story import receive_all, story
+
+DATA = os.urandom(3 << 20)
+
+
+def tell(lab, synward):
+    for family in 4, 6:
+        client, server = lab.pair(family)
+        finishes_then_receives(client, server)
+        client, server = lab.pair(family)
+        finishes_then_receives(server, client)
+    synward.carried(4)
+
+
+def finishes_then_receives(first, second):
+    """The first says something and FIN; the second sees both, and sends much more only then."""
+    with first, second:
+        first.sendall(b"that is all from me")
+        first.shutdown(socket.SHUT_WR)
+        assert receive_all(second) == b"that is all from me"
+        sender = threading.Thread(target=lambda: (second.sendall(DATA), second.shutdown(socket.SHUT_WR)))
+        sender.start()
+        received = receive_all(first)
+        sender.join()
+        assert len(received) == len(DATA) and digest(received) == digest(DATA), f"{len(received)} bytes arrived"
+
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+story(tell)

@@ -1,0 +1,44 @@
+"""Idle connections live on: with keepalive probes that are answered through the splice, and without any."""
+
+import socket
+import struct
+import time
+
+from story import receive, story
+
+IDLE = 7
+INTERVAL = 1
+
+
+def tell(lab, synward):
+    silent = [lab.pair(4), lab.pair(6)]
+    kept = [lab.pair(4), lab.pair(6)]
+    for client, server in kept:
+        for end in client, server:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, INTERVAL)
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, INTERVAL)
+            # Two probes without an answer, and the kernel gives the connection up.
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
+    time.sleep(IDLE)
+    for end in (end for pair in kept for end in pair):
+        quiet = since_last_ack(end)
+        assert quiet < 3, f"no ACK for {quiet:.1f} s: keepalive probes get no answer"
+    for client, server in silent:
+        quiet = since_last_ack(client)
+        assert quiet > IDLE - 1, f"an ACK came {quiet:.1f} s ago on a connection that should be silent"
+    for client, server in silent + kept:
+        client.sendall(b"still there?")
+        assert receive(server, 12) == b"still there?"
+        server.sendall(b"yes")
+        assert receive(client, 3) == b"yes"
+    synward.carried(4)
+
+
+def since_last_ack(connection):
+    """Seconds: tcpi_last_ack_recv of struct tcp_info (linux/tcp.h), in milliseconds there."""
+    information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    return struct.unpack_from("=I", information, 56)[0] / 1000
+
+
+story(tell)

@@ -1,0 +1,406 @@
+"""What every story needs: a lab, synward in front of its server, sockets at both ends, patience with a deadline.
+
+A story is a file NN_name.py that hands a function to `story()`. `python3 NN_name.py RESPONDER` tells it: builds a lab,
+starts synward with that responder ("afxdp", "xdp", or "none": the kernel forwards, to try the story itself), calls
+the function, stops synward, removes the lab. Exit 0 if all of that went well.
+"""
+
+import contextlib
+import ctypes
+import http.client
+import ipaddress
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RELEASE = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+SYNWARD = RELEASE / "synward"
+BENCH = RELEASE / "bench"
+# A tenth of everything that takes long.
+FAST = bool(os.environ.get("SYNWARD_FAST"))
+
+SERVER = {4: "192.0.2.10", 6: "2001:db8:5::10"}
+CLIENT = {4: "198.51.100.2", 6: "2001:db8:c::2"}
+FLOOD_SOURCES = {4: "10.0.0.0/8", 6: "2001:db8:f::/48"}
+FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+# A port of the server for a story's own protocol; nginx has 80 and 443.
+PORT = 9000
+METRICS_PORT = 9470
+# Rarely more than some milliseconds pass; a SYN that the kernel sends again takes a second.
+PATIENCE = 10
+
+
+def wait_until(what, condition, seconds=PATIENCE):
+    """Polls until `condition()` is true, and returns what it gave."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if found := condition():
+            return found
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds} s")
+        time.sleep(0.02)
+
+
+# ---- the lab
+
+libc = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+
+
+@contextlib.contextmanager
+def namespace(name):
+    """This thread, and what it starts, is in the network namespace; sockets stay where they are made."""
+    with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{name}") as there:
+        enter_namespace(there)
+        try:
+            yield
+        finally:
+            enter_namespace(home)
+
+
+def enter_namespace(file):
+    if libc.setns(file.fileno(), CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+class Lab:
+    """Namespaces client, edge and server, as deploy/lab builds them."""
+
+    def __init__(self, name, *options):
+        self.name = name
+        self.folder = Path("/run/synward-lab") / name
+        self.nginx = self.folder / "nginx"
+        self.pins = self.folder / "bpf"
+        self.processes = []
+        subprocess.run([ROOT / "deploy/lab", "up", name, *options], check=True)
+
+    def down(self):
+        subprocess.run([ROOT / "deploy/lab", "down", self.name], check=True)
+
+    def inside(self, role):
+        return namespace(f"sw-{self.name}-{role}")
+
+    def run(self, role, *command):
+        """What the command prints; it must succeed. For commands that need the namespace's network and no more."""
+        with self.inside(role):
+            return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
+
+    def start(self, role, name, *command):
+        """A process that sees the namespace in /sys too. Output goes to NAME.log in the lab's folder."""
+        process = Process(self, role, name, command)
+        self.processes.append(process)
+        return process
+
+    def flood(self, family, port=80, seconds=60, *options):
+        """A flood of SYNs at full speed from one core; `stop()` ends it and gives its report."""
+        host = f"[{SERVER[family]}]" if family == 6 else SERVER[family]
+        return self.start(
+            "client", "flood", BENCH, "flood", "--interface", "client0", "--destination", f"{host}:{port}",
+            "--sources", FLOOD_SOURCES[family], "--core", "0", "--seconds", str(seconds), "--json", *options)
+
+    def listen(self, family=4, port=PORT, role="server", backlog=128):
+        """A socket that listens at the role's address."""
+        address = (SERVER if role == "server" else CLIENT)[family]
+        with self.inside(role):
+            listener = socket.socket(FAMILY[family])
+        listener.settimeout(PATIENCE)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(backlog)
+        return listener
+
+    def connect(self, family=4, port=PORT, role="client"):
+        """A socket in the role's namespace, connected to the server (or from there to the client)."""
+        address = (SERVER if role == "client" else CLIENT)[family]
+        with self.inside(role):
+            connection = socket.socket(FAMILY[family])
+        connection.settimeout(PATIENCE)
+        connection.connect((address, port))
+        return connection
+
+    def pair(self, family=4, port=PORT):
+        """Both ends of a new connection: the client's and the server's."""
+        with self.listen(family, port) as listener:
+            client = self.connect(family, port)
+            server, _ = listener.accept()
+        server.settimeout(PATIENCE)
+        return client, server
+
+    def count_at_server(self):
+        """From now on, counts what the server receives: see `counted_at_server`."""
+        rules = """
+            table inet story {
+                counter flood {}
+                counter syns {}
+                chain arriving {
+                    type filter hook prerouting priority raw;
+                    ip saddr 10.0.0.0/8 counter name flood
+                    ip6 saddr 2001:db8:f::/48 counter name flood
+                    iifname "server0" tcp flags & (syn|ack) == syn counter name syns
+                }
+            }"""
+        with self.inside("server"):
+            subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
+
+    def counted_at_server(self, counter):
+        """Packets that the server received: "flood" by source, "syns" of anyone."""
+        listing = json.loads(self.run("server", "nft", "-j", "list", "counter", "inet", "story", counter))
+        return next(entry["counter"]["packets"] for entry in listing["nftables"] if "counter" in entry)
+
+    def syn_received(self):
+        """How many of the server's connections wait for the third segment of their handshake."""
+        with self.inside("server"):
+            return sum(state_column(f"/proc/thread-self/net/tcp{six}").count("03") for six in ("", "6"))
+
+
+def state_column(path):
+    return [line.split()[3] for line in Path(path).read_text().splitlines()[1:]]
+
+
+class Process:
+    """A program in a namespace of the lab, started through deploy/lab exec."""
+
+    def __init__(self, lab, role, name, command):
+        self.name = name
+        self.log = lab.folder / f"{name}.log"
+        number = lab.folder / f"{name}.pid"
+        number.unlink(missing_ok=True)
+        # The shell's number is the program's, for it becomes the program.
+        launch = 'echo $$ >"$1.new" && mv "$1.new" "$1" && shift && exec "$@"'
+        with open(self.log, "wb") as log:
+            self.launcher = subprocess.Popen(
+                [ROOT / "deploy/lab", "exec", lab.name, role, "sh", "-c", launch, "sh", number, *command],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        wait_until(f"{name} starts", number.exists)
+        self.pid = int(number.read_text())
+
+    def output(self):
+        return self.log.read_text(errors="replace")
+
+    def running(self):
+        return self.launcher.poll() is None
+
+    def wait(self, seconds=PATIENCE):
+        """The exit code, once it has ended by itself."""
+        return self.launcher.wait(seconds)
+
+    def stop(self, number=signal.SIGTERM, seconds=PATIENCE):
+        """Asks it to end; gives its exit code."""
+        if self.running():
+            os.kill(self.pid, number)
+        return self.wait(seconds)
+
+    def report(self):
+        """Stops a flood and reads its report."""
+        code = self.stop(signal.SIGINT)
+        assert code == 0, f"{self.name} exited with {code}: {self.output()}"
+        return json.loads(self.output().splitlines()[-1])
+
+    def memory(self):
+        """Resident memory, bytes."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) << 10
+
+
+# ---- synward
+
+CONFIGURATION = """\
+[appliance]
+control = "{control}"
+responder = "{responder}"
+adopt_seconds = {adopt_seconds}
+{appliance}
+
+[cookie]
+secret = "{secret}"
+
+{interfaces}
+
+[[service]]
+name = "web"
+addresses = ["192.0.2.10", "2001:db8:5::10"]
+ports = {ports}
+handoff = "splice"
+mode = "{mode}"
+{service}
+"""
+
+TWO_ARMS = '[[interface]]\nname = "out0"\nside = "outside"\n\n[[interface]]\nname = "in0"\nside = "inside"'
+ONE_ARM = '[[interface]]\nname = "out0"\nside = "both"'
+# What the stories leave as it is unless they say otherwise.
+USUAL = {"adopt_seconds": 0, "appliance": "", "interfaces": TWO_ARMS, "ports": [80, 443, PORT], "mode": "always",
+         "service": ""}
+
+
+class Synward:
+    """The appliance at the lab's edge."""
+
+    def __init__(self, lab, responder, **settings):
+        self.lab = lab
+        self.responder = responder
+        self.settings = USUAL | settings
+        self.control = lab.folder / "control.sock"
+        self.secret = lab.folder / "secret"
+        self.file = lab.folder / "synward.toml"
+        self.process = None
+
+    def configure(self, **settings):
+        """Writes the configuration file, with these settings changed."""
+        if not self.secret.exists():
+            self.secret.touch(mode=0o600)
+            self.secret.write_text(subprocess.run([SYNWARD, "secret"], check=True, text=True,
+                                                  stdout=subprocess.PIPE).stdout)
+        self.settings |= settings
+        self.file.write_text(CONFIGURATION.format(
+            control=self.control, secret=self.secret, responder=self.responder, **self.settings))
+
+    def start(self, **settings):
+        """Runs until it says that it is ready."""
+        if self.responder == "none":
+            # A flood's frames reach a veth only where some XDP program is.
+            self.lab.start("edge", "pass", BENCH, "pass", "--interface", "out0").wait()
+            return
+        self.configure(**settings)
+        self.process = self.lab.start("edge", "synward", SYNWARD, "run", "--config", self.file)
+        wait_until("synward is ready", self.ready)
+
+    def ready(self):
+        assert self.process.running(), f"synward ended instead of getting ready:\n{self.process.output()}"
+        return re.search(r"\bready\b", self.process.output())
+
+    def stop(self):
+        """Stops it, and sees to it that nothing went wrong."""
+        if self.process is None:
+            return
+        process, self.process = self.process, None
+        assert process.running(), f"synward ended by itself:\n{process.output()}"
+        code = process.stop()
+        assert code == 0, f"synward stopped with exit code {code}"
+        assert "panicked" not in process.output(), "synward panicked: see its log"
+
+    def command(self, *arguments):
+        """A command to the running synward, as (exit code, what it printed)."""
+        done = subprocess.run([SYNWARD, "--control", self.control, *arguments], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return done.returncode, done.stdout
+
+    def mode(self, mode):
+        if self.responder == "none":
+            return
+        code, text = self.command("mode", "web", mode)
+        assert code == 0, f"synward mode web {mode}: exit code {code}: {text}"
+
+    def metrics(self):
+        """Every sample of the Prometheus endpoint, as {(name, ((label, value), …)): number}."""
+        if self.responder == "none":
+            return {}
+        with self.lab.inside("edge"):
+            page = http.client.HTTPConnection("127.0.0.1", METRICS_PORT, timeout=PATIENCE)
+            page.connect()
+        page.request("GET", "/metrics")
+        text = page.getresponse().read().decode()
+        page.close()
+        samples = {}
+        for line in text.splitlines():
+            if found := re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line):
+                labels = tuple(sorted(re.findall(r'(\w+)="([^"]*)"', found[2] or "")))
+                samples[found[1], labels] = float(found[3])
+        return samples
+
+    def metric(self, name, **labels):
+        """The sum of `synward_NAME` over all samples with these labels."""
+        return total(self.metrics(), name, **labels)
+
+    def carried(self, connections):
+        """Sees to it that at least so many connections went through a splice, and not past it."""
+        if self.responder == "none":
+            return
+        handed = self.metric("handoffs_total", handoff="splice", result="established")
+        assert handed >= connections, f"{handed:.0f} connections were spliced, not {connections}"
+
+
+def total(samples, name, **labels):
+    """The sum of `synward_NAME` over all samples with these labels."""
+    wanted = set(labels.items())
+    return sum(number for (full, found), number in samples.items()
+               if full == f"synward_{name}" and wanted <= set(found))
+
+
+# ---- telling a story
+
+class Skip(Exception):
+    """The story cannot be told on this machine, and why."""
+
+
+SKIPPED = 77
+
+
+def story(tell, lab=("--file-mib", "1"), start=True, **settings):
+    """Tells a story as the command line asks: `tell(lab, synward)`."""
+    responder = sys.argv[1] if len(sys.argv) > 1 else "afxdp"
+    assert responder in ("afxdp", "xdp", "none"), f"no responder {responder}"
+    name = os.environ.get("SYNWARD_STORY_LAB", f"story{os.getpid()}")
+    # To end by an exception removes the lab.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    place = Lab(name, *lab)
+    synward = Synward(place, responder, **settings)
+    try:
+        if start:
+            synward.start()
+        tell(place, synward)
+        synward.stop()
+    except Skip as reason:
+        print(reason)
+        sys.exit(SKIPPED)
+    except Exception:
+        show_what_was(place, synward)
+        traceback.print_exc(file=sys.stdout)
+        sys.exit(1)
+    finally:
+        place.down()
+
+
+def show_what_was(lab, synward):
+    """What helps to understand a failure, while the lab still stands."""
+    if synward.process and synward.process.running():
+        with contextlib.suppress(Exception):
+            print("---- synward's metrics")
+            for (name, labels), number in sorted(synward.metrics().items()):
+                if number:
+                    print(name, *(f"{key}={value}" for key, value in labels), number)
+            print("---- synward status:", *synward.command("status"))
+    for process in lab.processes:
+        print(f"---- the last of {process.name}'s log")
+        print(*process.output().splitlines()[-25:], sep="\n")
+    print("---- what went wrong")
+
+
+def receive_all(connection):
+    """Everything until the other end has finished sending."""
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def receive(connection, length):
+    """Exactly so many bytes."""
+    parts = b""
+    while len(parts) < length:
+        part = connection.recv(length - len(parts))
+        assert part, f"the connection ended after {len(parts)} of {length} bytes"
+        parts += part
+    return parts
+
+
+def same_address(one, other):
+    return ipaddress.ip_address(one) == ipaddress.ip_address(other)
