@@ -6,6 +6,7 @@ mod flood;
 mod interrupt;
 mod pass;
 mod programs;
+mod table;
 mod xdp;
 
 use clap::Parser;
@@ -20,6 +21,8 @@ enum Bench {
     Pass(pass::Options),
     /// Joins two interfaces by a line with delay, loss and reordering, until it is interrupted
     Delay(delay::Options),
+    /// Measures look-ups and insertions in the tables that could hold the flows
+    Table(table::Options),
 }
 
 fn main() {
@@ -27,6 +30,7 @@ fn main() {
         Bench::Flood(options) => flood::run(&options),
         Bench::Pass(options) => pass::run(&options),
         Bench::Delay(options) => delay::run(&options),
+        Bench::Table(options) => table::run(&options),
     };
     if let Err(error) = done {
         eprintln!("bench: {error:#}");
