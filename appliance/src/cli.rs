@@ -98,8 +98,10 @@ Examples:
     /// Watch services, flows and workers live
     Top,
     /// List spliced flows and openings
+    ///
+    /// Openings come first. With --json: a list of objects.
     #[command(after_long_help = "Example:\n  synward flows --json | jq length")]
-    Flows(Output),
+    Flows(Flows),
     /// Tell what fits on this machine and what does not, with the command that mends it; changes nothing
     #[command(after_long_help = "Example:\n  synward doctor --config /etc/synward/synward.toml")]
     Doctor(Doctor),
@@ -194,6 +196,17 @@ pub struct Output {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `flows`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Flows {
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
+    /// Show at most this many
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub limit: usize,
 }
 
 /// Arguments of `doctor`.

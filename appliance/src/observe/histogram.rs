@@ -72,6 +72,15 @@ impl Histogram {
             })
     }
 
+    /// The least bound within which at least this share (0 to 1) fell; `None` if there is no such bound, or nothing
+    /// fell.
+    pub fn within(&self, share: f64) -> Option<Duration> {
+        let needed = (self.count as f64 * share).ceil().max(1.0);
+        self.cumulative()
+            .find(|(_, count)| *count as f64 >= needed)
+            .map(|(bound, _)| bound)
+    }
+
     /// The mean, if there was any.
     pub fn mean(&self) -> Option<Duration> {
         if self.count == 0 {
@@ -101,5 +110,8 @@ mod tests {
         assert_eq!((sum.buckets[0], sum.buckets[1], sum.count), (2, 1, 4));
         let last = sum.cumulative().last();
         assert_eq!(last, Some((Duration::from_secs(10), 3)));
+        assert_eq!(sum.within(0.75), Some(BOUNDS[1]));
+        assert_eq!(sum.within(0.99), None);
+        assert_eq!(Histogram::default().within(0.5), None);
     }
 }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use synward_ebpf::counters::Counter;
 
 use super::counters::Counters;
 use super::histogram::Histogram;
@@ -171,6 +172,11 @@ impl XskCounters {
             failed_wakeups,
         }
     }
+
+    /// Packets that did not get through, in either direction.
+    pub fn lost(&self) -> u64 {
+        self.rx_dropped + self.rx_ring_full + self.dropped_full + self.dropped_length
+    }
 }
 
 /// How many frames of a UMEM are where.
@@ -228,6 +234,13 @@ pub struct ServiceView {
     pub handoffs: BTreeMap<String, u64>,
     /// What SYN-ACKs promise in the name of each server.
     pub profiles: Vec<ProfileView>,
+}
+
+impl ServiceView {
+    /// SYN-ACKs sent, whoever sent them.
+    pub fn answered(&self) -> u64 {
+        self.counters.of(Counter::AnsweredXdp) + self.answered_afxdp
+    }
 }
 
 /// What SYN-ACKs promise in the name of one server.

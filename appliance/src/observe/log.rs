@@ -1,0 +1,130 @@
+//! The log: lines on stderr, each with time (UTC), level, message and `key=value` fields.
+//!
+//! `SYNWARD_LOG` chooses what is logged (`debug`, or `warn,synward::run=debug`; default `info`), and
+//! `SYNWARD_LOG_FORMAT=json` how: then each line is a JSON object. Workers do not log.
+
+use std::env;
+use std::io;
+
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// Variable with the filter.
+pub const FILTER: &str = "SYNWARD_LOG";
+/// Variable with the format.
+pub const FORMAT: &str = "SYNWARD_LOG_FORMAT";
+
+/// Why nothing can be logged.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter is none.
+    #[error("SYNWARD_LOG is {0:?}: {1}; use error, warn, info, debug or trace")]
+    Filter(String, ParseError),
+    /// The format is none.
+    #[error("SYNWARD_LOG_FORMAT is {0:?}; use \"text\" or \"json\"")]
+    Format(String),
+    /// It has begun already.
+    #[error("the log has begun already")]
+    Begun,
+}
+
+/// Begins the log, as the environment wants it.
+pub fn begin() -> Result<(), LogError> {
+    let logger = logger(&variable(FILTER), &variable(FORMAT), io::stderr)?;
+    tracing::dispatcher::set_global_default(logger).map_err(|_| LogError::Begun)
+}
+
+/// Empty if it is not set.
+fn variable(name: &str) -> String {
+    env::var_os(name)
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn logger<W>(filter: &str, format: &str, writer: W) -> Result<tracing::Dispatch, LogError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let words = if filter.is_empty() { "info" } else { filter };
+    let filter = EnvFilter::builder()
+        .parse(words)
+        .map_err(|error| LogError::Filter(words.to_owned(), error))?;
+    let lines = fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_target(false)
+        .with_ansi(false);
+    match format {
+        "" | "text" => Ok(lines.finish().into()),
+        "json" => Ok(lines.json().flatten_event(true).finish().into()),
+        other => Err(LogError::Format(other.to_owned())),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// Everything that was written.
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(filter: &str, format: &str) -> Vec<String> {
+        let paper = Paper::default();
+        let writer = paper.clone();
+        let logger = logger(filter, format, move || writer.clone()).unwrap();
+        tracing::dispatcher::with_default(&logger, || {
+            tracing::info!(interface = "eth0", queues = 2, "steered");
+            tracing::debug!("detail");
+        });
+        let bytes = paper.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_line_has_time_level_message_and_fields() {
+        let lines = logged("", "");
+        let (time, rest) = lines[0].split_once(' ').unwrap();
+        assert!(time.ends_with('Z') && time.contains('T'), "{time}");
+        assert_eq!(rest.trim(), "INFO steered interface=\"eth0\" queues=2");
+        assert_eq!(lines.len(), 1);
+        assert_eq!(logged("debug", "text").len(), 2);
+        assert_eq!(logged("error", "").len(), 0);
+    }
+
+    #[test]
+    fn json_lines_have_the_fields_at_the_top() {
+        let lines = logged("info", "json");
+        let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["message"], "steered");
+        assert_eq!(line["queues"], 2);
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_name() {
+        let error = logger("synward=loud", "", io::sink).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("SYNWARD_LOG is \"synward=loud\": ")
+        );
+        let error = logger("", "xml", io::sink).unwrap_err();
+        assert!(error.to_string().contains("use \"text\" or \"json\""));
+    }
+}

@@ -1,0 +1,296 @@
+//! The metrics: what there is ([`METRICS`]), and a [`Snapshot`] written as them ([`render`]).
+//!
+//! Labels name services, queues and reasons, never a client.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
+
+use synward_ebpf::counters::{Counter, NAMES};
+
+use super::exposition::Page;
+pub use super::exposition::{CONTENT_TYPE, Kind, Metric};
+use super::snapshot::{Frames, QueueView, Responder, ServiceView, Snapshot, XskCounters};
+
+/// Declares the metrics and their list.
+macro_rules! metrics {
+    ($($id:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
+        $(const $id: Metric = Metric {
+            name: concat!("synward_", $name),
+            kind: Kind::$kind,
+            labels: &[$($label),*],
+            help: $help,
+        };)+
+
+        /// Every metric, in the order in which they are written.
+        pub const METRICS: &[Metric] = &[$($id),+];
+    };
+}
+
+metrics! {
+    BUILD_INFO = Gauge "build_info" ["version"] "1; the label tells the version.";
+    UPTIME = Gauge "uptime_seconds" [] "Since the process was started.";
+    SERVING = Gauge "serving" [] "1: packets are steered.";
+    COMPLAINTS = Gauge "complaints" [] "How many things are not as they should be; `synward status` says what.";
+    RELOADED = Gauge "config_last_reload_successful" [] "0: the last reload was refused and the configuration before it is in force.";
+
+    SYNS = Counter "syns_total" ["service"] "SYNs from outside.";
+    ANSWERS = Counter "answers_total" ["service", "by"] "SYN-ACKs sent, by the XDP program or by workers over AF_XDP.";
+    COOKIES = Counter "cookies_total" ["service", "result"] "Cookies sent, and what the ACKs without a flow carried: a valid one, one that was never ours, or one that is too old.";
+    HANDOFFS = Counter "handoffs_total" ["service", "handoff", "result"] "Proven clients, and how handing them onward ended.";
+    HANDOFF_SECONDS = Histogram "handoff_seconds" [] "From a valid cookie to the server's answer.";
+    DROPS = Counter "drops_total" ["service", "reason"] "Segments dropped by the XDP program.";
+    SEGMENTS = Counter "segments_total" ["service", "fate"] "Segments by what else the XDP program did: translated to_server or to_client, passed to the kernel, given_to_worker, learned from, icmp_translated, answered with reset.";
+    ACTIVE = Gauge "service_active" ["service"] "1: SYNs are challenged.";
+    FLOWS = Gauge "flows" ["service"] "Spliced flows, those that are closing included.";
+    OPENINGS = Gauge "openings" ["service"] "Proven clients whose server has not answered yet.";
+    HELD = Gauge "held_bytes" ["service"] "Client data held until the server answers.";
+
+    TABLE_CAPACITY = Gauge "flow_table_capacity" [] "Entries for which the flow table has room.";
+    TABLE_USED = Gauge "flow_table_used" [] "Entries in use, openings included.";
+    TABLE_EXPIRED = Counter "flow_table_expired_total" [] "Flows removed because they were closed or idle for long enough.";
+    TABLE_FULL = Counter "flow_table_full_total" [] "Handoffs refused because the flow table had no room.";
+
+    WORKER_BUSY = Gauge "worker_busy_ratio" ["core"] "Share of a core's time that workers worked rather than waited; core \"any\": not pinned.";
+    WORKER_ALIVE = Gauge "worker_alive" ["queue"] "1: the worker of this queue beats.";
+
+    NATIVE = Gauge "interface_native" ["interface"] "1: the XDP program runs in the driver; 0: in the kernel's generic path.";
+    RESPONDER = Gauge "queue_afxdp" ["interface", "queue"] "1: a worker answers SYNs on this queue; 0: the XDP program.";
+    ZERO_COPY = Gauge "xsk_zero_copy" ["interface", "queue"] "1: the AF_XDP socket of this queue has zero-copy.";
+    FRAMES = Gauge "xsk_frames" ["interface", "queue", "place"] "Frames of the socket's UMEM by where they are: free, fill (to receive into), held (by the worker), transmit.";
+    RX_DROPPED = Counter "xsk_rx_dropped_total" ["interface", "queue"] "Packets that the kernel dropped, mostly longer than a frame has room.";
+    RX_INVALID = Counter "xsk_rx_invalid_descs_total" ["interface", "queue"] "Descriptors in the fill ring that the kernel refused; always 0.";
+    TX_INVALID = Counter "xsk_tx_invalid_descs_total" ["interface", "queue"] "Descriptors in the TX ring that the kernel refused; always 0.";
+    RX_FULL = Counter "xsk_rx_ring_full_total" ["interface", "queue"] "Packets dropped because the worker did not empty the RX ring in time.";
+    FILL_EMPTY = Counter "xsk_rx_fill_ring_empty_descs_total" ["interface", "queue"] "Packets that came while the fill ring was empty.";
+    TX_EMPTY = Counter "xsk_tx_ring_empty_descs_total" ["interface", "queue"] "Times that the kernel found the TX ring empty; harmless.";
+    RECEIVED = Counter "xsk_received_total" ["interface", "queue"] "Frames that the worker received.";
+    TRANSMITTED = Counter "xsk_transmitted_total" ["interface", "queue"] "Frames that the kernel reported as sent.";
+    DROPPED_FULL = Counter "xsk_dropped_full_total" ["interface", "queue"] "Frames that the worker dropped because the TX ring was full.";
+    DROPPED_LENGTH = Counter "xsk_dropped_length_total" ["interface", "queue"] "Frames that the worker dropped because of their length; always 0.";
+    REFUSED = Counter "xsk_refused_total" ["interface", "queue"] "Descriptors from the kernel for frames that it did not have; not 0: the driver is broken.";
+    WAKEUPS = Counter "xsk_wakeups_total" ["interface", "queue"] "System calls that woke the kernel.";
+    FAILED_WAKEUPS = Counter "xsk_failed_wakeups_total" ["interface", "queue"] "Of these, those that failed for good.";
+}
+
+/// The metrics that are one number of each socket.
+const XSK: [(Metric, fn(&XskCounters) -> u64); 13] = [
+    (RX_DROPPED, |xsk| xsk.rx_dropped),
+    (RX_INVALID, |xsk| xsk.rx_invalid_descs),
+    (TX_INVALID, |xsk| xsk.tx_invalid_descs),
+    (RX_FULL, |xsk| xsk.rx_ring_full),
+    (FILL_EMPTY, |xsk| xsk.rx_fill_ring_empty_descs),
+    (TX_EMPTY, |xsk| xsk.tx_ring_empty_descs),
+    (RECEIVED, |xsk| xsk.received),
+    (TRANSMITTED, |xsk| xsk.transmitted),
+    (DROPPED_FULL, |xsk| xsk.dropped_full),
+    (DROPPED_LENGTH, |xsk| xsk.dropped_length),
+    (REFUSED, |xsk| xsk.refused),
+    (WAKEUPS, |xsk| xsk.wakeups),
+    (FAILED_WAKEUPS, |xsk| xsk.failed_wakeups),
+];
+
+/// Counters that have a metric of their own; all others are [`DROPS`] or [`SEGMENTS`].
+const APART: [Counter; 5] = [
+    Counter::Syn,
+    Counter::AnsweredXdp,
+    Counter::CookieValid,
+    Counter::CookieInvalid,
+    Counter::CookieExpired,
+];
+
+/// A snapshot in Prometheus' text format.
+pub fn render(snapshot: &Snapshot) -> String {
+    let mut page = Page::default();
+    process(&mut page, snapshot);
+    services(&mut page, snapshot);
+    table_and_workers(&mut page, snapshot);
+    queues(&mut page, snapshot);
+    page.finish()
+}
+
+/// The metrics as a table for the documentation.
+pub fn markdown() -> String {
+    let mut table = String::from("| metric | type | meaning |\n|---|---|---|\n");
+    for metric in METRICS {
+        let labels = match metric.labels {
+            [] => String::new(),
+            labels => format!("{{{}}}", labels.join(",")),
+        };
+        let (name, kind, help) = (metric.name, metric.kind.word(), metric.help);
+        // Writing to a String does not fail.
+        let _ = writeln!(table, "| `{name}{labels}` | {kind} | {help} |");
+    }
+    table
+}
+
+fn process(page: &mut Page, snapshot: &Snapshot) {
+    page.family(&BUILD_INFO).sample(&[&snapshot.version], 1);
+    page.family(&UPTIME).sample(&[], snapshot.uptime_seconds);
+    page.family(&SERVING)
+        .sample(&[], u8::from(snapshot.serving));
+    page.family(&COMPLAINTS)
+        .sample(&[], snapshot.complaints().len());
+    page.family(&RELOADED)
+        .sample(&[], u8::from(snapshot.config_last_reload_successful));
+}
+
+fn services(page: &mut Page, snapshot: &Snapshot) {
+    let services = &snapshot.services;
+    each(page, &SYNS, services, |service| {
+        service.counters.of(Counter::Syn)
+    });
+
+    let mut answers = page.family(&ANSWERS);
+    for service in services {
+        let by_xdp = service.counters.of(Counter::AnsweredXdp);
+        answers
+            .sample(&[&service.name, &Responder::Xdp.word()], by_xdp)
+            .sample(
+                &[&service.name, &Responder::Afxdp.word()],
+                service.answered_afxdp,
+            );
+    }
+
+    let mut cookies = page.family(&COOKIES);
+    for service in services {
+        for (result, count) in [
+            ("sent", service.answered()),
+            ("valid", service.counters.of(Counter::CookieValid)),
+            ("invalid", service.counters.of(Counter::CookieInvalid)),
+            ("expired", service.counters.of(Counter::CookieExpired)),
+        ] {
+            cookies.sample(&[&service.name, &result], count);
+        }
+    }
+
+    let mut handoffs = page.family(&HANDOFFS);
+    for service in services {
+        for (result, count) in &service.handoffs {
+            handoffs.sample(&[&service.name, &service.handoff, result], count);
+        }
+    }
+
+    let times = &snapshot.handoff_seconds;
+    let buckets = times
+        .cumulative()
+        .map(|(bound, count)| (bound.as_secs_f64(), count));
+    page.family(&HANDOFF_SECONDS)
+        .histogram(buckets, times.count, times.sum_seconds);
+
+    let mut drops = page.family(&DROPS);
+    for service in services {
+        for (reason, count) in service.counters.drops() {
+            drops.sample(&[&service.name, &reason], count);
+        }
+    }
+
+    let mut segments = page.family(&SEGMENTS);
+    for service in services {
+        for (fate, count) in service.counters.iter().filter(|(name, _)| is_fate(name)) {
+            segments.sample(&[&service.name, &fate], count);
+        }
+    }
+
+    each(page, &ACTIVE, services, |service| u64::from(service.active));
+    each(page, &FLOWS, services, |service| service.flows);
+    each(page, &OPENINGS, services, |service| service.openings);
+    each(page, &HELD, services, |service| service.held_bytes);
+}
+
+fn is_fate(name: &str) -> bool {
+    let apart = APART.map(|counter| NAMES[counter as usize]);
+    !name.starts_with("drop_") && !apart.contains(&name)
+}
+
+fn table_and_workers(page: &mut Page, snapshot: &Snapshot) {
+    let flows = &snapshot.flows;
+    page.family(&TABLE_CAPACITY).sample(&[], flows.capacity);
+    page.family(&TABLE_USED).sample(&[], flows.used);
+    page.family(&TABLE_EXPIRED).sample(&[], flows.expired_total);
+    page.family(&TABLE_FULL).sample(&[], flows.full_total);
+
+    // Several workers may share a core; one sample may not be there twice.
+    let mut busy = BTreeMap::new();
+    for worker in &snapshot.workers {
+        *busy.entry(worker.core).or_insert(0.0) += worker.busy_ratio;
+    }
+    let mut family = page.family(&WORKER_BUSY);
+    for (core, ratio) in busy {
+        match core {
+            Some(core) => family.sample(&[&core], ratio),
+            None => family.sample(&[&"any"], ratio),
+        };
+    }
+    let mut family = page.family(&WORKER_ALIVE);
+    for worker in &snapshot.workers {
+        family.sample(&[&worker.queue], u8::from(worker.alive));
+    }
+}
+
+fn queues(page: &mut Page, snapshot: &Snapshot) {
+    let mut native = page.family(&NATIVE);
+    for interface in &snapshot.interfaces {
+        native.sample(&[&interface.name], u8::from(interface.native));
+    }
+    let mut responder = page.family(&RESPONDER);
+    for (interface, queue) in all_queues(snapshot) {
+        let afxdp = queue.responder == Responder::Afxdp;
+        responder.sample(&[interface, &queue.queue], u8::from(afxdp));
+    }
+    let mut zero_copy = page.family(&ZERO_COPY);
+    for (interface, queue) in all_queues(snapshot) {
+        if let Some(on) = queue.zero_copy {
+            zero_copy.sample(&[interface, &queue.queue], u8::from(on));
+        }
+    }
+    let mut frames = page.family(&FRAMES);
+    for (interface, queue) in sockets(snapshot) {
+        let Frames {
+            free,
+            fill,
+            held,
+            transmit,
+        } = queue.frames;
+        for (place, count) in [
+            ("free", free),
+            ("fill", fill),
+            ("held", held),
+            ("transmit", transmit),
+        ] {
+            frames.sample(&[interface, &queue.queue, &place], count);
+        }
+    }
+    for (metric, of) in &XSK {
+        let mut family = page.family(metric);
+        for (interface, queue) in sockets(snapshot) {
+            family.sample(&[interface, &queue.queue], of(&queue.counters));
+        }
+    }
+}
+
+/// A metric that is one number of each service.
+fn each(
+    page: &mut Page,
+    metric: &Metric,
+    services: &[ServiceView],
+    of: impl Fn(&ServiceView) -> u64,
+) {
+    let mut family = page.family(metric);
+    for service in services {
+        family.sample(&[&service.name], of(service));
+    }
+}
+
+fn all_queues(snapshot: &Snapshot) -> impl Iterator<Item = (&dyn Display, &QueueView)> {
+    snapshot.interfaces.iter().flat_map(|interface| {
+        let queues = interface.queues.iter();
+        queues.map(|queue| (&interface.name as &dyn Display, queue))
+    })
+}
+
+fn sockets(snapshot: &Snapshot) -> impl Iterator<Item = (&dyn Display, &QueueView)> {
+    all_queues(snapshot).filter(|(_, queue)| queue.zero_copy.is_some())
+}
+
+#[cfg(test)]
+mod tests;
