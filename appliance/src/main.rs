@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use synward::cli::{Check, Cli, Command, SecretArgs};
 use synward::config::Config;
+use synward::observe::client::{self, Outcome};
 use synward::secret::{Keyring, Secret, service_line};
 
 /// The caller asked for something that cannot be asked for.
@@ -34,9 +35,12 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             folder: Some(folder),
         } => write_manual(folder),
         Command::Run(_) => Ok(not_available("run")),
-        Command::Status(_) => Ok(not_available("status")),
-        Command::Flows(_) => Ok(not_available("flows")),
-        Command::Mode(_) => Ok(not_available("mode")),
+        Command::Status(output) => show(client::status(cli.control(), output.json)?),
+        Command::Flows(arguments) => {
+            let json = arguments.output.json;
+            show(client::flows(cli.control(), arguments.limit, json)?)
+        }
+        Command::Mode(wanted) => show(client::mode(cli.control(), &wanted.service, wanted.mode)?),
         Command::Unload(_) => Ok(not_available("unload")),
         _ => Ok(ExitCode::from(WRONG_USE)),
     }
@@ -89,6 +93,13 @@ fn write_manual(folder: &Path) -> anyhow::Result<ExitCode> {
         std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what came of a command.
+fn show(outcome: Outcome) -> anyhow::Result<ExitCode> {
+    print(outcome.text.as_bytes())?;
+    eprint!("{}", outcome.note);
+    Ok(ExitCode::from(outcome.code))
 }
 
 /// Prints to stdout; a reader that has gone away is no error.
