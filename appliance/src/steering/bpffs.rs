@@ -1,0 +1,48 @@
+//! Whether a path is on a BPF file system.
+
+use std::path::{Path, PathBuf};
+
+use super::error::SteeringError;
+
+/// BPF_FS_MAGIC (include/uapi/linux/magic.h).
+const MAGIC: u64 = 0xcafe_4a11;
+/// Where every distribution mounts it.
+const USUAL: &str = "/sys/fs/bpf";
+
+/// Checks that `folder`, which need not exist yet, is or would be on a BPF file system.
+pub(super) fn check(folder: &Path) -> Result<(), SteeringError> {
+    let existing = folder.ancestors().find(|path| path.exists());
+    if existing.and_then(magic) == Some(MAGIC) {
+        return Ok(());
+    }
+    let mount = match folder.starts_with(USUAL) {
+        true => PathBuf::from(USUAL),
+        false => folder.parent().unwrap_or(folder).to_owned(),
+    };
+    Err(SteeringError::NotBpffs {
+        pin: folder.to_owned(),
+        mount,
+    })
+}
+
+fn magic(path: &Path) -> Option<u64> {
+    rustix::fs::statfs(path)
+        .ok()
+        .map(|found| found.f_type as u64)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_file_systems_are_refused_with_the_command_that_mounts_one() {
+        let refused = check(Path::new("/tmp/nowhere/synward")).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "/tmp/nowhere/synward is not on a BPF file system: `mount -t bpf bpf /tmp/nowhere`, or set pin = \"\" to \
+             pin nothing"
+        );
+    }
+}

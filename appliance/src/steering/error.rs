@@ -1,0 +1,181 @@
+//! What can be in the way of steering, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why the kernel does not steer as the configuration says. Every message is one line that names the thing and the
+/// cure.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say it
+pub enum SteeringError {
+    #[error(
+        "no permission to steer, missing {missing}: run as root, or give the process these capabilities (systemd: \
+         AmbientCapabilities=, container: --cap-add)"
+    )]
+    Capabilities { missing: String },
+
+    #[error("this kernel is older than Linux 5.11, which steering needs: install a newer one")]
+    Kernel,
+
+    #[error(
+        "this kernel does not describe its types (no /sys/kernel/btf/vmlinux): use one with CONFIG_DEBUG_INFO_BTF, as \
+         current distributions have, and see that sysfs is mounted on /sys"
+    )]
+    NoBtf,
+
+    #[error(
+        "no interface {name} here: `ip link` lists those that exist; correct the name in [[interface]]"
+    )]
+    NoInterface { name: String },
+
+    #[error(
+        "{name} is the loopback interface: name the interface at which packets arrive from other machines"
+    )]
+    Loopback { name: String },
+
+    #[error(
+        "{name} carries no Ethernet frames (link type {link_type}): only Ethernet interfaces can be steered"
+    )]
+    NotEthernet { name: String, link_type: u16 },
+
+    #[error("{name} is a {kind}, which XDP cannot send from: name its ports instead ({ports})")]
+    Master {
+        name: String,
+        kind: String,
+        ports: String,
+    },
+
+    #[error("{name} is a VLAN: name {lower} instead, tags are looked through")]
+    Vlan { name: String, lower: String },
+
+    #[error(
+        "{name} is a {kind} device on top of {lower}, which XDP cannot send from: name {lower} instead"
+    )]
+    Stacked {
+        name: String,
+        kind: String,
+        lower: String,
+    },
+
+    #[error(
+        "{name} runs XDP program {id} already: stop what holds it, or take it off with `ip link set {name} {off} off`"
+    )]
+    Occupied {
+        name: String,
+        id: u32,
+        off: &'static str,
+    },
+
+    #[error(
+        "{name} has {has} receive queues, so there is no queue {queue}: correct `queues`, or make more with \
+         `ethtool -L {name} combined {}`", queue + 1
+    )]
+    NoQueue { name: String, queue: u32, has: u32 },
+
+    #[error(
+        "{name} has {has} receive queues, and at most {most} can be steered: `ethtool -L {name} combined {most}` \
+         makes it so"
+    )]
+    TooManyQueues { name: String, has: u32, most: u32 },
+
+    #[error("{name} refuses native XDP: {cause}; or set xdp = \"auto\" or \"generic\"")]
+    Native { name: String, cause: String },
+
+    #[error("{name} refuses generic XDP: {cause}")]
+    Generic { name: String, cause: String },
+
+    #[error(
+        "{name} takes XDP without a link only, which cannot be pinned or taken over: use a newer kernel, and take the \
+         program off with `ip link set {name} xdp off`"
+    )]
+    NoLink { name: String },
+
+    #[error(
+        "{} is not on a BPF file system: `mount -t bpf bpf {}`, or set pin = \"\" to pin nothing", pin.display(),
+        mount.display()
+    )]
+    NotBpffs { pin: PathBuf, mount: PathBuf },
+
+    #[error("another synward{holder} steers with {}: stop it, or give this one a pin folder of its own", pin.display())]
+    Held { pin: PathBuf, holder: String },
+
+    #[error(
+        "{} was left by a synward of another version (schema {found}, this one's is {ours}): take it off with \
+         `synward unload`, which ends its spliced connections", pin.display()
+    )]
+    Schema {
+        pin: PathBuf,
+        found: String,
+        ours: u32,
+    },
+
+    #[error(
+        "{} holds a flow table of another size ({found} entries, the configuration makes it {ours}): set capacity in \
+         [flows] as it was, or take it off with `synward unload`, which ends its spliced connections", pin.display()
+    )]
+    Size { pin: PathBuf, found: u32, ours: u32 },
+
+    #[error("{}: {cause}", path.display())]
+    Pin { path: PathBuf, cause: String },
+
+    #[error(
+        "the kernel has no memory for a table of {capacity} flows ({megabytes} MB): lower capacity in [flows], or \
+         raise the memory limit of the service"
+    )]
+    Memory { capacity: u32, megabytes: u64 },
+
+    #[error(
+        "the kernel refuses to make eBPF maps ({cause}): in a container, allow it the bpf system call and the \
+         capabilities in the host's user namespace"
+    )]
+    Refused { cause: String },
+
+    #[error(
+        "the kernel refuses the XDP program ({cause}): use a newer one, or report it with the kernel's version"
+    )]
+    Verifier { cause: String },
+
+    #[error("eBPF map {map}: {cause}")]
+    Map { map: &'static str, cause: String },
+
+    #[error(
+        "the eBPF object has no {what}: it is not the one that this program was built with; build again"
+    )]
+    Object { what: &'static str },
+
+    #[error("a slot is out of range: interface {slot}, queue {queue}")]
+    Slot { slot: u32, queue: u32 },
+
+    #[error("there is no service number {service}")]
+    NoService { service: u32 },
+
+    #[error("nothing is pinned, so nothing can be left in place: set pin in [appliance]")]
+    NothingPinned,
+
+    #[error("asking the kernel about interfaces failed: {0}")]
+    Netlink(io::Error),
+
+    #[error("no random numbers from the kernel: {0}")]
+    Random(String),
+}
+
+/// The innermost cause of an error, which is where the kernel's own words are, on one line.
+pub(super) fn cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string().replace('\n', " ")
+}
+
+/// The system's error number somewhere in an error's causes.
+pub(super) fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return io.raw_os_error();
+        }
+        next = error.source();
+    }
+    None
+}

@@ -1,0 +1,547 @@
+//! Steering: the XDP program in the kernel, from loading it to taking it off again.
+//!
+//! [`Steering::load`] checks what can be checked, loads the program and fills its maps; nothing is steered yet.
+//! [`Steering::attach`] puts it on all interfaces or on none. [`Steering::refresh`] keeps time and keys,
+//! [`Steering::stop`] ends it all. What is shared with other threads is handed out as handles: the [`FlowTable`],
+//! the [`Heartbeats`] and the [`EndpointProfiles`].
+//!
+//! A process that is killed leaves program, flows and learned profiles pinned, and spliced connections go on. The
+//! next one loads its own program with maps of its own, but for the flow table, and then changes the attachments
+//! over, each at once; so a configuration is never half in place.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`host`], [`interface`], [`netlink`], [`channels`] | what is there, and why it cannot be steered |
+//! | [`plan`] | what the maps are to hold for a configuration |
+//! | [`object`] | the eBPF object: loaded, sized, its maps taken out |
+//! | [`attach`], [`pins`], [`bpffs`] | onto the interfaces, and what outlives the process |
+//! | [`unload`](mod@unload) | taking off what a killed process left |
+//! | [`table`] | the flow table in shared memory |
+//! | [`profiles`], [`keys`], [`clock`], [`heartbeats`] | what changes while it runs |
+//! | [`memory`], [`pod`] | unsafe: mapped arrays, bytes of the layout's types |
+
+mod attach;
+mod bpffs;
+mod channels;
+mod clock;
+mod error;
+mod heartbeats;
+mod host;
+mod interface;
+mod keys;
+mod memory;
+mod netlink;
+mod object;
+mod pins;
+mod plan;
+mod pod;
+mod profiles;
+mod table;
+#[cfg(test)]
+mod tests;
+mod unload;
+
+use std::os::fd::RawFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aya::maps::lpm_trie::Key as Prefix;
+use synward_ebpf::counters::{SLOTS, ServiceCounters};
+use synward_ebpf::layout::{
+    Clock, Globals, Interface, MAX_INTERFACES, MAX_QUEUES, Service, key_slot, mode,
+};
+use synward_ebpf::wire::Address;
+
+pub use clock::{Times, coarse_now, tick, ticks};
+pub use error::SteeringError;
+pub use heartbeats::Heartbeats;
+pub use interface::SteeredInterface;
+pub use profiles::{EndpointProfiles, Learned};
+pub use table::{Established, FlowTable, InsertError, Limits, Swept};
+pub use unload::unload;
+
+use crate::config::{Config, Mode, XdpMode};
+use crate::secret::Keyring;
+use attach::Attachment;
+use interface::Found;
+use keys::EpochKeys;
+use object::{Object, Sizes, failed};
+use pins::{Pins, Previous};
+use plan::Plan;
+use pod::Plain;
+
+/// A clock that has drifted less than this from the wall clock is left alone.
+const DRIFT: u64 = 10_000_000;
+
+/// The XDP program in the kernel and everything that belongs to it.
+///
+/// Dropped without [`Steering::stop`], it takes itself off; only a panic leaves what is pinned in place, as a killed
+/// process does.
+pub struct Steering {
+    object: Object,
+    found: Vec<Found>,
+    interfaces: Vec<SteeredInterface>,
+    modes: Vec<XdpMode>,
+    attachments: Vec<Attachment>,
+    pins: Option<Pins>,
+    taken_over: Option<u32>,
+    services: Vec<Service>,
+    keys: EpochKeys,
+    clock: Clock,
+    adopt: Duration,
+    table: Arc<FlowTable>,
+    heartbeats: Arc<Heartbeats>,
+    endpoints: Arc<EndpointProfiles>,
+}
+
+impl Steering {
+    /// Loads the program and fills its maps; steers nothing yet. `keyring` must have keys for every service.
+    ///
+    /// Interfaces are those of the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// The first thing that is in the way. Nothing is left behind.
+    pub fn load(config: &Config, keyring: &Keyring) -> Result<Self, SteeringError> {
+        host::check()?;
+        let found = interface::find_all(&config.interfaces)?;
+        let pins = config
+            .appliance
+            .pin
+            .as_deref()
+            .map(Pins::open)
+            .transpose()?;
+        match Self::load_with(config, keyring, found, pins.as_ref()) {
+            Ok(mut steering) => {
+                steering.pins = pins;
+                Ok(steering)
+            }
+            Err(error) => {
+                if let Some(pins) = &pins {
+                    pins.remove_if_empty();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn load_with(
+        config: &Config,
+        keyring: &Keyring,
+        found: Vec<Found>,
+        pins: Option<&Pins>,
+    ) -> Result<Self, SteeringError> {
+        let sizes = Sizes::new(config.flows.capacity);
+        let previous = match pins {
+            Some(pins) => pins.previous(&sizes.kept())?,
+            None => None,
+        };
+        let keys = config
+            .services
+            .iter()
+            .map(|service| keyring.service_keys(&service.name));
+        let keys = EpochKeys::new(keys.collect());
+        let plan = Plan::new(config, &keys.counts());
+        let pinned = match (&previous, pins) {
+            (Some(_), Some(pins)) => sizes
+                .kept()
+                .map(|(name, _)| (name, pins.map(name)))
+                .to_vec(),
+            _ => Vec::new(),
+        };
+        let (mut object, shared) = Object::load(&sizes, &plan, &pinned)?;
+
+        let globals = Globals {
+            table_key: match &previous {
+                Some(previous) => previous.globals.table_key,
+                None => random_key()?,
+            },
+            bucket_mask: sizes.buckets - 1,
+            passed_idle: ticks(config.flows.idle.as_secs()),
+            prefixes: u32::from(plan.has_prefixes()),
+            reserved: 0,
+        };
+        object
+            .globals
+            .set(0, Plain(globals), 0)
+            .map_err(failed("GLOBALS"))?;
+        fill(&mut object, &plan, &found)?;
+        let mut endpoints = shared.endpoints;
+        fill_endpoints(&mut endpoints, &plan, config, previous.as_ref())?;
+
+        let table = FlowTable::new(shared.tags, shared.flows, globals.table_key, sizes.buckets);
+        let taken_over = previous.map(|_| table.recover());
+        let now = Times::now();
+        let mut steering = Self {
+            interfaces: found.iter().map(|found| found.steered.clone()).collect(),
+            found,
+            modes: config
+                .interfaces
+                .iter()
+                .map(|interface| interface.xdp)
+                .collect(),
+            attachments: Vec::new(),
+            pins: None,
+            taken_over,
+            services: plan.services.clone(),
+            keys,
+            clock: Clock::default(),
+            adopt: config.appliance.adopt,
+            table: Arc::new(table),
+            heartbeats: Arc::new(Heartbeats::new(shared.heartbeats)),
+            endpoints: {
+                let offers = config
+                    .services
+                    .iter()
+                    .map(|service| service.offer)
+                    .collect();
+                Arc::new(EndpointProfiles::new(endpoints, plan, offers))
+            },
+            object,
+        };
+        steering.refresh(&now)?;
+        steering.adopt_from(now.coarse)?;
+        Ok(steering)
+    }
+
+    /// Puts the program on every interface, in its driver if that can and the configuration does not forbid it, and
+    /// pins it.
+    ///
+    /// # Errors
+    /// Why one interface cannot be steered; then none is, but for those that a killed process left steered.
+    pub fn attach(&mut self) -> Result<(), SteeringError> {
+        if !self.attachments.is_empty() {
+            return Ok(());
+        }
+        // Adoption counts from here, not from the loading.
+        self.adopt_from(coarse_now())?;
+        let result = self.pin_and_attach();
+        match result {
+            Ok(attachments) => self.attachments = attachments,
+            Err(error) => {
+                if let (Some(pins), None) = (&self.pins, self.taken_over) {
+                    let _ = pins.clear();
+                }
+                return Err(error);
+            }
+        }
+        self.interfaces = self
+            .found
+            .iter()
+            .map(|found| found.steered.clone())
+            .collect();
+        Ok(())
+    }
+
+    fn pin_and_attach(&mut self) -> Result<Vec<Attachment>, SteeringError> {
+        let pins = self.pins.as_ref();
+        if let Some(pins) = pins {
+            pins.record_schema()?;
+            let is_there = |name: &str| {
+                self.taken_over.is_some() && matches!(name, "TAGS" | "FLOWS" | "PASSED")
+            };
+            for (name, map) in self
+                .object
+                .inherited
+                .iter()
+                .filter(|(name, _)| !is_there(name))
+            {
+                pins.pin_map(name, map)?;
+            }
+        }
+        let program = self.object.program()?;
+        let attachments = attach::attach_all(program, &mut self.found, &self.modes, pins)?;
+        if let Some(pins) = pins {
+            let is_steered =
+                |name: &String| self.found.iter().any(|found| found.steered.name == *name);
+            for interface in pins.links().iter().filter(|name| !is_steered(name)) {
+                pins.detach(interface)?;
+            }
+        }
+        Ok(attachments)
+    }
+
+    /// The interfaces, in the order of the configuration and of their slots.
+    pub fn interfaces(&self) -> &[SteeredInterface] {
+        &self.interfaces
+    }
+
+    /// How many spliced connections were taken over from a process that was killed or left its program in place;
+    /// nothing if there was none.
+    pub fn taken_over(&self) -> Option<u32> {
+        self.taken_over
+    }
+
+    /// Gives the AF_XDP socket `fd`, bound to that queue, to the program. The kernel forgets it when it is closed.
+    ///
+    /// # Errors
+    /// The numbers are out of range, or the kernel refuses the descriptor.
+    pub fn set_socket(&mut self, slot: u32, queue: u32, fd: RawFd) -> Result<(), SteeringError> {
+        if slot >= MAX_INTERFACES || queue >= MAX_QUEUES {
+            return Err(SteeringError::Slot { slot, queue });
+        }
+        self.object
+            .sockets
+            .set(slot * MAX_QUEUES + queue, fd, 0)
+            .map_err(failed("SOCKETS"))
+    }
+
+    /// Has workers answer SYNs on the queues (bit q) of the interface in `slot`, and the program on all others.
+    ///
+    /// # Errors
+    /// No such slot, or the kernel refuses.
+    pub fn set_responder(&mut self, slot: u32, afxdp_queues: u64) -> Result<(), SteeringError> {
+        let Some(interface) = self.interfaces.get(slot as usize) else {
+            return Err(SteeringError::Slot { slot, queue: 0 });
+        };
+        let value = Interface {
+            side: interface::side_bits(interface.side),
+            slot,
+            afxdp: afxdp_queues,
+        };
+        self.object
+            .interfaces
+            .insert(interface.index, Plain(value), 0)
+            .map_err(failed("INTERFACES"))
+    }
+
+    /// The flow table.
+    pub fn table(&self) -> Arc<FlowTable> {
+        Arc::clone(&self.table)
+    }
+
+    /// Where workers show that they live.
+    pub fn heartbeats(&self) -> Arc<Heartbeats> {
+        Arc::clone(&self.heartbeats)
+    }
+
+    /// What SYN-ACKs promise.
+    pub fn endpoints(&self) -> Arc<EndpointProfiles> {
+        Arc::clone(&self.endpoints)
+    }
+
+    /// What the program has counted for a service, all CPUs together.
+    ///
+    /// # Errors
+    /// No such service, or the kernel refuses.
+    pub fn counters(&self, service: u32) -> Result<ServiceCounters, SteeringError> {
+        self.service(service)?;
+        let cpus = self
+            .object
+            .counters
+            .get(&service, 0)
+            .map_err(failed("COUNTERS"))?;
+        let mut sum = [0u64; SLOTS];
+        for Plain(ServiceCounters(counters)) in cpus.iter() {
+            for (sum, count) in sum.iter_mut().zip(counters) {
+                *sum = sum.wrapping_add(*count);
+            }
+        }
+        Ok(ServiceCounters(sum))
+    }
+
+    /// The mode of a service.
+    ///
+    /// # Errors
+    /// No such service.
+    pub fn mode(&self, service: u32) -> Result<Mode, SteeringError> {
+        self.service(service)
+            .map(|service| plan::mode_of(service.mode))
+    }
+
+    /// Changes the mode of a service. From its activation on, unknown segments are learned from for as long as after
+    /// the start.
+    ///
+    /// # Errors
+    /// No such service, or the kernel refuses.
+    pub fn set_mode(&mut self, service: u32, to: Mode) -> Result<(), SteeringError> {
+        let mut changed = self.service(service)?;
+        let was = std::mem::replace(&mut changed.mode, plan::mode_byte(to));
+        if changed.mode == mode::ALWAYS && was != mode::ALWAYS {
+            changed.adopt_until = plan::adopt_until(coarse_now(), self.adopt);
+        }
+        self.write_service(service, changed)
+    }
+
+    /// Keeps the program's time and keys right; to be called some times in each epoch of 32 s. Cheap when nothing is
+    /// due.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn refresh(&mut self, now: &Times) -> Result<(), SteeringError> {
+        let keys = &mut self.object.keys;
+        self.keys
+            .fill(now.epoch(), |service, slot| {
+                keys.set(key_slot(service, slot.epoch), Plain(slot), 0)
+            })
+            .map_err(failed("KEYS"))?;
+
+        let clock = now.clock();
+        let drift = clock.epoch_start.wrapping_sub(self.clock.epoch_start) as i64;
+        if clock.epoch != self.clock.epoch || drift.unsigned_abs() > DRIFT {
+            // The two fields may be read half changed: then the epoch is wrong by one, which every cookie allows for.
+            self.object
+                .clock
+                .set(0, Plain(clock), 0)
+                .map_err(failed("CLOCK"))?;
+            self.clock = clock;
+        }
+        Ok(())
+    }
+
+    /// Takes the program off every interface and removes what is pinned. With `keep`, and something pinned, leaves
+    /// both in place for the next process instead: spliced connections go on.
+    ///
+    /// # Errors
+    /// Something could not be removed; or nothing is pinned that could be kept, and all is taken off.
+    pub fn stop(mut self, keep: bool) -> Result<(), SteeringError> {
+        if !keep {
+            return self.take_off();
+        }
+        match self.pins.take() {
+            // Without pins in its hand, dropping only closes descriptors.
+            Some(_) => Ok(()),
+            None => Err(SteeringError::NothingPinned),
+        }
+    }
+
+    fn take_off(&mut self) -> Result<(), SteeringError> {
+        self.attachments.drain(..).for_each(attach::detach);
+        match self.pins.take() {
+            Some(pins) => pins.clear().map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn service(&self, service: u32) -> Result<Service, SteeringError> {
+        let found = self.services.get(service as usize).copied();
+        found.ok_or(SteeringError::NoService { service })
+    }
+
+    fn write_service(&mut self, index: u32, service: Service) -> Result<(), SteeringError> {
+        self.object
+            .services
+            .set(index, Plain(service), 0)
+            .map_err(failed("SERVICES"))?;
+        self.services[index as usize] = service;
+        Ok(())
+    }
+
+    /// Writes all services, with adoption for as long as configured from `now` on.
+    fn adopt_from(&mut self, now: u64) -> Result<(), SteeringError> {
+        for index in 0..self.services.len() {
+            let mut service = self.services[index];
+            service.adopt_until = plan::adopt_until(now, self.adopt);
+            self.write_service(index as u32, service)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Steering {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        if self.attachments.is_empty() {
+            // Never attached: what a killed process left stays, an empty folder goes.
+            if let Some(pins) = &self.pins {
+                pins.remove_if_empty();
+            }
+            return;
+        }
+        if self.pins.is_some() {
+            let _ = self.take_off();
+        }
+    }
+}
+
+impl std::fmt::Debug for Steering {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let pins = self
+            .pins
+            .as_ref()
+            .map(Pins::folder)
+            .unwrap_or(Path::new(""));
+        f.debug_struct("Steering")
+            .field("interfaces", &self.interfaces)
+            .field("pin", &pins)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writes what the plan says into maps that are new and empty.
+fn fill(object: &mut Object, plan: &Plan, found: &[Found]) -> Result<(), SteeringError> {
+    for Found { steered, .. } in found {
+        let value = Interface {
+            side: interface::side_bits(steered.side),
+            slot: steered.slot,
+            afxdp: 0,
+        };
+        object
+            .interfaces
+            .insert(steered.index, Plain(value), 0)
+            .map_err(failed("INTERFACES"))?;
+    }
+    for (key, endpoint) in &plan.prefix_ports {
+        object
+            .prefix_ports
+            .insert(Plain(*key), Plain(*endpoint), 0)
+            .map_err(failed("PREFIX_PORTS"))?;
+    }
+    for (index, net) in (0..).zip(&plan.prefixes) {
+        let key = plan::prefix_key(*net);
+        object
+            .prefixes
+            .insert(&Prefix::new(key.length, key.address.0), index, 0)
+            .map_err(failed("PREFIXES"))?;
+    }
+    for (service, net, what) in &plan.lists {
+        let key = plan::prefix_key(*net);
+        let Address([a, b, c, d]) = key.address;
+        let key = Prefix::new(32 + key.length, [*service, a, b, c, d]);
+        object
+            .lists
+            .insert(&key, *what, 0)
+            .map_err(failed("LISTS"))?;
+    }
+    Ok(())
+}
+
+/// Writes the endpoints, with what a process before us had learned about their servers.
+fn fill_endpoints(
+    map: &mut profiles::EndpointMap,
+    plan: &Plan,
+    config: &Config,
+    previous: Option<&Previous>,
+) -> Result<(), SteeringError> {
+    for ((address, port), planned) in &plan.endpoints {
+        let key = plan::endpoint_key(*address, *port);
+        map.insert(Plain(key), Plain(*planned), 0)
+            .map_err(profiles::refused)?;
+    }
+    let Some(learned) = previous.and_then(|previous| previous.endpoints.as_ref()) else {
+        return Ok(());
+    };
+    for (Plain(key), Plain(old)) in learned.iter().flatten() {
+        let (address, port) = (key.address.into(), key.port as u16);
+        let planned = plan.endpoints.get(&(address, port)).copied();
+        let Some(planned) = planned.or_else(|| plan.by_prefix(address, port)) else {
+            continue;
+        };
+        let service = &config.services[planned.service as usize];
+        let endpoint = profiles::inherited(&planned, &old, service);
+        if map.insert(Plain(key), Plain(endpoint), 0).is_err() {
+            // No room for all that was learned: the rest is learned again.
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn random_key() -> Result<[u64; 2], SteeringError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| SteeringError::Random(error.to_string()))?;
+    let words = u128::from_le_bytes(bytes);
+    Ok([words as u64, (words >> 64) as u64])
+}

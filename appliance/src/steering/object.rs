@@ -1,0 +1,239 @@
+//! The eBPF object: loaded into the kernel, its maps sized and taken out.
+
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, XskMap};
+use aya::programs::{ProgramError, Xdp};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use synward_ebpf::counters::ServiceCounters;
+use synward_ebpf::layout::{
+    Clock, Endpoint, Globals, Interface, KeySlot, MAX_QUEUES, PrefixPort, Service,
+};
+
+use super::error::{SteeringError, cause, errno};
+use super::memory::{Atomic, Memory};
+use super::plan::Plan;
+use super::pod::Plain;
+use super::profiles::EndpointMap;
+use super::table;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/objects/steer.o");
+
+/// Room in the maps of endpoints and prefixes at least, for what is learned and reloaded later.
+const ROOM: usize = 16384;
+
+/// How many entries the maps have that the configuration sizes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    capacity: u32,
+    /// Buckets of the flow table.
+    pub(super) buckets: u32,
+}
+
+impl Sizes {
+    pub(super) fn new(capacity: u32) -> Self {
+        Self {
+            capacity,
+            buckets: table::buckets(capacity),
+        }
+    }
+
+    /// The maps that a process takes over as they are, and their entries.
+    pub(super) fn kept(&self) -> [(&'static str, u32); 3] {
+        // A connection that merely passes is learned again when it was evicted, so a quarter is enough.
+        let passed = (self.capacity / 4).max(4096);
+        [
+            ("TAGS", self.buckets),
+            ("FLOWS", table::entries(self.buckets)),
+            ("PASSED", passed),
+        ]
+    }
+
+    fn megabytes(&self) -> u64 {
+        let [tags, flows, passed] = self.kept().map(|(_, entries)| u64::from(entries));
+        ((tags + flows) * 64 + passed * 112) >> 20
+    }
+}
+
+/// The program in the kernel, and handles of its maps.
+pub(super) struct Object {
+    ebpf: Ebpf,
+    pub(super) interfaces: HashMap<MapData, u32, Plain<Interface>>,
+    pub(super) globals: Array<MapData, Plain<Globals>>,
+    pub(super) clock: Array<MapData, Plain<Clock>>,
+    pub(super) prefixes: LpmTrie<MapData, [u32; 4], u32>,
+    pub(super) prefix_ports: HashMap<MapData, Plain<PrefixPort>, Plain<Endpoint>>,
+    pub(super) lists: LpmTrie<MapData, [u32; 5], u32>,
+    pub(super) services: Array<MapData, Plain<Service>>,
+    pub(super) keys: Array<MapData, Plain<KeySlot>>,
+    pub(super) counters: PerCpuArray<MapData, Plain<ServiceCounters>>,
+    pub(super) sockets: XskMap<MapData>,
+    /// Those of which the next process gets something, with their names.
+    pub(super) inherited: Vec<(&'static str, MapData)>,
+}
+
+/// What other parts own from the start.
+pub(super) struct Shared {
+    pub(super) endpoints: EndpointMap,
+    pub(super) tags: Memory<AtomicU32>,
+    pub(super) flows: Memory<AtomicU32>,
+    pub(super) heartbeats: Memory<AtomicU64>,
+}
+
+impl Object {
+    /// Loads the object; the maps in `pinned` are those of a process before us.
+    pub(super) fn load(
+        sizes: &Sizes,
+        plan: &Plan,
+        pinned: &[(&'static str, PathBuf)],
+    ) -> Result<(Self, Shared), SteeringError> {
+        let mut loader = EbpfLoader::new();
+        for (name, entries) in sizes.kept() {
+            loader.map_max_entries(name, entries);
+        }
+        let room =
+            |needed: usize| u32::try_from(needed.saturating_mul(2).max(ROOM)).unwrap_or(u32::MAX);
+        loader.map_max_entries("ENDPOINTS", room(plan.endpoints.len()));
+        loader.map_max_entries("PREFIXES", room(plan.prefixes.len()));
+        loader.map_max_entries("PREFIX_PORTS", room(plan.prefix_ports.len()));
+        loader.map_max_entries("LISTS", room(plan.lists.len()));
+        for (name, path) in pinned {
+            loader.map_pin_path(name, path.as_path());
+        }
+        let mut ebpf = loader
+            .load(OBJECT)
+            .map_err(|error| refused(&error, sizes))?;
+        xdp(&mut ebpf)?
+            .load()
+            .map_err(|error| SteeringError::Verifier {
+                cause: verdict(&error),
+            })?;
+        take(ebpf, sizes)
+    }
+
+    /// The program.
+    pub(super) fn program(&mut self) -> Result<&mut Xdp, SteeringError> {
+        xdp(&mut self.ebpf)
+    }
+}
+
+fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, SteeringError> {
+    let program = ebpf
+        .program_mut("steer")
+        .and_then(|program| program.try_into().ok());
+    program.ok_or(SteeringError::Object {
+        what: "program steer",
+    })
+}
+
+fn take(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), SteeringError> {
+    let [(_, tags), (_, flows), _] = sizes.kept();
+    let mut inherited = Vec::new();
+    for name in ["TAGS", "FLOWS", "PASSED", "GLOBALS", "ENDPOINTS"] {
+        inherited.push((name, twin(&ebpf, name)?));
+    }
+    let shared = Shared {
+        endpoints: typed(&mut ebpf, "ENDPOINTS")?,
+        tags: memory(&mut ebpf, "TAGS", tags as usize * 16)?,
+        flows: memory(&mut ebpf, "FLOWS", flows as usize * 16)?,
+        heartbeats: memory(&mut ebpf, "HEARTBEATS", MAX_QUEUES as usize)?,
+    };
+    let object = Object {
+        interfaces: typed(&mut ebpf, "INTERFACES")?,
+        globals: typed(&mut ebpf, "GLOBALS")?,
+        clock: typed(&mut ebpf, "CLOCK")?,
+        prefixes: typed(&mut ebpf, "PREFIXES")?,
+        prefix_ports: typed(&mut ebpf, "PREFIX_PORTS")?,
+        lists: typed(&mut ebpf, "LISTS")?,
+        services: typed(&mut ebpf, "SERVICES")?,
+        keys: typed(&mut ebpf, "KEYS")?,
+        counters: typed(&mut ebpf, "COUNTERS")?,
+        sockets: typed(&mut ebpf, "SOCKETS")?,
+        inherited,
+        ebpf,
+    };
+    Ok((object, shared))
+}
+
+/// Takes a map out of the object.
+fn typed<T: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, SteeringError> {
+    let map = ebpf
+        .take_map(name)
+        .ok_or(SteeringError::Object { what: name })?;
+    T::try_from(map).map_err(failed(name))
+}
+
+/// The memory of a mmap-able array: its first `length` atomics.
+fn memory<A: Atomic>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    length: usize,
+) -> Result<Memory<A>, SteeringError> {
+    match ebpf.take_map(name) {
+        Some(Map::Array(map)) => {
+            Memory::of_map(map.fd().as_fd(), length).map_err(|error| SteeringError::Map {
+                map: name,
+                cause: error.to_string(),
+            })
+        }
+        _ => Err(SteeringError::Object { what: name }),
+    }
+}
+
+/// A second handle of a map.
+fn twin(ebpf: &Ebpf, name: &'static str) -> Result<MapData, SteeringError> {
+    let data = match ebpf.map(name) {
+        Some(Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data)) => data,
+        _ => return Err(SteeringError::Object { what: name }),
+    };
+    let fd = data.fd().as_fd().try_clone_to_owned();
+    let fd = fd.map_err(|error| SteeringError::Map {
+        map: name,
+        cause: error.to_string(),
+    })?;
+    MapData::from_fd(fd).map_err(failed(name))
+}
+
+/// Names the map in an error.
+pub(super) fn failed(map: &'static str) -> impl Fn(MapError) -> SteeringError {
+    move |error| SteeringError::Map {
+        map,
+        cause: cause(&error),
+    }
+}
+
+fn refused(error: &EbpfError, sizes: &Sizes) -> SteeringError {
+    match errno(error) {
+        Some(libc::ENOMEM | libc::E2BIG) => SteeringError::Memory {
+            capacity: sizes.capacity,
+            megabytes: sizes.megabytes(),
+        },
+        _ => SteeringError::Refused {
+            cause: cause(error),
+        },
+    }
+}
+
+/// The verifier's last word before its statistics, or the kernel's error.
+fn verdict(error: &ProgramError) -> String {
+    let cause = cause(error);
+    let ProgramError::LoadError { verifier_log, .. } = error else {
+        return cause;
+    };
+    let log = verifier_log.to_string();
+    let is_statistics = |line: &str| {
+        ["processed ", "verification time", "stack depth"]
+            .iter()
+            .any(|start| line.starts_with(start))
+    };
+    let last = log
+        .lines()
+        .map(str::trim)
+        .rfind(|line| !line.is_empty() && !is_statistics(line));
+    last.map_or_else(|| cause.clone(), |last| format!("{cause}: {last}"))
+}

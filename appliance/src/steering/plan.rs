@@ -1,0 +1,268 @@
+//! What the maps are to hold for a configuration: pure, so that it is tested without a kernel.
+//!
+//! An address with named ports is found by an exact look-up, prefixes and "any" by the longest prefix. That look-up
+//! finds one prefix only, so the port table of each prefix also holds what shorter prefixes around it say about
+//! ports that it does not decide itself: the longest prefix wins, and in it a named port over "any".
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use synward_ebpf::layout::{
+    ANY_PORT, Endpoint, EndpointKey, HOLD_WINDOW, PrefixKey, PrefixPort, Profile, Service, mode,
+    profile_flags, unknown,
+};
+use synward_ebpf::wire::Address;
+
+use crate::config::{self, Config, Fragments, Mode, Offer, Ports, Unknown};
+
+/// Values of the lists (`LISTS`).
+const ALLOWED: u32 = 1;
+const DENIED: u32 = 2;
+
+/// The contents of the maps that a configuration decides.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) services: Vec<Service>,
+    pub(super) endpoints: BTreeMap<(IpAddr, u16), Endpoint>,
+    /// In the order of their indices.
+    pub(super) prefixes: Vec<IpNet>,
+    pub(super) prefix_ports: Vec<(PrefixPort, Endpoint)>,
+    /// (Service, source) → allowed or denied.
+    pub(super) lists: Vec<(u32, IpNet, u32)>,
+}
+
+impl Plan {
+    /// What `config` says; `keys` counts the keys of each service, in order.
+    pub(super) fn new(config: &Config, keys: &[u32]) -> Self {
+        let services = config.services.iter().zip(keys);
+        let mut plan = Self {
+            services: services
+                .map(|(config, keys)| service(config, *keys))
+                .collect(),
+            ..Self::default()
+        };
+        let mut claims = Claims::new();
+        for (index, service) in (0..).zip(&config.services) {
+            for net in &service.addresses {
+                plan.claim(index, service, *net, &mut claims);
+            }
+            let listed = |nets: &[IpNet], what| {
+                nets.iter()
+                    .map(|net| (index, *net, what))
+                    .collect::<Vec<_>>()
+            };
+            plan.lists.extend(listed(&service.allow, ALLOWED));
+            plan.lists.extend(listed(&service.deny, DENIED));
+        }
+        plan.name_addresses(config);
+        plan.inherit(config, &claims);
+        plan
+    }
+
+    /// Whether the XDP program has to look for prefixes at all.
+    pub(super) fn has_prefixes(&self) -> bool {
+        !self.prefixes.is_empty()
+    }
+
+    /// The prefix endpoint that a port of an address belongs to, as the XDP program would find it.
+    pub(super) fn by_prefix(&self, address: IpAddr, port: u16) -> Option<Endpoint> {
+        let covers = |(_, net): &(usize, &IpNet)| net.contains(&address);
+        let covering = self.prefixes.iter().enumerate().filter(covers);
+        let (prefix, _) = covering.max_by_key(|(_, net)| net.prefix_len())?;
+        let find = |port| {
+            let key = PrefixPort {
+                prefix: prefix as u32,
+                port,
+            };
+            self.prefix_ports
+                .iter()
+                .find(|(known, _)| *known == key)
+                .map(|(_, endpoint)| *endpoint)
+        };
+        find(u32::from(port)).or_else(|| find(ANY_PORT))
+    }
+
+    fn claim(&mut self, index: u32, service: &config::Service, net: IpNet, claims: &mut Claims) {
+        let host = net.prefix_len() == net.max_prefix_len();
+        match &service.ports {
+            Ports::List(ports) if host => {
+                let endpoint = endpoint(index, service, net.addr());
+                let keys = ports.iter().map(|port| ((net.addr(), *port), endpoint));
+                self.endpoints.extend(keys);
+            }
+            Ports::List(ports) => {
+                let named = &mut claims.entry(net).or_default().named;
+                named.extend(ports.iter().map(|port| (*port, index)));
+            }
+            Ports::Any => claims.entry(net).or_default().any = Some(index),
+        }
+    }
+
+    /// Port 0 of an address with named ports decides about packets whose port cannot be read: the strictest service
+    /// there.
+    fn name_addresses(&mut self, config: &Config) {
+        let strictness = |endpoint: &Endpoint| {
+            let service = &config.services[endpoint.service as usize];
+            (
+                service.fragments == Fragments::Pass,
+                service.mode != Mode::Always,
+            )
+        };
+        let mut strictest: BTreeMap<IpAddr, Endpoint> = BTreeMap::new();
+        for ((address, _), endpoint) in &self.endpoints {
+            let known = strictest.entry(*address).or_insert(*endpoint);
+            if strictness(endpoint) < strictness(known) {
+                *known = *endpoint;
+            }
+        }
+        let keys = strictest
+            .into_iter()
+            .map(|(address, endpoint)| ((address, ANY_PORT as u16), endpoint));
+        self.endpoints.extend(keys);
+    }
+
+    fn inherit(&mut self, config: &Config, claims: &Claims) {
+        for net in claims.keys() {
+            let prefix = self.prefixes.len() as u32;
+            self.prefixes.push(*net);
+            let entry = |port: u32, service: u32| {
+                let endpoint = endpoint(service, &config.services[service as usize], net.addr());
+                (PrefixPort { prefix, port }, endpoint)
+            };
+            let mut decided = BTreeSet::new();
+            for around in from_longest(*net, claims) {
+                for (port, service) in &around.named {
+                    if decided.insert(*port) {
+                        self.prefix_ports.push(entry(u32::from(*port), *service));
+                    }
+                }
+                if let Some(service) = around.any {
+                    self.prefix_ports.push(entry(ANY_PORT, service));
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// What is configured for exactly one prefix.
+#[derive(Debug, Default)]
+struct Claim {
+    named: BTreeMap<u16, u32>,
+    any: Option<u32>,
+}
+
+type Claims = BTreeMap<IpNet, Claim>;
+
+/// The claims of a prefix and of those around it, the longest first.
+fn from_longest(net: IpNet, claims: &Claims) -> Vec<&Claim> {
+    let mut around: Vec<_> = claims
+        .iter()
+        .filter(|(other, _)| other.contains(&net))
+        .collect();
+    around.sort_by_key(|(other, _)| std::cmp::Reverse(other.prefix_len()));
+    around.into_iter().map(|(_, claim)| claim).collect()
+}
+
+fn service(config: &config::Service, keys: u32) -> Service {
+    Service {
+        mode: mode_byte(config.mode),
+        unknown: match config.unknown {
+            Unknown::Drop => unknown::DROP,
+            Unknown::Pass => unknown::PASS,
+            Unknown::Reset => unknown::RESET,
+        },
+        pass_fragments: u8::from(config.fragments == Fragments::Pass),
+        listed: u8::from(!config.allow.is_empty() || !config.deny.is_empty()),
+        keys,
+        adopt_until: 0,
+    }
+}
+
+/// A mode as [`Service::mode`] holds it.
+pub(super) fn mode_byte(of: Mode) -> u8 {
+    match of {
+        Mode::Always => mode::ALWAYS,
+        Mode::Monitor => mode::MONITOR,
+        Mode::Off => mode::OFF,
+    }
+}
+
+/// The inverse of [`mode_byte`].
+pub(super) fn mode_of(byte: u8) -> Mode {
+    match byte {
+        mode::ALWAYS => Mode::Always,
+        mode::MONITOR => Mode::Monitor,
+        _ => Mode::Off,
+    }
+}
+
+/// Until when unknown segments are learned from, ns of the coarse clock.
+pub(super) fn adopt_until(now: u64, adopt: Duration) -> u64 {
+    now.saturating_add(u64::try_from(adopt.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn endpoint(index: u32, service: &config::Service, address: IpAddr) -> Endpoint {
+    let profile = fixed(&service.offer, first_profile(service, address));
+    Endpoint {
+        service: index,
+        since: 0,
+        now: profile,
+        before: profile,
+    }
+}
+
+/// What is promised until the server's own options are known: Linux on Ethernet, over IPv6 with a header of 20 bytes
+/// more, and no more window than is held for a client.
+fn first_profile(service: &config::Service, address: IpAddr) -> Profile {
+    let default = Profile::default();
+    Profile {
+        mss: if address.is_ipv6() { 1440 } else { default.mss },
+        window: window(service.hold_bytes),
+        ..default
+    }
+}
+
+/// The window of SYN-ACKs for a service that holds that many bytes per opening.
+pub(super) fn window(hold_bytes: u32) -> u16 {
+    u16::try_from(hold_bytes).map_or(HOLD_WINDOW, |bytes| bytes.min(HOLD_WINDOW))
+}
+
+/// A profile with what the configuration fixes.
+pub(super) fn fixed(offer: &Offer, profile: Profile) -> Profile {
+    let flag = |wanted: Option<bool>, bit| match wanted {
+        Some(true) => bit,
+        Some(false) => 0,
+        None => profile.flags & bit,
+    };
+    Profile {
+        mss: offer.mss.unwrap_or(profile.mss),
+        window_scale: offer.wscale.unwrap_or(profile.window_scale),
+        flags: flag(offer.sack, profile_flags::SACK)
+            | flag(offer.timestamps, profile_flags::TIMESTAMPS)
+            | flag(offer.ecn, profile_flags::ECN),
+        ..profile
+    }
+}
+
+/// The key of an exact look-up.
+pub(super) fn endpoint_key(address: IpAddr, port: u16) -> EndpointKey {
+    EndpointKey {
+        address: Address::from(address),
+        port: u32::from(port),
+    }
+}
+
+/// A prefix in the 128-bit form.
+pub(super) fn prefix_key(net: IpNet) -> PrefixKey {
+    let offset = match net {
+        IpNet::V4(_) => 96,
+        IpNet::V6(_) => 0,
+    };
+    PrefixKey {
+        length: offset + u32::from(net.prefix_len()),
+        address: Address::from(net.addr()),
+    }
+}

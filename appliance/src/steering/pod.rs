@@ -1,0 +1,40 @@
+//! The layout's types, as aya takes them for keys and values of maps.
+
+use aya::Pod;
+use synward_ebpf::counters::ServiceCounters;
+use synward_ebpf::flow::FlowKey;
+use synward_ebpf::layout::{
+    Clock, Endpoint, EndpointKey, Globals, Interface, KeySlot, Passed, PrefixPort, Service,
+};
+
+/// A type of [`synward_ebpf::layout`] by value; [`Pod`] cannot be implemented for the type itself, which like the
+/// trait belongs to another crate.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plain<T>(pub(super) T);
+
+macro_rules! plain {
+    ($($type:ty = $bytes:expr,)+) => {
+        $(
+            const _: () = assert!(size_of::<$type>() == $bytes, "bytes that no field names");
+            // SAFETY: `Plain` is transparent, and the type is `repr(C)` and made of unsigned integers (and arrays
+            // and structures of them), so every pattern of bits is a value; the assertion above says that the
+            // fields' sizes add up to the whole, so no byte is padding and all that the kernel reads is initialised.
+            unsafe impl Pod for Plain<$type> {}
+        )+
+    };
+}
+
+plain! {
+    Clock = 8 + 8,
+    Endpoint = 4 + 4 + 2 * 8,
+    EndpointKey = 16 + 4,
+    FlowKey = 16 + 16 + 4,
+    Globals = 16 + 4 * 4,
+    Interface = 4 + 4 + 8,
+    KeySlot = 8 + 4 * 16,
+    Passed = 4 + 4,
+    PrefixPort = 4 + 4,
+    Service = 4 + 4 + 8,
+    ServiceCounters = 32 * 8,
+}

@@ -1,0 +1,527 @@
+//! The flow table in memory that the XDP program shares: it finds entries and marks them, we place and remove them.
+//!
+//! A bucket is one cache line of TAGS: fifteen fingerprints and a count of the entries that live in another bucket
+//! because this one was crowded. Entry `bucket * 16 + way` of FLOWS belongs to the fingerprint at `way`; it is 64
+//! bytes, here 16 words:
+//!
+//! | word | field of [`Flow`] |
+//! |---|---|
+//! | 0–8 | `key`: client, server, ports |
+//! | 9, 10 | `sequence_delta`, `timestamp_delta` |
+//! | 11, 12 | `client_isn`, `isn` |
+//! | 13 | `last_seen` |
+//! | 14 | `state`, `window_shift`, `flags`, `owner`, a byte each: the *state word* |
+//! | 15 | `service`, and two bytes that are zero |
+//!
+//! **The life of a way.** Its tag is [`FREE`]. An inserter claims it by exchanging its state word from 0 to
+//! [`CLAIMED`], writes the entry, its state word last, and then publishes the fingerprint: who sees the fingerprint
+//! sees the whole entry. To remove it, the fingerprint is exchanged for [`RETIRED`]; a run of the XDP program that
+//! has found it before may still write `last_seen` and the state word, but is over within the tick after which the
+//! control thread's sweep clears the state word and frees the way. So an entry is never rewritten under a reader.
+//!
+//! **When two insert the same key at once**, each finds the other after publishing; whoever does withdraws and tries
+//! again, and the one that comes first then is found by the other.
+//!
+//! **When the table is full**, that is when a key's own bucket and its second one are, the new connection is refused
+//! and counted by whoever inserts; no living flow is ever evicted. Up to its configured capacity this does not happen.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicU32, fence};
+
+use synward_ebpf::cookie::Key;
+use synward_ebpf::flow::{FIRST_TAG, FREE, FlowKey, OVERFLOW, Place, RETIRED, WAYS, entry_index};
+use synward_ebpf::layout::{Flow, MAX_SERVICES, state};
+use synward_ebpf::wire::Address;
+
+use super::clock::{coarse_now, tick};
+use super::memory::Memory;
+
+/// Words of an entry, and of a bucket.
+const WORDS: usize = 16;
+const LAST_SEEN: usize = 13;
+const STATE: usize = 14;
+/// State word of a way that an inserter is about to fill; its state is one that the XDP program ignores.
+const CLAIMED: u32 = u32::from_ne_bytes([state::EMPTY, 0, 0, 0xff]);
+/// From this many used ways on, a bucket sends newcomers to the second one if that has more room. Lower spreads
+/// better, higher spares the XDP program the second look.
+const CROWDED: usize = 12;
+/// How often an insertion starts again because another one came between.
+const ATTEMPTS: usize = 64;
+
+/// The table of spliced flows. Shared by all threads and the XDP program; nothing here locks or allocates.
+#[derive(Debug)]
+pub struct FlowTable {
+    tags: Memory<AtomicU32>,
+    flows: Memory<AtomicU32>,
+    key: Key,
+    mask: u32,
+}
+
+/// Why a flow was not inserted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InsertError {
+    /// Both of its buckets are full.
+    #[error("the flow table is full: raise capacity in [flows]")]
+    Full,
+    /// It is there already, at this entry.
+    #[error("the flow is in the table already")]
+    Exists(u32),
+}
+
+/// What is known when the server has answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Established {
+    /// K − S: added to the server's sequence numbers.
+    pub sequence_delta: u32,
+    /// Added to the server's timestamps.
+    pub timestamp_delta: u32,
+    /// Left shift of the windows that the server sends; negative: right.
+    pub window_shift: i8,
+    /// See [`flow_flags`](synward_ebpf::layout::flow_flags).
+    pub flags: u8,
+}
+
+/// When entries are too old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The current tick.
+    pub now: u32,
+    /// Ticks without a segment after which an established flow goes.
+    pub idle: u32,
+    /// The same for one that is closing, and for an opening, whose worker should have dealt with it long before.
+    pub closing: u32,
+}
+
+/// What a sweep met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Swept {
+    /// The bucket at which to go on; 0 after the last.
+    pub next: u32,
+    /// Entries that were too old and are gone.
+    pub expired: u32,
+    /// Entries that stay, by service.
+    pub live: [u32; MAX_SERVICES as usize],
+}
+
+/// The buckets for a table of `capacity` flows; a power of two.
+pub(super) fn buckets(capacity: u32) -> u32 {
+    (capacity / 12).max(1).next_power_of_two()
+}
+
+/// The entries of a table of that many buckets.
+pub(super) const fn entries(buckets: u32) -> u32 {
+    entry_index(buckets, 0)
+}
+
+impl FlowTable {
+    /// A table over the mapped TAGS and FLOWS.
+    pub(super) fn new(
+        tags: Memory<AtomicU32>,
+        flows: Memory<AtomicU32>,
+        key: Key,
+        buckets: u32,
+    ) -> Self {
+        assert!(buckets.is_power_of_two() && tags.len() == buckets as usize * WORDS);
+        assert_eq!(flows.len(), entries(buckets) as usize * WORDS);
+        Self {
+            tags,
+            flows,
+            key,
+            mask: buckets - 1,
+        }
+    }
+
+    /// Buckets of the table.
+    pub fn buckets(&self) -> u32 {
+        self.mask + 1
+    }
+
+    /// The entry of a flow.
+    pub fn find(&self, key: &FlowKey) -> Option<u32> {
+        self.search(key, self.place(key), None)
+    }
+
+    /// A snapshot of an entry. Each field is whole, but the XDP program may have changed one meanwhile and not yet
+    /// another; `key` and `service` only change with the way's occupant. An index beyond the table reads as empty.
+    pub fn read(&self, entry: u32) -> Flow {
+        let Some(words) = self.words(entry) else {
+            return Flow::default();
+        };
+        let state = words[STATE].load(Acquire).to_ne_bytes();
+        let word = |at: usize| words[at].load(Relaxed);
+        let service = word(15).to_ne_bytes();
+        Flow {
+            key: key_of(words),
+            sequence_delta: word(9),
+            timestamp_delta: word(10),
+            client_isn: word(11),
+            isn: word(12),
+            last_seen: word(LAST_SEEN),
+            state: state[0],
+            window_shift: state[1] as i8,
+            flags: state[2],
+            owner: state[3],
+            service: u16::from_ne_bytes([service[0], service[1]]),
+            reserved: 0,
+        }
+    }
+
+    /// Writes a flow into a free way of its bucket, or of its second one, and shows it to the XDP program.
+    pub fn insert(&self, flow: &Flow) -> Result<u32, InsertError> {
+        let place = self.place(&flow.key);
+        for attempt in 1..=ATTEMPTS {
+            if let Some(entry) = self.search(&flow.key, place, None) {
+                return Err(InsertError::Exists(entry));
+            }
+            let entry = self.claim(place).ok_or(InsertError::Full)?;
+            self.write(entry, flow);
+            self.publish(entry, place);
+            if self.search(&flow.key, place, Some(entry)).is_none() {
+                return Ok(entry);
+            }
+            self.remove(entry);
+            // Different for every entry, so that the two do not meet again.
+            (0..attempt * (entry as usize % 61)).for_each(|_| std::hint::spin_loop());
+        }
+        Err(InsertError::Full)
+    }
+
+    /// Makes a closing entry the opening of a new connection on the same addresses and ports; `false` if it is not
+    /// closing (any more): somebody else was first, or its traffic goes on.
+    ///
+    /// A segment of the old connection that the XDP program is translating at this moment may set the state once
+    /// more; it costs at most the segments until [`Self::establish`], which sets it again.
+    pub fn reopen(&self, entry: u32, flow: &Flow) -> bool {
+        let Some(words) = self.words(entry) else {
+            return false;
+        };
+        if self.tag(entry).load(Acquire) < FIRST_TAG || key_of(words) != flow.key {
+            return false;
+        }
+        let mut old = words[STATE].load(Acquire);
+        loop {
+            if old.to_ne_bytes()[0] != state::CLOSING {
+                return false;
+            }
+            match words[STATE].compare_exchange_weak(old, state_word(flow), SeqCst, Acquire) {
+                Ok(_) => break,
+                Err(now) => old = now,
+            }
+        }
+        self.write(entry, flow);
+        true
+    }
+
+    /// The server has answered: writes what that says, and then the state from which on the XDP program translates.
+    pub fn establish(&self, entry: u32, found: &Established, now: u32) {
+        let Some(words) = self.words(entry) else {
+            return;
+        };
+        words[9].store(found.sequence_delta, Relaxed);
+        words[10].store(found.timestamp_delta, Relaxed);
+        words[LAST_SEEN].store(now, Relaxed);
+        let [_, _, _, owner] = words[STATE].load(Relaxed).to_ne_bytes();
+        let word = [
+            state::ESTABLISHED,
+            found.window_shift as u8,
+            found.flags,
+            owner,
+        ];
+        words[STATE].store(u32::from_ne_bytes(word), Release);
+    }
+
+    /// Takes an entry out of the table; `false` if it was not in it. The way is free again after a sweep in the next
+    /// tick but one.
+    pub fn remove(&self, entry: u32) -> bool {
+        let Some(words) = self.words(entry) else {
+            return false;
+        };
+        let tag = self.tag(entry);
+        let old = tag.load(Acquire);
+        if old < FIRST_TAG {
+            return false;
+        }
+        let home = self.place(&key_of(words)).bucket;
+        words[LAST_SEEN].store(tick(coarse_now()), Relaxed);
+        words[STATE].store(0, Relaxed);
+        if tag.compare_exchange(old, RETIRED, SeqCst, Relaxed).is_err() {
+            return false;
+        }
+        if home != entry / WORDS as u32 {
+            self.bucket(home)[OVERFLOW].fetch_sub(1, SeqCst);
+        }
+        true
+    }
+
+    /// Expires what is too old and frees what was removed a tick ago, in `count` buckets from bucket `from` on. The
+    /// control thread's alone: two sweeps at once would count entries twice.
+    pub fn sweep(&self, limits: Limits, from: u32, count: u32) -> Swept {
+        let mut swept = Swept {
+            next: 0,
+            expired: 0,
+            live: [0; MAX_SERVICES as usize],
+        };
+        let end = from.saturating_add(count).min(self.buckets());
+        for bucket in from..end {
+            for way in 0..WAYS as u32 {
+                self.sweep_entry(entry_index(bucket, way), limits, &mut swept);
+            }
+        }
+        swept.next = if end < self.buckets() { end } else { 0 };
+        swept
+    }
+
+    /// Calls `with` for every entry.
+    pub fn for_each(&self, mut with: impl FnMut(u32, Flow)) {
+        for bucket in 0..self.buckets() {
+            for way in 0..WAYS as u32 {
+                let entry = entry_index(bucket, way);
+                if self.tag(entry).load(Acquire) >= FIRST_TAG {
+                    with(entry, self.read(entry));
+                }
+            }
+        }
+    }
+
+    /// Entries of each service.
+    pub fn occupied(&self) -> [u32; MAX_SERVICES as usize] {
+        let mut occupied = [0; MAX_SERVICES as usize];
+        self.for_each(|_, flow| count(&mut occupied, flow.service));
+        occupied
+    }
+
+    /// Puts a table in order whose process was killed, before anybody else uses it: openings, whose rest died with
+    /// their worker, are removed, half-made claims are undone, and overflows are counted anew. Gives the number of
+    /// flows that go on.
+    pub(super) fn recover(&self) -> u32 {
+        let mut overflows = vec![0u32; self.buckets() as usize];
+        let mut flows = 0;
+        for bucket in 0..self.buckets() {
+            for way in 0..WAYS as u32 {
+                let entry = entry_index(bucket, way);
+                let Some(words) = self.words(entry) else {
+                    continue;
+                };
+                if self.tag(entry).load(Acquire) < FIRST_TAG {
+                    if self.tag(entry).load(Relaxed) == FREE {
+                        words[STATE].store(0, Release);
+                    }
+                    continue;
+                }
+                let home = self.place(&key_of(words)).bucket;
+                let [state, ..] = words[STATE].load(Acquire).to_ne_bytes();
+                if matches!(state, state::ESTABLISHED | state::CLOSING) {
+                    flows += 1;
+                    overflows[home as usize] += u32::from(home != bucket);
+                } else {
+                    words[LAST_SEEN].store(tick(coarse_now()), Relaxed);
+                    words[STATE].store(0, Relaxed);
+                    self.tag(entry).store(RETIRED, SeqCst);
+                }
+            }
+        }
+        for (bucket, overflow) in overflows.into_iter().enumerate() {
+            self.bucket(bucket as u32)[OVERFLOW].store(overflow, SeqCst);
+        }
+        flows
+    }
+
+    fn place(&self, key: &FlowKey) -> Place {
+        Place::of(key.table_hash(&self.key), self.mask)
+    }
+
+    fn bucket(&self, bucket: u32) -> &[AtomicU32; WORDS] {
+        let (buckets, _) = self.tags.as_chunks::<WORDS>();
+        &buckets[bucket as usize]
+    }
+
+    /// The fingerprint of an entry.
+    fn tag(&self, entry: u32) -> &AtomicU32 {
+        &self.tags[entry as usize]
+    }
+
+    /// The words of an entry; none for an index beyond the table or of the count's place, which has no entry.
+    fn words(&self, entry: u32) -> Option<&[AtomicU32; WORDS]> {
+        let (entries, _) = self.flows.as_chunks::<WORDS>();
+        entries
+            .get(entry as usize)
+            .filter(|_| entry as usize % WORDS < WAYS)
+    }
+
+    /// Looks where the XDP program does, and passes over the entry `except`.
+    fn search(&self, key: &FlowKey, place: Place, except: Option<u32>) -> Option<u32> {
+        let found = self.search_bucket(key, place.bucket, place.tag, except);
+        if found.is_some() || self.bucket(place.bucket)[OVERFLOW].load(SeqCst) == 0 {
+            return found;
+        }
+        self.search_bucket(key, place.overflow, place.tag, except)
+    }
+
+    fn search_bucket(
+        &self,
+        key: &FlowKey,
+        bucket: u32,
+        tag: u32,
+        except: Option<u32>,
+    ) -> Option<u32> {
+        (0..WAYS as u32)
+            .filter(|way| self.bucket(bucket)[*way as usize].load(SeqCst) == tag)
+            .map(|way| entry_index(bucket, way))
+            .filter(|entry| Some(*entry) != except)
+            .find(|entry| {
+                self.words(*entry)
+                    .is_some_and(|words| key_of(words) == *key)
+            })
+    }
+
+    /// Claims a free way: in the own bucket unless that is crowded and the second one less so.
+    fn claim(&self, place: Place) -> Option<u32> {
+        let used = |bucket| {
+            self.bucket(bucket)[..WAYS]
+                .iter()
+                .filter(|tag| tag.load(Relaxed) != FREE)
+                .count()
+        };
+        let own = used(place.bucket);
+        let mut order = [place.bucket, place.overflow];
+        if own >= CROWDED && used(place.overflow) < own {
+            order.reverse();
+        }
+        order.into_iter().find_map(|bucket| self.claim_in(bucket))
+    }
+
+    fn claim_in(&self, bucket: u32) -> Option<u32> {
+        (0..WAYS as u32)
+            .map(|way| entry_index(bucket, way))
+            .find(|entry| {
+                let Some(words) = self
+                    .words(*entry)
+                    .filter(|_| self.tag(*entry).load(Acquire) == FREE)
+                else {
+                    return false;
+                };
+                if words[STATE]
+                    .compare_exchange(0, CLAIMED, SeqCst, Relaxed)
+                    .is_err()
+                {
+                    return false;
+                }
+                // Between the look and the claim the way may have been filled and emptied by somebody else.
+                let is_ours = self.tag(*entry).load(SeqCst) == FREE;
+                if !is_ours {
+                    let _ = words[STATE].compare_exchange(CLAIMED, 0, SeqCst, Relaxed);
+                }
+                is_ours
+            })
+    }
+
+    /// Writes an entry that only we use, the state word last.
+    fn write(&self, entry: u32, flow: &Flow) {
+        let Some(words) = self.words(entry) else {
+            return;
+        };
+        let FlowKey {
+            client,
+            server,
+            ports,
+        } = flow.key;
+        let ends = client.0.into_iter().chain(server.0).chain([ports]);
+        let rest = [
+            flow.sequence_delta,
+            flow.timestamp_delta,
+            flow.client_isn,
+            flow.isn,
+            flow.last_seen,
+        ];
+        for (word, value) in words.iter().zip(ends.chain(rest)) {
+            word.store(value, Relaxed);
+        }
+        let [low, high] = flow.service.to_ne_bytes();
+        words[15].store(u32::from_ne_bytes([low, high, 0, 0]), Relaxed);
+        words[STATE].store(state_word(flow), Release);
+    }
+
+    /// Shows an entry. In the second bucket, the own bucket's count tells readers to look there, and it does so first.
+    fn publish(&self, entry: u32, place: Place) {
+        if entry / WORDS as u32 != place.bucket {
+            self.bucket(place.bucket)[OVERFLOW].fetch_add(1, SeqCst);
+        }
+        self.tag(entry).store(place.tag, SeqCst);
+        // What is searched from here on is searched after the store; see "two insert the same key".
+        fence(SeqCst);
+    }
+
+    fn sweep_entry(&self, entry: u32, limits: Limits, swept: &mut Swept) {
+        let Some(words) = self.words(entry) else {
+            return;
+        };
+        let tag = self.tag(entry).load(Acquire);
+        if tag == FREE {
+            return;
+        }
+        let age = limits.now.wrapping_sub(words[LAST_SEEN].load(Relaxed));
+        // What was seen after `now` was read is not old.
+        let age = if age > u32::MAX / 2 { 0 } else { age };
+        if tag == RETIRED {
+            if age >= 2 {
+                self.free(entry, words);
+            }
+            return;
+        }
+        let [state, ..] = words[STATE].load(Relaxed).to_ne_bytes();
+        let limit = if state == state::ESTABLISHED {
+            limits.idle
+        } else {
+            limits.closing
+        };
+        if age > limit && self.remove(entry) {
+            swept.expired += 1;
+        } else {
+            count(
+                &mut swept.live,
+                u16::from_ne_bytes(first_half(words[15].load(Relaxed))),
+            );
+        }
+    }
+
+    /// Frees a retired way, unless an inserter has it in its hand just now and is about to notice that it is retired.
+    fn free(&self, entry: u32, words: &[AtomicU32; WORDS]) {
+        let left = words[STATE].load(SeqCst);
+        if left == CLAIMED {
+            return;
+        }
+        if left == 0
+            || words[STATE]
+                .compare_exchange(left, 0, SeqCst, Relaxed)
+                .is_ok()
+        {
+            let _ = self
+                .tag(entry)
+                .compare_exchange(RETIRED, FREE, SeqCst, Relaxed);
+        }
+    }
+}
+
+fn key_of(words: &[AtomicU32; WORDS]) -> FlowKey {
+    let word = |at: usize| words[at].load(Relaxed);
+    FlowKey {
+        client: Address(std::array::from_fn(word)),
+        server: Address(std::array::from_fn(|at| word(4 + at))),
+        ports: word(8),
+    }
+}
+
+fn state_word(flow: &Flow) -> u32 {
+    u32::from_ne_bytes([flow.state, flow.window_shift as u8, flow.flags, flow.owner])
+}
+
+fn first_half(word: u32) -> [u8; 2] {
+    let [low, high, ..] = word.to_ne_bytes();
+    [low, high]
+}
+
+fn count(services: &mut [u32; MAX_SERVICES as usize], service: u16) {
+    if let Some(count) = services.get_mut(usize::from(service)) {
+        *count += 1;
+    }
+}

@@ -1,0 +1,36 @@
+//! Taking off what a stopped or killed appliance left.
+
+use std::path::Path;
+
+use super::error::SteeringError;
+use super::pins::Pins;
+
+/// Removes what is pinned in `pin`: the attachment to one interface, or, with it being the last one or none being
+/// named, everything. Gives a line for each thing that was removed; none if nothing was there.
+///
+/// # Errors
+/// An appliance steers with that folder; or a file cannot be removed.
+pub fn unload(pin: &Path, interface: Option<&str>) -> Result<Vec<String>, SteeringError> {
+    let Some(pins) = Pins::open_existing(pin)? else {
+        return Ok(Vec::new());
+    };
+    let mut removed = Vec::new();
+    if let Some(interface) = interface {
+        if pins.detach(interface)? {
+            removed.push(off(interface));
+        }
+        if removed.is_empty() || !pins.links().is_empty() {
+            return Ok(removed);
+        }
+    }
+    let (links, maps) = pins.clear()?;
+    removed.extend(links.iter().map(|interface| off(interface)));
+    if maps > 0 {
+        removed.push(format!("{maps} maps in {}", pin.display()));
+    }
+    Ok(removed)
+}
+
+fn off(interface: &str) -> String {
+    format!("the XDP program of {interface}")
+}
