@@ -178,7 +178,7 @@ class Process:
         with open(self.log, "wb") as log:
             self.launcher = subprocess.Popen(
                 [ROOT / "deploy/lab", "exec", lab.name, role, "sh", "-c", launch, "sh", number, *command],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         wait_until(f"{name} starts", number.exists)
         self.pid = int(number.read_text())
 

@@ -1,0 +1,120 @@
+"""What cannot work is refused by one clear line and exit code 1, and the system stays as it was."""
+
+import ctypes
+import mmap
+import socket
+import struct
+import subprocess
+
+from story import BENCH, PORT, SYNWARD, TWO_ARMS, libc, story
+from traces import difference, system
+
+
+def tell(lab, synward):
+    wrong_configuration(lab, synward)
+    absent_interface(lab, synward)
+    missing_capabilities(lab, synward)
+    occupied_queue(lab, synward)
+    foreign_program(lab, synward)
+    occupied_port(lab, synward)
+    second_appliance(lab, synward)
+
+
+def wrong_configuration(lab, synward):
+    for words, settings in (
+        (["synward.toml:", "mode", "allways"], {"mode": "allways"}),
+        (["synward.toml:", "ports", "70000"], {"ports": [70000]}),
+        (["synward.toml:", "fragmets", "fragments"], {"service": 'fragmets = "drop"'}),
+        (["synward.toml:", "not available yet"], {"mode": "auto"}),
+    ):
+        refused(lab, synward, words, **settings)
+
+
+def absent_interface(lab, synward):
+    refused(lab, synward, ["nosuch0"], interfaces=TWO_ARMS.replace("in0", "nosuch0"))
+
+
+def missing_capabilities(lab, synward):
+    # CAP_SYS_ADMIN stands for the others.
+    for capability in "net_admin", "bpf", "net_raw":
+        without = ("setpriv", "--bounding-set", f"-{capability},-sys_admin", "--inh-caps", f"-{capability},-sys_admin")
+        refused(lab, synward, [f"CAP_{capability.upper()}"], without)
+
+
+def occupied_queue(lab, synward):
+    with lab.inside("edge"):
+        other = xdp_socket("out0", 1)
+    refused(lab, synward, ["out0", "queue 1"])
+    other.close()
+
+
+def foreign_program(lab, synward):
+    on_the_edge = (BENCH, "pass", "--interface", "out0")
+    assert lab.start("edge", "pass", *on_the_edge).wait() == 0
+    refused(lab, synward, ["out0", "XDP"])
+    assert lab.start("edge", "pass", *on_the_edge, "--detach").wait() == 0
+
+
+def occupied_port(lab, synward):
+    with lab.inside("edge"):
+        other = socket.create_server(("127.0.0.1", 9470))
+    refused(lab, synward, ["127.0.0.1:9470"])
+    other.close()
+
+
+def second_appliance(lab, synward):
+    synward.start()
+    client, server = lab.pair(port=PORT)
+    refused(lab, synward, ["control.sock"])
+    separate = f'metrics = ""\npin = "/sys/fs/bpf/second"'
+    synward.control = lab.folder / "second.sock"
+    refused(lab, synward, ["out0"], appliance=separate)
+    # The first one does not notice.
+    client.sendall(b"still here")
+    assert server.recv(100) == b"still here"
+    synward.control = lab.folder / "control.sock"
+
+
+def refused(lab, synward, words, prefix=(), **settings):
+    """Starts synward in vain."""
+    usual = dict(synward.settings)
+    synward.configure(**settings)
+    synward.settings = usual
+    before = system(lab)
+    process = lab.start("edge", "refused", *prefix, SYNWARD, "run", "--config", synward.file)
+    try:
+        code = process.wait()
+    except subprocess.TimeoutExpired:
+        process.stop()
+        raise AssertionError(f"synward ran, though it should speak of {words}:\n{process.output()}") from None
+    text = process.output().strip()
+    print(text)
+    assert code == 1, f"exit code {code}, not 1"
+    assert len(text.splitlines()) == 1, "not one line"
+    for word in words:
+        assert word in text, f"the line does not name {word}"
+    changed = difference(before, system(lab))
+    assert not changed, f"the refusal left changes behind:\n{changed}"
+
+
+# ---- an AF_XDP socket in a few lines: linux/if_xdp.h
+
+AF_XDP, SOL_XDP = 44, 283
+RX_RING, UMEM_REG, FILL_RING, COMPLETION_RING = 2, 4, 5, 6
+
+
+def xdp_socket(interface, queue):
+    """A socket that occupies the queue of the interface until it is closed."""
+    xdp = socket.socket(AF_XDP, socket.SOCK_RAW)
+    memory = mmap.mmap(-1, 64 * 4096)
+    area = struct.pack("=QQIIII", ctypes.addressof(ctypes.c_char.from_buffer(memory)), len(memory), 4096, 0, 0, 0)
+    xdp.setsockopt(SOL_XDP, UMEM_REG, area)
+    for ring in FILL_RING, COMPLETION_RING, RX_RING:
+        xdp.setsockopt(SOL_XDP, ring, 64)
+    address = struct.pack("=HHIII", AF_XDP, 0, socket.if_nametoindex(interface), queue, 0)
+    if libc.bind(xdp.fileno(), address, len(address)) != 0:
+        raise OSError(ctypes.get_errno(), "bind of an AF_XDP socket")
+    return xdp
+
+
+story(tell, start=False)

@@ -1,0 +1,48 @@
+"""The mode of a service changes at run time, and no connection breaks, whichever mode it began in."""
+
+import time
+
+from story import receive, story
+
+ADOPT = 3
+
+
+def tell(lab, synward):
+    pairs = {"always": lab.pair()}
+    talk(pairs)
+    synward.carried(1)
+    for mode in "monitor", "off", "monitor", "off":
+        synward.mode(mode)
+        talk(pairs)
+        pairs.setdefault(mode, lab.pair())
+        talk(pairs)
+    if synward.process:
+        handed = synward.metric("handoffs_total", handoff="splice")
+        assert handed == 1, f"{handed:.0f} connections were spliced, but only one began in mode always"
+        assert synward.metric("service_active", service="web") == 0
+
+    synward.mode("always")
+    # The servers speak first: what goes from inside to outside is learned.
+    for _, server in pairs.values():
+        server.sendall(b"news")
+    for client, _ in pairs.values():
+        assert receive(client, 4) == b"news"
+    talk(pairs)
+    time.sleep(ADOPT + 1)
+    talk(pairs)
+    pairs["always again"] = lab.pair(6)
+    talk(pairs)
+    synward.carried(2)
+    for client, server in pairs.values():
+        client.close()
+        assert server.recv(1) == b"", "the end of a connection arrives too"
+
+
+def talk(pairs):
+    for mode, (client, server) in pairs.items():
+        for one, other in (client, server), (server, client):
+            one.sendall(mode.encode())
+            assert receive(other, len(mode)) == mode.encode()
+
+
+story(tell, adopt_seconds=ADOPT)

@@ -1,0 +1,67 @@
+"""What a program may leave behind in the system: to compare before with after."""
+
+import ctypes
+import re
+import subprocess
+from pathlib import Path
+
+from story import ROOT, libc
+
+# System call and commands of bpf(2).
+BPF = 321
+GET_FD_BY_ID = {"prog_id": 13, "map_id": 14, "link_id": 30}
+
+
+def system(lab):
+    """The edge's network, pins and files, as text: one line a fact."""
+    facts = []
+    for command in (
+        "ip -d link", "ip addr", "ip -4 route show table all", "ip -6 route show table all", "ip -4 rule", "ip -6 rule",
+        "ip neigh show nud permanent", "nft list ruleset", "sysctl -a --pattern ^net\\.(core|ipv[46])\\.",
+        "ethtool -k out0", "tc qdisc show", "tc filter show dev out0 ingress",
+    ):
+        facts += [f"{command}: {line}" for line in lab.run("edge", *command.split()).splitlines()]
+    facts += napi(lab)
+    for folder in lab.pins, lab.folder, Path("/run/synward"), Path("/etc/synward"):
+        facts += sorted(str(path) for path in folder.glob("**/*") if not of_the_story(lab, path))
+    return [fact for fact in facts if not re.search(r"valid_lft|expires \d", fact)]
+
+
+def of_the_story(lab, path):
+    """Logs, settings and the server's files are the story's own."""
+    return path.suffix in (".log", ".pid", ".toml") or path.name == "secret" or lab.nginx in (path, *path.parents)
+
+
+def napi(lab):
+    show = "grep -H '' /sys/class/net/*/napi_defer_hard_irqs /sys/class/net/*/gro_flush_timeout /sys/class/net/*/threaded"
+    done = subprocess.run([ROOT / "deploy/lab", "exec", lab.name, "edge", "sh", "-c", show], check=False, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return done.stdout.splitlines()
+
+
+def difference(before, after):
+    """What went and what came, a line each."""
+    return "\n".join([f"- {fact}" for fact in before if fact not in after] +
+                     [f"+ {fact}" for fact in after if fact not in before])
+
+
+def bpf_objects(lab, pid):
+    """Programs, maps and links that a process holds or has attached at the edge, as {(kind, id)}."""
+    objects = set()
+    for description in Path(f"/proc/{pid}/fdinfo").iterdir():
+        for line in description.read_text().splitlines():
+            kind, _, number = line.partition(":")
+            if kind in GET_FD_BY_ID:
+                objects.add((kind, int(number)))
+    for number in re.findall(r"prog/xdp id (\d+)", lab.run("edge", "ip", "-d", "link")):
+        objects.add(("prog_id", int(number)))
+    return objects
+
+
+def exists(kind, number):
+    """Whether the kernel still has the object."""
+    attributes = (ctypes.c_uint32 * 32)(number)
+    descriptor = libc.syscall(BPF, GET_FD_BY_ID[kind], ctypes.byref(attributes), 12)
+    if descriptor >= 0:
+        libc.close(descriptor)
+    return descriptor >= 0
