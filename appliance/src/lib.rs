@@ -8,3 +8,6 @@ pub mod config;
 pub mod observe;
 pub mod secret;
 pub mod steering;
+pub mod engine;
+pub mod run;
+pub mod worker;

@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use synward::cli::{Check, Cli, Command, SecretArgs};
-use synward::config::Config;
+use synward::config::{Appliance, Config};
 use synward::observe::client::{self, Outcome};
+use synward::run;
+use synward::steering;
 use synward::secret::{Keyring, Secret, service_line};
 
 /// The caller asked for something that cannot be asked for.
@@ -34,14 +36,17 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Man {
             folder: Some(folder),
         } => write_manual(folder),
-        Command::Run(_) => Ok(not_available("run")),
+        Command::Run(wanted) => {
+            synward::observe::log::begin()?;
+            run::run(&wanted.config, cli.control.as_deref(), wanted.keep_steering)
+        }
         Command::Status(output) => show(client::status(cli.control(), output.json)?),
         Command::Flows(arguments) => {
             let json = arguments.output.json;
             show(client::flows(cli.control(), arguments.limit, json)?)
         }
         Command::Mode(wanted) => show(client::mode(cli.control(), &wanted.service, wanted.mode)?),
-        Command::Unload(_) => Ok(not_available("unload")),
+        Command::Unload(wanted) => unload(wanted.interface.as_deref()),
         _ => Ok(ExitCode::from(WRONG_USE)),
     }
 }
@@ -49,6 +54,17 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
 fn not_available(name: &str) -> ExitCode {
     eprintln!("synward: `{name}` is not available yet");
     ExitCode::from(WRONG_USE)
+}
+
+fn unload(interface: Option<&str>) -> anyhow::Result<ExitCode> {
+    let Some(pin) = Appliance::default().pin else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let mut removed = steering::unload(&pin, interface)?.join("\n");
+    if removed.is_empty() {
+        removed = format!("nothing is pinned in {}", pin.display());
+    }
+    print(format!("{removed}\n").as_bytes())
 }
 
 fn check(arguments: &Check) -> anyhow::Result<ExitCode> {

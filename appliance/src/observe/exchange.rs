@@ -19,6 +19,8 @@ const CONNECTIONS: usize = 32;
 const REQUEST: usize = 8 * 1024;
 /// How long a client may take to send its request, to take the next piece of the answer, or to hang up.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes that are still read from a client after the answer, so that it gets that.
+const REMAINS: usize = 256 * 1024;
 /// How long nothing is accepted after accepting failed, for want of file descriptors for instance.
 const REST: Duration = Duration::from_millis(100);
 
@@ -172,8 +174,9 @@ enum Step {
     Read(Vec<u8>),
     /// The answer, and how much of it the kernel has.
     Write(Vec<u8>, usize),
-    /// The client should hang up first: closing a socket with unread bytes would take back the answer.
-    Finish,
+    /// The client should hang up first, as closing a socket with unread bytes would take back the answer; and how many
+    /// bytes it has sent meanwhile.
+    Finish(usize),
 }
 
 impl<S: Read + Write + AsFd> Connection<S> {
@@ -188,7 +191,7 @@ impl<S: Read + Write + AsFd> Connection<S> {
     fn interest(&self) -> PollFd<'_> {
         let flags = match self.step {
             Step::Write(..) => PollFlags::OUT,
-            Step::Read(_) | Step::Finish => PollFlags::IN,
+            Step::Read(_) | Step::Finish(_) => PollFlags::IN,
         };
         PollFd::new(&self.stream, flags)
     }
@@ -233,10 +236,15 @@ impl<S: Read + Write + AsFd> Connection<S> {
                     self.deadline = Instant::now() + PATIENCE;
                 }
                 shutdown(&self.stream, Shutdown::Write)?;
-                Ok(Some(Step::Finish))
+                Ok(Some(Step::Finish(0)))
             }
-            Step::Finish => {
-                while self.stream.read(&mut chunk)? > 0 {}
+            Step::Finish(remains) => {
+                while *remains < REMAINS {
+                    match self.stream.read(&mut chunk)? {
+                        0 => break,
+                        count => *remains += count,
+                    }
+                }
                 Ok(None)
             }
         }

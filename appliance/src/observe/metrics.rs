@@ -72,8 +72,11 @@ metrics! {
     FAILED_WAKEUPS = Counter "xsk_failed_wakeups_total" ["interface", "queue"] "Of these, those that failed for good.";
 }
 
+/// How a metric is read from the counters of a socket.
+type OfSocket = fn(&XskCounters) -> u64;
+
 /// The metrics that are one number of each socket.
-const XSK: [(Metric, fn(&XskCounters) -> u64); 13] = [
+const XSK: [(Metric, OfSocket); 13] = [
     (RX_DROPPED, |xsk| xsk.rx_dropped),
     (RX_INVALID, |xsk| xsk.rx_invalid_descs),
     (TX_INVALID, |xsk| xsk.tx_invalid_descs),

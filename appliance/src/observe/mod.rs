@@ -6,12 +6,12 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`source`] | the trait |
-//! | [`snapshot`], [`counters`], [`histogram`] | plain data, in JSON the same everywhere |
-//! | [`exchange`] | a thread that answers one request a connection, bounded in everything |
-//! | [`http`], [`metrics`], [`exposition`] | `/metrics` and `/healthz`; what there is to measure; Prometheus' text format |
-//! | [`control`], [`socket_file`], [`protocol`] | the control socket; its file; what is said on it |
-//! | [`client`], [`text`], [`table`], [`quantity`] | `status`, `flows`, `mode`; what they print |
+//! | `source` | the trait |
+//! | `snapshot`, `counters`, `histogram` | plain data, in JSON the same everywhere |
+//! | `exchange` | a thread that answers one request a connection, bounded in everything |
+//! | `http`, [`metrics`], `exposition` | `/metrics` and `/healthz`; what there is to measure; Prometheus' text format |
+//! | `control`, `socket_file`, [`protocol`] | the control socket; its file; what is said on it |
+//! | [`client`], `text`, `table`, [`quantity`] | `status`, `flows`, `mode`; what they print |
 //! | [`log`], [`notify`] | the log on stderr; the service manager |
 
 pub mod client;

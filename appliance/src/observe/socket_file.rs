@@ -18,7 +18,7 @@ use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 /// Clients that the kernel lets wait.
 const BACKLOG: i32 = 64;
-/// How long another process may take to claim its own socket in the same folder.
+/// How long another process may take: to claim its own socket in the same folder, or to accept us on this one.
 const CLAIM: Duration = Duration::from_secs(2);
 /// Between two tries of something that cannot be waited for.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -163,7 +163,7 @@ fn clear(path: &Path) -> Result<(), ControlError> {
         }
         Ok(_) => {}
     }
-    match connect(path, Instant::now()) {
+    match connect(path, Instant::now() + CLAIM) {
         Ok(stream) => Err(ControlError::Running {
             path: path.to_owned(),
             pid: pid(&stream),

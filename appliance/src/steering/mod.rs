@@ -37,8 +37,6 @@ mod plan;
 mod pod;
 mod profiles;
 mod table;
-#[cfg(test)]
-mod tests;
 mod unload;
 
 use std::os::fd::RawFd;

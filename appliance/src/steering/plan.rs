@@ -266,3 +266,7 @@ pub(super) fn prefix_key(net: IpNet) -> PrefixKey {
         address: Address::from(net.addr()),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

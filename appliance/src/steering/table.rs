@@ -525,3 +525,7 @@ fn count(services: &mut [u32; MAX_SERVICES as usize], service: u16) {
         *count += 1;
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

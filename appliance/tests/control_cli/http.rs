@@ -113,6 +113,18 @@ fn slow_and_silent_clients_delay_nobody() {
 }
 
 #[test]
+fn a_client_that_never_stops_sending_is_left() {
+    let server = serve(&Fake::new());
+    let address = server.address();
+    let mut endless = TcpStream::connect(address).unwrap();
+    let begun = Instant::now();
+    let sending = std::thread::spawn(move || while endless.write_all(&[b'x'; 65_536]).is_ok() {});
+    assert!(get(address, "/healthz").1 == "ok\n");
+    sending.join().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
 fn an_address_that_cannot_be_had_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();

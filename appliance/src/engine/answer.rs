@@ -1,0 +1,76 @@
+//! SYN → SYN-ACK, in place: the worker's half of the responder.
+
+use super::Received;
+use synward_ebpf::answer::{Syn, answer};
+use synward_ebpf::cookie::Key;
+use synward_ebpf::layout::Profile;
+use synward_ebpf::wire::ethernet::{self, Ethernet};
+
+/// Overwrites a SYN at the start of `room` with its SYN-ACK: the answer's length in bytes, or nothing
+/// if the frame is no sound segment. `length` is the SYN's; `room` reaches beyond it, because an answer
+/// can be four bytes longer than a SYN without options.
+pub fn in_place(
+    room: &mut [u8],
+    length: usize,
+    l3: usize,
+    l4: usize,
+    key: &Key,
+    epoch: u64,
+    profile: &Profile,
+) -> Option<usize> {
+    let syn = Received::read(room.get(..length)?, l3, l4)?;
+    let flow = syn.from_client();
+    let tsval = syn.options.timestamps().map(|(tsval, _)| tsval);
+    let question = Syn::new(&flow, syn.sequence, syn.flags, &syn.options.found, tsval);
+    let segment = answer(key, epoch, &question, profile);
+    let frame = room.first_chunk_mut::<{ ethernet::LENGTH }>()?;
+    Ethernet(frame).turn_around();
+    Some(l3 + segment.emit(room.get_mut(l3..)?, &[])?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+    use synward_ebpf::cookie::Claim;
+    use synward_ebpf::segment::{HandshakeOptions, Segment};
+    use synward_ebpf::wire::Address;
+    use synward_ebpf::wire::tcp::{Repr, flags};
+
+    #[test]
+    fn the_answer_carries_a_cookie_that_verifies() {
+        let (options, words) =
+            HandshakeOptions { mss: 1460, sack: true, times: Some((5, 0)), scale: Some(7) }.words();
+        let tcp = Repr {
+            source: 4000,
+            destination: 80,
+            sequence: 99,
+            acknowledgement: 0,
+            flags: flags::SYN,
+            window: 1000,
+            options: words * 4,
+        };
+        let (source, destination) = (Address::v4(1), Address::v4(2));
+        let mut room = [0u8; 256];
+        room[12..14].copy_from_slice(&ethernet::IPV4.to_be_bytes());
+        let syn = Segment { source, destination, tcp, options };
+        let length = 14 + syn.emit(&mut room[14..], &[]).unwrap();
+        let end = in_place(&mut room, length, 14, 34, &[3, 4], 7, &Profile::default()).unwrap();
+        assert_eq!(end, length, "a Linux SYN has the length of its answer");
+        let answer = Received::read(&room[..end], 14, 34).unwrap();
+        assert!(answer.is_intact() && answer.has(flags::SYN | flags::ACK));
+        let (tsval, tsecr) = answer.options.timestamps().unwrap();
+        assert_eq!((answer.acknowledgement, tsecr), (100, 5));
+        let claim = Claim { client_isn: 99, isn: answer.sequence, tsecr: Some(tsval) };
+        assert!(claim.check(&[3, 4], &answer.from_server()).is_some());
+    }
+
+    #[test]
+    fn nonsense_is_left_alone() {
+        let mut room = [0xffu8; 128];
+        for length in 0..128 {
+            let answer = in_place(&mut room, length, 14, 34, &[3, 4], 7, &Profile::default());
+            assert_eq!(answer, None);
+        }
+    }
+}

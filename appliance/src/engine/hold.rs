@@ -1,0 +1,137 @@
+//! The client's data while its server has not answered: copied, bounded, in order of arrival.
+
+use arrayvec::ArrayVec;
+
+/// Bytes of one held segment at most; a longer one is left to the client's retransmission.
+pub const SEGMENT: usize = 2048;
+/// Segments held for one opening at most: a client's initial window and some duplicates.
+pub const SEGMENTS: usize = 32;
+
+/// A place in the [`Pool`].
+#[derive(Debug)]
+struct Slot {
+    sequence: u32,
+    flags: u8,
+    length: u16,
+    bytes: [u8; SEGMENT],
+}
+
+/// The held segments of all openings of one worker.
+#[derive(Debug)]
+pub struct Pool {
+    slots: Vec<Slot>,
+    free: Vec<u16>,
+}
+
+/// The held segments of one opening.
+#[derive(Debug, Default)]
+pub struct Held {
+    slots: ArrayVec<u16, SEGMENTS>,
+    bytes: u32,
+}
+
+/// A held segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldSegment<'a> {
+    /// SEG.SEQ.
+    pub sequence: u32,
+    /// The flags.
+    pub flags: u8,
+    /// The data.
+    pub payload: &'a [u8],
+}
+
+impl Pool {
+    /// Room for `segments` segments.
+    pub fn new(segments: u16) -> Self {
+        let slots = (0..segments)
+            .map(|_| Slot { sequence: 0, flags: 0, length: 0, bytes: [0; SEGMENT] })
+            .collect();
+        Self { slots, free: (0..segments).rev().collect() }
+    }
+
+    /// Holds a segment; says whether it is held now. `limit` is the opening's, in bytes.
+    pub fn hold(&mut self, held: &mut Held, segment: HeldSegment<'_>, limit: u32) -> bool {
+        let length = segment.payload.len();
+        let known = held.slots.iter().any(|slot| {
+            let slot = &self.slots[usize::from(*slot)];
+            slot.sequence == segment.sequence && usize::from(slot.length) >= length
+        });
+        if known {
+            return true;
+        }
+        if length > SEGMENT || held.bytes + length as u32 > limit || held.slots.is_full() {
+            return false;
+        }
+        let Some(index) = self.free.pop() else {
+            return false;
+        };
+        let slot = &mut self.slots[usize::from(index)];
+        slot.sequence = segment.sequence;
+        slot.flags = segment.flags;
+        slot.length = length as u16;
+        slot.bytes[..length].copy_from_slice(segment.payload);
+        held.slots.push(index);
+        held.bytes += length as u32;
+        true
+    }
+
+    /// The segments of an opening, in order of arrival.
+    pub fn segments<'a>(&'a self, held: &'a Held) -> impl Iterator<Item = HeldSegment<'a>> {
+        held.slots.iter().map(|slot| {
+            let slot = &self.slots[usize::from(*slot)];
+            HeldSegment {
+                sequence: slot.sequence,
+                flags: slot.flags,
+                payload: &slot.bytes[..usize::from(slot.length)],
+            }
+        })
+    }
+
+    /// Gives an opening's segments up.
+    pub fn release(&mut self, held: &mut Held) {
+        self.free.extend(held.slots.drain(..));
+        held.bytes = 0;
+    }
+
+    /// Segments held at the moment.
+    pub fn used(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(sequence: u32, payload: &[u8]) -> HeldSegment<'_> {
+        HeldSegment { sequence, flags: 0x10, payload }
+    }
+
+    #[test]
+    fn holds_in_order_without_duplicates_and_gives_everything_back() {
+        let mut pool = Pool::new(4);
+        let mut held = Held::default();
+        assert!(pool.hold(&mut held, segment(1, b"one"), 100));
+        assert!(pool.hold(&mut held, segment(4, b"two"), 100));
+        assert!(pool.hold(&mut held, segment(1, b"one"), 100));
+        let got: Vec<_> = pool.segments(&held).map(|s| (s.sequence, s.payload)).collect();
+        assert_eq!(got, [(1, &b"one"[..]), (4, &b"two"[..])]);
+        pool.release(&mut held);
+        assert_eq!(pool.used(), 0);
+    }
+
+    #[test]
+    fn is_bounded_by_bytes_by_segments_and_by_the_pool() {
+        let mut pool = Pool::new(3);
+        let (mut a, mut b) = (Held::default(), Held::default());
+        assert!(!pool.hold(&mut a, segment(1, &[0; 101]), 100));
+        assert!(!pool.hold(&mut a, segment(1, &[0; SEGMENT + 1]), 65536));
+        for n in 0..3 {
+            assert!(pool.hold(&mut a, segment(n, b"x"), 100));
+        }
+        assert!(!pool.hold(&mut b, segment(9, b"x"), 100));
+        pool.release(&mut a);
+        assert!(pool.hold(&mut b, segment(9, b"x"), 100));
+    }
+}

@@ -1,0 +1,32 @@
+//! The engine: what a worker does with the frames that the XDP program hands to it.
+//!
+//! Pure decisions: frames come in as bytes, segments go out through [`Out`], time is passed in. No
+//! socket, no clock and no allocation after the start, so that every path runs in a unit test.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`segment`] | a received segment: its numbers and its payload |
+//! | [`answer`] | SYN → SYN-ACK, in place |
+//! | [`opening`] | a connection whose server has not answered yet |
+//! | [`splicer`] | opens connections, holds the client's data, joins both sides |
+//! | [`hold`] | the client's data meanwhile, bounded |
+//! | [`learn`] | what a server's SYN-ACK says about it |
+//! | [`message`] | what workers tell each other |
+//! | [`link`] | how a segment leaves: the frame header and the interface |
+//! | [`tally`] | what is counted |
+#![forbid(unsafe_code)]
+
+pub mod answer;
+pub mod hold;
+pub mod learn;
+pub mod link;
+pub mod message;
+pub mod opening;
+pub mod segment;
+pub mod splicer;
+pub mod tally;
+
+pub use link::{Link, Out};
+pub use segment::Received;
+pub use splicer::{Policy, Splicer};
+pub use tally::{Outcome, Tally};

@@ -1,0 +1,95 @@
+//! A received segment: its numbers and its payload.
+
+use synward_ebpf::flow::FlowKey;
+use synward_ebpf::wire::Address;
+use synward_ebpf::wire::checksum::segment_is_intact;
+use synward_ebpf::wire::ipv4::Ipv4;
+use synward_ebpf::wire::ipv6::Ipv6;
+use synward_ebpf::wire::tcp::{self, Tcp};
+use synward_ebpf::wire::tcp_options::Options;
+
+/// A TCP segment in a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a> {
+    /// The sender.
+    pub source: Address,
+    /// The receiver.
+    pub destination: Address,
+    /// The sender's port.
+    pub source_port: u16,
+    /// The receiver's port.
+    pub destination_port: u16,
+    /// SEG.SEQ.
+    pub sequence: u32,
+    /// SEG.ACK.
+    pub acknowledgement: u32,
+    /// The flags, see [`tcp::flags`].
+    pub flags: u8,
+    /// SEG.WND, not scaled.
+    pub window: u16,
+    /// The options.
+    pub options: Options,
+    /// The data.
+    pub payload: &'a [u8],
+    /// The whole segment, header and data.
+    whole: &'a [u8],
+}
+
+impl<'a> Received<'a> {
+    /// Reads the segment at `l4` of a frame whose IP header is at `l3`; nothing if the frame is cut
+    /// short or the lengths contradict each other. Padding behind the IP packet is left out.
+    pub fn read(frame: &'a [u8], l3: usize, l4: usize) -> Option<Self> {
+        let ip = frame.get(l3..)?;
+        let (source, destination, length) = match ip.first()? >> 4 {
+            4 => {
+                let header = Ipv4(ip.first_chunk::<20>()?);
+                (header.source(), header.destination(), usize::from(header.total_length()))
+            }
+            6 => {
+                let header = Ipv6(ip.first_chunk::<40>()?);
+                (header.source(), header.destination(), 40 + usize::from(header.payload_length()))
+            }
+            _ => return None,
+        };
+        Self::of(source, destination, frame.get(l4..l3 + length)?)
+    }
+
+    /// Reads a whole TCP segment without its IP header.
+    pub fn of(source: Address, destination: Address, whole: &'a [u8]) -> Option<Self> {
+        let header = Tcp(whole.first_chunk::<{ tcp::LENGTH }>()?);
+        let options = whole.get(tcp::LENGTH..header.header_length())?;
+        Some(Self {
+            source,
+            destination,
+            source_port: header.source(),
+            destination_port: header.destination(),
+            sequence: header.sequence(),
+            acknowledgement: header.acknowledgement(),
+            flags: header.flags(),
+            window: header.window(),
+            options: Options::of(options),
+            payload: &whole[header.header_length()..],
+            whole,
+        })
+    }
+
+    /// Whether the TCP checksum is right; nobody has verified it before.
+    pub fn is_intact(&self) -> bool {
+        segment_is_intact(&self.source, &self.destination, self.whole)
+    }
+
+    /// Whether all of `flags` are set.
+    pub fn has(&self, flags: u8) -> bool {
+        self.flags & flags == flags
+    }
+
+    /// The flow of a segment that a client sent.
+    pub fn from_client(&self) -> FlowKey {
+        FlowKey::new(self.source, self.source_port, self.destination, self.destination_port)
+    }
+
+    /// The flow of a segment that a server sent.
+    pub fn from_server(&self) -> FlowKey {
+        FlowKey::new(self.destination, self.destination_port, self.source, self.source_port)
+    }
+}

@@ -1,0 +1,513 @@
+//! Opens connections to servers in their clients' names, and joins both sides.
+//!
+//! One [`Splicer`] a worker. Its openings are its own; what arrives for an opening of another worker is
+//! passed on to that one.
+
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+use synward_ebpf::layout::{Flow, Hop, Profile, flow_flags, state};
+use synward_ebpf::options::ClientOptions;
+use synward_ebpf::translate::{self, Direction, Translation};
+use synward_ebpf::wire::Address;
+use synward_ebpf::wire::tcp::{self, flags};
+use synward_ebpf::wire::tcp_options::Options;
+
+use super::hold::{Held, HeldSegment, Pool};
+use super::learn::{Offered, ServerSays};
+use super::link::{Link, Out};
+use super::message::{Mailbox, PACKET};
+use super::opening::{Opening, Phase, RETRY, TRIES};
+use super::segment::Received;
+use super::tally::{Outcome, Tally};
+use crate::steering::{Established, FlowTable, InsertError};
+
+/// Openings of one worker at most. A full table drops the segment; its client sends it again.
+pub const OPENINGS: usize = 8192;
+/// Segments that one worker holds at most, in all.
+const HELD_SEGMENTS: u16 = 8192;
+/// Nanoseconds between two looks at the openings' due times.
+const CHECK: u64 = 20_000_000;
+/// A client's data lies at most so far behind its ISN while nothing has been acknowledged.
+const REACH: u32 = 1 << 16;
+
+/// What a service wants of its openings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// A client whose server is down gets a RST; otherwise silence.
+    pub reset_when_down: bool,
+    /// The server is to see the client's round-trip time in the handshake.
+    pub true_rtt: bool,
+    /// Bytes held for one client.
+    pub hold_bytes: u32,
+}
+
+/// A server does something else than its profile says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// The server.
+    pub address: Address,
+    /// Its port.
+    pub port: u16,
+    /// What it does.
+    pub profile: Profile,
+    /// A client was turned away because of it: the promise must not be made again.
+    pub broken: bool,
+}
+
+/// What all workers share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The flow table, which the XDP program reads.
+    pub table: Arc<FlowTable>,
+    /// By service.
+    pub policies: Arc<[Policy]>,
+    /// Profiles on their way to the control thread.
+    pub learned: Arc<ArrayQueue<Learned>>,
+    /// By worker.
+    pub mailboxes: Arc<[Mailbox]>,
+}
+
+/// What the XDP program says about a segment with a valid cookie.
+#[derive(Clone, Copy, Debug)]
+pub struct Redeemed {
+    /// Index of the service.
+    pub service: u8,
+    /// What the client asked for.
+    pub options: ClientOptions,
+    /// What it was promised.
+    pub promised: Profile,
+    /// The way to the server.
+    pub hop: Hop,
+}
+
+/// The openings of one worker.
+#[derive(Debug)]
+pub struct Splicer {
+    worker: u8,
+    shared: Shared,
+    tallies: Arc<[Tally]>,
+    openings: Vec<Option<Opening>>,
+    free: Vec<u32>,
+    pool: Pool,
+    next_check: u64,
+}
+
+impl Splicer {
+    /// The splicer of a worker; `tallies` are its own, by service.
+    pub fn new(worker: u8, shared: Shared, tallies: Arc<[Tally]>) -> Self {
+        Self {
+            worker,
+            shared,
+            tallies,
+            openings: (0..OPENINGS).map(|_| None).collect(),
+            free: (0..OPENINGS as u32).rev().collect(),
+            pool: Pool::new(HELD_SEGMENTS),
+            next_check: 0,
+        }
+    }
+
+    /// Whether any opening waits, so that [`Self::tick`] has to be called.
+    pub fn is_waiting(&self) -> bool {
+        self.free.len() < OPENINGS
+    }
+
+    /// A segment with a valid cookie: opens the connection to the server. `packet` is the IP packet,
+    /// `l4` the offset of its TCP header, `client` the way back.
+    pub fn open(
+        &mut self,
+        now: u64,
+        packet: &[u8],
+        l4: u8,
+        redeemed: &Redeemed,
+        client: Link,
+        out: &mut impl Out,
+    ) {
+        let Some(segment) = Received::read(packet, 0, usize::from(l4)) else {
+            return;
+        };
+        if !segment.is_intact() {
+            return self.count(redeemed.service, Outcome::BadChecksum);
+        }
+        let Some(id) = self.free.pop() else {
+            return self.count(redeemed.service, Outcome::OpeningsFull);
+        };
+        let key = segment.from_client();
+        let times = segment.options.timestamps();
+        let flow = Flow {
+            key,
+            sequence_delta: id,
+            client_isn: segment.sequence.wrapping_sub(1),
+            isn: segment.acknowledgement.wrapping_sub(1),
+            last_seen: (now >> 30) as u32,
+            state: state::OPENING,
+            owner: self.worker,
+            service: u16::from(redeemed.service),
+            ..Flow::default()
+        };
+        let entry = match self.place(&flow) {
+            Ok(entry) => entry,
+            Err(outcome) => {
+                self.free.push(id);
+                self.count(redeemed.service, outcome);
+                if outcome == Outcome::Duplicate
+                    && let Some(entry) = self.shared.table.find(&key)
+                {
+                    self.segment(now, entry, packet, l4, None, out);
+                }
+                return;
+            }
+        };
+        let (client_tsval, our_tsval) = times.unwrap_or((0, 0));
+        let mut opening = Opening {
+            key,
+            entry,
+            service: redeemed.service,
+            client_isn: flow.client_isn,
+            isn: flow.isn,
+            offered: Offered { options: redeemed.options, timestamps: times.is_some() },
+            promised: redeemed.promised,
+            client_tsval,
+            our_tsval,
+            window: segment.window,
+            client,
+            server: Link::to(&redeemed.hop, key.client.is_v4()),
+            phase: Phase::SynSent,
+            held: Held::default(),
+            began: now,
+            due: now + RETRY,
+            tries: 1,
+        };
+        self.hold(&mut opening, &segment);
+        out.send(&opening.server, &opening.syn(), &[]);
+        self.tally(redeemed.service, |tally| tally.opened(true));
+        self.openings[id as usize] = Some(opening);
+    }
+
+    /// A new entry, or the entry of a closing flow on the same addresses and ports.
+    fn place(&self, flow: &Flow) -> Result<u32, Outcome> {
+        match self.shared.table.insert(flow) {
+            Ok(entry) => Ok(entry),
+            Err(InsertError::Full) => Err(Outcome::TableFull),
+            Err(InsertError::Exists(entry)) => {
+                let old = self.shared.table.read(entry);
+                let same = (old.client_isn, old.isn) == (flow.client_isn, flow.isn);
+                if !same && old.state == state::CLOSING && self.shared.table.reopen(entry, flow) {
+                    Ok(entry)
+                } else {
+                    Err(Outcome::Duplicate)
+                }
+            }
+        }
+    }
+
+    /// A segment of either side for the flow of `entry`. `back` is the way to its sender, if it came in
+    /// a frame of this worker.
+    pub fn segment(
+        &mut self,
+        now: u64,
+        entry: u32,
+        packet: &[u8],
+        l4: u8,
+        back: Option<Link>,
+        out: &mut impl Out,
+    ) {
+        let Some(segment) = Received::read(packet, 0, usize::from(l4)) else {
+            return;
+        };
+        let flow = self.shared.table.read(entry);
+        let direction = if segment.from_client() == flow.key {
+            Direction::ToServer
+        } else if segment.from_server() == flow.key {
+            Direction::ToClient
+        } else {
+            return; // The entry is another flow's by now.
+        };
+        match flow.state {
+            state::OPENING if flow.owner != self.worker => {
+                let owner = self.shared.mailboxes.get(usize::from(flow.owner));
+                if !owner.is_some_and(|mailbox| mailbox.leave(entry, l4, packet)) {
+                    self.count(flow.service as u8, Outcome::MessageLost);
+                }
+            }
+            state::OPENING => {
+                let id = flow.sequence_delta;
+                // Taken out while it is worked on; what remains of it is put back.
+                let Some(slot) = self.openings.get_mut(id as usize) else {
+                    return;
+                };
+                let Some(opening) = slot.take_if(|opening| opening.entry == entry) else {
+                    return;
+                };
+                let left = match direction {
+                    Direction::ToServer => self.client_says(now, opening, &segment, out),
+                    Direction::ToClient => self.server_says(now, opening, &segment, back, out),
+                };
+                self.put_back(id, left);
+            }
+            state::ESTABLISHED | state::CLOSING => overtaken(packet, l4, &flow, direction, out),
+            _ => {}
+        }
+    }
+
+    /// Sends again what was not answered, and gives up what was not answered often enough.
+    pub fn tick(&mut self, now: u64, out: &mut impl Out) {
+        if now < self.next_check || !self.is_waiting() {
+            return;
+        }
+        self.next_check = now + CHECK;
+        for id in 0..self.openings.len() {
+            if let Some(opening) = self.openings[id].take_if(|opening| opening.due <= now) {
+                let left = self.overdue(now, opening, out);
+                self.put_back(id as u32, left);
+            }
+        }
+    }
+
+    fn put_back(&mut self, id: u32, left: Option<Opening>) {
+        if left.is_none() {
+            self.free.push(id);
+        }
+        self.openings[id as usize] = left;
+    }
+
+    fn client_says(
+        &mut self,
+        now: u64,
+        mut opening: Opening,
+        segment: &Received<'_>,
+        out: &mut impl Out,
+    ) -> Option<Opening> {
+        let ahead = segment.sequence.wrapping_sub(opening.client_isn.wrapping_add(1));
+        if segment.has(flags::RST) {
+            if ahead >= REACH || !segment.is_intact() {
+                return Some(opening);
+            }
+            out.send(&opening.server, &opening.abort_server(), &[]);
+            return self.end(opening, Outcome::Aborted);
+        }
+        if !segment.has(flags::ACK) || segment.has(flags::SYN) || ahead >= REACH {
+            return Some(opening);
+        }
+        if !segment.is_intact() {
+            self.count(opening.service, Outcome::BadChecksum);
+            return Some(opening);
+        }
+        if let Some((tsval, _)) = segment.options.timestamps() {
+            opening.client_tsval = tsval;
+        }
+        opening.window = segment.window;
+        self.hold(&mut opening, segment);
+        match opening.phase {
+            // The answer to the probe is a bare ACK; data that was on its way proves no round trip.
+            Phase::Measuring { .. } if segment.payload.is_empty() => self.join(now, opening, out),
+            _ => Some(opening),
+        }
+    }
+
+    fn server_says(
+        &mut self,
+        now: u64,
+        mut opening: Opening,
+        segment: &Received<'_>,
+        back: Option<Link>,
+        out: &mut impl Out,
+    ) -> Option<Opening> {
+        if let (Link::KERNEL, Some(back)) = (opening.server, back) {
+            opening.server = back;
+        }
+        let expected = opening.client_isn.wrapping_add(1);
+        if segment.has(flags::RST) {
+            let acceptable = segment.has(flags::ACK) && segment.acknowledgement == expected;
+            if !acceptable && opening.phase == Phase::SynSent {
+                return Some(opening); // RFC 9293 §3.10.7.3: not about our SYN.
+            }
+            return self.turn_away(opening, Outcome::Refused, out);
+        }
+        if opening.phase != Phase::SynSent || !segment.has(flags::ACK) {
+            return Some(opening);
+        }
+        if !segment.has(flags::SYN) || segment.acknowledgement != expected {
+            // The server still has the connection that these ports had before: end it, ask again.
+            self.count(opening.service, Outcome::StaleReset);
+            out.send(&opening.server, &opening.reset_stale(segment.acknowledgement), &[]);
+            if opening.tries < TRIES {
+                opening.tries += 1;
+                out.send(&opening.server, &opening.syn(), &[]);
+            }
+            return Some(opening);
+        }
+        if !segment.is_intact() {
+            self.count(opening.service, Outcome::BadChecksum);
+            return Some(opening);
+        }
+        let says = ServerSays::read(segment);
+        let kept = says.keeps(&opening.offered);
+        self.learn(&opening, &says, kept);
+        if !kept {
+            out.send(&opening.server, &opening.abort_server(), &[]);
+            return self.turn_away(opening, Outcome::Mismatch, out);
+        }
+        opening.phase = Phase::Measuring {
+            server_isn: says.isn,
+            server_tsval: says.tsval.unwrap_or(0),
+            window_shift: says.window_scale.unwrap_or(0) as i8 - opening.promised_scale() as i8,
+        };
+        if self.policy(opening.service).true_rtt {
+            out.send(&opening.client, &opening.probe(), &[]);
+            opening.tries = 1;
+            opening.due = now + 4 * RETRY;
+            return Some(opening);
+        }
+        self.join(now, opening, out)
+    }
+
+    /// Both sides are there: one flow entry, and XDP alone carries the flow from here on.
+    fn join(&mut self, now: u64, mut opening: Opening, out: &mut impl Out) -> Option<Opening> {
+        let Phase::Measuring { server_isn, server_tsval, window_shift } = opening.phase else {
+            return Some(opening);
+        };
+        let fin = self.pool.segments(&opening.held).any(|held| held.flags & flags::FIN != 0);
+        let mut marks = if opening.offered.timestamps { flow_flags::TIMESTAMPS } else { 0 };
+        if fin {
+            marks |= flow_flags::CLIENT_FIN;
+        }
+        let found = Established {
+            sequence_delta: opening.isn.wrapping_sub(server_isn),
+            timestamp_delta: opening.our_tsval.wrapping_sub(server_tsval),
+            window_shift,
+            flags: marks,
+        };
+        self.shared.table.establish(opening.entry, &found, (now >> 30) as u32);
+        let mut sent = false;
+        for held in self.pool.segments(&opening.held) {
+            let segment = opening.segment(held.sequence, held.flags, server_isn, server_tsval);
+            out.send(&opening.server, &segment, held.payload);
+            sent = true;
+        }
+        if !sent {
+            let next = opening.client_isn.wrapping_add(1);
+            let segment = opening.segment(next, flags::ACK, server_isn, server_tsval);
+            out.send(&opening.server, &segment, &[]);
+        }
+        self.pool.release(&mut opening.held);
+        self.tally(opening.service, |tally| {
+            tally.opened(false);
+            tally.established(now.saturating_sub(opening.began));
+        });
+        None
+    }
+
+    fn overdue(&mut self, now: u64, mut opening: Opening, out: &mut impl Out) -> Option<Opening> {
+        match opening.phase {
+            Phase::SynSent if opening.tries < TRIES => {
+                out.send(&opening.server, &opening.syn(), &[]);
+                opening.due = now + (RETRY << opening.tries);
+                opening.tries += 1;
+                Some(opening)
+            }
+            Phase::SynSent => self.turn_away(opening, Outcome::TimedOut, out),
+            Phase::Measuring { .. } if opening.tries < 2 => {
+                out.send(&opening.client, &opening.probe(), &[]);
+                opening.due = now + 4 * RETRY;
+                opening.tries += 1;
+                Some(opening)
+            }
+            Phase::Measuring { .. } => self.join(now, opening, out),
+        }
+    }
+
+    /// Ends an opening whose server is not there for the client.
+    fn turn_away(&mut self, opening: Opening, outcome: Outcome, out: &mut impl Out) -> Option<Opening> {
+        if self.policy(opening.service).reset_when_down {
+            out.send(&opening.client, &opening.refuse_client(), &[]);
+        }
+        self.end(opening, outcome)
+    }
+
+    fn end(&mut self, mut opening: Opening, outcome: Outcome) -> Option<Opening> {
+        self.shared.table.remove(opening.entry);
+        self.pool.release(&mut opening.held);
+        self.tally(opening.service, |tally| {
+            tally.opened(false);
+            tally.count(outcome);
+        });
+        None
+    }
+
+    fn hold(&mut self, opening: &mut Opening, segment: &Received<'_>) {
+        if segment.payload.is_empty() && !segment.has(flags::FIN) {
+            return;
+        }
+        let limit = self.policy(opening.service).hold_bytes;
+        let piece = HeldSegment {
+            sequence: segment.sequence,
+            flags: segment.flags & (flags::FIN | flags::PSH | flags::URG),
+            payload: segment.payload,
+        };
+        if !self.pool.hold(&mut opening.held, piece, limit) {
+            self.count(opening.service, Outcome::HoldFull);
+        }
+    }
+
+    fn learn(&self, opening: &Opening, says: &ServerSays, kept: bool) {
+        let hold = self.policy(opening.service).hold_bytes.min(u32::from(u16::MAX)) as u16;
+        let profile = says.refine(&opening.promised, &opening.offered, hold);
+        if profile != opening.promised {
+            let learned = Learned {
+                address: opening.key.server,
+                port: opening.key.server_port(),
+                profile,
+                broken: !kept,
+            };
+            // A full queue loses nothing for good: the next SYN-ACK says the same.
+            let _ = self.shared.learned.push(learned);
+        }
+    }
+
+    fn policy(&self, service: u8) -> Policy {
+        let policies = &self.shared.policies;
+        policies.get(usize::from(service)).copied().unwrap_or(Policy {
+            reset_when_down: true,
+            true_rtt: false,
+            hold_bytes: 0,
+        })
+    }
+
+    fn tally(&self, service: u8, note: impl FnOnce(&Tally)) {
+        if let Some(tally) = self.tallies.get(usize::from(service)) {
+            note(tally);
+        }
+    }
+
+    fn count(&self, service: u8, outcome: Outcome) {
+        self.tally(service, |tally| tally.count(outcome));
+    }
+}
+
+/// A segment that was on its way to an opening when the flow was joined: translated here, once, and sent
+/// by the kernel.
+fn overtaken(packet: &[u8], l4: u8, flow: &Flow, direction: Direction, out: &mut impl Out) {
+    let l4 = usize::from(l4);
+    let mut copy = [0u8; PACKET];
+    let Some(copy) = copy.get_mut(..packet.len()) else {
+        return;
+    };
+    copy.copy_from_slice(packet);
+    let translation = Translation::of(flow, direction);
+    let Some(header) = copy.get_mut(l4..).and_then(|rest| rest.first_chunk_mut::<{ tcp::LENGTH }>()) else {
+        return;
+    };
+    let changes = translation.header(header);
+    let length = tcp::Tcp(&*header).header_length();
+    let Some(area) = copy.get_mut(l4 + tcp::LENGTH..l4 + length) else {
+        return;
+    };
+    let mut options = Options::of(area);
+    let changes = translation.options(&mut options, changes);
+    area.copy_from_slice(&options.bytes[..area.len()]);
+    if let Some(header) = copy[l4..].first_chunk_mut::<{ tcp::LENGTH }>() {
+        translate::finish(header, changes);
+    }
+    out.send_by_kernel(copy);
+}

@@ -1,0 +1,130 @@
+//! What servers do with TCP options: asked at start, refined by every SYN-ACK.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use synward_ebpf::layout::{HOLD_WINDOW, Profile};
+
+use super::probe;
+use crate::config::{Config, Ports};
+use crate::engine::splicer::Learned as Seen;
+use crate::steering::{EndpointProfiles, Learned, Times};
+
+/// How long servers have to answer before the appliance is ready without them.
+const AT_START: Duration = Duration::from_millis(500);
+/// How long they have later.
+const LATER: Duration = Duration::from_millis(200);
+/// How often those that have not answered are asked again.
+const AGAIN: Duration = Duration::from_secs(15);
+/// Servers asked in one round later.
+const A_ROUND: usize = 16;
+
+/// A server that has an address and port of its own in the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Server {
+    /// Index of its service.
+    pub service: usize,
+    /// Bytes of a client's data that are held for it, the most that a SYN-ACK may invite.
+    hold: u16,
+    /// Whether it has said itself what it does.
+    pub learned: bool,
+}
+
+/// What is believed of all servers.
+pub struct Profiles {
+    endpoints: Arc<EndpointProfiles>,
+    servers: BTreeMap<SocketAddr, Server>,
+    asked: Instant,
+}
+
+impl Profiles {
+    /// Every server that the configuration names exactly.
+    pub fn new(config: &Config, endpoints: Arc<EndpointProfiles>) -> Self {
+        let mut servers = BTreeMap::new();
+        for (index, service) in config.services.iter().enumerate() {
+            let Ports::List(ports) = &service.ports else {
+                continue;
+            };
+            let hold = service.hold_bytes.min(u32::from(HOLD_WINDOW)) as u16;
+            let hosts = service.addresses.iter().filter(|net| net.prefix_len() == net.max_prefix_len());
+            for net in hosts {
+                for port in ports {
+                    let server = Server { service: index, hold, learned: false };
+                    servers.insert(SocketAddr::new(net.addr(), *port), server);
+                }
+            }
+        }
+        Self { endpoints, servers, asked: Instant::now() }
+    }
+
+    /// Asks every server once, before anything is promised in their names.
+    pub fn ask_all(&mut self) {
+        self.ask(probe::MANY, AT_START);
+        let silent = self.servers.values().filter(|server| !server.learned).count();
+        if silent > 0 {
+            tracing::info!(servers = self.servers.len(), silent, "not every server said what it does with TCP options");
+        }
+    }
+
+    /// Asks those that have not answered yet, now and then.
+    pub fn ask_again(&mut self) {
+        if self.asked.elapsed() >= AGAIN && self.servers.values().any(|server| !server.learned) {
+            self.ask(A_ROUND, LATER);
+        }
+    }
+
+    fn ask(&mut self, many: usize, patience: Duration) {
+        self.asked = Instant::now();
+        let silent = self.servers.iter().filter(|(_, server)| !server.learned).take(many);
+        let questions = silent
+            .filter_map(|(to, server)| Some((*to, self.profile(to)?, server.hold)))
+            .collect::<Vec<_>>();
+        match probe::ask(&questions, patience) {
+            Ok(answers) => {
+                for (to, profile) in answers {
+                    self.set(to, profile, Times::now().epoch());
+                }
+            }
+            Err(error) => tracing::warn!(%error, "servers cannot be asked for their TCP options"),
+        }
+    }
+
+    /// Takes what a worker saw. A promise that the server breaks is not made again; anything else is
+    /// promised from the next epoch on, so that no cookie is redeemed for what it did not promise.
+    pub fn learn(&mut self, seen: &Seen) {
+        let to = SocketAddr::new(IpAddr::from(seen.address), seen.port);
+        if seen.broken {
+            tracing::warn!(server = %to, "the server refuses a TCP option that was promised in its name");
+        }
+        let epoch = Times::now().epoch();
+        self.set(to, seen.profile, if seen.broken { epoch } else { epoch + 1 });
+    }
+
+    fn set(&mut self, to: SocketAddr, profile: Profile, since: u64) {
+        match self.endpoints.set(to.ip(), to.port(), profile, since) {
+            Ok(Learned::TooSoon | Learned::Unprotected) => return,
+            Ok(Learned::Known) => {}
+            Ok(Learned::From) => tracing::info!(
+                server = %to, mss = profile.mss, window = profile.window,
+                window_scale = profile.window_scale, flags = profile.flags, "TCP options of a server learned"
+            ),
+            Err(error) => return tracing::warn!(server = %to, %error, "TCP options not learned"),
+        }
+        if let Some(server) = self.servers.get_mut(&to) {
+            server.learned = true;
+        }
+    }
+
+    /// What is promised in a server's name now.
+    pub fn profile(&self, to: &SocketAddr) -> Option<Profile> {
+        let endpoint = self.endpoints.get(to.ip(), to.port())?;
+        Some(*endpoint.profile(Times::now().epoch()))
+    }
+
+    /// The servers of a service.
+    pub fn of(&self, service: usize) -> impl Iterator<Item = (&SocketAddr, &Server)> {
+        self.servers.iter().filter(move |(_, server)| server.service == service)
+    }
+}

@@ -1,0 +1,216 @@
+//! The order in which everything begins: maps, programs, sockets, workers, observers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+
+use anyhow::Context as _;
+use core_affinity::CoreId;
+use crossbeam::queue::ArrayQueue;
+
+use crate::afxdp::{self, Polling, Port, PortOptions, Waiter};
+use crate::config::{self, Config, Cores, Responder, Rtt, WhenDown};
+use crate::engine::Tally;
+use crate::engine::message::Mailbox;
+use crate::engine::splicer::{Learned, Policy, Shared, Splicer};
+use crate::steering::Steering;
+use crate::worker::Worker;
+use crate::worker::keys::Keys;
+use crate::worker::ports::Ports;
+use crate::worker::report::Report;
+
+/// Profiles that wait for the control thread at most.
+const LEARNED: usize = 256;
+
+/// A worker, seen from the control thread.
+pub struct Crew {
+    /// The queue that it serves.
+    pub queue: u32,
+    /// Where it runs.
+    pub core: Option<CoreId>,
+    /// What it counts, by service.
+    pub tallies: Arc<[Tally]>,
+    /// What it reports.
+    pub report: Arc<Report>,
+    /// How to wake it.
+    pub mailbox: Mailbox,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Everything that runs.
+pub struct Appliance {
+    /// The configuration.
+    pub config: Config,
+    /// The XDP side.
+    pub steering: Steering,
+    /// The workers.
+    pub crew: Vec<Crew>,
+    /// Profiles from the workers.
+    pub learned: Arc<ArrayQueue<Learned>>,
+    /// By interface index: the queues on which a worker answers SYNs (bit q).
+    pub responders: BTreeMap<u32, u64>,
+    stop: Arc<AtomicBool>,
+}
+
+/// Starts everything. What was begun is undone if something fails.
+///
+/// # Errors
+/// The first thing that cannot be had: key, privilege, interface, program, socket, thread.
+pub fn start(config: Config) -> anyhow::Result<Appliance> {
+    let keyring = config.cookie.keyring().map_err(anyhow::Error::from)?;
+    let mut steering = Steering::load(&config, &keyring)?;
+    steering.attach()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let learned = Arc::new(ArrayQueue::new(LEARNED));
+    let mut appliance =
+        Appliance { config, steering, crew: Vec::new(), learned, responders: BTreeMap::new(), stop };
+    match appliance.hire(&keyring) {
+        Ok(()) => Ok(appliance),
+        Err(error) => {
+            appliance.stop(false)?;
+            Err(error)
+        }
+    }
+}
+
+impl Appliance {
+    fn hire(&mut self, keyring: &crate::secret::Keyring) -> anyhow::Result<()> {
+        let sockets = self.open_sockets()?;
+        let queues = sockets.keys().copied().collect::<Vec<_>>();
+        let cores = self.cores()?;
+        let polling = match self.config.appliance.polling {
+            config::Polling::Busy => Polling::Busy,
+            config::Polling::Adaptive => Polling::default(),
+        };
+        let waiters = queues
+            .iter()
+            .map(|queue| Waiter::new(polling).with_context(|| format!("worker {queue}: no eventfd")))
+            .collect::<Result<Vec<_>, _>>()?;
+        // A queue number is a place in this list, also where a queue has no worker.
+        let count = queues.last().map_or(0, |queue| *queue as usize + 1);
+        let mut mailboxes = Vec::with_capacity(count);
+        for number in 0..count {
+            let nearest = queues.iter().position(|queue| *queue as usize >= number).unwrap_or(0);
+            mailboxes.push(Mailbox::new(waiters[nearest].waker()));
+        }
+        let shared = Shared {
+            table: self.steering.table(),
+            policies: self.policies(),
+            learned: Arc::clone(&self.learned),
+            mailboxes: mailboxes.into(),
+        };
+        for (place, ((queue, ports), waiter)) in sockets.into_iter().zip(waiters).enumerate() {
+            let services = self.config.services.iter();
+            let keys = services.filter_map(|service| keyring.service_keys(&service.name).into_iter().next());
+            let tallies: Arc<[Tally]> = self.config.services.iter().map(|_| Tally::default()).collect();
+            let core = (!cores.is_empty()).then(|| cores[place % cores.len()]);
+            let report = Arc::new(Report::default());
+            let mailbox = shared.mailboxes[queue as usize].clone();
+            let worker = Worker {
+                queue,
+                core,
+                ports: Ports::new(ports),
+                splicer: Splicer::new(queue as u8, shared.clone(), Arc::clone(&tallies)),
+                tallies: Arc::clone(&tallies),
+                keys: Keys::new(keys),
+                waiter,
+                mailbox: mailbox.clone(),
+                heartbeats: self.steering.heartbeats(),
+                report: Arc::clone(&report),
+                stop: Arc::clone(&self.stop),
+            };
+            let thread = worker.spawn().with_context(|| format!("worker {queue}: no thread"))?;
+            self.crew.push(Crew { queue, core, tallies, report, mailbox, thread: Some(thread) });
+        }
+        for (slot, afxdp) in self.responder_slots() {
+            self.steering.set_responder(slot, afxdp)?;
+        }
+        Ok(())
+    }
+
+    /// One socket on every queue of every interface, by queue.
+    fn open_sockets(&mut self) -> anyhow::Result<BTreeMap<u32, Vec<(u32, Port)>>> {
+        let mut sockets = BTreeMap::<u32, Vec<(u32, Port)>>::new();
+        for interface in self.steering.interfaces().to_vec() {
+            let configured = self.config.interfaces.iter().find(|known| known.name == interface.name);
+            let zero_copy = match configured.map(|known| known.zero_copy) {
+                Some(config::ZeroCopy::On) => afxdp::ZeroCopy::On,
+                Some(config::ZeroCopy::Off) => afxdp::ZeroCopy::Off,
+                _ => afxdp::ZeroCopy::Auto,
+            };
+            let options = PortOptions { zero_copy, ..PortOptions::default() };
+            for queue in &interface.queues {
+                let port = Port::open(&interface.name, *queue, &options)?;
+                self.steering.set_socket(interface.slot, *queue, port.fd())?;
+                let afxdp = match self.config.appliance.responder {
+                    Responder::Afxdp => true,
+                    Responder::Xdp => false,
+                    Responder::Auto => port.zero_copy(),
+                };
+                if afxdp {
+                    *self.responders.entry(interface.index).or_default() |= 1 << queue;
+                }
+                tracing::info!(
+                    interface = %interface.name, queue, zero_copy = port.zero_copy(),
+                    responder = if afxdp { "afxdp" } else { "xdp" }, "socket bound"
+                );
+                sockets.entry(*queue).or_default().push((interface.index, port));
+            }
+        }
+        Ok(sockets)
+    }
+
+    fn responder_slots(&self) -> Vec<(u32, u64)> {
+        let interfaces = self.steering.interfaces().iter();
+        interfaces
+            .filter_map(|one| Some((one.slot, *self.responders.get(&one.index)?)))
+            .collect()
+    }
+
+    fn cores(&self) -> anyhow::Result<Vec<CoreId>> {
+        let there = core_affinity::get_core_ids().unwrap_or_default();
+        match &self.config.appliance.cores {
+            Cores::Auto => Ok(there),
+            Cores::List(wanted) => wanted
+                .iter()
+                .map(|id| {
+                    there.iter().find(|core| core.id == *id).copied().with_context(|| {
+                        let ids = there.iter().map(|core| core.id.to_string()).collect::<Vec<_>>();
+                        format!("core {id} is not there for this process; cores = [{}] are", ids.join(", "))
+                    })
+                })
+                .collect(),
+        }
+    }
+
+    fn policies(&self) -> Arc<[Policy]> {
+        let services = self.config.services.iter();
+        services
+            .map(|service| Policy {
+                reset_when_down: service.when_down == WhenDown::Reset,
+                true_rtt: service.rtt == Rtt::True,
+                hold_bytes: service.hold_bytes,
+            })
+            .collect()
+    }
+
+    /// Stops the workers, takes the program off the interfaces, leaves nothing behind; with `keep`, the
+    /// program and its maps stay pinned and go on.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    pub fn stop(mut self, keep: bool) -> anyhow::Result<()> {
+        self.stop.store(true, Relaxed);
+        for one in &mut self.crew {
+            one.mailbox.waker.wake();
+            if let Some(thread) = one.thread.take()
+                && thread.join().is_err()
+            {
+                tracing::error!(queue = one.queue, "worker ended badly");
+            }
+        }
+        self.steering.stop(keep)?;
+        Ok(())
+    }
+}

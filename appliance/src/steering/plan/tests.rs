@@ -1,0 +1,195 @@
+//! The plan is compared with the rule it stands for: the longest prefix wins, and in it a named port over "any".
+
+use std::fs;
+
+use super::*;
+
+fn config(services: &str) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, secret) = (folder.path().join("synward.toml"), folder.path().join("secret"));
+    crate::secret::Keyring::create(&secret).unwrap();
+    let text = format!(
+        "[cookie]\nsecret = {secret:?}\n[[interface]]\nname = \"eth0\"\nside = \"both\"\n{services}"
+    );
+    fs::write(&file, text).unwrap();
+    Config::load(&file).unwrap()
+}
+
+fn plan(services: &str) -> Plan {
+    let config = config(services);
+    Plan::new(&config, &vec![1; config.services.len()])
+}
+
+/// What the XDP program does (`service::find`).
+fn found(plan: &Plan, address: &str, port: u16) -> Option<u32> {
+    let address: IpAddr = address.parse().unwrap();
+    let exact = plan.endpoints.get(&(address, port)).copied();
+    exact.or_else(|| plan.by_prefix(address, port)).map(|endpoint| endpoint.service)
+}
+
+const OVERLAPPING: &str = r#"
+    [[service]]
+    name = "all"
+    addresses = ["198.51.100.0/24", "2001:db8::/32"]
+    ports = "any"
+    [[service]]
+    name = "web"
+    addresses = ["198.51.100.0/24", "198.51.100.64/26"]
+    ports = [80, 443]
+    [[service]]
+    name = "mail"
+    addresses = ["198.51.100.64/26", "198.51.100.70", "2001:db8::70"]
+    ports = [25, 443, 993]
+    [[service]]
+    name = "host"
+    addresses = ["198.51.100.71", "203.0.113.9"]
+    ports = "any"
+    [[service]]
+    name = "one"
+    addresses = ["198.51.100.71", "192.0.2.1"]
+    ports = [22]
+"#;
+
+#[test]
+fn the_longest_prefix_wins_and_then_a_named_port() {
+    let overlapping = OVERLAPPING.replacen("ports = [25, 443, 993]", "ports = [25, 993]", 1);
+    let plan = plan(&overlapping);
+    let (all, web, mail, host, one) = (Some(0), Some(1), Some(2), Some(3), Some(4));
+    for (address, port, service) in [
+        ("198.51.100.1", 80, web),
+        ("198.51.100.1", 25, all),
+        ("198.51.100.1", 9999, all),
+        ("198.51.100.65", 80, web),
+        ("198.51.100.65", 25, mail),
+        ("198.51.100.65", 9999, all),
+        ("198.51.100.70", 25, mail),
+        ("198.51.100.70", 443, web),
+        ("198.51.100.70", 9999, all),
+        ("198.51.100.71", 22, one),
+        ("198.51.100.71", 80, host),
+        ("198.51.100.71", 9999, host),
+        ("203.0.113.9", 1, host),
+        ("203.0.113.10", 1, None),
+        ("192.0.2.1", 22, one),
+        ("192.0.2.1", 23, None),
+        ("2001:db8::70", 993, mail),
+        ("2001:db8::70", 994, all),
+        ("2001:db9::1", 80, None),
+    ] {
+        assert_eq!(found(&plan, address, port), service, "{address} {port}");
+    }
+}
+
+#[test]
+fn a_longer_prefix_without_any_inherits_only_what_it_does_not_say() {
+    let plan = plan(
+        r#"
+        [[service]]
+        name = "wide"
+        addresses = ["198.51.100.0/24"]
+        ports = [80, 81]
+        [[service]]
+        name = "narrow"
+        addresses = ["198.51.100.0/28"]
+        ports = [80]
+        [[service]]
+        name = "deep"
+        addresses = ["198.51.100.0/30"]
+        ports = "any"
+    "#,
+    );
+    for (address, port, service) in [
+        ("198.51.100.200", 80, Some(0)),
+        ("198.51.100.200", 82, None),
+        ("198.51.100.15", 80, Some(1)),
+        ("198.51.100.15", 81, Some(0)),
+        ("198.51.100.15", 82, None),
+        ("198.51.100.1", 80, Some(2)),
+        ("198.51.100.1", 82, Some(2)),
+    ] {
+        assert_eq!(found(&plan, address, port), service, "{address} {port}");
+    }
+    assert_eq!(plan.prefix_ports.len(), 2 + 2 + 1);
+}
+
+#[test]
+fn an_address_with_named_ports_is_named_itself_for_unreadable_packets() {
+    let plan = plan(
+        r#"
+        [[service]]
+        name = "lax"
+        addresses = ["192.0.2.1", "192.0.2.2"]
+        ports = [80]
+        fragments = "pass"
+        [[service]]
+        name = "strict"
+        addresses = ["192.0.2.1"]
+        ports = [443]
+    "#,
+    );
+    assert_eq!(found(&plan, "192.0.2.1", 0), Some(1));
+    assert_eq!(found(&plan, "192.0.2.2", 0), Some(0));
+    assert_eq!(found(&plan, "192.0.2.3", 0), None);
+    assert!(!plan.has_prefixes());
+}
+
+#[test]
+fn profiles_begin_with_what_is_configured() {
+    let plan = plan(
+        r#"
+        [[service]]
+        name = "plain"
+        addresses = ["192.0.2.1", "2001:db8::1"]
+        ports = [80]
+        [[service]]
+        name = "fixed"
+        addresses = ["192.0.2.0/24"]
+        ports = "any"
+        mss = 1200
+        wscale = 3
+        sack = false
+        ecn = true
+        hold_bytes = 1460
+    "#,
+    );
+    let at = |address: &str| plan.endpoints[&(address.parse().unwrap(), 80)].now;
+    assert_eq!(at("192.0.2.1"), Profile::default());
+    assert_eq!(at("2001:db8::1"), Profile { mss: 1440, ..Profile::default() });
+    let fixed = plan.by_prefix("192.0.2.77".parse().unwrap(), 1).unwrap();
+    let expected = Profile {
+        mss: 1200,
+        window: 1460,
+        window_scale: 3,
+        flags: profile_flags::TIMESTAMPS | profile_flags::ECN,
+        reserved: [0; 2],
+    };
+    assert_eq!((fixed.now, fixed.before, fixed.since), (expected, expected, 0));
+}
+
+#[test]
+fn services_and_lists_become_numbers() {
+    let plan = plan(
+        r#"
+        [[service]]
+        name = "a"
+        addresses = ["192.0.2.1"]
+        ports = [80]
+        mode = "monitor"
+        unknown = "reset"
+        [[service]]
+        name = "b"
+        addresses = ["192.0.2.2"]
+        ports = [80]
+        fragments = "pass"
+        allow = ["203.0.113.0/24"]
+        deny = ["2001:db8::/32"]
+    "#,
+    );
+    let [a, b] = plan.services[..] else { panic!() };
+    assert_eq!((a.mode, a.unknown, a.pass_fragments, a.listed, a.keys), (mode::MONITOR, unknown::RESET, 0, 0, 1));
+    assert_eq!((b.mode, b.unknown, b.pass_fragments, b.listed, b.keys), (mode::ALWAYS, unknown::DROP, 1, 1, 1));
+    let (allow, deny) = ("203.0.113.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap());
+    assert_eq!(plan.lists, [(1, allow, ALLOWED), (1, deny, DENIED)]);
+    assert_eq!(prefix_key(allow).length, 96 + 24);
+    assert_eq!(prefix_key(deny).length, 32);
+}

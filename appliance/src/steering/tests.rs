@@ -1,1 +1,0 @@
-//! The plan for a configuration, and the table over memory that nobody else sees.

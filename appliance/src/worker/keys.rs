@@ -1,0 +1,43 @@
+//! The cookie key of each service for the epoch that it is.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use synward_ebpf::cookie::{EPOCH_SECONDS, Key};
+
+use crate::secret::{ServiceKey, epoch_key};
+
+/// The issuing keys of all services, derived once an epoch.
+pub struct Keys {
+    services: Vec<Cached>,
+}
+
+struct Cached {
+    service: ServiceKey,
+    epoch: u64,
+    key: Key,
+}
+
+impl Keys {
+    /// From the key of each service that makes cookies, in the order of the services.
+    pub fn new(services: impl IntoIterator<Item = ServiceKey>) -> Self {
+        let cached = |service| Cached { service, epoch: u64::MAX, key: [0; 2] };
+        Self { services: services.into_iter().map(cached).collect() }
+    }
+
+    /// The epoch that it is, and the key of a service for it.
+    pub fn current(&mut self, service: u8) -> Option<(u64, Key)> {
+        let cached = self.services.get_mut(usize::from(service))?;
+        let epoch = epoch_now();
+        if cached.epoch != epoch {
+            cached.key = epoch_key(&cached.service, epoch);
+            cached.epoch = epoch;
+        }
+        Some((epoch, cached.key))
+    }
+}
+
+/// The epoch that it is: unix time in units of 32 s.
+pub fn epoch_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_secs() / EPOCH_SECONDS
+}

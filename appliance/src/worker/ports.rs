@@ -1,0 +1,144 @@
+//! Where a worker's segments leave: its sockets, and the kernel for what they cannot send.
+
+use std::net::{IpAddr, SocketAddr};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use synward_ebpf::segment::Segment;
+use synward_ebpf::wire::Address;
+
+use super::Batch;
+use crate::afxdp::{Frame, Port};
+use crate::engine::link::{Link, Out};
+use crate::engine::message::PACKET;
+
+/// Raw IP: the packet's own header is sent (raw(7), ipv6(7)).
+const IPPROTO_RAW: i32 = 255;
+
+/// The sockets of one worker.
+pub struct Ports {
+    ports: Vec<(u32, Port)>,
+    v4: Option<Socket>,
+    v6: Option<Socket>,
+    lost: u64,
+}
+
+impl Ports {
+    /// From (interface index, socket) pairs. Without the privilege for raw sockets, or without IPv6,
+    /// what only the kernel could send is lost and counted.
+    pub fn new(ports: Vec<(u32, Port)>) -> Self {
+        let raw = |domain| {
+            let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(IPPROTO_RAW))).ok()?;
+            if domain == Domain::IPV4 {
+                socket.set_header_included_v4(true).ok()?;
+            } else {
+                socket.set_header_included_v6(true).ok()?;
+            }
+            socket.set_nonblocking(true).ok()?;
+            Some(socket)
+        };
+        Self { ports, v4: raw(Domain::IPV4), v6: raw(Domain::IPV6), lost: 0 }
+    }
+
+    /// How many sockets.
+    pub fn count(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// A socket and the index of its interface. `index` is below [`Self::count`].
+    pub fn socket(&self, index: usize) -> (&Port, u32) {
+        let (interface, port) = &self.ports[index];
+        (port, *interface)
+    }
+
+    /// All of them, to wait for.
+    pub fn sockets(&mut self) -> impl Iterator<Item = &mut Port> {
+        self.ports.iter_mut().map(|(_, port)| port)
+    }
+
+    /// Interface index and socket of each.
+    pub fn each(&mut self) -> impl Iterator<Item = (u32, &mut Port)> {
+        self.ports.iter_mut().map(|(interface, port)| (*interface, port))
+    }
+
+    /// Packets that neither a socket nor the kernel took.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Receives a batch from one socket.
+    pub fn receive(&mut self, index: usize, batch: &mut Batch) -> usize {
+        self.ports[index].1.receive(batch)
+    }
+
+    /// Sends a frame back out of the socket that it came from.
+    pub fn transmit(&mut self, index: usize, frame: Frame) {
+        self.ports[index].1.transmit(frame);
+    }
+
+    /// Lets a frame go home.
+    pub fn release(&mut self, index: usize, frame: Frame) {
+        self.ports[index].1.release(frame);
+    }
+
+    /// Submits what was queued, takes back what was sent, refills.
+    pub fn flush(&mut self) {
+        for (_, port) in &mut self.ports {
+            port.flush();
+        }
+    }
+
+    fn send_framed(&mut self, link: &Link, segment: &Segment, payload: &[u8]) -> Option<()> {
+        let (_, port) = self.ports.iter_mut().find(|(interface, _)| *interface == link.interface)?;
+        let mut frame = port.allocate()?;
+        let header = link.header();
+        let room = port.bytes_mut(&mut frame);
+        let length = room.split_at_mut_checked(header.len()).and_then(|(head, packet)| {
+            head.copy_from_slice(header);
+            segment.emit(packet, payload)
+        });
+        match length.and_then(|length| u16::try_from(header.len() + length).ok()) {
+            Some(length) => {
+                frame.set_len(length);
+                port.transmit(frame);
+                Some(())
+            }
+            None => {
+                port.release(frame);
+                None
+            }
+        }
+    }
+}
+
+impl Out for Ports {
+    fn send(&mut self, link: &Link, segment: &Segment, payload: &[u8]) {
+        if link.interface != 0 && self.send_framed(link, segment, payload).is_some() {
+            return;
+        }
+        let mut packet = [0u8; PACKET + 128];
+        match segment.emit(&mut packet, payload) {
+            Some(length) => self.send_by_kernel(&packet[..length]),
+            None => self.lost += 1,
+        }
+    }
+
+    fn send_by_kernel(&mut self, packet: &[u8]) {
+        let sent = destination(packet).is_some_and(|to| {
+            let socket = if to.is_ipv4() { &self.v4 } else { &self.v6 };
+            let to = SockAddr::from(SocketAddr::new(to, 0));
+            socket.as_ref().is_some_and(|socket| socket.send_to(packet, &to).is_ok())
+        });
+        if !sent {
+            self.lost += 1;
+        }
+    }
+}
+
+fn destination(packet: &[u8]) -> Option<IpAddr> {
+    use synward_ebpf::wire::{ipv4::Ipv4, ipv6::Ipv6};
+    let address: Address = match packet.first()? >> 4 {
+        4 => Ipv4(packet.first_chunk::<20>()?).destination(),
+        _ => Ipv6(packet.first_chunk::<40>()?).destination(),
+    };
+    Some(address.into())
+}

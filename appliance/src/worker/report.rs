@@ -1,0 +1,108 @@
+//! What is known of a worker from outside: single-writer counters and a latest report of its sockets.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use crossbeam::queue::ArrayQueue;
+
+use super::ports::Ports;
+use crate::afxdp::{FrameAccount, KernelStatistics, PortCounters};
+
+/// One socket at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct PortReport {
+    /// Index of the interface.
+    pub interface: u32,
+    /// Whether it has zero-copy.
+    pub zero_copy: bool,
+    /// The kernel's counters.
+    pub kernel: KernelStatistics,
+    /// Our counters.
+    pub counters: PortCounters,
+    /// Where the frames are.
+    pub frames: FrameAccount,
+}
+
+/// A worker, seen from outside.
+#[derive(Debug)]
+pub struct Report {
+    /// Whether it runs on its core.
+    pub pinned: AtomicBool,
+    loops: AtomicU64,
+    sleeps: AtomicU64,
+    unreadable: AtomicU64,
+    lost: AtomicU64,
+    /// Busy share of the last interval, in millionths.
+    busy: AtomicU64,
+    slept: AtomicU64,
+    latest: ArrayQueue<Vec<PortReport>>,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            pinned: AtomicBool::new(false),
+            loops: AtomicU64::new(0),
+            sleeps: AtomicU64::new(0),
+            unreadable: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+            slept: AtomicU64::new(0),
+            latest: ArrayQueue::new(1),
+        }
+    }
+}
+
+fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
+}
+
+impl Report {
+    /// The worker went round once.
+    pub fn round(&self, slept: bool) {
+        add(&self.loops, 1);
+        add(&self.sleeps, u64::from(slept));
+    }
+
+    /// A frame came without a request, or too long for one.
+    pub fn unreadable(&self) {
+        add(&self.unreadable, 1);
+    }
+
+    /// Leaves a report of the sockets; a few times a second, so its allocation does not count.
+    pub fn publish(&self, ports: &mut Ports, slept: Duration, clock: &mut Instant) {
+        let passed = clock.elapsed().as_nanos().max(1) as u64;
+        *clock = Instant::now();
+        let slept = slept.as_nanos() as u64;
+        let asleep = slept.saturating_sub(self.slept.swap(slept, Relaxed)).min(passed);
+        self.busy.store((passed - asleep) * 1_000_000 / passed, Relaxed);
+        self.lost.store(ports.lost(), Relaxed);
+        let report = ports
+            .each()
+            .map(|(interface, port)| PortReport {
+                interface,
+                zero_copy: port.zero_copy(),
+                kernel: port.statistics(),
+                counters: port.counters(),
+                frames: port.accounting(),
+            })
+            .collect();
+        self.latest.force_push(report);
+    }
+
+    /// The latest report of the sockets, if there is a new one.
+    pub fn take_latest(&self) -> Option<Vec<PortReport>> {
+        self.latest.pop()
+    }
+
+    /// Rounds, sleeps, and the busy share of the last interval, 0 to 1.
+    pub fn rounds(&self) -> (u64, u64, f64) {
+        let busy = self.busy.load(Relaxed) as f64 / 1e6;
+        (self.loops.load(Relaxed), self.sleeps.load(Relaxed), busy)
+    }
+
+    /// Frames without a request, and packets that nobody took.
+    pub fn trouble(&self) -> (u64, u64) {
+        (self.unreadable.load(Relaxed), self.lost.load(Relaxed))
+    }
+}

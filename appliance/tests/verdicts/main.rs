@@ -1,0 +1,73 @@
+//! What the XDP program decides, frame by frame: each table gives frames, the state of the maps, the verdict, the
+//! bytes that come out and the counter that says why. The kernel runs the program by BPF_PROG_TEST_RUN, on
+//! interfaces of a network namespace of the test's own. Needs root.
+//!
+//! | file | what it shows |
+//! |---|---|
+//! | [`bystanders`] | what does not concern a service reaches the kernel as it was |
+//! | [`syns`] | SYNs of every stack, and the SYN-ACKs that they get |
+//! | [`acks`] | cookies: valid, altered, expired |
+//! | [`unreadable`] | fragments and malformed headers |
+//! | [`flows`] | segments of spliced flows |
+//! | [`errors`] | ICMP errors that quote them |
+//! | [`policy`] | modes, lists, prefixes, unknown segments, adopted connections |
+//!
+//! [`frames`] builds and reads frames with etherparse, [`steer`] runs them.
+#![allow(clippy::unwrap_used)]
+
+mod acks;
+mod bystanders;
+mod errors;
+mod flows;
+mod frames;
+mod policy;
+mod steer;
+mod syns;
+mod unreadable;
+
+use synward_ebpf::counters::Counter;
+
+use crate::frames::hex;
+use crate::steer::{Side, Steer};
+
+/// `XDP_*` of include/uapi/linux/bpf.h.
+pub(crate) const DROP: u32 = 1;
+pub(crate) const PASS: u32 = 2;
+pub(crate) const TX: u32 = 3;
+pub(crate) const REDIRECT: u32 = 4;
+
+/// One line of a table: a frame, and what becomes of it.
+pub(crate) struct Case {
+    pub(crate) what: &'static str,
+    pub(crate) frame: Vec<u8>,
+    pub(crate) side: Side,
+    pub(crate) verdict: u32,
+    /// The service's counters that move, each by one; no other does.
+    pub(crate) counted: &'static [Counter],
+}
+
+impl Steer {
+    /// Runs a table whose frames come out as they went in.
+    pub(crate) fn check(&mut self, cases: Vec<Case>) {
+        for case in cases {
+            let what = case.what;
+            let before = self.counters();
+            let seen = self.run(case.side, &case.frame);
+            assert_eq!(seen.verdict, case.verdict, "verdict: {what}");
+            assert_eq!(hex(&seen.frame), hex(&case.frame), "the frame was changed: {what}");
+            self.assert_counted(&before, case.counted, what);
+        }
+    }
+}
+
+/// Leaves a test early, with the reason, where it cannot run.
+macro_rules! needs_root {
+    () => {
+        // SAFETY: geteuid only returns a number.
+        if unsafe { libc::geteuid() } != 0 {
+            eprintln!("SKIPPED: loads XDP programs and makes a network namespace; run as root");
+            return;
+        }
+    };
+}
+use needs_root;
