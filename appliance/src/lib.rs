@@ -5,9 +5,9 @@
 pub mod afxdp;
 pub mod cli;
 pub mod config;
+pub mod engine;
 pub mod observe;
+pub mod run;
 pub mod secret;
 pub mod steering;
-pub mod engine;
-pub mod run;
 pub mod worker;

@@ -10,8 +10,8 @@ use synward::cli::{Check, Cli, Command, SecretArgs};
 use synward::config::{Appliance, Config};
 use synward::observe::client::{self, Outcome};
 use synward::run;
-use synward::steering;
 use synward::secret::{Keyring, Secret, service_line};
+use synward::steering;
 
 /// The caller asked for something that cannot be asked for.
 const WRONG_USE: u8 = 2;

@@ -32,8 +32,18 @@ const ECN_SETUP: u8 = flags::ECE | flags::CWR;
 impl<'a> Syn<'a> {
     /// A SYN from its parts; `found` and `tsval` come from a walk over its options.
     #[inline(always)]
-    pub const fn new(flow: &'a FlowKey, isn: u32, tcp_flags: u8, found: &Found, tsval: Option<u32>) -> Self {
-        let default = if flow.client.is_v4() { DEFAULT_MSS_V4 } else { DEFAULT_MSS_V6 };
+    pub const fn new(
+        flow: &'a FlowKey,
+        isn: u32,
+        tcp_flags: u8,
+        found: &Found,
+        tsval: Option<u32>,
+    ) -> Self {
+        let default = if flow.client.is_v4() {
+            DEFAULT_MSS_V4
+        } else {
+            DEFAULT_MSS_V6
+        };
         let options = ClientOptions {
             mss: match found.mss() {
                 Some(mss) => mss,
@@ -43,7 +53,12 @@ impl<'a> Syn<'a> {
             sack: found.sack_permitted(),
             ecn: tcp_flags & ECN_SETUP == ECN_SETUP,
         };
-        Self { flow, isn, options, tsval }
+        Self {
+            flow,
+            isn,
+            options,
+            tsval,
+        }
     }
 }
 
@@ -58,8 +73,17 @@ pub const fn answer(key: &Key, epoch: u64, syn: &Syn, profile: &Profile) -> Segm
         (true, Some(tsval)) => Some((cookie.tsval, tsval)),
         _ => None,
     };
-    let scale = if agreed.window_scale.is_some() { Some(profile.window_scale) } else { None };
-    let options = HandshakeOptions { mss: profile.mss, sack: agreed.sack, times, scale };
+    let scale = if agreed.window_scale.is_some() {
+        Some(profile.window_scale)
+    } else {
+        None
+    };
+    let options = HandshakeOptions {
+        mss: profile.mss,
+        sack: agreed.sack,
+        times,
+        scale,
+    };
     let (options, words) = options.words();
 
     let ecn = if agreed.ecn { flags::ECE } else { 0 };
@@ -98,7 +122,12 @@ mod tests {
         Syn {
             flow,
             isn: 0xffff_ffff,
-            options: ClientOptions { mss: 1460, window_scale: Some(7), sack: true, ecn: true },
+            options: ClientOptions {
+                mss: 1460,
+                window_scale: Some(7),
+                sack: true,
+                ecn: true,
+            },
             tsval: timestamps.then_some(77),
         }
     }
@@ -126,7 +155,11 @@ mod tests {
             packet[ip_length..ip_length + 20].copy_from_slice(&segment);
             answer.emit_options(&mut packet[ip_length + 20..]);
             let packet = &packet[..ip_length + answer.header_length()];
-            assert!(segment_is_intact(&syn.flow.server, &syn.flow.client, &packet[ip_length..]));
+            assert!(segment_is_intact(
+                &syn.flow.server,
+                &syn.flow.client,
+                &packet[ip_length..]
+            ));
 
             let sliced = etherparse::SlicedPacket::from_ip(packet).expect("a sound packet");
             let Some(etherparse::TransportSlice::Tcp(tcp)) = sliced.transport else {
@@ -134,12 +167,29 @@ mod tests {
             };
             assert!(tcp.syn() && tcp.ack() && !tcp.ece() && !tcp.rst());
             assert_eq!((tcp.source_port(), tcp.destination_port()), (80, 40000));
-            assert_eq!((tcp.acknowledgment_number(), tcp.window_size()), (0, profile.window));
+            assert_eq!(
+                (tcp.acknowledgment_number(), tcp.window_size()),
+                (0, profile.window)
+            );
             use etherparse::TcpOptionElement::*;
-            let tsval = cookie::make(&[1, 2], 9, syn.flow, syn.isn, &profile.agree(&syn.options), true).tsval;
-            let options: std::vec::Vec<_> =
-                tcp.options_iterator().filter_map(Result::ok).filter(|option| *option != Noop).collect();
-            let mut expected = std::vec![MaximumSegmentSize(profile.mss), SelectiveAcknowledgementPermitted];
+            let tsval = cookie::make(
+                &[1, 2],
+                9,
+                syn.flow,
+                syn.isn,
+                &profile.agree(&syn.options),
+                true,
+            )
+            .tsval;
+            let options: std::vec::Vec<_> = tcp
+                .options_iterator()
+                .filter_map(Result::ok)
+                .filter(|option| *option != Noop)
+                .collect();
+            let mut expected = std::vec![
+                MaximumSegmentSize(profile.mss),
+                SelectiveAcknowledgementPermitted
+            ];
             if timestamps {
                 expected.push(Timestamp(tsval, 77));
             }
@@ -152,7 +202,10 @@ mod tests {
     fn nothing_is_offered_that_was_not_asked_for() {
         let flow = flow(true);
         let mut bare = syn(&flow, false);
-        bare.options = ClientOptions { mss: 536, ..ClientOptions::default() };
+        bare.options = ClientOptions {
+            mss: 536,
+            ..ClientOptions::default()
+        };
         let answer = answer(&[1, 2], 9, &bare, &Profile::default());
         assert_eq!(answer.option_words(), 1);
     }

@@ -63,7 +63,8 @@ enum Variant {
 #[inline(always)]
 const fn mac(key: &Key, flow: &FlowKey, client_isn: u32, variant: Variant, options: u16) -> u64 {
     let tail = variant as u64 | (options as u64) << 8;
-    flow.hash_into(Hasher::<2, 4>::new(key), client_isn.to_le()).finish(tail, flow.hashed_bytes() + 3)
+    flow.hash_into(Hasher::<2, 4>::new(key), client_isn.to_le())
+        .finish(tail, flow.hashed_bytes() + 3)
 }
 
 /// Makes the cookie for a SYN. `key` is the service's for `epoch`; `timestamps` says whether they
@@ -90,7 +91,10 @@ pub const fn make(
         let bits = options.encode_plain(v4);
         let mac = mac(key, flow, client_isn, Variant::Plain, bits);
         let layout = epoch | (bits as u32) << 24 | mac as u32 & 0xff_ffff;
-        Cookie { isn: client_isn.wrapping_add(layout), tsval: 0 }
+        Cookie {
+            isn: client_isn.wrapping_add(layout),
+            tsval: 0,
+        }
     }
 }
 
@@ -142,8 +146,12 @@ mod tests {
     use core::hash::Hasher as _;
 
     const KEY: Key = [0x1122_3344_5566_7788, 0x99aa_bbcc_ddee_ff00];
-    const OPTIONS: ClientOptions =
-        ClientOptions { mss: 1460, window_scale: Some(7), sack: true, ecn: false };
+    const OPTIONS: ClientOptions = ClientOptions {
+        mss: 1460,
+        window_scale: Some(7),
+        sack: true,
+        ecn: false,
+    };
 
     fn flows() -> [FlowKey; 2] {
         let v4 = |last: u8| Address::v4(u32::from_ne_bytes([192, 0, 2, last]));
@@ -154,7 +162,11 @@ mod tests {
     }
 
     fn claim(cookie: Cookie, client_isn: u32, timestamps: bool) -> Claim {
-        Claim { client_isn, isn: cookie.isn, tsecr: timestamps.then_some(cookie.tsval) }
+        Claim {
+            client_isn,
+            isn: cookie.isn,
+            tsecr: timestamps.then_some(cookie.tsval),
+        }
     }
 
     /// The whole message, byte by byte, through an independent implementation.
@@ -183,9 +195,19 @@ mod tests {
     fn a_cookie_is_valid_for_three_epochs_and_then_expired() {
         for timestamps in [true, false] {
             for flow in flows() {
-                let claim = claim(make(&KEY, 100, &flow, 7, &OPTIONS, timestamps), 7, timestamps);
+                let claim = claim(
+                    make(&KEY, 100, &flow, 7, &OPTIONS, timestamps),
+                    7,
+                    timestamps,
+                );
                 let options = claim.check(&KEY, &flow).expect("our own cookie");
-                assert_eq!(ClientOptions { mss: OPTIONS.mss, ..options }, OPTIONS);
+                assert_eq!(
+                    ClientOptions {
+                        mss: OPTIONS.mss,
+                        ..options
+                    },
+                    OPTIONS
+                );
                 assert_eq!(claim.epoch(99), (100, Age::Fresh));
                 assert_eq!(claim.epoch(100), (100, Age::Fresh));
                 assert_eq!(claim.epoch(101), (100, Age::Fresh));
@@ -210,21 +232,56 @@ mod tests {
                 moved.server.0[3] ^= 1;
                 refused(good, moved, KEY);
                 for bit in [0, 15, 16, 31] {
-                    refused(good, FlowKey { ports: flow.ports ^ 1 << bit, ..flow }, KEY);
-                    refused(Claim { client_isn: good.client_isn ^ 1 << bit, ..good }, flow, KEY);
+                    refused(
+                        good,
+                        FlowKey {
+                            ports: flow.ports ^ 1 << bit,
+                            ..flow
+                        },
+                        KEY,
+                    );
+                    refused(
+                        Claim {
+                            client_isn: good.client_isn ^ 1 << bit,
+                            ..good
+                        },
+                        flow,
+                        KEY,
+                    );
                 }
                 // The two epoch bits choose the key and are checked by it.
                 for bit in 0..30 {
-                    refused(Claim { isn: good.isn ^ 1 << bit, ..good }, flow, KEY);
+                    refused(
+                        Claim {
+                            isn: good.isn ^ 1 << bit,
+                            ..good
+                        },
+                        flow,
+                        KEY,
+                    );
                 }
                 refused(good, flow, [KEY[0] ^ 1, KEY[1]]);
                 if let Some(tsecr) = good.tsecr {
                     for bit in 0..32 {
-                        refused(Claim { tsecr: Some(tsecr ^ 1 << bit), ..good }, flow, KEY);
+                        refused(
+                            Claim {
+                                tsecr: Some(tsecr ^ 1 << bit),
+                                ..good
+                            },
+                            flow,
+                            KEY,
+                        );
                     }
                 }
                 let other = good.tsecr.is_none().then_some(0);
-                refused(Claim { tsecr: other, ..good }, flow, KEY);
+                refused(
+                    Claim {
+                        tsecr: other,
+                        ..good
+                    },
+                    flow,
+                    KEY,
+                );
             }
         }
     }

@@ -19,7 +19,11 @@ impl FlowKey {
     /// A key from both ends; ports in host order.
     #[inline(always)]
     pub const fn new(client: Address, client_port: u16, server: Address, server_port: u16) -> Self {
-        Self { client, server, ports: (client_port as u32) << 16 | server_port as u32 }
+        Self {
+            client,
+            server,
+            ports: (client_port as u32) << 16 | server_port as u32,
+        }
     }
 
     /// The client's port.
@@ -63,7 +67,8 @@ impl FlowKey {
     /// The keyed hash that places the flow in the table.
     #[inline(always)]
     pub const fn table_hash(&self, key: &[u64; 2]) -> u64 {
-        self.hash_into(Hasher::<1, 3>::new(key), 0).finish(0, self.hashed_bytes())
+        self.hash_into(Hasher::<1, 3>::new(key), 0)
+            .finish(0, self.hashed_bytes())
     }
 }
 
@@ -101,10 +106,18 @@ impl Place {
     #[inline(always)]
     pub const fn of(hash: u64, mask: u32) -> Self {
         let tag = (hash >> 32) as u32;
-        let tag = if tag < FIRST_TAG { tag + FIRST_TAG } else { tag };
+        let tag = if tag < FIRST_TAG {
+            tag + FIRST_TAG
+        } else {
+            tag
+        };
         let bucket = hash as u32 & mask;
         // An odd number, so never the bucket itself while there is more than one.
-        Self { bucket, overflow: (bucket ^ (tag | 1)) & mask, tag }
+        Self {
+            bucket,
+            overflow: (bucket ^ (tag | 1)) & mask,
+            tag,
+        }
     }
 }
 

@@ -81,7 +81,11 @@ impl Profile {
     pub const fn agree(&self, client: &ClientOptions) -> ClientOptions {
         ClientOptions {
             mss: client.mss,
-            window_scale: if self.window_scale == NO_SCALE { None } else { client.window_scale },
+            window_scale: if self.window_scale == NO_SCALE {
+                None
+            } else {
+                client.window_scale
+            },
             sack: client.sack && self.flags & profile_flags::SACK != 0,
             ecn: client.ecn && self.flags & profile_flags::ECN != 0,
         }
@@ -118,7 +122,11 @@ impl Endpoint {
     /// What a SYN-ACK of `epoch` promises, or promised.
     #[inline(always)]
     pub const fn profile(&self, epoch: u64) -> &Profile {
-        if (epoch as u32).wrapping_sub(self.since) as i32 >= 0 { &self.now } else { &self.before }
+        if (epoch as u32).wrapping_sub(self.since) as i32 >= 0 {
+            &self.now
+        } else {
+            &self.before
+        }
     }
 }
 
@@ -219,7 +227,8 @@ impl Clock {
         if passed < crate::cookie::EPOCH_NANOSECONDS {
             self.epoch
         } else {
-            self.epoch.wrapping_add(passed / crate::cookie::EPOCH_NANOSECONDS)
+            self.epoch
+                .wrapping_add(passed / crate::cookie::EPOCH_NANOSECONDS)
         }
     }
 }
@@ -417,7 +426,11 @@ impl Meta {
                 words[2] = profile[1];
                 1
             }
-            Request::Open { options, promised, hop } => {
+            Request::Open {
+                options,
+                promised,
+                hop,
+            } => {
                 let promised = promised.to_words();
                 words[1] = promised[0];
                 words[2] = promised[1] | (options.encode(v4) as u32) << 16;
@@ -445,9 +458,15 @@ impl Meta {
     pub fn decode(words: &[u32; META_WORDS], v4: bool) -> Option<Self> {
         let [kind, l3, l4, service] = words[0].to_le_bytes();
         let request = match kind {
-            1 => Request::Answer { profile: Profile::from_words([words[1], words[2]]) },
+            1 => Request::Answer {
+                profile: Profile::from_words([words[1], words[2]]),
+            },
             2 => {
-                let (a, b, c) = (words[4].to_ne_bytes(), words[5].to_ne_bytes(), words[6].to_ne_bytes());
+                let (a, b, c) = (
+                    words[4].to_ne_bytes(),
+                    words[5].to_ne_bytes(),
+                    words[6].to_ne_bytes(),
+                );
                 Request::Open {
                     options: ClientOptions {
                         mss: words[7] as u16,
@@ -465,7 +484,12 @@ impl Meta {
             4 => Request::ServerSays { entry: words[1] },
             _ => return None,
         };
-        Some(Self { request, l3, l4, service })
+        Some(Self {
+            request,
+            l3,
+            l4,
+            service,
+        })
     }
 }
 
@@ -484,17 +508,41 @@ mod tests {
 
     #[test]
     fn requests_survive_the_way_to_the_worker() {
-        let options = ClientOptions { mss: 1452, window_scale: Some(8), sack: true, ecn: false };
-        let hop = Hop { interface: 70_000, to: [1, 2, 3, 4, 5, 6], from: [7, 8, 9, 10, 11, 12] };
-        let promised = Profile { window_scale: NO_SCALE, flags: 5, mss: 9, window: 8, reserved: [0; 2] };
+        let options = ClientOptions {
+            mss: 1452,
+            window_scale: Some(8),
+            sack: true,
+            ecn: false,
+        };
+        let hop = Hop {
+            interface: 70_000,
+            to: [1, 2, 3, 4, 5, 6],
+            from: [7, 8, 9, 10, 11, 12],
+        };
+        let promised = Profile {
+            window_scale: NO_SCALE,
+            flags: 5,
+            mss: 9,
+            window: 8,
+            reserved: [0; 2],
+        };
         for request in [
             Request::Answer { profile: promised },
-            Request::Open { options, promised, hop },
+            Request::Open {
+                options,
+                promised,
+                hop,
+            },
             Request::Held { entry: 0xffff_fff0 },
             Request::ServerSays { entry: 3 },
         ] {
             for v4 in [true, false] {
-                let meta = Meta { request, l3: 14, l4: 54, service: 63 };
+                let meta = Meta {
+                    request,
+                    l3: 14,
+                    l4: 54,
+                    service: 63,
+                };
                 assert_eq!(Meta::decode(&meta.encode(v4), v4), Some(meta));
             }
         }
@@ -503,16 +551,37 @@ mod tests {
 
     #[test]
     fn a_promise_is_kept_for_older_cookies() {
-        let (now, before) = (Profile { mss: 1, ..Profile::default() }, Profile::default());
-        let endpoint = Endpoint { service: 0, since: 100, now, before };
+        let (now, before) = (
+            Profile {
+                mss: 1,
+                ..Profile::default()
+            },
+            Profile::default(),
+        );
+        let endpoint = Endpoint {
+            service: 0,
+            since: 100,
+            now,
+            before,
+        };
         assert_eq!(endpoint.profile(99), &before);
         assert_eq!(endpoint.profile(100), &now);
-        assert_eq!(Endpoint { since: 0, ..endpoint }.profile(58_000_000), &now);
+        assert_eq!(
+            Endpoint {
+                since: 0,
+                ..endpoint
+            }
+            .profile(58_000_000),
+            &now
+        );
     }
 
     #[test]
     fn epochs_go_on_without_a_control_thread() {
-        let clock = Clock { epoch: 10, epoch_start: 1_000 };
+        let clock = Clock {
+            epoch: 10,
+            epoch_start: 1_000,
+        };
         assert_eq!(clock.epoch_at(1_000), 10);
         assert_eq!(clock.epoch_at(999 + 32_000_000_000), 10);
         assert_eq!(clock.epoch_at(1_000 + 32_000_000_000 * 70), 80);

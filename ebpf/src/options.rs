@@ -23,11 +23,13 @@ pub const DEFAULT_MSS_V6: u16 = 1220;
 
 /// MSS over IPv4, four bits, with timestamps. 1460 is Ethernet, 1452 PPPoE, 1412 to 1300 tunnels,
 /// 8960 jumbo frames; 48 is the least that Linux accepts (`TCP_MIN_SND_MSS`).
-pub const MSS_V4: [u16; 16] =
-    [48, 256, 536, 996, 1220, 1300, 1340, 1360, 1380, 1400, 1412, 1420, 1440, 1452, 1460, 8960];
+pub const MSS_V4: [u16; 16] = [
+    48, 256, 536, 996, 1220, 1300, 1340, 1360, 1380, 1400, 1412, 1420, 1440, 1452, 1460, 8960,
+];
 /// MSS over IPv6, four bits, with timestamps.
-pub const MSS_V6: [u16; 16] =
-    [48, 256, 536, 976, 1220, 1280, 1320, 1340, 1360, 1380, 1392, 1400, 1420, 1432, 1440, 8940];
+pub const MSS_V6: [u16; 16] = [
+    48, 256, 536, 976, 1220, 1280, 1320, 1340, 1360, 1380, 1392, 1400, 1420, 1432, 1440, 8940,
+];
 /// MSS over IPv4, two bits, without timestamps.
 pub const MSS_PLAIN_V4: [u16; 4] = [48, 536, 1360, 1460];
 /// MSS over IPv6, two bits, without timestamps.
@@ -72,7 +74,11 @@ impl ClientOptions {
     /// Ten bits for a client with timestamps: MSS index 4, window scale 4, SACK 1, ECN 1, low to high.
     #[inline(always)]
     pub const fn encode(&self, v4: bool) -> u16 {
-        let mss = if v4 { round_down(&MSS_V4, self.mss) } else { round_down(&MSS_V6, self.mss) };
+        let mss = if v4 {
+            round_down(&MSS_V4, self.mss)
+        } else {
+            round_down(&MSS_V6, self.mss)
+        };
         let scale = match self.window_scale {
             Some(scale) => scale as u16,
             None => NO_SCALE as u16,
@@ -96,8 +102,11 @@ impl ClientOptions {
     /// Six bits for a client without timestamps: MSS index 2, scale-and-SACK code 4, low to high.
     #[inline(always)]
     pub const fn encode_plain(&self, v4: bool) -> u16 {
-        let mss =
-            if v4 { round_down(&MSS_PLAIN_V4, self.mss) } else { round_down(&MSS_PLAIN_V6, self.mss) };
+        let mss = if v4 {
+            round_down(&MSS_PLAIN_V4, self.mss)
+        } else {
+            round_down(&MSS_PLAIN_V6, self.mss)
+        };
         let code = match (self.window_scale, self.sack) {
             (None, false) => 0,
             (Some(0..=3), false) => 1,
@@ -118,7 +127,11 @@ impl ClientOptions {
         let index = (bits & 3) as usize;
         let (scale, sack) = SCALE_AND_SACK[(bits >> 2 & 15) as usize];
         Self {
-            mss: if v4 { MSS_PLAIN_V4[index] } else { MSS_PLAIN_V6[index] },
+            mss: if v4 {
+                MSS_PLAIN_V4[index]
+            } else {
+                MSS_PLAIN_V6[index]
+            },
             window_scale: if scale == NO_SCALE { None } else { Some(scale) },
             sack,
             ecn: false,
@@ -133,10 +146,18 @@ mod tests {
     fn all() -> impl Iterator<Item = ClientOptions> {
         let scales = (0..=14).map(Some).chain([None]);
         scales.flat_map(|window_scale| {
-            [48, 255, 536, 1300, 1459, 1460, 9000, 65535].into_iter().flat_map(move |mss| {
-                [(true, true), (true, false), (false, true), (false, false)]
-                    .map(|(sack, ecn)| ClientOptions { mss, window_scale, sack, ecn })
-            })
+            [48, 255, 536, 1300, 1459, 1460, 9000, 65535]
+                .into_iter()
+                .flat_map(move |mss| {
+                    [(true, true), (true, false), (false, true), (false, false)].map(
+                        |(sack, ecn)| ClientOptions {
+                            mss,
+                            window_scale,
+                            sack,
+                            ecn,
+                        },
+                    )
+                })
         })
     }
 
@@ -146,7 +167,13 @@ mod tests {
             for options in all() {
                 let decoded = ClientOptions::decode(options.encode(v4), v4);
                 assert!(options.encode(v4) < 1 << 10 && decoded.mss <= options.mss);
-                assert_eq!(ClientOptions { mss: options.mss, ..decoded }, options);
+                assert_eq!(
+                    ClientOptions {
+                        mss: options.mss,
+                        ..decoded
+                    },
+                    options
+                );
             }
         }
     }
@@ -158,7 +185,10 @@ mod tests {
                 let decoded = ClientOptions::decode_plain(options.encode_plain(v4), v4);
                 assert!(options.encode_plain(v4) < 1 << 6 && decoded.mss <= options.mss);
                 assert_eq!(decoded.sack, options.sack);
-                assert_eq!(decoded.window_scale.is_some(), options.window_scale.is_some());
+                assert_eq!(
+                    decoded.window_scale.is_some(),
+                    options.window_scale.is_some()
+                );
                 assert!(decoded.window_scale <= options.window_scale);
             }
         }
@@ -166,8 +196,16 @@ mod tests {
 
     #[test]
     fn windows_keeps_everything() {
-        let windows = ClientOptions { mss: 1460, window_scale: Some(8), sack: true, ecn: false };
-        assert_eq!(ClientOptions::decode_plain(windows.encode_plain(true), true), windows);
+        let windows = ClientOptions {
+            mss: 1460,
+            window_scale: Some(8),
+            sack: true,
+            ecn: false,
+        };
+        assert_eq!(
+            ClientOptions::decode_plain(windows.encode_plain(true), true),
+            windows
+        );
     }
 
     #[test]

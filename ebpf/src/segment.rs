@@ -39,21 +39,34 @@ impl Segment {
     /// Writes the fixed IPv4 and TCP headers of a segment without payload.
     #[inline(always)]
     pub fn emit_v4(&self, ip: &mut [u8; 20], header: &mut [u8; 20]) {
-        Ipv4(ip).emit(&self.source, &self.destination, 0, 20 + self.header_length() as u16);
+        Ipv4(ip).emit(
+            &self.source,
+            &self.destination,
+            0,
+            20 + self.header_length() as u16,
+        );
         self.emit_tcp(header, Sum(0), 0);
     }
 
     /// Writes the fixed IPv6 and TCP headers of a segment without payload.
     #[inline(always)]
     pub fn emit_v6(&self, ip: &mut [u8; 40], header: &mut [u8; 20]) {
-        Ipv6(ip).emit(&self.source, &self.destination, 0, self.header_length() as u16);
+        Ipv6(ip).emit(
+            &self.source,
+            &self.destination,
+            0,
+            self.header_length() as u16,
+        );
         self.emit_tcp(header, Sum(0), 0);
     }
 
     /// Writes the options behind the fixed header; what does not fit into `area` is left out.
     #[inline(always)]
     pub fn emit_options(&self, area: &mut [u8]) {
-        for (bytes, word) in area.chunks_exact_mut(4).zip(&self.options[..self.option_words()]) {
+        for (bytes, word) in area
+            .chunks_exact_mut(4)
+            .zip(&self.options[..self.option_words()])
+        {
             bytes.copy_from_slice(&word.to_ne_bytes());
         }
     }
@@ -67,7 +80,12 @@ impl Segment {
         let segment_length = u16::try_from(self.header_length() + payload.len()).ok()?;
         if self.source.is_v4() {
             let ip: &mut [u8; 20] = packet.first_chunk_mut()?;
-            Ipv4(ip).emit(&self.source, &self.destination, 0, segment_length.checked_add(20)?);
+            Ipv4(ip).emit(
+                &self.source,
+                &self.destination,
+                0,
+                segment_length.checked_add(20)?,
+            );
         } else {
             let ip: &mut [u8; 40] = packet.first_chunk_mut()?;
             Ipv6(ip).emit(&self.source, &self.destination, 0, segment_length);
@@ -84,7 +102,9 @@ impl Segment {
     fn emit_tcp(&self, header: &mut [u8; 20], payload: Sum, payload_length: u16) {
         self.tcp.emit(header);
         let length = self.header_length() as u16 + payload_length;
-        let mut sum = self.tcp.sum(pseudo_header(&self.source, &self.destination, length));
+        let mut sum = self
+            .tcp
+            .sum(pseudo_header(&self.source, &self.destination, length));
         let mut i = 0;
         while i < MAX_OPTION_WORDS {
             sum = sum.word(self.options[i]);
@@ -202,7 +222,12 @@ mod tests {
                 window: 5,
                 options: words * 4,
             };
-            let segment = Segment { source, destination, tcp, options };
+            let segment = Segment {
+                source,
+                destination,
+                tcp,
+                options,
+            };
             let payload = [0xa5u8; 1460];
             for length in 0..payload.len() {
                 let mut packet = [0u8; 1600];

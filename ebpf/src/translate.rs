@@ -94,10 +94,16 @@ impl Translation {
     #[inline(always)]
     pub fn padded_timestamps(&self, options: &mut [u8; 12], sum: Sum) -> Option<Sum> {
         let (tsval, tsecr) = tcp_options::padded_timestamps(options)?;
-        let (new_tsval, new_tsecr) = (tsval.wrapping_add(self.tsval), tsecr.wrapping_add(self.tsecr));
+        let (new_tsval, new_tsecr) = (
+            tsval.wrapping_add(self.tsval),
+            tsecr.wrapping_add(self.tsecr),
+        );
         options[4..8].copy_from_slice(&new_tsval.to_be_bytes());
         options[8..12].copy_from_slice(&new_tsecr.to_be_bytes());
-        Some(sum.replace_u32(tsval, new_tsval).replace_u32(tsecr, new_tsecr))
+        Some(
+            sum.replace_u32(tsval, new_tsval)
+                .replace_u32(tsecr, new_tsecr),
+        )
     }
 
     /// Translates what a walk over the options found.
@@ -135,7 +141,11 @@ fn add_at(options: &mut Bytes, at: usize, delta: u32, sum: Sum) -> Sum {
     let old = read32(options, at);
     let new = old.wrapping_add(delta);
     write32(options, at, new);
-    if at & 1 == 0 { sum.replace_u32(old, new) } else { sum.replace_u32_odd(old, new) }
+    if at & 1 == 0 {
+        sum.replace_u32(old, new)
+    } else {
+        sum.replace_u32_odd(old, new)
+    }
 }
 
 /// A window in other units: saturates at 65,535, and never becomes zero unless it was.
@@ -146,7 +156,11 @@ pub const fn shift_window(window: u16, shift: i8) -> u16 {
         if wide > 0xffff { 0xffff } else { wide as u16 }
     } else {
         let narrow = window >> (shift.unsigned_abs() as u32 & 15);
-        if narrow == 0 && window != 0 { 1 } else { narrow }
+        if narrow == 0 && window != 0 {
+            1
+        } else {
+            narrow
+        }
     }
 }
 
@@ -189,7 +203,11 @@ mod tests {
         let mut header = [0; 20];
         repr.emit(&mut header);
         let area = Options::of(options);
-        let sum = pseudo_header(&FLOW.key.server, &FLOW.key.client, 20 + options.len() as u16);
+        let sum = pseudo_header(
+            &FLOW.key.server,
+            &FLOW.key.client,
+            20 + options.len() as u16,
+        );
         let checksum = sum.bytes(&header).bytes(options).checksum();
         Tcp(&mut header).set_checksum(checksum);
         (header, area)
@@ -211,7 +229,10 @@ mod tests {
             options[15..19].copy_from_slice(&n.to_be_bytes());
             let (mut header, mut area) = segment(n, n ^ 0xffff_ffff, &options);
             let (before, before_area) = (header, area);
-            let there = Translation { window_shift: 0, ..Translation::of(&FLOW, Direction::ToClient) };
+            let there = Translation {
+                window_shift: 0,
+                ..Translation::of(&FLOW, Direction::ToClient)
+            };
             let back = Translation {
                 sequence: 0u32.wrapping_sub(there.sequence),
                 tsval: 0u32.wrapping_sub(there.tsval),
@@ -242,9 +263,14 @@ mod tests {
         let (mut header, mut area) = segment(5, 6, &options);
         let sum = translation.header(&mut header);
         let mut short = options;
-        let short_sum = translation.padded_timestamps(&mut short, sum).expect("padded timestamps");
+        let short_sum = translation
+            .padded_timestamps(&mut short, sum)
+            .expect("padded timestamps");
         let long_sum = translation.options(&mut area, sum);
-        assert_eq!((short_sum.fold(), &short[..]), (long_sum.fold(), &area.bytes[..12]));
+        assert_eq!(
+            (short_sum.fold(), &short[..]),
+            (long_sum.fold(), &area.bytes[..12])
+        );
         finish(&mut header, short_sum);
         assert!(is_intact(&header, &area, 12));
     }

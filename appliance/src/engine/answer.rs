@@ -19,7 +19,7 @@ pub fn in_place(
     profile: &Profile,
 ) -> Option<usize> {
     let syn = Received::read(room.get(..length)?, l3, l4)?;
-    let flow = syn.from_client();
+    let flow = syn.sent_by_client();
     let tsval = syn.options.timestamps().map(|(tsval, _)| tsval);
     let question = Syn::new(&flow, syn.sequence, syn.flags, &syn.options.found, tsval);
     let segment = answer(key, epoch, &question, profile);
@@ -39,8 +39,13 @@ mod tests {
 
     #[test]
     fn the_answer_carries_a_cookie_that_verifies() {
-        let (options, words) =
-            HandshakeOptions { mss: 1460, sack: true, times: Some((5, 0)), scale: Some(7) }.words();
+        let (options, words) = HandshakeOptions {
+            mss: 1460,
+            sack: true,
+            times: Some((5, 0)),
+            scale: Some(7),
+        }
+        .words();
         let tcp = Repr {
             source: 4000,
             destination: 80,
@@ -53,7 +58,12 @@ mod tests {
         let (source, destination) = (Address::v4(1), Address::v4(2));
         let mut room = [0u8; 256];
         room[12..14].copy_from_slice(&ethernet::IPV4.to_be_bytes());
-        let syn = Segment { source, destination, tcp, options };
+        let syn = Segment {
+            source,
+            destination,
+            tcp,
+            options,
+        };
         let length = 14 + syn.emit(&mut room[14..], &[]).unwrap();
         let end = in_place(&mut room, length, 14, 34, &[3, 4], 7, &Profile::default()).unwrap();
         assert_eq!(end, length, "a Linux SYN has the length of its answer");
@@ -61,8 +71,12 @@ mod tests {
         assert!(answer.is_intact() && answer.has(flags::SYN | flags::ACK));
         let (tsval, tsecr) = answer.options.timestamps().unwrap();
         assert_eq!((answer.acknowledgement, tsecr), (100, 5));
-        let claim = Claim { client_isn: 99, isn: answer.sequence, tsecr: Some(tsval) };
-        assert!(claim.check(&[3, 4], &answer.from_server()).is_some());
+        let claim = Claim {
+            client_isn: 99,
+            isn: answer.sequence,
+            tsecr: Some(tsval),
+        };
+        assert!(claim.check(&[3, 4], &answer.sent_by_server()).is_some());
     }
 
     #[test]

@@ -45,9 +45,17 @@ impl Pool {
     /// Room for `segments` segments.
     pub fn new(segments: u16) -> Self {
         let slots = (0..segments)
-            .map(|_| Slot { sequence: 0, flags: 0, length: 0, bytes: [0; SEGMENT] })
+            .map(|_| Slot {
+                sequence: 0,
+                flags: 0,
+                length: 0,
+                bytes: [0; SEGMENT],
+            })
             .collect();
-        Self { slots, free: (0..segments).rev().collect() }
+        Self {
+            slots,
+            free: (0..segments).rev().collect(),
+        }
     }
 
     /// Holds a segment; says whether it is held now. `limit` is the opening's, in bytes.
@@ -105,7 +113,11 @@ mod tests {
     use super::*;
 
     fn segment(sequence: u32, payload: &[u8]) -> HeldSegment<'_> {
-        HeldSegment { sequence, flags: 0x10, payload }
+        HeldSegment {
+            sequence,
+            flags: 0x10,
+            payload,
+        }
     }
 
     #[test]
@@ -115,7 +127,10 @@ mod tests {
         assert!(pool.hold(&mut held, segment(1, b"one"), 100));
         assert!(pool.hold(&mut held, segment(4, b"two"), 100));
         assert!(pool.hold(&mut held, segment(1, b"one"), 100));
-        let got: Vec<_> = pool.segments(&held).map(|s| (s.sequence, s.payload)).collect();
+        let got: Vec<_> = pool
+            .segments(&held)
+            .map(|s| (s.sequence, s.payload))
+            .collect();
         assert_eq!(got, [(1, &b"one"[..]), (4, &b"two"[..])]);
         pool.release(&mut held);
         assert_eq!(pool.used(), 0);

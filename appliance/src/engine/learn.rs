@@ -65,11 +65,19 @@ impl ServerSays {
         }
         let mut flag = |asked: bool, bit: u8, agreed: bool| {
             if asked {
-                profile.flags = if agreed { profile.flags | bit } else { profile.flags & !bit };
+                profile.flags = if agreed {
+                    profile.flags | bit
+                } else {
+                    profile.flags & !bit
+                };
             }
         };
         flag(offered.options.sack, profile_flags::SACK, self.sack);
-        flag(offered.timestamps, profile_flags::TIMESTAMPS, self.tsval.is_some());
+        flag(
+            offered.timestamps,
+            profile_flags::TIMESTAMPS,
+            self.tsval.is_some(),
+        );
         flag(offered.options.ecn, profile_flags::ECN, self.ecn);
         profile
     }
@@ -89,16 +97,39 @@ mod tests {
         ecn: false,
     };
     const OFFERED: Offered = Offered {
-        options: ClientOptions { mss: 1460, window_scale: Some(7), sack: true, ecn: false },
+        options: ClientOptions {
+            mss: 1460,
+            window_scale: Some(7),
+            sack: true,
+            ecn: false,
+        },
         timestamps: true,
     };
 
     #[test]
     fn refusals_are_seen() {
         assert!(SERVER.keeps(&OFFERED));
-        assert!(!ServerSays { tsval: None, ..SERVER }.keeps(&OFFERED));
-        assert!(!ServerSays { window_scale: None, ..SERVER }.keeps(&OFFERED));
-        assert!(!ServerSays { sack: false, ..SERVER }.keeps(&OFFERED));
+        assert!(
+            !ServerSays {
+                tsval: None,
+                ..SERVER
+            }
+            .keeps(&OFFERED)
+        );
+        assert!(
+            !ServerSays {
+                window_scale: None,
+                ..SERVER
+            }
+            .keeps(&OFFERED)
+        );
+        assert!(
+            !ServerSays {
+                sack: false,
+                ..SERVER
+            }
+            .keeps(&OFFERED)
+        );
         let mut ecn = OFFERED;
         ecn.options.ecn = true;
         assert!(!SERVER.keeps(&ecn));
@@ -107,10 +138,27 @@ mod tests {
     #[test]
     fn only_what_was_offered_is_learned() {
         let profile = SERVER.refine(&Profile::default(), &OFFERED, u16::MAX);
-        assert_eq!((profile.mss, profile.window_scale, profile.window), (1400, 9, HOLD_WINDOW));
-        let bare = Offered { options: ClientOptions::default(), timestamps: false };
-        let silent = ServerSays { tsval: None, window_scale: None, sack: false, ..SERVER };
+        assert_eq!(
+            (profile.mss, profile.window_scale, profile.window),
+            (1400, 9, HOLD_WINDOW)
+        );
+        let bare = Offered {
+            options: ClientOptions::default(),
+            timestamps: false,
+        };
+        let silent = ServerSays {
+            tsval: None,
+            window_scale: None,
+            sack: false,
+            ..SERVER
+        };
         let same = silent.refine(&profile, &bare, 4000);
-        assert_eq!(same, Profile { window: 4000, ..profile });
+        assert_eq!(
+            same,
+            Profile {
+                window: 4000,
+                ..profile
+            }
+        );
     }
 }

@@ -18,7 +18,11 @@ pub struct Link {
 
 impl Link {
     /// The kernel finds the way.
-    pub const KERNEL: Self = Self { interface: 0, header: [0; MAX_HEADER], length: 0 };
+    pub const KERNEL: Self = Self {
+        interface: 0,
+        header: [0; MAX_HEADER],
+        length: 0,
+    };
 
     /// Back to the sender of a frame: its header, stations swapped, tags kept. `header` is everything
     /// before the IP header; a longer one than two tags make is left to the kernel.
@@ -26,7 +30,11 @@ impl Link {
         if header.len() < ethernet::LENGTH || header.len() > MAX_HEADER {
             return Self::KERNEL;
         }
-        let mut link = Self { interface, length: header.len() as u8, ..Self::KERNEL };
+        let mut link = Self {
+            interface,
+            length: header.len() as u8,
+            ..Self::KERNEL
+        };
         link.header[..header.len()].copy_from_slice(header);
         link.header[..12].rotate_left(6);
         link
@@ -37,7 +45,11 @@ impl Link {
         if hop.interface == 0 {
             return Self::KERNEL;
         }
-        let mut link = Self { interface: hop.interface, length: ethernet::LENGTH as u8, ..Self::KERNEL };
+        let mut link = Self {
+            interface: hop.interface,
+            length: ethernet::LENGTH as u8,
+            ..Self::KERNEL
+        };
         let ethertype = if v4 { ethernet::IPV4 } else { ethernet::IPV6 };
         link.header[..6].copy_from_slice(&hop.to);
         link.header[6..12].copy_from_slice(&hop.from);
@@ -68,7 +80,10 @@ mod tests {
     fn the_way_back_keeps_tags() {
         let header = [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 0x81, 0, 0, 5, 8, 0];
         let link = Link::back(7, &header);
-        assert_eq!(link.header(), [2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 0x81, 0, 0, 5, 8, 0]);
+        assert_eq!(
+            link.header(),
+            [2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 0x81, 0, 0, 5, 8, 0]
+        );
         assert_eq!(Link::back(7, &header[..13]), Link::KERNEL);
     }
 }

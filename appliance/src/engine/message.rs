@@ -37,7 +37,10 @@ pub struct Mailbox {
 impl Mailbox {
     /// A letter box for the worker that sleeps by `waker`.
     pub fn new(waker: Waker) -> Self {
-        Self { queue: Arc::new(ArrayQueue::new(WAITING)), waker }
+        Self {
+            queue: Arc::new(ArrayQueue::new(WAITING)),
+            waker,
+        }
     }
 
     /// Leaves a message; says whether there was room.

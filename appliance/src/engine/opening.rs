@@ -114,7 +114,11 @@ impl Opening {
             scale: options.window_scale,
         }
         .words();
-        let ecn = if options.ecn { flags::ECE | flags::CWR } else { 0 };
+        let ecn = if options.ecn {
+            flags::ECE | flags::CWR
+        } else {
+            0
+        };
         // A SYN's window is not scaled (RFC 7323 §2.2), the one of the client's ACK is.
         let scaled = u32::from(self.window) << options.window_scale.unwrap_or(0);
         let window = scaled.min(u32::from(u16::MAX)) as u16;
@@ -128,7 +132,8 @@ impl Opening {
     /// letter: Linux ≥ 6.15 takes nothing else for the third ACK.
     pub fn segment(&self, sequence: u32, flags: u8, server_isn: u32, server_tsval: u32) -> Segment {
         let acknowledgement = server_isn.wrapping_add(1);
-        let mut segment = self.to_server(sequence, acknowledgement, flags | flags::ACK, self.window);
+        let mut segment =
+            self.to_server(sequence, acknowledgement, flags | flags::ACK, self.window);
         if self.offered.timestamps {
             let (words, count) = padded_timestamps(self.client_tsval, server_tsval);
             segment.options = words;
@@ -151,7 +156,11 @@ impl Opening {
 
     /// The shift that the client applies to the windows it is sent.
     pub fn promised_scale(&self) -> u8 {
-        if self.offered.options.window_scale.is_some() { self.promised.window_scale } else { 0 }
+        if self.offered.options.window_scale.is_some() {
+            self.promised.window_scale
+        } else {
+            0
+        }
     }
 
     /// The RST that tells the client that there is no server.

@@ -43,11 +43,19 @@ impl<'a> Received<'a> {
         let (source, destination, length) = match ip.first()? >> 4 {
             4 => {
                 let header = Ipv4(ip.first_chunk::<20>()?);
-                (header.source(), header.destination(), usize::from(header.total_length()))
+                (
+                    header.source(),
+                    header.destination(),
+                    usize::from(header.total_length()),
+                )
             }
             6 => {
                 let header = Ipv6(ip.first_chunk::<40>()?);
-                (header.source(), header.destination(), 40 + usize::from(header.payload_length()))
+                (
+                    header.source(),
+                    header.destination(),
+                    40 + usize::from(header.payload_length()),
+                )
             }
             _ => return None,
         };
@@ -83,13 +91,23 @@ impl<'a> Received<'a> {
         self.flags & flags == flags
     }
 
-    /// The flow of a segment that a client sent.
-    pub fn from_client(&self) -> FlowKey {
-        FlowKey::new(self.source, self.source_port, self.destination, self.destination_port)
+    /// The flow of this segment if its client sent it.
+    pub fn sent_by_client(&self) -> FlowKey {
+        FlowKey::new(
+            self.source,
+            self.source_port,
+            self.destination,
+            self.destination_port,
+        )
     }
 
-    /// The flow of a segment that a server sent.
-    pub fn from_server(&self) -> FlowKey {
-        FlowKey::new(self.destination, self.destination_port, self.source, self.source_port)
+    /// The flow of this segment if its server sent it.
+    pub fn sent_by_server(&self) -> FlowKey {
+        FlowKey::new(
+            self.destination,
+            self.destination_port,
+            self.source,
+            self.source_port,
+        )
     }
 }

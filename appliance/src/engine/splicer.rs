@@ -132,7 +132,7 @@ impl Splicer {
         let Some(id) = self.free.pop() else {
             return self.count(redeemed.service, Outcome::OpeningsFull);
         };
-        let key = segment.from_client();
+        let key = segment.sent_by_client();
         let times = segment.options.timestamps();
         let flow = Flow {
             key,
@@ -165,7 +165,10 @@ impl Splicer {
             service: redeemed.service,
             client_isn: flow.client_isn,
             isn: flow.isn,
-            offered: Offered { options: redeemed.options, timestamps: times.is_some() },
+            offered: Offered {
+                options: redeemed.options,
+                timestamps: times.is_some(),
+            },
             promised: redeemed.promised,
             client_tsval,
             our_tsval,
@@ -216,9 +219,9 @@ impl Splicer {
             return;
         };
         let flow = self.shared.table.read(entry);
-        let direction = if segment.from_client() == flow.key {
+        let direction = if segment.sent_by_client() == flow.key {
             Direction::ToServer
-        } else if segment.from_server() == flow.key {
+        } else if segment.sent_by_server() == flow.key {
             Direction::ToClient
         } else {
             return; // The entry is another flow's by now.
@@ -278,7 +281,9 @@ impl Splicer {
         segment: &Received<'_>,
         out: &mut impl Out,
     ) -> Option<Opening> {
-        let ahead = segment.sequence.wrapping_sub(opening.client_isn.wrapping_add(1));
+        let ahead = segment
+            .sequence
+            .wrapping_sub(opening.client_isn.wrapping_add(1));
         if segment.has(flags::RST) {
             if ahead >= REACH || !segment.is_intact() {
                 return Some(opening);
@@ -330,7 +335,11 @@ impl Splicer {
         if !segment.has(flags::SYN) || segment.acknowledgement != expected {
             // The server still has the connection that these ports had before: end it, ask again.
             self.count(opening.service, Outcome::StaleReset);
-            out.send(&opening.server, &opening.reset_stale(segment.acknowledgement), &[]);
+            out.send(
+                &opening.server,
+                &opening.reset_stale(segment.acknowledgement),
+                &[],
+            );
             if opening.tries < TRIES {
                 opening.tries += 1;
                 out.send(&opening.server, &opening.syn(), &[]);
@@ -364,11 +373,23 @@ impl Splicer {
 
     /// Both sides are there: one flow entry, and XDP alone carries the flow from here on.
     fn join(&mut self, now: u64, mut opening: Opening, out: &mut impl Out) -> Option<Opening> {
-        let Phase::Measuring { server_isn, server_tsval, window_shift } = opening.phase else {
+        let Phase::Measuring {
+            server_isn,
+            server_tsval,
+            window_shift,
+        } = opening.phase
+        else {
             return Some(opening);
         };
-        let fin = self.pool.segments(&opening.held).any(|held| held.flags & flags::FIN != 0);
-        let mut marks = if opening.offered.timestamps { flow_flags::TIMESTAMPS } else { 0 };
+        let fin = self
+            .pool
+            .segments(&opening.held)
+            .any(|held| held.flags & flags::FIN != 0);
+        let mut marks = if opening.offered.timestamps {
+            flow_flags::TIMESTAMPS
+        } else {
+            0
+        };
         if fin {
             marks |= flow_flags::CLIENT_FIN;
         }
@@ -378,7 +399,9 @@ impl Splicer {
             window_shift,
             flags: marks,
         };
-        self.shared.table.establish(opening.entry, &found, (now >> 30) as u32);
+        self.shared
+            .table
+            .establish(opening.entry, &found, (now >> 30) as u32);
         let mut sent = false;
         for held in self.pool.segments(&opening.held) {
             let segment = opening.segment(held.sequence, held.flags, server_isn, server_tsval);
@@ -418,7 +441,12 @@ impl Splicer {
     }
 
     /// Ends an opening whose server is not there for the client.
-    fn turn_away(&mut self, opening: Opening, outcome: Outcome, out: &mut impl Out) -> Option<Opening> {
+    fn turn_away(
+        &mut self,
+        opening: Opening,
+        outcome: Outcome,
+        out: &mut impl Out,
+    ) -> Option<Opening> {
         if self.policy(opening.service).reset_when_down {
             out.send(&opening.client, &opening.refuse_client(), &[]);
         }
@@ -451,7 +479,10 @@ impl Splicer {
     }
 
     fn learn(&self, opening: &Opening, says: &ServerSays, kept: bool) {
-        let hold = self.policy(opening.service).hold_bytes.min(u32::from(u16::MAX)) as u16;
+        let hold = self
+            .policy(opening.service)
+            .hold_bytes
+            .min(u32::from(u16::MAX)) as u16;
         let profile = says.refine(&opening.promised, &opening.offered, hold);
         if profile != opening.promised {
             let learned = Learned {
@@ -467,11 +498,14 @@ impl Splicer {
 
     fn policy(&self, service: u8) -> Policy {
         let policies = &self.shared.policies;
-        policies.get(usize::from(service)).copied().unwrap_or(Policy {
-            reset_when_down: true,
-            true_rtt: false,
-            hold_bytes: 0,
-        })
+        policies
+            .get(usize::from(service))
+            .copied()
+            .unwrap_or(Policy {
+                reset_when_down: true,
+                true_rtt: false,
+                hold_bytes: 0,
+            })
     }
 
     fn tally(&self, service: u8, note: impl FnOnce(&Tally)) {
@@ -495,7 +529,10 @@ fn overtaken(packet: &[u8], l4: u8, flow: &Flow, direction: Direction, out: &mut
     };
     copy.copy_from_slice(packet);
     let translation = Translation::of(flow, direction);
-    let Some(header) = copy.get_mut(l4..).and_then(|rest| rest.first_chunk_mut::<{ tcp::LENGTH }>()) else {
+    let Some(header) = copy
+        .get_mut(l4..)
+        .and_then(|rest| rest.first_chunk_mut::<{ tcp::LENGTH }>())
+    else {
         return;
     };
     let changes = translation.header(header);

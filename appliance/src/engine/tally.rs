@@ -104,7 +104,8 @@ impl Tally {
 
     /// How long openings took.
     pub fn latency(&self) -> Histogram {
-        let counts: [u64; BOUNDS.len() + 1] = std::array::from_fn(|i| self.latency[i].load(Relaxed));
+        let counts: [u64; BOUNDS.len() + 1] =
+            std::array::from_fn(|i| self.latency[i].load(Relaxed));
         Histogram {
             buckets: std::array::from_fn(|i| counts[i]),
             count: counts.iter().sum(),
@@ -124,7 +125,10 @@ mod tests {
             tally.established(nanoseconds);
         }
         let histogram = tally.latency();
-        assert_eq!((histogram.buckets[0], histogram.buckets[1], histogram.count), (2, 1, 4));
+        assert_eq!(
+            (histogram.buckets[0], histogram.buckets[1], histogram.count),
+            (2, 1, 4)
+        );
         assert_eq!(tally.of(Outcome::Established), 4);
     }
 }

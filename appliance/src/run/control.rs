@@ -36,7 +36,10 @@ pub fn serve(appliance: Appliance, keep_steering: bool) -> anyhow::Result<()> {
         let appliance = &view.config().appliance;
         let source = Arc::clone(&view) as Arc<dyn Source>;
         let control = ControlServer::start(&appliance.control, Arc::clone(&source))?;
-        let metrics = appliance.metrics.map(|address| MetricsServer::start(address, source)).transpose()?;
+        let metrics = appliance
+            .metrics
+            .map(|address| MetricsServer::start(address, source))
+            .transpose()?;
         view.now_serving();
         tracing::info!("{}", view.ready_line());
         notify::ready();

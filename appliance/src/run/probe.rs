@@ -24,7 +24,12 @@ const IPPROTO_RAW: i32 = 255;
 
 /// Everything that a client may ask for.
 const EVERYTHING: Offered = Offered {
-    options: ClientOptions { mss: 1460, window_scale: Some(7), sack: true, ecn: true },
+    options: ClientOptions {
+        mss: 1460,
+        window_scale: Some(7),
+        sack: true,
+        ecn: true,
+    },
     timestamps: true,
 };
 
@@ -36,13 +41,14 @@ pub type Answer = (SocketAddr, Profile);
 ///
 /// # Errors
 /// No raw sockets: the privilege is missing.
-pub fn ask(
-    servers: &[(SocketAddr, Profile, u16)],
-    patience: Duration,
-) -> io::Result<Vec<Answer>> {
+pub fn ask(servers: &[(SocketAddr, Profile, u16)], patience: Duration) -> io::Result<Vec<Answer>> {
     let mut answers = Vec::new();
     for v4 in [true, false] {
-        let group: Vec<_> = servers.iter().filter(|(to, ..)| to.is_ipv4() == v4).take(MANY).collect();
+        let group: Vec<_> = servers
+            .iter()
+            .filter(|(to, ..)| to.is_ipv4() == v4)
+            .take(MANY)
+            .collect();
         if !group.is_empty() {
             answers.extend(ask_family(&group, v4, patience)?);
         }
@@ -70,12 +76,18 @@ fn ask_family(
     let mut port = 0;
     getrandom::fill(std::slice::from_mut(&mut port)).map_err(io::Error::other)?;
     let port = 40000 + u16::from(port);
-    let mut waiting: Vec<_> = servers.iter().filter_map(|server| syn(server.0, port)).collect();
+    let mut waiting: Vec<_> = servers
+        .iter()
+        .filter_map(|server| syn(server.0, port))
+        .collect();
     for (to, segment) in &waiting {
         let mut packet = [0u8; 128];
         if let Some(length) = segment.emit(&mut packet, &[]) {
             // Who cannot be reached does not answer either.
-            let _ = out.send_to(&packet[..length], &SockAddr::from(SocketAddr::new(to.ip(), 0)));
+            let _ = out.send_to(
+                &packet[..length],
+                &SockAddr::from(SocketAddr::new(to.ip(), 0)),
+            );
         }
     }
 
@@ -92,23 +104,33 @@ fn ask_family(
             break;
         };
         let segment = &bytes[..length];
-        let segment = if v4 { skip_header(segment) } else { Some(segment) };
-        let Some(segment) = segment
-            .and_then(|segment| Received::of(from.ip().into(), Address::default(), segment))
+        let segment = if v4 {
+            skip_header(segment)
+        } else {
+            Some(segment)
+        };
+        let Some(segment) =
+            segment.and_then(|segment| Received::of(from.ip().into(), Address::default(), segment))
         else {
             continue;
         };
-        if segment.destination_port != port || segment.flags & (flags::SYN | flags::ACK) != flags::SYN | flags::ACK {
+        if segment.destination_port != port
+            || segment.flags & (flags::SYN | flags::ACK) != flags::SYN | flags::ACK
+        {
             continue;
         }
-        let Some(at) = waiting.iter().position(|(to, _)| {
-            to.ip() == from.ip() && to.port() == segment.source_port
-        }) else {
+        let Some(at) = waiting
+            .iter()
+            .position(|(to, _)| to.ip() == from.ip() && to.port() == segment.source_port)
+        else {
             continue;
         };
         let (to, _) = waiting.swap_remove(at);
         if let Some((_, known, hold)) = servers.iter().find(|server| server.0 == to) {
-            answers.push((to, ServerSays::read(&segment).refine(known, &EVERYTHING, *hold)));
+            answers.push((
+                to,
+                ServerSays::read(&segment).refine(known, &EVERYTHING, *hold),
+            ));
         }
     }
     Ok(answers)
@@ -119,8 +141,13 @@ fn skip_header(packet: &[u8]) -> Option<&[u8]> {
 }
 
 fn syn(to: SocketAddr, port: u16) -> Option<(SocketAddr, Segment)> {
-    let (options, words) =
-        HandshakeOptions { mss: 1460, sack: true, times: Some((1, 0)), scale: Some(7) }.words();
+    let (options, words) = HandshakeOptions {
+        mss: 1460,
+        sack: true,
+        times: Some((1, 0)),
+        scale: Some(7),
+    }
+    .words();
     let from = local_address(to)?;
     let tcp = Repr {
         source: port,
@@ -131,13 +158,22 @@ fn syn(to: SocketAddr, port: u16) -> Option<(SocketAddr, Segment)> {
         window: u16::MAX,
         options: words * 4,
     };
-    let segment = Segment { source: from.into(), destination: to.ip().into(), tcp, options };
+    let segment = Segment {
+        source: from.into(),
+        destination: to.ip().into(),
+        tcp,
+        options,
+    };
     Some((to, segment))
 }
 
 /// The address from which the kernel would send to `to`; nothing is sent.
 fn local_address(to: SocketAddr) -> Option<IpAddr> {
-    let any: SocketAddr = if to.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
+    let any: SocketAddr = if to.is_ipv4() {
+        ([0; 4], 0).into()
+    } else {
+        ([0u16; 8], 0).into()
+    };
     let socket = UdpSocket::bind(any).ok()?;
     socket.connect(to).ok()?;
     socket.local_addr().ok().map(|local| local.ip())

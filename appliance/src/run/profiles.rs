@@ -48,23 +48,42 @@ impl Profiles {
                 continue;
             };
             let hold = service.hold_bytes.min(u32::from(HOLD_WINDOW)) as u16;
-            let hosts = service.addresses.iter().filter(|net| net.prefix_len() == net.max_prefix_len());
+            let hosts = service
+                .addresses
+                .iter()
+                .filter(|net| net.prefix_len() == net.max_prefix_len());
             for net in hosts {
                 for port in ports {
-                    let server = Server { service: index, hold, learned: false };
+                    let server = Server {
+                        service: index,
+                        hold,
+                        learned: false,
+                    };
                     servers.insert(SocketAddr::new(net.addr(), *port), server);
                 }
             }
         }
-        Self { endpoints, servers, asked: Instant::now() }
+        Self {
+            endpoints,
+            servers,
+            asked: Instant::now(),
+        }
     }
 
     /// Asks every server once, before anything is promised in their names.
     pub fn ask_all(&mut self) {
         self.ask(probe::MANY, AT_START);
-        let silent = self.servers.values().filter(|server| !server.learned).count();
+        let silent = self
+            .servers
+            .values()
+            .filter(|server| !server.learned)
+            .count();
         if silent > 0 {
-            tracing::info!(servers = self.servers.len(), silent, "not every server said what it does with TCP options");
+            tracing::info!(
+                servers = self.servers.len(),
+                silent,
+                "not every server said what it does with TCP options"
+            );
         }
     }
 
@@ -77,7 +96,11 @@ impl Profiles {
 
     fn ask(&mut self, many: usize, patience: Duration) {
         self.asked = Instant::now();
-        let silent = self.servers.iter().filter(|(_, server)| !server.learned).take(many);
+        let silent = self
+            .servers
+            .iter()
+            .filter(|(_, server)| !server.learned)
+            .take(many);
         let questions = silent
             .filter_map(|(to, server)| Some((*to, self.profile(to)?, server.hold)))
             .collect::<Vec<_>>();
@@ -99,7 +122,11 @@ impl Profiles {
             tracing::warn!(server = %to, "the server refuses a TCP option that was promised in its name");
         }
         let epoch = Times::now().epoch();
-        self.set(to, seen.profile, if seen.broken { epoch } else { epoch + 1 });
+        self.set(
+            to,
+            seen.profile,
+            if seen.broken { epoch } else { epoch + 1 },
+        );
     }
 
     fn set(&mut self, to: SocketAddr, profile: Profile, since: u64) {
@@ -125,6 +152,8 @@ impl Profiles {
 
     /// The servers of a service.
     pub fn of(&self, service: usize) -> impl Iterator<Item = (&SocketAddr, &Server)> {
-        self.servers.iter().filter(move |(_, server)| server.service == service)
+        self.servers
+            .iter()
+            .filter(move |(_, server)| server.service == service)
     }
 }

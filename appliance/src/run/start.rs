@@ -63,8 +63,14 @@ pub fn start(config: Config) -> anyhow::Result<Appliance> {
     steering.attach()?;
     let stop = Arc::new(AtomicBool::new(false));
     let learned = Arc::new(ArrayQueue::new(LEARNED));
-    let mut appliance =
-        Appliance { config, steering, crew: Vec::new(), learned, responders: BTreeMap::new(), stop };
+    let mut appliance = Appliance {
+        config,
+        steering,
+        crew: Vec::new(),
+        learned,
+        responders: BTreeMap::new(),
+        stop,
+    };
     match appliance.hire(&keyring) {
         Ok(()) => Ok(appliance),
         Err(error) => {
@@ -85,13 +91,18 @@ impl Appliance {
         };
         let waiters = queues
             .iter()
-            .map(|queue| Waiter::new(polling).with_context(|| format!("worker {queue}: no eventfd")))
+            .map(|queue| {
+                Waiter::new(polling).with_context(|| format!("worker {queue}: no eventfd"))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         // A queue number is a place in this list, also where a queue has no worker.
         let count = queues.last().map_or(0, |queue| *queue as usize + 1);
         let mut mailboxes = Vec::with_capacity(count);
         for number in 0..count {
-            let nearest = queues.iter().position(|queue| *queue as usize >= number).unwrap_or(0);
+            let nearest = queues
+                .iter()
+                .position(|queue| *queue as usize >= number)
+                .unwrap_or(0);
             mailboxes.push(Mailbox::new(waiters[nearest].waker()));
         }
         let shared = Shared {
@@ -102,8 +113,14 @@ impl Appliance {
         };
         for (place, ((queue, ports), waiter)) in sockets.into_iter().zip(waiters).enumerate() {
             let services = self.config.services.iter();
-            let keys = services.filter_map(|service| keyring.service_keys(&service.name).into_iter().next());
-            let tallies: Arc<[Tally]> = self.config.services.iter().map(|_| Tally::default()).collect();
+            let keys = services
+                .filter_map(|service| keyring.service_keys(&service.name).into_iter().next());
+            let tallies: Arc<[Tally]> = self
+                .config
+                .services
+                .iter()
+                .map(|_| Tally::default())
+                .collect();
             let core = (!cores.is_empty()).then(|| cores[place % cores.len()]);
             let report = Arc::new(Report::default());
             let mailbox = shared.mailboxes[queue as usize].clone();
@@ -120,8 +137,17 @@ impl Appliance {
                 report: Arc::clone(&report),
                 stop: Arc::clone(&self.stop),
             };
-            let thread = worker.spawn().with_context(|| format!("worker {queue}: no thread"))?;
-            self.crew.push(Crew { queue, core, tallies, report, mailbox, thread: Some(thread) });
+            let thread = worker
+                .spawn()
+                .with_context(|| format!("worker {queue}: no thread"))?;
+            self.crew.push(Crew {
+                queue,
+                core,
+                tallies,
+                report,
+                mailbox,
+                thread: Some(thread),
+            });
         }
         for (slot, afxdp) in self.responder_slots() {
             self.steering.set_responder(slot, afxdp)?;
@@ -133,16 +159,24 @@ impl Appliance {
     fn open_sockets(&mut self) -> anyhow::Result<BTreeMap<u32, Vec<(u32, Port)>>> {
         let mut sockets = BTreeMap::<u32, Vec<(u32, Port)>>::new();
         for interface in self.steering.interfaces().to_vec() {
-            let configured = self.config.interfaces.iter().find(|known| known.name == interface.name);
+            let configured = self
+                .config
+                .interfaces
+                .iter()
+                .find(|known| known.name == interface.name);
             let zero_copy = match configured.map(|known| known.zero_copy) {
                 Some(config::ZeroCopy::On) => afxdp::ZeroCopy::On,
                 Some(config::ZeroCopy::Off) => afxdp::ZeroCopy::Off,
                 _ => afxdp::ZeroCopy::Auto,
             };
-            let options = PortOptions { zero_copy, ..PortOptions::default() };
+            let options = PortOptions {
+                zero_copy,
+                ..PortOptions::default()
+            };
             for queue in &interface.queues {
                 let port = Port::open(&interface.name, *queue, &options)?;
-                self.steering.set_socket(interface.slot, *queue, port.fd())?;
+                self.steering
+                    .set_socket(interface.slot, *queue, port.fd())?;
                 let afxdp = match self.config.appliance.responder {
                     Responder::Afxdp => true,
                     Responder::Xdp => false,
@@ -155,7 +189,10 @@ impl Appliance {
                     interface = %interface.name, queue, zero_copy = port.zero_copy(),
                     responder = if afxdp { "afxdp" } else { "xdp" }, "socket bound"
                 );
-                sockets.entry(*queue).or_default().push((interface.index, port));
+                sockets
+                    .entry(*queue)
+                    .or_default()
+                    .push((interface.index, port));
             }
         }
         Ok(sockets)
@@ -175,10 +212,20 @@ impl Appliance {
             Cores::List(wanted) => wanted
                 .iter()
                 .map(|id| {
-                    there.iter().find(|core| core.id == *id).copied().with_context(|| {
-                        let ids = there.iter().map(|core| core.id.to_string()).collect::<Vec<_>>();
-                        format!("core {id} is not there for this process; cores = [{}] are", ids.join(", "))
-                    })
+                    there
+                        .iter()
+                        .find(|core| core.id == *id)
+                        .copied()
+                        .with_context(|| {
+                            let ids = there
+                                .iter()
+                                .map(|core| core.id.to_string())
+                                .collect::<Vec<_>>();
+                            format!(
+                                "core {id} is not there for this process; cores = [{}] are",
+                                ids.join(", ")
+                            )
+                        })
                 })
                 .collect(),
         }

@@ -14,8 +14,8 @@ use super::start::Appliance;
 use crate::config::{Config, Handoff, Mode};
 use crate::engine::Outcome;
 use crate::observe::{
-    Counters, FlowList, FlowState, FlowView, FlowsView, Frames, InterfaceView, ProfileView, QueueView,
-    Responder, ServiceView, Snapshot, Source, WorkerView, XskCounters,
+    Counters, FlowList, FlowState, FlowView, FlowsView, Frames, InterfaceView, ProfileView,
+    QueueView, Responder, ServiceView, Snapshot, Source, WorkerView, XskCounters,
 };
 use crate::steering::{Limits, Swept, Times, coarse_now, tick, ticks};
 use crate::worker::report::PortReport;
@@ -88,7 +88,11 @@ impl View {
     pub fn ready_line(&self) -> String {
         let inner = self.lock();
         let interfaces = inner.appliance.as_ref().map(|appliance| {
-            let names = appliance.steering.interfaces().iter().map(|one| one.name.as_str());
+            let names = appliance
+                .steering
+                .interfaces()
+                .iter()
+                .map(|one| one.name.as_str());
             names.collect::<Vec<_>>().join(", ")
         });
         format!(
@@ -118,7 +122,11 @@ impl View {
             idle: ticks(self.config.flows.idle.as_secs()),
             closing: ticks(self.config.flows.closing.as_secs()),
         };
-        let Swept { expired, next, live } = table.sweep(limits, inner.cursor, sweep);
+        let Swept {
+            expired,
+            next,
+            live,
+        } = table.sweep(limits, inner.cursor, sweep);
         for (count, live) in inner.counting.iter_mut().zip(live) {
             *count += u64::from(live);
         }
@@ -137,7 +145,10 @@ impl View {
     pub fn end(&self, keep: bool) -> anyhow::Result<()> {
         let mut inner = self.lock();
         inner.serving = false;
-        inner.appliance.take().map_or(Ok(()), |appliance| appliance.stop(keep))
+        inner
+            .appliance
+            .take()
+            .map_or(Ok(()), |appliance| appliance.stop(keep))
     }
 }
 
@@ -165,7 +176,15 @@ impl Source for View {
         snapshot.workers = workers(appliance, &mut snapshot.degraded);
         snapshot.interfaces = interfaces(appliance, &inner.reports);
         snapshot.services = (0..self.config.services.len())
-            .map(|index| service(&self.config, appliance, &inner.profiles, index, inner.flows[index]))
+            .map(|index| {
+                service(
+                    &self.config,
+                    appliance,
+                    &inner.profiles,
+                    index,
+                    inner.flows[index],
+                )
+            })
             .collect();
         snapshot.flows = FlowsView {
             capacity: u64::from(self.config.flows.capacity),
@@ -209,9 +228,16 @@ impl Source for View {
         let Some(appliance) = &mut inner.appliance else {
             return Err("the appliance is stopping".to_owned());
         };
-        let index = self.config.services.iter().position(|known| known.name == service);
+        let index = self
+            .config
+            .services
+            .iter()
+            .position(|known| known.name == service);
         let index = index.ok_or_else(|| format!("there is no service {service}"))?;
-        appliance.steering.set_mode(index as u32, mode).map_err(|error| error.to_string())?;
+        appliance
+            .steering
+            .set_mode(index as u32, mode)
+            .map_err(|error| error.to_string())?;
         tracing::info!(service, mode = %mode, "mode set");
         Ok(())
     }
@@ -223,16 +249,32 @@ fn workers(appliance: &Appliance, degraded: &mut Vec<String>) -> Vec<WorkerView>
     let view = |one: &super::start::Crew| {
         let alive = now.saturating_sub(beats.last(one.queue)) < SILENT;
         if !alive {
-            degraded.push(format!("the worker of queue {} has not moved for a second", one.queue));
+            degraded.push(format!(
+                "the worker of queue {} has not moved for a second",
+                one.queue
+            ));
         }
         let (loops, sleeps, busy_ratio) = one.report.rounds();
-        let core = one.core.filter(|_| one.report.pinned.load(Relaxed)).map(|core| core.id);
-        WorkerView { queue: one.queue, core, alive, busy_ratio, loops, sleeps }
+        let core = one
+            .core
+            .filter(|_| one.report.pinned.load(Relaxed))
+            .map(|core| core.id);
+        WorkerView {
+            queue: one.queue,
+            core,
+            alive,
+            busy_ratio,
+            loops,
+            sleeps,
+        }
     };
     appliance.crew.iter().map(view).collect()
 }
 
-fn interfaces(appliance: &Appliance, reports: &BTreeMap<u32, Vec<PortReport>>) -> Vec<InterfaceView> {
+fn interfaces(
+    appliance: &Appliance,
+    reports: &BTreeMap<u32, Vec<PortReport>>,
+) -> Vec<InterfaceView> {
     let steered = appliance.steering.interfaces().iter();
     steered
         .map(|one| {
@@ -243,12 +285,18 @@ fn interfaces(appliance: &Appliance, reports: &BTreeMap<u32, Vec<PortReport>>) -
                     .and_then(|ports| ports.iter().find(|port| port.interface == one.index));
                 QueueView {
                     queue: *queue,
-                    responder: if answering >> queue & 1 != 0 { Responder::Afxdp } else { Responder::Xdp },
+                    responder: if answering >> queue & 1 != 0 {
+                        Responder::Afxdp
+                    } else {
+                        Responder::Xdp
+                    },
                     zero_copy: report.map(|report| report.zero_copy),
                     counters: report
                         .map(|report| XskCounters::new(report.kernel, report.counters))
                         .unwrap_or_default(),
-                    frames: report.map(|report| Frames::from(report.frames)).unwrap_or_default(),
+                    frames: report
+                        .map(|report| Frames::from(report.frames))
+                        .unwrap_or_default(),
                 }
             };
             InterfaceView {
@@ -263,7 +311,10 @@ fn interfaces(appliance: &Appliance, reports: &BTreeMap<u32, Vec<PortReport>>) -
 }
 
 fn outcomes(appliance: &Appliance, service: Option<usize>, outcome: Outcome) -> u64 {
-    let tallies = appliance.crew.iter().flat_map(|one| one.tallies.iter().enumerate());
+    let tallies = appliance
+        .crew
+        .iter()
+        .flat_map(|one| one.tallies.iter().enumerate());
     tallies
         .filter(|(index, _)| service.is_none_or(|wanted| wanted == *index))
         .map(|(_, tally)| tally.of(outcome))
@@ -280,7 +331,12 @@ fn service(
     let known = &config.services[index];
     let Handoff::Splice = known.handoff;
     let sum = |read: fn(&crate::engine::Tally) -> u64| {
-        appliance.crew.iter().filter_map(|one| one.tallies.get(index)).map(read).fold(0, u64::wrapping_add)
+        appliance
+            .crew
+            .iter()
+            .filter_map(|one| one.tallies.get(index))
+            .map(read)
+            .fold(0, u64::wrapping_add)
     };
     let mode = appliance.steering.mode(index as u32).unwrap_or(known.mode);
     let counters = appliance.steering.counters(index as u32);
@@ -296,7 +352,12 @@ fn service(
         counters: Counters::sum(counters.as_ref().ok()),
         handoffs: Outcome::ALL
             .iter()
-            .map(|outcome| (outcome.name().to_owned(), outcomes(appliance, Some(index), *outcome)))
+            .map(|outcome| {
+                (
+                    outcome.name().to_owned(),
+                    outcomes(appliance, Some(index), *outcome),
+                )
+            })
             .collect(),
         profiles: profiles
             .of(index)
@@ -308,7 +369,8 @@ fn service(
                     learned: server.learned,
                     mss: profile.mss,
                     window: profile.window,
-                    window_scale: (profile.window_scale != NO_SCALE).then_some(profile.window_scale),
+                    window_scale: (profile.window_scale != NO_SCALE)
+                        .then_some(profile.window_scale),
                     sack: profile.flags & profile_flags::SACK != 0,
                     timestamps: profile.timestamps(),
                     ecn: profile.flags & profile_flags::ECN != 0,
@@ -320,11 +382,15 @@ fn service(
 
 fn flow_view(config: &Config, flow: &Flow, now: u32) -> FlowView {
     let key = &flow.key;
-    let end = |address: synward_ebpf::wire::Address, port| SocketAddr::new(IpAddr::from(address), port);
+    let end =
+        |address: synward_ebpf::wire::Address, port| SocketAddr::new(IpAddr::from(address), port);
     FlowView {
         client: end(key.client, key.client_port()),
         server: end(key.server, key.server_port()),
-        service: config.services.get(usize::from(flow.service)).map_or_else(String::new, |s| s.name.clone()),
+        service: config
+            .services
+            .get(usize::from(flow.service))
+            .map_or_else(String::new, |s| s.name.clone()),
         state: match flow.state {
             state::OPENING => FlowState::Opening,
             state::ESTABLISHED => FlowState::Established,

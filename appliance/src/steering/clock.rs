@@ -7,13 +7,22 @@ use synward_ebpf::layout::Clock;
 
 /// Now in nanoseconds of CLOCK_MONOTONIC_COARSE, which is what `bpf_ktime_get_coarse_ns` reads; exact to a jiffy.
 pub fn coarse_now() -> u64 {
+    read(libc::CLOCK_MONOTONIC_COARSE)
+}
+
+/// Now on the same clock, exact to some nanoseconds: for what is measured rather than compared with the XDP program.
+pub fn fine_now() -> u64 {
+    read(libc::CLOCK_MONOTONIC)
+}
+
+fn read(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: the pointer is to a live timespec, which is all that the call writes. The clock exists since Linux
+    // SAFETY: the pointer is to a live timespec, which is all that the call writes. Both clocks exist since Linux
     // 2.6.32, so the call cannot fail.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut now) };
+    unsafe { libc::clock_gettime(clock, &mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 

@@ -51,7 +51,7 @@ use synward_ebpf::layout::{
 };
 use synward_ebpf::wire::Address;
 
-pub use clock::{Times, coarse_now, tick, ticks};
+pub use clock::{Times, coarse_now, fine_now, tick, ticks};
 pub use error::SteeringError;
 pub use heartbeats::Heartbeats;
 pub use interface::SteeredInterface;

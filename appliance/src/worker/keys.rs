@@ -20,8 +20,14 @@ struct Cached {
 impl Keys {
     /// From the key of each service that makes cookies, in the order of the services.
     pub fn new(services: impl IntoIterator<Item = ServiceKey>) -> Self {
-        let cached = |service| Cached { service, epoch: u64::MAX, key: [0; 2] };
-        Self { services: services.into_iter().map(cached).collect() }
+        let cached = |service| Cached {
+            service,
+            epoch: u64::MAX,
+            key: [0; 2],
+        };
+        Self {
+            services: services.into_iter().map(cached).collect(),
+        }
     }
 
     /// The epoch that it is, and the key of a service for it.
@@ -38,6 +44,8 @@ impl Keys {
 
 /// The epoch that it is: unix time in units of 32 s.
 pub fn epoch_now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     since.as_secs() / EPOCH_SECONDS
 }

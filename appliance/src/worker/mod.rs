@@ -25,7 +25,7 @@ use crate::engine::link::Link;
 use crate::engine::message::{Mailbox, PACKET};
 use crate::engine::splicer::{Redeemed, Splicer};
 use crate::engine::{Tally, answer};
-use crate::steering::{Heartbeats, coarse_now};
+use crate::steering::{Heartbeats, fine_now};
 
 use keys::Keys;
 use ports::Ports;
@@ -66,18 +66,23 @@ impl Worker {
     /// # Errors
     /// That of the operating system, which has no thread left.
     pub fn spawn(self) -> std::io::Result<JoinHandle<()>> {
-        thread::Builder::new().name(format!("worker-{}", self.queue)).spawn(move || self.run())
+        thread::Builder::new()
+            .name(format!("worker-{}", self.queue))
+            .spawn(move || self.run())
     }
 
     fn run(mut self) {
         if let Some(core) = self.core {
-            self.report.pinned.store(core_affinity::set_for_current(core), Relaxed);
+            self.report
+                .pinned
+                .store(core_affinity::set_for_current(core), Relaxed);
         }
         let mut batch = ArrayVec::new();
         let mut reported = 0;
         let mut clock = Instant::now();
         while !self.stop.load(Relaxed) {
-            let now = coarse_now();
+            // The XDP program's clock, read finely: a beat may be some milliseconds ahead of it.
+            let now = fine_now();
             self.heartbeats.beat(self.queue, now);
             let mut work = 0;
             for index in 0..self.ports.count() {
@@ -89,13 +94,15 @@ impl Worker {
             while let Some(message) = self.mailbox.queue.pop() {
                 work += 1;
                 let (entry, l4) = (message.entry, message.l4);
-                self.splicer.segment(now, entry, &message.packet, l4, None, &mut self.ports);
+                self.splicer
+                    .segment(now, entry, &message.packet, l4, None, &mut self.ports);
             }
             self.splicer.tick(now, &mut self.ports);
             self.ports.flush();
             if now.wrapping_sub(reported) >= REPORT_EVERY {
                 reported = now;
-                self.report.publish(&mut self.ports, self.waiter.slept(), &mut clock);
+                self.report
+                    .publish(&mut self.ports, self.waiter.slept(), &mut clock);
             }
             let slept = self.waiter.wait(self.ports.sockets(), work > 0);
             self.report.round(slept);
@@ -105,7 +112,8 @@ impl Worker {
     /// Does what the XDP program asks for a frame. The frame ends as an answer or goes home.
     fn frame(&mut self, now: u64, index: usize, mut frame: Frame) {
         let (socket, interface) = self.ports.socket(index);
-        let Some(meta) = read_meta(socket.metadata::<META_BYTES>(&frame), socket.bytes(&frame)) else {
+        let Some(meta) = read_meta(socket.metadata::<META_BYTES>(&frame), socket.bytes(&frame))
+        else {
             self.report.unreadable();
             return self.ports.release(index, frame);
         };
@@ -113,8 +121,15 @@ impl Worker {
         if let Request::Answer { profile } = meta.request {
             let length = frame.len();
             if let Some((epoch, key)) = self.keys.current(meta.service)
-                && let Some(length) =
-                    answer::in_place(socket.bytes_mut(&mut frame), length, l3, l4, &key, epoch, &profile)
+                && let Some(length) = answer::in_place(
+                    socket.bytes_mut(&mut frame),
+                    length,
+                    l3,
+                    l4,
+                    &key,
+                    epoch,
+                    &profile,
+                )
                 && let Ok(length) = u16::try_from(length)
             {
                 frame.set_len(length);
@@ -141,12 +156,22 @@ impl Worker {
         let l4 = (l4 - l3) as u8;
         let out = &mut self.ports;
         match meta.request {
-            Request::Open { options, promised, hop } => {
-                let redeemed = Redeemed { service: meta.service, options, promised, hop };
+            Request::Open {
+                options,
+                promised,
+                hop,
+            } => {
+                let redeemed = Redeemed {
+                    service: meta.service,
+                    options,
+                    promised,
+                    hop,
+                };
                 self.splicer.open(now, &packet, l4, &redeemed, back, out);
             }
             Request::Held { entry } | Request::ServerSays { entry } => {
-                self.splicer.segment(now, entry, &packet, l4, Some(back), out);
+                self.splicer
+                    .segment(now, entry, &packet, l4, Some(back), out);
             }
             Request::Answer { .. } => {}
         }
@@ -156,7 +181,12 @@ impl Worker {
 fn read_meta(words: Option<&[u8; META_BYTES]>, bytes: &[u8]) -> Option<Meta> {
     let words = words?;
     let words = std::array::from_fn(|i| {
-        u32::from_ne_bytes([words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3]])
+        u32::from_ne_bytes([
+            words[4 * i],
+            words[4 * i + 1],
+            words[4 * i + 2],
+            words[4 * i + 3],
+        ])
     });
     // The second byte of the first word is the offset of the IP header, behind the EtherType.
     let l3 = usize::from(u32::to_le_bytes(words[0])[1]);

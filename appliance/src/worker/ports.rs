@@ -36,7 +36,12 @@ impl Ports {
             socket.set_nonblocking(true).ok()?;
             Some(socket)
         };
-        Self { ports, v4: raw(Domain::IPV4), v6: raw(Domain::IPV6), lost: 0 }
+        Self {
+            ports,
+            v4: raw(Domain::IPV4),
+            v6: raw(Domain::IPV6),
+            lost: 0,
+        }
     }
 
     /// How many sockets.
@@ -57,7 +62,9 @@ impl Ports {
 
     /// Interface index and socket of each.
     pub fn each(&mut self) -> impl Iterator<Item = (u32, &mut Port)> {
-        self.ports.iter_mut().map(|(interface, port)| (*interface, port))
+        self.ports
+            .iter_mut()
+            .map(|(interface, port)| (*interface, port))
     }
 
     /// Packets that neither a socket nor the kernel took.
@@ -88,14 +95,19 @@ impl Ports {
     }
 
     fn send_framed(&mut self, link: &Link, segment: &Segment, payload: &[u8]) -> Option<()> {
-        let (_, port) = self.ports.iter_mut().find(|(interface, _)| *interface == link.interface)?;
+        let (_, port) = self
+            .ports
+            .iter_mut()
+            .find(|(interface, _)| *interface == link.interface)?;
         let mut frame = port.allocate()?;
         let header = link.header();
         let room = port.bytes_mut(&mut frame);
-        let length = room.split_at_mut_checked(header.len()).and_then(|(head, packet)| {
-            head.copy_from_slice(header);
-            segment.emit(packet, payload)
-        });
+        let length = room
+            .split_at_mut_checked(header.len())
+            .and_then(|(head, packet)| {
+                head.copy_from_slice(header);
+                segment.emit(packet, payload)
+            });
         match length.and_then(|length| u16::try_from(header.len() + length).ok()) {
             Some(length) => {
                 frame.set_len(length);
@@ -126,7 +138,9 @@ impl Out for Ports {
         let sent = destination(packet).is_some_and(|to| {
             let socket = if to.is_ipv4() { &self.v4 } else { &self.v6 };
             let to = SockAddr::from(SocketAddr::new(to, 0));
-            socket.as_ref().is_some_and(|socket| socket.send_to(packet, &to).is_ok())
+            socket
+                .as_ref()
+                .is_some_and(|socket| socket.send_to(packet, &to).is_ok())
         });
         if !sent {
             self.lost += 1;

@@ -74,8 +74,11 @@ impl Report {
         let passed = clock.elapsed().as_nanos().max(1) as u64;
         *clock = Instant::now();
         let slept = slept.as_nanos() as u64;
-        let asleep = slept.saturating_sub(self.slept.swap(slept, Relaxed)).min(passed);
-        self.busy.store((passed - asleep) * 1_000_000 / passed, Relaxed);
+        let asleep = slept
+            .saturating_sub(self.slept.swap(slept, Relaxed))
+            .min(passed);
+        self.busy
+            .store((passed - asleep) * 1_000_000 / passed, Relaxed);
         self.lost.store(ports.lost(), Relaxed);
         let report = ports
             .each()

@@ -14,17 +14,31 @@ const INVALID: &[Counter] = &[Counter::CookieInvalid, Counter::DropInvalidCookie
 const EXPIRED: &[Counter] = &[Counter::CookieExpired, Counter::DropExpiredCookie];
 
 fn syn(family: usize, options: Vec<u8>) -> Segment {
-    Segment { options, ..Segment::from_client(family, SYN) }
+    Segment {
+        options,
+        ..Segment::from_client(family, SYN)
+    }
 }
 
 fn dropped(what: &'static str, ack: &Segment, counted: &'static [Counter]) -> Case {
-    Case { what, frame: ack.bytes(), side: Side::Outside, verdict: DROP, counted }
+    Case {
+        what,
+        frame: ack.bytes(),
+        side: Side::Outside,
+        verdict: DROP,
+        counted,
+    }
 }
 
 #[test]
 fn the_ack_of_every_stack_is_valid_and_says_what_the_syn_asked_for() {
     needs_root!();
-    let options = |mss, window_scale, sack| ClientOptions { mss, window_scale, sack, ecn: false };
+    let options = |mss, window_scale, sack| ClientOptions {
+        mss,
+        window_scale,
+        sack,
+        ecn: false,
+    };
     let stacks = [
         (stack::linux(), options(1460, Some(7), true)),
         (stack::windows(), options(1460, Some(8), true)),
@@ -38,20 +52,44 @@ fn the_ack_of_every_stack_is_valid_and_says_what_the_syn_asked_for() {
                 let plain = steer.shake_hands(&syn(family, asked.clone()));
                 let shapes = [
                     plain.clone(),
-                    Segment { payload: b"GET /".to_vec(), flags: ACK | PSH, ..plain.clone() },
-                    Segment { payload: b"GET /".to_vec(), flags: ACK | FIN, ..plain.clone() },
-                    Segment { padding: 6, ..plain.clone() },
+                    Segment {
+                        payload: b"GET /".to_vec(),
+                        flags: ACK | PSH,
+                        ..plain.clone()
+                    },
+                    Segment {
+                        payload: b"GET /".to_vec(),
+                        flags: ACK | FIN,
+                        ..plain.clone()
+                    },
+                    Segment {
+                        padding: 6,
+                        ..plain.clone()
+                    },
                 ];
                 for ack in shapes {
                     let before = steer.counters();
                     let seen = steer.run(Side::Outside, &ack.bytes());
-                    steer.assert_counted(&before, VALID, "a valid cookie, and no socket to put it into");
+                    steer.assert_counted(
+                        &before,
+                        VALID,
+                        "a valid cookie, and no socket to put it into",
+                    );
                     assert_eq!(seen.frame, ack.bytes());
-                    let Request::Open { options, promised, hop } = seen.request(family == 0).request else {
+                    let Request::Open {
+                        options,
+                        promised,
+                        hop,
+                    } = seen.request(family == 0).request
+                    else {
                         panic!("no request to open: {seen:?}");
                     };
                     // IPv6 has no 1460 in its table: 1440 is what fits below.
-                    let mss = if family == 1 { meant.mss.min(1440) } else { meant.mss };
+                    let mss = if family == 1 {
+                        meant.mss.min(1440)
+                    } else {
+                        meant.mss
+                    };
                     assert_eq!(options, ClientOptions { mss, ..*meant });
                     assert_eq!(promised, PROFILE);
                     assert_eq!((hop.to, hop.from), (SERVER_MAC, IN_MAC));
@@ -72,7 +110,11 @@ fn no_worker_no_opening() {
         steer.assert_counted(&before, VALID, "no worker was ever alive");
         let long_ago = now() - 2 * synward_ebpf::layout::HEARTBEAT_TIMEOUT;
         steer.set("HEARTBEATS", 0, long_ago);
-        assert_eq!(steer.run(Side::Outside, &ack.bytes()).meta, None, "a worker that has died");
+        assert_eq!(
+            steer.run(Side::Outside, &ack.bytes()).meta,
+            None,
+            "a worker that has died"
+        );
     });
 }
 
@@ -96,34 +138,92 @@ fn altered(good: &Segment) -> Vec<Case> {
     let mut cases = vec![];
     for bit in 0..32 {
         let sequence = good.sequence ^ 1 << bit;
-        cases.push(dropped("sequence number", &Segment { sequence, ..good.clone() }, INVALID));
+        cases.push(dropped(
+            "sequence number",
+            &Segment {
+                sequence,
+                ..good.clone()
+            },
+            INVALID,
+        ));
         // The epoch's bits may also name an epoch that has expired: another key all the same.
         let acknowledgement = good.acknowledgement ^ 1 << bit;
-        cases.push(dropped("acknowledgement number", &Segment { acknowledgement, ..good.clone() }, INVALID));
+        cases.push(dropped(
+            "acknowledgement number",
+            &Segment {
+                acknowledgement,
+                ..good.clone()
+            },
+            INVALID,
+        ));
     }
     for bit in [0, 7, 15] {
         let mut source = good.source;
         source.set_port(source.port() ^ 1 << bit);
-        cases.push(dropped("source port", &Segment { source, ..good.clone() }, INVALID));
+        cases.push(dropped(
+            "source port",
+            &Segment {
+                source,
+                ..good.clone()
+            },
+            INVALID,
+        ));
     }
     let mut destination = good.destination;
     destination.set_port(443);
-    cases.push(dropped("destination port", &Segment { destination, ..good.clone() }, INVALID));
-    let other = ["198.51.100.3", "2001:db8:c::3"][usize::from(good.source.is_ipv6())].parse().unwrap();
+    cases.push(dropped(
+        "destination port",
+        &Segment {
+            destination,
+            ..good.clone()
+        },
+        INVALID,
+    ));
+    let other = ["198.51.100.3", "2001:db8:c::3"][usize::from(good.source.is_ipv6())]
+        .parse()
+        .unwrap();
     let mut source = good.source;
     source.set_ip(other);
-    cases.push(dropped("source address", &Segment { source, ..good.clone() }, INVALID));
+    cases.push(dropped(
+        "source address",
+        &Segment {
+            source,
+            ..good.clone()
+        },
+        INVALID,
+    ));
     match crate::frames::timestamps_of(&good.options) {
         Some((tsval, tsecr)) => {
             for bit in 0..32 {
                 let options = padded_timestamps(tsval, tsecr ^ 1 << bit);
-                cases.push(dropped("TSecr", &Segment { options, ..good.clone() }, INVALID));
+                cases.push(dropped(
+                    "TSecr",
+                    &Segment {
+                        options,
+                        ..good.clone()
+                    },
+                    INVALID,
+                ));
             }
-            cases.push(dropped("no timestamps", &Segment { options: vec![], ..good.clone() }, INVALID));
+            cases.push(dropped(
+                "no timestamps",
+                &Segment {
+                    options: vec![],
+                    ..good.clone()
+                },
+                INVALID,
+            ));
         }
         None => {
             let options = padded_timestamps(1, 2);
-            cases.push(dropped("timestamps out of nowhere", &Segment { options, ..good.clone() }, INVALID));
+            cases.push(dropped(
+                "timestamps out of nowhere",
+                &Segment {
+                    options,
+                    ..good.clone()
+                },
+                INVALID,
+            ));
         }
     }
     cases
@@ -131,7 +231,14 @@ fn altered(good: &Segment) -> Vec<Case> {
 
 /// Moves the program's clock to the middle of an epoch.
 fn set_epoch(steer: &mut Steer, epoch: u64) {
-    steer.set("CLOCK", 0, Shared(Clock { epoch, epoch_start: now() - EPOCH_NANOSECONDS / 2 }));
+    steer.set(
+        "CLOCK",
+        0,
+        Shared(Clock {
+            epoch,
+            epoch_start: now() - EPOCH_NANOSECONDS / 2,
+        }),
+    );
 }
 
 #[test]
@@ -161,7 +268,14 @@ fn epochs_go_on_while_no_process_sets_the_clock() {
     in_namespace(|steer| {
         let ack = steer.shake_hands(&syn(0, stack::linux()));
         let start = now() - EPOCH_NANOSECONDS / 2 - 2 * EPOCH_NANOSECONDS;
-        steer.set("CLOCK", 0, Shared(Clock { epoch: EPOCH, epoch_start: start }));
+        steer.set(
+            "CLOCK",
+            0,
+            Shared(Clock {
+                epoch: EPOCH,
+                epoch_start: start,
+            }),
+        );
         steer.check(vec![dropped("two epochs later", &ack, EXPIRED)]);
     });
 }
@@ -177,7 +291,11 @@ fn every_secret_is_accepted_and_the_first_one_issues() {
         steer.set("KEYS", index, slot([new, old, [0; 2], [0; 2]]));
         steer.check(vec![dropped("of the second secret", &ack, VALID)]);
         steer.set("KEYS", index, slot([new, [0; 2], [0; 2], old]));
-        steer.check(vec![dropped("only as many secrets as there are count", &ack, INVALID)]);
+        steer.check(vec![dropped(
+            "only as many secrets as there are count",
+            &ack,
+            INVALID,
+        )]);
         let fresh = steer.shake_hands(&syn(1, stack::windows()));
         assert_ne!(fresh.acknowledgement, ack.acknowledgement);
         steer.check(vec![dropped("of the first secret", &fresh, VALID)]);

@@ -16,7 +16,12 @@ const DELTA: u32 = 0x9000_0001;
 fn flow(family: usize) -> Flow {
     let (client, server) = (CLIENTS[family], SERVERS[family]);
     Flow {
-        key: FlowKey::new(client.ip().into(), client.port(), server.ip().into(), server.port()),
+        key: FlowKey::new(
+            client.ip().into(),
+            client.port(),
+            server.ip().into(),
+            server.port(),
+        ),
         sequence_delta: DELTA,
         state: state::ESTABLISHED,
         service: SERVICE as u16,
@@ -28,8 +33,14 @@ fn flow(family: usize) -> Flow {
 /// router to the segment's sender. The checksum is right.
 fn error(kind: u8, code: u8, about: &Segment, quoted: usize) -> Vec<u8> {
     let packet = about.packet(6, &about.segment());
-    let mut message = [&[kind, code, 0, 0, 0, 0, 5, 0][..], &packet[..quoted.min(packet.len())]].concat();
-    let router = ["203.0.113.7", "2001:db8:ffff::7"][usize::from(about.source.is_ipv6())].parse().unwrap();
+    let mut message = [
+        &[kind, code, 0, 0, 0, 0, 5, 0][..],
+        &packet[..quoted.min(packet.len())],
+    ]
+    .concat();
+    let router = ["203.0.113.7", "2001:db8:ffff::7"][usize::from(about.source.is_ipv6())]
+        .parse()
+        .unwrap();
     let envelope = Segment {
         destination: about.source,
         source: std::net::SocketAddr::new(router, 0),
@@ -77,7 +88,12 @@ fn kinds(family: usize) -> &'static [(&'static str, u8, u8)] {
             ("source quench", 4, 0),
         ]
     } else {
-        &[("packet too big", 2, 0), ("unreachable", 1, 0), ("time exceeded", 3, 0), ("parameter problem", 4, 0)]
+        &[
+            ("packet too big", 2, 0),
+            ("unreachable", 1, 0),
+            ("time exceeded", 3, 0),
+            ("parameter problem", 4, 0),
+        ]
     }
 }
 
@@ -88,7 +104,11 @@ fn the_server_reads_its_own_sequence_number() {
         for family in [0, 1] {
             steer.place(flow(family));
             // The client's side saw K-space; the server wrote 0x7000_0000.
-            for (sequence, own) in [(0x0000_0001, 0x7000_0000), (0x9000_0000, u32::MAX), (DELTA, 0)] {
+            for (sequence, own) in [
+                (0x0000_0001, 0x7000_0000),
+                (0x9000_0000, u32::MAX),
+                (DELTA, 0),
+            ] {
                 let about = Segment {
                     sequence,
                     ttl: 1,
@@ -126,25 +146,37 @@ fn nothing_else_is_touched() {
     needs_root!();
     in_namespace(|steer| {
         for family in [0, 1] {
-            let from_server = Segment { sequence: 5, ..Segment::from_server(family, ACK) };
+            let from_server = Segment {
+                sequence: 5,
+                ..Segment::from_server(family, ACK)
+            };
             let (_, kind, code) = kinds(family)[0];
             let mut untouched = vec![("no such flow", error(kind, code, &from_server, 100))];
             steer.place(flow(family));
             let echo = if family == 0 { 0 } else { 129 };
             untouched.push(("an echo reply", error(echo, 0, &from_server, 100)));
-            untouched.push(("about the client's segment", error(kind, code, &Segment::from_client(family, ACK), 100)));
+            untouched.push((
+                "about the client's segment",
+                error(kind, code, &Segment::from_client(family, ACK), 100),
+            ));
             let ip = [20, 40][family];
             untouched.push(("quotes too little", error(kind, code, &from_server, ip + 7)));
             untouched.push(("quotes nothing", error(kind, code, &from_server, 0)));
             let mut other_port = from_server.clone();
             other_port.source.set_port(22);
-            untouched.push(("another port of the server", error(kind, code, &other_port, 100)));
+            untouched.push((
+                "another port of the server",
+                error(kind, code, &other_port, 100),
+            ));
             let mut other_client = from_server.clone();
             other_client.destination.set_port(1);
             untouched.push(("another connection", error(kind, code, &other_client, 100)));
             for (what, frame) in untouched {
                 if what == "no such flow" {
-                    let entry = Flow { state: state::EMPTY, ..flow(family) };
+                    let entry = Flow {
+                        state: state::EMPTY,
+                        ..flow(family)
+                    };
                     steer.place(entry);
                 }
                 let (out, translated) = run(steer, &frame, what);

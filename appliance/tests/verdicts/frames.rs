@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use etherparse::{
-    IpNumber, Ipv4Header, Ipv4Options, Ipv6Header, NetSlice, SlicedPacket, TcpHeader, TcpOptionElement, TransportSlice,
+    IpNumber, Ipv4Header, Ipv4Options, Ipv6Header, NetSlice, SlicedPacket, TcpHeader,
+    TcpOptionElement, TransportSlice,
 };
 
 pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -13,11 +14,17 @@ pub(crate) const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 4];
 
 pub(crate) const CLIENTS: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2)), 40_001),
-    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 2)), 40_001),
+    SocketAddr::new(
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 2)),
+        40_001,
+    ),
 ];
 pub(crate) const SERVERS: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)), 80),
-    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 5, 0, 0, 0, 0, 0x10)), 80),
+    SocketAddr::new(
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 5, 0, 0, 0, 0, 0x10)),
+        80,
+    ),
 ];
 
 pub(crate) const FIN: u8 = 1;
@@ -90,13 +97,26 @@ impl Segment {
 
     /// The TCP header without its checksum.
     fn tcp(&self) -> TcpHeader {
-        let mut tcp = TcpHeader::new(self.source.port(), self.destination.port(), self.sequence, self.window);
+        let mut tcp = TcpHeader::new(
+            self.source.port(),
+            self.destination.port(),
+            self.sequence,
+            self.window,
+        );
         tcp.acknowledgment_number = self.acknowledgement;
-        (tcp.fin, tcp.syn, tcp.rst) = (self.flags & FIN != 0, self.flags & SYN != 0, self.flags & RST != 0);
+        (tcp.fin, tcp.syn, tcp.rst) = (
+            self.flags & FIN != 0,
+            self.flags & SYN != 0,
+            self.flags & RST != 0,
+        );
         (tcp.psh, tcp.ack) = (self.flags & PSH != 0, self.flags & ACK != 0);
         (tcp.ece, tcp.cwr) = (self.flags & ECE != 0, self.flags & CWR != 0);
         tcp.set_options_raw(&self.options).unwrap();
-        assert_eq!(tcp.options.len(), self.options.len(), "TCP options come in words of four bytes");
+        assert_eq!(
+            tcp.options.len(),
+            self.options.len(),
+            "TCP options come in words of four bytes"
+        );
         tcp
     }
 
@@ -122,8 +142,14 @@ impl Segment {
     pub(crate) fn packet(&self, protocol: u8, payload: &[u8]) -> Vec<u8> {
         match (self.source.ip(), self.destination.ip()) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let mut ip =
-                    Ipv4Header::new(0, self.ttl, IpNumber(protocol), source.octets(), destination.octets()).unwrap();
+                let mut ip = Ipv4Header::new(
+                    0,
+                    self.ttl,
+                    IpNumber(protocol),
+                    source.octets(),
+                    destination.octets(),
+                )
+                .unwrap();
                 ip.dont_fragment = self.dont_fragment;
                 ip.options = Ipv4Options::try_from(&self.ip_options[..]).unwrap();
                 ip.set_payload_len(payload.len()).unwrap();
@@ -133,8 +159,12 @@ impl Segment {
                 bytes
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let numbers: Vec<u8> =
-                    self.extensions.iter().map(|(number, _)| *number).chain([protocol]).collect();
+                let numbers: Vec<u8> = self
+                    .extensions
+                    .iter()
+                    .map(|(number, _)| *number)
+                    .chain([protocol])
+                    .collect();
                 let mut rest = vec![];
                 for ((_, header), next) in self.extensions.iter().zip(&numbers[1..]) {
                     rest.extend(header);
@@ -165,7 +195,11 @@ impl Segment {
             bytes.extend(protocol.to_be_bytes());
             bytes.extend(tag.to_be_bytes());
         }
-        bytes.extend(if self.source.is_ipv4() { [0x08, 0x00] } else { [0x86, 0xdd] });
+        bytes.extend(if self.source.is_ipv4() {
+            [0x08, 0x00]
+        } else {
+            [0x86, 0xdd]
+        });
         bytes.extend(packet);
         bytes.resize(bytes.len() + self.padding, 0);
         bytes
@@ -196,7 +230,8 @@ pub(crate) struct Read {
 
 /// Reads a frame; panics if it holds no TCP segment with right checksums.
 pub(crate) fn read(frame: &[u8]) -> Read {
-    let sliced = SlicedPacket::from_ethernet(frame).unwrap_or_else(|error| panic!("{error}: {}", hex(frame)));
+    let sliced = SlicedPacket::from_ethernet(frame)
+        .unwrap_or_else(|error| panic!("{error}: {}", hex(frame)));
     let Some(TransportSlice::Tcp(slice)) = &sliced.transport else {
         panic!("no TCP: {}", hex(frame));
     };
@@ -207,7 +242,11 @@ pub(crate) fn read(frame: &[u8]) -> Read {
     let (source, destination, ttl, dont_fragment, checksum, length) = match sliced.net {
         Some(NetSlice::Ipv4(ip)) => {
             let header = ip.header().to_header();
-            assert_eq!(header.header_checksum, header.calc_header_checksum(), "IPv4 checksum");
+            assert_eq!(
+                header.header_checksum,
+                header.calc_header_checksum(),
+                "IPv4 checksum"
+            );
             (
                 IpAddr::from(header.source),
                 IpAddr::from(header.destination),
@@ -249,7 +288,10 @@ pub(crate) fn read(frame: &[u8]) -> Read {
 /// The options that are more than padding.
 pub(crate) fn options(tcp: &TcpHeader) -> Vec<TcpOptionElement> {
     let all: Result<Vec<_>, _> = tcp.options_iterator().collect();
-    all.unwrap().into_iter().filter(|option| *option != TcpOptionElement::Noop).collect()
+    all.unwrap()
+        .into_iter()
+        .filter(|option| *option != TcpOptionElement::Noop)
+        .collect()
 }
 
 /// TSval and TSecr.
@@ -269,7 +311,12 @@ pub(crate) fn timestamps_of(options: &[u8]) -> Option<(u32, u32)> {
 
 /// `NOP NOP TS`.
 pub(crate) fn padded_timestamps(tsval: u32, tsecr: u32) -> Vec<u8> {
-    [&[1, 1, 8, 10][..], &tsval.to_be_bytes(), &tsecr.to_be_bytes()].concat()
+    [
+        &[1, 1, 8, 10][..],
+        &tsval.to_be_bytes(),
+        &tsecr.to_be_bytes(),
+    ]
+    .concat()
 }
 
 /// Options of SYNs as the stacks send them.
@@ -278,7 +325,11 @@ pub(crate) mod stack {
 
     /// MSS 1460, SACK, TS, NOP, wscale 7.
     pub(crate) fn linux() -> Vec<u8> {
-        [&[2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 77, 0, 0, 0, 0][..], &[1, 3, 3, 7]].concat()
+        [
+            &[2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 77, 0, 0, 0, 0][..],
+            &[1, 3, 3, 7],
+        ]
+        .concat()
     }
 
     /// MSS 1460, NOP, wscale 8, NOP, NOP, SACK; no timestamps.
@@ -288,13 +339,26 @@ pub(crate) mod stack {
 
     /// MSS 1460, NOP, wscale 6, NOP, NOP, TS, SACK, EOL.
     pub(crate) fn macos() -> Vec<u8> {
-        [&[2, 4, 5, 180, 1, 3, 3, 6][..], &padded_timestamps(77, 0), &[4, 2, 0, 0]].concat()
+        [
+            &[2, 4, 5, 180, 1, 3, 3, 6][..],
+            &padded_timestamps(77, 0),
+            &[4, 2, 0, 0],
+        ]
+        .concat()
     }
 }
 
 /// Bytes, readable.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.chunks(16).map(|line| line.iter().map(|byte| format!("{byte:02x} ")).collect::<String>() + "\n").collect()
+    bytes
+        .chunks(16)
+        .map(|line| {
+            line.iter()
+                .map(|byte| format!("{byte:02x} "))
+                .collect::<String>()
+                + "\n"
+        })
+        .collect()
 }
 
 pub(crate) fn mac_text(mac: [u8; 6]) -> String {

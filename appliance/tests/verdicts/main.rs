@@ -54,7 +54,11 @@ impl Steer {
             let before = self.counters();
             let seen = self.run(case.side, &case.frame);
             assert_eq!(seen.verdict, case.verdict, "verdict: {what}");
-            assert_eq!(hex(&seen.frame), hex(&case.frame), "the frame was changed: {what}");
+            assert_eq!(
+                hex(&seen.frame),
+                hex(&case.frame),
+                "the frame was changed: {what}"
+            );
             self.assert_counted(&before, case.counted, what);
         }
     }

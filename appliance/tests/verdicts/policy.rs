@@ -12,15 +12,32 @@ use crate::{Case, DROP, PASS, TX, needs_root};
 const PASSED: &[Counter] = &[Counter::Passed];
 
 fn syn(family: usize) -> Segment {
-    Segment { options: stack::linux(), ..Segment::from_client(family, SYN) }
+    Segment {
+        options: stack::linux(),
+        ..Segment::from_client(family, SYN)
+    }
 }
 
 fn ack(family: usize) -> Segment {
-    Segment { acknowledgement: 77, ..Segment::from_client(family, ACK) }
+    Segment {
+        acknowledgement: 77,
+        ..Segment::from_client(family, ACK)
+    }
 }
 
-fn outside(what: &'static str, segment: &Segment, verdict: u32, counted: &'static [Counter]) -> Case {
-    Case { what, frame: segment.bytes(), side: Side::Outside, verdict, counted }
+fn outside(
+    what: &'static str,
+    segment: &Segment,
+    verdict: u32,
+    counted: &'static [Counter],
+) -> Case {
+    Case {
+        what,
+        frame: segment.bytes(),
+        side: Side::Outside,
+        verdict,
+        counted,
+    }
 }
 
 #[test]
@@ -35,13 +52,29 @@ fn off_and_monitor_touch_nothing() {
                     outside(what, &syn(family), PASS, &[Counter::Syn, Counter::Passed]),
                     outside(what, &ack(family), PASS, PASSED),
                     outside(what, &valid, PASS, PASSED),
-                    outside(what, &Segment { flags: RST, ..ack(family) }, PASS, PASSED),
+                    outside(
+                        what,
+                        &Segment {
+                            flags: RST,
+                            ..ack(family)
+                        },
+                        PASS,
+                        PASSED,
+                    ),
                 ]);
                 steer.policy(|_| {});
             }
             steer.policy(|service| service.mode = mode);
             let extensions = vec![(44, vec![0, 0, 0, 1, 0, 0, 0, 9])];
-            steer.check(vec![outside("a fragment", &Segment { extensions, ..syn(1) }, PASS, &[])]);
+            steer.check(vec![outside(
+                "a fragment",
+                &Segment {
+                    extensions,
+                    ..syn(1)
+                },
+                PASS,
+                &[],
+            )]);
             steer.policy(|_| {});
         }
     });
@@ -51,10 +84,21 @@ fn off_and_monitor_touch_nothing() {
 fn strangers(family: usize) -> Vec<(&'static str, Segment, &'static [Counter])> {
     let invalid: &[Counter] = &[Counter::CookieInvalid, Counter::DropInvalidCookie];
     let unknown: &[Counter] = &[Counter::DropUnknown];
-    let with = |flags| Segment { flags, ..ack(family) };
+    let with = |flags| Segment {
+        flags,
+        ..ack(family)
+    };
     vec![
         ("ACK", with(ACK), invalid),
-        ("ACK with data", Segment { payload: b"data".to_vec(), flags: ACK | PSH, ..ack(family) }, invalid),
+        (
+            "ACK with data",
+            Segment {
+                payload: b"data".to_vec(),
+                flags: ACK | PSH,
+                ..ack(family)
+            },
+            invalid,
+        ),
         ("FIN-ACK", with(ACK | FIN), invalid),
         ("SYN-ACK", with(SYN | ACK), unknown),
         ("RST", with(RST), unknown),
@@ -86,7 +130,9 @@ fn unknown_segments_pass_where_that_is_wanted() {
         for family in [0, 1] {
             for (what, segment, counted) in strangers(family) {
                 let counted: &[Counter] = match counted {
-                    [first, _] if *first == Counter::CookieInvalid => &[Counter::CookieInvalid, Counter::Passed],
+                    [first, _] if *first == Counter::CookieInvalid => {
+                        &[Counter::CookieInvalid, Counter::Passed]
+                    }
                     _ => PASSED,
                 };
                 steer.check(vec![outside(what, &segment, PASS, counted)]);
@@ -114,10 +160,18 @@ fn unknown_segments_are_reset_where_that_is_wanted() {
                 assert_eq!(seen.verdict, TX, "{what}");
                 let reset = read(&seen.frame);
                 assert_eq!((reset.to, reset.from), (CLIENT_MAC, OUT_MAC));
-                assert_eq!((reset.source, reset.destination), (segment.destination, segment.source));
-                assert!(reset.tcp.rst && !reset.tcp.syn && !reset.tcp.fin && reset.payload.is_empty());
+                assert_eq!(
+                    (reset.source, reset.destination),
+                    (segment.destination, segment.source)
+                );
+                assert!(
+                    reset.tcp.rst && !reset.tcp.syn && !reset.tcp.fin && reset.payload.is_empty()
+                );
                 assert_eq!(reset.trailing, 0, "{what}");
-                let marks = [SYN, FIN].into_iter().filter(|mark| segment.flags & mark != 0).count();
+                let marks = [SYN, FIN]
+                    .into_iter()
+                    .filter(|mark| segment.flags & mark != 0)
+                    .count();
                 let length = (segment.payload.len() + marks) as u32;
                 let (sequence, acknowledgement) = if segment.flags & ACK != 0 {
                     (segment.acknowledgement, 0)
@@ -137,28 +191,67 @@ fn lists_decide_before_cookies() {
     needs_root!();
     in_namespace(|steer| {
         steer.policy(|service| service.listed = 1);
-        for (allowed, denied) in [("198.51.100.0/24", "198.51.100.128/25"), ("2001:db8:c::/48", "2001:db8:c:8000::/49")] {
+        for (allowed, denied) in [
+            ("198.51.100.0/24", "198.51.100.128/25"),
+            ("2001:db8:c::/48", "2001:db8:c:8000::/49"),
+        ] {
             steer.list(allowed, 1);
             steer.list(denied, 2);
         }
         for (family, good, bad, neither) in [
-            (0, "198.51.100.2:40001", "198.51.100.200:40001", "203.0.113.9:40001"),
-            (1, "[2001:db8:c::2]:40001", "[2001:db8:c:ffff::2]:40001", "[2001:db8:d::2]:40001"),
+            (
+                0,
+                "198.51.100.2:40001",
+                "198.51.100.200:40001",
+                "203.0.113.9:40001",
+            ),
+            (
+                1,
+                "[2001:db8:c::2]:40001",
+                "[2001:db8:c:ffff::2]:40001",
+                "[2001:db8:d::2]:40001",
+            ),
         ] {
-            let from = |segment: Segment, source: &str| Segment { source: source.parse().unwrap(), ..segment };
+            let from = |segment: Segment, source: &str| Segment {
+                source: source.parse().unwrap(),
+                ..segment
+            };
             steer.check(vec![
-                outside("allowed", &from(syn(family), good), PASS, &[Counter::Syn, Counter::Passed]),
+                outside(
+                    "allowed",
+                    &from(syn(family), good),
+                    PASS,
+                    &[Counter::Syn, Counter::Passed],
+                ),
                 outside("allowed", &from(ack(family), good), PASS, PASSED),
-                outside("denied", &from(syn(family), bad), DROP, &[Counter::Syn, Counter::DropDenied]),
-                outside("denied", &from(ack(family), bad), DROP, &[Counter::DropDenied]),
+                outside(
+                    "denied",
+                    &from(syn(family), bad),
+                    DROP,
+                    &[Counter::Syn, Counter::DropDenied],
+                ),
+                outside(
+                    "denied",
+                    &from(ack(family), bad),
+                    DROP,
+                    &[Counter::DropDenied],
+                ),
             ]);
             let before = steer.counters();
-            assert_eq!(steer.run(Side::Outside, &from(syn(family), neither).bytes()).verdict, TX);
+            assert_eq!(
+                steer
+                    .run(Side::Outside, &from(syn(family), neither).bytes())
+                    .verdict,
+                TX
+            );
             steer.assert_counted(&before, &[Counter::Syn, Counter::AnsweredXdp], "on no list");
         }
         // Lists count for the services that have them.
         steer.policy(|_| {});
-        let segment = Segment { source: "198.51.100.200:40001".parse().unwrap(), ..syn(0) };
+        let segment = Segment {
+            source: "198.51.100.200:40001".parse().unwrap(),
+            ..syn(0)
+        };
         assert_eq!(steer.run(Side::Outside, &segment.bytes()).verdict, TX);
     });
 }
@@ -170,16 +263,25 @@ fn prefixes_and_any_port_are_looked_up_after_exact_addresses() {
         let mut at = |prefix: &str, length: u32, index: u32| {
             let address: Address = prefix.parse::<std::net::IpAddr>().unwrap().into();
             let length = length + if address.is_v4() { 96 } else { 0 };
-            steer.trie("PREFIXES").insert(&Prefix::new(length, address.0), index, 0).unwrap();
+            steer
+                .trie("PREFIXES")
+                .insert(&Prefix::new(length, address.0), index, 0)
+                .unwrap();
         };
         at("10.1.0.0", 16, 1);
         at("10.1.2.0", 24, 2);
         at("2001:db8:99::", 48, 3);
         let port = |steer: &mut Steer, prefix: u32, port: u32, mss: u16| {
             let profile = synward_ebpf::layout::Profile { mss, ..PROFILE };
-            let endpoint = Endpoint { service: SERVICE, since: 0, now: profile, before: profile };
+            let endpoint = Endpoint {
+                service: SERVICE,
+                since: 0,
+                now: profile,
+                before: profile,
+            };
             let mut map = steer.hash_map("PREFIX_PORTS");
-            map.insert(Shared(PrefixPort { prefix, port }), Shared(endpoint), 0).unwrap();
+            map.insert(Shared(PrefixPort { prefix, port }), Shared(endpoint), 0)
+                .unwrap();
         };
         port(steer, 1, ANY_PORT, 1001);
         port(steer, 1, 443, 1002);
@@ -196,24 +298,39 @@ fn prefixes_and_any_port_are_looked_up_after_exact_addresses() {
         ];
         for (destination, _) in table {
             let destination: std::net::SocketAddr = destination.parse().unwrap();
-            let segment = Segment { destination, ..syn(usize::from(destination.is_ipv6())) };
+            let segment = Segment {
+                destination,
+                ..syn(usize::from(destination.is_ipv6()))
+            };
             steer.check(vec![outside("prefixes are off", &segment, PASS, &[])]);
         }
-        let globals = synward_ebpf::layout::Globals { prefixes: 1, ..steer.globals() };
+        let globals = synward_ebpf::layout::Globals {
+            prefixes: 1,
+            ..steer.globals()
+        };
         steer.set("GLOBALS", 0, Shared(globals));
         for (destination, mss) in table {
             let destination: std::net::SocketAddr = destination.parse().unwrap();
-            let segment = Segment { destination, ..syn(usize::from(destination.is_ipv6())) };
+            let segment = Segment {
+                destination,
+                ..syn(usize::from(destination.is_ipv6()))
+            };
             let seen = steer.run(Side::Outside, &segment.bytes());
             let promised = (seen.verdict == TX).then(|| {
                 let answer = read(&seen.frame);
-                crate::frames::options(&answer.tcp).into_iter().find_map(|option| match option {
-                    etherparse::TcpOptionElement::MaximumSegmentSize(mss) => Some(mss),
-                    _ => None,
-                })
+                crate::frames::options(&answer.tcp)
+                    .into_iter()
+                    .find_map(|option| match option {
+                        etherparse::TcpOptionElement::MaximumSegmentSize(mss) => Some(mss),
+                        _ => None,
+                    })
             });
             assert_eq!(promised.flatten(), mss, "{destination}");
-            assert_eq!(seen.verdict, if mss.is_some() { TX } else { PASS }, "{destination}");
+            assert_eq!(
+                seen.verdict,
+                if mss.is_some() { TX } else { PASS },
+                "{destination}"
+            );
         }
     });
 }
@@ -224,12 +341,18 @@ fn connections_that_were_there_before_are_learned_from_the_server_alone() {
     in_namespace(|steer| {
         for family in [0, 1] {
             let from_server = |flags, port: u16| {
-                let mut segment = Segment { acknowledgement: 9, ..Segment::from_server(family, flags) };
+                let mut segment = Segment {
+                    acknowledgement: 9,
+                    ..Segment::from_server(family, flags)
+                };
                 segment.destination.set_port(port);
                 segment
             };
             let from_client = |flags, port: u16| {
-                let mut segment = Segment { flags, ..ack(family) };
+                let mut segment = Segment {
+                    flags,
+                    ..ack(family)
+                };
                 segment.source.set_port(port);
                 segment
             };
@@ -243,17 +366,44 @@ fn connections_that_were_there_before_are_learned_from_the_server_alone() {
             let invalid: &[Counter] = &[Counter::CookieInvalid, Counter::DropInvalidCookie];
             steer.check(vec![
                 outside("not known yet", &from_client(ACK, 5001), DROP, invalid),
-                inside("the server's data", from_server(ACK | PSH, 5001), &[Counter::Learned]),
+                inside(
+                    "the server's data",
+                    from_server(ACK | PSH, 5001),
+                    &[Counter::Learned],
+                ),
                 inside("more of it", from_server(ACK | PSH, 5001), &[]),
                 outside("learned", &from_client(ACK, 5001), PASS, PASSED),
                 outside("its FIN", &from_client(ACK | FIN, 5001), PASS, PASSED),
                 outside("its last ACK", &from_client(ACK, 5001), PASS, PASSED),
-                inside("a SYN of the server's own", from_server(SYN, 5002), &[Counter::Learned]),
-                outside("and its SYN-ACK", &from_client(SYN | ACK, 5002), PASS, PASSED),
-                inside("a server's SYN-ACK teaches nothing", from_server(SYN | ACK, 5003), &[]),
-                outside("so the ACK is unknown", &from_client(ACK, 5003), DROP, invalid),
+                inside(
+                    "a SYN of the server's own",
+                    from_server(SYN, 5002),
+                    &[Counter::Learned],
+                ),
+                outside(
+                    "and its SYN-ACK",
+                    &from_client(SYN | ACK, 5002),
+                    PASS,
+                    PASSED,
+                ),
+                inside(
+                    "a server's SYN-ACK teaches nothing",
+                    from_server(SYN | ACK, 5003),
+                    &[],
+                ),
+                outside(
+                    "so the ACK is unknown",
+                    &from_client(ACK, 5003),
+                    DROP,
+                    invalid,
+                ),
                 inside("nor does its RST", from_server(RST, 5004), &[]),
-                outside("so the ACK is unknown", &from_client(ACK, 5004), DROP, invalid),
+                outside(
+                    "so the ACK is unknown",
+                    &from_client(ACK, 5004),
+                    DROP,
+                    invalid,
+                ),
             ]);
             // A new SYN on an ended connection is challenged, on a living one it goes to the server.
             let mut again = syn(family);
@@ -285,7 +435,10 @@ fn while_adopting_only_syns_are_challenged() {
         let counted = [Counter::CookieInvalid, Counter::DropInvalidCookie];
         steer.assert_counted(&before, &counted, "afterwards");
         // Nothing was learned from what passed.
-        let reply = Segment { acknowledgement: 9, ..Segment::from_server(0, RST) };
+        let reply = Segment {
+            acknowledgement: 9,
+            ..Segment::from_server(0, RST)
+        };
         let before = steer.counters();
         assert_eq!(steer.run(Side::Inside, &reply.bytes()).verdict, PASS);
         steer.assert_counted(&before, &[], "a RST that a spoofed ACK provoked");

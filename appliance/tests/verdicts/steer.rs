@@ -12,8 +12,8 @@ use synward_ebpf::cookie::EPOCH_NANOSECONDS;
 use synward_ebpf::counters::{Counter, NAMES, SLOTS, ServiceCounters};
 use synward_ebpf::flow::{FlowKey, Place, WAYS, entry_index};
 use synward_ebpf::layout::{
-    Clock, Endpoint, EndpointKey, Flow, Globals, Interface, KeySlot, META_BYTES, META_WORDS, Meta, Profile,
-    Service, key_slot, mode, side,
+    Clock, Endpoint, EndpointKey, Flow, Globals, Interface, KeySlot, META_BYTES, META_WORDS, Meta,
+    Profile, Service, key_slot, mode, side,
 };
 use synward_ebpf::options::NO_SCALE;
 use synward_ebpf::wire::Address;
@@ -27,11 +27,21 @@ pub(crate) const EPOCH: u64 = 1000;
 /// Index of the service under test: not 0, so that nothing is right by accident.
 pub(crate) const SERVICE: u32 = 3;
 /// What its server does.
-pub(crate) const PROFILE: Profile =
-    Profile { mss: 1460, window: 14600, window_scale: 9, flags: 7, reserved: [0; 2] };
+pub(crate) const PROFILE: Profile = Profile {
+    mss: 1460,
+    window: 14600,
+    window_scale: 9,
+    flags: 7,
+    reserved: [0; 2],
+};
 /// A server that does not know any option but the MSS.
-pub(crate) const SPARSE: Profile =
-    Profile { mss: 536, window: 4000, window_scale: NO_SCALE, flags: 0, reserved: [0; 2] };
+pub(crate) const SPARSE: Profile = Profile {
+    mss: 536,
+    window: 4000,
+    window_scale: NO_SCALE,
+    flags: 0,
+    reserved: [0; 2],
+};
 
 /// Where a frame arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +92,8 @@ pub(crate) struct Seen {
 impl Seen {
     /// The request to a worker.
     pub(crate) fn request(&self, v4: bool) -> Meta {
-        Meta::decode(&self.meta.expect("metadata in front of the frame"), v4).expect("metadata that decodes")
+        Meta::decode(&self.meta.expect("metadata in front of the frame"), v4)
+            .expect("metadata that decodes")
     }
 }
 
@@ -118,16 +129,38 @@ impl Steer {
             program.attach(name, XdpMode::Driver).unwrap();
         }
         let mask = object_length(&object, "TAGS") - 1;
-        let mut steer = Self { object, mask, interfaces };
+        let mut steer = Self {
+            object,
+            mask,
+            interfaces,
+        };
         steer.set("GLOBALS", 0, Shared(steer.globals()));
-        steer.set("CLOCK", 0, Shared(Clock { epoch: EPOCH, epoch_start: now() - EPOCH_NANOSECONDS / 2 }));
+        steer.set(
+            "CLOCK",
+            0,
+            Shared(Clock {
+                epoch: EPOCH,
+                epoch_start: now() - EPOCH_NANOSECONDS / 2,
+            }),
+        );
         for (slot, side) in [side::OUTSIDE, side::INSIDE].into_iter().enumerate() {
-            let interface = Interface { side, slot: slot as u32, afxdp: 0 };
-            steer.interfaces().insert(interfaces[slot], Shared(interface), 0).unwrap();
+            let interface = Interface {
+                side,
+                slot: slot as u32,
+                afxdp: 0,
+            };
+            steer
+                .interfaces()
+                .insert(interfaces[slot], Shared(interface), 0)
+                .unwrap();
         }
         for epoch in EPOCH - 3..EPOCH + 4 {
             let keys = [key(epoch, 0), key(epoch, 1), [0; 2], [0; 2]];
-            steer.set("KEYS", key_slot(SERVICE, epoch), Shared(KeySlot { epoch, keys }));
+            steer.set(
+                "KEYS",
+                key_slot(SERVICE, epoch),
+                Shared(KeySlot { epoch, keys }),
+            );
         }
         steer.policy(|_| {});
         for server in frames::SERVERS {
@@ -142,7 +175,14 @@ impl Steer {
     pub(crate) fn run(&mut self, side: Side, frame: &[u8]) -> Seen {
         let program: &Xdp = self.object.program("steer").unwrap().try_into().unwrap();
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-        let words = [0, frame.len() as u32, 0, self.interfaces[side as usize], 0, 0];
+        let words = [
+            0,
+            frame.len() as u32,
+            0,
+            self.interfaces[side as usize],
+            0,
+            0,
+        ];
         let context: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let mut context_out = [0; 24];
         let mut out = vec![0; frame.len() + META_BYTES + 256];
@@ -157,7 +197,12 @@ impl Steer {
             .expect("the kernel runs the program");
         out.truncate(result.data_size_out as usize);
         // Metadata ends where the packet starts.
-        let data = u32::from_ne_bytes([context_out[0], context_out[1], context_out[2], context_out[3]]) as usize;
+        let data = u32::from_ne_bytes([
+            context_out[0],
+            context_out[1],
+            context_out[2],
+            context_out[3],
+        ]) as usize;
         let packet = out.split_off(data);
         let meta = (data == META_BYTES).then(|| {
             let mut words = [0; META_WORDS];
@@ -166,7 +211,11 @@ impl Steer {
             }
             words
         });
-        Seen { verdict: result.return_value, frame: packet, meta }
+        Seen {
+            verdict: result.return_value,
+            frame: packet,
+            meta,
+        }
     }
 
     /// Sends a SYN and returns the ACK that its sender would answer the SYN-ACK with.
@@ -174,12 +223,15 @@ impl Steer {
         let seen = self.run(Side::Outside, &syn.bytes());
         assert_eq!(seen.verdict, crate::TX, "the SYN is answered");
         let answer = frames::read(&seen.frame);
-        let times = frames::timestamps(&answer.tcp).filter(|_| frames::timestamps_of(&syn.options).is_some());
+        let times = frames::timestamps(&answer.tcp)
+            .filter(|_| frames::timestamps_of(&syn.options).is_some());
         Segment {
             flags: frames::ACK,
             sequence: syn.sequence.wrapping_add(1),
             acknowledgement: answer.tcp.sequence_number.wrapping_add(1),
-            options: times.map_or(vec![], |(tsval, tsecr)| frames::padded_timestamps(tsecr + 1, tsval)),
+            options: times.map_or(vec![], |(tsval, tsecr)| {
+                frames::padded_timestamps(tsecr + 1, tsval)
+            }),
             payload: vec![],
             padding: 0,
             ..syn.clone()
@@ -187,21 +239,41 @@ impl Steer {
     }
 
     pub(crate) fn globals(&self) -> Globals {
-        Globals { table_key: [7, 8], bucket_mask: self.mask, passed_idle: 60, prefixes: 0, reserved: 0 }
+        Globals {
+            table_key: [7, 8],
+            bucket_mask: self.mask,
+            passed_idle: 60,
+            prefixes: 0,
+            reserved: 0,
+        }
     }
 
     /// Changes the service's policy from what most tests have: `always`, drop what is unknown.
     pub(crate) fn policy(&mut self, change: impl FnOnce(&mut Service)) {
-        let mut service = Service { mode: mode::ALWAYS, keys: 2, ..Service::default() };
+        let mut service = Service {
+            mode: mode::ALWAYS,
+            keys: 2,
+            ..Service::default()
+        };
         change(&mut service);
         self.set("SERVICES", SERVICE, Shared(service));
     }
 
     /// Protects an address and port.
     pub(crate) fn endpoint(&mut self, at: SocketAddr, profile: Profile) {
-        let key = EndpointKey { address: at.ip().into(), port: at.port().into() };
-        let endpoint = Endpoint { service: SERVICE, since: 0, now: profile, before: profile };
-        self.hash_map("ENDPOINTS").insert(Shared(key), Shared(endpoint), 0).unwrap();
+        let key = EndpointKey {
+            address: at.ip().into(),
+            port: at.port().into(),
+        };
+        let endpoint = Endpoint {
+            service: SERVICE,
+            since: 0,
+            now: profile,
+            before: profile,
+        };
+        self.hash_map("ENDPOINTS")
+            .insert(Shared(key), Shared(endpoint), 0)
+            .unwrap();
     }
 
     pub(crate) fn hash_map<K: Pod, V: Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {
@@ -220,11 +292,20 @@ impl Steer {
     /// Has a worker answer SYNs of queue 0 outside.
     pub(crate) fn answer_by_worker(&mut self) {
         let index = self.interfaces[0];
-        let interface = Interface { side: side::OUTSIDE, slot: 0, afxdp: 1 };
-        self.interfaces().insert(index, Shared(interface), 0).unwrap();
+        let interface = Interface {
+            side: side::OUTSIDE,
+            slot: 0,
+            afxdp: 1,
+        };
+        self.interfaces()
+            .insert(index, Shared(interface), 0)
+            .unwrap();
     }
 
-    pub(crate) fn trie<const N: usize>(&mut self, name: &str) -> LpmTrie<&mut MapData, [u32; N], u32> {
+    pub(crate) fn trie<const N: usize>(
+        &mut self,
+        name: &str,
+    ) -> LpmTrie<&mut MapData, [u32; N], u32> {
         LpmTrie::try_from(self.object.map_mut(name).unwrap()).unwrap()
     }
 
@@ -234,11 +315,16 @@ impl Steer {
         let ip: IpAddr = address.parse().unwrap();
         let length: u32 = length.parse::<u32>().unwrap() + if ip.is_ipv4() { 96 } else { 0 };
         let [a, b, c, d] = Address::from(ip).0;
-        self.trie("LISTS").insert(&Prefix::new(32 + length, [SERVICE, a, b, c, d]), verdict, 0).unwrap();
+        self.trie("LISTS")
+            .insert(&Prefix::new(32 + length, [SERVICE, a, b, c, d]), verdict, 0)
+            .unwrap();
     }
 
     pub(crate) fn set<T: Pod>(&mut self, array: &str, index: u32, value: T) {
-        Array::try_from(self.object.map_mut(array).unwrap()).unwrap().set(index, value, 0).unwrap();
+        Array::try_from(self.object.map_mut(array).unwrap())
+            .unwrap()
+            .set(index, value, 0)
+            .unwrap();
     }
 
     /// Marks the worker of queue 0 alive.
@@ -250,7 +336,10 @@ impl Steer {
     pub(crate) fn place(&mut self, flow: Flow) -> u32 {
         let place = self.place_of(&flow.key);
         let mut tags: [u32; WAYS + 1] = self.array("TAGS").get(&place.bucket, 0).unwrap();
-        let way = tags.iter().position(|tag| *tag == 0 || *tag == place.tag).unwrap();
+        let way = tags
+            .iter()
+            .position(|tag| *tag == 0 || *tag == place.tag)
+            .unwrap();
         let entry = entry_index(place.bucket, way as u32);
         self.set("FLOWS", entry, Shared(flow));
         tags[way] = place.tag;
@@ -278,7 +367,9 @@ impl Steer {
             PerCpuArray::try_from(self.object.map("COUNTERS").unwrap()).unwrap();
         let mut sum = [0; SLOTS];
         for Shared(cpu) in counters.get(&SERVICE, 0).unwrap().iter() {
-            sum.iter_mut().zip(cpu.0).for_each(|(sum, value)| *sum += value);
+            sum.iter_mut()
+                .zip(cpu.0)
+                .for_each(|(sum, value)| *sum += value);
         }
         sum
     }
@@ -291,7 +382,10 @@ impl Steer {
             indices.map(|index| (NAMES[index], moved(index))).collect()
         };
         let seen = names(&mut (0..NAMES.len()).filter(|index| moved(*index) != 0));
-        let mut wanted: Vec<_> = counted.iter().map(|counter| (NAMES[*counter as usize], 1)).collect();
+        let mut wanted: Vec<_> = counted
+            .iter()
+            .map(|counter| (NAMES[*counter as usize], 1))
+            .collect();
         wanted.sort_by_key(|(name, _)| NAMES.iter().position(|other| other == name));
         assert_eq!(seen, wanted, "counters: {what}");
     }
@@ -304,9 +398,15 @@ pub(crate) fn key(epoch: u64, secret: u64) -> [u64; 2] {
 
 /// The clock of the program, ns.
 pub(crate) fn now() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: the pointer is to a live timespec of ours.
-    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) }, 0);
+    assert_eq!(
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) },
+        0
+    );
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
@@ -322,17 +422,44 @@ fn build_interfaces() -> [u32; 3] {
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
     std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
     for (name, mac, v4, v6, neighbours) in [
-        ("sw-out", frames::OUT_MAC, "198.51.100.1/24", "2001:db8:c::1/64", Some((frames::CLIENT_MAC, frames::CLIENTS))),
-        ("sw-in", frames::IN_MAC, "192.0.2.1/24", "2001:db8:5::1/64", Some((frames::SERVER_MAC, frames::SERVERS))),
-        ("sw-else", [2, 0, 0, 0, 0, 9], "203.0.113.1/24", "2001:db8:e::1/64", None),
+        (
+            "sw-out",
+            frames::OUT_MAC,
+            "198.51.100.1/24",
+            "2001:db8:c::1/64",
+            Some((frames::CLIENT_MAC, frames::CLIENTS)),
+        ),
+        (
+            "sw-in",
+            frames::IN_MAC,
+            "192.0.2.1/24",
+            "2001:db8:5::1/64",
+            Some((frames::SERVER_MAC, frames::SERVERS)),
+        ),
+        (
+            "sw-else",
+            [2, 0, 0, 0, 0, 9],
+            "203.0.113.1/24",
+            "2001:db8:e::1/64",
+            None,
+        ),
     ] {
-        ip(&format!("link add {name} address {} type veth peer name {name}-peer", frames::mac_text(mac)));
+        ip(&format!(
+            "link add {name} address {} type veth peer name {name}-peer",
+            frames::mac_text(mac)
+        ));
         ip(&format!("link set {name} mtu 1500 up"));
         ip(&format!("link set {name}-peer up"));
         ip(&format!("address add {v4} dev {name}"));
         ip(&format!("address add {v6} dev {name} nodad"));
-        for (mac, address) in neighbours.into_iter().flat_map(|(mac, all)| all.map(|one| (mac, one.ip()))) {
-            ip(&format!("neighbour replace {address} lladdr {} dev {name} nud permanent", frames::mac_text(mac)));
+        for (mac, address) in neighbours
+            .into_iter()
+            .flat_map(|(mac, all)| all.map(|one| (mac, one.ip())))
+        {
+            ip(&format!(
+                "neighbour replace {address} lladdr {} dev {name} nud permanent",
+                frames::mac_text(mac)
+            ));
         }
     }
     ["sw-out", "sw-in", "sw-else"].map(|name| {
@@ -344,6 +471,13 @@ fn build_interfaces() -> [u32; 3] {
 
 /// iproute2 in this thread's namespace.
 pub(crate) fn ip(command: &str) {
-    let done = Command::new("ip").args(command.split(' ')).output().expect("ip (iproute2)");
-    assert!(done.status.success(), "ip {command}: {}", String::from_utf8_lossy(&done.stderr));
+    let done = Command::new("ip")
+        .args(command.split(' '))
+        .output()
+        .expect("ip (iproute2)");
+    assert!(
+        done.status.success(),
+        "ip {command}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
 }

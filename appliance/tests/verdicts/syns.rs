@@ -13,7 +13,10 @@ use crate::{DROP, REDIRECT, TX, needs_root};
 
 /// A SYN with these options.
 fn syn(family: usize, options: Vec<u8>) -> Segment {
-    Segment { options, ..Segment::from_client(family, SYN) }
+    Segment {
+        options,
+        ..Segment::from_client(family, SYN)
+    }
 }
 
 /// Sends a SYN and checks everything about the SYN-ACK but its options, which it returns.
@@ -26,13 +29,29 @@ fn answered(steer: &mut Steer, what: &str, syn: &Segment) -> Vec<TcpOptionElemen
     assert_eq!((answer.to, answer.from), (CLIENT_MAC, OUT_MAC), "{what}");
     let tags: Vec<u16> = syn.tags.iter().map(|(_, tag)| tag & 0xfff).collect();
     assert_eq!(answer.vlans, tags, "{what}");
-    assert_eq!((answer.source, answer.destination), (syn.destination, syn.source), "{what}");
+    assert_eq!(
+        (answer.source, answer.destination),
+        (syn.destination, syn.source),
+        "{what}"
+    );
     assert!(answer.tcp.syn && answer.tcp.ack, "{what}");
-    assert!(!answer.tcp.fin && !answer.tcp.rst && !answer.tcp.psh && !answer.tcp.urg && !answer.tcp.cwr);
+    assert!(
+        !answer.tcp.fin && !answer.tcp.rst && !answer.tcp.psh && !answer.tcp.urg && !answer.tcp.cwr
+    );
     // RFC 9293 §3.10.7.2: the SYN alone is acknowledged, never data that came with it.
-    assert_eq!(answer.tcp.acknowledgment_number, syn.sequence.wrapping_add(1), "{what}");
-    assert!(answer.payload.is_empty() && answer.dont_fragment && answer.ttl == 64, "{what}");
-    assert_eq!(answer.trailing, 0, "nothing of the SYN is left behind the answer: {what}");
+    assert_eq!(
+        answer.tcp.acknowledgment_number,
+        syn.sequence.wrapping_add(1),
+        "{what}"
+    );
+    assert!(
+        answer.payload.is_empty() && answer.dont_fragment && answer.ttl == 64,
+        "{what}"
+    );
+    assert_eq!(
+        answer.trailing, 0,
+        "nothing of the SYN is left behind the answer: {what}"
+    );
     options(&answer.tcp)
 }
 
@@ -49,24 +68,79 @@ fn without_tsval(options: Vec<TcpOptionElement>) -> Vec<TcpOptionElement> {
 fn every_stack_gets_what_it_asked_for_and_the_server_does() {
     needs_root!();
     let rare = vec![2, 4, 2, 24, 3, 3, 14, 1, 4, 2, 1, 1]; // MSS 536, wscale 14, SACK
-    let odd = [&[1, 254, 4, 0xab, 0xcd, 8, 10][..], &[0, 0, 0, 9, 0, 0, 0, 0, 1, 1, 1], &[2, 4, 5, 180, 0, 0]].concat();
+    let odd = [
+        &[1, 254, 4, 0xab, 0xcd, 8, 10][..],
+        &[0, 0, 0, 9, 0, 0, 0, 0, 1, 1, 1],
+        &[2, 4, 5, 180, 0, 0],
+    ]
+    .concat();
     let table = [
-        ("Linux", stack::linux(), vec![MaximumSegmentSize(1460), Sack, Timestamp(0, 77), WindowScale(9)]),
-        ("Windows", stack::windows(), vec![MaximumSegmentSize(1460), Sack, WindowScale(9)]),
-        ("macOS", stack::macos(), vec![MaximumSegmentSize(1460), Sack, Timestamp(0, 77), WindowScale(9)]),
+        (
+            "Linux",
+            stack::linux(),
+            vec![
+                MaximumSegmentSize(1460),
+                Sack,
+                Timestamp(0, 77),
+                WindowScale(9),
+            ],
+        ),
+        (
+            "Windows",
+            stack::windows(),
+            vec![MaximumSegmentSize(1460), Sack, WindowScale(9)],
+        ),
+        (
+            "macOS",
+            stack::macos(),
+            vec![
+                MaximumSegmentSize(1460),
+                Sack,
+                Timestamp(0, 77),
+                WindowScale(9),
+            ],
+        ),
         ("no options", vec![], vec![MaximumSegmentSize(1460)]),
-        ("MSS alone", vec![2, 4, 5, 180], vec![MaximumSegmentSize(1460)]),
-        ("wscale alone", vec![3, 3, 2, 0], vec![MaximumSegmentSize(1460), WindowScale(9)]),
-        ("in another order", rare, vec![MaximumSegmentSize(1460), Sack, WindowScale(9)]),
-        ("unknown and unaligned options", odd, vec![MaximumSegmentSize(1460), Timestamp(0, 9)]),
-        ("an option that ends beyond the header", vec![2, 4, 5, 180, 4, 2, 8, 10], vec![MaximumSegmentSize(1460), Sack]),
-        ("an option of no length", vec![2, 4, 5, 180, 8, 0, 4, 2], vec![MaximumSegmentSize(1460)]),
-        ("all 40 bytes", [&stack::linux()[..], &[254, 20], &[7; 18]].concat(), vec![
-            MaximumSegmentSize(1460),
-            Sack,
-            Timestamp(0, 77),
-            WindowScale(9),
-        ]),
+        (
+            "MSS alone",
+            vec![2, 4, 5, 180],
+            vec![MaximumSegmentSize(1460)],
+        ),
+        (
+            "wscale alone",
+            vec![3, 3, 2, 0],
+            vec![MaximumSegmentSize(1460), WindowScale(9)],
+        ),
+        (
+            "in another order",
+            rare,
+            vec![MaximumSegmentSize(1460), Sack, WindowScale(9)],
+        ),
+        (
+            "unknown and unaligned options",
+            odd,
+            vec![MaximumSegmentSize(1460), Timestamp(0, 9)],
+        ),
+        (
+            "an option that ends beyond the header",
+            vec![2, 4, 5, 180, 4, 2, 8, 10],
+            vec![MaximumSegmentSize(1460), Sack],
+        ),
+        (
+            "an option of no length",
+            vec![2, 4, 5, 180, 8, 0, 4, 2],
+            vec![MaximumSegmentSize(1460)],
+        ),
+        (
+            "all 40 bytes",
+            [&stack::linux()[..], &[254, 20], &[7; 18]].concat(),
+            vec![
+                MaximumSegmentSize(1460),
+                Sack,
+                Timestamp(0, 77),
+                WindowScale(9),
+            ],
+        ),
     ];
     in_namespace(|steer| {
         for family in [0, 1] {
@@ -86,12 +160,28 @@ fn nothing_is_promised_that_the_server_does_not_do() {
             steer.endpoint(server, SPARSE);
             let got = answered(steer, "a sparse server", &syn(family, stack::linux()));
             assert_eq!(got, [MaximumSegmentSize(536)]);
-            steer.endpoint(server, Profile { flags: 1, window_scale: 3, ..SPARSE });
+            steer.endpoint(
+                server,
+                Profile {
+                    flags: 1,
+                    window_scale: 3,
+                    ..SPARSE
+                },
+            );
             let got = answered(steer, "no timestamps", &syn(family, stack::linux()));
             assert_eq!(got, [MaximumSegmentSize(536), Sack, WindowScale(3)]);
-            steer.endpoint(server, Profile { window_scale: NO_SCALE, ..PROFILE });
+            steer.endpoint(
+                server,
+                Profile {
+                    window_scale: NO_SCALE,
+                    ..PROFILE
+                },
+            );
             let got = answered(steer, "no scaling", &syn(family, stack::linux()));
-            assert_eq!(without_tsval(got), [MaximumSegmentSize(1460), Sack, Timestamp(0, 77)]);
+            assert_eq!(
+                without_tsval(got),
+                [MaximumSegmentSize(1460), Sack, Timestamp(0, 77)]
+            );
         }
     });
 }
@@ -104,27 +194,106 @@ fn syns_are_answered_in_any_wrapping() {
             let plain = syn(family, stack::linux());
             let bare = syn(family, vec![]);
             let table = [
-                ("802.1Q", Segment { tags: vec![(0x8100, 7)], ..plain.clone() }),
-                ("802.1Q with priority", Segment { tags: vec![(0x8100, 0xe007)], ..plain.clone() }),
-                ("QinQ", Segment { tags: vec![(0x88a8, 100), (0x8100, 7)], ..plain.clone() }),
-                ("QinQ, no options", Segment { tags: vec![(0x88a8, 100), (0x8100, 7)], ..bare.clone() }),
-                ("padded to 60 bytes", Segment { padding: 6, ..bare.clone() }),
-                ("padded a lot", Segment { padding: 200, ..plain.clone() }),
-                ("payload", Segment { payload: b"GET / HTTP/1.0\r\n\r\n".to_vec(), ..plain.clone() }),
-                ("a full payload", Segment { payload: vec![9; 1400], ..bare.clone() }),
-                ("Fast Open cookie and data", Segment {
-                    options: [&stack::linux()[..], &[34, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 1]].concat(),
-                    payload: b"hello".to_vec(),
-                    ..plain.clone()
-                }),
-                ("MPTCP", Segment {
-                    options: [&stack::linux()[..], &[30, 4, 1, 0]].concat(),
-                    ..plain.clone()
-                }),
-                ("TTL 1", Segment { ttl: 1, ..plain.clone() }),
-                ("PSH and URG", Segment { flags: SYN | frames::PSH, ..plain.clone() }),
-                ("sequence number 0", Segment { sequence: 0, ..plain.clone() }),
-                ("sequence number 2^32 - 1", Segment { sequence: u32::MAX, ..plain.clone() }),
+                (
+                    "802.1Q",
+                    Segment {
+                        tags: vec![(0x8100, 7)],
+                        ..plain.clone()
+                    },
+                ),
+                (
+                    "802.1Q with priority",
+                    Segment {
+                        tags: vec![(0x8100, 0xe007)],
+                        ..plain.clone()
+                    },
+                ),
+                (
+                    "QinQ",
+                    Segment {
+                        tags: vec![(0x88a8, 100), (0x8100, 7)],
+                        ..plain.clone()
+                    },
+                ),
+                (
+                    "QinQ, no options",
+                    Segment {
+                        tags: vec![(0x88a8, 100), (0x8100, 7)],
+                        ..bare.clone()
+                    },
+                ),
+                (
+                    "padded to 60 bytes",
+                    Segment {
+                        padding: 6,
+                        ..bare.clone()
+                    },
+                ),
+                (
+                    "padded a lot",
+                    Segment {
+                        padding: 200,
+                        ..plain.clone()
+                    },
+                ),
+                (
+                    "payload",
+                    Segment {
+                        payload: b"GET / HTTP/1.0\r\n\r\n".to_vec(),
+                        ..plain.clone()
+                    },
+                ),
+                (
+                    "a full payload",
+                    Segment {
+                        payload: vec![9; 1400],
+                        ..bare.clone()
+                    },
+                ),
+                (
+                    "Fast Open cookie and data",
+                    Segment {
+                        options: [&stack::linux()[..], &[34, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 1]]
+                            .concat(),
+                        payload: b"hello".to_vec(),
+                        ..plain.clone()
+                    },
+                ),
+                (
+                    "MPTCP",
+                    Segment {
+                        options: [&stack::linux()[..], &[30, 4, 1, 0]].concat(),
+                        ..plain.clone()
+                    },
+                ),
+                (
+                    "TTL 1",
+                    Segment {
+                        ttl: 1,
+                        ..plain.clone()
+                    },
+                ),
+                (
+                    "PSH and URG",
+                    Segment {
+                        flags: SYN | frames::PSH,
+                        ..plain.clone()
+                    },
+                ),
+                (
+                    "sequence number 0",
+                    Segment {
+                        sequence: 0,
+                        ..plain.clone()
+                    },
+                ),
+                (
+                    "sequence number 2^32 - 1",
+                    Segment {
+                        sequence: u32::MAX,
+                        ..plain.clone()
+                    },
+                ),
             ];
             for (what, syn) in &table {
                 answered(steer, what, syn);
@@ -132,7 +301,14 @@ fn syns_are_answered_in_any_wrapping() {
         }
         // IPv4 options: router alert, and the most that fit.
         for ip_options in [vec![0x94, 4, 0, 0], vec![1; 40]] {
-            answered(steer, "IPv4 options", &Segment { ip_options, ..syn(0, stack::linux()) });
+            answered(
+                steer,
+                "IPv4 options",
+                &Segment {
+                    ip_options,
+                    ..syn(0, stack::linux())
+                },
+            );
         }
         let extension = |number: u8, length: u8| {
             let mut header = vec![0; (length as usize + 1) * 8];
@@ -143,10 +319,28 @@ fn syns_are_answered_in_any_wrapping() {
         };
         for (what, extensions) in [
             ("hop-by-hop", vec![extension(0, 0)]),
-            ("hop-by-hop, routing, destination options", vec![extension(0, 0), extension(43, 2), extension(60, 1)]),
-            ("four extension headers", vec![extension(0, 0), extension(60, 0), extension(43, 0), extension(60, 0)]),
+            (
+                "hop-by-hop, routing, destination options",
+                vec![extension(0, 0), extension(43, 2), extension(60, 1)],
+            ),
+            (
+                "four extension headers",
+                vec![
+                    extension(0, 0),
+                    extension(60, 0),
+                    extension(43, 0),
+                    extension(60, 0),
+                ],
+            ),
         ] {
-            answered(steer, what, &Segment { extensions, ..syn(1, stack::linux()) });
+            answered(
+                steer,
+                what,
+                &Segment {
+                    extensions,
+                    ..syn(1, stack::linux())
+                },
+            );
         }
     });
 }
@@ -156,15 +350,36 @@ fn ecn_is_agreed_classically_or_not_at_all() {
     needs_root!();
     in_namespace(|steer| {
         let echo = |steer: &mut Steer, flags| {
-            let seen = steer.run(Side::Outside, &Segment { flags, ..syn(0, stack::linux()) }.bytes());
+            let seen = steer.run(
+                Side::Outside,
+                &Segment {
+                    flags,
+                    ..syn(0, stack::linux())
+                }
+                .bytes(),
+            );
             let answer = read(&seen.frame);
             (answer.tcp.ece, answer.tcp.cwr)
         };
-        assert_eq!(echo(steer, SYN | ECE | CWR), (true, false), "ECN-setup SYN (RFC 3168 §6.1.1)");
+        assert_eq!(
+            echo(steer, SYN | ECE | CWR),
+            (true, false),
+            "ECN-setup SYN (RFC 3168 §6.1.1)"
+        );
         assert_eq!(echo(steer, SYN | ECE), (false, false), "half of it");
         assert_eq!(echo(steer, SYN), (false, false), "none of it");
-        steer.endpoint(frames::SERVERS[0], Profile { flags: 3, ..PROFILE });
-        assert_eq!(echo(steer, SYN | ECE | CWR), (false, false), "the server does not do it");
+        steer.endpoint(
+            frames::SERVERS[0],
+            Profile {
+                flags: 3,
+                ..PROFILE
+            },
+        );
+        assert_eq!(
+            echo(steer, SYN | ECE | CWR),
+            (false, false),
+            "the server does not do it"
+        );
     });
 }
 
@@ -177,7 +392,11 @@ fn a_living_worker_answers_where_afxdp_is_chosen() {
 
         steer.beat();
         for family in [0, 1] {
-            let frame = Segment { tags: vec![(0x8100, 7)], ..syn(family, stack::linux()) }.bytes();
+            let frame = Segment {
+                tags: vec![(0x8100, 7)],
+                ..syn(family, stack::linux())
+            }
+            .bytes();
             let before = steer.counters();
             let seen = steer.run(Side::Outside, &frame);
             // There is no socket in the map yet.
@@ -200,9 +419,23 @@ fn no_key_no_answer() {
     in_namespace(|steer| {
         use crate::steer::{EPOCH, Shared};
         let index = synward_ebpf::layout::key_slot(SERVICE, EPOCH);
-        steer.set("KEYS", index, Shared(synward_ebpf::layout::KeySlot { epoch: EPOCH - 256, keys: [[1; 2]; 4] }));
+        steer.set(
+            "KEYS",
+            index,
+            Shared(synward_ebpf::layout::KeySlot {
+                epoch: EPOCH - 256,
+                keys: [[1; 2]; 4],
+            }),
+        );
         let before = steer.counters();
-        assert_eq!(steer.run(Side::Outside, &syn(0, vec![]).bytes()).verdict, DROP);
-        steer.assert_counted(&before, &[Counter::Syn, Counter::DropNoKey], "keys of a past epoch");
+        assert_eq!(
+            steer.run(Side::Outside, &syn(0, vec![]).bytes()).verdict,
+            DROP
+        );
+        steer.assert_counted(
+            &before,
+            &[Counter::Syn, Counter::DropNoKey],
+            "keys of a past epoch",
+        );
     });
 }

@@ -10,27 +10,61 @@ const FRAGMENT: &[Counter] = &[Counter::DropFragment];
 const MALFORMED: &[Counter] = &[Counter::DropMalformed];
 
 fn syn(family: usize) -> Segment {
-    Segment { options: stack::linux(), ..Segment::from_client(family, SYN) }
+    Segment {
+        options: stack::linux(),
+        ..Segment::from_client(family, SYN)
+    }
 }
 
 fn outside(what: &'static str, frame: Vec<u8>, verdict: u32, counted: &'static [Counter]) -> Case {
-    Case { what, frame, side: Side::Outside, verdict, counted }
+    Case {
+        what,
+        frame,
+        side: Side::Outside,
+        verdict,
+        counted,
+    }
 }
 
 /// First, middle and last fragments of a SYN.
 fn fragments() -> Vec<(&'static str, Vec<u8>)> {
     let mut all = vec![];
-    for (what, bytes) in [("first, IPv4", [0x20, 0]), ("middle, IPv4", [0x20, 1]), ("last, IPv4", [0, 1])] {
+    for (what, bytes) in [
+        ("first, IPv4", [0x20, 0]),
+        ("middle, IPv4", [0x20, 1]),
+        ("last, IPv4", [0, 1]),
+    ] {
         let mut packet = syn(0).packet(6, &syn(0).segment());
         packet[6..8].copy_from_slice(&bytes);
         all.push((what, syn(0).frame(&packet)));
     }
-    for (what, low) in [("first, IPv6", 1), ("last, IPv6", 8), ("atomic, IPv6 (RFC 6946)", 0)] {
+    for (what, low) in [
+        ("first, IPv6", 1),
+        ("last, IPv6", 8),
+        ("atomic, IPv6 (RFC 6946)", 0),
+    ] {
         let extensions = vec![(44, vec![0, 0, 0, low, 0, 0, 0, 9])];
-        all.push((what, Segment { extensions, ..syn(1) }.bytes()));
+        all.push((
+            what,
+            Segment {
+                extensions,
+                ..syn(1)
+            }
+            .bytes(),
+        ));
     }
-    let extensions = vec![(0, vec![0, 0, 1, 4, 0, 0, 0, 0]), (44, vec![0, 0, 0, 1, 0, 0, 0, 9])];
-    all.push(("behind another header, IPv6", Segment { extensions, ..syn(1) }.bytes()));
+    let extensions = vec![
+        (0, vec![0, 0, 1, 4, 0, 0, 0, 0]),
+        (44, vec![0, 0, 0, 1, 0, 0, 0, 9]),
+    ];
+    all.push((
+        "behind another header, IPv6",
+        Segment {
+            extensions,
+            ..syn(1)
+        }
+        .bytes(),
+    ));
     all
 }
 
@@ -38,10 +72,17 @@ fn fragments() -> Vec<(&'static str, Vec<u8>)> {
 fn fragments_are_dropped_unless_the_service_takes_them() {
     needs_root!();
     in_namespace(|steer| {
-        let drops = fragments().into_iter().map(|(what, frame)| outside(what, frame, DROP, FRAGMENT));
+        let drops = fragments()
+            .into_iter()
+            .map(|(what, frame)| outside(what, frame, DROP, FRAGMENT));
         steer.check(drops.collect());
         steer.policy(|service| service.pass_fragments = 1);
-        steer.check(fragments().into_iter().map(|(what, frame)| outside(what, frame, PASS, &[])).collect());
+        steer.check(
+            fragments()
+                .into_iter()
+                .map(|(what, frame)| outside(what, frame, PASS, &[]))
+                .collect(),
+        );
     });
 }
 
@@ -52,7 +93,12 @@ fn other_addresses_may_get_fragments() {
         let mut packet = syn(0).packet(6, &syn(0).segment());
         packet[6] = 0x20;
         packet[19] = 11;
-        steer.check(vec![outside("a fragment for somebody else", syn(0).frame(&packet), PASS, &[])]);
+        steer.check(vec![outside(
+            "a fragment for somebody else",
+            syn(0).frame(&packet),
+            PASS,
+            &[],
+        )]);
         steer.check(vec![Case {
             what: "a fragment from inside",
             frame: fragments().swap_remove(0).1,
@@ -83,21 +129,72 @@ fn malformed_headers_are_dropped_by_name() {
             let short = syn(family).bytes()[..l4 + 19].to_vec();
             steer.check(vec![
                 outside("the TCP header is cut short", short, DROP, MALFORMED),
-                outside("data offset 4", with(family, l4 + 12, 4 << 4), DROP, MALFORMED),
+                outside(
+                    "data offset 4",
+                    with(family, l4 + 12, 4 << 4),
+                    DROP,
+                    MALFORMED,
+                ),
                 outside("data offset 0", with(family, l4 + 12, 0), DROP, MALFORMED),
-                outside("the TCP header ends beyond the packet", with(family, l4 + 12, 15 << 4), DROP, MALFORMED),
+                outside(
+                    "the TCP header ends beyond the packet",
+                    with(family, l4 + 12, 15 << 4),
+                    DROP,
+                    MALFORMED,
+                ),
             ]);
         }
         steer.check(vec![
-            outside("an IPv4 total length of 20", with(0, 17, 20), DROP, MALFORMED),
-            outside("five extension headers", Segment { extensions: hop(5), ..syn(1) }.bytes(), DROP, MALFORMED),
-            outside("seven extension headers", Segment { extensions: hop(7), ..syn(1) }.bytes(), DROP, MALFORMED),
-            outside("an extension header of 520 bytes", Segment { extensions: long(64), ..syn(1) }.bytes(), DROP, MALFORMED),
-            outside("an extension header beyond the frame", {
-                let mut frame = Segment { extensions: hop(1), ..syn(1) }.bytes();
-                frame.truncate(55);
-                frame
-            }, DROP, MALFORMED),
+            outside(
+                "an IPv4 total length of 20",
+                with(0, 17, 20),
+                DROP,
+                MALFORMED,
+            ),
+            outside(
+                "five extension headers",
+                Segment {
+                    extensions: hop(5),
+                    ..syn(1)
+                }
+                .bytes(),
+                DROP,
+                MALFORMED,
+            ),
+            outside(
+                "seven extension headers",
+                Segment {
+                    extensions: hop(7),
+                    ..syn(1)
+                }
+                .bytes(),
+                DROP,
+                MALFORMED,
+            ),
+            outside(
+                "an extension header of 520 bytes",
+                Segment {
+                    extensions: long(64),
+                    ..syn(1)
+                }
+                .bytes(),
+                DROP,
+                MALFORMED,
+            ),
+            outside(
+                "an extension header beyond the frame",
+                {
+                    let mut frame = Segment {
+                        extensions: hop(1),
+                        ..syn(1)
+                    }
+                    .bytes();
+                    frame.truncate(55);
+                    frame
+                },
+                DROP,
+                MALFORMED,
+            ),
         ]);
     });
 }
@@ -109,7 +206,11 @@ fn too_many_tags_do_not_smuggle_a_syn_past_the_program() {
     in_namespace(|steer| {
         for family in [0, 1] {
             let tags = vec![(0x88a8, 1), (0x8100, 2), (0x8100, 3)];
-            let frame = Segment { tags, ..syn(family) }.bytes();
+            let frame = Segment {
+                tags,
+                ..syn(family)
+            }
+            .bytes();
             steer.check(vec![outside("three tags", frame, DROP, MALFORMED)]);
         }
     });

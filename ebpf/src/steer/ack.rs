@@ -12,7 +12,10 @@ use synward_ebpf::wire::tcp;
 
 /// What became of a cookie.
 enum Judgement {
-    Valid { options: ClientOptions, promised: Profile },
+    Valid {
+        options: ClientOptions,
+        promised: Profile,
+    },
     Expired,
     Invalid,
 }
@@ -28,7 +31,16 @@ pub fn redeem(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters)
                 Route::Via(hop) => hop,
                 _ => Hop::default(),
             };
-            worker::ask(ctx, case, counters, Request::Open { options, promised, hop })
+            worker::ask(
+                ctx,
+                case,
+                counters,
+                Request::Open {
+                    options,
+                    promised,
+                    hop,
+                },
+            )
         }
         Judgement::Expired => {
             counters.bump(Counter::CookieExpired);
@@ -70,7 +82,11 @@ fn claim(ctx: &XdpContext, packet: &mut Packet) -> Claim {
 #[inline(always)]
 fn tsecr(ctx: &XdpContext, packet: &mut Packet) -> Option<u32> {
     let times = packet.timestamps(ctx);
-    if times.present { Some(times.tsecr) } else { None }
+    if times.present {
+        Some(times.tsecr)
+    } else {
+        None
+    }
 }
 
 #[inline(always)]
@@ -91,7 +107,10 @@ fn judge(case: &Case, claim: &Claim) -> Judgement {
         }
         if let Some(options) = claim.check(&slot.keys[secret], &case.packet.key) {
             return match age {
-                Age::Fresh => Judgement::Valid { options, promised: *case.packet.endpoint.profile(epoch) },
+                Age::Fresh => Judgement::Valid {
+                    options,
+                    promised: *case.packet.endpoint.profile(epoch),
+                },
                 Age::Expired => Judgement::Expired,
             };
         }

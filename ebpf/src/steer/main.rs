@@ -13,7 +13,11 @@
 //! | [`route`], [`reply`], [`worker`] | the ways out: next hop, back to the sender, to user space |
 #![no_std]
 #![no_main]
-#![allow(missing_docs, unreachable_pub, reason = "a program has no public interface")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "a program has no public interface"
+)]
 
 mod ack;
 mod icmp;
@@ -68,7 +72,11 @@ pub fn steer(ctx: XdpContext) -> Verdict {
 #[inline(always)]
 fn tcp(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> Verdict {
     if interface.side & side::OUTSIDE != 0
-        && service::find(&packet.destination, packet.destination_port, &mut packet.endpoint)
+        && service::find(
+            &packet.destination,
+            packet.destination_port,
+            &mut packet.endpoint,
+        )
     {
         return from_client(ctx, packet, interface);
     }
@@ -100,8 +108,14 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         packet.destination,
         packet.destination_port,
     );
-    let mut case = Case { packet, interface, service, now: route::now() };
-    let is_syn = case.packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::SYN;
+    let mut case = Case {
+        packet,
+        interface,
+        service,
+        now: route::now(),
+    };
+    let is_syn =
+        case.packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::SYN;
     if is_syn {
         counters.bump(Counter::Syn);
     }
@@ -168,7 +182,12 @@ fn from_server(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         packet.source,
         packet.source_port,
     );
-    let mut case = Case { packet, interface, service, now: route::now() };
+    let mut case = Case {
+        packet,
+        interface,
+        service,
+        now: route::now(),
+    };
     if let Some((index, flow)) = table::find(&case.packet.key) {
         // SAFETY: as in `from_client`.
         let flow: &mut Flow = unsafe { &mut *flow };

@@ -1,8 +1,8 @@
 //! The maps that this program shares with the appliance; `synward_ebpf::layout` says what they hold.
 
+use crate::packet::Packet;
 use aya_ebpf::btf_maps::lpm_trie::Key as Prefix;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, XskMap};
-use crate::packet::Packet;
 use aya_ebpf::macros::btf_map;
 use synward_ebpf::counters::ServiceCounters;
 use synward_ebpf::flow::{FlowKey, WAYS};

@@ -4,12 +4,12 @@ use aya_ebpf::programs::XdpContext;
 use synward_ebpf::flow::FlowKey;
 use synward_ebpf::layout::Endpoint;
 use synward_ebpf::segment::Segment;
+use synward_ebpf::wire::Address;
 use synward_ebpf::wire::ethernet::{self, Ethernet};
 use synward_ebpf::wire::ipv4::{self, Ipv4};
 use synward_ebpf::wire::ipv6::{self, Ipv6};
 use synward_ebpf::wire::tcp::{self, Tcp};
 use synward_ebpf::wire::tcp_options::{self, Options};
-use synward_ebpf::wire::Address;
 
 /// What a frame turned out to be.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -240,12 +240,20 @@ impl Packet {
     /// The timestamps of the segment.
     #[inline(always)]
     pub fn timestamps(&mut self, ctx: &XdpContext) -> Times {
-        let mut times = Times { present: false, tsval: 0, tsecr: 0 };
+        let mut times = Times {
+            present: false,
+            tsval: 0,
+            tsecr: 0,
+        };
         if self.options == 12
             && let Some(options) = view::<12>(ctx, self.l4 + tcp::LENGTH)
             && let Some((tsval, tsecr)) = tcp_options::padded_timestamps(options)
         {
-            times = Times { present: true, tsval, tsecr };
+            times = Times {
+                present: true,
+                tsval,
+                tsecr,
+            };
         } else if self.options != 0 {
             self.walk_options(ctx);
             times = self.walked_timestamps();
@@ -257,7 +265,11 @@ impl Packet {
     #[inline(always)]
     pub fn walked_timestamps(&self) -> Times {
         let (tsval, tsecr) = self.walked.timestamps().unwrap_or((0, 0));
-        Times { present: self.walked.found.timestamps_at().is_some(), tsval, tsecr }
+        Times {
+            present: self.walked.found.timestamps_at().is_some(),
+            tsval,
+            tsecr,
+        }
     }
 
     /// Copies the TCP options back into the frame.

@@ -58,9 +58,11 @@ pub fn of(ctx: &XdpContext, packet: &Packet) -> Route {
     // SAFETY: the query is a live object of the size given.
     match unsafe { bpf_fib_lookup(ctx.ctx.cast(), &mut query, size, 0) } {
         // SAFETY: entries are replaced, never removed, while interfaces are steered.
-        SUCCESS if unsafe { maps::INTERFACES.get(query.ifindex) }.is_some() => {
-            Route::Via(Hop { interface: query.ifindex, to: query.dmac, from: query.smac })
-        }
+        SUCCESS if unsafe { maps::INTERFACES.get(query.ifindex) }.is_some() => Route::Via(Hop {
+            interface: query.ifindex,
+            to: query.dmac,
+            from: query.smac,
+        }),
         FRAGMENTATION_NEEDED => Route::TooBig,
         BLACKHOLE | UNREACHABLE | PROHIBIT => Route::Refused,
         _ => Route::Kernel,

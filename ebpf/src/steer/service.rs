@@ -10,14 +10,28 @@ use synward_ebpf::wire::Address;
 
 /// What [`find`] starts from.
 pub const NOBODY: Endpoint = {
-    let profile = Profile { mss: 0, window: 0, window_scale: 0, flags: 0, reserved: [0; 2] };
-    Endpoint { service: 0, since: 0, now: profile, before: profile }
+    let profile = Profile {
+        mss: 0,
+        window: 0,
+        window_scale: 0,
+        flags: 0,
+        reserved: [0; 2],
+    };
+    Endpoint {
+        service: 0,
+        since: 0,
+        now: profile,
+        before: profile,
+    }
 };
 
 /// Copies the endpoint at an address and port, if it is protected, and says whether it is.
 #[inline(never)]
 pub fn find(address: &Address, port: u16, endpoint: &mut Endpoint) -> bool {
-    let key = EndpointKey { address: *address, port: port as u32 };
+    let key = EndpointKey {
+        address: *address,
+        port: port as u32,
+    };
     // SAFETY: an element may be replaced while it is read; the appliance replaces whole elements, and
     // a run of this program is over before the kernel reuses the old one's memory (RCU).
     if let Some(found) = unsafe { maps::ENDPOINTS.get(&key) } {
@@ -35,7 +49,12 @@ pub fn find(address: &Address, port: u16, endpoint: &mut Endpoint) -> bool {
     };
     for port in [port as u32, ANY_PORT] {
         // SAFETY: as above.
-        if let Some(found) = unsafe { maps::PREFIX_PORTS.get(&PrefixPort { prefix: *prefix, port }) } {
+        if let Some(found) = unsafe {
+            maps::PREFIX_PORTS.get(&PrefixPort {
+                prefix: *prefix,
+                port,
+            })
+        } {
             *endpoint = *found;
             return true;
         }
@@ -86,6 +105,10 @@ pub fn unreadable(destination: &Address, kind: Kind) -> Verdict {
     if service.mode != mode::ALWAYS || (fragment && service.pass_fragments != 0) {
         return XDP_PASS;
     }
-    counters.bump(if fragment { Counter::DropFragment } else { Counter::DropMalformed });
+    counters.bump(if fragment {
+        Counter::DropFragment
+    } else {
+        Counter::DropMalformed
+    });
     XDP_DROP
 }

@@ -18,7 +18,12 @@ use synward_ebpf::wire::tcp::{self, flags};
 /// What the kernel has to answer with an ICMP error goes to it untranslated, so that the error quotes
 /// numbers that the sender knows. What the kernel has to forward goes to it translated.
 #[inline(never)]
-pub fn forward(ctx: &XdpContext, case: &mut Case, flow: &mut Flow, direction: Direction) -> Verdict {
+pub fn forward(
+    ctx: &XdpContext,
+    case: &mut Case,
+    flow: &mut Flow,
+    direction: Direction,
+) -> Verdict {
     let packet = &mut *case.packet;
     mark(flow, packet, direction, case.now);
     if packet.ttl <= 1 {
@@ -26,7 +31,8 @@ pub fn forward(ctx: &XdpContext, case: &mut Case, flow: &mut Flow, direction: Di
     }
     match route::of(ctx, packet) {
         Route::Via(hop) if packet.l3 == ethernet::LENGTH => {
-            if translate(ctx, packet, flow, direction).is_none() || take_hop(ctx, packet).is_none() {
+            if translate(ctx, packet, flow, direction).is_none() || take_hop(ctx, packet).is_none()
+            {
                 return XDP_DROP;
             }
             let Some(eth) = view::<{ ethernet::LENGTH }>(ctx, 0) else {
@@ -79,7 +85,12 @@ fn mark(flow: &mut Flow, packet: &Packet, direction: Direction, now: u64) {
 }
 
 #[inline(never)]
-fn translate(ctx: &XdpContext, packet: &mut Packet, flow: &Flow, direction: Direction) -> Option<()> {
+fn translate(
+    ctx: &XdpContext,
+    packet: &mut Packet,
+    flow: &Flow,
+    direction: Direction,
+) -> Option<()> {
     let translation = Translation::of(flow, direction);
     let mut changes = translation.header(view::<{ tcp::LENGTH }>(ctx, packet.l4)?);
     let quick = if packet.options == 12 {

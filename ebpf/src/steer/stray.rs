@@ -18,7 +18,9 @@ pub fn passes(case: &Case) -> bool {
         // or mark is written to another passed connection, which does no more than let it live on.
         let passed = unsafe { &mut *passed };
         let idle = ((case.now >> 30) as u32).wrapping_sub(passed.last_seen);
-        let limit = maps::GLOBALS.get(0).map_or(0, |globals| globals.passed_idle);
+        let limit = maps::GLOBALS
+            .get(0)
+            .map_or(0, |globals| globals.passed_idle);
         let ended = passed.flags != 0;
         if idle <= limit && !(is_syn && ended) {
             touch(passed, case, flow_flags::CLIENT_FIN);
@@ -33,7 +35,9 @@ pub fn passes(case: &Case) -> bool {
 #[inline(never)]
 pub fn learn(case: &Case, counters: &mut ServiceCounters) {
     let packet = &*case.packet;
-    if packet.flags & flags::RST != 0 || packet.flags & (flags::SYN | flags::ACK) == flags::SYN | flags::ACK {
+    if packet.flags & flags::RST != 0
+        || packet.flags & (flags::SYN | flags::ACK) == flags::SYN | flags::ACK
+    {
         return;
     }
     if let Some(passed) = maps::PASSED.get_ptr_mut(&case.packet.key) {
@@ -41,7 +45,10 @@ pub fn learn(case: &Case, counters: &mut ServiceCounters) {
         touch(unsafe { &mut *passed }, case, flow_flags::SERVER_FIN);
         return;
     }
-    let entry = Passed { last_seen: (case.now >> 30) as u32, flags: 0 };
+    let entry = Passed {
+        last_seen: (case.now >> 30) as u32,
+        flags: 0,
+    };
     if maps::PASSED.insert(&case.packet.key, &entry, 0).is_ok() {
         counters.bump(Counter::Learned);
     }
@@ -83,7 +90,8 @@ pub fn unknown(
                 window: 0,
                 options: 0,
             };
-            let marks = (packet.flags & flags::FIN != 0) as u32 + (packet.flags & flags::SYN != 0) as u32;
+            let marks =
+                (packet.flags & flags::FIN != 0) as u32 + (packet.flags & flags::SYN != 0) as u32;
             let length = packet.payload() as u32 + marks;
             packet.reply = segment::refusal(packet.source, packet.destination, &repr, length);
             reply::send(ctx, packet, counters, Counter::Reset)

@@ -44,9 +44,19 @@ pub fn challenge(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounte
     let packet = &mut *case.packet;
     packet.walk_options(ctx);
     let times = packet.walked_timestamps();
-    let tsval = if times.present { Some(times.tsval) } else { None };
+    let tsval = if times.present {
+        Some(times.tsval)
+    } else {
+        None
+    };
     let profile = packet.endpoint.profile(epoch);
-    let syn = Syn::new(&packet.key, packet.sequence, packet.flags, &packet.walked.found, tsval);
+    let syn = Syn::new(
+        &packet.key,
+        packet.sequence,
+        packet.flags,
+        &packet.walked.found,
+        tsval,
+    );
     packet.reply = answer::answer(&slot.keys[0], epoch, &syn, profile);
     reply::send(ctx, packet, counters, Counter::AnsweredXdp)
 }

@@ -26,13 +26,23 @@ pub fn held(ctx: &XdpContext, case: &Case, counters: &mut ServiceCounters, entry
 
 /// The server's segment for an opening.
 #[inline(always)]
-pub fn server_says(ctx: &XdpContext, case: &Case, counters: &mut ServiceCounters, entry: u32) -> Verdict {
+pub fn server_says(
+    ctx: &XdpContext,
+    case: &Case,
+    counters: &mut ServiceCounters,
+    entry: u32,
+) -> Verdict {
     ask(ctx, case, counters, Request::ServerSays { entry })
 }
 
 /// Hands the frame and `request` to the worker of this queue.
 #[inline(never)]
-pub fn ask(ctx: &XdpContext, case: &Case, counters: &mut ServiceCounters, request: Request) -> Verdict {
+pub fn ask(
+    ctx: &XdpContext,
+    case: &Case,
+    counters: &mut ServiceCounters,
+    request: Request,
+) -> Verdict {
     let queue = ctx.rx_queue_index();
     if queue >= MAX_QUEUES || !is_alive(queue, case.now) {
         counters.bump(Counter::DropNoWorker);

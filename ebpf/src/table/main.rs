@@ -5,7 +5,11 @@
 //! the CPU cannot overlap one run's cache misses with the next one's.
 #![no_std]
 #![no_main]
-#![allow(missing_docs, unreachable_pub, reason = "a program has no public interface")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "a program has no public interface"
+)]
 
 mod maps;
 mod plan;

@@ -35,7 +35,10 @@ impl Sum {
         if address.is_v4() {
             self.word(address.0[3])
         } else {
-            self.word(address.0[0]).word(address.0[1]).word(address.0[2]).word(address.0[3])
+            self.word(address.0[0])
+                .word(address.0[1])
+                .word(address.0[2])
+                .word(address.0[3])
         }
     }
 
@@ -96,7 +99,11 @@ impl Sum {
 /// The sum of a TCP pseudo header; `length` is that of the TCP header and payload in bytes.
 #[inline(always)]
 pub const fn pseudo_header(source: &Address, destination: &Address, length: u16) -> Sum {
-    Sum(0).address(source).address(destination).u16(length).u16(super::ipv4::TCP as u16)
+    Sum(0)
+        .address(source)
+        .address(destination)
+        .u16(length)
+        .u16(super::ipv4::TCP as u16)
 }
 
 /// Whether a TCP segment (header and payload) has the right checksum.
@@ -104,7 +111,10 @@ pub fn segment_is_intact(source: &Address, destination: &Address, segment: &[u8]
     let Ok(length) = u16::try_from(segment.len()) else {
         return false;
     };
-    pseudo_header(source, destination, length).bytes(segment).fold() == 0xffff
+    pseudo_header(source, destination, length)
+        .bytes(segment)
+        .fold()
+        == 0xffff
 }
 
 #[cfg(test)]
@@ -121,7 +131,10 @@ mod tests {
     /// RFC 1624 §4: the case where the older equation 2 yields the wrong zero.
     #[test]
     fn rfc_1624_example() {
-        assert_eq!(Sum(0).replace_u16(0x5555, 0x3285).update([0xdd, 0x2f]), [0x00, 0x00]);
+        assert_eq!(
+            Sum(0).replace_u16(0x5555, 0x3285).update([0xdd, 0x2f]),
+            [0x00, 0x00]
+        );
     }
 
     #[test]
@@ -131,6 +144,9 @@ mod tests {
         let old = u32::from_be_bytes([1, 2, 3, 4]);
         message[1..5].copy_from_slice(&0xfedc_ba98u32.to_be_bytes());
         let after = Sum(0).bytes(&message).checksum();
-        assert_eq!(Sum(0).replace_u32_odd(old, 0xfedc_ba98).update(before), after);
+        assert_eq!(
+            Sum(0).replace_u32_odd(old, 0xfedc_ba98).update(before),
+            after
+        );
     }
 }

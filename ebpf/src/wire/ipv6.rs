@@ -79,7 +79,13 @@ impl<T: BorrowMut<[u8; LENGTH]>> Ipv6<T> {
 
     /// Writes a whole header with TCP next; `payload_length` is that of the TCP segment.
     #[inline(always)]
-    pub fn emit(&mut self, source: &Address, destination: &Address, class: u8, payload_length: u16) {
+    pub fn emit(
+        &mut self,
+        source: &Address,
+        destination: &Address,
+        class: u8,
+        payload_length: u16,
+    ) {
         let b = self.0.borrow_mut();
         put(b, 0, (0x6000_0000 | (class as u32) << 20).to_be_bytes());
         put(b, 4, payload_length.to_be_bytes());
@@ -104,7 +110,10 @@ mod tests {
         header.emit(&a, &b, 0xab, 40);
         assert!(header.is_sound());
         assert_eq!((header.source(), header.destination()), (a, b));
-        assert_eq!((header.traffic_class(), header.payload_length()), (0xab, 40));
+        assert_eq!(
+            (header.traffic_class(), header.payload_length()),
+            (0xab, 40)
+        );
         header.decrement_hop_limit();
         assert_eq!((header.hop_limit(), header.next_header()), (63, 6));
     }

@@ -153,7 +153,10 @@ impl Repr {
             .u16(self.destination)
             .u32(self.sequence)
             .u32(self.acknowledgement)
-            .u16(u16::from_be_bytes([(LENGTH as u8 + self.options) << 2, self.flags]))
+            .u16(u16::from_be_bytes([
+                (LENGTH as u8 + self.options) << 2,
+                self.flags,
+            ]))
             .u16(self.window)
     }
 }
@@ -179,7 +182,10 @@ mod tests {
         assert_eq!(repr.sum(Sum(0)).fold(), Sum(0).bytes(&bytes).fold());
         let tcp = Tcp(&bytes);
         assert_eq!((tcp.source(), tcp.destination()), (1, 0xfffe));
-        assert_eq!((tcp.sequence(), tcp.acknowledgement()), (0x0102_0304, 0xf0f1_f2f3));
+        assert_eq!(
+            (tcp.sequence(), tcp.acknowledgement()),
+            (0x0102_0304, 0xf0f1_f2f3)
+        );
         assert_eq!((tcp.header_length(), tcp.window()), (40, 14600));
         assert!(tcp.has(flags::SYN | flags::ACK) && !tcp.has(flags::RST));
     }

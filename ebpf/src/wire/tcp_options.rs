@@ -71,13 +71,21 @@ impl Found {
     /// The MSS in bytes.
     #[inline(always)]
     pub const fn mss(&self) -> Option<u16> {
-        if self.seen & SEEN_MSS != 0 { Some(self.mss) } else { None }
+        if self.seen & SEEN_MSS != 0 {
+            Some(self.mss)
+        } else {
+            None
+        }
     }
 
     /// The window shift, at most 14.
     #[inline(always)]
     pub const fn window_scale(&self) -> Option<u8> {
-        if self.seen & SEEN_SCALE != 0 { Some(self.window_scale) } else { None }
+        if self.seen & SEEN_SCALE != 0 {
+            Some(self.window_scale)
+        } else {
+            None
+        }
     }
 
     /// SACK permitted.
@@ -89,13 +97,21 @@ impl Found {
     /// Offset of TSval in the options area; TSecr follows it.
     #[inline(always)]
     pub const fn timestamps_at(&self) -> Option<usize> {
-        if self.timestamps != NOWHERE { Some(self.timestamps as usize) } else { None }
+        if self.timestamps != NOWHERE {
+            Some(self.timestamps as usize)
+        } else {
+            None
+        }
     }
 
     /// Offset of the first SACK block and the number of blocks (two 4-byte edges each), at most 4.
     #[inline(always)]
     pub const fn sack_at(&self) -> Option<(usize, usize)> {
-        if self.sack != NOWHERE { Some((self.sack as usize, self.sack_blocks as usize)) } else { None }
+        if self.sack != NOWHERE {
+            Some((self.sack as usize, self.sack_blocks as usize))
+        } else {
+            None
+        }
     }
 }
 
@@ -116,7 +132,12 @@ pub struct Options {
 
 impl Options {
     /// No options.
-    pub const NONE: Self = Self { bytes: [0; AREA], found: Found::NOTHING, length: 0, at: 0 };
+    pub const NONE: Self = Self {
+        bytes: [0; AREA],
+        found: Found::NOTHING,
+        length: 0,
+        at: 0,
+    };
 
     /// The options of a header: at most 40 bytes count.
     pub fn of(options: &[u8]) -> Self {
@@ -164,7 +185,11 @@ impl Options {
             }
             (kind::WINDOW_SCALE, 3) => {
                 let scale = self.bytes[at + 2];
-                self.found.window_scale = if scale > MAX_WINDOW_SCALE { MAX_WINDOW_SCALE } else { scale };
+                self.found.window_scale = if scale > MAX_WINDOW_SCALE {
+                    MAX_WINDOW_SCALE
+                } else {
+                    scale
+                };
                 self.found.seen |= SEEN_SCALE;
             }
             (kind::SACK_PERMITTED, 2) => self.found.seen |= SEEN_SACK_PERMITTED,
@@ -220,12 +245,17 @@ mod tests {
         Options::of(options).found
     }
 
-    const LINUX: [u8; 20] = [2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 7, 1, 3, 3, 7];
+    const LINUX: [u8; 20] = [
+        2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 7, 1, 3, 3, 7,
+    ];
 
     #[test]
     fn a_linux_syn() {
         let options = Options::of(&LINUX);
-        assert_eq!((options.found.mss(), options.found.window_scale()), (Some(1460), Some(7)));
+        assert_eq!(
+            (options.found.mss(), options.found.window_scale()),
+            (Some(1460), Some(7))
+        );
         assert!(options.found.sack_permitted());
         assert_eq!(options.timestamps(), Some((9, 7)));
     }
@@ -248,7 +278,14 @@ mod tests {
 
     #[test]
     fn lies_about_lengths_end_the_walk() {
-        for options in [&[3u8, 0][..], &[3, 1], &[3, 3], &[2, 4, 5], &[8, 40, 1, 1], &[0xfd, 0xff]] {
+        for options in [
+            &[3u8, 0][..],
+            &[3, 1],
+            &[3, 3],
+            &[2, 4, 5],
+            &[8, 40, 1, 1],
+            &[0xfd, 0xff],
+        ] {
             assert_eq!(found(options), Found::NOTHING, "{options:?}");
         }
         assert_eq!(found(&[3, 3, 7, 2, 0]).window_scale(), Some(7));
@@ -260,13 +297,19 @@ mod tests {
         for _ in 0..200_000 {
             let mut bytes = [0u8; MAX_OPTIONS];
             for byte in &mut bytes {
-                seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                seed = seed
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
                 *byte = (seed >> 59) as u8;
             }
             let length = (seed >> 33) as usize % (MAX_OPTIONS + 1);
             let found = found(&bytes[..length]);
             assert!(found.timestamps_at().is_none_or(|at| at + 8 <= length));
-            assert!(found.sack_at().is_none_or(|(at, blocks)| at + 8 * blocks <= length));
+            assert!(
+                found
+                    .sack_at()
+                    .is_none_or(|(at, blocks)| at + 8 * blocks <= length)
+            );
         }
     }
 }

@@ -6,7 +6,10 @@ use super::*;
 
 fn config(services: &str) -> Config {
     let folder = tempfile::tempdir().unwrap();
-    let (file, secret) = (folder.path().join("synward.toml"), folder.path().join("secret"));
+    let (file, secret) = (
+        folder.path().join("synward.toml"),
+        folder.path().join("secret"),
+    );
     crate::secret::Keyring::create(&secret).unwrap();
     let text = format!(
         "[cookie]\nsecret = {secret:?}\n[[interface]]\nname = \"eth0\"\nside = \"both\"\n{services}"
@@ -24,7 +27,9 @@ fn plan(services: &str) -> Plan {
 fn found(plan: &Plan, address: &str, port: u16) -> Option<u32> {
     let address: IpAddr = address.parse().unwrap();
     let exact = plan.endpoints.get(&(address, port)).copied();
-    exact.or_else(|| plan.by_prefix(address, port)).map(|endpoint| endpoint.service)
+    exact
+        .or_else(|| plan.by_prefix(address, port))
+        .map(|endpoint| endpoint.service)
 }
 
 const OVERLAPPING: &str = r#"
@@ -154,7 +159,13 @@ fn profiles_begin_with_what_is_configured() {
     );
     let at = |address: &str| plan.endpoints[&(address.parse().unwrap(), 80)].now;
     assert_eq!(at("192.0.2.1"), Profile::default());
-    assert_eq!(at("2001:db8::1"), Profile { mss: 1440, ..Profile::default() });
+    assert_eq!(
+        at("2001:db8::1"),
+        Profile {
+            mss: 1440,
+            ..Profile::default()
+        }
+    );
     let fixed = plan.by_prefix("192.0.2.77".parse().unwrap(), 1).unwrap();
     let expected = Profile {
         mss: 1200,
@@ -163,7 +174,10 @@ fn profiles_begin_with_what_is_configured() {
         flags: profile_flags::TIMESTAMPS | profile_flags::ECN,
         reserved: [0; 2],
     };
-    assert_eq!((fixed.now, fixed.before, fixed.since), (expected, expected, 0));
+    assert_eq!(
+        (fixed.now, fixed.before, fixed.since),
+        (expected, expected, 0)
+    );
 }
 
 #[test]
@@ -186,9 +200,18 @@ fn services_and_lists_become_numbers() {
     "#,
     );
     let [a, b] = plan.services[..] else { panic!() };
-    assert_eq!((a.mode, a.unknown, a.pass_fragments, a.listed, a.keys), (mode::MONITOR, unknown::RESET, 0, 0, 1));
-    assert_eq!((b.mode, b.unknown, b.pass_fragments, b.listed, b.keys), (mode::ALWAYS, unknown::DROP, 1, 1, 1));
-    let (allow, deny) = ("203.0.113.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap());
+    assert_eq!(
+        (a.mode, a.unknown, a.pass_fragments, a.listed, a.keys),
+        (mode::MONITOR, unknown::RESET, 0, 0, 1)
+    );
+    assert_eq!(
+        (b.mode, b.unknown, b.pass_fragments, b.listed, b.keys),
+        (mode::ALWAYS, unknown::DROP, 1, 1, 1)
+    );
+    let (allow, deny) = (
+        "203.0.113.0/24".parse().unwrap(),
+        "2001:db8::/32".parse().unwrap(),
+    );
     assert_eq!(plan.lists, [(1, allow, ALLOWED), (1, deny, DENIED)]);
     assert_eq!(prefix_key(allow).length, 96 + 24);
     assert_eq!(prefix_key(deny).length, 32);

@@ -1,0 +1,220 @@
+//! A process is killed, and the next one goes on where it was.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use aya::programs::links::{FdLink, PinnedLink};
+use synward::steering::{Established, Learned, Times, coarse_now, tick, unload};
+use synward_ebpf::flow::FlowKey;
+use synward_ebpf::layout::{Flow, Profile, state};
+use synward_ebpf::wire::Address;
+
+use super::lab::{HERE, Lab, inside, is_loaded, load, until};
+
+const NAMESPACE: &str = "SYNWARD_TEST_NAMESPACE";
+const CONFIG: &str = "SYNWARD_TEST_CONFIG";
+const SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 10));
+const LEARNED: Profile = Profile {
+    mss: 1300,
+    window: 14600,
+    window_scale: 9,
+    flags: 1,
+    reserved: [0; 2],
+};
+
+fn key(port: u16) -> FlowKey {
+    FlowKey::new(Address::v4(7), port, Address::from(SERVER), 80)
+}
+
+/// Not a test, but the process that the tests kill: it steers, has a spliced flow and an opening, and has learned
+/// about a server.
+#[test]
+#[ignore = "run by the other tests of this file"]
+fn steers_until_killed() {
+    let (Ok(namespace), Ok(config)) = (std::env::var(NAMESPACE), std::env::var(CONFIG)) else {
+        return;
+    };
+    inside(&namespace, || {
+        let mut steering = load(Path::new(&config)).unwrap();
+        steering.attach().unwrap();
+        let table = steering.table();
+        let flow = |port| Flow {
+            key: key(port),
+            state: state::OPENING,
+            isn: 5,
+            ..Flow::default()
+        };
+        let entry = table.insert(&flow(1)).unwrap();
+        table.establish(
+            entry,
+            &Established {
+                sequence_delta: 99,
+                ..Established::default()
+            },
+            tick(coarse_now()),
+        );
+        table.insert(&flow(2)).unwrap();
+        let since = Times::now().epoch() + 1;
+        assert_eq!(
+            steering
+                .endpoints()
+                .set(SERVER, 80, LEARNED, since)
+                .unwrap(),
+            Learned::From
+        );
+        println!("steering");
+        loop {
+            std::thread::park();
+        }
+    });
+}
+
+/// The process that [`steers_until_killed`], killed when dropped.
+struct Doomed(Child);
+
+impl Doomed {
+    fn start(lab: &Lab, edits: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "killed::steers_until_killed",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env(NAMESPACE, lab.here())
+            .env(CONFIG, lab.write_config(edits))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let doomed = Self(child);
+        let started = lines
+            .map_while(Result::ok)
+            .any(|line| line.ends_with("steering"));
+        assert!(started, "the child steers");
+        doomed
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn link_id(lab: &Lab) -> u32 {
+    FdLink::from(PinnedLink::from_pin(lab.pin().join("link-sw-here")).unwrap())
+        .info()
+        .unwrap()
+        .id()
+}
+
+#[test]
+fn the_next_process_takes_over_without_a_gap() {
+    let lab = Lab::new();
+    let doomed = Doomed::start(&lab, &[]);
+    let held = lab.steer(&[]).unwrap_err().to_string();
+    assert!(
+        held.contains(&format!("another synward (process {})", doomed.0.id())),
+        "{held}"
+    );
+    let (old, link) = (lab.xdp(HERE).unwrap(), link_id(&lab));
+    drop(doomed);
+    assert_eq!(lab.xdp(HERE), Some(old), "it goes on without its process");
+
+    // Loaded, but not attached: nothing has changed. Dropped: neither.
+    drop(lab.load(&[]).unwrap());
+    assert_eq!((lab.xdp(HERE), link_id(&lab)), (Some(old), link));
+
+    let steering = lab.steer(&[]).unwrap();
+    assert_eq!(steering.taken_over(), Some(1));
+    let new = lab.xdp(HERE).unwrap();
+    assert_ne!(new.0, old.0, "another program");
+    assert_eq!((new.1, link_id(&lab)), (true, link), "on the same link");
+    assert!(steering.interfaces()[0].native);
+    until("the old program is unloaded", || !is_loaded(old.0));
+
+    let table = steering.table();
+    let entry = table.find(&key(1)).unwrap();
+    let flow = table.read(entry);
+    assert_eq!(
+        (flow.state, flow.sequence_delta, flow.isn),
+        (state::ESTABLISHED, 99, 5)
+    );
+    assert_eq!(
+        table.find(&key(2)),
+        None,
+        "the opening died with its worker"
+    );
+    let endpoint = steering.endpoints().get(SERVER, 80).unwrap();
+    assert_eq!(
+        (endpoint.now, endpoint.before),
+        (LEARNED, Profile::default())
+    );
+
+    steering.stop(false).unwrap();
+    lab.assert_clean(Some(new.0));
+}
+
+#[test]
+fn another_mode_or_another_interface_is_no_hindrance() {
+    let lab = Lab::new();
+    drop(Doomed::start(&lab, &[]));
+    let old = lab.xdp(HERE).unwrap();
+    let steering = lab.steer(&[("\"auto\"", "\"generic\"")]).unwrap();
+    assert_eq!(steering.taken_over(), Some(1));
+    let new = lab.xdp(HERE).unwrap();
+    assert!(new.0 != old.0 && !new.1);
+    steering.stop(true).unwrap();
+
+    lab.ip(&[
+        "link", "add", "sw-two", "type", "veth", "peer", "name", "sw-2nd",
+    ]);
+    let steering = lab.steer(&[(HERE, "sw-two")]).unwrap();
+    assert_eq!(
+        lab.xdp(HERE),
+        None,
+        "no longer configured, no longer steered"
+    );
+    assert!(lab.xdp("sw-two").is_some());
+    assert!(
+        lab.pinned().contains(&"link-sw-two".to_owned())
+            && !lab.pinned().contains(&"link-sw-here".to_owned())
+    );
+    steering.stop(false).unwrap();
+    lab.assert_clean(Some(new.0));
+}
+
+#[test]
+fn an_interface_made_anew_is_steered_anew() {
+    let lab = Lab::new();
+    drop(Doomed::start(&lab, &[]));
+    lab.ip(&["link", "del", HERE]);
+    lab.ip(&[
+        "link", "add", HERE, "type", "veth", "peer", "name", "sw-2nd",
+    ]);
+    assert_eq!(lab.xdp(HERE), None);
+    let steering = lab.steer(&[]).unwrap();
+    assert_eq!(steering.taken_over(), Some(1));
+    assert!(lab.xdp(HERE).is_some());
+    steering.stop(false).unwrap();
+    lab.assert_clean(None);
+}
+
+#[test]
+fn what_is_left_can_be_unloaded() {
+    let lab = Lab::new();
+    let doomed = Doomed::start(&lab, &[]);
+    let refused = unload(&lab.pin(), Some(HERE)).unwrap_err().to_string();
+    assert!(refused.starts_with("another synward"), "{refused}");
+    drop(doomed);
+    let (id, _) = lab.xdp(HERE).unwrap();
+    assert_eq!(unload(&lab.pin(), Some("sw-other")).unwrap(), [""; 0]);
+    assert!(lab.xdp(HERE).is_some());
+    let removed = unload(&lab.pin(), Some(HERE)).unwrap();
+    assert_eq!(removed[0], "the XDP program of sw-here");
+    lab.assert_clean(Some(id));
+}

@@ -1,0 +1,224 @@
+//! Two network namespaces with a veth pair between them, and a BPF file system of their own; gone when the test is
+//! over, whichever way.
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use synward::config::Config;
+use synward::secret::Keyring;
+use synward::steering::{Steering, SteeringError};
+
+/// The appliance's interface, and the client's.
+pub(crate) const HERE: &str = "sw-here";
+pub(crate) const THERE: &str = "sw-there";
+
+pub(crate) struct Lab {
+    name: String,
+    folder: tempfile::TempDir,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let lab = Lab {
+            name: format!("sw-steer-{}-{number}", std::process::id()),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let bpffs = lab.folder.path().join("bpf");
+        fs::create_dir(&bpffs).unwrap();
+        run("mount", &["-t", "bpf", "bpf", bpffs.to_str().unwrap()]);
+        Keyring::create(&lab.folder.path().join("secret")).unwrap();
+
+        let (here, there) = (lab.here(), lab.there());
+        run("ip", &["netns", "add", &here]);
+        run("ip", &["netns", "add", &there]);
+        let queues = ["numrxqueues", "2", "numtxqueues", "2"];
+        let mut add = vec!["link", "add", HERE, "netns", &here];
+        add.extend(queues);
+        add.extend(["type", "veth", "peer", "name", THERE, "netns", &there]);
+        add.extend(queues);
+        run("ip", &add);
+        lab.ip(&["addr", "add", "192.0.2.1/24", "dev", HERE]);
+        lab.ip(&["addr", "add", "192.0.2.10/24", "dev", HERE]);
+        lab.ip(&["addr", "add", "2001:db8::10/64", "nodad", "dev", HERE]);
+        lab.ip(&["link", "set", HERE, "up"]);
+        let at_client = |arguments: &[&str]| run("ip", &[&["-n", &there], arguments].concat());
+        at_client(&["addr", "add", "192.0.2.2/24", "dev", THERE]);
+        at_client(&["addr", "add", "192.0.2.3/24", "dev", THERE]);
+        at_client(&["addr", "add", "2001:db8::2/64", "nodad", "dev", THERE]);
+        at_client(&["link", "set", THERE, "up"]);
+        lab
+    }
+
+    pub(crate) fn here(&self) -> String {
+        format!("{}-here", self.name)
+    }
+
+    pub(crate) fn there(&self) -> String {
+        format!("{}-there", self.name)
+    }
+
+    /// Runs `ip` in the appliance's namespace.
+    pub(crate) fn ip(&self, arguments: &[&str]) {
+        run("ip", &[&["-n", &self.here()], arguments].concat());
+    }
+
+    /// The folder to pin in, which does not exist at first.
+    pub(crate) fn pin(&self) -> PathBuf {
+        self.folder.path().join("bpf/synward")
+    }
+
+    /// What is pinned.
+    pub(crate) fn pinned(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.pin()) else {
+            return Vec::new();
+        };
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Writes a configuration with one interface and one service, changed as `edits` say, and gives its path.
+    pub(crate) fn write_config(&self, edits: &[(&str, &str)]) -> PathBuf {
+        let mut text = format!(
+            r#"
+[appliance]
+pin = {pin:?}
+adopt_seconds = 0
+[cookie]
+secret = {secret:?}
+[flows]
+capacity = 4096
+[[interface]]
+name = "{HERE}"
+side = "both"
+xdp = "auto"
+[[service]]
+name = "web"
+addresses = ["192.0.2.10", "2001:db8::10"]
+ports = [80]
+"#,
+            pin = self.pin(),
+            secret = self.folder.path().join("secret"),
+        );
+        for (old, new) in edits {
+            assert!(text.contains(old), "{old}");
+            text = text.replace(old, new);
+        }
+        let path = self.folder.path().join("synward.toml");
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Loads what [`Self::write_config`] writes.
+    pub(crate) fn load(&self, edits: &[(&str, &str)]) -> Result<Steering, SteeringError> {
+        let path = self.write_config(edits);
+        inside(&self.here(), || load(&path))
+    }
+
+    /// Loads and attaches.
+    pub(crate) fn steer(&self, edits: &[(&str, &str)]) -> Result<Steering, SteeringError> {
+        let mut steering = self.load(edits)?;
+        inside(&self.here(), || steering.attach()).map(|()| steering)
+    }
+
+    /// The id of the XDP program on an interface here, and whether it is native.
+    pub(crate) fn xdp(&self, interface: &str) -> Option<(u32, bool)> {
+        let output = run(
+            "ip",
+            &[
+                "-n",
+                &self.here(),
+                "-json",
+                "-details",
+                "link",
+                "show",
+                "dev",
+                interface,
+            ],
+        );
+        let links: serde_json::Value = serde_json::from_str(&output).unwrap();
+        let xdp = links.get(0)?.get("xdp")?;
+        let id = xdp.get("prog")?.get("id")?.as_u64()?;
+        // XDP_ATTACHED_DRV is 1, XDP_ATTACHED_SKB 2.
+        Some((id as u32, xdp.get("mode")?.as_u64()? == 1))
+    }
+
+    /// Asserts that nothing of `program` is left.
+    pub(crate) fn assert_clean(&self, program: Option<u32>) {
+        assert_eq!(self.xdp(HERE), None);
+        assert!(!self.pin().exists(), "{:?}", self.pinned());
+        // The kernel frees it after a grace period.
+        until("the program is unloaded", || {
+            program.is_none_or(|id| !is_loaded(id))
+        });
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for namespace in [self.here(), self.there()] {
+            let _ = Command::new("ip")
+                .args(["netns", "del", &namespace])
+                .status();
+        }
+        let _ = Command::new("umount")
+            .arg(self.folder.path().join("bpf"))
+            .status();
+    }
+}
+
+/// Loads a configuration in the calling thread's namespace.
+pub(crate) fn load(path: &Path) -> Result<Steering, SteeringError> {
+    let config = Config::load(path).unwrap();
+    Steering::load(&config, &config.cookie.keyring().unwrap())
+}
+
+/// Runs `work` on a thread of its own inside a network namespace.
+pub(crate) fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
+    let namespace = File::open(format!("/run/netns/{namespace}")).unwrap();
+    let enter = || {
+        // SAFETY: setns takes two numbers; it changes only this thread, which ends with `work`.
+        let entered = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+        assert_eq!(entered, 0);
+        work()
+    };
+    thread::scope(|scope| scope.spawn(enter).join())
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Waits for a condition, for ten seconds at most.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not within ten seconds");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether the kernel has a program of that id.
+pub(crate) fn is_loaded(id: u32) -> bool {
+    aya::programs::loaded_programs()
+        .flatten()
+        .any(|program| program.id() == id)
+}
+
+/// Runs a command and gives what it prints.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{program} {}: {error}",
+        arguments.join(" ")
+    );
+    String::from_utf8(output.stdout).unwrap()
+}

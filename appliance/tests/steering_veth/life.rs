@@ -1,0 +1,126 @@
+//! From load to stop: steered in between, and nothing before and after.
+
+use synward::config::{Mode, Side};
+use synward::steering::Times;
+use synward_ebpf::counters::Counter;
+
+use super::lab::{HERE, Lab, inside};
+
+#[test]
+fn load_attach_stop_leaves_nothing() {
+    let lab = Lab::new();
+    let mut steering = lab.load(&[]).unwrap();
+    assert_eq!(lab.xdp(HERE), None, "loading steers nothing");
+    inside(&lab.here(), || steering.attach()).unwrap();
+
+    let (id, native) = lab.xdp(HERE).unwrap();
+    assert!(native, "veth does native XDP");
+    let [interface] = steering.interfaces() else {
+        panic!()
+    };
+    assert_eq!(
+        (interface.name.as_str(), interface.slot, interface.side),
+        (HERE, 0, Side::Both)
+    );
+    assert_eq!(
+        (&interface.queues[..], interface.native),
+        (&[0, 1][..], true)
+    );
+    assert_ne!(interface.mac, [0; 6]);
+    assert_eq!(steering.taken_over(), None);
+    let pinned = [
+        "link-sw-here",
+        "map-ENDPOINTS",
+        "map-FLOWS",
+        "map-GLOBALS",
+        "map-PASSED",
+        "map-TAGS",
+        "schema",
+    ];
+    assert_eq!(lab.pinned(), pinned);
+
+    steering.stop(false).unwrap();
+    lab.assert_clean(Some(id));
+}
+
+#[test]
+fn dropping_takes_it_off_too() {
+    let lab = Lab::new();
+    drop(lab.load(&[]).unwrap());
+    lab.assert_clean(None);
+    let steering = lab.steer(&[]).unwrap();
+    let (id, _) = lab.xdp(HERE).unwrap();
+    drop(steering);
+    lab.assert_clean(Some(id));
+}
+
+#[test]
+fn generic_xdp_and_nothing_pinned() {
+    let lab = Lab::new();
+    let pin = format!("pin = {:?}", lab.pin());
+    let steering = lab
+        .steer(&[(&pin, "pin = \"\""), ("\"auto\"", "\"generic\"")])
+        .unwrap();
+    let (id, native) = lab.xdp(HERE).unwrap();
+    assert!(!native && !steering.interfaces()[0].native);
+    assert!(!lab.pin().exists());
+    let refused = steering.stop(true).unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "nothing is pinned, so nothing can be left in place: set pin in [appliance]"
+    );
+    lab.assert_clean(Some(id));
+}
+
+#[test]
+fn a_device_without_native_xdp_falls_back_and_says_so() {
+    let lab = Lab::new();
+    lab.ip(&["link", "add", "sw-other", "type", "dummy"]);
+    let edit = [(HERE, "sw-other")];
+    let steering = lab.steer(&edit).unwrap();
+    let [interface] = steering.interfaces() else {
+        panic!()
+    };
+    assert!(!interface.native);
+    assert_eq!(
+        interface.notices,
+        [
+            "sw-other refuses native XDP: its driver (dummy) has no XDP; XDP is generic there, which is slower"
+        ]
+    );
+    assert_eq!(lab.xdp("sw-other").map(|(_, native)| native), Some(false));
+    steering.stop(false).unwrap();
+    assert_eq!(lab.xdp("sw-other"), None);
+
+    let refused = lab
+        .steer(&[edit[0], ("\"auto\"", "\"native\"")])
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        refused,
+        "sw-other refuses native XDP: its driver (dummy) has no XDP; or set xdp = \"auto\" or \"generic\""
+    );
+    lab.assert_clean(None);
+}
+
+#[test]
+fn modes_responders_time_and_counters_can_be_reached() {
+    let lab = Lab::new();
+    let mut steering = lab.steer(&[]).unwrap();
+    assert_eq!(steering.mode(0).unwrap(), Mode::Always);
+    steering.set_mode(0, Mode::Monitor).unwrap();
+    assert_eq!(steering.mode(0).unwrap(), Mode::Monitor);
+    assert!(steering.mode(1).is_err() && steering.set_mode(1, Mode::Off).is_err());
+    assert_eq!(steering.counters(0).unwrap().of(Counter::Syn), 0);
+    assert!(steering.counters(1).is_err());
+    steering.set_responder(0, 0b11).unwrap();
+    assert!(steering.set_responder(1, 0).is_err());
+    let refused = steering.set_socket(0, 64, 0).unwrap_err().to_string();
+    assert_eq!(refused, "a slot is out of range: interface 0, queue 64");
+    assert!(
+        steering.set_socket(0, 0, 0).is_err(),
+        "stdin is no AF_XDP socket"
+    );
+    steering.refresh(&Times::now()).unwrap();
+    steering.stop(false).unwrap();
+}

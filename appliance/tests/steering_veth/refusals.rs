@@ -1,0 +1,239 @@
+//! What cannot be steered is refused with one line that says what to do, and leaves everything as it was.
+
+use std::path::Path;
+use std::process::Command;
+
+use synward::steering::unload;
+
+use super::lab::{HERE, Lab, inside, load, run, until};
+
+/// The one line that a configuration is refused with.
+fn refused(lab: &Lab, edits: &[(&str, &str)]) -> String {
+    let line = lab.steer(edits).unwrap_err().to_string();
+    assert!(!line.contains('\n'), "{line}");
+    lab.assert_clean(None);
+    line
+}
+
+#[test]
+fn interfaces_that_are_not_there_or_not_for_this() {
+    let lab = Lab::new();
+    lab.ip(&["link", "add", "sw-br", "type", "bridge"]);
+    lab.ip(&["link", "add", "sw-port", "type", "dummy"]);
+    lab.ip(&["link", "set", "sw-port", "master", "sw-br"]);
+    for (name, line) in [
+        (
+            "sw-none",
+            "no interface sw-none here: `ip link` lists those that exist; correct the name in [[interface]]",
+        ),
+        (
+            "lo",
+            "lo is the loopback interface: name the interface at which packets arrive from other machines",
+        ),
+        (
+            "sw-br",
+            "sw-br is a bridge, which XDP cannot send from: name its ports instead (sw-port)",
+        ),
+    ] {
+        assert_eq!(refused(&lab, &[(HERE, name)]), line);
+    }
+    let macvlan = [
+        "-n",
+        &lab.here(),
+        "link",
+        "add",
+        "sw-mac",
+        "link",
+        HERE,
+        "type",
+        "macvlan",
+    ];
+    if Command::new("ip").args(macvlan).status().unwrap().success() {
+        assert_eq!(
+            refused(&lab, &[(HERE, "sw-mac")]),
+            "sw-mac is a macvlan device on top of sw-here, which XDP cannot send from: name sw-here instead"
+        );
+    }
+}
+
+#[test]
+fn queues_that_are_not_there() {
+    let lab = Lab::new();
+    assert_eq!(
+        refused(
+            &lab,
+            &[("side = \"both\"", "side = \"both\"\nqueues = [1, 2]")]
+        ),
+        "sw-here has 2 receive queues, so there is no queue 2: correct `queues`, or make more with `ethtool -L sw-here \
+         combined 3`"
+    );
+}
+
+#[test]
+fn frames_that_are_too_big_for_native_xdp() {
+    let lab = Lab::new();
+    lab.ip(&["link", "set", HERE, "mtu", "9000"]);
+    run(
+        "ip",
+        &["-n", &lab.there(), "link", "set", "sw-there", "mtu", "9000"],
+    );
+    assert_eq!(
+        refused(&lab, &[("\"auto\"", "\"native\"")]),
+        "sw-here refuses native XDP: its peer's MTU is too big for one page a frame, which is at most 3506; `ip link \
+         set sw-here mtu 1500` on both ends; or set xdp = \"auto\" or \"generic\""
+    );
+    let steering = lab.steer(&[]).unwrap();
+    assert_eq!(lab.xdp(HERE).map(|(_, native)| native), Some(false));
+    steering.stop(false).unwrap();
+}
+
+/// All or nothing: the first interface is let go when the second one cannot be steered.
+#[test]
+fn another_program_on_one_of_two_interfaces() {
+    let lab = Lab::new();
+    lab.ip(&[
+        "link", "add", "sw-two", "type", "veth", "peer", "name", "sw-2nd",
+    ]);
+    let pin = format!("pin = {:?}", lab.pin());
+    let other = lab
+        .steer(&[(HERE, "sw-two"), (&pin, "pin = \"\"")])
+        .unwrap();
+    let before = lab.xdp("sw-two").unwrap();
+    let two = format!("name = \"{HERE}\"\nside = \"outside\"\n[[interface]]\nname = \"sw-two\"");
+    let here = format!("name = \"{HERE}\"");
+    assert_eq!(
+        refused(&lab, &[(&here, &two)]),
+        format!(
+            "sw-two runs XDP program {} already: stop what holds it, or take it off with `ip link set sw-two xdp off`",
+            before.0
+        )
+    );
+    assert_eq!(lab.xdp("sw-two"), Some(before), "theirs is untouched");
+
+    // It comes when we have looked already.
+    other.stop(false).unwrap();
+    let mut late = lab.load(&[(&here, &two)]).unwrap();
+    let other = {
+        // Another pin folder, so that the two do not meet there.
+        let elsewhere = format!("pin = {:?}", lab.pin().with_file_name("elsewhere"));
+        lab.steer(&[(HERE, "sw-two"), (&pin, &elsewhere)]).unwrap()
+    };
+    let line = inside(&lab.here(), || late.attach())
+        .unwrap_err()
+        .to_string();
+    assert!(line.starts_with("sw-two runs XDP program "), "{line}");
+    drop(late);
+    lab.assert_clean(None);
+    other.stop(false).unwrap();
+}
+
+#[test]
+fn pin_folders_that_are_elsewhere_or_taken() {
+    let lab = Lab::new();
+    let pin = format!("pin = {:?}", lab.pin());
+    assert_eq!(
+        refused(&lab, &[(&pin, "pin = \"/tmp/synward-nowhere\"")]),
+        "/tmp/synward-nowhere is not on a BPF file system: `mount -t bpf bpf /tmp`, or set pin = \"\" to pin nothing"
+    );
+    assert!(!Path::new("/tmp/synward-nowhere").exists());
+
+    let first = lab.steer(&[]).unwrap();
+    let before = lab.xdp(HERE);
+    let held = format!(
+        "another synward (process {}) steers with {}",
+        std::process::id(),
+        lab.pin().display()
+    );
+    for line in [
+        lab.steer(&[]).unwrap_err(),
+        unload(&lab.pin(), None).unwrap_err(),
+    ] {
+        let line = line.to_string();
+        assert!(line.starts_with(&held), "{line}");
+    }
+    assert_eq!(lab.xdp(HERE), before);
+    first.stop(false).unwrap();
+    lab.assert_clean(None);
+}
+
+#[test]
+fn capabilities_that_are_missing() {
+    let lab = Lab::new();
+    let path = lab.write_config(&[]);
+    let line = inside(&lab.here(), || {
+        // CAP_NET_RAW is 13; the set belongs to this thread alone, but /proc/self is the process's first thread: so
+        // the kernel's own refusal is what must be understood here.
+        drop_effective(&[39, 38, 21]);
+        load(&path).unwrap_err().to_string()
+    });
+    assert!(
+        line.contains("capabilities") && !line.contains('\n'),
+        "{line}"
+    );
+    lab.assert_clean(None);
+}
+
+/// Takes capabilities from the calling thread.
+fn drop_effective(which: &[u32]) {
+    #[repr(C)]
+    struct Header(u32, i32);
+    let header = Header(0x2008_0522, 0);
+    let mut sets = [[0u32; 3]; 2];
+    // SAFETY: both point to live memory of the shapes that version 3 of the call reads and writes.
+    assert_eq!(
+        unsafe { libc::syscall(libc::SYS_capget, &header, &mut sets) },
+        0
+    );
+    for capability in which {
+        sets[*capability as usize / 32][0] &= !(1 << (capability % 32));
+    }
+    // SAFETY: as above.
+    assert_eq!(
+        unsafe { libc::syscall(libc::SYS_capset, &header, &sets) },
+        0
+    );
+}
+
+#[test]
+fn a_table_of_another_size_or_another_version() {
+    let lab = Lab::new();
+    let steering = lab.steer(&[]).unwrap();
+    steering.stop(true).unwrap();
+    let (id, _) = lab.xdp(HERE).expect("still steered");
+    let files = lab.pinned();
+
+    let line = lab.steer(&[("4096", "100000")]).unwrap_err().to_string();
+    assert!(
+        line.contains("holds a flow table of another size") && line.contains("`synward unload`"),
+        "{line}"
+    );
+
+    // A record of another version: an array like ours with another number.
+    let record = lab.pin().join("schema");
+    std::fs::remove_file(&record).unwrap();
+    let mut other = aya::maps::Array::<aya::maps::MapData, u32>::create(1, 0).unwrap();
+    other.set(0, 4711, 0).unwrap();
+    other.pin(&record).unwrap();
+    let line = lab.steer(&[]).unwrap_err().to_string();
+    assert!(
+        line.contains("of another version (schema 4711, this one's is 1)"),
+        "{line}"
+    );
+    assert_eq!(
+        (lab.xdp(HERE), lab.pinned()),
+        (Some((id, true)), files),
+        "nothing was touched"
+    );
+
+    let removed = unload(&lab.pin(), None).unwrap();
+    assert_eq!(
+        removed,
+        [
+            "the XDP program of sw-here".to_owned(),
+            format!("5 maps in {}", lab.pin().display())
+        ]
+    );
+    lab.assert_clean(Some(id));
+    assert_eq!(unload(&lab.pin(), None).unwrap(), [""; 0]);
+    until("all is gone", || lab.pinned().is_empty());
+}

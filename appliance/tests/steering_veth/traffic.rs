@@ -1,0 +1,125 @@
+//! The filled maps do what the configuration says: seen by a client's own kernel.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+use synward::config::Mode;
+use synward::steering::Steering;
+use synward_ebpf::counters::Counter;
+
+use super::lab::{Lab, inside};
+
+/// Generic XDP answers on a veth without a program at the other end.
+const GENERIC: (&str, &str) = ("\"auto\"", "\"generic\"");
+
+fn connect(lab: &Lab, from: &str, to: &str) -> Result<TcpStream, ErrorKind> {
+    let to: SocketAddr = to.parse().unwrap();
+    let from = SocketAddr::new(from.parse().unwrap(), 0);
+    inside(&lab.there(), || {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+        socket.bind(&from.into()).unwrap();
+        let connected = socket.connect_timeout(&to.into(), Duration::from_millis(700));
+        connected
+            .map(|()| TcpStream::from(socket))
+            .map_err(|error| error.kind())
+    })
+}
+
+fn counted(steering: &Steering, service: u32, counter: Counter) -> u64 {
+    steering.counters(service).unwrap().of(counter)
+}
+
+/// The program answers in the name of a server that does not exist, and knows its cookie again.
+#[test]
+fn a_client_is_challenged_and_proves_itself() {
+    let lab = Lab::new();
+    let mut steering = lab.steer(&[GENERIC]).unwrap();
+    for (from, to) in [
+        ("192.0.2.2", "192.0.2.10:80"),
+        ("2001:db8::2", "[2001:db8::10]:80"),
+    ] {
+        let client = connect(&lab, from, to).unwrap();
+        drop(client);
+    }
+    for (counter, least) in [
+        (Counter::Syn, 2),
+        (Counter::AnsweredXdp, 2),
+        (Counter::CookieValid, 2),
+    ] {
+        let count = counted(&steering, 0, counter);
+        assert!(count >= least, "{counter:?}: {count}");
+    }
+    assert!(
+        counted(&steering, 0, Counter::DropNoWorker) >= 2,
+        "nobody could open a connection"
+    );
+    assert_eq!(counted(&steering, 0, Counter::CookieInvalid), 0);
+
+    // Port 81 is nobody's, and neither is 80 when the service is off: this machine's kernel refuses.
+    assert_eq!(
+        connect(&lab, "192.0.2.2", "192.0.2.10:81").err(),
+        Some(ErrorKind::ConnectionRefused)
+    );
+    for mode in [Mode::Off, Mode::Monitor] {
+        steering.set_mode(0, mode).unwrap();
+        assert_eq!(
+            connect(&lab, "192.0.2.2", "192.0.2.10:80").err(),
+            Some(ErrorKind::ConnectionRefused)
+        );
+    }
+    steering.set_mode(0, Mode::Always).unwrap();
+    assert!(connect(&lab, "192.0.2.2", "192.0.2.10:80").is_ok());
+    steering.stop(false).unwrap();
+}
+
+#[test]
+fn prefixes_any_port_and_lists() {
+    let lab = Lab::new();
+    let services = r#"
+addresses = ["192.0.2.10"]
+ports = [80]
+deny = ["192.0.2.0/24"]
+allow = ["192.0.2.2"]
+[[service]]
+name = "net"
+addresses = ["192.0.2.0/24", "2001:db8::/64"]
+ports = [81]
+[[service]]
+name = "rest"
+addresses = ["192.0.0.0/16"]
+ports = "any"
+"#;
+    let steering = lab
+        .steer(&[
+            GENERIC,
+            (
+                "addresses = [\"192.0.2.10\", \"2001:db8::10\"]\nports = [80]\n",
+                services,
+            ),
+        ])
+        .unwrap();
+    // Named exactly: one client is listed as allowed and meets the kernel, the other one is denied.
+    assert_eq!(
+        connect(&lab, "192.0.2.2", "192.0.2.10:80").err(),
+        Some(ErrorKind::ConnectionRefused)
+    );
+    assert_eq!(
+        connect(&lab, "192.0.2.3", "192.0.2.10:80").err(),
+        Some(ErrorKind::TimedOut)
+    );
+    assert!(counted(&steering, 0, Counter::DropDenied) >= 1);
+    assert_eq!(counted(&steering, 0, Counter::AnsweredXdp), 0);
+    // A named port of the longer prefix, then any port of the shorter one.
+    assert!(connect(&lab, "192.0.2.2", "192.0.2.1:81").is_ok());
+    assert!(connect(&lab, "2001:db8::2", "[2001:db8::10]:81").is_ok());
+    assert_eq!(counted(&steering, 1, Counter::AnsweredXdp), 2);
+    assert!(connect(&lab, "192.0.2.2", "192.0.2.10:9999").is_ok());
+    assert_eq!(counted(&steering, 2, Counter::AnsweredXdp), 1);
+    assert_eq!(
+        connect(&lab, "2001:db8::2", "[2001:db8::10]:82").err(),
+        Some(ErrorKind::ConnectionRefused)
+    );
+    steering.stop(false).unwrap();
+}
