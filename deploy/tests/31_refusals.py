@@ -65,8 +65,8 @@ def occupied_port(lab, synward):
 def second_appliance(lab, synward):
     synward.start()
     client, server = lab.pair(port=PORT)
-    refused(lab, synward, ["control.sock"])
-    separate = f'metrics = ""\npin = "/sys/fs/bpf/second"'
+    refused(lab, synward, ["another synward", "/sys/fs/bpf/synward"])
+    separate = 'metrics = ""\npin = "/sys/fs/bpf/second"'
     synward.control = lab.folder / "second.sock"
     refused(lab, synward, ["out0"], appliance=separate)
     # The first one does not notice.
@@ -81,7 +81,7 @@ def refused(lab, synward, words, prefix=(), **settings):
     synward.configure(**settings)
     synward.settings = usual
     before = system(lab)
-    process = lab.start("edge", "refused", *prefix, SYNWARD, "run", "--config", synward.file)
+    process = lab.start("edge", "refused", "env", "SYNWARD_LOG=error", *prefix, SYNWARD, "run", "--config", synward.file)
     try:
         code = process.wait()
     except subprocess.TimeoutExpired:
