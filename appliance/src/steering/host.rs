@@ -21,7 +21,7 @@ const LINUX: (u8, u8) = (5, 11);
 
 /// Checks capabilities and the kernel's age and type information.
 pub(super) fn check() -> Result<(), SteeringError> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     // Where /proc says nothing, the kernel's own refusals have to do.
     let missing = effective(&status).map(missing).unwrap_or_default();
     if !missing.is_empty() {

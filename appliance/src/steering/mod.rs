@@ -228,6 +228,16 @@ impl Steering {
             .iter()
             .map(|found| found.steered.clone())
             .collect();
+        for interface in &self.interfaces {
+            for notice in &interface.notices {
+                tracing::warn!("{notice}");
+            }
+            let (interface, native) = (&interface.name, interface.native);
+            tracing::info!(interface, native, "steered");
+        }
+        if let Some(flows) = self.taken_over {
+            tracing::info!(flows, "taken over from a process before this one");
+        }
         Ok(())
     }
 

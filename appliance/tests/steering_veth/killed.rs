@@ -28,11 +28,9 @@ fn key(port: u16) -> FlowKey {
     FlowKey::new(Address::v4(7), port, Address::from(SERVER), 80)
 }
 
-/// Not a test, but the process that the tests kill: it steers, has a spliced flow and an opening, and has learned
-/// about a server.
-#[test]
-#[ignore = "run by the other tests of this file"]
-fn steers_until_killed() {
+/// In the process that a test has started to kill it: steers, has a spliced flow and an opening, has learned about a
+/// server, and does not return.
+fn steer_if_doomed() {
     let (Ok(namespace), Ok(config)) = (std::env::var(NAMESPACE), std::env::var(CONFIG)) else {
         return;
     };
@@ -71,7 +69,7 @@ fn steers_until_killed() {
     });
 }
 
-/// The process that [`steers_until_killed`], killed when dropped.
+/// Another process of this test program, which steers until this is dropped.
 struct Doomed(Child);
 
 impl Doomed {
@@ -79,8 +77,7 @@ impl Doomed {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "killed::steers_until_killed",
-                "--ignored",
+                "killed::the_next_process_takes_over_without_a_gap",
                 "--nocapture",
             ])
             .env(NAMESPACE, lab.here())
@@ -114,6 +111,7 @@ fn link_id(lab: &Lab) -> u32 {
 
 #[test]
 fn the_next_process_takes_over_without_a_gap() {
+    steer_if_doomed();
     let lab = Lab::new();
     let doomed = Doomed::start(&lab, &[]);
     let held = lab.steer(&[]).unwrap_err().to_string();

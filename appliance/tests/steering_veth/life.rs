@@ -75,7 +75,7 @@ fn generic_xdp_and_nothing_pinned() {
 #[test]
 fn a_device_without_native_xdp_falls_back_and_says_so() {
     let lab = Lab::new();
-    lab.ip(&["link", "add", "sw-other", "type", "dummy"]);
+    lab.ip(&["link", "add", "sw-other", "type", "ifb"]);
     let edit = [(HERE, "sw-other")];
     let steering = lab.steer(&edit).unwrap();
     let [interface] = steering.interfaces() else {
@@ -85,7 +85,7 @@ fn a_device_without_native_xdp_falls_back_and_says_so() {
     assert_eq!(
         interface.notices,
         [
-            "sw-other refuses native XDP: its driver (dummy) has no XDP; XDP is generic there, which is slower"
+            "sw-other refuses native XDP: its driver (ifb) has no XDP; XDP is generic there, which is slower"
         ]
     );
     assert_eq!(lab.xdp("sw-other").map(|(_, native)| native), Some(false));
@@ -98,7 +98,7 @@ fn a_device_without_native_xdp_falls_back_and_says_so() {
         .to_string();
     assert_eq!(
         refused,
-        "sw-other refuses native XDP: its driver (dummy) has no XDP; or set xdp = \"auto\" or \"generic\""
+        "sw-other refuses native XDP: its driver (ifb) has no XDP; or set xdp = \"auto\" or \"generic\""
     );
     lab.assert_clean(None);
 }
