@@ -22,7 +22,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RELEASE = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
-SYNWARD = RELEASE / "synward"
+# Another build, or an installed one, may be told of as well.
+SYNWARD = Path(os.environ.get("SYNWARD_PROGRAM", RELEASE / "synward"))
 BENCH = RELEASE / "bench"
 # A tenth of everything that takes long.
 FAST = bool(os.environ.get("SYNWARD_FAST"))
