@@ -403,10 +403,8 @@ pub(crate) fn now() -> u64 {
         tv_nsec: 0,
     };
     // SAFETY: the pointer is to a live timespec of ours.
-    assert_eq!(
-        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) },
-        0
-    );
+    let done = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
+    assert_eq!(done, 0);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
