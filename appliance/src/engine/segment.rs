@@ -86,6 +86,11 @@ impl<'a> Received<'a> {
         segment_is_intact(&self.source, &self.destination, self.whole)
     }
 
+    /// Bytes of the whole segment, header and data, without the padding of a short frame.
+    pub fn length(&self) -> usize {
+        self.whole.len()
+    }
+
     /// Whether all of `flags` are set.
     pub fn has(&self, flags: u8) -> bool {
         self.flags & flags == flags

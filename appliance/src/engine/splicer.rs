@@ -218,6 +218,8 @@ impl Splicer {
         let Some(segment) = Received::read(packet, 0, usize::from(l4)) else {
             return;
         };
+        // A raw socket takes whatever is behind the packet for data (raw_send_hdrinc): no padding from here on.
+        let packet = &packet[..usize::from(l4) + segment.length()];
         let flow = self.shared.table.read(entry);
         let direction = if segment.sent_by_client() == flow.key {
             Direction::ToServer
@@ -291,7 +293,12 @@ impl Splicer {
             out.send(&opening.server, &opening.abort_server(), &[]);
             return self.end(opening, Outcome::Aborted);
         }
-        if !segment.has(flags::ACK) || segment.has(flags::SYN) || ahead >= REACH {
+        // Nothing but K has been sent to the client: another acknowledgement is not from it (RFC 9293 §3.10.7.4), and
+        // to the server we would vouch for its data.
+        let is_ours = segment.has(flags::ACK)
+            && !segment.has(flags::SYN)
+            && segment.acknowledgement == opening.isn.wrapping_add(1);
+        if !is_ours || ahead >= REACH {
             return Some(opening);
         }
         if !segment.is_intact() {
@@ -318,6 +325,10 @@ impl Splicer {
         back: Option<Link>,
         out: &mut impl Out,
     ) -> Option<Opening> {
+        if !segment.is_intact() {
+            self.count(opening.service, Outcome::BadChecksum);
+            return Some(opening);
+        }
         if let (Link::KERNEL, Some(back)) = (opening.server, back) {
             opening.server = back;
         }
@@ -344,10 +355,6 @@ impl Splicer {
                 opening.tries += 1;
                 out.send(&opening.server, &opening.syn(), &[]);
             }
-            return Some(opening);
-        }
-        if !segment.is_intact() {
-            self.count(opening.service, Outcome::BadChecksum);
             return Some(opening);
         }
         let says = ServerSays::read(segment);
@@ -440,14 +447,15 @@ impl Splicer {
         }
     }
 
-    /// Ends an opening whose server is not there for the client.
+    /// Ends an opening whose server is not there for the client. After a broken promise silence would only make it
+    /// try the same again.
     fn turn_away(
         &mut self,
         opening: Opening,
         outcome: Outcome,
         out: &mut impl Out,
     ) -> Option<Opening> {
-        if self.policy(opening.service).reset_when_down {
+        if outcome == Outcome::Mismatch || self.policy(opening.service).reset_when_down {
             out.send(&opening.client, &opening.refuse_client(), &[]);
         }
         self.end(opening, outcome)
@@ -470,7 +478,8 @@ impl Splicer {
         let limit = self.policy(opening.service).hold_bytes;
         let piece = HeldSegment {
             sequence: segment.sequence,
-            flags: segment.flags & (flags::FIN | flags::PSH | flags::URG),
+            // Not URG, whose pointer is not kept: the byte stays in the stream (RFC 6093 §3.1).
+            flags: segment.flags & (flags::FIN | flags::PSH),
             payload: segment.payload,
         };
         if !self.pool.hold(&mut opening.held, piece, limit) {
@@ -548,3 +557,7 @@ fn overtaken(packet: &[u8], l4: u8, flow: &Flow, direction: Direction, out: &mut
     }
     out.send_by_kernel(copy);
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests;

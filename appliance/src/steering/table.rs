@@ -132,6 +132,18 @@ impl FlowTable {
         }
     }
 
+    /// A table that no program sees, for at least `capacity` flows.
+    #[cfg(test)]
+    pub(crate) fn in_memory(capacity: u32) -> std::io::Result<Self> {
+        let buckets = buckets(capacity);
+        Ok(Self::new(
+            Memory::anonymous(buckets as usize * WORDS)?,
+            Memory::anonymous(entries(buckets) as usize * WORDS)?,
+            [1, 2],
+            buckets,
+        ))
+    }
+
     /// Buckets of the table.
     pub fn buckets(&self) -> u32 {
         self.mask + 1
