@@ -20,6 +20,7 @@ def tell(lab, synward):
         handed = synward.metric("handoffs_total", handoff="splice")
         assert handed == 1, f"{handed:.0f} connections were spliced, but only one began in mode always"
         assert synward.metric("service_active", service="web") == 0
+        assert synward.metric("syns_total", service="web") >= 2, "monitor counts what it would challenge"
 
     synward.mode("always")
     # The servers speak first: what goes from inside to outside is learned.

@@ -25,8 +25,7 @@ def main():
     keep = "--keep" in sys.argv[1:]
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    with redirect_stdout(StringIO()):
-        lab = Lab(NAME)
+    lab = Lab(NAME)
     kept = False
     try:
         print(PICTURE)

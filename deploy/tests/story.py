@@ -81,7 +81,7 @@ class Lab:
         self.nginx = self.folder / "nginx"
         self.pins = self.folder / "bpf"
         self.processes = []
-        subprocess.run([ROOT / "deploy/lab", "up", name, *options], check=True)
+        subprocess.run([ROOT / "deploy/lab", "up", name, *options], check=True, stdout=subprocess.DEVNULL)
 
     def down(self):
         subprocess.run([ROOT / "deploy/lab", "down", self.name], check=True)
