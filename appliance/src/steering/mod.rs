@@ -12,7 +12,7 @@
 //! | file | idea |
 //! |---|---|
 //! | [`host`], [`interface`], [`netlink`], [`channels`] | what is there, and why it cannot be steered |
-//! | [`plan`] | what the maps are to hold for a configuration |
+//! | [`plan`], [`fill`] | what the maps are to hold for a configuration, and writing it |
 //! | [`object`] | the eBPF object: loaded, sized, its maps taken out |
 //! | [`attach`], [`pins`], [`bpffs`] | onto the interfaces, and what outlives the process |
 //! | [`unload`](mod@unload) | taking off what a killed process left |
@@ -25,6 +25,7 @@ mod bpffs;
 mod channels;
 mod clock;
 mod error;
+mod fill;
 mod heartbeats;
 mod host;
 mod interface;
@@ -44,12 +45,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aya::maps::lpm_trie::Key as Prefix;
 use synward_ebpf::counters::{SLOTS, ServiceCounters};
 use synward_ebpf::layout::{
     Clock, Globals, Interface, MAX_INTERFACES, MAX_QUEUES, Service, key_slot, mode,
 };
-use synward_ebpf::wire::Address;
 
 pub use clock::{Times, coarse_now, fine_now, tick, ticks};
 pub use error::SteeringError;
@@ -65,7 +64,7 @@ use attach::Attachment;
 use interface::Found;
 use keys::EpochKeys;
 use object::{Object, Sizes, failed};
-use pins::{Pins, Previous};
+use pins::Pins;
 use plan::Plan;
 use pod::Plain;
 
@@ -163,9 +162,9 @@ impl Steering {
             .globals
             .set(0, Plain(globals), 0)
             .map_err(failed("GLOBALS"))?;
-        fill(&mut object, &plan, &found)?;
+        fill::all(&mut object, &plan, &found)?;
         let mut endpoints = shared.endpoints;
-        fill_endpoints(&mut endpoints, &plan, config, previous.as_ref())?;
+        fill::endpoints(&mut endpoints, &plan, config, previous.as_ref())?;
 
         let table = FlowTable::new(shared.tags, shared.flows, globals.table_key, sizes.buckets);
         let taken_over = previous.map(|_| table.recover());
@@ -476,75 +475,6 @@ impl std::fmt::Debug for Steering {
             .field("pin", &pins)
             .finish_non_exhaustive()
     }
-}
-
-/// Writes what the plan says into maps that are new and empty.
-fn fill(object: &mut Object, plan: &Plan, found: &[Found]) -> Result<(), SteeringError> {
-    for Found { steered, .. } in found {
-        let value = Interface {
-            side: interface::side_bits(steered.side),
-            slot: steered.slot,
-            afxdp: 0,
-        };
-        object
-            .interfaces
-            .insert(steered.index, Plain(value), 0)
-            .map_err(failed("INTERFACES"))?;
-    }
-    for (key, endpoint) in &plan.prefix_ports {
-        object
-            .prefix_ports
-            .insert(Plain(*key), Plain(*endpoint), 0)
-            .map_err(failed("PREFIX_PORTS"))?;
-    }
-    for (index, net) in (0..).zip(&plan.prefixes) {
-        let key = plan::prefix_key(*net);
-        object
-            .prefixes
-            .insert(&Prefix::new(key.length, key.address.0), index, 0)
-            .map_err(failed("PREFIXES"))?;
-    }
-    for (service, net, what) in &plan.lists {
-        let key = plan::prefix_key(*net);
-        let Address([a, b, c, d]) = key.address;
-        let key = Prefix::new(32 + key.length, [*service, a, b, c, d]);
-        object
-            .lists
-            .insert(&key, *what, 0)
-            .map_err(failed("LISTS"))?;
-    }
-    Ok(())
-}
-
-/// Writes the endpoints, with what a process before us had learned about their servers.
-fn fill_endpoints(
-    map: &mut profiles::EndpointMap,
-    plan: &Plan,
-    config: &Config,
-    previous: Option<&Previous>,
-) -> Result<(), SteeringError> {
-    for ((address, port), planned) in &plan.endpoints {
-        let key = plan::endpoint_key(*address, *port);
-        map.insert(Plain(key), Plain(*planned), 0)
-            .map_err(profiles::refused)?;
-    }
-    let Some(learned) = previous.and_then(|previous| previous.endpoints.as_ref()) else {
-        return Ok(());
-    };
-    for (Plain(key), Plain(old)) in learned.iter().flatten() {
-        let (address, port) = (key.address.into(), key.port as u16);
-        let planned = plan.endpoints.get(&(address, port)).copied();
-        let Some(planned) = planned.or_else(|| plan.by_prefix(address, port)) else {
-            continue;
-        };
-        let service = &config.services[planned.service as usize];
-        let endpoint = profiles::inherited(&planned, &old, service);
-        if map.insert(Plain(key), Plain(endpoint), 0).is_err() {
-            // No room for all that was learned: the rest is learned again.
-            break;
-        }
-    }
-    Ok(())
 }
 
 fn random_key() -> Result<[u64; 2], SteeringError> {

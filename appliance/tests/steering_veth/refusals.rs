@@ -182,18 +182,14 @@ fn drop_effective(which: &[u32]) {
     let header = Header(0x2008_0522, 0);
     let mut sets = [[0u32; 3]; 2];
     // SAFETY: both point to live memory of the shapes that version 3 of the call reads and writes.
-    assert_eq!(
-        unsafe { libc::syscall(libc::SYS_capget, &header, &mut sets) },
-        0
-    );
+    let got = unsafe { libc::syscall(libc::SYS_capget, &header, &mut sets) };
+    assert_eq!(got, 0);
     for capability in which {
         sets[*capability as usize / 32][0] &= !(1 << (capability % 32));
     }
     // SAFETY: as above.
-    assert_eq!(
-        unsafe { libc::syscall(libc::SYS_capset, &header, &sets) },
-        0
-    );
+    let set = unsafe { libc::syscall(libc::SYS_capset, &header, &sets) };
+    assert_eq!(set, 0);
 }
 
 #[test]

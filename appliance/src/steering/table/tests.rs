@@ -301,10 +301,11 @@ fn it_does_what_a_map_does() {
     }
 }
 
-/// Threads that insert and remove the same few keys: no key is ever there twice, and nothing is lost in the end.
+/// Threads that insert and remove the same few keys, and one that frees what they leave: nothing is lost in the end.
 #[test]
-fn threads_never_insert_a_key_twice() {
+fn threads_get_along() {
     const THREADS: usize = 4;
+    const INSERTIONS: u64 = 20_000;
     let table = table(4);
     let (inserted, removed) = (AtomicU64::new(0), AtomicU64::new(0));
     let start = Barrier::new(THREADS + 1);
@@ -316,7 +317,7 @@ fn threads_never_insert_a_key_twice() {
             scope.spawn(move || {
                 let mut random = thread + 1;
                 start.wait();
-                for _ in 0..100_000 {
+                while inserted.load(Ordering::Relaxed) < INSERTIONS {
                     random = random
                         .wrapping_mul(6364136223846793005)
                         .wrapping_add(1442695040888963407);
@@ -329,7 +330,8 @@ fn threads_never_insert_a_key_twice() {
                                 removed.fetch_add(1, Ordering::Relaxed);
                             }
                         }
-                        Err(InsertError::Exists(_) | InsertError::Full) => {}
+                        Err(InsertError::Exists(_)) => {}
+                        Err(InsertError::Full) => thread::yield_now(),
                     }
                 }
                 running.fetch_sub(1, Ordering::Relaxed);
@@ -342,7 +344,6 @@ fn threads_never_insert_a_key_twice() {
     });
     let (inserted, removed) = (inserted.into_inner(), removed.into_inner());
     assert_eq!(inserted, removed);
-    assert!(inserted > 1000, "{inserted}");
     table.sweep(limits(tick(coarse_now()) + 3), 0, 4);
     assert!(
         table.tags.iter().all(|tag| tag.load(SeqCst) == 0),

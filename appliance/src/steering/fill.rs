@@ -1,0 +1,83 @@
+//! Writing the plan into maps that are new and empty.
+
+use aya::maps::lpm_trie::Key as Prefix;
+use synward_ebpf::layout::Interface;
+use synward_ebpf::wire::Address;
+
+use super::error::SteeringError;
+use super::interface::{self, Found};
+use super::object::{Object, failed};
+use super::pins::Previous;
+use super::plan::{self, Plan};
+use super::pod::Plain;
+use super::profiles;
+use crate::config::Config;
+
+/// Writes all but endpoints and services.
+pub(super) fn all(object: &mut Object, plan: &Plan, found: &[Found]) -> Result<(), SteeringError> {
+    for Found { steered, .. } in found {
+        let value = Interface {
+            side: interface::side_bits(steered.side),
+            slot: steered.slot,
+            afxdp: 0,
+        };
+        object
+            .interfaces
+            .insert(steered.index, Plain(value), 0)
+            .map_err(failed("INTERFACES"))?;
+    }
+    for (key, endpoint) in &plan.prefix_ports {
+        object
+            .prefix_ports
+            .insert(Plain(*key), Plain(*endpoint), 0)
+            .map_err(failed("PREFIX_PORTS"))?;
+    }
+    for (index, net) in (0..).zip(&plan.prefixes) {
+        let key = plan::prefix_key(*net);
+        object
+            .prefixes
+            .insert(&Prefix::new(key.length, key.address.0), index, 0)
+            .map_err(failed("PREFIXES"))?;
+    }
+    for (service, net, what) in &plan.lists {
+        let key = plan::prefix_key(*net);
+        let Address([a, b, c, d]) = key.address;
+        let key = Prefix::new(32 + key.length, [*service, a, b, c, d]);
+        object
+            .lists
+            .insert(&key, *what, 0)
+            .map_err(failed("LISTS"))?;
+    }
+    Ok(())
+}
+
+/// Writes the endpoints, with what a process before us had learned about their servers.
+pub(super) fn endpoints(
+    map: &mut profiles::EndpointMap,
+    plan: &Plan,
+    config: &Config,
+    previous: Option<&Previous>,
+) -> Result<(), SteeringError> {
+    for ((address, port), planned) in &plan.endpoints {
+        let key = plan::endpoint_key(*address, *port);
+        map.insert(Plain(key), Plain(*planned), 0)
+            .map_err(profiles::refused)?;
+    }
+    let Some(learned) = previous.and_then(|previous| previous.endpoints.as_ref()) else {
+        return Ok(());
+    };
+    for (Plain(key), Plain(old)) in learned.iter().flatten() {
+        let (address, port) = (key.address.into(), key.port as u16);
+        let planned = plan.endpoints.get(&(address, port)).copied();
+        let Some(planned) = planned.or_else(|| plan.by_prefix(address, port)) else {
+            continue;
+        };
+        let service = &config.services[planned.service as usize];
+        let endpoint = profiles::inherited(&planned, &old, service);
+        if map.insert(Plain(key), Plain(endpoint), 0).is_err() {
+            // No room for all that was learned: the rest is learned again.
+            break;
+        }
+    }
+    Ok(())
+}
