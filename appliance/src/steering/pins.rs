@@ -119,14 +119,9 @@ impl Pins {
 
     /// The interfaces that have a pinned attachment.
     pub(super) fn links(&self) -> Vec<String> {
-        let mut links: Vec<_> = self
-            .files()
-            .iter()
-            .filter_map(|file| file.strip_prefix(LINK).map(str::to_owned))
-            .collect();
-        links.retain(|interface| !interface.ends_with(DRAFT));
+        let files = self.files();
+        let links = files.iter().filter_map(|file| file.strip_prefix(LINK));
         links
-            .iter()
             .map(|interface| interface.replace("%2e", ".").replace("%25", "%"))
             .collect()
     }
@@ -194,15 +189,15 @@ impl Pins {
         replace(&self.map(name), |draft| map.pin(draft))
     }
 
-    /// Pins the attachment to an interface in place of one that may be there.
+    /// Pins the attachment to an interface that has none pinned. At its place at once, not as a draft: an attachment
+    /// under a name that nobody looks for would keep the interface occupied.
     pub(super) fn pin_link(
         &self,
         interface: &str,
         link: FdLink,
     ) -> Result<PinnedLink, SteeringError> {
         let path = self.link(interface);
-        replace(&path, |draft| link.pin(draft).map(drop))?;
-        PinnedLink::from_pin(&path).map_err(|error| failed(&path, &error))
+        link.pin(&path).map_err(|error| failed(&path, &error))
     }
 
     /// The pinned attachment to an interface.
