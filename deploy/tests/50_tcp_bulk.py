@@ -1,0 +1,82 @@
+"""Big files both ways between a stock curl and a stock nginx, by clients with timestamps and without.
+
+1 GiB down and 256 MiB up over IPv4 with timestamps and over IPv6 without; the other two pairs move less.
+"""
+
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from story import FAST, SERVER, story, wait_until
+from transfer import MIB, both_ends, negotiated, sum_of, timestamps
+
+DOWNLOAD, UPLOAD = (102, 25) if FAST else (1024, 256)
+
+
+def tell(lab, synward):
+    files = Path((lab.nginx / "www").resolve())
+    for family, stamped, share in (4, True, 1), (6, False, 1), (6, True, 8), (4, False, 8):
+        timestamps(lab, stamped)
+        what = f"IPv{family}, {'with' if stamped else 'without'} timestamps"
+        download(lab, what, family, stamped, share, files)
+        upload(lab, what, family, share, files)
+    synward.carried(8)
+
+
+def url(family, path):
+    return f"http://[{SERVER[family]}]{path}" if family == 6 else f"http://{SERVER[family]}{path}"
+
+
+def download(lab, what, family, stamped, share, files):
+    length = DOWNLOAD * MIB // share
+    expected = sum_of(lab, "server", "head", "-c", str(length), files / "big")
+    watch = Watch(lab, stamped)
+    start = time.monotonic()
+    part = ("-r", f"0-{length - 1}") if share > 1 else ()
+    got = sum_of(lab, "client", "curl", "-sSf", *part, url(family, "/big"))
+    took = time.monotonic() - start
+    assert got == expected, f"{what}: the download differs"
+    print(f"{what}: {length >> 20} MiB down in {took:.1f} s; {watch.seen()}")
+
+
+def upload(lab, what, family, share, files):
+    source = lab.folder / "upload.log"
+    with open(source, "wb") as file:
+        subprocess.run(["head", "-c", str(UPLOAD * MIB // share), files / "big"], stdout=file, check=True)
+    start = time.monotonic()
+    lab.run("client", "curl", "-sSf", "-T", str(source), "-o", "/dev/null", url(family, "/upload/file"))
+    took = time.monotonic() - start
+    stored = files / "upload" / "file"
+    assert sum_of(lab, "server", "cat", stored) == sum_of(lab, "client", "cat", source), f"{what}: the upload differs"
+    stored.unlink()
+    print(f"{what}: {UPLOAD // share} MiB up in {took:.1f} s")
+
+
+class Watch:
+    """Looks at the connection to port 80 while it lasts."""
+
+    def __init__(self, lab, stamped):
+        self.lab, self.stamped = lab, stamped
+        self.result = None
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+
+    def look(self):
+        try:
+            wait_until("a connection", lambda: all(end.words for end in both_ends(self.lab, 80)))
+            client, server = negotiated(self.lab, self.stamped, 80)
+            # synward asked this server before the first client came.
+            assert client.wscale()[0] == server.wscale()[1], f"a window is shifted:\n{client.text}{server.text}"
+            self.result = f"wscale {client.wscale()} at the client, {server.wscale()} at the server"
+        except Exception as error:
+            self.result = error
+
+    def seen(self):
+        self.thread.join()
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+story(tell, lab=("--file-mib", str(DOWNLOAD)))

@@ -1,0 +1,37 @@
+"""Downloads and uploads over a path with a round trip of 100 ms: CUBIC and BBR, both ways to measure the round trip,
+clients with timestamps and without."""
+
+import itertools
+
+from story import FAST, story
+from transfer import (congestion_control, connection, finished, negotiated, pseudo_random, send, timestamps,
+                      way)
+
+DATA = pseudo_random(6 if FAST else 64)
+
+
+def tell(lab, synward):
+    transfers = 0
+    for rtt, control in itertools.product(("fast", "true"), ("cubic", "bbr")):
+        if synward.settings["service"] != f'rtt = "{rtt}"':
+            synward.stop()
+            synward.start(service=f'rtt = "{rtt}"')
+            transfers = 0
+        congestion_control(lab, control)
+        for stamped, direction in itertools.product((True, False), ("download", "upload")):
+            timestamps(lab, stamped)
+            client, server = connection(lab, 4 if stamped else 6)
+
+            def look():
+                for end in negotiated(lab, stamped):
+                    assert end.has(control), f"no {control} at the {end.role}: {end.text}"
+
+            took = send(*way(direction, client, server), DATA, look)
+            finished(client, server)
+            print(f"rtt {rtt:4} {control:5} {'with' if stamped else 'without':7} timestamps {direction:8}"
+                  f" {len(DATA) >> 20} MiB in {took:.2f} s")
+            transfers += 1
+            synward.carried(transfers)
+
+
+story(tell, lab=("--delay", "50", "--no-nginx"), service='rtt = "fast"')
