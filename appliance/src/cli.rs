@@ -262,6 +262,9 @@ pub struct Unload {
     /// Only from this interface
     #[arg(long, value_name = "IF")]
     pub interface: Option<String>,
+    /// Folder in which the appliance pinned its program, as `pin` in its configuration
+    #[arg(long, value_name = "FOLDER", default_value = "/sys/fs/bpf/synward")]
+    pub pin: PathBuf,
 }
 
 fn service_name(text: &str) -> Result<String, String> {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use synward::cli::{Check, Cli, Command, SecretArgs};
-use synward::config::{Appliance, Config};
+use synward::config::Config;
 use synward::observe::client::{self, Outcome};
 use synward::run;
 use synward::secret::{Keyring, Secret, service_line};
@@ -46,7 +46,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             show(client::flows(cli.control(), arguments.limit, json)?)
         }
         Command::Mode(wanted) => show(client::mode(cli.control(), &wanted.service, wanted.mode)?),
-        Command::Unload(wanted) => unload(wanted.interface.as_deref()),
+        Command::Unload(wanted) => unload(&wanted.pin, wanted.interface.as_deref()),
         _ => Ok(ExitCode::from(WRONG_USE)),
     }
 }
@@ -56,11 +56,8 @@ fn not_available(name: &str) -> ExitCode {
     ExitCode::from(WRONG_USE)
 }
 
-fn unload(interface: Option<&str>) -> anyhow::Result<ExitCode> {
-    let Some(pin) = Appliance::default().pin else {
-        return Ok(ExitCode::SUCCESS);
-    };
-    let mut removed = steering::unload(&pin, interface)?.join("\n");
+fn unload(pin: &Path, interface: Option<&str>) -> anyhow::Result<ExitCode> {
+    let mut removed = steering::unload(pin, interface)?.join("\n");
     if removed.is_empty() {
         removed = format!("nothing is pinned in {}", pin.display());
     }

@@ -74,7 +74,9 @@ pub fn start(config: Config) -> anyhow::Result<Appliance> {
     match appliance.hire(&keyring) {
         Ok(()) => Ok(appliance),
         Err(error) => {
-            appliance.stop(false)?;
+            // Flows of the process before us go on without us.
+            let keep = appliance.steering.taken_over().is_some();
+            appliance.stop(keep)?;
             Err(error)
         }
     }

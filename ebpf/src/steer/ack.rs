@@ -2,7 +2,7 @@
 
 use crate::packet::Packet;
 use crate::route::{self, Route};
-use crate::{Case, Verdict, maps, stray, worker};
+use crate::{Case, Verdict, maps, worker};
 use aya_ebpf::programs::XdpContext;
 use synward_ebpf::cookie::{Age, Claim};
 use synward_ebpf::counters::{Counter, ServiceCounters};
@@ -19,6 +19,12 @@ enum Judgement {
     Expired,
     Invalid,
 }
+
+/// No verdict: the cookie is too old. The caller decides, because all frames of a call chain share one
+/// small stack.
+pub const EXPIRED: Verdict = 100;
+/// No verdict: the cookie is not ours.
+pub const INVALID: Verdict = 101;
 
 /// Verifies the cookie before user space is woken, and asks a worker to open the connection.
 #[inline(never)]
@@ -44,11 +50,11 @@ pub fn redeem(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters)
         }
         Judgement::Expired => {
             counters.bump(Counter::CookieExpired);
-            stray::unknown(ctx, case, counters, Counter::DropExpiredCookie)
+            EXPIRED
         }
         Judgement::Invalid => {
             counters.bump(Counter::CookieInvalid);
-            stray::unknown(ctx, case, counters, Counter::DropInvalidCookie)
+            INVALID
         }
     }
 }

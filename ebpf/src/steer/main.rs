@@ -165,10 +165,16 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         }
         return syn::challenge(ctx, &mut case, counters);
     }
-    if case.packet.flags & (flags::SYN | flags::ACK | flags::RST) == flags::ACK {
-        return ack::redeem(ctx, &mut case, counters);
-    }
-    stray::unknown(ctx, &mut case, counters, Counter::DropUnknown)
+    let reason = if case.packet.flags & (flags::SYN | flags::ACK | flags::RST) == flags::ACK {
+        match ack::redeem(ctx, &mut case, counters) {
+            ack::EXPIRED => Counter::DropExpiredCookie,
+            ack::INVALID => Counter::DropInvalidCookie,
+            verdict => return verdict,
+        }
+    } else {
+        Counter::DropUnknown
+    };
+    stray::unknown(ctx, &mut case, counters, reason)
 }
 
 #[inline(always)]

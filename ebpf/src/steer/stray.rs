@@ -8,26 +8,31 @@ use synward_ebpf::layout::{Passed, flow_flags, unknown as policy};
 use synward_ebpf::segment;
 use synward_ebpf::wire::tcp::{Repr, flags};
 
-/// Whether a client's segment goes to the kernel because its connection is not ours: learned from the
-/// server, or met while adopting. SYNs are challenged also then.
+/// Whether a client's segment goes to the kernel because its connection, learned from the server, is not ours.
+/// A connection that was seen to end is judged like any other first: its ports may be those of a new one.
 #[inline(never)]
 pub fn passes(case: &Case) -> bool {
-    let is_syn = case.packet.flags & flags::SYN != 0;
-    if let Some(passed) = maps::PASSED.get_ptr_mut(&case.packet.key) {
-        // SAFETY: the element may be evicted and reused by another CPU meanwhile; then a wrong time
-        // or mark is written to another passed connection, which does no more than let it live on.
-        let passed = unsafe { &mut *passed };
-        let idle = ((case.now >> 30) as u32).wrapping_sub(passed.last_seen);
-        let limit = maps::GLOBALS
-            .get(0)
-            .map_or(0, |globals| globals.passed_idle);
-        let ended = passed.flags != 0;
-        if idle <= limit && !(is_syn && ended) {
+    alive(case).is_some_and(|passed| {
+        let goes_on = passed.flags == 0;
+        if goes_on {
             touch(passed, case, flow_flags::CLIENT_FIN);
-            return true;
         }
-    }
-    !is_syn && case.now < case.service.adopt_until
+        goes_on
+    })
+}
+
+/// The entry of a passed connection that was not idle for too long.
+#[inline(always)]
+fn alive(case: &Case) -> Option<&'static mut Passed> {
+    let passed = maps::PASSED.get_ptr_mut(&case.packet.key)?;
+    // SAFETY: the element may be evicted and reused by another CPU meanwhile; then a wrong time
+    // or mark is written to another passed connection, which does no more than let it live on.
+    let passed = unsafe { &mut *passed };
+    let idle = ((case.now >> 30) as u32).wrapping_sub(passed.last_seen);
+    let limit = maps::GLOBALS
+        .get(0)
+        .map_or(0, |globals| globals.passed_idle);
+    (idle <= limit).then_some(passed)
 }
 
 /// Learns a connection from a segment that the server sent. Nothing is learned from a SYN-ACK or a
@@ -66,6 +71,17 @@ fn touch(passed: &mut Passed, case: &Case, fin: u8) {
     }
 }
 
+/// Whether a segment with no flow and no valid cookie belongs to a connection from before: one that is ending,
+/// or any while connections are adopted. SYNs are challenged also then and do not come here.
+#[inline(always)]
+fn was_before(case: &Case) -> bool {
+    if let Some(passed) = alive(case) {
+        touch(passed, case, flow_flags::CLIENT_FIN);
+        return true;
+    }
+    case.now < case.service.adopt_until
+}
+
 /// A segment that belongs to nothing, by the service's policy; `reason` counts the drop.
 #[inline(never)]
 pub fn unknown(
@@ -74,6 +90,10 @@ pub fn unknown(
     counters: &mut ServiceCounters,
     reason: Counter,
 ) -> Verdict {
+    if was_before(case) {
+        counters.bump(Counter::Passed);
+        return XDP_PASS;
+    }
     let packet = &mut *case.packet;
     match case.service.unknown {
         policy::PASS => {
