@@ -29,7 +29,7 @@ class Outcome:
     openings: int = 0  # most that synward had at a time
     flood_at_server: int = 0  # packets of the flood that reached the server
     syns_at_server: int = 0
-    handed_over: int = 0  # proven clients, whatever became of them
+    handed_over: dict = field(default_factory=dict)  # proven clients by what became of them
     growth: int = 0  # of synward's resident memory, bytes
 
     def answers_per_second(self):
@@ -46,7 +46,7 @@ class Outcome:
             f" median {statistics.median(self.seconds or [0]) * 1e3:.1f} ms, max {max(self.seconds or [0]):.2f} s,"
             f" {sum(second > 0.9 for second in self.seconds)} over 0.9 s;"
             f" server: {self.syn_received} in SYN-RECV, {self.flood_at_server} of the flood,"
-            f" {self.syns_at_server} SYNs; {self.openings} openings; memory {self.growth / 1024:+.0f} KiB")
+            f" {self.syns_at_server} SYNs; {self.openings} openings, {self.handed_over}; memory {self.growth / 1024:+.0f} KiB")
 
 
 def requests_under_flood(lab, synward, family, scheme="http", requests=REQUESTS, shortest=SHORTEST):
@@ -79,7 +79,7 @@ def requests_under_flood(lab, synward, family, scheme="http", requests=REQUESTS,
     watch.join()
     outcome.answered = {
         by: total(after, "answers_total", by=by) - total(before, "answers_total", by=by) for by in ("afxdp", "xdp")}
-    outcome.handed_over = int(total(after, "handoffs_total") - total(before, "handoffs_total"))
+    outcome.handed_over = results(before, after)
     outcome.flood_at_server = lab.counted_at_server("flood")
     outcome.syns_at_server = lab.counted_at_server("syns")
     return outcome
@@ -97,6 +97,12 @@ def request(lab, family, scheme):
     return float(said.split()[1]), None
 
 
+def results(before, after):
+    """Handoffs by result."""
+    return {result: int(number - before.get((name, labels), 0)) for (name, labels), number in after.items()
+            if name == "synward_handoffs_total" and number and (result := dict(labels)["result"])}
+
+
 def watch_server(lab, synward, ended, outcome):
     """Samples until `ended`."""
     while not ended.wait(0.05):
@@ -112,7 +118,7 @@ def check(outcome, responder):
     # A connection that is half open at the server is a client that has proven itself, and has an opening.
     assert outcome.syn_received <= AT_ONCE, f"{outcome.syn_received} sockets of the server were in SYN-RECV"
     # A few are sent twice, and synward itself asks a server what options it does.
-    most = outcome.handed_over * 1.01 + 20
-    assert outcome.syns_at_server <= most, f"{outcome.syns_at_server} SYNs for {outcome.handed_over} proven clients"
+    proven = sum(outcome.handed_over.values())
+    assert outcome.syns_at_server <= proven * 1.01 + 20, f"{outcome.syns_at_server} SYNs for {proven} proven clients"
     assert outcome.answered[responder] > outcome.flood["sent"] / 1000, f"hardly any answer by {responder}"
     assert outcome.growth < 4 << 20, f"synward's memory grew by {outcome.growth >> 10} KiB"

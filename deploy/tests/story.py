@@ -138,6 +138,8 @@ class Lab:
     def count_at_server(self):
         """From now on, counts what the server receives: see `counted_at_server`."""
         rules = """
+            table inet story {}
+            delete table inet story
             table inet story {
                 counter flood {}
                 counter syns {}
