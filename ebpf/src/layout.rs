@@ -99,7 +99,7 @@ impl Profile {
 pub struct EndpointKey {
     /// The protected address.
     pub address: Address,
-    /// The port in host order, as 32 bits so that no padding is hashed.
+    /// The port in host order, as 32 bits so that no padding is hashed, or [`NO_PORT`].
     pub port: u32,
 }
 
@@ -141,18 +141,21 @@ pub struct PrefixKey {
     pub address: Address,
 }
 
-/// Key of the ports of a prefix: [`ANY_PORT`] or one port.
+/// Key of the ports of a prefix.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrefixPort {
     /// Index of the prefix, the value of the prefix look-up.
     pub prefix: u32,
-    /// The port in host order, or [`ANY_PORT`].
+    /// The port in host order, [`ANY_PORT`] or [`NO_PORT`].
     pub port: u32,
 }
 
-/// Stands for every port in [`PrefixPort`] and, like there, in [`EndpointKey`].
-pub const ANY_PORT: u32 = 0;
+/// Stands for every port that is not named itself ([`PrefixPort`]).
+pub const ANY_PORT: u32 = 0x1_0000;
+
+/// Stands for the address itself: what decides about packets whose ports cannot be read.
+pub const NO_PORT: u32 = 0x1_0001;
 
 /// What is done with a service's traffic.
 #[repr(C)]

@@ -67,7 +67,7 @@ pub(super) fn endpoints(
         return Ok(());
     };
     for (Plain(key), Plain(old)) in learned.iter().flatten() {
-        let (address, port) = (key.address.into(), key.port as u16);
+        let (address, port) = (key.address.into(), key.port);
         let planned = plan.endpoints.get(&(address, port)).copied();
         let Some(planned) = planned.or_else(|| plan.by_prefix(address, port)) else {
             continue;

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use synward_ebpf::layout::{
-    ANY_PORT, Endpoint, EndpointKey, HOLD_WINDOW, PrefixKey, PrefixPort, Profile, Service, mode,
-    profile_flags, unknown,
+    ANY_PORT, Endpoint, EndpointKey, HOLD_WINDOW, NO_PORT, PrefixKey, PrefixPort, Profile, Service,
+    mode, profile_flags, unknown,
 };
 use synward_ebpf::wire::Address;
 
@@ -25,7 +25,8 @@ const DENIED: u32 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) services: Vec<Service>,
-    pub(super) endpoints: BTreeMap<(IpAddr, u16), Endpoint>,
+    /// Ports as in [`EndpointKey::port`].
+    pub(super) endpoints: BTreeMap<(IpAddr, u32), Endpoint>,
     /// In the order of their indices.
     pub(super) prefixes: Vec<IpNet>,
     pub(super) prefix_ports: Vec<(PrefixPort, Endpoint)>,
@@ -56,8 +57,8 @@ impl Plan {
             plan.lists.extend(listed(&service.allow, ALLOWED));
             plan.lists.extend(listed(&service.deny, DENIED));
         }
-        plan.name_addresses(config);
         plan.inherit(config, &claims);
+        plan.name_addresses(config);
         plan
     }
 
@@ -67,7 +68,7 @@ impl Plan {
     }
 
     /// The prefix endpoint that a port of an address belongs to, as the XDP program would find it.
-    pub(super) fn by_prefix(&self, address: IpAddr, port: u16) -> Option<Endpoint> {
+    pub(super) fn by_prefix(&self, address: IpAddr, port: u32) -> Option<Endpoint> {
         let covers = |(_, net): &(usize, &IpNet)| net.contains(&address);
         let covering = self.prefixes.iter().enumerate().filter(covers);
         let (prefix, _) = covering.max_by_key(|(_, net)| net.prefix_len())?;
@@ -81,7 +82,7 @@ impl Plan {
                 .find(|(known, _)| *known == key)
                 .map(|(_, endpoint)| *endpoint)
         };
-        find(u32::from(port)).or_else(|| find(ANY_PORT))
+        find(port).or_else(|| find(ANY_PORT))
     }
 
     fn claim(&mut self, index: u32, service: &config::Service, net: IpNet, claims: &mut Claims) {
@@ -89,7 +90,9 @@ impl Plan {
         match &service.ports {
             Ports::List(ports) if host => {
                 let endpoint = endpoint(index, service, net.addr());
-                let keys = ports.iter().map(|port| ((net.addr(), *port), endpoint));
+                let keys = ports
+                    .iter()
+                    .map(|port| ((net.addr(), u32::from(*port)), endpoint));
                 self.endpoints.extend(keys);
             }
             Ports::List(ports) => {
@@ -100,27 +103,33 @@ impl Plan {
         }
     }
 
-    /// Port 0 of an address with named ports decides about packets whose port cannot be read: the strictest service
+    /// [`NO_PORT`] of an address or prefix decides about packets whose ports cannot be read: the strictest service
     /// there.
     fn name_addresses(&mut self, config: &Config) {
-        let strictness = |endpoint: &Endpoint| {
+        let laxness = |endpoint: &Endpoint| {
             let service = &config.services[endpoint.service as usize];
             (
                 service.fragments == Fragments::Pass,
                 service.mode != Mode::Always,
             )
         };
-        let mut strictest: BTreeMap<IpAddr, Endpoint> = BTreeMap::new();
-        for ((address, _), endpoint) in &self.endpoints {
-            let known = strictest.entry(*address).or_insert(*endpoint);
-            if strictness(endpoint) < strictness(known) {
-                *known = *endpoint;
-            }
-        }
-        let keys = strictest
+        let addresses = strictest(
+            self.endpoints.iter().map(|((ip, _), at)| (*ip, *at)),
+            laxness,
+        );
+        let prefixes = strictest(
+            self.prefix_ports.iter().map(|(key, at)| (key.prefix, *at)),
+            laxness,
+        );
+        let keys = addresses
             .into_iter()
-            .map(|(address, endpoint)| ((address, ANY_PORT as u16), endpoint));
+            .map(|(address, endpoint)| ((address, NO_PORT), endpoint));
         self.endpoints.extend(keys);
+        let port = NO_PORT;
+        let keys = prefixes
+            .into_iter()
+            .map(|(prefix, endpoint)| (PrefixPort { prefix, port }, endpoint));
+        self.prefix_ports.extend(keys);
     }
 
     fn inherit(&mut self, config: &Config, claims: &Claims) {
@@ -145,6 +154,21 @@ impl Plan {
             }
         }
     }
+}
+
+/// The least lax endpoint at each place; the first of equals.
+fn strictest<Place: Ord, Laxness: Ord>(
+    endpoints: impl Iterator<Item = (Place, Endpoint)>,
+    laxness: impl Fn(&Endpoint) -> Laxness,
+) -> BTreeMap<Place, Endpoint> {
+    let mut strictest = BTreeMap::new();
+    for (place, endpoint) in endpoints {
+        let known = strictest.entry(place).or_insert(endpoint);
+        if laxness(&endpoint) < laxness(known) {
+            *known = endpoint;
+        }
+    }
+    strictest
 }
 
 /// What is configured for exactly one prefix.
@@ -248,10 +272,10 @@ pub(super) fn fixed(offer: &Offer, profile: Profile) -> Profile {
 }
 
 /// The key of an exact look-up.
-pub(super) fn endpoint_key(address: IpAddr, port: u16) -> EndpointKey {
+pub(super) fn endpoint_key(address: IpAddr, port: u32) -> EndpointKey {
     EndpointKey {
         address: Address::from(address),
-        port: u32::from(port),
+        port,
     }
 }
 

@@ -73,7 +73,7 @@ impl EndpointProfiles {
             .unwrap_or_default();
         let (new, learned) = change(&old, fixed(&offer, profile), since as u32);
         if let Some(new) = new {
-            map.insert(Plain(endpoint_key(address, port)), Plain(new), 0)
+            map.insert(Plain(endpoint_key(address, port.into())), Plain(new), 0)
                 .map_err(refused)?;
         }
         Ok(learned)
@@ -85,9 +85,9 @@ impl EndpointProfiles {
     }
 
     fn find(&self, map: &EndpointMap, address: IpAddr, port: u16) -> Option<Endpoint> {
-        match map.get(&Plain(endpoint_key(address, port)), 0) {
+        match map.get(&Plain(endpoint_key(address, port.into())), 0) {
             Ok(Plain(endpoint)) => Some(endpoint),
-            Err(_) => self.plan.by_prefix(address, port),
+            Err(_) => self.plan.by_prefix(address, port.into()),
         }
     }
 }

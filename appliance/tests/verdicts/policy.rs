@@ -2,7 +2,7 @@
 
 use aya::maps::lpm_trie::Key as Prefix;
 use synward_ebpf::counters::Counter;
-use synward_ebpf::layout::{ANY_PORT, Endpoint, PrefixPort, mode, unknown};
+use synward_ebpf::layout::{ANY_PORT, Endpoint, NO_PORT, PrefixPort, mode, unknown};
 use synward_ebpf::wire::Address;
 
 use crate::frames::{ACK, CLIENT_MAC, FIN, OUT_MAC, PSH, RST, SYN, Segment, read, stack};
@@ -287,6 +287,7 @@ fn prefixes_and_any_port_are_looked_up_after_exact_addresses() {
         port(steer, 1, ANY_PORT, 1001);
         port(steer, 1, 443, 1002);
         port(steer, 2, 80, 1003);
+        port(steer, 2, NO_PORT, 1003);
         port(steer, 3, ANY_PORT, 1004);
         let table: [(&str, Option<u16>); 7] = [
             ("10.1.9.9:22", Some(1001)),
@@ -332,6 +333,19 @@ fn prefixes_and_any_port_are_looked_up_after_exact_addresses() {
                 if mss.is_some() { TX } else { PASS },
                 "{destination}"
             );
+        }
+        let fragment = |destination: &str| {
+            let segment = Segment {
+                destination: destination.parse().unwrap(),
+                ..syn(0)
+            };
+            let mut packet = segment.packet(6, &segment.segment());
+            packet[6] = 0x20;
+            segment.frame(&packet)
+        };
+        for (destination, verdict) in [("10.1.2.9:81", DROP), ("10.2.0.1:81", PASS)] {
+            let seen = steer.run(Side::Outside, &fragment(destination));
+            assert_eq!(seen.verdict, verdict, "a fragment to {destination}");
         }
     });
 }

@@ -13,7 +13,7 @@ use synward_ebpf::counters::{Counter, NAMES, SLOTS, ServiceCounters};
 use synward_ebpf::flow::{FlowKey, Place, WAYS, entry_index};
 use synward_ebpf::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interface, KeySlot, META_BYTES, META_WORDS, Meta,
-    Profile, Service, key_slot, mode, side,
+    NO_PORT, Profile, Service, key_slot, mode, side,
 };
 use synward_ebpf::options::NO_SCALE;
 use synward_ebpf::wire::Address;
@@ -164,8 +164,8 @@ impl Steer {
         }
         steer.policy(|_| {});
         for server in frames::SERVERS {
-            for port in [server.port(), 443, 0] {
-                steer.endpoint(SocketAddr::new(server.ip(), port), PROFILE);
+            for port in [server.port().into(), 443, NO_PORT] {
+                steer.protect(server.ip(), port, PROFILE);
             }
         }
         steer
@@ -261,9 +261,13 @@ impl Steer {
 
     /// Protects an address and port.
     pub(crate) fn endpoint(&mut self, at: SocketAddr, profile: Profile) {
+        self.protect(at.ip(), at.port().into(), profile);
+    }
+
+    fn protect(&mut self, address: IpAddr, port: u32, profile: Profile) {
         let key = EndpointKey {
-            address: at.ip().into(),
-            port: at.port().into(),
+            address: address.into(),
+            port,
         };
         let endpoint = Endpoint {
             service: SERVICE,

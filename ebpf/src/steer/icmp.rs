@@ -49,7 +49,7 @@ fn translate(ctx: &XdpContext, error: &Packet) -> Option<()> {
     let segment = view::<{ icmp::QUOTED_TCP }>(ctx, l4)?;
     let port = |at: usize| u16::from_be_bytes([segment[at], segment[at + 1]]);
     let mut endpoint = service::NOBODY;
-    if !service::find(&source, port(0), &mut endpoint) {
+    if !service::find(&source, port(0) as u32, &mut endpoint) {
         return None;
     }
     let key = FlowKey::new(destination, port(2), source, port(0));

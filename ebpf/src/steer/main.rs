@@ -74,14 +74,18 @@ fn tcp(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> Verdict 
     if interface.side & side::OUTSIDE != 0
         && service::find(
             &packet.destination,
-            packet.destination_port,
+            packet.destination_port as u32,
             &mut packet.endpoint,
         )
     {
         return from_client(ctx, packet, interface);
     }
     if interface.side & side::INSIDE != 0
-        && service::find(&packet.source, packet.source_port, &mut packet.endpoint)
+        && service::find(
+            &packet.source,
+            packet.source_port as u32,
+            &mut packet.endpoint,
+        )
     {
         return from_server(ctx, packet, interface);
     }

@@ -5,7 +5,9 @@ use crate::maps::{self, AddressPrefix, ListPrefix};
 use crate::packet::Kind;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use synward_ebpf::counters::{Counter, ServiceCounters};
-use synward_ebpf::layout::{ANY_PORT, Endpoint, EndpointKey, PrefixPort, Profile, Service, mode};
+use synward_ebpf::layout::{
+    ANY_PORT, Endpoint, EndpointKey, NO_PORT, PrefixPort, Profile, Service, mode,
+};
 use synward_ebpf::wire::Address;
 
 /// What [`find`] starts from.
@@ -25,12 +27,12 @@ pub const NOBODY: Endpoint = {
     }
 };
 
-/// Copies the endpoint at an address and port, if it is protected, and says whether it is.
+/// Copies the endpoint at an address and port (or [`NO_PORT`]), if it is protected, and says whether it is.
 #[inline(never)]
-pub fn find(address: &Address, port: u16, endpoint: &mut Endpoint) -> bool {
+pub fn find(address: &Address, port: u32, endpoint: &mut Endpoint) -> bool {
     let key = EndpointKey {
         address: *address,
-        port: port as u32,
+        port,
     };
     // SAFETY: an element may be replaced while it is read; the appliance replaces whole elements, and
     // a run of this program is over before the kernel reuses the old one's memory (RCU).
@@ -47,7 +49,7 @@ pub fn find(address: &Address, port: u16, endpoint: &mut Endpoint) -> bool {
     let Some(prefix) = maps::PREFIXES.get(&AddressPrefix::new(128, address.0)) else {
         return false;
     };
-    for port in [port as u32, ANY_PORT] {
+    for port in [port, ANY_PORT] {
         // SAFETY: as above.
         if let Some(found) = unsafe {
             maps::PREFIX_PORTS.get(&PrefixPort {
@@ -95,7 +97,7 @@ pub fn listed(service: u32, source: &Address) -> Listed {
 #[inline(always)]
 pub fn unreadable(destination: &Address, kind: Kind) -> Verdict {
     let mut endpoint = NOBODY;
-    if !find(destination, ANY_PORT as u16, &mut endpoint) {
+    if !find(destination, NO_PORT, &mut endpoint) {
         return XDP_PASS;
     }
     let Some((service, counters)) = of(&endpoint) else {

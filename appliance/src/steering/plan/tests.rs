@@ -24,7 +24,7 @@ fn plan(services: &str) -> Plan {
 }
 
 /// What the XDP program does (`service::find`).
-fn found(plan: &Plan, address: &str, port: u16) -> Option<u32> {
+fn found(plan: &Plan, address: &str, port: u32) -> Option<u32> {
     let address: IpAddr = address.parse().unwrap();
     let exact = plan.endpoints.get(&(address, port)).copied();
     exact
@@ -114,11 +114,12 @@ fn a_longer_prefix_without_any_inherits_only_what_it_does_not_say() {
     ] {
         assert_eq!(found(&plan, address, port), service, "{address} {port}");
     }
-    assert_eq!(plan.prefix_ports.len(), 2 + 2 + 1);
+    // Each prefix is named itself as well.
+    assert_eq!(plan.prefix_ports.len(), 2 + 2 + 1 + 3);
 }
 
 #[test]
-fn an_address_with_named_ports_is_named_itself_for_unreadable_packets() {
+fn an_address_or_prefix_is_named_itself_for_unreadable_packets() {
     let plan = plan(
         r#"
         [[service]]
@@ -128,14 +129,15 @@ fn an_address_with_named_ports_is_named_itself_for_unreadable_packets() {
         fragments = "pass"
         [[service]]
         name = "strict"
-        addresses = ["192.0.2.1"]
+        addresses = ["192.0.2.1", "198.51.100.0/24"]
         ports = [443]
     "#,
     );
-    assert_eq!(found(&plan, "192.0.2.1", 0), Some(1));
-    assert_eq!(found(&plan, "192.0.2.2", 0), Some(0));
-    assert_eq!(found(&plan, "192.0.2.3", 0), None);
-    assert!(!plan.has_prefixes());
+    assert_eq!(found(&plan, "192.0.2.1", NO_PORT), Some(1));
+    assert_eq!(found(&plan, "192.0.2.2", NO_PORT), Some(0));
+    assert_eq!(found(&plan, "192.0.2.3", NO_PORT), None);
+    assert_eq!(found(&plan, "198.51.100.7", NO_PORT), Some(1));
+    assert_eq!(found(&plan, "192.0.2.1", 0), None);
 }
 
 #[test]
