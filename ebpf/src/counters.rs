@@ -11,6 +11,9 @@ macro_rules! counters {
 
         /// Name of each counter, in order; those that begin with `drop_` are reasons of drops.
         pub const NAMES: &[&str] = &[$($name,)+];
+
+        /// What each counter counts, in order.
+        pub const MEANINGS: &[&str] = &[$(concat!($($doc,)+),)+];
     };
 }
 

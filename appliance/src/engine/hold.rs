@@ -41,6 +41,13 @@ pub struct HeldSegment<'a> {
     pub payload: &'a [u8],
 }
 
+impl Held {
+    /// Bytes of data.
+    pub fn bytes(&self) -> u32 {
+        self.bytes
+    }
+}
+
 impl Pool {
     /// Room for `segments` segments.
     pub fn new(segments: u16) -> Self {

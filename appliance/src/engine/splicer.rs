@@ -420,7 +420,7 @@ impl Splicer {
             let segment = opening.segment(next, flags::ACK, server_isn, server_tsval);
             out.send(&opening.server, &segment, &[]);
         }
-        self.pool.release(&mut opening.held);
+        self.release(&mut opening);
         self.tally(opening.service, |tally| {
             tally.opened(false);
             tally.established(now.saturating_sub(opening.began));
@@ -463,7 +463,7 @@ impl Splicer {
 
     fn end(&mut self, mut opening: Opening, outcome: Outcome) -> Option<Opening> {
         self.shared.table.remove(opening.entry);
-        self.pool.release(&mut opening.held);
+        self.release(&mut opening);
         self.tally(opening.service, |tally| {
             tally.opened(false);
             tally.count(outcome);
@@ -482,9 +482,18 @@ impl Splicer {
             flags: segment.flags & (flags::FIN | flags::PSH),
             payload: segment.payload,
         };
+        let before = opening.held.bytes();
         if !self.pool.hold(&mut opening.held, piece, limit) {
             self.count(opening.service, Outcome::HoldFull);
         }
+        let after = opening.held.bytes();
+        self.tally(opening.service, |tally| tally.held(before, after));
+    }
+
+    fn release(&mut self, opening: &mut Opening) {
+        let bytes = opening.held.bytes();
+        self.pool.release(&mut opening.held);
+        self.tally(opening.service, |tally| tally.held(bytes, 0));
     }
 
     fn learn(&self, opening: &Opening, says: &ServerSays, kept: bool) {

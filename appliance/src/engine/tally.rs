@@ -23,6 +23,13 @@ macro_rules! outcomes {
                     $(Outcome::$variant => $name,)+
                 }
             }
+
+            /// What it says, for the documentation.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Outcome::$variant => concat!($($doc,)+),)+
+                }
+            }
         }
     };
 }
@@ -61,6 +68,8 @@ pub struct Tally {
     pub answered: AtomicU64,
     /// Openings at the moment.
     pub openings: AtomicU64,
+    /// Bytes of client data held for them at the moment.
+    pub held_bytes: AtomicU64,
     outcomes: [AtomicU64; Outcome::ALL.len()],
     /// From the valid cookie to the joined flow, by bucket; the last one is open.
     latency: [AtomicU64; BOUNDS.len() + 1],
@@ -95,6 +104,14 @@ impl Tally {
     /// Notes how many openings there are.
     pub fn opened(&self, more: bool) {
         add(&self.openings, if more { 1 } else { u64::MAX });
+    }
+
+    /// Notes that an opening's held data went from `before` to `after` bytes.
+    pub fn held(&self, before: u32, after: u32) {
+        add(
+            &self.held_bytes,
+            u64::from(after).wrapping_sub(before.into()),
+        );
     }
 
     /// How often an outcome was counted.

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
-use synward_ebpf::counters::{Counter, NAMES};
+use synward_ebpf::counters::{Counter, MEANINGS, NAMES};
+
+use crate::engine::Outcome;
 
 use super::exposition::Page;
 pub use super::exposition::{CONTENT_TYPE, Kind, Metric};
@@ -111,8 +113,30 @@ pub fn render(snapshot: &Snapshot) -> String {
     page.finish()
 }
 
-/// The metrics as a table for the documentation.
+/// What deploy/README.md says of metrics: all of them, then the reasons of drops and the results of handoffs.
 pub fn markdown() -> String {
+    let reasons = NAMES.iter().zip(MEANINGS).filter_map(|(name, meaning)| {
+        let reason = name.strip_prefix("drop_")?;
+        Some((reason, *meaning))
+    });
+    let results = Outcome::ALL
+        .iter()
+        .map(|outcome| (outcome.name(), outcome.meaning()));
+    let mut text = families();
+    text += "\n| `reason` of `synward_drops_total` | meaning |\n|---|---|\n";
+    text += &rows(reasons);
+    text += "\n| `result` of `synward_handoffs_total` | meaning |\n|---|---|\n";
+    text += &rows(results);
+    text
+}
+
+fn rows<'a>(named: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    named
+        .map(|(name, meaning)| format!("| `{name}` | {} |\n", meaning.trim()))
+        .collect()
+}
+
+fn families() -> String {
     let mut table = String::from("| metric | type | meaning |\n|---|---|---|\n");
     for metric in METRICS {
         let labels = match metric.labels {

@@ -347,7 +347,7 @@ fn service(
         active: mode == Mode::Always,
         flows,
         openings: sum(|tally| tally.openings.load(Relaxed)),
-        held_bytes: 0,
+        held_bytes: sum(|tally| tally.held_bytes.load(Relaxed)),
         answered_afxdp: sum(|tally| tally.answered.load(Relaxed)),
         counters: Counters::sum(counters.as_ref().ok()),
         handoffs: Outcome::ALL

@@ -239,8 +239,17 @@ fn strange_interface_names_survive() {
 
 #[test]
 fn the_documentation_has_a_row_for_each() {
-    let table = markdown();
+    let table = families();
     assert_eq!(table.lines().count(), METRICS.len() + 2);
     assert!(table.lines().all(|line| line.matches('|').count() == 4));
     assert!(table.contains("| `synward_cookies_total{service,result}` | counter | "));
+}
+
+#[test]
+fn the_documentation_lists_every_metric() {
+    let documented = include_str!("../../../../deploy/README.md");
+    assert!(
+        documented.contains(&markdown()),
+        "deploy/README.md is out of date: put the output of `cargo run --example metrics` there"
+    );
 }

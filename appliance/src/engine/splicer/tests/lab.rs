@@ -1,0 +1,319 @@
+//! A client, a server and a wire that only writes down.
+
+use std::net::IpAddr;
+use std::sync::atomic::Ordering::Relaxed;
+
+use synward_ebpf::flow::FlowKey;
+use synward_ebpf::segment::{HandshakeOptions, MAX_OPTION_WORDS, Segment, padded_timestamps};
+use synward_ebpf::wire::tcp::Repr;
+
+use super::super::*;
+use crate::afxdp::{Polling, Waiter};
+
+/// The client's ISN, ours and the server's: each wraps somewhere in the stories.
+pub(super) const C: u32 = 0xffff_fff0;
+pub(super) const K: u32 = 0x2000_0000;
+pub(super) const S: u32 = 0xf000_0000;
+/// The clocks of client, synward and server.
+pub(super) const CLIENT_CLOCK: u32 = 1000;
+pub(super) const OUR_CLOCK: u32 = 0x8000_0000;
+pub(super) const SERVER_CLOCK: u32 = 0xffff_ff00;
+/// A window that the client sends.
+pub(super) const WINDOW: u16 = 501;
+pub(super) const MILLISECOND: u64 = 1_000_000;
+
+pub(super) const ASKED: ClientOptions = ClientOptions {
+    mss: 1400,
+    window_scale: Some(6),
+    sack: true,
+    ecn: false,
+};
+pub(super) const POLICY: Policy = Policy {
+    reset_when_down: true,
+    true_rtt: false,
+    hold_bytes: 14600,
+};
+
+/// What one side puts on the wire.
+#[derive(Clone, Copy)]
+pub(super) struct Says<'a> {
+    pub(super) sequence: u32,
+    pub(super) acknowledgement: u32,
+    pub(super) flags: u8,
+    pub(super) options: ([u32; MAX_OPTION_WORDS], u8),
+    pub(super) payload: &'a [u8],
+}
+
+/// What the splicer put there.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) link: Link,
+    pub(super) segment: Segment,
+    pub(super) payload: Vec<u8>,
+}
+
+#[derive(Default)]
+pub(super) struct Wire {
+    pub(super) sent: Vec<Sent>,
+    pub(super) by_kernel: Vec<Vec<u8>>,
+}
+
+impl Out for Wire {
+    fn send(&mut self, link: &Link, segment: &Segment, payload: &[u8]) {
+        self.sent.push(Sent {
+            link: *link,
+            segment: *segment,
+            payload: payload.to_vec(),
+        });
+    }
+
+    fn send_by_kernel(&mut self, packet: &[u8]) {
+        self.by_kernel.push(packet.to_vec());
+    }
+}
+
+/// Worker 1 of two, with service 0.
+pub(super) struct Lab {
+    pub(super) key: FlowKey,
+    pub(super) splicer: Splicer,
+    pub(super) tallies: Arc<[Tally]>,
+    pub(super) shared: Shared,
+    pub(super) redeemed: Redeemed,
+    pub(super) wire: Wire,
+    pub(super) now: u64,
+}
+
+pub(super) fn both(story: impl Fn(Lab)) {
+    both_with(POLICY, story);
+}
+
+pub(super) fn both_with(policy: Policy, story: impl Fn(Lab)) {
+    for (client, server) in [
+        ("192.0.2.1", "198.51.100.1"),
+        ("2001:db8::1", "2001:db8:1::1"),
+    ] {
+        story(Lab::new(client, server, policy));
+    }
+}
+
+impl Lab {
+    pub(super) fn new(client: &str, server: &str, policy: Policy) -> Self {
+        let address = |text: &str| Address::from(text.parse::<IpAddr>().unwrap());
+        let mailbox = || Mailbox::new(Waiter::new(Polling::default()).unwrap().waker());
+        let shared = Shared {
+            table: Arc::new(FlowTable::in_memory(100).unwrap()),
+            policies: Arc::new([policy]),
+            learned: Arc::new(ArrayQueue::new(4)),
+            mailboxes: Arc::new([mailbox(), mailbox()]),
+        };
+        let tallies: Arc<[Tally]> = Arc::new([Tally::default()]);
+        Self {
+            key: FlowKey::new(address(client), 40000, address(server), 80),
+            splicer: Splicer::new(1, shared.clone(), Arc::clone(&tallies)),
+            tallies,
+            shared,
+            redeemed: Redeemed {
+                service: 0,
+                options: ASKED,
+                promised: Profile::default(),
+                hop: Hop {
+                    interface: 2,
+                    to: [2; 6],
+                    from: [3; 6],
+                },
+            },
+            wire: Wire::default(),
+            now: 5_000_000_000,
+        }
+    }
+
+    pub(super) fn packet(&self, from_client: bool, says: &Says<'_>) -> (Vec<u8>, u8) {
+        let key = &self.key;
+        let (client, server) = (
+            (key.client, key.client_port()),
+            (key.server, key.server_port()),
+        );
+        let (from, to) = if from_client {
+            (client, server)
+        } else {
+            (server, client)
+        };
+        let segment = Segment {
+            source: from.0,
+            destination: to.0,
+            tcp: Repr {
+                source: from.1,
+                destination: to.1,
+                sequence: says.sequence,
+                acknowledgement: says.acknowledgement,
+                flags: says.flags,
+                window: WINDOW,
+                options: says.options.1 * 4,
+            },
+            options: says.options.0,
+        };
+        let mut packet = vec![0; 4096];
+        let length = segment.emit(&mut packet, says.payload).unwrap();
+        packet.truncate(length);
+        (packet, if key.client.is_v4() { 20 } else { 40 })
+    }
+
+    /// The XDP program found a valid cookie in this.
+    pub(super) fn opens(&mut self, says: &Says<'_>) {
+        let (packet, l4) = self.packet(true, says);
+        self.opens_with(&packet, l4);
+    }
+
+    pub(super) fn opens_with(&mut self, packet: &[u8], l4: u8) {
+        let way = Link::back(1, &[1; 14]);
+        self.splicer
+            .open(self.now, packet, l4, &self.redeemed, way, &mut self.wire);
+    }
+
+    /// The XDP program found the opening of this.
+    pub(super) fn client(&mut self, says: &Says<'_>) {
+        let (packet, l4) = self.packet(true, says);
+        self.arrives(&packet, l4);
+    }
+
+    pub(super) fn server(&mut self, says: &Says<'_>) {
+        let (packet, l4) = self.packet(false, says);
+        self.arrives(&packet, l4);
+    }
+
+    pub(super) fn arrives(&mut self, packet: &[u8], l4: u8) {
+        let entry = self.entry().unwrap();
+        let back = Some(Link::back(9, &[9; 14]));
+        self.splicer
+            .segment(self.now, entry, packet, l4, back, &mut self.wire);
+    }
+
+    /// Time passes, looked at every 10 ms.
+    pub(super) fn wait(&mut self, milliseconds: u64) {
+        for _ in 0..milliseconds / 10 {
+            self.now += 10 * MILLISECOND;
+            self.splicer.tick(self.now, &mut self.wire);
+        }
+    }
+
+    pub(super) fn entry(&self) -> Option<u32> {
+        self.shared.table.find(&self.key)
+    }
+
+    pub(super) fn flow(&self) -> Flow {
+        self.shared.table.read(self.entry().unwrap())
+    }
+
+    pub(super) fn counted(&self, outcome: Outcome) -> u64 {
+        self.tallies[0].of(outcome)
+    }
+
+    /// What was sent since the last look, each to the right side over the right link, with its own ports.
+    pub(super) fn sent(&mut self) -> Vec<Sent> {
+        let sent = std::mem::take(&mut self.wire.sent);
+        for Sent { link, segment, .. } in &sent {
+            let ends = (segment.source, segment.destination);
+            let ports = (segment.tcp.source, segment.tcp.destination);
+            if ends == (self.key.client, self.key.server) {
+                assert_eq!((link.interface, ports), (2, (40000, 80)));
+                assert_eq!(link.header()[..12], [2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3]);
+            } else {
+                assert_eq!(ends, (self.key.server, self.key.client));
+                assert_eq!((link.interface, ports), (1, (80, 40000)));
+            }
+        }
+        sent
+    }
+
+    pub(super) fn only(&mut self) -> Sent {
+        let mut sent = self.sent();
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        sent.remove(0)
+    }
+
+    /// Nothing is left of any opening, and nothing was sent that nobody looked at.
+    pub(super) fn is_at_rest(&mut self) {
+        assert_eq!(self.sent().len(), 0);
+        assert!(!self.splicer.is_waiting());
+        assert!(self.splicer.openings.iter().all(Option::is_none));
+        let mut free = self.splicer.free.clone();
+        free.sort_unstable();
+        assert!(
+            free.into_iter().eq(0..OPENINGS as u32),
+            "each slot home once"
+        );
+        assert_eq!(self.splicer.pool.used(), 0);
+        assert_eq!(self.tallies[0].openings.load(Relaxed), 0);
+        assert_eq!(self.tallies[0].held_bytes.load(Relaxed), 0);
+    }
+}
+
+impl Sent {
+    pub(super) fn is_to_server(&self) -> bool {
+        self.link.interface == 2
+    }
+
+    /// SEG.SEQ, SEG.ACK, flags.
+    pub(super) fn numbers(&self) -> (u32, u32, u8) {
+        let tcp = &self.segment.tcp;
+        (tcp.sequence, tcp.acknowledgement, tcp.flags)
+    }
+
+    pub(super) fn options(&self) -> ([u32; MAX_OPTION_WORDS], u8) {
+        (
+            self.segment.options,
+            self.segment.option_words().try_into().unwrap(),
+        )
+    }
+}
+
+pub(super) const NO_OPTIONS: ([u32; MAX_OPTION_WORDS], u8) = ([0; MAX_OPTION_WORDS], 0);
+
+/// The client's segment `ahead` bytes after its SYN, before it has heard anything but our SYN-ACK.
+pub(super) fn data(ahead: u32, payload: &[u8]) -> Says<'_> {
+    Says {
+        sequence: C.wrapping_add(1).wrapping_add(ahead),
+        acknowledgement: K + 1,
+        flags: flags::ACK,
+        options: padded_timestamps(CLIENT_CLOCK, OUR_CLOCK),
+        payload,
+    }
+}
+
+pub(super) fn ack() -> Says<'static> {
+    data(0, b"")
+}
+
+pub(super) fn syn_ack() -> Says<'static> {
+    scaled_syn_ack(7)
+}
+
+pub(super) fn scaled_syn_ack(scale: u8) -> Says<'static> {
+    let options = HandshakeOptions {
+        mss: 1460,
+        sack: true,
+        times: Some((SERVER_CLOCK, CLIENT_CLOCK)),
+        scale: Some(scale),
+    };
+    Says {
+        sequence: S,
+        acknowledgement: C.wrapping_add(1),
+        flags: flags::SYN | flags::ACK,
+        options: options.words(),
+        payload: b"",
+    }
+}
+
+pub(super) fn refusal() -> Says<'static> {
+    Says {
+        sequence: 0,
+        flags: flags::RST | flags::ACK,
+        options: NO_OPTIONS,
+        ..syn_ack()
+    }
+}
+
+pub(super) const SYN: (u32, u32, u8) = (C, 0, flags::SYN);
+pub(super) const RST_TO_CLIENT: (u32, u32, u8) = (K + 1, C + 1, flags::RST | flags::ACK);
+pub(super) const RST_TO_SERVER: (u32, u32, u8) = (C + 1, 0, flags::RST);
+pub(super) const THIRD_ACK: (u32, u32, u8) = (C + 1, S + 1, flags::ACK);
