@@ -4,10 +4,10 @@ clients with timestamps and without."""
 import itertools
 
 from story import FAST, story
-from transfer import (congestion_control, connection, finished, negotiated, pseudo_random, send, timestamps,
-                      way)
+from transfer import (WHOLE, congestion_control, connection, finished, negotiated, part, pseudo_random, send,
+                      timestamps, way)
 
-DATA = pseudo_random(6 if FAST else 64)
+DATA = pseudo_random(WHOLE or (6 if FAST else 64))
 
 
 def tell(lab, synward):
@@ -26,10 +26,11 @@ def tell(lab, synward):
                 for end in negotiated(lab, stamped):
                     assert end.has(control), f"no {control} at the {end.role}: {end.text}"
 
-            took = send(*way(direction, client, server), DATA, look)
+            data = part(DATA, direction)
+            took = send(*way(direction, client, server), data, look)
             finished(client, server)
             print(f"rtt {rtt:4} {control:5} {'with' if stamped else 'without':7} timestamps {direction:8}"
-                  f" {len(DATA) >> 20} MiB in {took:.2f} s")
+                  f" {len(data) >> 20} MiB in {took:.2f} s")
             transfers += 1
             synward.carried(transfers)
 

@@ -3,11 +3,11 @@
 import itertools
 
 from story import FAST, story
-from transfer import (congestion_control, connection, counter, finished, negotiated, pseudo_random, send,
-                      timestamps, way)
+from transfer import (WHOLE, congestion_control, connection, counter, finished, negotiated, part, pseudo_random,
+                      send, timestamps, way)
 
 # What CUBIC carries at these losses in some ten seconds; BBR does not mind them and takes more.
-SIZES = {"cubic": pseudo_random(4 if FAST else 16), "bbr": pseudo_random(6 if FAST else 64)}
+SIZES = {"cubic": pseudo_random(WHOLE or (4 if FAST else 16)), "bbr": pseudo_random(WHOLE or (6 if FAST else 64))}
 
 
 def tell(lab, synward):
@@ -23,7 +23,7 @@ def tell(lab, synward):
             sender = "server" if direction == "download" else "client"
             before = {name: counter(lab, sender, name) for name in ("TCPSackRecovery", "TCPRenoRecovery")}
             client, server = connection(lab, 4 if stamped else 6, seconds=60)
-            data = SIZES[control]
+            data = part(SIZES[control], direction)
             took = send(*way(direction, client, server), data, lambda: negotiated(lab, stamped))
             finished(client, server)
             recovered = {name: counter(lab, sender, name) - before[name] for name in before}
