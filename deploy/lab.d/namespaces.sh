@@ -1,7 +1,7 @@
 # Namespaces of a lab: making, entering and removing them. Sourced by deploy/lab.
 # Expects $name and $state.
 
-roles="client line switch edge server"
+roles="client line switch edge edge2 server"
 
 namespace() { echo "sw-$name-$1"; }
 
@@ -22,16 +22,15 @@ list_labs() {
     done
 }
 
-# ip(8) inside a role's namespace.
+# ip(8) inside a role's namespace. Not `ip -n`, nor `ip netns exec`: they fail in a chroot whose root is no mount point.
 ip_in() {
     local role=$1
     shift
-    ip -n "$(namespace "$role")" "$@"
+    nsenter --net="/run/netns/$(namespace "$role")" -- ip "$@"
 }
 
 # Runs a command in a role's namespace, with a /sys that shows this namespace and a bpf file system that
 # belongs to this lab at /sys/fs/bpf: pins of several labs do not meet, and go away with their lab.
-# Not `ip netns exec`: that fails in a chroot whose root is no mount point.
 enter() {
     local role=$1
     shift

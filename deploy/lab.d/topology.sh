@@ -5,6 +5,7 @@ mac_client=02:53:57:00:00:01
 mac_out=02:53:57:00:00:02
 mac_in=02:53:57:00:00:03
 mac_server=02:53:57:00:00:04
+mac_edge2=02:53:57:00:00:05
 
 # Prefixes from which `bench flood` pretends to send: routed back to the client.
 flood_sources="10.0.0.0/8 2001:db8:f::/48"
@@ -16,7 +17,8 @@ build_namespaces() {
     add_namespace server
     if [ -n "$delay" ]; then add_namespace line; fi
     if [ "$arms" = one ]; then add_namespace switch; fi
-    for role in client edge server line switch; do
+    if [ "$edges" = two ]; then add_namespace edge2; fi
+    for role in client edge edge2 server line switch; do
         exists "$role" || continue
         # No duplicate address detection, no router solicitation, no redirects: an address works at once,
         # and nothing but what a test sends is on the wire.
@@ -24,7 +26,9 @@ build_namespaces() {
             net.ipv4.conf.{all,default}.accept_redirects=0 net.ipv6.conf.default.accept_dad=0 \
             net.ipv6.conf.default.accept_ra=0 net.ipv6.conf.default.router_solicitations=0
     done
-    sysctl_in edge net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+    for role in edge edge2; do
+        if exists "$role"; then sysctl_in "$role" net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1; fi
+    done
     for role in line switch; do
         if exists "$role"; then sysctl_in "$role" net.ipv6.conf.{all,default}.disable_ipv6=1; fi
     done
@@ -41,7 +45,8 @@ build_path() {
         veth edge out0 "$mac_out" switch edge
         join client client0 "$mac_client" switch client
         join server server0 "$mac_server" switch server
-        for port in edge client server; do ip_in switch link set "$port" master bridge0; done
+        if exists edge2; then veth edge2 out0 "$mac_edge2" switch edge2; fi
+        for port in $(switch_ports); do ip_in switch link set "$port" master bridge0; done
         mac_inside=$mac_out inside=out0
     fi
 
@@ -49,6 +54,8 @@ build_path() {
     address server server0 192.0.2.10/24 2001:db8:5::10/64
     address edge out0 198.51.100.1/24 2001:db8:c::1/64
     address edge "$inside" 192.0.2.1/24 2001:db8:5::1/64
+
+    if exists edge2; then build_second_edge; fi
 
     neighbour client client0 "$mac_out" 198.51.100.1 2001:db8:c::1
     neighbour server server0 "$mac_inside" 192.0.2.1 2001:db8:5::1
@@ -61,12 +68,33 @@ build_path() {
     ip_in client -6 route add default via 2001:db8:c::1 congctl "$cc_client"
     ip_in server route add default via 192.0.2.1 congctl "$cc_server"
     ip_in server -6 route add default via 2001:db8:5::1 congctl "$cc_server"
+    if [ "$return" = direct ]; then
+        ip_in server route add 198.51.100.0/24 dev server0 src 192.0.2.10 congctl "$cc_server"
+        ip_in server -6 route add 2001:db8:c::/64 dev server0 src 2001:db8:5::10 congctl "$cc_server"
+        neighbour server server0 "$mac_client" 198.51.100.2 2001:db8:c::2
+    fi
     for prefix in $flood_sources; do
         case $prefix in
             *:*) ip_in edge -6 route add "$prefix" via 2001:db8:c::2 ;;
             *) ip_in edge route add "$prefix" via 198.51.100.2 ;;
         esac
     done
+}
+
+# A router like the first, with addresses of its own: 198.51.100.3, 192.0.2.3 and so on.
+build_second_edge() {
+    address edge2 out0 198.51.100.3/24 2001:db8:c::3/64 192.0.2.3/24 2001:db8:5::3/64
+    neighbour edge2 out0 "$mac_client" 198.51.100.2 2001:db8:c::2
+    neighbour edge2 out0 "$mac_server" 192.0.2.10 2001:db8:5::10
+    neighbour client client0 "$mac_edge2" 198.51.100.3 2001:db8:c::3
+    neighbour server server0 "$mac_edge2" 192.0.2.3 2001:db8:5::3
+    ip_in edge2 route add 10.0.0.0/8 via 198.51.100.2
+    ip_in edge2 -6 route add 2001:db8:f::/48 via 2001:db8:c::2
+}
+
+switch_ports() {
+    echo edge client server
+    if exists edge2; then echo edge2; fi
 }
 
 # join HOST IF MAC ROLE IF [MAC]: host to edge or switch, through the delay line where it is wanted.
@@ -121,7 +149,7 @@ attach_pass() {
     enter client "$bench" pass --interface client0
     enter server "$bench" pass --interface server0
     if exists switch; then
-        for port in edge client server; do enter switch "$bench" pass --interface "$port"; done
+        for port in $(switch_ports); do enter switch "$bench" pass --interface "$port"; done
     fi
     if exists line; then
         for port in near far; do enter line "$bench" pass --interface "$port"; done

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from story import FAMILY, PORT, SERVER, story
+from story import FAMILY, PORT, SERVER, namespace, story
 from transfer import finished, pseudo_random
 
 SMALL = 1300
@@ -43,7 +43,8 @@ def namespace_of(lab, role):
 
 
 def ip(lab, role, *words):
-    subprocess.run(["ip", "-n", namespace_of(lab, role), *words], check=True)
+    with namespace(namespace_of(lab, role)):
+        subprocess.run(["ip", *words], check=True)
 
 
 @contextlib.contextmanager

@@ -46,14 +46,10 @@ impl Lab {
         let (here, there) = (lab.namespace(End::Here), lab.namespace(End::There));
         for namespace in [&here, &there] {
             ip(&["netns", "add", namespace]);
-            ip(&[
-                "netns",
-                "exec",
+            enter(
                 namespace,
-                "sysctl",
-                "-qw",
-                "net.ipv6.conf.default.disable_ipv6=1",
-            ]);
+                &["sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"],
+            );
         }
         let queues = ["numrxqueues", "2", "numtxqueues", "2"];
         let mut add = vec!["link", "add", End::Here.interface(), "netns", &here];
@@ -71,16 +67,7 @@ impl Lab {
         ip(&add);
         for (end, namespace) in [(End::Here, &here), (End::There, &there)] {
             lab.set_up(end, true);
-            ip(&[
-                "netns",
-                "exec",
-                namespace,
-                "ethtool",
-                "-K",
-                end.interface(),
-                "tx",
-                "off",
-            ]);
+            enter(namespace, &["ethtool", "-K", end.interface(), "tx", "off"]);
         }
         lab
     }
@@ -136,14 +123,8 @@ impl Lab {
 
     pub(crate) fn set_up(&self, end: End, up: bool) {
         let state = if up { "up" } else { "down" };
-        ip(&[
-            "-n",
-            &self.namespace(end),
-            "link",
-            "set",
-            end.interface(),
-            state,
-        ]);
+        let command = ["ip", "link", "set", end.interface(), state];
+        enter(&self.namespace(end), &command);
     }
 
     fn namespace(&self, end: End) -> String {
@@ -165,11 +146,21 @@ impl Drop for Lab {
 }
 
 fn ip(arguments: &[&str]) {
-    let output = Command::new("ip").args(arguments).output().unwrap();
+    run("ip", arguments);
+}
+
+/// Runs a command in a namespace. Not `ip netns exec`: that fails in a chroot whose root is no mount point.
+fn enter(namespace: &str, command: &[&str]) {
+    let net = format!("--net=/run/netns/{namespace}");
+    run("nsenter", &[&[net.as_str()], command].concat());
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "ip {}: {error}",
+        "{program} {}: {error}",
         arguments.join(" ")
     );
 }

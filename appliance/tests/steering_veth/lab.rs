@@ -48,7 +48,7 @@ impl Lab {
         lab.ip(&["addr", "add", "192.0.2.10/24", "dev", HERE]);
         lab.ip(&["addr", "add", "2001:db8::10/64", "nodad", "dev", HERE]);
         lab.ip(&["link", "set", HERE, "up"]);
-        let at_client = |arguments: &[&str]| run("ip", &[&["-n", &there], arguments].concat());
+        let at_client = |arguments: &[&str]| ip_in(&there, arguments);
         at_client(&["addr", "add", "192.0.2.2/24", "dev", THERE]);
         at_client(&["addr", "add", "192.0.2.3/24", "dev", THERE]);
         at_client(&["addr", "add", "2001:db8::2/64", "nodad", "dev", THERE]);
@@ -66,7 +66,7 @@ impl Lab {
 
     /// Runs `ip` in the appliance's namespace.
     pub(crate) fn ip(&self, arguments: &[&str]) {
-        run("ip", &[&["-n", &self.here()], arguments].concat());
+        ip_in(&self.here(), arguments);
     }
 
     /// The folder to pin in, which does not exist at first.
@@ -209,6 +209,12 @@ pub(crate) fn is_loaded(id: u32) -> bool {
     aya::programs::loaded_programs()
         .flatten()
         .any(|program| program.id() == id)
+}
+
+/// Runs ip(8) in a namespace. Not `ip -n`: that fails in a chroot whose root is no mount point.
+pub(crate) fn ip_in(namespace: &str, arguments: &[&str]) {
+    let net = format!("--net=/run/netns/{namespace}");
+    run("nsenter", &[&[net.as_str(), "ip"], arguments].concat());
 }
 
 /// Runs a command and gives what it prints.

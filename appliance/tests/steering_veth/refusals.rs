@@ -6,7 +6,7 @@ use std::process::Command;
 use synward::steering::unload;
 use synward_ebpf::layout::SCHEMA;
 
-use super::lab::{HERE, Lab, inside, load, run, until};
+use super::lab::{HERE, Lab, inside, ip_in, load, run, until};
 
 /// The one line that a configuration is refused with.
 fn refused(lab: &Lab, edits: &[(&str, &str)]) -> String {
@@ -76,10 +76,7 @@ fn queues_that_are_not_there() {
 fn frames_that_are_too_big_for_native_xdp() {
     let lab = Lab::new();
     lab.ip(&["link", "set", HERE, "mtu", "9000"]);
-    run(
-        "ip",
-        &["-n", &lab.there(), "link", "set", "sw-there", "mtu", "9000"],
-    );
+    ip_in(&lab.there(), &["link", "set", "sw-there", "mtu", "9000"]);
     assert_eq!(
         refused(&lab, &[("\"auto\"", "\"native\"")]),
         "sw-here refuses native XDP: its peer's MTU is too big for one page a frame, which is at most 3506; `ip link \
