@@ -1,11 +1,15 @@
 //! `bench`: tools to load and to measure SYN defences, synward and others.
 
+mod compare;
+mod connect;
+mod cores;
 mod delay;
 mod device;
 mod flood;
 mod interrupt;
 mod pass;
 mod programs;
+mod quantity;
 mod table;
 mod xdp;
 
@@ -21,6 +25,11 @@ enum Bench {
     Pass(pass::Options),
     /// Joins two interfaces by a line with delay, loss and reordering, until it is interrupted
     Delay(delay::Options),
+    /// Opens TCP connections at a constant rate and measures how long each takes
+    Connect(connect::Options),
+    /// Does the same work behind each of several SYN defences, in labs that it builds, and compares
+    #[command(subcommand)]
+    Compare(compare::Command),
     /// Measures look-ups and insertions in the tables that could hold the flows
     Table(table::Options),
 }
@@ -30,6 +39,8 @@ fn main() {
         Bench::Flood(options) => flood::run(&options),
         Bench::Pass(options) => pass::run(&options),
         Bench::Delay(options) => delay::run(&options),
+        Bench::Connect(options) => connect::run(&options),
+        Bench::Compare(command) => compare::run(&command),
         Bench::Table(options) => table::run(&options),
     };
     if let Err(error) = done {

@@ -5,13 +5,14 @@ mod options;
 mod prefix;
 mod segment;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use self::generator::{Generator, Plan};
 pub(crate) use self::options::Options;
 use self::options::{Kind, Rate};
 use self::segment::Segment;
+use crate::cores::pin;
 use crate::device::{Device, parse_mac};
 
 /// What a flood did.
@@ -99,14 +100,6 @@ fn plan(options: &Options, device: &Device) -> Result<Plan> {
             Rate::PerSecond(rate) => Some(rate),
         },
     })
-}
-
-fn pin(core: usize) -> Result<()> {
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    match cores.into_iter().find(|id| id.id == core) {
-        Some(id) if core_affinity::set_for_current(id) => Ok(()),
-        _ => bail!("--core {core}: this process may not run on that core"),
-    }
 }
 
 fn print(report: &Report) {

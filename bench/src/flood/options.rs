@@ -7,9 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::prefix::Prefix;
-
-/// The longest flood: whoever needs more starts another.
-const LONGEST: f64 = 600.0;
+use crate::quantity::{number, seconds};
 
 /// Command line of `bench flood`.
 #[derive(Args)]
@@ -92,29 +90,6 @@ pub(super) enum Rate {
     PerSecond(u64),
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if seconds > 0.0 && seconds <= LONGEST => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err(format!(
-            "a flood lasts more than 0 and at most {LONGEST} seconds"
-        )),
-    }
-}
-
-/// A whole number, perhaps with k or M, at least 1.
-fn number(text: &str) -> Result<u64, String> {
-    let (digits, unit) = match text.strip_suffix(['k', 'K']) {
-        Some(digits) => (digits, 1e3),
-        None => text
-            .strip_suffix('M')
-            .map_or((text, 1.0), |digits| (digits, 1e6)),
-    };
-    match digits.parse::<f64>() {
-        Ok(number) if (1.0..=1e15).contains(&(number * unit)) => Ok((number * unit) as u64),
-        _ => Err("a number like 250000, 250k or 1.5M".into()),
-    }
-}
-
 fn rate(text: &str) -> Result<Rate, String> {
     match text {
         "max" => Ok(Rate::Max),
@@ -134,15 +109,6 @@ mod tests {
         assert_eq!(rate("7"), Ok(Rate::PerSecond(7)));
         for wrong in ["", "0", "-1", "k", "1G", "NaN", "inf"] {
             assert!(rate(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_flood_is_bounded_in_time() {
-        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
-        assert_eq!(seconds("600"), Ok(Duration::from_secs(600)));
-        for wrong in ["0", "-1", "601", "inf", "NaN", "x"] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
         }
     }
 }

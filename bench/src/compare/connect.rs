@@ -1,0 +1,287 @@
+//! `bench compare connect`: how long connections take to be established, and to be answered.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+
+use super::flood::{Flood, Flooded, Rate, Target};
+use super::lab::{Lab, PATIENCE, Role};
+use super::work::{Column, Measured, Work};
+use crate::connect::Report;
+use crate::quantity::{number, seconds};
+
+/// Connections before the first that counts: they fill caches, and must all succeed.
+const WARM_UP: u64 = 100;
+
+const COLUMNS: &[Column] = &[
+    ms("connected p50"),
+    ms("p99"),
+    ms("p99.9"),
+    ms("answered p50"),
+    ms("p99"),
+    ms("p99.9"),
+    percent("failed"),
+    percent("SYN sent again"),
+    ms("begun late p99"),
+    thousands("SYNs of the flood"),
+    thousands("answered"),
+];
+
+const fn ms(name: &'static str) -> Column {
+    Column { name, unit: "ms" }
+}
+
+const fn percent(name: &'static str) -> Column {
+    Column { name, unit: "%" }
+}
+
+const fn thousands(name: &'static str) -> Column {
+    Column { name, unit: "k/s" }
+}
+
+/// Command line of `bench compare connect`.
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    pub(super) compare: super::Options,
+    /// Floods of so many SYNs a second, separated by commas: 0 is none, max as many as it goes
+    #[arg(
+        long,
+        value_name = "RATES",
+        value_delimiter = ',',
+        default_value = "0,100k,500k,max"
+    )]
+    flood: Vec<Rate>,
+    /// Connections a second
+    #[arg(long, value_name = "R", default_value = "500", value_parser = number)]
+    rate: u64,
+    /// How long connections are begun in each turn
+    #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
+    seconds: Duration,
+    /// Give a connection up after this time
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    patience: Duration,
+    /// Bytes of each connection's request
+    #[arg(long, value_name = "BYTES", default_value = "100", value_parser = clap::value_parser!(u32).range(18..=4096))]
+    data: u32,
+    /// Core of the client (default: the last)
+    #[arg(long, value_name = "CORE")]
+    client_core: Option<usize>,
+    /// Core of the flood
+    #[arg(long, value_name = "CORE", default_value = "0")]
+    flood_core: usize,
+    /// Over IPv6
+    #[arg(long)]
+    ipv6: bool,
+}
+
+impl Options {
+    /// The work that is asked for.
+    ///
+    /// # Errors
+    /// This process may not run on any core that it could name.
+    pub(super) fn work(&self) -> Result<Connect> {
+        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        let last = cores
+            .last()
+            .context("the cores of this machine are not known")?;
+        Ok(Connect {
+            cases: self.flood.iter().map(ToString::to_string).collect(),
+            floods: self.flood.clone(),
+            rate: self.rate,
+            time: self.seconds,
+            patience: self.patience,
+            data: self.data,
+            client_core: self.client_core.unwrap_or(last.id),
+            flood_core: self.flood_core,
+            destination: match self.ipv6 {
+                false => "192.0.2.10:80",
+                true => "[2001:db8:5::10]:80",
+            },
+            sources: match self.ipv6 {
+                false => "10.0.0.0/8",
+                true => "2001:db8:f::/48",
+            },
+        })
+    }
+}
+
+/// Connections with a request at a constant rate, beside floods of several rates.
+pub(super) struct Connect {
+    floods: Vec<Rate>,
+    cases: Vec<String>,
+    rate: u64,
+    time: Duration,
+    patience: Duration,
+    data: u32,
+    client_core: usize,
+    flood_core: usize,
+    destination: &'static str,
+    sources: &'static str,
+}
+
+impl Work for Connect {
+    fn title(&self) -> String {
+        "Time to connect, and to be answered".into()
+    }
+
+    fn conditions(&self) -> Vec<String> {
+        vec![
+            format!(
+                "{} connections a second for {} s to {}, begun whatever became of earlier ones, each with an HTTP \
+                 request of {} bytes to a stock nginx, closed by a RST, given up after {} s",
+                self.rate,
+                self.time.as_secs_f64(),
+                self.destination,
+                self.data,
+                self.patience.as_secs_f64()
+            ),
+            "times count from when a connection was meant to begin; those that failed are not in them".into(),
+            format!(
+                "cores: client {}, flood {}; edge, server and whatever interrupts they cause share all cores",
+                self.client_core, self.flood_core
+            ),
+        ]
+    }
+
+    fn cases(&self) -> &[String] {
+        &self.cases
+    }
+
+    fn columns(&self) -> &[Column] {
+        COLUMNS
+    }
+
+    fn measure(&self, case: usize, lab: &Lab) -> Result<Measured> {
+        let warm_up = self.connect(lab, "200", &["--connections", &WARM_UP.to_string()])?;
+        ensure!(
+            warm_up.answered == WARM_UP,
+            "before any flood {} of {WARM_UP} connections succeeded: {:?}",
+            warm_up.answered,
+            warm_up.failures
+        );
+        // Longer than the work, whose end ends it.
+        let time = (self.longest() + PATIENCE).min(Duration::from_secs(600));
+        let target = Target {
+            destination: self.destination,
+            sources: self.sources,
+            core: self.flood_core,
+        };
+        let flood = Flood::start(lab, self.floods[case], &target, time)?;
+        let time = self.time.as_secs_f64().to_string();
+        let report = self.connect(lab, &self.rate.to_string(), &["--seconds", &time])?;
+        let flooded = flood.map(Flood::stop).transpose()?;
+        Ok(Measured {
+            connections: warm_up.answered + report.answered,
+            figures: figures(&report, flooded.as_ref()),
+        })
+    }
+}
+
+impl Connect {
+    fn connect(&self, lab: &Lab, rate: &str, end: &[&str; 2]) -> Result<Report> {
+        let [data, patience, core] = [
+            self.data.to_string(),
+            self.patience.as_secs_f64().to_string(),
+            self.client_core.to_string(),
+        ];
+        let arguments = [
+            "connect",
+            self.destination,
+            "--rate",
+            rate,
+            end[0],
+            end[1],
+            "--data",
+            &data,
+            "--patience",
+            &patience,
+            "--core",
+            &core,
+            "--json",
+        ];
+        let printed = lab.run(
+            Role::Client,
+            lab.bench(),
+            arguments,
+            self.longest() + PATIENCE,
+        )?;
+        serde_json::from_str(&printed)
+            .with_context(|| format!("bench connect reported something unexpected: {printed}"))
+    }
+
+    /// After the last connection should have begun, patience ends its beginning, and then its waiting.
+    fn longest(&self) -> Duration {
+        self.time + 2 * self.patience
+    }
+}
+
+/// In the order of [`COLUMNS`].
+fn figures(report: &Report, flood: Option<&Flooded>) -> Vec<Option<f64>> {
+    let ms = |microseconds: f64| microseconds / 1e3;
+    let share = |count: u64| 100.0 * count as f64 / report.attempted.max(1) as f64;
+    let (connected, answered) = (&report.until_connected, &report.until_answered);
+    let per_second = |count: fn(&Flooded) -> u64| {
+        flood.map(|flood| count(flood) as f64 / flood.seconds.max(f64::MIN_POSITIVE) / 1e3)
+    };
+    vec![
+        connected.as_ref().map(|times| ms(times.p50)),
+        connected.as_ref().map(|times| ms(times.p99)),
+        connected.as_ref().map(|times| ms(times.p999)),
+        answered.as_ref().map(|times| ms(times.p50)),
+        answered.as_ref().map(|times| ms(times.p99)),
+        answered.as_ref().map(|times| ms(times.p999)),
+        Some(share(report.failed())),
+        Some(share(report.syn_retries)),
+        report.begun_late.as_ref().map(|times| ms(times.p99)),
+        per_second(|flood| flood.syns),
+        per_second(|flood| flood.answers.syn_ack),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::flood::Answers;
+    use super::*;
+    use crate::connect::Percentiles;
+
+    #[test]
+    fn every_column_has_its_figure() {
+        let times = |p50| {
+            Some(Percentiles {
+                p50,
+                p90: 0.0,
+                p99: 2.0 * p50,
+                p999: 3.0 * p50,
+                max: 0.0,
+            })
+        };
+        let report = Report {
+            attempted: 200,
+            established: 190,
+            answered: 180,
+            syn_retries: 10,
+            failures: [
+                ("connect: given up".into(), 10),
+                ("answer: given up".into(), 10),
+            ]
+            .into(),
+            seconds: 1.0,
+            per_second: 180.0,
+            begun_late: times(500.0),
+            until_connected: times(1000.0),
+            until_answered: times(2000.0),
+        };
+        let flood = Flooded {
+            seconds: 2.0,
+            syns: 100_000,
+            answers: Answers { syn_ack: 50_000 },
+        };
+        let found = figures(&report, Some(&flood));
+        assert_eq!(found.len(), COLUMNS.len());
+        let expected = [1.0, 2.0, 3.0, 2.0, 4.0, 6.0, 10.0, 5.0, 1.0, 50.0, 25.0];
+        assert_eq!(found, expected.map(Some));
+        assert_eq!(figures(&report, None)[9..], [None, None]);
+    }
+}

@@ -1,0 +1,54 @@
+//! The server's kernel alone, behind an edge that forwards.
+
+use anyhow::{Context as _, Result};
+
+use super::{Defence, Raised};
+use crate::compare::lab::{Lab, PATIENCE, Role};
+
+/// With cookies for every SYN, or with none.
+pub(super) struct Kernel {
+    pub(super) syncookies: bool,
+}
+
+impl<'a> Defence<'a> for Kernel {
+    fn raise(&mut self, lab: &Lab<'a>) -> Result<Raised> {
+        let value = if self.syncookies { 2 } else { 0 };
+        lab.sysctl(Role::Server, &format!("net.ipv4.tcp_syncookies={value}"))?;
+        // For the flood's frames, as everywhere where no program of the appliance is.
+        lab.pass(Role::Edge, "out0")?;
+        Ok(Raised::Up)
+    }
+
+    fn carried(&self, lab: &Lab<'a>) -> Result<Option<u64>> {
+        if !self.syncookies {
+            return Ok(None);
+        }
+        let statistics = lab.run(Role::Server, "cat", ["/proc/net/netstat"], PATIENCE)?;
+        counter(&statistics, "TcpExt:", "SyncookiesRecv")
+            .context("/proc/net/netstat has no SyncookiesRecv")
+            .map(Some)
+    }
+}
+
+/// A value of /proc/net/netstat: lines come in pairs, names and values.
+fn counter(statistics: &str, group: &str, name: &str) -> Option<u64> {
+    let mut lines = statistics.lines().filter(|line| line.starts_with(group));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let position = names.split_whitespace().position(|found| found == name)?;
+    values.split_whitespace().nth(position)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_found_by_name() {
+        let statistics =
+            "TcpExt: SyncookiesSent SyncookiesRecv\nTcpExt: 7 5\nIpExt: InOctets\nIpExt: 9\n";
+        assert_eq!(counter(statistics, "TcpExt:", "SyncookiesRecv"), Some(5));
+        assert_eq!(counter(statistics, "IpExt:", "InOctets"), Some(9));
+        assert_eq!(counter(statistics, "IpExt:", "SyncookiesRecv"), None);
+        assert_eq!(counter("", "IpExt:", "InOctets"), None);
+    }
+}

@@ -1,0 +1,181 @@
+//! synward: on the edge, or on the server.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::{Defence, Raised};
+use crate::compare::lab::{Lab, PATIENCE, Role};
+use crate::compare::process::Process;
+
+/// Where the appliance is, and what that leaves to choose.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// Between client and server, with handoff splice.
+    Edge { responder: &'static str },
+    /// On the server, with handoff local.
+    Server,
+}
+
+/// The appliance, running while this lives.
+pub(super) struct Synward<'a> {
+    place: Place,
+    process: Option<Process<'a>>,
+}
+
+impl Synward<'_> {
+    pub(super) fn new(place: Place) -> Self {
+        Self {
+            place,
+            process: None,
+        }
+    }
+}
+
+impl<'a> Defence<'a> for Synward<'a> {
+    fn raise(&mut self, lab: &Lab<'a>) -> Result<Raised> {
+        let file = configure(lab, self.place)?;
+        let file = file.to_string_lossy();
+        let check = Command::new(lab.synward())
+            .args(["check", "--config", &file])
+            .output()
+            .with_context(|| started(lab))?;
+        if !check.status.success() {
+            return Ok(Raised::Refused(complaint(&check.stderr)));
+        }
+        let role = match self.place {
+            Place::Edge { .. } => Role::Edge,
+            Place::Server => {
+                // The appliance's program takes the place of the lab's; what it transmits arrives where one is.
+                let detach = ["pass", "--interface", "server0", "--detach"];
+                lab.run(Role::Server, lab.bench(), detach, PATIENCE)?;
+                lab.pass(Role::Edge, "in0")?;
+                lab.pass(Role::Edge, "out0")?;
+                Role::Server
+            }
+        };
+        let mut process = lab.inhabit(role, lab.synward(), ["run", "--config", &file])?;
+        process.until("synward is ready", PATIENCE, |process| {
+            Ok(process
+                .printed()
+                .split_whitespace()
+                .any(|word| word == "ready"))
+        })?;
+        self.process = Some(process);
+        Ok(Raised::Up)
+    }
+
+    fn carried(&self, lab: &Lab<'a>) -> Result<Option<u64>> {
+        let Place::Edge { .. } = self.place else {
+            // The server's kernel completes them.
+            return Ok(None);
+        };
+        let control = control(lab);
+        let output = Command::new(lab.synward())
+            .arg("--control")
+            .arg(&control)
+            .args(["status", "--json"])
+            .output()
+            .with_context(|| started(lab))?;
+        ensure!(
+            output.status.success(),
+            "synward status: {}",
+            complaint(&output.stderr)
+        );
+        let status: Value = serde_json::from_slice(&output.stdout)?;
+        status
+            .pointer("/services/0/handoffs/established")
+            .and_then(Value::as_u64)
+            .context("synward status does not say how many handoffs were established")
+            .map(Some)
+    }
+}
+
+fn control(lab: &Lab<'_>) -> PathBuf {
+    lab.folder().join("control.sock")
+}
+
+/// Writes secret and configuration; gives the configuration's path.
+fn configure(lab: &Lab<'_>, place: Place) -> Result<PathBuf> {
+    let (secret, file) = (
+        lab.folder().join("secret"),
+        lab.folder().join("synward.toml"),
+    );
+    let made = Command::new(lab.synward())
+        .arg("secret")
+        .output()
+        .with_context(|| started(lab))?;
+    ensure!(
+        made.status.success(),
+        "synward secret: {}",
+        complaint(&made.stderr)
+    );
+    fs::File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&secret)
+        .and_then(|mut secret| secret.write_all(&made.stdout))
+        .with_context(|| format!("{} cannot be written", secret.display()))?;
+    fs::write(&file, configuration(place, &control(lab), &secret))?;
+    Ok(file)
+}
+
+fn configuration(place: Place, control: &Path, secret: &Path) -> String {
+    let (responder, handoff, interfaces) = match place {
+        Place::Edge { responder } => (
+            responder,
+            "splice",
+            &[("out0", "outside"), ("in0", "inside")][..],
+        ),
+        Place::Server => ("xdp", "local", &[("server0", "outside")][..]),
+    };
+    let mut text = format!(
+        "[appliance]
+control = \"{}\"
+metrics = \"\"
+responder = \"{responder}\"
+adopt_seconds = 0
+
+[cookie]
+secret = \"{}\"
+",
+        control.display(),
+        secret.display()
+    );
+    for (name, side) in interfaces {
+        text += &format!("\n[[interface]]\nname = \"{name}\"\nside = \"{side}\"\n");
+    }
+    text += &format!(
+        "\n[[service]]
+name = \"web\"
+addresses = [\"192.0.2.10\", \"2001:db8:5::10\"]
+ports = [80]
+handoff = \"{handoff}\"
+mode = \"always\"
+"
+    );
+    text
+}
+
+fn started(lab: &Lab<'_>) -> String {
+    format!(
+        "{} does not start: cargo build --release, or say where it is with --synward",
+        lab.synward().display()
+    )
+}
+
+/// What a program said to people, in one line.
+fn complaint(stderr: &[u8]) -> String {
+    String::from_utf8_lossy(stderr)
+        .trim()
+        .lines()
+        .map(str::trim)
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,117 @@
+//! Every turn's result, as it goes to the JSON file.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::contender::Contender;
+use super::machine::Machine;
+use super::work::{Column, Work};
+
+/// What came of a turn.
+pub(super) enum Turn {
+    /// A figure for each column.
+    Measured(Vec<Option<f64>>),
+    /// The contender cannot be had here, and why.
+    Skipped(String),
+}
+
+/// All of a run.
+#[derive(Serialize)]
+pub(super) struct Results {
+    pub(super) work: String,
+    pub(super) conditions: Vec<String>,
+    pub(super) machine: Machine,
+    /// Decided the order of the turns.
+    pub(super) seed: u64,
+    pub(super) rounds: u16,
+    columns: Vec<Column>,
+    /// Contenders that cannot be had here, and why.
+    pub(super) skipped: BTreeMap<Contender, String>,
+    /// In the order in which they were taken.
+    turns: Vec<Row>,
+    #[serde(skip)]
+    cases: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    round: u16,
+    contender: Contender,
+    case: String,
+    /// In the order of `columns`; empty after an error.
+    figures: Vec<Option<f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl Results {
+    pub(super) fn new(machine: Machine, work: &dyn Work, seed: u64, rounds: u16) -> Self {
+        Self {
+            work: work.title(),
+            conditions: work.conditions(),
+            machine,
+            seed,
+            rounds,
+            columns: work.columns().to_vec(),
+            skipped: BTreeMap::new(),
+            turns: Vec::new(),
+            cases: work.cases().to_vec(),
+        }
+    }
+
+    /// Takes a turn's result down.
+    pub(super) fn add(
+        &mut self,
+        round: u16,
+        contender: Contender,
+        case: usize,
+        turn: Result<Turn>,
+    ) {
+        let (figures, error) = match turn {
+            Ok(Turn::Measured(figures)) => (figures, None),
+            Ok(Turn::Skipped(reason)) => {
+                self.skipped.insert(contender, reason);
+                return;
+            }
+            Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+        };
+        self.turns.push(Row {
+            round,
+            contender,
+            case: self.cases[case].clone(),
+            figures,
+            error,
+        });
+    }
+
+    pub(super) fn is_skipped(&self, contender: Contender) -> bool {
+        self.skipped.contains_key(&contender)
+    }
+
+    /// How many turns failed.
+    pub(super) fn failed(&self) -> usize {
+        self.turns.iter().filter(|row| row.error.is_some()).count()
+    }
+
+    /// Contenders that had turns in a case, in the order of the table.
+    pub(super) fn contenders(&self, case: &str) -> Vec<Contender> {
+        let mut contenders: Vec<_> = self.rows(case).map(|row| row.contender).collect();
+        contenders.sort();
+        contenders.dedup();
+        contenders
+    }
+
+    /// A contender's figures of a column in a case, one for each turn that had one.
+    pub(super) fn figures(&self, case: &str, contender: Contender, column: usize) -> Vec<f64> {
+        self.rows(case)
+            .filter(|row| row.contender == contender)
+            .filter_map(|row| row.figures.get(column).copied().flatten())
+            .collect()
+    }
+
+    fn rows(&self, case: &str) -> impl Iterator<Item = &Row> {
+        self.turns.iter().filter(move |row| row.case == case)
+    }
+}

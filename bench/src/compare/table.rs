@@ -1,0 +1,190 @@
+//! Results as tables in Markdown: a table for each case, a row for each contender.
+
+use std::fmt::Write as _;
+
+use super::contender::Contender;
+use super::result::Results;
+use super::work::Work;
+
+/// All of a run, for people.
+pub(super) fn markdown(results: &Results, work: &dyn Work) -> String {
+    let mut text = format!("## {}\n\n", results.work);
+    let rounds = match results.rounds {
+        1 => "one round".to_string(),
+        rounds => format!("median of {rounds} rounds (least to greatest)"),
+    };
+    line(&mut text, &format!("- {}", results.machine));
+    line(
+        &mut text,
+        &format!(
+            "- {rounds}; every turn in a lab of its own, in random order (seed {})",
+            results.seed
+        ),
+    );
+    for condition in &results.conditions {
+        line(&mut text, &format!("- {condition}"));
+    }
+    for case in work.cases() {
+        table(&mut text, results, work, case);
+    }
+    line(&mut text, "");
+    for contender in Contender::all() {
+        match results.skipped.get(&contender) {
+            Some(reason) => line(&mut text, &format!("- {contender}: not measured: {reason}")),
+            None if work
+                .cases()
+                .iter()
+                .any(|case| results.contenders(case).contains(&contender)) =>
+            {
+                line(&mut text, &format!("- {contender}: {}", contender.about()));
+            }
+            None => (),
+        }
+    }
+    text
+}
+
+fn table(text: &mut String, results: &Results, work: &dyn Work, case: &str) {
+    let heads: Vec<_> = work
+        .columns()
+        .iter()
+        .map(|column| match column.unit {
+            "" => column.name.to_string(),
+            unit => format!("{}, {unit}", column.name),
+        })
+        .collect();
+    line(text, &format!("\n### {case}\n"));
+    line(text, &format!("| contender | {} |", heads.join(" | ")));
+    line(text, &format!("|---|{}", "---:|".repeat(heads.len())));
+    for contender in results.contenders(case) {
+        let cells: Vec<_> = (0..heads.len())
+            .map(|column| cell(&results.figures(case, contender, column)))
+            .collect();
+        line(text, &format!("| {contender} | {} |", cells.join(" | ")));
+    }
+}
+
+fn line(text: &mut String, line: &str) {
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "{line}");
+}
+
+/// Median, least and greatest of a figure's rounds.
+fn cell(figures: &[f64]) -> String {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match (sorted.first(), sorted.last()) {
+        (Some(least), Some(greatest)) if least == greatest => short(*least),
+        (Some(least), Some(greatest)) => format!(
+            "{} ({} to {})",
+            short(median(&sorted)),
+            short(*least),
+            short(*greatest)
+        ),
+        _ => "–".into(),
+    }
+}
+
+/// Of at least one figure, in order.
+fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    match sorted.len() % 2 {
+        0 => f64::midpoint(sorted[middle - 1], sorted[middle]),
+        _ => sorted[middle],
+    }
+}
+
+/// Three digits that count, or all before the point.
+fn short(figure: f64) -> String {
+    let decimals = match figure.abs() {
+        0.0 => 0,
+        size if size < 1.0 => 3,
+        size if size < 10.0 => 2,
+        size if size < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{figure:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Result, bail};
+
+    use super::super::lab::Lab;
+    use super::super::machine::Machine;
+    use super::super::result::Turn;
+    use super::super::work::{Column, Measured};
+    use super::*;
+
+    struct Nothing([String; 2]);
+
+    impl Work for Nothing {
+        fn title(&self) -> String {
+            "Nothing".into()
+        }
+        fn conditions(&self) -> Vec<String> {
+            vec!["in a void".into()]
+        }
+        fn cases(&self) -> &[String] {
+            &self.0
+        }
+        fn columns(&self) -> &[Column] {
+            &[
+                Column {
+                    name: "time",
+                    unit: "ms",
+                },
+                Column {
+                    name: "failed",
+                    unit: "",
+                },
+            ]
+        }
+        fn measure(&self, _: usize, _: &Lab) -> Result<Measured> {
+            bail!("there is nothing to measure")
+        }
+    }
+
+    #[test]
+    fn medians_and_spread_of_each_case() {
+        let work = Nothing(["idle".into(), "busy".into()]);
+        let mut results = Results::new(Machine::here(), &work, 7, 3);
+        for (round, time) in [0.5, 12.34, 2.0].into_iter().enumerate() {
+            let turn = Turn::Measured(vec![Some(time), Some(0.0)]);
+            results.add(round as u16, Contender::SpliceXdp, 0, Ok(turn));
+        }
+        results.add(
+            0,
+            Contender::Kernel,
+            0,
+            Ok(Turn::Measured(vec![None, Some(250.0)])),
+        );
+        results.add(0, Contender::Synproxy, 1, Err(anyhow::anyhow!("it broke")));
+        results.add(
+            0,
+            Contender::Local,
+            1,
+            Ok(Turn::Skipped("not available yet".into())),
+        );
+        let text = markdown(&results, &work);
+        let idle = "### idle\n\n| contender | time, ms | failed |\n|---|---:|---:|
+| kernel | – | 250 |\n| splice-xdp | 2.00 (0.500 to 12.3) | 0 |\n";
+        let busy = "### busy\n\n| contender | time, ms | failed |\n|---|---:|---:|
+| synproxy | – | – |\n";
+        assert!(text.contains(idle) && text.contains(busy), "{text}");
+        assert!(
+            text.contains("- local: not measured: not available yet\n"),
+            "{text}"
+        );
+        assert!(!text.contains("- splice-afxdp"), "it had no turn: {text}");
+        assert_eq!(results.failed(), 1);
+        assert!(results.is_skipped(Contender::Local));
+    }
+
+    #[test]
+    fn an_even_number_of_rounds_has_a_median_too() {
+        assert_eq!(cell(&[4.0, 1.0, 3.0, 2.0]), "2.50 (1.00 to 4.00)");
+        assert_eq!(cell(&[1234.5]), "1234");
+        assert_eq!(cell(&[]), "–");
+    }
+}

@@ -1,0 +1,52 @@
+//! `bench connect`: opens TCP connections and measures how long each takes.
+//!
+//! Connections begin at a constant rate, whatever became of those before (an open loop), and times count from when a
+//! connection was meant to begin. A proxy's SYN-ACK says nothing about its server, so with `--data` the time
+//! until the first byte of an answer is measured too.
+
+mod attempt;
+mod dialer;
+mod options;
+mod record;
+mod report;
+mod request;
+mod schedule;
+
+use anyhow::{Context as _, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use self::dialer::Dialer;
+pub(crate) use self::options::Options;
+#[cfg(test)]
+pub(crate) use self::report::Percentiles;
+pub(crate) use self::report::Report;
+use crate::cores::pin;
+use crate::interrupt::Interrupt;
+
+/// Makes the connections and prints what became of them. Failed connections are a result, not an error.
+///
+/// # Errors
+/// A core that is not there, or the kernel's refusal.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if let Some(core) = options.core {
+        pin(core)?;
+    }
+    allow_many_files()?;
+    let interrupt = Interrupt::new()?;
+    let report = Dialer::new(options)?.run(&interrupt)?;
+    match options.json {
+        true => println!("{}", serde_json::to_string(&report)?),
+        false => print!("{report}"),
+    }
+    Ok(())
+}
+
+/// As many sockets as this process may have at all.
+fn allow_many_files() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, most).context("raising the limit of open files failed")
+}
