@@ -12,7 +12,7 @@ use super::process::Process;
 use crate::interrupt::Interrupt;
 
 /// What takes longer than this in a lab has gone wrong.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The programs that a turn starts.
 pub(super) struct Programs {

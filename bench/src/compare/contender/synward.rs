@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -46,7 +46,7 @@ impl<'a> Defence<'a> for Synward<'a> {
             .output()
             .with_context(|| started(lab))?;
         if !check.status.success() {
-            return Ok(Raised::Refused(complaint(&check.stderr)));
+            return Ok(Raised::Refused(complaint(&check)));
         }
         let role = match self.place {
             Place::Edge { .. } => Role::Edge,
@@ -64,7 +64,7 @@ impl<'a> Defence<'a> for Synward<'a> {
             Ok(process
                 .printed()
                 .split_whitespace()
-                .any(|word| word == "ready"))
+                .any(|word| word.trim_end_matches(':') == "ready"))
         })?;
         self.process = Some(process);
         Ok(Raised::Up)
@@ -85,7 +85,7 @@ impl<'a> Defence<'a> for Synward<'a> {
         ensure!(
             output.status.success(),
             "synward status: {}",
-            complaint(&output.stderr)
+            complaint(&output)
         );
         let status: Value = serde_json::from_slice(&output.stdout)?;
         status
@@ -113,7 +113,7 @@ fn configure(lab: &Lab<'_>, place: Place) -> Result<PathBuf> {
     ensure!(
         made.status.success(),
         "synward secret: {}",
-        complaint(&made.stderr)
+        complaint(&made)
     );
     fs::File::options()
         .write(true)
@@ -171,11 +171,12 @@ fn started(lab: &Lab<'_>) -> String {
 }
 
 /// What a program said to people, in one line.
-fn complaint(stderr: &[u8]) -> String {
-    String::from_utf8_lossy(stderr)
-        .trim()
+fn complaint(output: &Output) -> String {
+    let said = [&output.stdout[..], &output.stderr].concat();
+    String::from_utf8_lossy(&said)
         .lines()
         .map(str::trim)
+        .filter(|line| !line.is_empty())
         .collect::<Vec<_>>()
-        .join(" ")
+        .join("; ")
 }
