@@ -19,7 +19,7 @@ mod table;
 mod work;
 
 use std::fs::File;
-use std::io::{Write as _, stderr};
+use std::io::{Write as _, stderr, stdout};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -131,7 +131,7 @@ fn compare(options: &Options, work: &dyn Work) -> Result<()> {
     }
     serde_json::to_writer_pretty(&mut output, &results)?;
     writeln!(output)?;
-    print!("{}", table::markdown(&results, work));
+    write!(stdout(), "{}", table::markdown(&results, work))?;
     ensure!(!interrupt.requested(), "interrupted");
     match results.failed() {
         0 => Ok(()),

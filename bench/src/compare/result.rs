@@ -95,6 +95,22 @@ impl Results {
         self.turns.iter().filter(|row| row.error.is_some()).count()
     }
 
+    /// For each case in which turns of a contender failed: the case, how many, and why the first.
+    pub(super) fn errors(&self, contender: Contender) -> Vec<(&str, usize, &str)> {
+        let of = |case| {
+            let mut errors = self
+                .rows(case)
+                .filter(|row| row.contender == contender)
+                .filter_map(|row| row.error.as_deref());
+            let first = errors.next()?;
+            Some((case, 1 + errors.count(), first))
+        };
+        self.cases
+            .iter()
+            .filter_map(|case| of(case.as_str()))
+            .collect()
+    }
+
     /// Contenders that had turns in a case, in the order of the table.
     pub(super) fn contenders(&self, case: &str) -> Vec<Contender> {
         let mut contenders: Vec<_> = self.rows(case).map(|row| row.contender).collect();

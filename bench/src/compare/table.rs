@@ -40,6 +40,12 @@ pub(super) fn markdown(results: &Results, work: &dyn Work) -> String {
             }
             None => (),
         }
+        for (case, errors, first) in results.errors(contender) {
+            line(
+                &mut text,
+                &format!("  - {errors} failed with {case}, the first: {first}"),
+            );
+        }
     }
     text
 }
@@ -177,6 +183,10 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("- splice-afxdp"), "it had no turn: {text}");
+        assert!(
+            text.contains("  - 1 failed with busy, the first: it broke\n"),
+            "{text}"
+        );
         assert_eq!(results.failed(), 1);
         assert!(results.is_skipped(Contender::Local));
     }

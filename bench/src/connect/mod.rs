@@ -12,6 +12,8 @@ mod report;
 mod request;
 mod schedule;
 
+use std::io::{Write as _, stdout};
+
 use anyhow::{Context as _, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -35,8 +37,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let interrupt = Interrupt::new()?;
     let report = Dialer::new(options)?.run(&interrupt)?;
     match options.json {
-        true => println!("{}", serde_json::to_string(&report)?),
-        false => print!("{report}"),
+        true => writeln!(stdout(), "{}", serde_json::to_string(&report)?)?,
+        false => write!(stdout(), "{report}")?,
     }
     Ok(())
 }
