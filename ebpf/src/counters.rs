@@ -62,6 +62,12 @@ counters! {
     DropNoKey = "drop_no_key",
     /// The frame could not be resized to the answer.
     DropResize = "drop_resize",
+    /// Connections of proven clients given to this machine's kernel.
+    Assigned = "assigned",
+    /// Proven clients that the kernel refused to take; nobody answers their ACK but the kernel's RST.
+    AssignRefused = "assign_refused",
+    /// SYNs for a listener whose accept queue is full.
+    DropQueueFull = "drop_accept_queue_full",
 }
 
 /// Slots of [`ServiceCounters`], a few more than are used.

@@ -25,6 +25,10 @@ pub const MAX_SECRETS: usize = 4;
 /// Nanoseconds without a heartbeat after which a worker counts as gone.
 pub const HEARTBEAT_TIMEOUT: u64 = 1_000_000_000;
 
+/// The program at TC calls this in place of the kernel function `bpf_sk_assign_tcp_reqsk`, whose number differs from
+/// kernel to kernel: what the loader looks for, and replaces.
+pub const ASSIGN_KFUNC: u32 = 0x7379_6e77;
+
 /// What a server does with TCP options: what a SYN-ACK in its name may promise.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +174,11 @@ pub struct Service {
     /// 1: the service has an allow- or deny-list.
     pub listed: u8,
     /// How many entries of [`KeySlot::keys`] count.
-    pub keys: u32,
+    pub keys: u16,
+    /// See [`handoff`].
+    pub handoff: u8,
+    /// Zero.
+    pub reserved: u8,
     /// Until this time (boot-independent coarse clock, ns) unknown segments pass and are learned.
     pub adopt_until: u64,
 }
@@ -183,6 +191,14 @@ pub mod mode {
     pub const MONITOR: u8 = 1;
     /// Challenge every SYN.
     pub const ALWAYS: u8 = 2;
+}
+
+/// Values of [`Service::handoff`].
+pub mod handoff {
+    /// A connection of synward's own to the server, translated.
+    pub const SPLICE: u8 = 0;
+    /// This machine's kernel: its sockets say whose a segment is.
+    pub const LOCAL: u8 = 1;
 }
 
 /// Values of [`Service::unknown`]: what happens to a segment that belongs to nothing.

@@ -72,8 +72,10 @@ choice! {
     pub Handoff {
         /// A second connection to the server, sequence numbers translated in XDP.
         Splice = "splice",
+        /// This machine's own kernel; the application accepts it like any other connection.
+        Local = "local",
     }
-    not_yet { "local", "forward" }
+    not_yet { "forward" }
 }
 
 choice! {

@@ -1,7 +1,7 @@
 //! What a server's SYN-ACK says about it, and whether it keeps what was promised in its name.
 
 use super::Received;
-use synward_ebpf::layout::{HOLD_WINDOW, Profile, profile_flags};
+use synward_ebpf::layout::{Profile, profile_flags};
 use synward_ebpf::options::{ClientOptions, NO_SCALE};
 use synward_ebpf::wire::tcp::flags;
 
@@ -53,13 +53,14 @@ impl ServerSays {
             && (self.ecn || !offered.options.ecn)
     }
 
-    /// The profile after this SYN-ACK. Only what the SYN offered can be learned; the rest stays.
+    /// The profile after this SYN-ACK. Only what the SYN offered can be learned; the rest stays. At most `hold` bytes of
+    /// window.
     pub fn refine(&self, known: &Profile, offered: &Offered, hold: u16) -> Profile {
         let mut profile = *known;
         if let Some(mss) = self.mss {
             profile.mss = mss;
         }
-        profile.window = self.window.min(HOLD_WINDOW).min(hold).max(1);
+        profile.window = self.window.min(hold).max(1);
         if offered.options.window_scale.is_some() {
             profile.window_scale = self.window_scale.unwrap_or(NO_SCALE);
         }
@@ -137,10 +138,10 @@ mod tests {
 
     #[test]
     fn only_what_was_offered_is_learned() {
-        let profile = SERVER.refine(&Profile::default(), &OFFERED, u16::MAX);
+        let profile = SERVER.refine(&Profile::default(), &OFFERED, 5000);
         assert_eq!(
             (profile.mss, profile.window_scale, profile.window),
-            (1400, 9, HOLD_WINDOW)
+            (1400, 9, 5000)
         );
         let bare = Offered {
             options: ClientOptions::default(),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
-use synward_ebpf::layout::{Flow, Hop, Profile, flow_flags, state};
+use synward_ebpf::layout::{Flow, HOLD_WINDOW, Hop, Profile, flow_flags, state};
 use synward_ebpf::options::ClientOptions;
 use synward_ebpf::translate::{self, Direction, Translation};
 use synward_ebpf::wire::Address;
@@ -500,7 +500,7 @@ impl Splicer {
         let hold = self
             .policy(opening.service)
             .hold_bytes
-            .min(u32::from(u16::MAX)) as u16;
+            .min(u32::from(HOLD_WINDOW)) as u16;
         let profile = says.refine(&opening.promised, &opening.offered, hold);
         if profile != opening.promised {
             let learned = Learned {

@@ -95,7 +95,9 @@ const XSK: [(Metric, OfSocket); 13] = [
 ];
 
 /// Counters that have a metric of their own; all others are [`DROPS`] or [`SEGMENTS`].
-const APART: [Counter; 5] = [
+const APART: [Counter; 7] = [
+    Counter::Assigned,
+    Counter::AssignRefused,
     Counter::Syn,
     Counter::AnsweredXdp,
     Counter::CookieValid,

@@ -6,9 +6,11 @@
 //! | [`control`] | the control thread: everything slow |
 //! | [`profiles`] | what servers do with TCP options: asked at start, refined by every SYN-ACK |
 //! | [`probe`] | how they are asked |
+//! | [`listeners`] | what those of this machine do on a link |
 //! | [`view`] | the appliance as metrics and `status` show it |
 
 pub mod control;
+pub mod listeners;
 pub mod probe;
 pub mod profiles;
 pub mod start;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use synward_ebpf::layout::{HOLD_WINDOW, Profile};
 
-use super::probe;
-use crate::config::{Config, Ports};
+use super::{listeners, probe};
+use crate::config::{Config, Handoff, Ports};
 use crate::engine::splicer::Learned as Seen;
 use crate::steering::{EndpointProfiles, Learned, Times};
 
@@ -26,8 +26,11 @@ const A_ROUND: usize = 16;
 pub struct Server {
     /// Index of its service.
     pub service: usize,
-    /// Bytes of a client's data that are held for it, the most that a SYN-ACK may invite.
+    /// Bytes of a client's data that are held for it, the most that a SYN-ACK may invite; its own kernel holds what
+    /// it says itself.
     hold: u16,
+    /// Whether it is on this machine.
+    local: bool,
     /// Whether it has said itself what it does.
     pub learned: bool,
 }
@@ -36,18 +39,25 @@ pub struct Server {
 pub struct Profiles {
     endpoints: Arc<EndpointProfiles>,
     servers: BTreeMap<SocketAddr, Server>,
+    /// Smallest MTU of the links towards clients, bytes.
+    mtu: u32,
     asked: Instant,
 }
 
 impl Profiles {
-    /// Every server that the configuration names exactly.
-    pub fn new(config: &Config, endpoints: Arc<EndpointProfiles>) -> Self {
+    /// Every server that the configuration names exactly; `mtu` is that of the links towards clients.
+    pub fn new(config: &Config, endpoints: Arc<EndpointProfiles>, mtu: u32) -> Self {
         let mut servers = BTreeMap::new();
         for (index, service) in config.services.iter().enumerate() {
             let Ports::List(ports) = &service.ports else {
                 continue;
             };
-            let hold = service.hold_bytes.min(u32::from(HOLD_WINDOW)) as u16;
+            let local = service.handoff == Handoff::Local;
+            let hold = if local {
+                u16::MAX
+            } else {
+                service.hold_bytes.min(u32::from(HOLD_WINDOW)) as u16
+            };
             let hosts = service
                 .addresses
                 .iter()
@@ -57,6 +67,7 @@ impl Profiles {
                     let server = Server {
                         service: index,
                         hold,
+                        local,
                         learned: false,
                     };
                     servers.insert(SocketAddr::new(net.addr(), *port), server);
@@ -66,6 +77,7 @@ impl Profiles {
         Self {
             endpoints,
             servers,
+            mtu,
             asked: Instant::now(),
         }
     }
@@ -106,7 +118,13 @@ impl Profiles {
             .collect::<Vec<_>>();
         match probe::ask(&questions, patience) {
             Ok(answers) => {
-                for (to, profile) in answers {
+                for (to, said) in answers {
+                    let local = self.servers.get(&to).is_some_and(|server| server.local);
+                    let profile = if local {
+                        listeners::on_link(said, to.ip(), self.mtu)
+                    } else {
+                        said
+                    };
                     self.set(to, profile, Times::now().epoch());
                 }
             }

@@ -10,7 +10,7 @@ use core_affinity::CoreId;
 use crossbeam::queue::ArrayQueue;
 
 use crate::afxdp::{self, Polling, Port, PortOptions, Waiter};
-use crate::config::{self, Config, Cores, Responder, Rtt, WhenDown};
+use crate::config::{self, Config, Cores, Handoff, Responder, Rtt, WhenDown};
 use crate::engine::Tally;
 use crate::engine::message::Mailbox;
 use crate::engine::splicer::{Learned, Policy, Shared, Splicer};
@@ -84,7 +84,11 @@ pub fn start(config: Config) -> anyhow::Result<Appliance> {
 
 impl Appliance {
     fn hire(&mut self, keyring: &crate::secret::Keyring) -> anyhow::Result<()> {
-        let sockets = self.open_sockets()?;
+        let sockets = if self.needs_workers() {
+            self.open_sockets()?
+        } else {
+            BTreeMap::new()
+        };
         let queues = sockets.keys().copied().collect::<Vec<_>>();
         let cores = self.cores()?;
         let polling = match self.config.appliance.polling {
@@ -155,6 +159,14 @@ impl Appliance {
             self.steering.set_responder(slot, afxdp)?;
         }
         Ok(())
+    }
+
+    /// Whether anything is to be done in user space: this machine's kernel takes proven clients by itself, and where
+    /// that is all, SYNs are best answered where they are first seen.
+    fn needs_workers(&self) -> bool {
+        let mut services = self.config.services.iter();
+        self.config.appliance.responder == Responder::Afxdp
+            || services.any(|service| service.handoff == Handoff::Splice)
     }
 
     /// One socket on every queue of every interface, by queue.

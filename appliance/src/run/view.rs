@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use synward_ebpf::counters::{Counter, ServiceCounters};
 use synward_ebpf::layout::{Flow, profile_flags, state};
 use synward_ebpf::options::NO_SCALE;
 
@@ -47,7 +48,11 @@ impl View {
     /// Of an appliance whose workers run.
     pub fn new(appliance: Appliance) -> Self {
         let services = appliance.config.services.len();
-        let profiles = Profiles::new(&appliance.config, appliance.steering.endpoints());
+        let outside = appliance.steering.interfaces().iter();
+        let outside = outside.filter(|one| one.side.faces_clients());
+        let mtu = outside.map(|one| one.mtu).min().unwrap_or(u32::MAX);
+        let endpoints = appliance.steering.endpoints();
+        let profiles = Profiles::new(&appliance.config, endpoints, mtu);
         Self {
             config: appliance.config.clone(),
             began: Instant::now(),
@@ -329,7 +334,6 @@ fn service(
     flows: u64,
 ) -> ServiceView {
     let known = &config.services[index];
-    let Handoff::Splice = known.handoff;
     let sum = |read: fn(&crate::engine::Tally) -> u64| {
         appliance
             .crew
@@ -350,15 +354,18 @@ fn service(
         held_bytes: sum(|tally| tally.held_bytes.load(Relaxed)),
         answered_afxdp: sum(|tally| tally.answered.load(Relaxed)),
         counters: Counters::sum(counters.as_ref().ok()),
-        handoffs: Outcome::ALL
-            .iter()
-            .map(|outcome| {
-                (
-                    outcome.name().to_owned(),
-                    outcomes(appliance, Some(index), *outcome),
-                )
-            })
-            .collect(),
+        handoffs: match known.handoff {
+            Handoff::Splice => Outcome::ALL
+                .iter()
+                .map(|outcome| {
+                    (
+                        outcome.name().to_owned(),
+                        outcomes(appliance, Some(index), *outcome),
+                    )
+                })
+                .collect(),
+            Handoff::Local => taken_by_kernel(counters.as_ref().ok()),
+        },
         profiles: profiles
             .of(index)
             .filter_map(|(to, server)| {
@@ -378,6 +385,17 @@ fn service(
             })
             .collect(),
     }
+}
+
+/// How the kernel took proven clients, in the words of a splice.
+fn taken_by_kernel(counters: Option<&ServiceCounters>) -> BTreeMap<String, u64> {
+    let count = |counter| counters.map_or(0, |counters| counters.of(counter));
+    [
+        (Outcome::Established, Counter::Assigned),
+        (Outcome::Refused, Counter::AssignRefused),
+    ]
+    .map(|(outcome, counter)| (outcome.name().to_owned(), count(counter)))
+    .into()
 }
 
 fn flow_view(config: &Config, flow: &Flow, now: u32) -> FlowView {

@@ -24,6 +24,17 @@ pub enum SteeringError {
     NoBtf,
 
     #[error(
+        "this kernel cannot take over proven clients (no bpf_sk_assign_tcp_reqsk, which Linux 6.9 and later have with \
+         CONFIG_SYN_COOKIES): set handoff = \"splice\", or install a newer one"
+    )]
+    NoAssign,
+
+    #[error(
+        "{name} takes no program at TC: {cause}; handoff = \"local\" needs one on every interface that faces clients"
+    )]
+    Classifier { name: String, cause: String },
+
+    #[error(
         "no interface {name} here: `ip link` lists those that exist; correct the name in [[interface]]"
     )]
     NoInterface { name: String },

@@ -14,7 +14,8 @@
 //! | [`host`], [`interface`], [`netlink`], [`channels`] | what is there, and why it cannot be steered |
 //! | [`plan`], [`fill`] | what the maps are to hold for a configuration, and writing it |
 //! | [`object`] | the eBPF object: loaded, sized, its maps taken out |
-//! | [`attach`], [`pins`], [`bpffs`] | onto the interfaces, and what outlives the process |
+//! | [`btf`], [`kfunc`] | what this kernel calls the fields and functions that the programs use |
+//! | [`attach`], [`classifier`], [`pins`], [`bpffs`] | onto the interfaces, and what outlives the process |
 //! | [`unload`](mod@unload) | taking off what a killed process left |
 //! | [`table`] | the flow table in shared memory |
 //! | [`profiles`], [`keys`], [`clock`], [`heartbeats`] | what changes while it runs |
@@ -22,7 +23,9 @@
 
 mod attach;
 mod bpffs;
+mod btf;
 mod channels;
+mod classifier;
 mod clock;
 mod error;
 mod fill;
@@ -30,6 +33,7 @@ mod heartbeats;
 mod host;
 mod interface;
 mod keys;
+mod kfunc;
 mod memory;
 mod netlink;
 mod object;
@@ -47,7 +51,7 @@ use std::time::Duration;
 
 use synward_ebpf::counters::{SLOTS, ServiceCounters};
 use synward_ebpf::layout::{
-    Clock, Globals, Interface, MAX_INTERFACES, MAX_QUEUES, Service, key_slot, mode,
+    Clock, Globals, Interface, MAX_INTERFACES, MAX_QUEUES, Service, handoff, key_slot, mode,
 };
 
 pub use clock::{Times, coarse_now, fine_now, tick, ticks};
@@ -61,6 +65,7 @@ pub use unload::unload;
 use crate::config::{Config, Mode, XdpMode};
 use crate::secret::Keyring;
 use attach::Attachment;
+use classifier::Assignment;
 use interface::Found;
 use keys::EpochKeys;
 use object::{Object, Sizes, failed};
@@ -81,6 +86,8 @@ pub struct Steering {
     interfaces: Vec<SteeredInterface>,
     modes: Vec<XdpMode>,
     attachments: Vec<Attachment>,
+    /// Behind them: dropped after them.
+    assignments: Vec<Assignment>,
     pins: Option<Pins>,
     taken_over: Option<u32>,
     services: Vec<Service>,
@@ -178,6 +185,7 @@ impl Steering {
                 .map(|interface| interface.xdp)
                 .collect(),
             attachments: Vec::new(),
+            assignments: Vec::new(),
             pins: None,
             taken_over,
             services: plan.services.clone(),
@@ -216,6 +224,7 @@ impl Steering {
         match result {
             Ok(attachments) => self.attachments = attachments,
             Err(error) => {
+                self.assignments.drain(..).for_each(classifier::detach);
                 if let (Some(pins), None) = (&self.pins, self.taken_over) {
                     let _ = pins.clear();
                 }
@@ -256,6 +265,11 @@ impl Steering {
                 pins.pin_map(name, map)?;
             }
         }
+        // In front of it nothing may pass a cookie that nobody takes.
+        if self.is_local() {
+            let program = self.object.classifier()?;
+            self.assignments = classifier::attach_all(program, &self.found, pins)?;
+        }
         let program = self.object.program()?;
         let attachments = attach::attach_all(program, &mut self.found, &self.modes, pins)?;
         if let Some(pins) = pins {
@@ -264,6 +278,7 @@ impl Steering {
             for interface in pins.links().iter().filter(|name| !is_steered(name)) {
                 pins.detach(interface)?;
             }
+            classifier::detach_others(pins, &self.assignments)?;
         }
         Ok(attachments)
     }
@@ -365,7 +380,7 @@ impl Steering {
         let mut changed = self.service(service)?;
         let was = std::mem::replace(&mut changed.mode, plan::mode_byte(to));
         if changed.mode == mode::ALWAYS && was != mode::ALWAYS {
-            changed.adopt_until = plan::adopt_until(coarse_now(), self.adopt);
+            changed.adopt_until = plan::adopt_until(&changed, coarse_now(), self.adopt);
         }
         self.write_service(service, changed)
     }
@@ -414,10 +429,16 @@ impl Steering {
 
     fn take_off(&mut self) -> Result<(), SteeringError> {
         self.attachments.drain(..).for_each(attach::detach);
+        self.assignments.drain(..).for_each(classifier::detach);
         match self.pins.take() {
             Some(pins) => pins.clear().map(drop),
             None => Ok(()),
         }
+    }
+
+    fn is_local(&self) -> bool {
+        let mut services = self.services.iter();
+        services.any(|service| service.handoff == handoff::LOCAL)
     }
 
     fn service(&self, service: u32) -> Result<Service, SteeringError> {
@@ -438,7 +459,7 @@ impl Steering {
     fn adopt_from(&mut self, now: u64) -> Result<(), SteeringError> {
         for index in 0..self.services.len() {
             let mut service = self.services[index];
-            service.adopt_until = plan::adopt_until(now, self.adopt);
+            service.adopt_until = plan::adopt_until(&service, now, self.adopt);
             self.write_service(index as u32, service)?;
         }
         Ok(())

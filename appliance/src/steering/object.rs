@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, XskMap};
-use aya::programs::{ProgramError, Xdp};
+use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use synward_ebpf::counters::ServiceCounters;
 use synward_ebpf::layout::{
     Clock, Endpoint, Globals, Interface, KeySlot, MAX_QUEUES, PrefixPort, Service,
 };
 
+use super::btf::Types;
 use super::error::{SteeringError, cause, errno};
+use super::kfunc;
 use super::memory::{Atomic, Memory};
 use super::plan::Plan;
 use super::pod::Plain;
@@ -102,20 +104,51 @@ impl Object {
         for (name, path) in pinned {
             loader.map_pin_path(name, path.as_path());
         }
+        let kernel = plan.is_local().then(Kernel::new).transpose()?;
+        if let Some(kernel) = &kernel {
+            loader.override_global("SK_ACK_BACKLOG", &kernel.ack_backlog, true);
+            loader.override_global("SK_MAX_ACK_BACKLOG", &kernel.max_ack_backlog, true);
+        }
         let mut ebpf = loader
-            .load(OBJECT)
+            .load(kernel.as_ref().map_or(OBJECT, |kernel| &kernel.object))
             .map_err(|error| refused(&error, sizes))?;
-        xdp(&mut ebpf)?
-            .load()
-            .map_err(|error| SteeringError::Verifier {
-                cause: verdict(&error),
-            })?;
+        let rejected = |error: ProgramError| SteeringError::Verifier {
+            cause: verdict(&error),
+        };
+        xdp(&mut ebpf)?.load().map_err(rejected)?;
+        if kernel.is_some() {
+            classifier(&mut ebpf)?.load().map_err(rejected)?;
+        }
         take(ebpf, sizes)
     }
 
-    /// The program.
+    /// The program at XDP.
     pub(super) fn program(&mut self) -> Result<&mut Xdp, SteeringError> {
         xdp(&mut self.ebpf)
+    }
+
+    /// The program at TC; loaded only if some service is local.
+    pub(super) fn classifier(&mut self) -> Result<&mut SchedClassifier, SteeringError> {
+        classifier(&mut self.ebpf)
+    }
+}
+
+/// What only the running kernel can say, for services that it serves itself.
+struct Kernel {
+    object: Vec<u8>,
+    ack_backlog: u32,
+    max_ack_backlog: u32,
+}
+
+impl Kernel {
+    fn new() -> Result<Self, SteeringError> {
+        let types = Types::of_kernel().map_err(|_| SteeringError::NoBtf)?;
+        let field = |name| types.offset("sock", name).ok_or(SteeringError::NoAssign);
+        Ok(Self {
+            object: kfunc::patched(OBJECT, &types).ok_or(SteeringError::NoAssign)?,
+            ack_backlog: field("sk_ack_backlog")?,
+            max_ack_backlog: field("sk_max_ack_backlog")?,
+        })
     }
 }
 
@@ -125,6 +158,15 @@ fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, SteeringError> {
         .and_then(|program| program.try_into().ok());
     program.ok_or(SteeringError::Object {
         what: "program steer",
+    })
+}
+
+fn classifier(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, SteeringError> {
+    let program = ebpf
+        .program_mut("assign")
+        .and_then(|program| program.try_into().ok());
+    program.ok_or(SteeringError::Object {
+        what: "program assign",
     })
 }
 

@@ -5,6 +5,7 @@
 //! | `schema` | an array of one: [`SCHEMA`], the version of what the maps mean |
 //! | `map-NAME` | a map that the next process takes over, or reads |
 //! | `link-INTERFACE` | the attachment of the XDP program |
+//! | `tcx-INTERFACE` | the attachment of the program at TC, where a service is local |
 //!
 //! The folder is also the lock: who steers with it holds a flock(2) on it, which ends with the process.
 
@@ -24,6 +25,7 @@ use super::pod::Plain;
 use super::profiles::EndpointMap;
 
 const LINK: &str = "link-";
+const TCX: &str = "tcx-";
 const MAP: &str = "map-";
 const RECORD: &str = "schema";
 /// What a file is called until it takes the place of another.
@@ -113,14 +115,27 @@ impl Pins {
     /// Where the attachment to an interface is pinned. The file system keeps names with dots for itself
     /// (`bpf_lookup`, kernel/bpf/inode.c).
     pub(super) fn link(&self, interface: &str) -> PathBuf {
-        let interface = interface.replace('%', "%25").replace('.', "%2e");
-        self.folder.join(format!("{LINK}{interface}"))
+        self.folder.join(format!("{LINK}{}", escaped(interface)))
+    }
+
+    /// Where the attachment at TC is pinned.
+    pub(super) fn tcx(&self, interface: &str) -> PathBuf {
+        self.folder.join(format!("{TCX}{}", escaped(interface)))
     }
 
     /// The interfaces that have a pinned attachment.
     pub(super) fn links(&self) -> Vec<String> {
+        self.with_prefix(LINK)
+    }
+
+    /// The interfaces that have a pinned attachment at TC.
+    pub(super) fn tcx_links(&self) -> Vec<String> {
+        self.with_prefix(TCX)
+    }
+
+    fn with_prefix(&self, prefix: &str) -> Vec<String> {
         let files = self.files();
-        let links = files.iter().filter_map(|file| file.strip_prefix(LINK));
+        let links = files.iter().filter_map(|file| file.strip_prefix(prefix));
         links
             .map(|interface| interface.replace("%2e", ".").replace("%25", "%"))
             .collect()
@@ -196,13 +211,26 @@ impl Pins {
         interface: &str,
         link: FdLink,
     ) -> Result<PinnedLink, SteeringError> {
-        let path = self.link(interface);
-        link.pin(&path).map_err(|error| failed(&path, &error))
+        pin(link, &self.link(interface))
+    }
+
+    /// The same for the attachment at TC.
+    pub(super) fn pin_tcx(
+        &self,
+        interface: &str,
+        link: FdLink,
+    ) -> Result<PinnedLink, SteeringError> {
+        pin(link, &self.tcx(interface))
     }
 
     /// The pinned attachment to an interface.
     pub(super) fn open_link(&self, interface: &str) -> Option<PinnedLink> {
         PinnedLink::from_pin(self.link(interface)).ok()
+    }
+
+    /// The pinned attachment to an interface at TC.
+    pub(super) fn open_tcx(&self, interface: &str) -> Option<PinnedLink> {
+        PinnedLink::from_pin(self.tcx(interface)).ok()
     }
 
     fn open_map(&self, name: &str) -> Option<MapData> {
@@ -211,26 +239,23 @@ impl Pins {
 
     /// Takes the XDP program off an interface; whether it was there.
     pub(super) fn detach(&self, interface: &str) -> Result<bool, SteeringError> {
-        let path = self.link(interface);
-        match PinnedLink::from_pin(&path) {
-            // The kernel detaches at once when the last descriptor is closed, but at leisure when a file is removed:
-            // so the file goes first.
-            Ok(link) => link
-                .unpin()
-                .map(drop)
-                .map_err(|error| failed(&path, &error))?,
-            Err(_) if !path.exists() => return Ok(false),
-            Err(_) => fs::remove_file(&path).map_err(|error| failed(&path, &error))?,
-        }
-        Ok(true)
+        unpin(&self.link(interface))
     }
 
-    /// Removes everything that is ours, links first, and the folder if nothing else is in it. Gives the names of the
+    /// The same at TC.
+    pub(super) fn detach_tcx(&self, interface: &str) -> Result<bool, SteeringError> {
+        unpin(&self.tcx(interface))
+    }
+
+    /// Removes everything that is ours, links first (those at TC after those in front of them), and the folder if nothing else is in it. Gives the names of the
     /// interfaces that were steered and how many maps went.
     pub(super) fn clear(&self) -> Result<(Vec<String>, usize), SteeringError> {
         let links = self.links();
         for interface in &links {
             self.detach(interface)?;
+        }
+        for interface in self.tcx_links() {
+            self.detach_tcx(&interface)?;
         }
         let mut maps = 0;
         let files = self.files();
@@ -260,6 +285,29 @@ impl Pins {
         names.sort();
         names
     }
+}
+
+fn escaped(interface: &str) -> String {
+    interface.replace('%', "%25").replace('.', "%2e")
+}
+
+fn pin(link: FdLink, path: &Path) -> Result<PinnedLink, SteeringError> {
+    link.pin(path).map_err(|error| failed(path, &error))
+}
+
+/// Ends the attachment pinned there; whether there was one.
+fn unpin(path: &Path) -> Result<bool, SteeringError> {
+    match PinnedLink::from_pin(path) {
+        // The kernel detaches at once when the last descriptor is closed, but at leisure when a file is removed:
+        // so the file goes first.
+        Ok(link) => link
+            .unpin()
+            .map(drop)
+            .map_err(|error| failed(path, &error))?,
+        Err(_) if !path.exists() => return Ok(false),
+        Err(_) => fs::remove_file(path).map_err(|error| failed(path, &error))?,
+    }
+    Ok(true)
 }
 
 /// Pins by `pin` under another name, and then takes the place of `path` at once.

@@ -11,11 +11,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use synward_ebpf::layout::{
     ANY_PORT, Endpoint, EndpointKey, HOLD_WINDOW, NO_PORT, PrefixKey, PrefixPort, Profile, Service,
-    mode, profile_flags, unknown,
+    handoff, mode, profile_flags, unknown,
 };
 use synward_ebpf::wire::Address;
 
-use crate::config::{self, Config, Fragments, Mode, Offer, Ports, Unknown};
+use crate::config::{self, Config, Fragments, Handoff, Mode, Offer, Ports, Unknown};
 
 /// Values of the lists (`LISTS`).
 const ALLOWED: u32 = 1;
@@ -65,6 +65,13 @@ impl Plan {
     /// Whether the XDP program has to look for prefixes at all.
     pub(super) fn has_prefixes(&self) -> bool {
         !self.prefixes.is_empty()
+    }
+
+    /// Whether some service is this machine's own.
+    pub(super) fn is_local(&self) -> bool {
+        self.services
+            .iter()
+            .any(|service| service.handoff == handoff::LOCAL)
     }
 
     /// The prefix endpoint that a port of an address belongs to, as the XDP program would find it.
@@ -200,7 +207,12 @@ fn service(config: &config::Service, keys: u32) -> Service {
         },
         pass_fragments: u8::from(config.fragments == Fragments::Pass),
         listed: u8::from(!config.allow.is_empty() || !config.deny.is_empty()),
-        keys,
+        keys: keys as u16,
+        handoff: match config.handoff {
+            Handoff::Splice => handoff::SPLICE,
+            Handoff::Local => handoff::LOCAL,
+        },
+        reserved: 0,
         adopt_until: 0,
     }
 }
@@ -224,7 +236,11 @@ pub(super) fn mode_of(byte: u8) -> Mode {
 }
 
 /// Until when unknown segments are learned from, ns of the coarse clock.
-pub(super) fn adopt_until(now: u64, adopt: Duration) -> u64 {
+/// The kernel itself knows the connections of a local service.
+pub(super) fn adopt_until(service: &Service, now: u64, adopt: Duration) -> u64 {
+    if service.handoff == handoff::LOCAL {
+        return 0;
+    }
     now.saturating_add(u64::try_from(adopt.as_nanos()).unwrap_or(u64::MAX))
 }
 

@@ -35,6 +35,6 @@ plain! {
     KeySlot = 8 + 4 * 16,
     Passed = 4 + 4,
     PrefixPort = 4 + 4,
-    Service = 4 + 4 + 8,
+    Service = 4 + 2 + 2 + 8,
     ServiceCounters = 32 * 8,
 }

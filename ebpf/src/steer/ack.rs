@@ -1,17 +1,18 @@
 //! An ACK without a flow: the third packet of a handshake if its cookie is ours.
 
-use crate::packet::Packet;
+use crate::packet::{Frame, Packet};
 use crate::route::{self, Route};
 use crate::{Case, Verdict, maps, worker};
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::programs::XdpContext;
 use synward_ebpf::cookie::{Age, Claim};
 use synward_ebpf::counters::{Counter, ServiceCounters};
-use synward_ebpf::layout::{Flow, Hop, MAX_SECRETS, Profile, Request, key_slot};
+use synward_ebpf::layout::{Flow, Hop, MAX_SECRETS, Profile, Request, handoff, key_slot};
 use synward_ebpf::options::ClientOptions;
 use synward_ebpf::wire::tcp;
 
 /// What became of a cookie.
-enum Judgement {
+pub enum Judgement {
     Valid {
         options: ClientOptions,
         promised: Profile,
@@ -26,13 +27,17 @@ pub const EXPIRED: Verdict = 100;
 /// No verdict: the cookie is not ours.
 pub const INVALID: Verdict = 101;
 
-/// Verifies the cookie before user space is woken, and asks a worker to open the connection.
+/// Verifies the cookie before anyone is woken, and asks a worker to open the connection; that of a local service is
+/// made behind this program (`assign`).
 #[inline(never)]
 pub fn redeem(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters) -> Verdict {
     let claim = claim(ctx, case.packet);
     match judge(case, &claim) {
         Judgement::Valid { options, promised } => {
             counters.bump(Counter::CookieValid);
+            if case.service.handoff == handoff::LOCAL {
+                return XDP_PASS;
+            }
             let hop = match route::of(ctx, case.packet) {
                 Route::Via(hop) => hop,
                 _ => Hop::default(),
@@ -76,7 +81,7 @@ pub fn opens_anew(ctx: &XdpContext, case: &mut Case, flow: &Flow) -> bool {
 
 /// The numbers of an ACK in which a cookie would be.
 #[inline(always)]
-fn claim(ctx: &XdpContext, packet: &mut Packet) -> Claim {
+pub fn claim(ctx: &impl Frame, packet: &mut Packet) -> Claim {
     Claim {
         client_isn: packet.sequence.wrapping_sub(1),
         isn: packet.acknowledgement.wrapping_sub(1),
@@ -86,7 +91,7 @@ fn claim(ctx: &XdpContext, packet: &mut Packet) -> Claim {
 
 /// TSecr of a segment with timestamps.
 #[inline(always)]
-fn tsecr(ctx: &XdpContext, packet: &mut Packet) -> Option<u32> {
+fn tsecr(ctx: &impl Frame, packet: &mut Packet) -> Option<u32> {
     let times = packet.timestamps(ctx);
     if times.present {
         Some(times.tsecr)
@@ -95,8 +100,9 @@ fn tsecr(ctx: &XdpContext, packet: &mut Packet) -> Option<u32> {
     }
 }
 
+/// Checks a cookie under the keys of its epoch.
 #[inline(always)]
-fn judge(case: &Case, claim: &Claim) -> Judgement {
+pub fn judge(case: &Case, claim: &Claim) -> Judgement {
     let Some(clock) = maps::CLOCK.get(0) else {
         return Judgement::Invalid;
     };
@@ -108,7 +114,7 @@ fn judge(case: &Case, claim: &Claim) -> Judgement {
         return Judgement::Invalid;
     }
     for secret in 0..MAX_SECRETS {
-        if secret as u32 >= case.service.keys {
+        if secret as u16 >= case.service.keys {
             break;
         }
         if let Some(options) = claim.check(&slot.keys[secret], &case.packet.key) {

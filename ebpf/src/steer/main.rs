@@ -1,4 +1,4 @@
-//! The XDP program that steers the traffic of protected services.
+//! The programs that steer the traffic of protected services: at XDP, and behind it at TC for the kernel's own sockets.
 //!
 //! | file | stage |
 //! |---|---|
@@ -8,6 +8,8 @@
 //! | [`splice`] | a segment of a spliced flow: translate, forward |
 //! | [`syn`] | a SYN: answer it here or hand it to a worker |
 //! | [`ack`] | an ACK without a flow: is its cookie ours? |
+//! | [`local`], [`socket`] | what this machine's kernel has to do with it |
+//! | [`assign`] | at TC: a proven client's ACK becomes the kernel's connection |
 //! | [`stray`] | what belongs to nothing, and what was there before us |
 //! | [`icmp`] | errors that quote a translated segment |
 //! | [`route`], [`reply`], [`worker`] | the ways out: next hop, back to the sender, to user space |
@@ -20,12 +22,15 @@
 )]
 
 mod ack;
+mod assign;
 mod icmp;
+mod local;
 mod maps;
 mod packet;
 mod reply;
 mod route;
 mod service;
+mod socket;
 mod splice;
 mod stray;
 mod syn;
@@ -38,7 +43,7 @@ use aya_ebpf::programs::XdpContext;
 use packet::{Kind, Packet};
 use synward_ebpf::counters::Counter;
 use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::{Flow, Interface, Service, mode, side, state};
+use synward_ebpf::layout::{Flow, Interface, Service, handoff, mode, side, state};
 use synward_ebpf::translate::Direction;
 use synward_ebpf::wire::tcp::flags;
 
@@ -53,7 +58,7 @@ pub fn steer(ctx: XdpContext) -> Verdict {
     let Some(interface) = (unsafe { maps::INTERFACES.get(ctx.ingress_ifindex() as u32) }) else {
         return XDP_PASS;
     };
-    let Some(packet) = maps::SCRATCH.get_ptr_mut(0) else {
+    let Some(packet) = maps::SCRATCH.get_ptr_mut(maps::scratch::STEER) else {
         return XDP_PASS;
     };
     // SAFETY: per-CPU and never freed; this program runs to its end on this CPU before another run of
@@ -124,7 +129,8 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         counters.bump(Counter::Syn);
     }
 
-    if let Some((index, flow)) = table::find(&case.packet.key) {
+    let is_local = service.handoff == handoff::LOCAL;
+    if !is_local && let Some((index, flow)) = table::find(&case.packet.key) {
         // SAFETY: the table hands out entries of the flow array, which outlives the program. Other
         // CPUs and the appliance write them too, each field at once; see `layout::Flow`.
         let flow: &mut Flow = unsafe { &mut *flow };
@@ -159,7 +165,12 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
             service::Listed::No => {}
         }
     }
-    if stray::passes(&case) {
+    if is_local {
+        match local::owner(ctx, &case, counters) {
+            local::NOBODY => {}
+            verdict => return verdict,
+        }
+    } else if stray::passes(&case) {
         counters.bump(Counter::Passed);
         return XDP_PASS;
     }
@@ -186,6 +197,9 @@ fn from_server(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
     let Some((service, counters)) = service::of(&packet.endpoint) else {
         return XDP_PASS;
     };
+    if service.handoff == handoff::LOCAL {
+        return XDP_PASS;
+    }
     packet.key = FlowKey::new(
         packet.destination,
         packet.destination_port,

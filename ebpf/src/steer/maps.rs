@@ -74,9 +74,15 @@ pub static SOCKETS: XskMap<{ (MAX_INTERFACES * MAX_QUEUES) as usize }> = XskMap:
 #[btf_map]
 pub static HEARTBEATS: Array<u64, { MAX_QUEUES as usize }, MMAPABLE> = Array::new();
 
-/// The packet that this CPU looks at.
+/// The packet that each program looks at on this CPU; see [`scratch`].
 #[btf_map]
-pub static SCRATCH: PerCpuArray<Packet, 1> = PerCpuArray::new();
+pub static SCRATCH: PerCpuArray<Packet, 2> = PerCpuArray::new();
+
+/// Whose element of [`SCRATCH`] is whose: the one program may run in the middle of the other.
+pub mod scratch {
+    pub const STEER: u32 = 0;
+    pub const ASSIGN: u32 = 1;
+}
 
 /// A prefix of an address.
 pub type AddressPrefix = Prefix<[u32; 4]>;

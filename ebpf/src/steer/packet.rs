@@ -1,6 +1,6 @@
 //! From the frame to the TCP header: offsets, and everything that later stages ask about.
 
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::programs::{TcContext, XdpContext};
 use synward_ebpf::flow::FlowKey;
 use synward_ebpf::layout::Endpoint;
 use synward_ebpf::segment::Segment;
@@ -76,22 +76,42 @@ pub struct Times {
 /// Headers that start farther into the frame are not looked at.
 const FARTHEST: usize = 511;
 
-/// Where the frame starts and ends. Volatile, because the verifier must see the loads from the context
-/// where the pointers are used: passed on between functions they would be mere numbers to it.
-#[inline(always)]
-pub fn bounds(ctx: &XdpContext) -> (usize, usize) {
-    // SAFETY: the context is the kernel's own, and both fields of it are readable.
-    unsafe {
-        let start = core::ptr::read_volatile(&raw const (*ctx.ctx).data);
-        let end = core::ptr::read_volatile(&raw const (*ctx.ctx).data_end);
-        (start as usize, end as usize)
+/// A program's context, as far as the frame is concerned.
+pub trait Frame {
+    /// Where the frame starts and ends; of a socket buffer, as much of it as is in one piece. Volatile, because
+    /// the verifier must see the loads from the context where the pointers are used: passed on between
+    /// functions they would be mere numbers to it.
+    fn bounds(&self) -> (usize, usize);
+}
+
+impl Frame for XdpContext {
+    #[inline(always)]
+    fn bounds(&self) -> (usize, usize) {
+        // SAFETY: the context is the kernel's own, and both fields of it are readable.
+        unsafe {
+            let start = core::ptr::read_volatile(&raw const (*self.ctx).data);
+            let end = core::ptr::read_volatile(&raw const (*self.ctx).data_end);
+            (start as usize, end as usize)
+        }
+    }
+}
+
+impl Frame for TcContext {
+    #[inline(always)]
+    fn bounds(&self) -> (usize, usize) {
+        // SAFETY: as above.
+        unsafe {
+            let start = core::ptr::read_volatile(&raw const (*self.skb.skb).data);
+            let end = core::ptr::read_volatile(&raw const (*self.skb.skb).data_end);
+            (start as usize, end as usize)
+        }
     }
 }
 
 /// `N` bytes of the frame at `at`, or nothing if it ends before.
 #[inline(always)]
-pub fn view<const N: usize>(ctx: &XdpContext, at: usize) -> Option<&mut [u8; N]> {
-    let (data, data_end) = bounds(ctx);
+pub fn view<const N: usize>(ctx: &impl Frame, at: usize) -> Option<&mut [u8; N]> {
+    let (data, data_end) = ctx.bounds();
     // The mask changes nothing; it is what the verifier knows of an offset that was kept in a map.
     let start = data + (at & FARTHEST);
     if start + N > data_end {
@@ -105,7 +125,7 @@ pub fn view<const N: usize>(ctx: &XdpContext, at: usize) -> Option<&mut [u8; N]>
 impl Packet {
     /// Reads a frame's headers.
     #[inline(never)]
-    pub fn read(&mut self, ctx: &XdpContext) -> Kind {
+    pub fn read(&mut self, ctx: &impl Frame) -> Kind {
         let Some(eth) = view::<{ ethernet::LENGTH }>(ctx, 0) else {
             return Kind::Other;
         };
@@ -135,7 +155,7 @@ impl Packet {
     }
 
     #[inline(always)]
-    fn read_v4(&mut self, ctx: &XdpContext, l3: usize) -> Kind {
+    fn read_v4(&mut self, ctx: &impl Frame, l3: usize) -> Kind {
         let Some(ip) = view::<{ ipv4::LENGTH }>(ctx, l3) else {
             return Kind::Other;
         };
@@ -160,7 +180,7 @@ impl Packet {
     }
 
     #[inline(always)]
-    fn read_v6(&mut self, ctx: &XdpContext, l3: usize) -> Kind {
+    fn read_v6(&mut self, ctx: &impl Frame, l3: usize) -> Kind {
         let Some(ip) = view::<{ ipv6::LENGTH }>(ctx, l3) else {
             return Kind::Other;
         };
@@ -202,7 +222,7 @@ impl Packet {
     }
 
     #[inline(always)]
-    fn read_tcp(&mut self, ctx: &XdpContext) -> Kind {
+    fn read_tcp(&mut self, ctx: &impl Frame) -> Kind {
         let Some(segment) = view::<{ tcp::LENGTH }>(ctx, self.l4) else {
             return Kind::Malformed;
         };
@@ -222,7 +242,7 @@ impl Packet {
 
     /// Copies the TCP options out of the frame, word by word, and walks over them.
     #[inline(never)]
-    pub fn walk_options(&mut self, ctx: &XdpContext) {
+    pub fn walk_options(&mut self, ctx: &impl Frame) {
         let length = self.options & 63;
         for word in 0..tcp::MAX_OPTIONS / 4 {
             if word * 4 >= length {
@@ -239,7 +259,7 @@ impl Packet {
 
     /// The timestamps of the segment.
     #[inline(always)]
-    pub fn timestamps(&mut self, ctx: &XdpContext) -> Times {
+    pub fn timestamps(&mut self, ctx: &impl Frame) -> Times {
         let mut times = Times {
             present: false,
             tsval: 0,
@@ -274,7 +294,7 @@ impl Packet {
 
     /// Copies the TCP options back into the frame.
     #[inline(always)]
-    pub fn store_options(&self, ctx: &XdpContext) {
+    pub fn store_options(&self, ctx: &impl Frame) {
         for word in 0..tcp::MAX_OPTIONS / 4 {
             if word * 4 >= self.options {
                 break;

@@ -1,7 +1,7 @@
 //! Back to the sender, in the frame that it sent.
 
 use crate::Verdict;
-use crate::packet::{Packet, bounds, view};
+use crate::packet::{Frame as _, Packet, view};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_TX};
 use aya_ebpf::helpers::bpf_xdp_adjust_tail;
 use aya_ebpf::programs::XdpContext;
@@ -20,7 +20,7 @@ pub fn send(
 ) -> Verdict {
     let l4 = packet.l3 + if packet.v4 { 20 } else { 40 };
     let wanted = l4 + packet.reply.header_length();
-    let (start, end) = bounds(ctx);
+    let (start, end) = ctx.bounds();
     let grow = wanted as i32 - (end - start) as i32;
     // Most stacks' SYNs have the length of their answer already.
     // SAFETY: the context is the kernel's own; all views into the frame are made anew below.

@@ -1,6 +1,6 @@
 //! To user space: the request in front of the frame, the frame into the queue's AF_XDP socket.
 
-use crate::packet::bounds;
+use crate::packet::Frame as _;
 use crate::{Case, Verdict, maps};
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::helpers::bpf_xdp_adjust_meta;
@@ -60,9 +60,9 @@ pub fn ask(
         counters.bump(Counter::DropNoMetadata);
         return XDP_DROP;
     }
-    // SAFETY: a readable field of the kernel's own context; volatile as in `packet::bounds`.
+    // SAFETY: a readable field of the kernel's own context; volatile as in `packet::Frame`.
     let start = unsafe { core::ptr::read_volatile(&raw const (*ctx.ctx).data_meta) } as usize;
-    if start + META_BYTES > bounds(ctx).0 {
+    if start + META_BYTES > ctx.bounds().0 {
         counters.bump(Counter::DropNoMetadata);
         return XDP_DROP;
     }

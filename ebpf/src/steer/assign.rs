@@ -1,0 +1,176 @@
+//! Behind XDP, at TC: the ACK of a proven client becomes a connection of this machine's kernel, as if the kernel had
+//! shaken hands itself. The application accepts it like any other; nothing is translated afterwards.
+
+use crate::ack::{self, Judgement};
+use crate::packet::{Kind, Packet};
+use crate::{Case, maps, route, service, socket};
+use aya_ebpf::bindings::{__sk_buff, tcx_action_base::TCX_NEXT};
+use aya_ebpf::macros::classifier;
+use aya_ebpf::programs::TcContext;
+use core::ffi::c_void;
+use synward_ebpf::counters::Counter;
+use synward_ebpf::flow::FlowKey;
+use synward_ebpf::layout::{Profile, handoff, side};
+use synward_ebpf::options::{ClientOptions, DEFAULT_MSS_V4, DEFAULT_MSS_V6};
+use synward_ebpf::wire::tcp::flags;
+
+/// Stands for the number of `bpf_sk_assign_tcp_reqsk` in the kernel's BTF until the loader puts that in its place
+/// (appliance/src/steering/kfunc.rs).
+const ASSIGN: usize = synward_ebpf::layout::ASSIGN_KFUNC as usize;
+
+/// `struct bpf_tcp_req_attrs` of include/net/tcp.h.
+#[repr(C)]
+struct Attributes {
+    tsval: u32,
+    tsecr: u32,
+    mss: u16,
+    rcv_wscale: u8,
+    snd_wscale: u8,
+    ecn: u8,
+    wscale: u8,
+    sack: u8,
+    timestamps: u8,
+    usec_ts: u8,
+    reserved: [u8; 3],
+}
+
+/// Looks at one segment that goes to the kernel. Others see it afterwards as they would without us.
+#[classifier]
+pub fn assign(ctx: TcContext) -> i32 {
+    if let Some(packet) = maps::SCRATCH.get_ptr_mut(maps::scratch::ASSIGN) {
+        // SAFETY: per-CPU and this program's own; it runs to its end on this CPU before another run of it starts
+        // here.
+        consider(&ctx, unsafe { &mut *packet });
+    }
+    TCX_NEXT
+}
+
+#[inline(always)]
+fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<()> {
+    // SAFETY: the reference lives only as long as this run.
+    let interface = unsafe { maps::INTERFACES.get((*ctx.skb.skb).ifindex) }?;
+    if interface.side & side::OUTSIDE == 0 || !read(ctx, packet) {
+        return None;
+    }
+    let (destination, port) = (packet.destination, packet.destination_port);
+    if packet.flags & (flags::ACK | flags::RST | flags::SYN) != flags::ACK
+        || !service::find(&destination, port as u32, &mut packet.endpoint)
+    {
+        return None;
+    }
+    let (service, counters) = service::of(&packet.endpoint)?;
+    if service.handoff != handoff::LOCAL {
+        return None;
+    }
+    match socket::of(ctx.skb.skb.cast(), packet) {
+        socket::Socket::Listener | socket::Socket::FullListener => {}
+        _ => return None,
+    }
+    packet.key = FlowKey::new(
+        packet.source,
+        packet.source_port,
+        packet.destination,
+        packet.destination_port,
+    );
+    let mut case = Case {
+        packet,
+        interface,
+        service,
+        now: route::now(),
+    };
+    let taken = redeem(ctx, &mut case);
+    if taken != NO_COOKIE {
+        counters.bump(if taken == 0 {
+            Counter::Assigned
+        } else {
+            Counter::AssignRefused
+        });
+    }
+    None
+}
+
+/// Reads the headers; drivers may leave some of them outside of the socket buffer's first piece.
+#[inline(always)]
+fn read(ctx: &TcContext, packet: &mut Packet) -> bool {
+    match packet.read(ctx) {
+        Kind::Tcp => true,
+        Kind::Other | Kind::Malformed => {
+            ctx.pull_data(ctx.len().min(PULLED)).is_ok() && packet.read(ctx) == Kind::Tcp
+        }
+        _ => false,
+    }
+}
+
+/// Ethernet, IPv6 with some extension headers, TCP with all options.
+const PULLED: u32 = 192;
+
+/// The segment carries no valid cookie.
+const NO_COOKIE: i32 = 1;
+
+/// Verifies the cookie and asks the kernel for the connection: 0, a negative error number, or [`NO_COOKIE`].
+#[inline(never)]
+fn redeem(ctx: &TcContext, case: &mut Case) -> i32 {
+    let claim = ack::claim(ctx, case.packet);
+    let Judgement::Valid { options, promised } = ack::judge(case, &claim) else {
+        return NO_COOKIE;
+    };
+    let mut attributes = attributes(&options, &promised, case.packet.v4);
+    let times = case.packet.timestamps(ctx);
+    if times.present {
+        attributes.timestamps = 1;
+        attributes.tsval = times.tsval;
+        attributes.tsecr = times.tsecr;
+    }
+    give(ctx, case.packet, &mut attributes)
+}
+
+/// What the kernel is to believe that it has agreed on with the client. It takes no MSS below the smallest that a
+/// path is bound to carry.
+#[inline(always)]
+fn attributes(client: &ClientOptions, promised: &Profile, v4: bool) -> Attributes {
+    let least = if v4 { DEFAULT_MSS_V4 } else { DEFAULT_MSS_V6 };
+    Attributes {
+        tsval: 0,
+        tsecr: 0,
+        mss: if client.mss < least {
+            least
+        } else {
+            client.mss
+        },
+        rcv_wscale: if client.window_scale.is_some() {
+            promised.window_scale
+        } else {
+            0
+        },
+        snd_wscale: match client.window_scale {
+            Some(scale) => scale,
+            None => 0,
+        },
+        ecn: client.ecn as u8,
+        wscale: client.window_scale.is_some() as u8,
+        sack: client.sack as u8,
+        timestamps: 0,
+        usec_ts: 0,
+        reserved: [0; 3],
+    }
+}
+
+#[inline(always)]
+fn give(ctx: &TcContext, packet: &Packet, attributes: &mut Attributes) -> i32 {
+    // SAFETY: a kernel function's number stands where a function's address would (kernel/bpf/verifier.c,
+    // BPF_PSEUDO_KFUNC_CALL); the loader refuses to load this program without having put it there.
+    let kernel: unsafe extern "C" fn(*mut __sk_buff, *mut c_void, *mut Attributes, i32) -> i32 =
+        unsafe { core::mem::transmute(ASSIGN) };
+    let taken = socket::with_listener(ctx.skb.skb.cast(), packet, |listener| {
+        // SAFETY: the context is the kernel's own, the listener is held, the attributes are live and of that size.
+        unsafe {
+            kernel(
+                ctx.skb.skb,
+                listener,
+                attributes,
+                size_of::<Attributes>() as i32,
+            )
+        }
+    });
+    taken.unwrap_or(NO_COOKIE)
+}

@@ -1,0 +1,116 @@
+//! Which of the kernel's sockets a segment belongs to.
+
+use crate::packet::Packet;
+use aya_ebpf::Global;
+use aya_ebpf::helpers::{bpf_sk_release, bpf_skc_lookup_tcp, bpf_skc_to_tcp_sock};
+use core::ffi::c_void;
+
+/// Where `struct sock` of this kernel has `sk_ack_backlog` and `sk_max_ack_backlog`, both 32 bits; the loader finds
+/// them in the kernel's BTF. Constants to the verifier, because it reads frozen maps.
+#[unsafe(no_mangle)]
+static SK_ACK_BACKLOG: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SK_MAX_ACK_BACKLOG: Global<u32> = Global::new(0);
+
+/// `BPF_F_CURRENT_NETNS` of include/uapi/linux/bpf.h: the network namespace of the device.
+const CURRENT_NETNS: u64 = -1i64 as u64;
+/// `TCP_LISTEN` of include/net/tcp_states.h.
+const LISTEN: u32 = 10;
+
+/// What the kernel's socket table says about a segment's addresses and ports.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Socket {
+    /// No socket at all.
+    Nobody,
+    /// A connection in whatever state: open, opening, TIME_WAIT.
+    Connection,
+    /// A listener that has room for another connection.
+    Listener,
+    /// A listener whose accept queue is full.
+    FullListener,
+}
+
+/// Looks a segment's socket up; `ctx` is the context of an XDP or TC program.
+#[inline(never)]
+pub fn of(ctx: *mut c_void, packet: &Packet) -> Socket {
+    with(ctx, packet, |state, tcp| {
+        if state != LISTEN {
+            return Socket::Connection;
+        }
+        if !tcp.is_null() && is_full(tcp) {
+            Socket::FullListener
+        } else {
+            Socket::Listener
+        }
+    })
+    .unwrap_or(Socket::Nobody)
+}
+
+/// Gives `act` the listener that a segment belongs to, if it is one.
+#[inline(always)]
+pub fn with_listener<T>(
+    ctx: *mut c_void,
+    packet: &Packet,
+    act: impl FnOnce(*mut c_void) -> T,
+) -> Option<T> {
+    with(ctx, packet, |state, tcp| {
+        (state == LISTEN && !tcp.is_null()).then(|| act(tcp))
+    })
+    .flatten()
+}
+
+/// Gives `act` the state of a segment's socket and its `struct tcp_sock`, null for small ones (TIME_WAIT and half
+/// open), as long as it is held.
+#[inline(always)]
+fn with<T>(
+    ctx: *mut c_void,
+    packet: &Packet,
+    act: impl FnOnce(u32, *mut c_void) -> T,
+) -> Option<T> {
+    let (mut tuple, size) = tuple(packet);
+    // SAFETY: the tuple is live and of the size given; the helper takes the context of either program.
+    let socket =
+        unsafe { bpf_skc_lookup_tcp(ctx, tuple.as_mut_ptr().cast(), size, CURRENT_NETNS, 0) };
+    if socket.is_null() {
+        return None;
+    }
+    // SAFETY: the look-up holds the socket until it is released below; its state is readable.
+    let state = unsafe { core::ptr::read_volatile(&raw const (*socket).state) };
+    // SAFETY: as above.
+    let tcp = unsafe { bpf_skc_to_tcp_sock(socket.cast()) };
+    let outcome = act(state, tcp.cast());
+    // SAFETY: what the look-up gave, once; `act` has not kept it.
+    unsafe { bpf_sk_release(socket.cast()) };
+    Some(outcome)
+}
+
+/// `struct bpf_sock_tuple` in words, and the bytes of it that count. Words rather than the union, of which the
+/// compiler would fill the unused part with whatever is in a register, and the verifier would ask what that is.
+#[inline(always)]
+fn tuple(packet: &Packet) -> ([u32; 9], u32) {
+    let (from, to) = (
+        packet.source_port.to_be_bytes(),
+        packet.destination_port.to_be_bytes(),
+    );
+    let ports = u32::from_ne_bytes([from[0], from[1], to[0], to[1]]);
+    let ([a, b, c, d], [e, f, g, h]) = (packet.source.0, packet.destination.0);
+    if packet.v4 {
+        ([d, h, ports, 0, 0, 0, 0, 0, 0], 12)
+    } else {
+        ([a, b, c, d, e, f, g, h, ports], 36)
+    }
+}
+
+/// `sk_acceptq_is_full` of include/net/sock.h.
+#[inline(always)]
+fn is_full(tcp: *mut c_void) -> bool {
+    field(tcp, &SK_ACK_BACKLOG) > field(tcp, &SK_MAX_ACK_BACKLOG)
+}
+
+#[inline(always)]
+fn field(tcp: *mut c_void, offset: &Global<u32>) -> u32 {
+    // SAFETY: a `tcp_sock` begins with its `sock`, in which the loader has found a field of 32 bits there; the
+    // verifier checks that against the kernel's BTF.
+    unsafe { core::ptr::read_volatile(tcp.cast::<u8>().add(offset.load() as usize).cast::<u32>()) }
+}
