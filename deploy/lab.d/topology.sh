@@ -35,8 +35,12 @@ build_namespaces() {
 }
 
 build_path() {
-    local mac_inside=$mac_in inside=in0
-    if [ "$arms" = two ]; then
+    local mac_inside=$mac_in mac_outside=$mac_out inside=in0
+    if [ "$arms" = none ]; then
+        join client client0 "$mac_client" server server0 "$mac_server"
+        # Each takes the other for its gateway.
+        mac_outside=$mac_server mac_inside=$mac_client
+    elif [ "$arms" = two ]; then
         join client client0 "$mac_client" edge out0 "$mac_out"
         join server server0 "$mac_server" edge in0 "$mac_in"
     else
@@ -52,15 +56,8 @@ build_path() {
 
     address client client0 198.51.100.2/24 2001:db8:c::2/64
     address server server0 192.0.2.10/24 2001:db8:5::10/64
-    address edge out0 198.51.100.1/24 2001:db8:c::1/64
-    address edge "$inside" 192.0.2.1/24 2001:db8:5::1/64
-
-    if exists edge2; then build_second_edge; fi
-
-    neighbour client client0 "$mac_out" 198.51.100.1 2001:db8:c::1
+    neighbour client client0 "$mac_outside" 198.51.100.1 2001:db8:c::1
     neighbour server server0 "$mac_inside" 192.0.2.1 2001:db8:5::1
-    neighbour edge out0 "$mac_client" 198.51.100.2 2001:db8:c::2
-    neighbour edge "$inside" "$mac_server" 192.0.2.10 2001:db8:5::10
 
     # Congestion control by route: a namespace may not choose what the host's
     # tcp_allowed_congestion_control does not list, and a lab changes nothing of the host.
@@ -73,6 +70,17 @@ build_path() {
         ip_in server -6 route add 2001:db8:c::/64 dev server0 src 2001:db8:5::10 congctl "$cc_server"
         neighbour server server0 "$mac_client" 198.51.100.2 2001:db8:c::2
     fi
+    if [ "$arms" != none ]; then connect_edge "$inside"; fi
+    if exists edge2; then build_second_edge; fi
+}
+
+# connect_edge IF: addresses, neighbours and routes of an edge whose way to the server is IF.
+connect_edge() {
+    local inside=$1 prefix
+    address edge out0 198.51.100.1/24 2001:db8:c::1/64
+    address edge "$inside" 192.0.2.1/24 2001:db8:5::1/64
+    neighbour edge out0 "$mac_client" 198.51.100.2 2001:db8:c::2
+    neighbour edge "$inside" "$mac_server" 192.0.2.10 2001:db8:5::10
     for prefix in $flood_sources; do
         case $prefix in
             *:*) ip_in edge -6 route add "$prefix" via 2001:db8:c::2 ;;

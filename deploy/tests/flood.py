@@ -31,6 +31,7 @@ class Outcome:
     syns_at_server: int = 0
     handed_over: dict = field(default_factory=dict)  # proven clients by what became of them
     growth: int = 0  # of synward's resident memory, bytes
+    overflows: dict = field(default_factory=dict)  # how often the server's kernel had no room, or sent a cookie itself
 
     def answers_per_second(self):
         return sum(self.answered.values()) / self.flood["seconds"]
@@ -53,7 +54,7 @@ def requests_under_flood(lab, synward, family, scheme="http", requests=REQUESTS,
     """So many requests, one connection each, some at a time, and for at least `shortest` seconds a flood at full speed."""
     outcome = Outcome()
     lab.count_at_server()
-    before = synward.metrics()
+    before, kernel = synward.metrics(), overflows(lab)
     warm_up = [request(lab, family, scheme) for _ in range(20)]
     assert all(error is None for _, error in warm_up), f"before the flood: {warm_up}"
 
@@ -80,9 +81,16 @@ def requests_under_flood(lab, synward, family, scheme="http", requests=REQUESTS,
     outcome.answered = {
         by: total(after, "answers_total", by=by) - total(before, "answers_total", by=by) for by in ("afxdp", "xdp")}
     outcome.handed_over = results(before, after)
+    outcome.overflows = {name: count - kernel[name] for name, count in overflows(lab).items()}
     outcome.flood_at_server = lab.counted_at_server("flood")
     outcome.syns_at_server = lab.counted_at_server("syns")
     return outcome
+
+
+def overflows(lab):
+    counters = lab.kernel_counters()
+    return {name: counters[name] for name in ("TCPReqQFullDrop", "TCPReqQFullDoCookies", "ListenOverflows",
+                                              "ListenDrops", "SyncookiesSent", "SyncookiesFailed")}
 
 
 def request(lab, family, scheme):
@@ -117,6 +125,7 @@ def check(outcome, responder):
     assert outcome.flood_at_server == 0, f"{outcome.flood_at_server} packets of the flood reached the server"
     # A connection that is half open at the server is a client that has proven itself, and has an opening.
     assert outcome.syn_received <= AT_ONCE, f"{outcome.syn_received} sockets of the server were in SYN-RECV"
+    assert not any(outcome.overflows.values()), f"the server's kernel was flooded: {outcome.overflows}"
     # A few are sent twice, and synward itself asks a server what options it does.
     proven = sum(outcome.handed_over.values())
     assert outcome.syns_at_server <= proven * 1.01 + 20, f"{outcome.syns_at_server} SYNs for {proven} proven clients"

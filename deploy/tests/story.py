@@ -135,6 +135,17 @@ class Lab:
         server.settimeout(PATIENCE)
         return client, server
 
+    def free_server(self):
+        """Takes the program that only passes off server0."""
+        self.start("server", "pass", BENCH, "pass", "--interface", "server0", "--detach").wait()
+
+    def kernel_counters(self, role="server"):
+        """TcpExt of /proc/net/netstat: what nstat shows."""
+        with self.inside(role):
+            lines = Path("/proc/thread-self/net/netstat").read_text().splitlines()
+        names, numbers = (line.split()[1:] for line in lines if line.startswith("TcpExt:"))
+        return dict(zip(names, map(int, numbers)))
+
     def count_at_server(self):
         """From now on, counts what the server receives: see `counted_at_server`."""
         rules = """
@@ -231,23 +242,25 @@ secret = "{secret}"
 name = "web"
 addresses = ["192.0.2.10", "2001:db8:5::10"]
 ports = {ports}
-handoff = "splice"
+handoff = "{handoff}"
 mode = "{mode}"
 {service}
 """
 
 TWO_ARMS = '[[interface]]\nname = "out0"\nside = "outside"\n\n[[interface]]\nname = "in0"\nside = "inside"'
 ONE_ARM = '[[interface]]\nname = "out0"\nside = "both"'
+AT_SERVER = '[[interface]]\nname = "server0"\nside = "outside"'
 # What the stories leave as it is unless they say otherwise.
 USUAL = {"adopt_seconds": 0, "appliance": "", "interfaces": TWO_ARMS, "ports": [80, 443, PORT], "mode": "always",
-         "service": ""}
+         "handoff": "splice", "service": ""}
 
 
 class Synward:
-    """The appliance at the lab's edge."""
+    """The appliance at the lab's edge, or where the service is: at the server."""
 
-    def __init__(self, lab, responder, **settings):
+    def __init__(self, lab, responder, role="edge", **settings):
         self.lab = lab
+        self.role = role
         self.responder = responder
         self.settings = USUAL | settings
         self.control = lab.folder / "control.sock"
@@ -269,10 +282,11 @@ class Synward:
         """Runs until it says that it is ready."""
         if self.responder == "none":
             # A flood's frames reach a veth only where some XDP program is.
-            self.lab.start("edge", "pass", BENCH, "pass", "--interface", "out0").wait()
+            if self.role == "edge":
+                self.lab.start("edge", "pass", BENCH, "pass", "--interface", "out0").wait()
             return
         self.configure(**settings)
-        self.process = self.lab.start("edge", "synward", SYNWARD, "run", "--config", self.file)
+        self.process = self.lab.start(self.role, "synward", SYNWARD, "run", "--config", self.file)
         wait_until("synward is ready", self.ready)
 
     def ready(self):
@@ -305,7 +319,7 @@ class Synward:
         """Every sample of the Prometheus endpoint, as {(name, ((label, value), …)): number}."""
         if self.responder == "none":
             return {}
-        with self.lab.inside("edge"):
+        with self.lab.inside(self.role):
             page = http.client.HTTPConnection("127.0.0.1", METRICS_PORT, timeout=PATIENCE)
             page.connect()
         page.request("GET", "/metrics")
@@ -323,11 +337,11 @@ class Synward:
         return total(self.metrics(), name, **labels)
 
     def carried(self, connections):
-        """Sees to it that at least so many connections went through a splice, and not past it."""
+        """Sees to it that at least so many connections were handed onward, and did not go past synward."""
         if self.responder == "none":
             return
-        handed = self.metric("handoffs_total", handoff="splice", result="established")
-        assert handed >= connections, f"{handed:.0f} connections were spliced, not {connections}"
+        handed = self.metric("handoffs_total", handoff=self.settings["handoff"], result="established")
+        assert handed >= connections, f"{handed:.0f} connections were handed onward, not {connections}"
 
 
 def total(samples, name, **labels):
@@ -344,6 +358,18 @@ class Skip(Exception):
 
 
 SKIPPED = 77
+
+
+def local_story(tell, **settings):
+    """A story of a service on the machine that synward runs on, with nothing between it and the client."""
+    def told(lab, synward):
+        if synward.responder != "none":
+            lab.free_server()
+        synward.start()
+        tell(lab, synward)
+
+    options = ("--file-mib", "1", "--arms", "none")
+    story(told, options, start=False, role="server", interfaces=AT_SERVER, handoff="local", **settings)
 
 
 def story(tell, lab=("--file-mib", "1"), start=True, **settings):

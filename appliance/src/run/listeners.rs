@@ -11,8 +11,12 @@ use synward_ebpf::layout::Profile;
 const HEADERS_V4: u32 = 40;
 const HEADERS_V6: u32 = 60;
 
+/// What timestamps take of each segment.
+const TIMESTAMPS: u16 = 12;
+
 /// The listener's profile towards a link of that MTU. The kernel rounds the window down to whole segments where it
-/// holds more than one (`tcp_select_initial_window`, net/ipv4/tcp_output.c).
+/// holds more than one (`tcp_select_initial_window`, net/ipv4/tcp_output.c); their size depends on whether the client
+/// does timestamps, and of the two windows the smaller one is promised.
 pub fn on_link(said: Profile, address: IpAddr, mtu: u32) -> Profile {
     let headers = if address.is_ipv4() {
         HEADERS_V4
@@ -21,14 +25,16 @@ pub fn on_link(said: Profile, address: IpAddr, mtu: u32) -> Profile {
     };
     let link = u16::try_from(mtu.saturating_sub(headers)).unwrap_or(u16::MAX);
     let mss = said.mss.min(link).max(1);
-    let window = if said.window > mss {
-        said.window - said.window % mss
-    } else {
-        said.window
+    let whole = |segment: u16| {
+        if said.window > segment {
+            said.window - said.window % segment
+        } else {
+            said.window
+        }
     };
     Profile {
         mss,
-        window,
+        window: whole(mss).min(whole(mss.saturating_sub(TIMESTAMPS).max(1))),
         ..said
     }
 }
@@ -52,11 +58,11 @@ mod tests {
         let v6 = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]);
         for (said, address, mtu, mss, window) in [
             (said(65495, 65483), v4, 1500, 1460, 64240),
-            (said(65476, 65464), v6, 1500, 1440, 64800),
-            (said(65495, 65483), v4, 9000, 8960, 62720),
+            (said(65476, 65464), v6, 1500, 1440, 64260),
+            (said(65495, 65483), v4, 9000, 8960, 62636),
             (said(1000, 65483), v4, 1500, 1000, 65000),
             (said(65495, 1152), v4, 1500, 1460, 1152),
-            (said(65495, 2304), v4, 1500, 1460, 1460),
+            (said(65495, 2304), v4, 1500, 1460, 1448),
         ] {
             let seen = on_link(said, address, mtu);
             assert_eq!((seen.mss, seen.window), (mss, window));
