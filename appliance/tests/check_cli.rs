@@ -391,12 +391,8 @@ fn wrong_addresses() -> Vec<Wrong> {
 fn not_yet() -> Vec<Wrong> {
     vec![
         service(
-            "handoff = \"local\"",
-            &["8: handoff \"local\" is not available yet; use \"splice\""],
-        ),
-        service(
             "handoff = \"forward\"",
-            &["8: handoff \"forward\" is not available yet; use \"splice\""],
+            &["8: handoff \"forward\" is not available yet; use \"splice\" or \"local\""],
         ),
         service(
             "mode = \"auto\"\nactivate_syn_rate = 1\ndeactivate_syn_rate = 1\nhold_seconds = 1",

@@ -1,14 +1,7 @@
 """Connections in quick succession from one client: every tuple comes back soon, against TIME_WAIT at either end."""
 
-import errno
-import socket
-import time
-
-from story import FAST, SERVER, story
-
-REQUEST = b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: %s\r\n\r\n"
-BODY = b"synward lab\n"
-SHARE = 10 if FAST else 1
+from churn import SHARE, churn, restrict_ports
+from story import story
 
 
 def tell(lab, synward):
@@ -20,63 +13,6 @@ def tell(lab, synward):
     lab.run("client", "sysctl", "-qw", "net.ipv4.tcp_tw_reuse=1")
     churn(lab, 10_000 // SHARE, b"keep-alive", "the client closes first")
     synward.carried(50_000 // SHARE)
-
-
-def restrict_ports(lab, count):
-    lab.run("client", "sysctl", "-qw", f"net.ipv4.ip_local_port_range=20000 {20000 + count - 1}")
-
-
-def churn(lab, count, connection, what):
-    failures, times = [], []
-    start = time.monotonic()
-    with lab.inside("client"):
-        for number in range(count):
-            begun = time.monotonic()
-            if error := one_request(REQUEST % connection):
-                failures.append(f"number {number}: {error}")
-                assert len(failures) < 100, f"{what}: {failures}"
-            times.append(time.monotonic() - begun)
-    took = time.monotonic() - start
-    times.sort()
-    print(f"{what}: {count - len(failures)} of {count} connections succeeded in {took:.1f} s, {count / took:.0f} a second;"
-          f" median {times[count // 2] * 1e3:.2f} ms, 99.9 % within {times[count * 999 // 1000] * 1e3:.1f} ms,"
-          f" max {times[-1]:.2f} s, {sum(second > 0.9 for second in times)} over 0.9 s")
-    assert not failures, f"{what}: {len(failures)} failed, the first: {failures[:5]}"
-    assert sum(second > 0.9 for second in times) <= count // 1000, f"{what}: too many waited for a retransmission"
-
-
-def one_request(request):
-    """What went wrong, or nothing."""
-    try:
-        with connected() as connection:
-            connection.sendall(request)
-            answer = b""
-            while not answer.endswith(BODY):
-                part = connection.recv(4096)
-                if not part:
-                    return f"the connection ended after {answer}"
-                answer += part
-            # Its FIN first, or ours.
-            if b"Connection: close" in answer and connection.recv(1) != b"":
-                return "more than the answer"
-    except OSError as error:
-        return repr(error)
-    return None if answer.startswith(b"HTTP/1.1 200 ") else f"answered {answer[:60]}"
-
-
-def connected():
-    """A connection; while this client's own kernel has no port to spare, another try."""
-    while True:
-        connection = socket.socket()
-        connection.settimeout(20)
-        try:
-            connection.connect((SERVER[4], 80))
-            return connection
-        except OSError as error:
-            connection.close()
-            if error.errno != errno.EADDRNOTAVAIL:
-                raise
-            time.sleep(0.05)
 
 
 story(tell)

@@ -18,10 +18,18 @@ mod kind {
 }
 
 /// A kernel's types.
-pub(super) struct Types {
+pub struct Types {
     bytes: Vec<u8>,
     types: usize,
     strings: usize,
+}
+
+impl std::fmt::Debug for Types {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Types")
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// One of them: its number, its place, and what `struct btf_type` says of it.
@@ -40,7 +48,7 @@ impl Types {
     ///
     /// # Errors
     /// The file cannot be read, or is no BTF of this byte order.
-    pub(super) fn of_kernel() -> io::Result<Self> {
+    pub fn of_kernel() -> io::Result<Self> {
         let invalid = || io::Error::new(io::ErrorKind::InvalidData, "it is no BTF");
         Self::parse(std::fs::read(KERNEL)?).ok_or_else(invalid)
     }
@@ -58,14 +66,14 @@ impl Types {
     }
 
     /// The number of a function, by which programs may call it.
-    pub(super) fn function(&self, name: &str) -> Option<u32> {
+    pub fn function(&self, name: &str) -> Option<u32> {
         let mut all = self.all();
         let found = all.find(|one| one.kind == kind::FUNC && self.is(one.name, name))?;
         Some(found.number)
     }
 
     /// The offset of a structure's member in bytes.
-    pub(super) fn offset(&self, structure: &str, member: &str) -> Option<u32> {
+    pub fn offset(&self, structure: &str, member: &str) -> Option<u32> {
         self.all()
             .filter(|one| one.kind == kind::STRUCT && self.is(one.name, structure))
             .find_map(|one| {

@@ -54,6 +54,7 @@ use synward_ebpf::layout::{
     Clock, Globals, Interface, MAX_INTERFACES, MAX_QUEUES, Service, handoff, key_slot, mode,
 };
 
+pub use btf::Types as KernelTypes;
 pub use clock::{Times, coarse_now, fine_now, tick, ticks};
 pub use error::SteeringError;
 pub use heartbeats::Heartbeats;

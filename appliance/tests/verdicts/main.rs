@@ -10,6 +10,7 @@
 //! | [`unreadable`] | fragments and malformed headers |
 //! | [`flows`] | segments of spliced flows |
 //! | [`errors`] | ICMP errors that quote them |
+//! | [`local`] | services of this machine: what its sockets have to do with it |
 //! | [`policy`] | modes, lists, prefixes, unknown segments, adopted connections |
 //!
 //! [`frames`] builds and reads frames with etherparse, [`steer`] runs them.
@@ -20,6 +21,7 @@ mod bystanders;
 mod errors;
 mod flows;
 mod frames;
+mod local;
 mod policy;
 mod steer;
 mod syns;

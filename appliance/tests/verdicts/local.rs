@@ -1,0 +1,240 @@
+//! Services of this machine: what its kernel's sockets have to do with a segment.
+
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+
+use socket2::{Domain, Socket, Type};
+use synward_ebpf::counters::Counter;
+use synward_ebpf::layout::{handoff, unknown};
+
+use crate::frames::{ACK, FIN, PSH, RST, SERVERS, SYN, Segment, stack};
+use crate::steer::{Side, Steer, in_namespace, ip};
+use crate::{Case, DROP, PASS, TX, needs_root};
+
+const PASSED: &[Counter] = &[Counter::Passed];
+const INVALID: &[Counter] = &[Counter::CookieInvalid, Counter::DropInvalidCookie];
+/// Addresses of this machine from which its own connections come.
+const HERE: [&str; 2] = ["198.51.100.1", "2001:db8:c::1"];
+
+/// The service is here; `test` is run for each family.
+fn locally(test: impl Fn(&mut Steer, usize) + Send + Sync) {
+    for family in [0, 1] {
+        in_namespace(|steer| {
+            ip("link set lo up");
+            ip("address add 192.0.2.10/32 dev sw-out");
+            ip("address add 2001:db8:5::10/128 dev sw-out nodad");
+            steer.policy(|service| service.handoff = handoff::LOCAL);
+            test(steer, family);
+        });
+    }
+}
+
+fn syn(family: usize) -> Segment {
+    Segment {
+        options: stack::linux(),
+        ..Segment::from_client(family, SYN)
+    }
+}
+
+fn ack(family: usize) -> Segment {
+    Segment {
+        acknowledgement: 77,
+        ..Segment::from_client(family, ACK)
+    }
+}
+
+fn case(what: &'static str, segment: &Segment, verdict: u32, counted: &'static [Counter]) -> Case {
+    Case {
+        what,
+        frame: segment.bytes(),
+        side: Side::Outside,
+        verdict,
+        counted,
+    }
+}
+
+/// A SYN is answered, and the ACK that its sender gives back passes.
+fn shakes_hands(steer: &mut Steer, family: usize) {
+    let ack = steer.shake_hands(&syn(family));
+    steer.check(vec![
+        case("a valid cookie", &ack, PASS, &[Counter::CookieValid]),
+        case(
+            "the same with data",
+            &Segment {
+                flags: ACK | PSH,
+                payload: b"GET /".to_vec(),
+                ..ack.clone()
+            },
+            PASS,
+            &[Counter::CookieValid],
+        ),
+        case(
+            "another number",
+            &Segment {
+                acknowledgement: ack.acknowledgement ^ 1,
+                ..ack
+            },
+            DROP,
+            INVALID,
+        ),
+    ]);
+}
+
+#[test]
+fn a_listener_is_asked_only_by_those_who_have_proven_themselves() {
+    needs_root!();
+    locally(|steer, family| {
+        let _listener = TcpListener::bind(SERVERS[family]).unwrap();
+        shakes_hands(steer, family);
+        let with = |flags| Segment {
+            flags,
+            ..ack(family)
+        };
+        steer.check(vec![
+            case("a random ACK", &ack(family), DROP, INVALID),
+            case("RST", &with(RST), DROP, &[Counter::DropUnknown]),
+            case("SYN-ACK", &with(SYN | ACK), DROP, &[Counter::DropUnknown]),
+            case("FIN", &with(FIN), DROP, &[Counter::DropUnknown]),
+        ]);
+        steer.policy(|service| {
+            service.handoff = handoff::LOCAL;
+            service.unknown = unknown::PASS;
+        });
+        let judged = &[Counter::CookieInvalid, Counter::Passed];
+        steer.check(vec![case("unknown = pass", &ack(family), PASS, judged)]);
+    });
+}
+
+#[test]
+fn a_closed_port_is_the_kernel_s_to_refuse() {
+    needs_root!();
+    locally(|steer, family| {
+        steer.check(vec![
+            case("SYN", &syn(family), PASS, &[Counter::Syn, Counter::Passed]),
+            case("a random ACK", &ack(family), DROP, INVALID),
+        ]);
+    });
+}
+
+#[test]
+fn what_a_connection_owns_passes() {
+    needs_root!();
+    locally(|steer, family| {
+        let listener = TcpListener::bind(SERVERS[family]).unwrap();
+        let client = connect(family);
+        let (server, _) = listener.accept().unwrap();
+        let from = client.local_addr().unwrap();
+        let owned = |steer: &mut Steer| {
+            for flags in [ACK, ACK | PSH, ACK | FIN, RST, RST | ACK] {
+                let segment = Segment {
+                    source: from,
+                    flags,
+                    ..ack(family)
+                };
+                steer.check(vec![case("a segment of its own", &segment, PASS, PASSED)]);
+            }
+            let syn = Segment {
+                source: from,
+                ..syn(family)
+            };
+            // RFC 5961 §4: a challenge ACK; RFC 9293 §3.10.7.4 in TIME_WAIT: perhaps a new connection.
+            let counted = &[Counter::Syn, Counter::Passed];
+            steer.check(vec![case("a SYN on it", &syn, PASS, counted)]);
+        };
+        owned(steer);
+        drop(server);
+        owned(steer);
+        drop(client);
+        owned(steer);
+    });
+}
+
+#[test]
+fn a_full_accept_queue_gets_no_more() {
+    needs_root!();
+    locally(|steer, family| {
+        let listener = listener(family, |_| {});
+        listener.listen(0).unwrap();
+        let proven = steer.shake_hands(&syn(family));
+        // One more than the backlog waits; then it is full (`sk_acceptq_is_full`).
+        let _waiting = connect(family);
+        steer.check(vec![
+            case(
+                "SYN",
+                &syn(family),
+                DROP,
+                &[Counter::Syn, Counter::DropQueueFull],
+            ),
+            case("proven before", &proven, PASS, &[Counter::CookieValid]),
+        ]);
+        listener.accept().unwrap();
+        shakes_hands(steer, family);
+    });
+}
+
+#[test]
+fn listeners_of_every_kind_are_found() {
+    needs_root!();
+    locally(|steer, family| {
+        let anywhere: IpAddr = "::".parse().unwrap();
+        let dual = TcpListener::bind(SocketAddr::new(anywhere, SERVERS[family].port())).unwrap();
+        shakes_hands(steer, family);
+        drop(dual);
+
+        let bound = listener(family, |socket| {
+            socket.bind_device(Some(b"sw-out")).unwrap();
+        });
+        bound.listen(9).unwrap();
+        shakes_hands(steer, family);
+        drop(bound);
+
+        let elsewhere = listener(family, |socket| {
+            socket.bind_device(Some(b"sw-in")).unwrap();
+        });
+        elsewhere.listen(9).unwrap();
+        let counted = &[Counter::Syn, Counter::Passed];
+        steer.check(vec![case("bound to another", &syn(family), PASS, counted)]);
+        drop(elsewhere);
+
+        let group: Vec<_> = (0..3)
+            .map(|_| listener(family, |socket| socket.set_reuse_port(true).unwrap()))
+            .collect();
+        group.iter().for_each(|one| one.listen(9).unwrap());
+        shakes_hands(steer, family);
+    });
+}
+
+#[test]
+fn segments_from_the_server_s_address_are_not_learned() {
+    needs_root!();
+    locally(|steer, family| {
+        let segment = Segment::from_server(family, ACK);
+        steer.check(vec![Case {
+            what: "as if from inside",
+            frame: segment.bytes(),
+            side: Side::Inside,
+            verdict: PASS,
+            counted: &[],
+        }]);
+        let syn = syn(family);
+        let _listener = TcpListener::bind(SERVERS[family]).unwrap();
+        assert_eq!(steer.run(Side::Outside, &syn.bytes()).verdict, TX);
+    });
+}
+
+/// A socket at the service's address that does not listen yet.
+fn listener(family: usize, prepare: impl FnOnce(&Socket)) -> Socket {
+    let socket = Socket::new(Domain::for_address(SERVERS[family]), Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    prepare(&socket);
+    socket.bind(&SERVERS[family].into()).unwrap();
+    socket
+}
+
+/// A connection to the service from this machine.
+fn connect(family: usize) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(SERVERS[family]), Type::STREAM, None).unwrap();
+    let from = SocketAddr::new(HERE[family].parse().unwrap(), 0);
+    socket.bind(&from.into()).unwrap();
+    socket.connect(&SERVERS[family].into()).unwrap();
+    socket.into()
+}
