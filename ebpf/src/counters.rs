@@ -68,6 +68,8 @@ counters! {
     AssignRefused = "assign_refused",
     /// SYNs for a listener whose accept queue is full.
     DropQueueFull = "drop_accept_queue_full",
+    /// Segments of a service on another machine, sent on to it or back as they were.
+    Forwarded = "forwarded",
 }
 
 /// Slots of [`ServiceCounters`], a few more than are used.

@@ -199,6 +199,8 @@ pub mod handoff {
     pub const SPLICE: u8 = 0;
     /// This machine's kernel: its sockets say whose a segment is.
     pub const LOCAL: u8 = 1;
+    /// Another machine's kernel, which shares the key: segments go there as they are.
+    pub const FORWARD: u8 = 2;
 }
 
 /// Values of [`Service::unknown`]: what happens to a segment that belongs to nothing.

@@ -6,7 +6,7 @@ use super::appliance::absolute;
 use super::problem::{Problem, Problems};
 use super::reader::Table;
 use super::report::Report;
-use super::service::Service;
+use super::service::{Handoff, Service};
 use crate::secret::{self, Keyring, ServiceKey};
 
 /// The secret file and what was in it.
@@ -47,7 +47,7 @@ impl Cookie {
             .unwrap_or(1);
         let keyring = match Keyring::read(&path) {
             Ok(keyring) => Some(keyring),
-            Err(secret::Error::Absent(_)) if set.is_none() => None,
+            Err(secret::Error::Absent(_)) if set.is_none() && !is_shared(services) => None,
             Err(secret::Error::Content(problems)) => {
                 report.foreign(problems);
                 None
@@ -77,6 +77,13 @@ impl Cookie {
             }),
         }
     }
+}
+
+/// Whether another machine has to know the secret too, so that none may be made here at first start.
+fn is_shared(services: &[Service]) -> bool {
+    services
+        .iter()
+        .any(|service| service.handoff == Handoff::Forward)
 }
 
 /// Every service needs a key, and the data plane takes at most [`secret::MAX_KEYS`] of them.

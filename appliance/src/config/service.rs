@@ -74,8 +74,9 @@ choice! {
         Splice = "splice",
         /// This machine's own kernel; the application accepts it like any other connection.
         Local = "local",
+        /// The kernel of another machine that runs synward with `local` and has the service's key.
+        Forward = "forward",
     }
-    not_yet { "forward" }
 }
 
 choice! {
@@ -169,9 +170,11 @@ impl Service {
         let allow = prefixes(table, "allow");
         refuse_both(&allow, &deny);
         let offer = offer(table, addresses.as_deref().unwrap_or_default());
+        let handoff = table.choice_or("handoff", Handoff::Splice);
+        require_wscale(table, handoff, &offer);
         let hold_bytes = table.number_or("hold_bytes", limits::HOLD_BYTES, 16384);
         let service = Self {
-            handoff: table.choice_or("handoff", Handoff::Splice),
+            handoff,
             mode: table.choice_or("mode", Mode::Always),
             fragments: table.choice_or("fragments", Fragments::Drop),
             unknown: table.choice_or("unknown", Unknown::Drop),
@@ -276,6 +279,18 @@ fn refuse_both(allow: &[Listed<'_>], deny: &[Listed<'_>]) {
                 first.line
             ));
         }
+    }
+}
+
+/// Nobody asks a server on another machine what it does, and what is promised for it has to hold there.
+fn require_wscale(table: &Table<'_>, handoff: Handoff, offer: &Offer) {
+    if handoff == Handoff::Forward
+        && offer.wscale.is_none()
+        && let Some(value) = table.value("handoff")
+    {
+        value.problem(
+            "handoff = \"forward\" needs `wscale`, here and in the server's own configuration the same, such as `wscale = 7`",
+        );
     }
 }
 

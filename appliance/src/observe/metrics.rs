@@ -41,7 +41,7 @@ metrics! {
     HANDOFFS = Counter "handoffs_total" ["service", "handoff", "result"] "Proven clients, and how handing them onward ended.";
     HANDOFF_SECONDS = Histogram "handoff_seconds" [] "From a valid cookie to the server's answer.";
     DROPS = Counter "drops_total" ["service", "reason"] "Segments dropped by the XDP program.";
-    SEGMENTS = Counter "segments_total" ["service", "fate"] "Segments by what else the XDP program did: translated to_server or to_client, passed to the kernel, given_to_worker, learned from, icmp_translated, answered with reset.";
+    SEGMENTS = Counter "segments_total" ["service", "fate"] "Segments by what else the XDP program did: translated to_server or to_client, passed to the kernel, forwarded to or from another machine's kernel, given_to_worker, learned from, icmp_translated, answered with reset.";
     ACTIVE = Gauge "service_active" ["service"] "1: SYNs are challenged.";
     FLOWS = Gauge "flows" ["service"] "Spliced flows, those that are closing included.";
     OPENINGS = Gauge "openings" ["service"] "Proven clients whose server has not answered yet.";

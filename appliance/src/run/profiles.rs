@@ -52,7 +52,12 @@ impl Profiles {
             let Ports::List(ports) = &service.ports else {
                 continue;
             };
-            let local = service.handoff == Handoff::Local;
+            let local = match service.handoff {
+                Handoff::Splice => false,
+                Handoff::Local => true,
+                // What is promised for it is configured.
+                Handoff::Forward => continue,
+            };
             let hold = if local {
                 u16::MAX
             } else {

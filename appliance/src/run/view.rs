@@ -365,6 +365,8 @@ fn service(
                 })
                 .collect(),
             Handoff::Local => taken_by_kernel(counters.as_ref().ok()),
+            // Whether the server took them, it alone knows.
+            Handoff::Forward => BTreeMap::new(),
         },
         profiles: profiles
             .of(index)

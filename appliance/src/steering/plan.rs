@@ -211,6 +211,7 @@ fn service(config: &config::Service, keys: u32) -> Service {
         handoff: match config.handoff {
             Handoff::Splice => handoff::SPLICE,
             Handoff::Local => handoff::LOCAL,
+            Handoff::Forward => handoff::FORWARD,
         },
         reserved: 0,
         adopt_until: 0,
@@ -236,9 +237,9 @@ pub(super) fn mode_of(byte: u8) -> Mode {
 }
 
 /// Until when unknown segments are learned from, ns of the coarse clock.
-/// The kernel itself knows the connections of a local service.
+/// The kernel itself knows the connections of a local service, and nothing is learned for one elsewhere.
 pub(super) fn adopt_until(service: &Service, now: u64, adopt: Duration) -> u64 {
-    if service.handoff == handoff::LOCAL {
+    if service.handoff != handoff::SPLICE {
         return 0;
     }
     now.saturating_add(u64::try_from(adopt.as_nanos()).unwrap_or(u64::MAX))

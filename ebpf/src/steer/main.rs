@@ -10,6 +10,7 @@
 //! | [`ack`] | an ACK without a flow: is its cookie ours? |
 //! | [`local`], [`socket`] | what this machine's kernel has to do with it |
 //! | [`assign`] | at TC: a proven client's ACK becomes the kernel's connection |
+//! | [`onward`] | to the next hop |
 //! | [`stray`] | what belongs to nothing, and what was there before us |
 //! | [`icmp`] | errors that quote a translated segment |
 //! | [`route`], [`reply`], [`worker`] | the ways out: next hop, back to the sender, to user space |
@@ -26,6 +27,7 @@ mod assign;
 mod icmp;
 mod local;
 mod maps;
+mod onward;
 mod packet;
 mod reply;
 mod route;
@@ -129,8 +131,9 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         counters.bump(Counter::Syn);
     }
 
-    let is_local = service.handoff == handoff::LOCAL;
-    if !is_local && let Some((index, flow)) = table::find(&case.packet.key) {
+    if service.handoff == handoff::SPLICE
+        && let Some((index, flow)) = table::find(&case.packet.key)
+    {
         // SAFETY: the table hands out entries of the flow array, which outlives the program. Other
         // CPUs and the appliance write them too, each field at once; see `layout::Flow`.
         let flow: &mut Flow = unsafe { &mut *flow };
@@ -165,14 +168,21 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
             service::Listed::No => {}
         }
     }
-    if is_local {
-        match local::owner(ctx, &case, counters) {
+    match service.handoff {
+        handoff::LOCAL => match local::owner(ctx, &case, counters) {
             local::NOBODY => {}
             verdict => return verdict,
+        },
+        // The server's own machine judges everything else; no state is kept here.
+        handoff::FORWARD if !is_syn => {
+            counters.bump(Counter::Forwarded);
+            return onward::send(ctx, case.packet);
         }
-    } else if stray::passes(&case) {
-        counters.bump(Counter::Passed);
-        return XDP_PASS;
+        handoff::SPLICE if stray::passes(&case) => {
+            counters.bump(Counter::Passed);
+            return XDP_PASS;
+        }
+        _ => {}
     }
     if is_syn {
         if syn::is_for_worker(ctx, &case) {
@@ -197,8 +207,14 @@ fn from_server(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
     let Some((service, counters)) = service::of(&packet.endpoint) else {
         return XDP_PASS;
     };
-    if service.handoff == handoff::LOCAL {
-        return XDP_PASS;
+    match service.handoff {
+        handoff::LOCAL => return XDP_PASS,
+        handoff::FORWARD if service.mode == mode::ALWAYS => {
+            counters.bump(Counter::Forwarded);
+            return onward::send(ctx, packet);
+        }
+        handoff::FORWARD => return XDP_PASS,
+        _ => {}
     }
     packet.key = FlowKey::new(
         packet.destination,

@@ -1,16 +1,14 @@
 //! A segment of a spliced flow: hop count and MTU, next hop, translation, and out.
 
+use crate::onward;
 use crate::packet::{Packet, view};
 use crate::route::{self, Route};
 use crate::{Case, Verdict};
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
-use aya_ebpf::helpers::bpf_redirect;
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
 use synward_ebpf::layout::{Flow, flow_flags, state};
 use synward_ebpf::translate::{self, Direction, Translation};
-use synward_ebpf::wire::ethernet::{self, Ethernet};
-use synward_ebpf::wire::ipv4::Ipv4;
-use synward_ebpf::wire::ipv6::Ipv6;
+use synward_ebpf::wire::ethernet;
 use synward_ebpf::wire::tcp::{self, flags};
 
 /// Translates a segment and forwards it.
@@ -31,19 +29,10 @@ pub fn forward(
     }
     match route::of(ctx, packet) {
         Route::Via(hop) if packet.l3 == ethernet::LENGTH => {
-            if translate(ctx, packet, flow, direction).is_none() || take_hop(ctx, packet).is_none()
-            {
-                return XDP_DROP;
+            match translate(ctx, packet, flow, direction) {
+                Some(()) => onward::via(ctx, packet, &hop),
+                None => XDP_DROP,
             }
-            let Some(eth) = view::<{ ethernet::LENGTH }>(ctx, 0) else {
-                return XDP_DROP;
-            };
-            Ethernet(eth).set_stations(hop.to, hop.from);
-            if hop.interface == ctx.ingress_ifindex() as u32 {
-                return XDP_TX;
-            }
-            // SAFETY: the helper takes two integers.
-            unsafe { bpf_redirect(hop.interface, 0) as Verdict }
         }
         Route::Refused => XDP_PASS,
         Route::TooBig if packet.dont_fragment => XDP_PASS,
@@ -107,15 +96,5 @@ fn translate(
         packet.store_options(ctx);
     }
     translate::finish(view::<{ tcp::LENGTH }>(ctx, packet.l4)?, changes);
-    Some(())
-}
-
-#[inline(always)]
-fn take_hop(ctx: &XdpContext, packet: &Packet) -> Option<()> {
-    if packet.v4 {
-        Ipv4(view::<20>(ctx, packet.l3)?).decrement_ttl();
-    } else {
-        Ipv6(view::<40>(ctx, packet.l3)?).decrement_hop_limit();
-    }
     Some(())
 }
