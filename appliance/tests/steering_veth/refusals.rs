@@ -6,7 +6,7 @@ use std::process::Command;
 use synward::steering::unload;
 use synward_ebpf::layout::SCHEMA;
 
-use super::lab::{HERE, Lab, inside, ip_in, load, run, until};
+use super::lab::{HERE, Lab, inside, ip_in, load, until};
 
 /// The one line that a configuration is refused with.
 fn refused(lab: &Lab, edits: &[(&str, &str)]) -> String {
