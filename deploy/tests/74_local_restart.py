@@ -1,0 +1,52 @@
+"""synward is killed and started again under a flood and during a transfer: nothing breaks, and while no process runs
+clients are served as well. Stopped, it leaves nothing behind."""
+
+import signal
+
+from flood import request
+from story import FAST, local_story, receive
+from transfer import MIB, pseudo_random, send
+
+MUCH = 20 if FAST else 100
+GREETING = b"220 lab ESMTP\r\n"
+
+
+def tell(lab, synward):
+    if synward.responder == "none":
+        return
+    data = pseudo_random(MUCH)
+    flood = lab.flood(4, 80, 300)
+    client, server = lab.pair()
+    took = send(server, client, data, meanwhile=lambda: kill(lab, synward))
+    print(f"{MUCH} MiB in {took:.2f} s, synward killed meanwhile")
+    served(lab, "by nobody")
+    synward.start()
+    served(lab, "by the next process")
+    client, server = lab.pair(6)
+    assert synward.process.stop() == 0
+    send(client, server, data)
+    flood.report()
+    served(lab, "by the kernel alone")
+    left = lab.run("server", "ip", "link", "show", "server0")
+    assert "xdp" not in left, left
+    pinned = list((lab.pins / "synward").rglob("*"))
+    assert not pinned, pinned
+    synward.process = None
+
+
+def kill(lab, synward):
+    process, synward.process = synward.process, None
+    process.stop(signal.SIGKILL)
+
+
+def served(lab, by):
+    for family in 4, 6:
+        for _ in range(20):
+            _, error = request(lab, family, "http")
+            assert error is None, f"{by}: {error}"
+        client, server = lab.pair(family)
+        server.sendall(GREETING)
+        assert receive(client, len(GREETING)) == GREETING
+
+
+local_story(tell)
