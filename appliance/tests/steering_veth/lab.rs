@@ -48,7 +48,7 @@ impl Lab {
         lab.ip(&["addr", "add", "192.0.2.10/24", "dev", HERE]);
         lab.ip(&["addr", "add", "2001:db8::10/64", "nodad", "dev", HERE]);
         lab.ip(&["link", "set", HERE, "up"]);
-        let at_client = |arguments: &[&str]| ip_in(&there, arguments);
+        let at_client = |arguments: &[&str]| drop(ip_in(&there, arguments));
         at_client(&["addr", "add", "192.0.2.2/24", "dev", THERE]);
         at_client(&["addr", "add", "192.0.2.3/24", "dev", THERE]);
         at_client(&["addr", "add", "2001:db8::2/64", "nodad", "dev", THERE]);
@@ -132,18 +132,9 @@ ports = [80]
 
     /// The id of the XDP program on an interface here, and whether it is native.
     pub(crate) fn xdp(&self, interface: &str) -> Option<(u32, bool)> {
-        let output = run(
-            "ip",
-            &[
-                "-n",
-                &self.here(),
-                "-json",
-                "-details",
-                "link",
-                "show",
-                "dev",
-                interface,
-            ],
+        let output = ip_in(
+            &self.here(),
+            &["-json", "-details", "link", "show", "dev", interface],
         );
         let links: serde_json::Value = serde_json::from_str(&output).unwrap();
         let xdp = links.get(0)?.get("xdp")?;
@@ -211,10 +202,10 @@ pub(crate) fn is_loaded(id: u32) -> bool {
         .any(|program| program.id() == id)
 }
 
-/// Runs ip(8) in a namespace. Not `ip -n`: that fails in a chroot whose root is no mount point.
-pub(crate) fn ip_in(namespace: &str, arguments: &[&str]) {
+/// Runs ip(8) in a namespace and gives what it prints. Not `ip -n`: that fails in a chroot whose root is no mount point.
+pub(crate) fn ip_in(namespace: &str, arguments: &[&str]) -> String {
     let net = format!("--net=/run/netns/{namespace}");
-    run("nsenter", &[&[net.as_str(), "ip"], arguments].concat());
+    run("nsenter", &[&[net.as_str(), "ip"], arguments].concat())
 }
 
 /// Runs a command and gives what it prints.
