@@ -258,14 +258,15 @@ USUAL = {"adopt_seconds": 0, "appliance": "", "interfaces": TWO_ARMS, "ports": [
 class Synward:
     """The appliance at the lab's edge, or where the service is: at the server."""
 
-    def __init__(self, lab, responder, role="edge", **settings):
+    def __init__(self, lab, responder, role="edge", name="synward", **settings):
         self.lab = lab
         self.role = role
+        self.name = name
         self.responder = responder
         self.settings = USUAL | settings
-        self.control = lab.folder / "control.sock"
+        self.control = lab.folder / f"{name}.sock"
         self.secret = lab.folder / "secret"
-        self.file = lab.folder / "synward.toml"
+        self.file = lab.folder / f"{name}.toml"
         self.process = None
 
     def configure(self, **settings):
@@ -286,7 +287,7 @@ class Synward:
                 self.lab.start("edge", "pass", BENCH, "pass", "--interface", "out0").wait()
             return
         self.configure(**settings)
-        self.process = self.lab.start(self.role, "synward", SYNWARD, "run", "--config", self.file)
+        self.process = self.lab.start(self.role, self.name, SYNWARD, "run", "--config", self.file)
         wait_until("synward is ready", self.ready)
 
     def ready(self):

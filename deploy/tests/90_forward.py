@@ -1,0 +1,158 @@
+"""Two edges answer SYNs for one server whose own kernel takes the clients; its answers do not pass an edge. Which edge
+a segment goes through does not matter, and an edge may die."""
+
+import signal
+import socket
+import subprocess
+import threading
+
+from flood import request
+from story import AT_SERVER, FAST, FLOOD_SOURCES, ONE_ARM, PORT, SERVER, Synward, receive, receive_all, story, wait_until
+from transfer import MIB, pseudo_random, timestamps
+
+EDGES = {"edge": ("198.51.100.1", "2001:db8:c::1"), "edge2": ("198.51.100.3", "2001:db8:c::3")}
+# SYNs go another way than everything else.
+SYNS_APART = """
+    table inet apart {
+        chain leaving {
+            type route hook output priority mangle;
+            tcp flags & (syn|ack) == syn meta mark set 1
+        }
+    }"""
+TRANSFERS = 20 if FAST else 100
+EACH = pseudo_random(2)
+WSCALE = "wscale = 7"
+
+
+def tell(lab, server):
+    lab.free_server()
+    responder = server.responder
+    if responder == "none":
+        return
+    edges = [Synward(lab, responder, role, role, handoff="forward", interfaces=ONE_ARM, service=WSCALE,
+                     appliance=f'pin = "/sys/fs/bpf/{role}"') for role in EDGES]
+    for one in server, *edges:
+        one.start()
+    a, b = edges
+    the_handshake_through_one_the_rest_through_the_other(lab, server, a, b)
+    under_a_flood(lab, server, a)
+    a_dies(lab, a, b)
+    b.stop()
+
+
+def go_by(lab, edge, *of):
+    """The client's way from now on."""
+    for family, gateway in zip(("-4", "-6"), EDGES[edge]):
+        lab.run("client", "ip", family, "route", "replace", "default", "via", gateway, *of)
+
+
+def the_handshake_through_one_the_rest_through_the_other(lab, server, a, b):
+    with lab.inside("client"):
+        subprocess.run(["nft", "-f", "-"], input=SYNS_APART, text=True, check=True)
+    for family in "-4", "-6":
+        lab.run("client", "ip", family, "rule", "add", "fwmark", "1", "lookup", "100")
+    go_by(lab, "edge", "table", "100")
+    go_by(lab, "edge2")
+    opened = 0
+    for stamped in True, False:
+        timestamps(lab, stamped)
+        for family in 4, 6:
+            client, taken = lab.pair(family)
+            client.sendall(b"by the other edge")
+            assert receive(taken, 17) == b"by the other edge"
+            taken.sendall(b"straight back")
+            assert receive(client, 13) == b"straight back"
+            client.close()
+            assert taken.recv(1) == b""
+            taken.close()
+            for scheme in "http", "https":
+                for _ in range(20):
+                    _, error = request(lab, family, scheme)
+                    assert error is None, f"IPv{family}, {scheme}: {error}"
+            opened += 41
+    timestamps(lab, True)
+    answered, forwarded = a.metric("answers_total"), b.metric("segments_total", fate="forwarded")
+    assert answered == opened, f"the first edge answered {answered:.0f} SYNs, not {opened}"
+    assert b.metric("answers_total") == 0 and a.metric("segments_total", fate="forwarded") == 0
+    assert forwarded > 5 * opened, f"the second edge forwarded {forwarded:.0f} segments"
+    assert server.metric("handoffs_total", result="established") == opened
+    assert server.metric("answers_total") == 0, "the server answered SYNs itself"
+    print(f"{opened} connections: SYNs by one edge, {forwarded:.0f} segments by the other, answers straight back")
+
+
+def under_a_flood(lab, server, a):
+    go_by(lab, "edge")
+    for family in 4, 6:
+        before = server.metric("syns_total")
+        flood = lab.flood(family, 80, 60)
+        wait_until("the flood is answered", lambda: a.metric("answers_total") > 100_000)
+        for _ in range(20 if FAST else 200):
+            _, error = request(lab, family, "http")
+            assert error is None, f"IPv{family}: {error}"
+        sent = flood.report()["sent"]
+        assert server.metric("syns_total") == before, "SYNs came to the server"
+        assert lab.syn_received() == 0
+        print(f"IPv{family}: requests beside a flood of {sent:,} SYNs from {FLOOD_SOURCES[family]}, none at the server")
+
+
+def a_dies(lab, a, b):
+    """Killed, and then its machine as well."""
+    go_by(lab, "edge")
+    failures, halfway = [], threading.Semaphore(0)
+    done = threading.Event()
+
+    def transfer(number):
+        try:
+            client, taken = pairs[number]
+            sender = threading.Thread(target=lambda: (feed(client), client.shutdown(socket.SHUT_WR)))
+            sender.start()
+            got = receive(taken, len(EACH) // 2)
+            halfway.release()
+            got += receive_all(taken)
+            sender.join()
+            assert got == EACH, "other data arrived"
+        except Exception as error:
+            failures.append(f"transfer {number}: {error!r}")
+            halfway.release()
+
+    def feed(client):
+        client.sendall(EACH[: len(EACH) * 3 // 4])
+        done.wait()
+        client.sendall(EACH[len(EACH) * 3 // 4 :])
+
+    pairs = []
+    for number in range(TRANSFERS):
+        with lab.listen((4, 6)[number % 2]) as listener:
+            client = lab.connect((4, 6)[number % 2])
+            taken, _ = listener.accept()
+        for end in client, taken:
+            end.settimeout(60)
+        pairs.append((client, taken))
+    threads = [threading.Thread(target=transfer, args=(number,)) for number in range(TRANSFERS)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        halfway.acquire()
+    process, a.process = a.process, None
+    process.stop(signal.SIGKILL)
+    # Its program goes on: clients are answered still.
+    for family in 4, 6:
+        _, error = request(lab, family, "http")
+        assert error is None, f"after the process, IPv{family}: {error}"
+    lab.run("edge", "ip", "link", "set", "out0", "down")
+    go_by(lab, "edge2")
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures
+    for client, taken in pairs:
+        client.close()
+        taken.close()
+    for family in 4, 6:
+        _, error = request(lab, family, "http")
+        assert error is None, f"by the edge that is left, IPv{family}: {error}"
+    print(f"{TRANSFERS} of {TRANSFERS} transfers of {len(EACH) // MIB} MiB finished, though their edge died")
+
+
+story(tell, ("--file-mib", "1", "--arms", "one", "--edges", "two", "--return", "direct"), start=False, role="server",
+      interfaces=AT_SERVER, handoff="local", service=WSCALE)
