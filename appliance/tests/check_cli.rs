@@ -382,6 +382,12 @@ fn wrong_addresses() -> Vec<Wrong> {
             ],
         ),
         service(
+            "handoff = \"forward\"",
+            &[
+                "8: handoff = \"forward\" needs `wscale`, here and in the server's own configuration the same, such as `wscale = 7`",
+            ],
+        ),
+        service(
             "deny = [\"203.0.113.0/24\"]\nallow = [\"0.0.0.0/0\", \"203.0.113.0/24\"]",
             &["8: 203.0.113.0/24 is in `allow` too (line 9); take it out of one of them"],
         ),
@@ -390,10 +396,6 @@ fn wrong_addresses() -> Vec<Wrong> {
 
 fn not_yet() -> Vec<Wrong> {
     vec![
-        service(
-            "handoff = \"forward\"",
-            &["8: handoff \"forward\" is not available yet; use \"splice\" or \"local\""],
-        ),
         service(
             "mode = \"auto\"\nactivate_syn_rate = 1\ndeactivate_syn_rate = 1\nhold_seconds = 1",
             &[

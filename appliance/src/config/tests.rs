@@ -189,6 +189,19 @@ fn the_secret_is_made_at_first_start() {
     assert!(!format!("{:?}", load()).contains(&std::fs::read_to_string(&path).unwrap()[..8]));
 }
 
+/// A secret made here would split the fleet: the server has another.
+#[test]
+fn the_secret_of_a_service_elsewhere_has_to_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    let text = format!("{SMALL}handoff = \"forward\"\nwscale = 7\n");
+    let load = || Config::parse(Path::new("f.toml"), &text, &path);
+    let problems = load().unwrap_err().to_string();
+    assert!(problems.contains("there is no secret file"), "{problems}");
+    crate::secret::Keyring::create(&path).unwrap();
+    assert_eq!(load().unwrap().services[0].handoff, Handoff::Forward);
+}
+
 #[test]
 fn a_secret_that_cannot_be_made_is_an_error() {
     let cookie = Config::parse(
