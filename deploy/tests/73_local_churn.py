@@ -1,14 +1,10 @@
 """Connections in quick succession to a service on synward's own machine: TIME_WAIT at either end, wrk without keep-alive,
 and much data by iperf3."""
 
-import re
-import subprocess
-
 from churn import SHARE, churn, restrict_ports
 from flood import overflows
-from story import FAST, PORT, SERVER, local_story, wait_until
-
-SECONDS = 2 if FAST else 10
+from story import SERVER, local_story
+from tools import iperf, wrk
 
 
 def tell(lab, synward):
@@ -30,25 +26,6 @@ def tell(lab, synward):
     assert after == before, f"the server's kernel was flooded: {before}, then {after}"
     for family in 4, 6:
         iperf(lab, family)
-
-
-def wrk(lab, host):
-    said = lab.run("client", "wrk", "-t", "1", "-c", "32", "-d", f"{SECONDS}s", "-H", "Connection: close", f"http://{host}/")
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
-    print(f"wrk, Connection: close, {host}: {rate:,.0f} requests a second")
-    assert "Socket errors" not in said and "Non-2xx" not in said, said
-    assert rate > 500, said
-
-
-def iperf(lab, family):
-    server = lab.start("server", "iperf3", "iperf3", "-s", "-1", "-B", SERVER[family], "-p", str(PORT))
-    with lab.inside("server"):
-        wait_until("iperf3 listens", lambda: subprocess.run(
-            ["ss", "-tlnH", "sport", "=", f":{PORT}"], capture_output=True, check=True).stdout)
-    for line in lab.run("client", "iperf3", "-c", SERVER[family], "-p", str(PORT), "-P", "4", "-t", str(SECONDS)).splitlines():
-        if "SUM" in line and "receiver" in line:
-            print(f"iperf3, IPv{family}, 4 streams:{line.partition('sec')[2]}")
-    assert server.wait() == 0, server.output()
 
 
 local_story(tell)

@@ -4,11 +4,11 @@ clients are served as well. Stopped, it leaves nothing behind."""
 import signal
 
 from flood import request
-from story import FAST, local_story, receive
+from story import FAST, local_story
+from tools import speak
 from transfer import MIB, pseudo_random, send
 
 MUCH = 20 if FAST else 100
-GREETING = b"220 lab ESMTP\r\n"
 
 
 def tell(lab, synward):
@@ -44,9 +44,8 @@ def served(lab, by):
         for _ in range(20):
             _, error = request(lab, family, "http")
             assert error is None, f"{by}: {error}"
-        client, server = lab.pair(family)
-        server.sendall(GREETING)
-        assert receive(client, len(GREETING)) == GREETING
+        with lab.listen(family) as listener:
+            speak(lab, listener, family)
 
 
 local_story(tell)

@@ -1,0 +1,43 @@
+"""Stock tools of load."""
+
+import re
+import subprocess
+
+from story import FAST, PATIENCE, PORT, SERVER, receive, wait_until
+
+SECONDS = 2 if FAST else 10
+GREETING = b"SSH-2.0-lab\r\n"
+
+
+def wrk(lab, host, at_once=32):
+    """Requests with a connection each, from one address; every one is answered."""
+    said = lab.run("client", "wrk", "-t", "1", "-c", str(at_once), "-d", f"{SECONDS}s", "--timeout", "30s",
+                   "-H", "Connection: close", f"http://{host}/")
+    count = int(re.search(r"(\d+) requests in", said)[1])
+    print(f"wrk, Connection: close, {host}: {count:,} requests in {SECONDS} s")
+    assert "Socket errors" not in said and "Non-2xx" not in said and count > 50 * SECONDS, said
+
+
+def iperf(lab, family):
+    """Much data in four connections."""
+    server = lab.start("server", "iperf3", "iperf3", "-s", "-1", "-B", SERVER[family], "-p", str(PORT))
+    with lab.inside("server"):
+        wait_until("iperf3 listens", lambda: subprocess.run(
+            ["ss", "-tlnH", "sport", "=", f":{PORT}"], capture_output=True, check=True).stdout)
+    for line in lab.run("client", "iperf3", "-c", SERVER[family], "-p", str(PORT), "-P", "4", "-t", str(SECONDS)).splitlines():
+        if "SUM" in line and "receiver" in line:
+            print(f"iperf3, IPv{family}, 4 streams:{line.partition('sec')[2]}")
+    assert server.wait() == 0, server.output()
+
+
+def speak(lab, listener, family):
+    """Both ends say who they are at once. A client that only listened would wait for ever if the flood swept its ACK
+    away: a server with cookies does not know that it should send its SYN-ACK again."""
+    with lab.connect(family) as client:
+        client.sendall(GREETING)
+        server, _ = listener.accept()
+        with server:
+            server.settimeout(PATIENCE)
+            server.sendall(GREETING)
+            for end in client, server:
+                assert receive(end, len(GREETING)) == GREETING
