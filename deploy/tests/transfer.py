@@ -34,6 +34,11 @@ def timestamps(lab, on):
     lab.run("client", "sysctl", "-qw", f"net.ipv4.tcp_timestamps={int(on)}")
 
 
+def asks_for_ecn(lab, on):
+    """Whether the client asks for ECN from now on. Linux servers agree when asked."""
+    lab.run("client", "sysctl", "-qw", f"net.ipv4.tcp_ecn={1 if on else 2}")
+
+
 def congestion_control(lab, name):
     """Both ends' congestion control from now on."""
     for role, gateways in ("client", ("198.51.100.1", "2001:db8:c::1")), ("server", ("192.0.2.1", "2001:db8:5::1")):

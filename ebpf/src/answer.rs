@@ -65,8 +65,10 @@ impl<'a> Syn<'a> {
 /// Answers `syn` with a cookie under `key`, the service's key for `epoch`.
 #[inline(always)]
 pub const fn answer(key: &Key, epoch: u64, syn: &Syn, profile: &Profile) -> Segment {
-    let agreed = profile.agree(&syn.options);
     let timestamps = syn.tsval.is_some() && profile.timestamps();
+    let mut agreed = profile.agree(&syn.options);
+    // A plain cookie has no room to remember ECN.
+    agreed.ecn = agreed.ecn && timestamps;
     let cookie = cookie::make(key, epoch, syn.flow, syn.isn, &agreed, timestamps);
 
     let times = match (timestamps, syn.tsval) {
@@ -106,6 +108,7 @@ pub const fn answer(key: &Key, epoch: u64, syn: &Syn, profile: &Profile) -> Segm
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::profile_flags;
     use crate::wire::Address;
     use crate::wire::checksum::segment_is_intact;
 
@@ -195,6 +198,20 @@ mod tests {
             }
             expected.push(WindowScale(profile.window_scale));
             assert_eq!(options, expected);
+        }
+    }
+
+    /// What a SYN-ACK agrees on, the cookie has to bring back.
+    #[test]
+    fn ecn_is_agreed_on_only_where_the_cookie_remembers_it() {
+        let profile = Profile {
+            flags: profile_flags::TIMESTAMPS | profile_flags::ECN,
+            ..Profile::default()
+        };
+        for timestamps in [true, false] {
+            let flow = flow(true);
+            let answer = answer(&[1, 2], 9, &syn(&flow, timestamps), &profile);
+            assert_eq!(answer.tcp.flags & flags::ECE != 0, timestamps);
         }
     }
 

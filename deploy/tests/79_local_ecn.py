@@ -1,0 +1,6 @@
+"""Explicit congestion notification with this machine's own kernel."""
+
+from ecn import check_ecn
+from story import local_story
+
+local_story(check_ecn)
