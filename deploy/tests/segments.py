@@ -8,6 +8,8 @@ import time
 ETH_P_ALL = 3
 # The edge's MAC on each link, see deploy/lab.d/README.md.
 GATEWAY = {"client": bytes.fromhex("025357000002"), "server": bytes.fromhex("025357000003")}
+# The server's, where nothing is between it and the client.
+SERVER_MAC = bytes.fromhex("025357000004")
 IPPROTO_TCP = 6
 ETHERTYPE = {4: 0x0800, 6: 0x86DD}
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
@@ -98,13 +100,13 @@ def parse(frame):
 class Wire:
     """An interface in a role's namespace: frames out, and all frames that pass, in both directions."""
 
-    def __init__(self, lab, role, interface):
+    def __init__(self, lab, role, interface, gateway=None):
         with lab.inside(role):
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
             self.socket.setsockopt(socket.SOL_SOCKET, 33, 1 << 26)  # SO_RCVBUFFORCE
             self.socket.bind((interface, 0))
         self.own = self.socket.getsockname()[4]
-        self.gateway = GATEWAY[role]
+        self.gateway = gateway or GATEWAY[role]
 
     def send(self, segment):
         version = ipaddress.ip_address(segment.source).version

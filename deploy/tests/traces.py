@@ -65,3 +65,16 @@ def exists(kind, number):
     if descriptor >= 0:
         libc.close(descriptor)
     return descriptor >= 0
+
+
+def program_times(number):
+    """Nanoseconds that a program has run while the kernel measured that, and how often: bpf_prog_show_fdinfo of
+    kernel/bpf/syscall.c."""
+    attributes = (ctypes.c_uint32 * 32)(number)
+    descriptor = libc.syscall(BPF, GET_FD_BY_ID["prog_id"], ctypes.byref(attributes), 12)
+    assert descriptor >= 0, f"no program {number}"
+    try:
+        lines = dict(line.split(":\t") for line in Path(f"/proc/thread-self/fdinfo/{descriptor}").read_text().splitlines())
+    finally:
+        libc.close(descriptor)
+    return int(lines["run_time_ns"]), int(lines["run_cnt"])

@@ -70,6 +70,10 @@ counters! {
     DropQueueFull = "drop_accept_queue_full",
     /// Segments of a service on another machine, sent on to it or back as they were.
     Forwarded = "forwarded",
+    /// ACKs with a valid cookie whose connection has been and is over.
+    DropReplayedCookie = "drop_replayed_cookie",
+    /// Connections at this machine that its kernel still had, reset because their client has proven a new one.
+    Renewed = "renewed",
 }
 
 /// Slots of [`ServiceCounters`], a few more than are used.

@@ -9,7 +9,7 @@ use crate::wire::Address;
 use crate::wire::ethernet::Mac;
 
 /// Changes whenever a map's meaning does; a process takes over pinned maps only if it matches.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// At most this many services.
 pub const MAX_SERVICES: u32 = 64;

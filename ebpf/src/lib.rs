@@ -23,6 +23,7 @@ pub mod counters;
 pub mod flow;
 pub mod layout;
 pub mod options;
+pub mod replay;
 pub mod segment;
 pub mod siphash;
 pub mod translate;

@@ -95,7 +95,8 @@ const XSK: [(Metric, OfSocket); 13] = [
 ];
 
 /// Counters that have a metric of their own; all others are [`DROPS`] or [`SEGMENTS`].
-const APART: [Counter; 7] = [
+const APART: [Counter; 8] = [
+    Counter::Renewed,
     Counter::Assigned,
     Counter::AssignRefused,
     Counter::Syn,

@@ -395,6 +395,7 @@ fn taken_by_kernel(counters: Option<&ServiceCounters>) -> BTreeMap<String, u64> 
     [
         (Outcome::Established, Counter::Assigned),
         (Outcome::Refused, Counter::AssignRefused),
+        (Outcome::StaleReset, Counter::Renewed),
     ]
     .map(|(outcome, counter)| (outcome.name().to_owned(), count(counter)))
     .into()

@@ -28,6 +28,7 @@ mod channels;
 mod classifier;
 mod clock;
 mod error;
+mod fields;
 mod fill;
 mod heartbeats;
 mod host;
@@ -57,6 +58,7 @@ use synward_ebpf::layout::{
 pub use btf::Types as KernelTypes;
 pub use clock::{Times, coarse_now, fine_now, tick, ticks};
 pub use error::SteeringError;
+pub use fields::{FIELDS, fields};
 pub use heartbeats::Heartbeats;
 pub use interface::SteeredInterface;
 pub use profiles::{EndpointProfiles, Learned};
@@ -255,7 +257,7 @@ impl Steering {
         if let Some(pins) = pins {
             pins.record_schema()?;
             let is_there = |name: &str| {
-                self.taken_over.is_some() && matches!(name, "TAGS" | "FLOWS" | "PASSED")
+                self.taken_over.is_some() && matches!(name, "TAGS" | "FLOWS" | "PASSED" | "REPLAYS")
             };
             for (name, map) in self
                 .object

@@ -11,9 +11,11 @@ use synward_ebpf::counters::ServiceCounters;
 use synward_ebpf::layout::{
     Clock, Endpoint, Globals, Interface, KeySlot, MAX_QUEUES, PrefixPort, Service,
 };
+use synward_ebpf::replay;
 
 use super::btf::Types;
 use super::error::{SteeringError, cause, errno};
+use super::fields::{FIELDS, fields};
 use super::kfunc;
 use super::memory::{Atomic, Memory};
 use super::plan::Plan;
@@ -43,19 +45,20 @@ impl Sizes {
     }
 
     /// The maps that a process takes over as they are, and their entries.
-    pub(super) fn kept(&self) -> [(&'static str, u32); 3] {
+    pub(super) fn kept(&self) -> [(&'static str, u32); 4] {
         // A connection that merely passes is learned again when it was evicted, so a quarter is enough.
         let passed = (self.capacity / 4).max(4096);
         [
             ("TAGS", self.buckets),
             ("FLOWS", table::entries(self.buckets)),
             ("PASSED", passed),
+            ("REPLAYS", replay::SETS as u32),
         ]
     }
 
     fn megabytes(&self) -> u64 {
-        let [tags, flows, passed] = self.kept().map(|(_, entries)| u64::from(entries));
-        ((tags + flows) * 64 + passed * 112) >> 20
+        let [tags, flows, passed, replays] = self.kept().map(|(_, entries)| u64::from(entries));
+        ((tags + flows + replays) * 64 + passed * 112) >> 20
     }
 }
 
@@ -106,8 +109,9 @@ impl Object {
         }
         let kernel = plan.is_local().then(Kernel::new).transpose()?;
         if let Some(kernel) = &kernel {
-            loader.override_global("SK_ACK_BACKLOG", &kernel.ack_backlog, true);
-            loader.override_global("SK_MAX_ACK_BACKLOG", &kernel.max_ack_backlog, true);
+            for (name, offset) in &kernel.fields {
+                loader.override_global(name, offset, true);
+            }
         }
         let mut ebpf = loader
             .load(kernel.as_ref().map_or(OBJECT, |kernel| &kernel.object))
@@ -136,18 +140,16 @@ impl Object {
 /// What only the running kernel can say, for services that it serves itself.
 struct Kernel {
     object: Vec<u8>,
-    ack_backlog: u32,
-    max_ack_backlog: u32,
+    /// Offsets that the program asks for, by the names under which it does.
+    fields: [(&'static str, u32); FIELDS.len()],
 }
 
 impl Kernel {
     fn new() -> Result<Self, SteeringError> {
         let types = Types::of_kernel().map_err(|_| SteeringError::NoBtf)?;
-        let field = |name| types.offset("sock", name).ok_or(SteeringError::NoAssign);
         Ok(Self {
             object: kfunc::patched(OBJECT, &types).ok_or(SteeringError::NoAssign)?,
-            ack_backlog: field("sk_ack_backlog")?,
-            max_ack_backlog: field("sk_max_ack_backlog")?,
+            fields: fields(&types).ok_or(SteeringError::NoAssign)?,
         })
     }
 }
@@ -171,9 +173,9 @@ fn classifier(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, SteeringError> {
 }
 
 fn take(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), SteeringError> {
-    let [(_, tags), (_, flows), _] = sizes.kept();
+    let [(_, tags), (_, flows), ..] = sizes.kept();
     let mut inherited = Vec::new();
-    for name in ["TAGS", "FLOWS", "PASSED", "GLOBALS", "ENDPOINTS"] {
+    for name in ["TAGS", "FLOWS", "PASSED", "REPLAYS", "GLOBALS", "ENDPOINTS"] {
         inherited.push((name, twin(&ebpf, name)?));
     }
     let shared = Shared {

@@ -34,6 +34,7 @@ fn load_attach_stop_leaves_nothing() {
         "map-FLOWS",
         "map-GLOBALS",
         "map-PASSED",
+        "map-REPLAYS",
         "map-TAGS",
         "schema",
     ];

@@ -8,7 +8,7 @@ use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::xdp::XdpMode;
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
-use synward::steering::KernelTypes;
+use synward::steering::{self, KernelTypes};
 use synward_ebpf::cookie::EPOCH_NANOSECONDS;
 use synward_ebpf::counters::{Counter, NAMES, SLOTS, ServiceCounters};
 use synward_ebpf::flow::{FlowKey, Place, WAYS, entry_index};
@@ -123,13 +123,12 @@ impl Steer {
     fn new() -> Self {
         let interfaces = build_interfaces();
         let types = KernelTypes::of_kernel().expect("the kernel's types");
-        let offset = |field| types.offset("sock", field).expect("a field of struct sock");
-        let backlogs = [offset("sk_ack_backlog"), offset("sk_max_ack_backlog")];
-        let mut object = EbpfLoader::new()
-            .override_global("SK_ACK_BACKLOG", &backlogs[0], true)
-            .override_global("SK_MAX_ACK_BACKLOG", &backlogs[1], true)
-            .load(OBJECT)
-            .expect("maps");
+        let fields = steering::fields(&types).expect("the fields of sockets");
+        let mut loader = EbpfLoader::new();
+        for (name, offset) in &fields {
+            loader.override_global(name, offset, true);
+        }
+        let mut object = loader.load(OBJECT).expect("maps");
         let program: &mut Xdp = object.program_mut("steer").unwrap().try_into().unwrap();
         program.load().expect("the verifier takes the program");
         for name in ["sw-out", "sw-in", "sw-else"] {

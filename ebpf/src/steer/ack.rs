@@ -2,13 +2,14 @@
 
 use crate::packet::{Frame, Packet};
 use crate::route::{self, Route};
-use crate::{Case, Verdict, maps, worker};
+use crate::{Case, Verdict, maps, replay, worker};
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::programs::XdpContext;
 use synward_ebpf::cookie::{Age, Claim};
 use synward_ebpf::counters::{Counter, ServiceCounters};
 use synward_ebpf::layout::{Flow, Hop, MAX_SECRETS, Profile, Request, handoff, key_slot};
 use synward_ebpf::options::ClientOptions;
+use synward_ebpf::replay::Event;
 use synward_ebpf::wire::tcp;
 
 /// What became of a cookie.
@@ -26,6 +27,8 @@ pub enum Judgement {
 pub const EXPIRED: Verdict = 100;
 /// No verdict: the cookie is not ours.
 pub const INVALID: Verdict = 101;
+/// No verdict: the cookie has had its connection.
+pub const REPLAYED: Verdict = 103;
 
 /// Verifies the cookie before anyone is woken, and asks a worker to open the connection; that of a local service is
 /// made behind this program (`assign`).
@@ -36,7 +39,12 @@ pub fn redeem(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters)
         Judgement::Valid { options, promised } => {
             counters.bump(Counter::CookieValid);
             if case.service.handoff == handoff::LOCAL {
-                return XDP_PASS;
+                // Nobody has a socket for it, so its connection is over.
+                return if replay::knows(case.packet, Event::Assigned, case.now) {
+                    REPLAYED
+                } else {
+                    XDP_PASS
+                };
             }
             let hop = match route::of(ctx, case.packet) {
                 Route::Via(hop) => hop,

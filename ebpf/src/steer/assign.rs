@@ -3,8 +3,10 @@
 
 use crate::ack::{self, Judgement};
 use crate::packet::{Kind, Packet};
-use crate::{Case, maps, route, service, socket};
-use aya_ebpf::bindings::{__sk_buff, tcx_action_base::TCX_NEXT};
+use crate::socket::{self, Socket};
+use crate::{Case, maps, replay, route, service, stale};
+use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::bindings::tcx_action_base::{TCX_DROP, TCX_NEXT};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use core::ffi::c_void;
@@ -12,6 +14,7 @@ use synward_ebpf::counters::Counter;
 use synward_ebpf::flow::FlowKey;
 use synward_ebpf::layout::{Profile, handoff, side};
 use synward_ebpf::options::{ClientOptions, DEFAULT_MSS_V4, DEFAULT_MSS_V6};
+use synward_ebpf::replay::Event;
 use synward_ebpf::wire::tcp::flags;
 
 /// Stands for the number of `bpf_sk_assign_tcp_reqsk` in the kernel's BTF until the loader puts that in its place
@@ -40,13 +43,13 @@ pub fn assign(ctx: TcContext) -> i32 {
     if let Some(packet) = maps::SCRATCH.get_ptr_mut(maps::scratch::ASSIGN) {
         // SAFETY: per-CPU and this program's own; it runs to its end on this CPU before another run of it starts
         // here.
-        consider(&ctx, unsafe { &mut *packet });
+        return consider(&ctx, unsafe { &mut *packet }).unwrap_or(TCX_NEXT);
     }
     TCX_NEXT
 }
 
 #[inline(always)]
-fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<()> {
+fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<i32> {
     // SAFETY: the reference lives only as long as this run.
     let interface = unsafe { maps::INTERFACES.get((*ctx.skb.skb).ifindex) }?;
     if interface.side & side::OUTSIDE == 0 || !read(ctx, packet) {
@@ -62,10 +65,6 @@ fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<()> {
     if service.handoff != handoff::LOCAL {
         return None;
     }
-    match socket::of(ctx.skb.skb.cast(), packet) {
-        socket::Socket::Listener | socket::Socket::FullListener => {}
-        _ => return None,
-    }
     packet.key = FlowKey::new(
         packet.source,
         packet.source_port,
@@ -78,13 +77,15 @@ fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<()> {
         service,
         now: route::now(),
     };
-    let taken = redeem(ctx, &mut case);
-    if taken != NO_COOKIE {
-        counters.bump(if taken == 0 {
-            Counter::Assigned
-        } else {
-            Counter::AssignRefused
-        });
+    match redeem(ctx, &mut case) {
+        NO_COOKIE => return None,
+        IN_THE_WAY => return Some(stale::renew(ctx, &mut case, counters)),
+        REPLAYED => {
+            counters.bump(Counter::DropReplayedCookie);
+            return Some(TCX_DROP);
+        }
+        0 => counters.bump(Counter::Assigned),
+        _ => counters.bump(Counter::AssignRefused),
     }
     None
 }
@@ -104,10 +105,15 @@ fn read(ctx: &TcContext, packet: &mut Packet) -> bool {
 /// Ethernet, IPv6 with some extension headers, TCP with all options.
 const PULLED: u32 = 192;
 
-/// The segment carries no valid cookie.
+/// The segment carries no valid cookie, or nobody takes it.
 const NO_COOKIE: i32 = 1;
+/// The connection has been, and is over.
+const REPLAYED: i32 = 2;
+/// There is a connection on these addresses and ports.
+const IN_THE_WAY: i32 = 3;
 
-/// Verifies the cookie and asks the kernel for the connection: 0, a negative error number, or [`NO_COOKIE`].
+/// Verifies the cookie and asks the kernel for the connection: 0, a negative error number, or one of the above. The
+/// cookie comes first, because nearly no segment has one and a look at the kernel's sockets costs more.
 #[inline(never)]
 fn redeem(ctx: &TcContext, case: &mut Case) -> i32 {
     let claim = ack::claim(ctx, case.packet);
@@ -121,7 +127,21 @@ fn redeem(ctx: &TcContext, case: &mut Case) -> i32 {
         attributes.tsval = times.tsval;
         attributes.tsecr = times.tsecr;
     }
-    give(ctx, case.packet, &mut attributes)
+    let room = match socket::of(ctx.skb.skb.cast(), case.packet) {
+        Socket::Nobody => return NO_COOKIE,
+        Socket::Connection => return IN_THE_WAY,
+        Socket::Listener => true,
+        Socket::FullListener => false,
+    };
+    if replay::knows(case.packet, Event::Assigned, case.now) {
+        return REPLAYED;
+    }
+    let taken = give(ctx, case.packet, &mut attributes);
+    // Where the accept queue is full the kernel drops the segment, and the client's next try is no replay.
+    if taken == 0 && room {
+        replay::remember(case.packet, Event::Assigned, case.now);
+    }
+    taken
 }
 
 /// What the kernel is to believe that it has agreed on with the client. It takes no MSS below the smallest that a

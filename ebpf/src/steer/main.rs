@@ -10,6 +10,8 @@
 //! | [`ack`] | an ACK without a flow: is its cookie ours? |
 //! | [`local`], [`socket`] | what this machine's kernel has to do with it |
 //! | [`assign`] | at TC: a proven client's ACK becomes the kernel's connection |
+//! | [`replay`] | which handshakes have had their connection |
+//! | [`stale`] | at TC: a connection that is in the way of a proven client's new one |
 //! | [`onward`] | to the next hop |
 //! | [`stray`] | what belongs to nothing, and what was there before us |
 //! | [`icmp`] | errors that quote a translated segment |
@@ -29,11 +31,13 @@ mod local;
 mod maps;
 mod onward;
 mod packet;
+mod replay;
 mod reply;
 mod route;
 mod service;
 mod socket;
 mod splice;
+mod stale;
 mod stray;
 mod syn;
 mod table;
@@ -194,6 +198,7 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         match ack::redeem(ctx, &mut case, counters) {
             ack::EXPIRED => Counter::DropExpiredCookie,
             ack::INVALID => Counter::DropInvalidCookie,
+            ack::REPLAYED => Counter::DropReplayedCookie,
             verdict => return verdict,
         }
     } else {

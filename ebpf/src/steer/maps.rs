@@ -10,6 +10,7 @@ use synward_ebpf::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interface, KEY_SLOTS, KeySlot, MAX_INTERFACES,
     MAX_QUEUES, MAX_SERVICES, Passed, PrefixPort, Service,
 };
+use synward_ebpf::replay;
 
 /// User space maps the array into its memory and reads and writes it without system calls.
 const MMAPABLE: usize = 1 << 10;
@@ -65,6 +66,10 @@ pub static FLOWS: Array<Flow, 16384, MMAPABLE> = Array::new();
 /// Connections that pass as they are. Sized at load.
 #[btf_map]
 pub static PASSED: LruHashMap<FlowKey, Passed, 4096> = LruHashMap::new();
+
+/// Handshakes of local services that have had their connection.
+#[btf_map]
+pub static REPLAYS: Array<replay::Set, { replay::SETS }> = Array::new();
 
 /// The AF_XDP sockets: interface slot * 64 + queue.
 #[btf_map]

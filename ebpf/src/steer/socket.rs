@@ -2,7 +2,10 @@
 
 use crate::packet::Packet;
 use aya_ebpf::Global;
-use aya_ebpf::helpers::{bpf_sk_release, bpf_skc_lookup_tcp, bpf_skc_to_tcp_sock};
+use aya_ebpf::bindings::bpf_sock;
+use aya_ebpf::helpers::{
+    bpf_sk_release, bpf_skc_lookup_tcp, bpf_skc_to_tcp_sock, bpf_skc_to_tcp_timewait_sock,
+};
 use core::ffi::c_void;
 
 /// Where `struct sock` of this kernel has `sk_ack_backlog` and `sk_max_ack_backlog`, both 32 bits; the loader finds
@@ -12,10 +15,22 @@ static SK_ACK_BACKLOG: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SK_MAX_ACK_BACKLOG: Global<u32> = Global::new(0);
 
+/// Where `struct tcp_sock` has its numbers (RFC 9293 §3.3.1), and `struct sock_common` that of a TIME_WAIT socket.
+#[unsafe(no_mangle)]
+static TCP_SND_UNA: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TCP_SND_NXT: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TCP_RCV_NXT: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TW_RCV_NXT: Global<u32> = Global::new(0);
+
 /// `BPF_F_CURRENT_NETNS` of include/uapi/linux/bpf.h: the network namespace of the device.
 const CURRENT_NETNS: u64 = -1i64 as u64;
 /// `TCP_LISTEN` of include/net/tcp_states.h.
 const LISTEN: u32 = 10;
+/// `TCP_TIME_WAIT`, also of sockets that nobody holds any more in FIN_WAIT2.
+const TIME_WAIT: u32 = 6;
 
 /// What the kernel's socket table says about a segment's addresses and ports.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,10 +49,11 @@ pub enum Socket {
 /// Looks a segment's socket up; `ctx` is the context of an XDP or TC program.
 #[inline(never)]
 pub fn of(ctx: *mut c_void, packet: &Packet) -> Socket {
-    with(ctx, packet, |state, tcp| {
+    with(ctx, packet, |state, socket| {
         if state != LISTEN {
             return Socket::Connection;
         }
+        let tcp = tcp(socket);
         if !tcp.is_null() && is_full(tcp) {
             Socket::FullListener
         } else {
@@ -54,19 +70,48 @@ pub fn with_listener<T>(
     packet: &Packet,
     act: impl FnOnce(*mut c_void) -> T,
 ) -> Option<T> {
-    with(ctx, packet, |state, tcp| {
+    with(ctx, packet, |state, socket| {
+        let tcp = tcp(socket);
         (state == LISTEN && !tcp.is_null()).then(|| act(tcp))
     })
     .flatten()
 }
 
-/// Gives `act` the state of a segment's socket and its `struct tcp_sock`, null for small ones (TIME_WAIT and half
-/// open), as long as it is held.
+/// The sequence number that the connection on a segment's addresses and ports expects next, if the segment cannot be one
+/// of its own: it acknowledges nothing that is outstanding. Nothing for one that is half open.
+#[inline(always)]
+pub fn in_the_way(ctx: *mut c_void, packet: &Packet) -> Option<u32> {
+    with(ctx, packet, |state, socket| {
+        if state == TIME_WAIT {
+            // SAFETY: the socket is held; the helper checks what it is.
+            let waiting = unsafe { bpf_skc_to_tcp_timewait_sock(socket.cast()) };
+            return (!waiting.is_null()).then(|| field(waiting.cast(), &TW_RCV_NXT));
+        }
+        let tcp = tcp(socket);
+        if state == LISTEN || tcp.is_null() {
+            return None;
+        }
+        let oldest = field(tcp, &TCP_SND_UNA);
+        let outstanding = field(tcp, &TCP_SND_NXT).wrapping_sub(oldest);
+        let is_its_own = packet.acknowledgement.wrapping_sub(oldest) <= outstanding;
+        (!is_its_own).then(|| field(tcp, &TCP_RCV_NXT))
+    })
+    .flatten()
+}
+
+/// A socket's `struct tcp_sock`, null for small ones (TIME_WAIT and half open).
+#[inline(always)]
+fn tcp(socket: *mut bpf_sock) -> *mut c_void {
+    // SAFETY: callers hold the socket; the helper checks what it is.
+    unsafe { bpf_skc_to_tcp_sock(socket.cast()).cast() }
+}
+
+/// Gives `act` a segment's socket and its state, as long as it is held.
 #[inline(always)]
 fn with<T>(
     ctx: *mut c_void,
     packet: &Packet,
-    act: impl FnOnce(u32, *mut c_void) -> T,
+    act: impl FnOnce(u32, *mut bpf_sock) -> T,
 ) -> Option<T> {
     let (mut tuple, size) = tuple(packet);
     // SAFETY: the tuple is live and of the size given; the helper takes the context of either program.
@@ -77,9 +122,7 @@ fn with<T>(
     }
     // SAFETY: the look-up holds the socket until it is released below; its state is readable.
     let state = unsafe { core::ptr::read_volatile(&raw const (*socket).state) };
-    // SAFETY: as above.
-    let tcp = unsafe { bpf_skc_to_tcp_sock(socket.cast()) };
-    let outcome = act(state, tcp.cast());
+    let outcome = act(state, socket);
     // SAFETY: what the look-up gave, once; `act` has not kept it.
     unsafe { bpf_sk_release(socket.cast()) };
     Some(outcome)
@@ -109,8 +152,15 @@ fn is_full(tcp: *mut c_void) -> bool {
 }
 
 #[inline(always)]
-fn field(tcp: *mut c_void, offset: &Global<u32>) -> u32 {
-    // SAFETY: a `tcp_sock` begins with its `sock`, in which the loader has found a field of 32 bits there; the
-    // verifier checks that against the kernel's BTF.
-    unsafe { core::ptr::read_volatile(tcp.cast::<u8>().add(offset.load() as usize).cast::<u32>()) }
+fn field(socket: *mut c_void, offset: &Global<u32>) -> u32 {
+    // SAFETY: a `tcp_sock` begins with its `sock`, that and a `tcp_timewait_sock` with their `sock_common`, and the loader
+    // has found a field of 32 bits there; the verifier checks that against the kernel's BTF.
+    unsafe {
+        core::ptr::read_volatile(
+            socket
+                .cast::<u8>()
+                .add(offset.load() as usize)
+                .cast::<u32>(),
+        )
+    }
 }

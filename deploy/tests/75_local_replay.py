@@ -1,0 +1,109 @@
+"""The valid ACK of a handshake opens one connection. Sent again it changes nothing while that is open, and opens nothing
+when it is over: not with data either, and not after synward was killed and started again."""
+
+import itertools
+import signal
+
+from segments import ACK, PSH, SERVER_MAC, Wire
+from story import PORT, local_story, receive, wait_until
+from transfer import timestamps
+
+COMBINATIONS = list(itertools.product((4, 6), (True, False)))
+
+
+def tell(lab, synward):
+    if synward.responder == "none":
+        return
+    wire = Wire(lab, "client", "client0", SERVER_MAC)
+    over = []
+    for family, stamped in COMBINATIONS:
+        timestamps(lab, stamped)
+        with lab.listen(family) as listener:
+            for first in "client", "server":
+                ack = connection(lab, synward, wire, listener, family, first)
+                if first == "server":
+                    in_time_wait(lab, synward, wire, listener, ack)
+                refused(synward, wire, listener, ack)
+                over.append((family, ack))
+    synward.carried(2 * len(COMBINATIONS))
+    after_a_kill(lab, synward, wire, over)
+
+
+def connection(lab, synward, wire, listener, family, first):
+    """One that is not disturbed by its own first ACK, and is then closed; gives that ACK."""
+    wire.forget()
+    client = lab.connect(family)
+    server, _ = listener.accept()
+    port = client.getsockname()[1]
+    ack = wire.see(lambda segment: (segment.sport, segment.flags, segment.payload) == (port, ACK, b""))
+    before = counted(synward)
+    for number in range(3):
+        wire.send(ack)
+        words = b"words %d" % number
+        for one, other in (client, server), (server, client):
+            one.sendall(words)
+            assert receive(other, len(words)) == words
+    assert counted(synward) == before, f"while the connection is open: {before}, then {counted(synward)}"
+    one, other = (client, server) if first == "client" else (server, client)
+    one.close()
+    assert other.recv(1) == b""
+    other.close()
+    last = "nothing" if first == "client" else "TIME_WAIT"
+    wait_until(f"the server has {last} of it", lambda: state(lab, port) == last)
+    return ack
+
+
+def refused(synward, wire, listener, ack):
+    for segment in ack, ack.but(flags=ACK | PSH, payload=b"once more"):
+        established, drops, stale = counted(synward)
+        wire.send(segment)
+        wait_until("the replay is counted", lambda: counted(synward)[1] > drops)
+        assert counted(synward) == (established, drops + 1, stale)
+    nobody_came(listener)
+
+
+def in_time_wait(lab, synward, wire, listener, ack):
+    """The kernel answers an old duplicate itself; the client's, which has forgotten the connection, resets it then."""
+    before, passed = counted(synward), synward.metric("segments_total", fate="passed")
+    wire.send(ack)
+    wait_until("the replay passes", lambda: synward.metric("segments_total", fate="passed") > passed)
+    assert counted(synward) == before, f"in TIME_WAIT: {before}, then {counted(synward)}"
+    wait_until("the server has nothing of it", lambda: state(lab, ack.sport) == "nothing")
+    nobody_came(listener)
+
+
+def after_a_kill(lab, synward, wire, over):
+    """Their cookies are still valid, for this takes no minute."""
+    synward.process.stop(signal.SIGKILL)
+    synward.start()
+    for family, ack in over:
+        with lab.listen(family) as listener:
+            refused(synward, wire, listener, ack)
+
+
+def counted(synward):
+    metrics = [("handoffs_total", {"result": "established"}), ("drops_total", {"reason": "replayed_cookie"}),
+               ("handoffs_total", {"result": "stale_reset"})]
+    return tuple(synward.metric(name, **labels) for name, labels in metrics)
+
+
+def nobody_came(listener):
+    listener.setblocking(False)
+    try:
+        taken, address = listener.accept()
+        taken.close()
+        raise AssertionError(f"the replay opened a connection from {address}")
+    except BlockingIOError:
+        listener.settimeout(10)
+
+
+def state(lab, port):
+    """What the server's kernel has of the client's port: /proc/net/tcp."""
+    with lab.inside("server"):
+        rows = [line.split() for six in ("", "6") for line in open(f"/proc/thread-self/net/tcp{six}")]
+    names = {"06": "TIME_WAIT"}
+    remote = [row[3] for row in rows if row[2].endswith(f":{port:04X}") and row[1].endswith(f":{PORT:04X}")]
+    return names.get(remote[0], remote[0]) if remote else "nothing"
+
+
+local_story(tell)

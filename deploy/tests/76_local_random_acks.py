@@ -1,0 +1,82 @@
+"""A million ACKs with random numbers for a service on synward's own machine: they end in XDP, and the kernel's TCP does not
+see them. What one costs, beside a SYN, is printed."""
+
+import contextlib
+import json
+from pathlib import Path
+
+from flood import request
+from story import FAST, local_story, wait_until
+from traces import program_times
+
+COUNT = 100_000 if FAST else 1_000_000
+STATISTICS = Path("/proc/sys/kernel/bpf_stats_enabled")
+# Segments that the kernel's TCP may see for other reasons.
+HANDFUL = 10
+
+
+def tell(lab, synward):
+    if synward.responder == "none":
+        return
+    with statistics():
+        for family in 4, 6:
+            for options in ("--timestamps",), ():
+                what = f"IPv{family}, {'with' if options else 'without'} timestamps"
+                cost = acks(lab, synward, family, options, what)
+                print(f"{what}: {cost:.0f} ns an ACK")
+            if synward.responder == "xdp":
+                cost, _ = flood(lab, family)
+                print(f"IPv{family}: {cost:.0f} ns a SYN")
+            _, error = request(lab, family, "http")
+            assert error is None, error
+
+
+def acks(lab, synward, family, options, what):
+    before, seen = counted(synward), segments_in(lab)
+    cost, sent = flood(lab, family, "--kind", "ack", *options)
+    # Before synward's metrics are asked for, by TCP in the same namespace.
+    reached = segments_in(lab) - seen
+    wait_until("all are counted", lambda: sum(counted(synward)) >= sum(before) + sent)
+    invalid, valid = (now - then for now, then in zip(counted(synward), before))
+    # One in 2^24 of those without timestamps is right by chance.
+    assert valid <= (0 if options else 3), f"{what}: {valid} of {sent} were taken for valid"
+    assert invalid + valid == sent, f"{what}: {invalid} of {sent} dropped as invalid"
+    assert reached <= HANDFUL, f"{what}: {reached} of {sent} reached the kernel's TCP"
+    return cost
+
+
+def flood(lab, family, *options):
+    """Nanoseconds that the program took for each of so many segments, and their number."""
+    link = json.loads(lab.run("server", "ip", "-j", "link", "show", "server0"))[0]
+    program = link["xdp"]["prog"]["id"]
+    nanoseconds, runs = program_times(program)
+    generator = lab.flood(family, 80, 60, "--count", str(COUNT), *options)
+    assert generator.wait(60) == 0, generator.output()
+    sent = generator.report()["sent"]
+    wait_until("all have come", lambda: program_times(program)[1] >= runs + sent)
+    later, ran = program_times(program)
+    return (later - nanoseconds) / (ran - runs), sent
+
+
+def counted(synward):
+    return (synward.metric("drops_total", reason="invalid_cookie"), synward.metric("cookies_total", result="valid"))
+
+
+def segments_in(lab):
+    with lab.inside("server"):
+        lines = [line.split() for line in open("/proc/thread-self/net/snmp") if line.startswith("Tcp:")]
+    return int(dict(zip(*lines))["InSegs"])
+
+
+@contextlib.contextmanager
+def statistics():
+    """The kernel measures how long programs run."""
+    was = STATISTICS.read_text()
+    STATISTICS.write_text("1")
+    try:
+        yield
+    finally:
+        STATISTICS.write_text(was)
+
+
+local_story(tell)

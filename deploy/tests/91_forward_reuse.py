@@ -1,0 +1,139 @@
+"""An edge answers SYNs for a server whose sockets it does not see. Clients that come back on the same port are served all
+the same: while the server is in TIME_WAIT, and when it still has the connection of a client that has crashed."""
+
+import contextlib
+import itertools
+import socket
+import struct
+import subprocess
+
+from churn import SHARE, churn, restrict_ports
+from story import AT_SERVER, CLIENT, FAMILY, ONE_ARM, PORT, SERVER, Synward, receive, story
+from transfer import timestamps
+
+WSCALE = "wscale = 7"
+# What a crashed client's kernel does not say any more.
+SILENCE = """
+    table inet silence {
+        chain leaving {
+            type filter hook output priority raw;
+            tcp dport 9000 drop
+        }
+    }"""
+COMBINATIONS = list(itertools.product((4, 6), (True, False)))
+FIRST_PORT = 41000
+
+
+def tell(lab, server):
+    lab.free_server()
+    if server.responder == "none":
+        return
+    edge = Synward(lab, server.responder, "edge", "edge", handoff="forward", interfaces=ONE_ARM, service=WSCALE,
+                   appliance='pin = "/sys/fs/bpf/edge"')
+    server.start()
+    edge.start()
+    for number, (family, stamped) in enumerate(COMBINATIONS):
+        timestamps(lab, stamped)
+        with lab.listen(family) as listener:
+            for what in time_wait, crashed, crashed_with_data_outstanding:
+                what(lab, server, listener, family, FIRST_PORT + number)
+    timestamps(lab, True)
+    many(lab, server)
+    assert server.metric("answers_total") == 0, "the server answered SYNs itself"
+    edge.stop()
+
+
+def time_wait(lab, server, listener, family, port):
+    """The server closes first."""
+    resets = stale_resets(server)
+    for number in range(5):
+        client, taken = connection(lab, listener, family, port)
+        taken.close()
+        assert client.recv(1) == b""
+        client.close()
+    assert stale_resets(server) == resets + 4, f"{stale_resets(server) - resets:.0f} sockets in TIME_WAIT made room"
+
+
+def crashed(lab, server, listener, family, port):
+    resets = stale_resets(server)
+    port += 100
+    client, stale = connection(lab, listener, family, port)
+    crash(lab, client)
+    client, taken = connection(lab, listener, family, port)
+    assert stale_resets(server) == resets + 1
+    is_reset(stale)
+    client.close()
+    taken.close()
+
+
+def crashed_with_data_outstanding(lab, server, listener, family, port):
+    port += 200
+    client, stale = connection(lab, listener, family, port)
+    crash(lab, client, lambda: stale.sendall(b"never to be acknowledged" * 1000))
+    client, taken = connection(lab, listener, family, port)
+    is_reset(stale)
+    client.close()
+    taken.close()
+
+
+def crash(lab, client, meanwhile=lambda: None):
+    with silence(lab):
+        meanwhile()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+
+
+def connection(lab, listener, family, port):
+    """Both ends of a connection that carries data both ways, the client's first segment with its ACK or right behind."""
+    with lab.inside("client"):
+        client = socket.socket(FAMILY[family])
+    client.settimeout(10)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    client.bind((CLIENT[family], port))
+    client.connect((SERVER[family], PORT))
+    client.sendall(b"from the client")
+    taken, address = listener.accept()
+    taken.settimeout(10)
+    assert address[1] == port
+    assert receive(taken, 15) == b"from the client"
+    taken.sendall(b"from the server")
+    assert receive(client, 15) == b"from the server"
+    return client, taken
+
+
+def is_reset(stale):
+    with contextlib.closing(stale):
+        try:
+            raise AssertionError(f"the stale connection lives on and has received {stale.recv(1)}")
+        except ConnectionResetError:
+            pass
+
+
+@contextlib.contextmanager
+def silence(lab):
+    with lab.inside("client"):
+        subprocess.run(["nft", "-f", "-"], input=SILENCE, text=True, check=True)
+    try:
+        yield
+    finally:
+        lab.run("client", "nft", "delete", "table", "inet", "silence")
+
+
+def many(lab, server):
+    """From so few ports that nearly every connection meets one in TIME_WAIT."""
+    resets = stale_resets(server)
+    ports = 2000 // SHARE
+    restrict_ports(lab, ports)
+    count = 20_000 // SHARE
+    churn(lab, count, b"close", "the server closes first")
+    met = stale_resets(server) - resets
+    print(f"{met:.0f} of them met one in TIME_WAIT")
+    assert met >= count - ports
+
+
+def stale_resets(server):
+    return server.metric("handoffs_total", result="stale_reset")
+
+
+story(tell, ("--file-mib", "1", "--arms", "one", "--return", "direct"), start=False, role="server", interfaces=AT_SERVER,
+      handoff="local", service=WSCALE)

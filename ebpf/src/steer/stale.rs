@@ -1,0 +1,108 @@
+//! A connection in the way of a proven client's new one. The kernel would have settled that at the SYN, but an edge
+//! answered it (`forward`), which cannot see this machine's sockets: the server is in TIME_WAIT, or the client has
+//! crashed, come back, and drawn the same port.
+//!
+//! The old connection gets the RST that its client would send for it (RFC 9293 §3.10.7.4: one that bears exactly the
+//! number expected next), and then the client's ACK comes once more and finds the listener. Not for a handshake that has
+//! its connection already: an old duplicate of the first ACK changes nothing.
+
+use crate::Case;
+use crate::packet::{Packet, view};
+use crate::{replay, socket};
+use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, tcx_action_base::TCX_NEXT};
+use aya_ebpf::helpers::{
+    bpf_clone_redirect, bpf_l4_csum_replace, bpf_redirect, bpf_skb_store_bytes,
+};
+use aya_ebpf::programs::TcContext;
+use synward_ebpf::counters::{Counter, ServiceCounters};
+use synward_ebpf::replay::Event;
+use synward_ebpf::wire::tcp::{self, flags};
+
+/// Marks a segment that comes for the second time, in a field that the kernel keeps and nothing else uses
+/// (`tc_index`): it is not sent round again, whatever it meets.
+const AGAIN: u32 = 0x5359;
+
+/// Offsets in the TCP header.
+const SEQUENCE: usize = 4;
+const OFFSET_AND_FLAGS: usize = 12;
+const CHECKSUM: usize = 16;
+
+/// Resets the connection that a segment with a valid cookie meets, and has the segment come again.
+#[inline(never)]
+pub fn renew(ctx: &TcContext, case: &mut Case, counters: &mut ServiceCounters) -> i32 {
+    let skb = ctx.skb.skb;
+    let packet = &*case.packet;
+    // SAFETY: the context is the kernel's own; the field is readable.
+    let seen = unsafe { core::ptr::read_volatile(&raw const (*skb).tc_index) };
+    if seen == AGAIN || replay::knows(packet, Event::Assigned, case.now) {
+        return TCX_NEXT;
+    }
+    let Some(expected) = socket::in_the_way(skb.cast(), packet) else {
+        return TCX_NEXT;
+    };
+    // What the client sends right behind its ACK has the same numbers: it goes behind it, without a RST of its own.
+    if !replay::knows(packet, Event::Renewed, case.now) {
+        if !reset(ctx, packet, expected) {
+            return TCX_NEXT;
+        }
+        replay::remember(packet, Event::Renewed, case.now);
+        counters.bump(Counter::Renewed);
+    }
+    // SAFETY: the field is writable; the helper takes two integers.
+    unsafe {
+        core::ptr::write_volatile(&raw mut (*skb).tc_index, AGAIN);
+        bpf_redirect((*skb).ifindex, BPF_F_INGRESS.into()) as i32
+    }
+}
+
+/// Sends the kernel a copy of the segment as a RST, and leaves the segment as it was.
+#[inline(always)]
+fn reset(ctx: &TcContext, packet: &Packet, expected: u32) -> bool {
+    let l4 = packet.l4;
+    let Some(header) = view::<{ tcp::LENGTH }>(ctx, l4) else {
+        return false;
+    };
+    let word = |at: usize| {
+        u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
+    let (sequence, control) = (word(SEQUENCE), word(OFFSET_AND_FLAGS));
+    let reset = {
+        let [offset, _, high, low] = control.to_ne_bytes();
+        u32::from_ne_bytes([offset, flags::RST, high, low])
+    };
+    // An end of options (RFC 9293 §3.2) in front of the timestamps, of which nobody knows what the old connection's
+    // would be.
+    let options = if packet.options == 0 {
+        None
+    } else {
+        let Some(first) = view::<4>(ctx, l4 + tcp::LENGTH) else {
+            return false;
+        };
+        Some(u32::from_ne_bytes(*first))
+    };
+    let skb = ctx.skb.skb;
+    let change = |back: bool| {
+        let put = |at: usize, was: u32, is: u32| {
+            let (was, is) = if back { (is, was) } else { (was, is) };
+            replace(skb, l4, at, was, is)
+        };
+        put(SEQUENCE, sequence, expected.to_be())
+            && put(OFFSET_AND_FLAGS, control, reset)
+            && options.is_none_or(|options| put(tcp::LENGTH, options, 0))
+    };
+    // SAFETY: the context is the kernel's own. All views into the frame end here.
+    let sent = change(false)
+        && unsafe { bpf_clone_redirect(skb, (*skb).ifindex, BPF_F_INGRESS.into()) } == 0;
+    change(true) && sent
+}
+
+/// Writes a word of the TCP header and mends the checksum, also one that a device was to compute.
+#[inline(always)]
+fn replace(skb: *mut __sk_buff, l4: usize, at: usize, was: u32, is: u32) -> bool {
+    let (place, checksum) = ((l4 + at) as u32, (l4 + CHECKSUM) as u32);
+    // SAFETY: the word is live and of that size; the helpers check the offsets.
+    unsafe {
+        bpf_skb_store_bytes(skb, place, (&raw const is).cast(), 4, 0) == 0
+            && bpf_l4_csum_replace(skb, checksum, was.into(), is.into(), 4) == 0
+    }
+}
