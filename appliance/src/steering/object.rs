@@ -108,6 +108,7 @@ impl Object {
         if let Some(kernel) = &kernel {
             loader.override_global("SK_ACK_BACKLOG", &kernel.ack_backlog, true);
             loader.override_global("SK_MAX_ACK_BACKLOG", &kernel.max_ack_backlog, true);
+            loader.override_global("TCP_IS_MPTCP", &kernel.is_mptcp, true);
         }
         let mut ebpf = loader
             .load(kernel.as_ref().map_or(OBJECT, |kernel| &kernel.object))
@@ -138,6 +139,8 @@ struct Kernel {
     object: Vec<u8>,
     ack_backlog: u32,
     max_ack_backlog: u32,
+    /// 0 in kernels without Multipath TCP.
+    is_mptcp: u32,
 }
 
 impl Kernel {
@@ -148,6 +151,7 @@ impl Kernel {
             object: kfunc::patched(OBJECT, &types).ok_or(SteeringError::NoAssign)?,
             ack_backlog: field("sk_ack_backlog")?,
             max_ack_backlog: field("sk_max_ack_backlog")?,
+            is_mptcp: types.offset("tcp_sock", "is_mptcp").unwrap_or(0),
         })
     }
 }

@@ -125,9 +125,11 @@ impl Steer {
         let types = KernelTypes::of_kernel().expect("the kernel's types");
         let offset = |field| types.offset("sock", field).expect("a field of struct sock");
         let backlogs = [offset("sk_ack_backlog"), offset("sk_max_ack_backlog")];
+        let is_mptcp = types.offset("tcp_sock", "is_mptcp").unwrap_or(0);
         let mut object = EbpfLoader::new()
             .override_global("SK_ACK_BACKLOG", &backlogs[0], true)
             .override_global("SK_MAX_ACK_BACKLOG", &backlogs[1], true)
+            .override_global("TCP_IS_MPTCP", &is_mptcp, true)
             .load(OBJECT)
             .expect("maps");
         let program: &mut Xdp = object.program_mut("steer").unwrap().try_into().unwrap();

@@ -63,7 +63,8 @@ fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<()> {
         return None;
     }
     match socket::of(ctx.skb.skb.cast(), packet) {
-        socket::Socket::Listener | socket::Socket::FullListener => {}
+        socket::Socket::Listener | socket::Socket::FullListener | socket::Socket::MptcpListener => {
+        }
         _ => return None,
     }
     packet.key = FlowKey::new(

@@ -10,6 +10,8 @@
 //! | [`ack`] | an ACK without a flow: is its cookie ours? |
 //! | [`local`], [`socket`] | what this machine's kernel has to do with it |
 //! | [`assign`] | at TC: a proven client's ACK becomes the kernel's connection |
+//! | [`mptcp`] | a listener that takes only the kernel's own cookie |
+//! | [`inject`] | at start: a frame to try the firewall with |
 //! | [`onward`] | to the next hop |
 //! | [`stray`] | what belongs to nothing, and what was there before us |
 //! | [`icmp`] | errors that quote a translated segment |
@@ -25,8 +27,10 @@
 mod ack;
 mod assign;
 mod icmp;
+mod inject;
 mod local;
 mod maps;
+mod mptcp;
 mod onward;
 mod packet;
 mod reply;
@@ -119,6 +123,7 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         packet.destination,
         packet.destination_port,
     );
+    packet.kernel_cookie = false;
     let mut case = Case {
         packet,
         interface,
@@ -169,7 +174,7 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         }
     }
     match service.handoff {
-        handoff::LOCAL => match local::owner(ctx, &case, counters) {
+        handoff::LOCAL => match local::owner(ctx, &mut case, counters) {
             local::NOBODY => {}
             verdict => return verdict,
         },
