@@ -23,6 +23,10 @@ use super::table;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/objects/steer.o");
 
+/// The programs that only local services need.
+const ASSIGN: &str = "assign";
+const INJECT: &str = "inject";
+
 /// Room in the maps of endpoints and prefixes at least, for what is learned and reloaded later.
 const ROOM: usize = 16384;
 
@@ -118,7 +122,8 @@ impl Object {
         };
         xdp(&mut ebpf)?.load().map_err(rejected)?;
         if kernel.is_some() {
-            classifier(&mut ebpf)?.load().map_err(rejected)?;
+            classifier(&mut ebpf, ASSIGN)?.load().map_err(rejected)?;
+            classifier(&mut ebpf, INJECT)?.load().map_err(rejected)?;
         }
         take(ebpf, sizes)
     }
@@ -130,12 +135,17 @@ impl Object {
 
     /// The program at TC; loaded only if some service is local.
     pub(super) fn classifier(&mut self) -> Result<&mut SchedClassifier, SteeringError> {
-        classifier(&mut self.ebpf)
+        classifier(&mut self.ebpf, ASSIGN)
+    }
+
+    /// The program that lets a frame arrive; loaded as the one at TC.
+    pub(super) fn injector(&mut self) -> Result<&SchedClassifier, SteeringError> {
+        classifier(&mut self.ebpf, INJECT).map(|program| &*program)
     }
 }
 
 /// What only the running kernel can say, for services that it serves itself.
-struct Kernel {
+pub(super) struct Kernel {
     object: Vec<u8>,
     ack_backlog: u32,
     max_ack_backlog: u32,
@@ -144,7 +154,7 @@ struct Kernel {
 }
 
 impl Kernel {
-    fn new() -> Result<Self, SteeringError> {
+    pub(super) fn new() -> Result<Self, SteeringError> {
         let types = Types::of_kernel().map_err(|_| SteeringError::NoBtf)?;
         let field = |name| types.offset("sock", name).ok_or(SteeringError::NoAssign);
         Ok(Self {
@@ -165,13 +175,14 @@ fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, SteeringError> {
     })
 }
 
-fn classifier(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, SteeringError> {
+fn classifier<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut SchedClassifier, SteeringError> {
     let program = ebpf
-        .program_mut("assign")
+        .program_mut(name)
         .and_then(|program| program.try_into().ok());
-    program.ok_or(SteeringError::Object {
-        what: "program assign",
-    })
+    program.ok_or(SteeringError::Object { what: name })
 }
 
 fn take(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), SteeringError> {
