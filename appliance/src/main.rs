@@ -78,6 +78,12 @@ fn check(arguments: &Check) -> anyhow::Result<ExitCode> {
                 .warnings
                 .iter()
                 .for_each(|warning| eprintln!("{warning}"));
+            for (line, what) in run::here::in_the_way(&config) {
+                eprintln!(
+                    "{}:{line}: warning: on this machine: {what}",
+                    file.display()
+                );
+            }
             print(format!("{config}\n").as_bytes())
         }
     }

@@ -24,6 +24,7 @@ pub(crate) fn snapshot() -> Snapshot {
         config_last_reload_successful: true,
         serving: true,
         degraded: Vec::new(),
+        notes: Vec::new(),
         interfaces: vec![
             interface("eth0", "outside", true),
             interface("eth1", "inside", false),

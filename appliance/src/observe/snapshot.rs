@@ -30,6 +30,9 @@ pub struct Snapshot {
     pub serving: bool,
     /// What is not as it should be, each a sentence for people; empty while all is well.
     pub degraded: Vec<String>,
+    /// What should be known about services, though nothing is wrong with synward; each a sentence for people.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The steered interfaces.
     pub interfaces: Vec<InterfaceView>,
     /// The protected services.

@@ -76,6 +76,9 @@ fn head(snapshot: &Snapshot) -> String {
     for complaint in complaints {
         text += &format!("  degraded: {complaint}\n");
     }
+    for note in &snapshot.notes {
+        text += &format!("  note: {note}\n");
+    }
     if !snapshot.config_last_reload_successful {
         text += "  the last reload was refused; the configuration before it is in force\n";
     }

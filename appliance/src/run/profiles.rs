@@ -1,4 +1,5 @@
-//! What servers do with TCP options: asked at start, refined by every SYN-ACK.
+//! What servers do with TCP options: asked at start, refined by every SYN-ACK. Those of this machine, whose SYN-ACKs
+//! nobody sees, are asked again and again: a service may come back with another buffer.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +17,7 @@ use crate::steering::{EndpointProfiles, Learned, Times};
 const AT_START: Duration = Duration::from_millis(500);
 /// How long they have later.
 const LATER: Duration = Duration::from_millis(200);
-/// How often those that have not answered are asked again.
+/// How often those that have not answered are asked again, and those of this machine.
 const AGAIN: Duration = Duration::from_secs(15);
 /// Servers asked in one round later.
 const A_ROUND: usize = 16;
@@ -35,6 +36,12 @@ pub struct Server {
     pub learned: bool,
 }
 
+impl Server {
+    fn wants_asking(&self) -> bool {
+        self.local || !self.learned
+    }
+}
+
 /// What is believed of all servers.
 pub struct Profiles {
     endpoints: Arc<EndpointProfiles>,
@@ -42,6 +49,8 @@ pub struct Profiles {
     /// Smallest MTU of the links towards clients, bytes.
     mtu: u32,
     asked: Instant,
+    /// Who is asked first in the next round.
+    turn: usize,
 }
 
 impl Profiles {
@@ -84,6 +93,7 @@ impl Profiles {
             servers,
             mtu,
             asked: Instant::now(),
+            turn: 0,
         }
     }
 
@@ -104,33 +114,37 @@ impl Profiles {
         }
     }
 
-    /// Asks those that have not answered yet, now and then.
+    /// Asks those that have not answered yet and those of this machine, now and then.
     pub fn ask_again(&mut self) {
-        if self.asked.elapsed() >= AGAIN && self.servers.values().any(|server| !server.learned) {
+        if self.asked.elapsed() >= AGAIN && self.servers.values().any(Server::wants_asking) {
             self.ask(A_ROUND, LATER);
         }
     }
 
     fn ask(&mut self, many: usize, patience: Duration) {
         self.asked = Instant::now();
-        let silent = self
-            .servers
-            .iter()
-            .filter(|(_, server)| !server.learned)
-            .take(many);
-        let questions = silent
+        let wanting = || self.servers.iter().filter(|(_, one)| one.wants_asking());
+        let count = wanting().count();
+        // In turns, so that silent ones do not keep the others from being asked.
+        let chosen = wanting().cycle().skip(self.turn % count.max(1));
+        let questions = chosen
+            .take(many.min(count))
             .filter_map(|(to, server)| Some((*to, self.profile(to)?, server.hold)))
             .collect::<Vec<_>>();
+        self.turn = self.turn.wrapping_add(questions.len());
         match probe::ask(&questions, patience) {
             Ok(answers) => {
                 for (to, said) in answers {
-                    let local = self.servers.get(&to).is_some_and(|server| server.local);
+                    let server = self.servers.get(&to);
+                    let local = server.is_some_and(|server| server.local);
+                    let known = server.is_some_and(|server| server.learned);
                     let profile = if local {
                         listeners::on_link(said, to.ip(), self.mtu)
                     } else {
                         said
                     };
-                    self.set(to, profile, Times::now().epoch());
+                    // Cookies of this epoch have promised what was known until now.
+                    self.set(to, profile, Times::now().epoch() + u64::from(known));
                 }
             }
             Err(error) => tracing::warn!(%error, "servers cannot be asked for their TCP options"),

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use core_affinity::CoreId;
 use crossbeam::queue::ArrayQueue;
 
+use super::here;
 use crate::afxdp::{self, Polling, Port, PortOptions, Waiter};
 use crate::config::{self, Config, Cores, Handoff, Responder, Rtt, WhenDown};
 use crate::engine::Tally;
@@ -60,6 +61,7 @@ pub struct Appliance {
 pub fn start(config: Config) -> anyhow::Result<Appliance> {
     let keyring = config.cookie.keyring().map_err(anyhow::Error::from)?;
     let mut steering = Steering::load(&config, &keyring)?;
+    here::knock(&config, &mut steering)?;
     steering.attach()?;
     let stop = Arc::new(AtomicBool::new(false));
     let learned = Arc::new(ArrayQueue::new(LEARNED));

@@ -10,6 +10,7 @@ use synward_ebpf::counters::{Counter, ServiceCounters};
 use synward_ebpf::layout::{Flow, profile_flags, state};
 use synward_ebpf::options::NO_SCALE;
 
+use super::here::Notes;
 use super::profiles::Profiles;
 use super::start::Appliance;
 use crate::config::{Config, Handoff, Mode};
@@ -34,6 +35,7 @@ pub struct View {
 struct Inner {
     appliance: Option<Appliance>,
     profiles: Profiles,
+    notes: Notes,
     serving: bool,
     /// Where the sweep goes on.
     cursor: u32,
@@ -59,6 +61,7 @@ impl View {
             inner: Mutex::new(Inner {
                 appliance: Some(appliance),
                 profiles,
+                notes: Notes::default(),
                 serving: false,
                 cursor: 0,
                 expired: 0,
@@ -81,7 +84,9 @@ impl View {
 
     /// Asks servers for their TCP options.
     pub fn ask_servers(&self) {
-        self.lock().profiles.ask_all();
+        let mut inner = self.lock();
+        inner.profiles.ask_all();
+        inner.notes.renew(&self.config);
     }
 
     /// Everything is steered and bound.
@@ -121,6 +126,9 @@ impl View {
             inner.profiles.learn(&learned);
         }
         inner.profiles.ask_again();
+        if inner.notes.are_old() {
+            inner.notes.renew(&self.config);
+        }
         let table = appliance.steering.table();
         let limits = Limits {
             now: tick(coarse_now()),
@@ -168,6 +176,7 @@ impl Source for View {
             config_file: self.config.file.clone(),
             config_last_reload_successful: true,
             serving: inner.serving,
+            notes: inner.notes.texts(),
             ..Snapshot::default()
         };
         let Some(appliance) = &inner.appliance else {

@@ -1,6 +1,7 @@
 //! What can be in the way of steering, and what to do about it.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// Why the kernel does not steer as the configuration says. Every message is one line that names the thing and the
@@ -28,6 +29,24 @@ pub enum SteeringError {
          CONFIG_SYN_COOKIES): set handoff = \"splice\", or install a newer one"
     )]
     NoAssign,
+
+    #[error(
+        "net.ipv4.tcp_syncookies is 0, and then this kernel resets the connections of proven clients: \
+         `sysctl -w net.ipv4.tcp_syncookies=1`, or set handoff = \"splice\""
+    )]
+    NoSyncookies,
+
+    #[error(
+        "a firewall of this machine drops what proven clients send to {to}: on {interface}, an ACK of a connection whose \
+         SYN it did not see does not get through (tried in the name of {from}), though a SYN does. Let it in, for \
+         example `nft insert rule inet filter input ip daddr {} tcp dport {} accept` or \
+         `sysctl -w net.netfilter.nf_conntrack_tcp_loose=1`; or set handoff = \"splice\"", to.ip(), to.port()
+    )]
+    Firewall {
+        to: SocketAddr,
+        interface: String,
+        from: IpAddr,
+    },
 
     #[error(
         "{name} takes no program at TC: {cause}; handoff = \"local\" needs one on every interface that faces clients"

@@ -6,6 +6,7 @@ use std::path::Path;
 use aya::util::KernelVersion;
 
 use super::error::SteeringError;
+use super::object::Kernel;
 
 /// Capability numbers of include/uapi/linux/capability.h; the second one, if any, includes the first.
 const NEEDED: [(&str, u32, Option<u32>); 4] = [
@@ -36,6 +37,20 @@ pub(super) fn check() -> Result<(), SteeringError> {
         return Err(SteeringError::NoBtf);
     }
     Ok(())
+}
+
+/// The sysctl of cookies, of this network namespace and both families; nothing if it cannot be read.
+pub(super) fn syncookies() -> Option<u8> {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_syncookies").ok()?;
+    text.trim().parse().ok()
+}
+
+/// What a kernel must have and do that is to take connections from us, as far as it shows.
+pub(super) fn check_local() -> Result<(), SteeringError> {
+    match syncookies() {
+        Some(0) => Err(SteeringError::NoSyncookies),
+        _ => Kernel::new().map(drop),
+    }
 }
 
 /// The effective capabilities in the text of /proc/PID/status.

@@ -15,6 +15,7 @@
 //! | [`plan`], [`fill`] | what the maps are to hold for a configuration, and writing it |
 //! | [`object`] | the eBPF object: loaded, sized, its maps taken out |
 //! | [`btf`], [`kfunc`] | what this kernel calls the fields and functions that the programs use |
+//! | [`sockets`], [`knock`] | this machine's listeners, and what its firewall does with proven clients |
 //! | [`attach`], [`classifier`], [`pins`], [`bpffs`] | onto the interfaces, and what outlives the process |
 //! | [`unload`](mod@unload) | taking off what a killed process left |
 //! | [`table`] | the flow table in shared memory |
@@ -35,6 +36,7 @@ mod host;
 mod interface;
 mod keys;
 mod kfunc;
+mod knock;
 mod memory;
 mod netlink;
 mod object;
@@ -42,9 +44,11 @@ mod pins;
 mod plan;
 mod pod;
 mod profiles;
+mod sockets;
 mod table;
 mod unload;
 
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -62,10 +66,11 @@ pub use fields::{FIELDS, fields};
 pub use heartbeats::Heartbeats;
 pub use interface::SteeredInterface;
 pub use profiles::{EndpointProfiles, Learned};
+pub use sockets::{Listener, listeners};
 pub use table::{Established, FlowTable, InsertError, Limits, Swept};
 pub use unload::unload;
 
-use crate::config::{Config, Mode, XdpMode};
+use crate::config::{Config, Handoff, Mode, XdpMode};
 use crate::secret::Keyring;
 use attach::Attachment;
 use classifier::Assignment;
@@ -111,6 +116,9 @@ impl Steering {
     /// The first thing that is in the way. Nothing is left behind.
     pub fn load(config: &Config, keyring: &Keyring) -> Result<Self, SteeringError> {
         host::check()?;
+        if has_local(config) {
+            host::check_local()?;
+        }
         let found = interface::find_all(&config.interfaces)?;
         let pins = config
             .appliance
@@ -210,6 +218,36 @@ impl Steering {
         steering.refresh(&now)?;
         steering.adopt_from(now.coarse)?;
         Ok(steering)
+    }
+
+    /// Asks this machine's firewall whether it lets proven clients of `server`, a local service's, in; before
+    /// [`Steering::attach`]. False if it cannot be told.
+    ///
+    /// # Errors
+    /// It does not, or it cannot be asked.
+    pub fn knock(&mut self, server: SocketAddr) -> Result<bool, SteeringError> {
+        let program = self.object.injector()?;
+        let mut told = true;
+        let outside = self.interfaces.iter();
+        for interface in outside.filter(|one| one.side.faces_clients()) {
+            match knock::at(program, interface, server) {
+                Ok(knock::Door::Open) => {}
+                Ok(knock::Door::Shut { from }) => {
+                    return Err(SteeringError::Firewall {
+                        to: server,
+                        interface: interface.name.clone(),
+                        from,
+                    });
+                }
+                Ok(knock::Door::Unknown) => told = false,
+                Err(error) => {
+                    let interface = interface.name.as_str();
+                    tracing::debug!(%server, interface, %error, "the firewall cannot be asked");
+                    told = false;
+                }
+            }
+        }
+        Ok(told)
     }
 
     /// Puts the program on every interface, in its driver if that can and the configuration does not forbid it, and
@@ -499,6 +537,28 @@ impl std::fmt::Debug for Steering {
             .field("pin", &pins)
             .finish_non_exhaustive()
     }
+}
+
+/// What keeps services from being local on this machine, as far as it shows without privileges.
+///
+/// # Errors
+/// The first thing that is in the way.
+pub fn check_local(config: &Config) -> Result<(), SteeringError> {
+    if has_local(config) {
+        host::check_local()
+    } else {
+        Ok(())
+    }
+}
+
+/// The `net.ipv4.tcp_syncookies` of this network namespace, if it can be read.
+pub fn syncookies() -> Option<u8> {
+    host::syncookies()
+}
+
+fn has_local(config: &Config) -> bool {
+    let mut services = config.services.iter();
+    services.any(|service| service.handoff == Handoff::Local)
 }
 
 fn random_key() -> Result<[u64; 2], SteeringError> {

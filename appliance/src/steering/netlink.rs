@@ -1,17 +1,25 @@
-//! What rtnetlink(7) says about the interfaces of this network namespace.
+//! What rtnetlink(7) says about the interfaces of this network namespace and their addresses.
 //!
 //! Asked by netlink, since /sys may show another namespace's devices. Read by hand and leniently: an attribute that a
 //! newer kernel adds or lengthens must not keep the appliance from starting.
 
 use std::io::{self, Read as _, Write as _};
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// struct nlmsghdr.
 const HEADER: usize = 16;
 /// struct ifinfomsg.
 const LINK: usize = 16;
+/// struct ifaddrmsg.
+const ADDRESS: usize = 8;
 const NLA_TYPE_MASK: u16 = 0x3fff;
+
+// include/uapi/linux/if_addr.h
+const IFA_LOCAL: u16 = 2;
+const IFA_ADDRESS: u16 = 1;
 
 // include/uapi/linux/if_link.h
 const IFLA_ADDRESS: u16 = 1;
@@ -59,13 +67,42 @@ pub(super) struct Attached {
 
 /// Every interface of the caller's network namespace.
 pub(super) fn links() -> io::Result<Vec<Link>> {
+    let links = dump(
+        libc::NETLINK_ROUTE,
+        libc::RTM_GETLINK,
+        &[0; LINK],
+        |kind, body| (kind == libc::RTM_NEWLINK).then(|| link(body))?,
+    )?;
+    Ok(links)
+}
+
+/// The addresses of an interface, each with the prefix that is on its link.
+pub(super) fn addresses(index: u32) -> io::Result<Vec<IpNet>> {
+    dump(
+        libc::NETLINK_ROUTE,
+        libc::RTM_GETADDR,
+        &[0; ADDRESS],
+        |kind, body| {
+            let ours = kind == libc::RTM_NEWADDR && u32_at(body, 4) == Some(index);
+            ours.then(|| address(body))?
+        },
+    )
+}
+
+/// Asks for everything of a kind, and gives what `read` makes of the type and body of each message of the answer.
+pub(super) fn dump<T>(
+    protocol: libc::c_int,
+    kind: u16,
+    question: &[u8],
+    read: impl Fn(u16, &[u8]) -> Option<T>,
+) -> io::Result<Vec<T>> {
     let mut socket = Socket::new(
         Domain::from(libc::AF_NETLINK),
         Type::RAW,
-        Some(Protocol::from(libc::NETLINK_ROUTE)),
+        Some(Protocol::from(protocol)),
     )?;
-    socket.write_all(&request())?;
-    let mut links = Vec::new();
+    socket.write_all(&request(kind, question))?;
+    let mut found = Vec::new();
     // The kernel fills at most 32 KiB a datagram (rtnl_dump_all, net/core/rtnetlink.c).
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -76,23 +113,24 @@ pub(super) fn links() -> io::Result<Vec<Link>> {
         }
         while let Some((kind, body, next)) = message(rest) {
             match libc::c_int::from(kind) {
-                libc::NLMSG_DONE => return Ok(links),
+                libc::NLMSG_DONE => return Ok(found),
                 libc::NLMSG_ERROR => return Err(error(body)),
-                _ if kind == libc::RTM_NEWLINK => links.extend(link(body)),
-                _ => {}
+                _ => found.extend(read(kind, body)),
             }
             rest = next;
         }
     }
 }
 
-/// RTM_GETLINK for all.
-fn request() -> [u8; HEADER + LINK] {
-    let mut bytes = [0; HEADER + LINK];
+fn request(kind: u16, question: &[u8]) -> Vec<u8> {
+    let length = (HEADER + question.len()) as u32;
     let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
-    bytes[..4].copy_from_slice(&((HEADER + LINK) as u32).to_ne_bytes());
-    bytes[4..6].copy_from_slice(&libc::RTM_GETLINK.to_ne_bytes());
-    bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    // Sequence number and port: one question a socket needs neither.
+    bytes.extend([0; 8]);
+    bytes.extend(question);
     bytes
 }
 
@@ -113,6 +151,23 @@ fn error(body: &[u8]) -> io::Error {
     match u32_at(body, 0) {
         Some(errno) => io::Error::from_raw_os_error((errno as i32).wrapping_neg()),
         None => io::ErrorKind::UnexpectedEof.into(),
+    }
+}
+
+/// An address of struct ifaddrmsg and its attributes. On a point-to-point link IFA_ADDRESS is the other end's.
+fn address(body: &[u8]) -> Option<IpNet> {
+    let length = *body.get(1)?;
+    let of = |wanted| attributes(body.get(ADDRESS..)?).find(|(kind, _)| *kind == wanted);
+    let (_, value) = of(IFA_LOCAL).or_else(|| of(IFA_ADDRESS))?;
+    IpNet::new(ip(value)?, length).ok()
+}
+
+/// An address of 4 or 16 bytes.
+pub(super) fn ip(value: &[u8]) -> Option<IpAddr> {
+    match value.len() {
+        4 => Some(<[u8; 4]>::try_from(value).ok()?.into()),
+        16 => Some(<[u8; 16]>::try_from(value).ok()?.into()),
+        _ => None,
     }
 }
 
@@ -163,7 +218,7 @@ fn attached(value: &[u8]) -> Option<Attached> {
 }
 
 /// The attributes in a sequence of them: type and value.
-fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(bytes, 0)?);
         let kind = u16_at(bytes, 2)? & NLA_TYPE_MASK;
@@ -173,7 +228,7 @@ fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-fn text(value: &[u8]) -> String {
+pub(super) fn text(value: &[u8]) -> String {
     let end = value
         .iter()
         .position(|byte| *byte == 0)
@@ -185,7 +240,7 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
@@ -203,6 +258,15 @@ mod tests {
             (1, libc::ARPHRD_LOOPBACK, [0; 6])
         );
         assert!(lo.receive_queues >= 1 && lo.mtu > 0);
+    }
+
+    #[test]
+    fn the_loopback_interface_has_addresses() {
+        let addresses = addresses(1).unwrap();
+        assert!(
+            addresses.contains(&"127.0.0.1/8".parse().unwrap()),
+            "{addresses:?}"
+        );
     }
 
     #[test]

@@ -25,6 +25,10 @@ use super::table;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/objects/steer.o");
 
+/// The programs that only local services need.
+const ASSIGN: &str = "assign";
+const INJECT: &str = "inject";
+
 /// Room in the maps of endpoints and prefixes at least, for what is learned and reloaded later.
 const ROOM: usize = 16384;
 
@@ -112,6 +116,7 @@ impl Object {
             for (name, offset) in &kernel.fields {
                 loader.override_global(name, offset, true);
             }
+            loader.override_global("TCP_IS_MPTCP", &kernel.is_mptcp, true);
         }
         let mut ebpf = loader
             .load(kernel.as_ref().map_or(OBJECT, |kernel| &kernel.object))
@@ -121,7 +126,8 @@ impl Object {
         };
         xdp(&mut ebpf)?.load().map_err(rejected)?;
         if kernel.is_some() {
-            classifier(&mut ebpf)?.load().map_err(rejected)?;
+            classifier(&mut ebpf, ASSIGN)?.load().map_err(rejected)?;
+            classifier(&mut ebpf, INJECT)?.load().map_err(rejected)?;
         }
         take(ebpf, sizes)
     }
@@ -133,23 +139,31 @@ impl Object {
 
     /// The program at TC; loaded only if some service is local.
     pub(super) fn classifier(&mut self) -> Result<&mut SchedClassifier, SteeringError> {
-        classifier(&mut self.ebpf)
+        classifier(&mut self.ebpf, ASSIGN)
+    }
+
+    /// The program that lets a frame arrive; loaded as the one at TC.
+    pub(super) fn injector(&mut self) -> Result<&SchedClassifier, SteeringError> {
+        classifier(&mut self.ebpf, INJECT).map(|program| &*program)
     }
 }
 
 /// What only the running kernel can say, for services that it serves itself.
-struct Kernel {
+pub(super) struct Kernel {
     object: Vec<u8>,
     /// Offsets that the program asks for, by the names under which it does.
     fields: [(&'static str, u32); FIELDS.len()],
+    /// Where `tcp_sock` has `is_mptcp`; 0 in kernels without Multipath TCP.
+    is_mptcp: u32,
 }
 
 impl Kernel {
-    fn new() -> Result<Self, SteeringError> {
+    pub(super) fn new() -> Result<Self, SteeringError> {
         let types = Types::of_kernel().map_err(|_| SteeringError::NoBtf)?;
         Ok(Self {
             object: kfunc::patched(OBJECT, &types).ok_or(SteeringError::NoAssign)?,
             fields: fields(&types).ok_or(SteeringError::NoAssign)?,
+            is_mptcp: types.offset("tcp_sock", "is_mptcp").unwrap_or(0),
         })
     }
 }
@@ -163,13 +177,14 @@ fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, SteeringError> {
     })
 }
 
-fn classifier(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, SteeringError> {
+fn classifier<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut SchedClassifier, SteeringError> {
     let program = ebpf
-        .program_mut("assign")
+        .program_mut(name)
         .and_then(|program| program.try_into().ok());
-    program.ok_or(SteeringError::Object {
-        what: "program assign",
-    })
+    program.ok_or(SteeringError::Object { what: name })
 }
 
 fn take(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), SteeringError> {

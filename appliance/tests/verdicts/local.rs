@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use synward_ebpf::counters::Counter;
 use synward_ebpf::layout::{handoff, unknown};
 
@@ -201,6 +201,47 @@ fn listeners_of_every_kind_are_found() {
         group.iter().for_each(|one| one.listen(9).unwrap());
         shakes_hands(steer, family);
     });
+}
+
+/// The kernel takes no connection for it but from its own cookie, which promises nothing but the MSS.
+#[test]
+fn an_mptcp_listener_gets_the_kernel_s_own_cookie() {
+    needs_root!();
+    locally(|steer, family| {
+        let stream = (Domain::for_address(SERVERS[family]), Type::STREAM);
+        let Ok(listener) = Socket::new(stream.0, stream.1, Some(Protocol::MPTCP)) else {
+            eprintln!("this kernel has no MPTCP");
+            return;
+        };
+        listener.set_reuse_address(true).unwrap();
+        listener.bind(&SERVERS[family].into()).unwrap();
+        listener.listen(9).unwrap();
+
+        // The kernel makes cookies only in need: the SYN is its own to answer.
+        syncookies(1);
+        let counted = &[Counter::Syn, Counter::Passed];
+        steer.check(vec![case("tcp_syncookies=1", &syn(family), PASS, counted)]);
+
+        syncookies(2);
+        let seen = steer.run(Side::Outside, &syn(family).bytes());
+        assert_eq!(seen.verdict, TX);
+        assert_eq!(crate::frames::read(&seen.frame).tcp.options_len(), 4, "MSS");
+        let proven = steer.shake_hands(&syn(family));
+        let wrong = Segment {
+            acknowledgement: proven.acknowledgement ^ 1,
+            ..proven.clone()
+        };
+        steer.check(vec![
+            case("its cookie", &proven, PASS, &[Counter::CookieValid]),
+            case("another number", &wrong, DROP, INVALID),
+            case("a random ACK", &ack(family), DROP, INVALID),
+        ]);
+    });
+}
+
+/// Of this thread's network namespace.
+fn syncookies(value: u8) {
+    std::fs::write("/proc/sys/net/ipv4/tcp_syncookies", value.to_string()).unwrap();
 }
 
 #[test]

@@ -128,6 +128,8 @@ impl Steer {
         for (name, offset) in &fields {
             loader.override_global(name, offset, true);
         }
+        let is_mptcp = types.offset("tcp_sock", "is_mptcp").unwrap_or(0);
+        loader.override_global("TCP_IS_MPTCP", &is_mptcp, true);
         let mut object = loader.load(OBJECT).expect("maps");
         let program: &mut Xdp = object.program_mut("steer").unwrap().try_into().unwrap();
         program.load().expect("the verifier takes the program");

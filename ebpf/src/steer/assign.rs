@@ -130,7 +130,8 @@ fn redeem(ctx: &TcContext, case: &mut Case) -> i32 {
     let room = match socket::of(ctx.skb.skb.cast(), case.packet) {
         Socket::Nobody => return NO_COOKIE,
         Socket::Connection => return IN_THE_WAY,
-        Socket::Listener => true,
+        // One for Multipath TCP has become that since the SYN was answered: the kernel refuses, which is counted.
+        Socket::Listener | Socket::MptcpListener => true,
         Socket::FullListener => false,
     };
     if replay::knows(case.packet, Event::Assigned, case.now) {

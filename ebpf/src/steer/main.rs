@@ -10,6 +10,8 @@
 //! | [`ack`] | an ACK without a flow: is its cookie ours? |
 //! | [`local`], [`socket`] | what this machine's kernel has to do with it |
 //! | [`assign`] | at TC: a proven client's ACK becomes the kernel's connection |
+//! | [`mptcp`] | a listener that takes only the kernel's own cookie |
+//! | [`inject`] | at start: a frame to try the firewall with |
 //! | [`replay`] | which handshakes have had their connection |
 //! | [`stale`] | at TC: a connection that is in the way of a proven client's new one |
 //! | [`onward`] | to the next hop |
@@ -27,8 +29,10 @@
 mod ack;
 mod assign;
 mod icmp;
+mod inject;
 mod local;
 mod maps;
+mod mptcp;
 mod onward;
 mod packet;
 mod replay;
@@ -123,6 +127,7 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         packet.destination,
         packet.destination_port,
     );
+    packet.kernel_cookie = false;
     let mut case = Case {
         packet,
         interface,
@@ -173,7 +178,7 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         }
     }
     match service.handoff {
-        handoff::LOCAL => match local::owner(ctx, &case, counters) {
+        handoff::LOCAL => match local::owner(ctx, &mut case, counters) {
             local::NOBODY => {}
             verdict => return verdict,
         },

@@ -59,6 +59,9 @@ pub struct Packet {
     pub key: FlowKey,
     /// The endpoint that it is for or from.
     pub endpoint: Endpoint,
+    /// Whether `kernel_isn`, a cookie that the kernel made, is the ISN of the answer.
+    pub kernel_cookie: bool,
+    pub kernel_isn: u32,
     /// What is sent back.
     pub reply: Segment,
     /// The TCP options, once they are walked over.

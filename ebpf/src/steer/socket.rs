@@ -14,6 +14,9 @@ use core::ffi::c_void;
 static SK_ACK_BACKLOG: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SK_MAX_ACK_BACKLOG: Global<u32> = Global::new(0);
+/// Where `struct tcp_sock` has `is_mptcp`, 8 bits; 0 in kernels that have none.
+#[unsafe(no_mangle)]
+static TCP_IS_MPTCP: Global<u32> = Global::new(0);
 
 /// Where `struct tcp_sock` has its numbers (RFC 9293 §3.3.1), and `struct sock_common` that of a TIME_WAIT socket.
 #[unsafe(no_mangle)]
@@ -44,6 +47,8 @@ pub enum Socket {
     Listener,
     /// A listener whose accept queue is full.
     FullListener,
+    /// A listener for Multipath TCP that has room.
+    MptcpListener,
 }
 
 /// Looks a segment's socket up; `ctx` is the context of an XDP or TC program.
@@ -54,8 +59,12 @@ pub fn of(ctx: *mut c_void, packet: &Packet) -> Socket {
             return Socket::Connection;
         }
         let tcp = tcp(socket);
-        if !tcp.is_null() && is_full(tcp) {
+        if tcp.is_null() {
+            Socket::Listener
+        } else if is_full(tcp) {
             Socket::FullListener
+        } else if is_mptcp(tcp) {
+            Socket::MptcpListener
         } else {
             Socket::Listener
         }
@@ -149,6 +158,14 @@ fn tuple(packet: &Packet) -> ([u32; 9], u32) {
 #[inline(always)]
 fn is_full(tcp: *mut c_void) -> bool {
     field(tcp, &SK_ACK_BACKLOG) > field(tcp, &SK_MAX_ACK_BACKLOG)
+}
+
+/// `sk_is_mptcp` of include/net/mptcp.h.
+#[inline(always)]
+fn is_mptcp(tcp: *mut c_void) -> bool {
+    let offset = TCP_IS_MPTCP.load() as usize;
+    // SAFETY: the loader has found a field of 8 bits there; the verifier checks that.
+    offset != 0 && unsafe { core::ptr::read_volatile(tcp.cast::<u8>().add(offset)) } != 0
 }
 
 #[inline(always)]

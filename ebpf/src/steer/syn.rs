@@ -13,7 +13,9 @@ use synward_ebpf::layout::{Request, key_slot};
 #[inline(always)]
 pub fn is_for_worker(ctx: &XdpContext, case: &Case) -> bool {
     let queue = ctx.rx_queue_index();
-    case.interface.afxdp >> (queue & 63) & 1 != 0 && worker::is_alive(queue, case.now)
+    !case.packet.kernel_cookie
+        && case.interface.afxdp >> (queue & 63) & 1 != 0
+        && worker::is_alive(queue, case.now)
 }
 
 /// Has a worker answer a SYN.
@@ -58,5 +60,8 @@ pub fn challenge(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounte
         tsval,
     );
     packet.reply = answer::answer(&slot.keys[0], epoch, &syn, profile);
+    if packet.kernel_cookie {
+        packet.reply.tcp.sequence = packet.kernel_isn;
+    }
     reply::send(ctx, packet, counters, Counter::AnsweredXdp)
 }

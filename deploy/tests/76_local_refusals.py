@@ -1,0 +1,119 @@
+"""A service on synward's own machine that cannot work there is refused by one line and exit code 1, and nothing is left
+behind; what only may be wrong is said, and does not keep synward from starting."""
+
+import re
+import subprocess
+import time
+
+from story import AT_SERVER, PORT, SYNWARD, story
+
+WALL = """
+    table inet wall {{
+        chain arriving {{
+            type filter hook input priority filter;
+            {rule}
+        }}
+    }}"""
+
+
+def tell(lab, synward):
+    if synward.responder == "none":
+        return
+    lab.free_server()
+    sysctl(lab, "net.ipv4.tcp_syncookies=0")
+    refused(lab, synward, ["net.ipv4.tcp_syncookies is 0", "splice"])
+    assert "tcp_syncookies is 0" in checked(synward)
+    sysctl(lab, "net.ipv4.tcp_syncookies=1")
+
+    sysctl(lab, "net.netfilter.nf_conntrack_tcp_loose=0")
+    for rule, address in (
+        ("ct state invalid drop", "192.0.2.10:80"),
+        ("meta nfproto ipv6 ct state invalid drop", "[2001:db8:5::10]:80"),
+        ('iifname "server0" tcp dport 443 ct state invalid drop', "192.0.2.10:443"),
+    ):
+        with wall(lab, rule):
+            refused(lab, synward, ["firewall", address, "server0", "nf_conntrack_tcp_loose=1"])
+    sysctl(lab, "net.netfilter.nf_conntrack_tcp_loose=1")
+    with wall(lab, "tcp flags & (fin|syn|rst|ack) != syn ct state new drop"):
+        refused(lab, synward, ["firewall", "192.0.2.10:80", "server0"])
+
+    # To know no neighbour is no such firewall.
+    with wall(lab, "ip saddr 192.0.2.0/24 drop; ip6 saddr 2001:db8:5::/64 drop"):
+        runs(lab, synward)
+    says_what_listens(lab, synward)
+
+
+def says_what_listens(lab, synward):
+    """PORT has no listener."""
+    runs(lab, synward, ends=False)
+    code, text = synward.command("status")
+    assert code == 0, f"exit code {code}: {text}"
+    assert f"nothing listens at 192.0.2.10:{PORT}" in text, text
+    assert "192.0.2.10:80" not in "".join(line for line in text.splitlines() if "note:" in line), text
+    assert f"nothing listens at 192.0.2.10:{PORT}" in synward.process.output()
+    synward.stop()
+
+
+def runs(lab, synward, ends=True):
+    began = time.monotonic()
+    synward.start()
+    print(f"ready after {time.monotonic() - began:.2f} s")
+    if ends:
+        synward.stop()
+
+
+def refused(lab, synward, words):
+    synward.configure()
+    before = state(lab)
+    began = time.monotonic()
+    process = lab.start("server", "refused", "env", "SYNWARD_LOG=error", SYNWARD, "run", "--config", synward.file)
+    try:
+        code = process.wait()
+    except subprocess.TimeoutExpired:
+        process.stop()
+        raise AssertionError(f"synward ran, though it should speak of {words}:\n{process.output()}") from None
+    text = process.output().strip()
+    print(f"{time.monotonic() - began:.2f} s: {text}")
+    assert code == 1, f"exit code {code}, not 1"
+    assert len(text.splitlines()) == 1, "not one line"
+    for word in words:
+        assert word in text, f"the line does not name {word}"
+    after = state(lab)
+    assert after == before, f"before:\n{before}\nafter:\n{after}"
+
+
+def checked(synward):
+    """What `check` says at the server."""
+    with synward.lab.inside("server"):
+        done = subprocess.run([SYNWARD, "check", "--config", synward.file], text=True, check=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.stdout
+
+
+def state(lab):
+    """What a start would change at the server."""
+    links = lab.run("server", "ip", "-d", "link", "show", "server0")
+    half_open = lab.syn_received()
+    rules = re.sub(r"packets \d+ bytes \d+", "", lab.run("server", "nft", "list", "ruleset"))
+    return links, half_open, rules, sorted((lab.pins / "synward").rglob("*"))
+
+
+class wall:
+    """A firewall at the server with that rule."""
+
+    def __init__(self, lab, rule):
+        self.lab, self.rule = lab, rule
+
+    def __enter__(self):
+        with self.lab.inside("server"):
+            subprocess.run(["nft", "-f", "-"], input=WALL.format(rule=self.rule), text=True, check=True)
+
+    def __exit__(self, *_):
+        self.lab.run("server", "nft", "delete", "table", "inet", "wall")
+
+
+def sysctl(lab, setting):
+    lab.run("server", "sysctl", "-qw", setting)
+
+
+story(tell, ("--file-mib", "1", "--arms", "none"), start=False, role="server", interfaces=AT_SERVER, handoff="local")

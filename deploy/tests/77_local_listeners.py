@@ -1,0 +1,254 @@
+"""Listeners of every kind on synward's own machine: each behaves towards its clients as the plain kernel makes it."""
+
+import errno
+import json
+import os
+import socket
+import struct
+import subprocess
+import time
+
+from story import CLIENT, FAMILY, PORT, SERVER, Skip, local_story, receive, receive_all, wait_until
+
+# A segment that is lost or does not fit waits for a timer of 200 ms at least.
+PROMPT = 0.15
+IPPROTO_MPTCP = 262
+RCVBUF = 8192
+
+
+def tell(lab, synward):
+    for family in 4, 6:
+        small_buffer(lab, synward, family)
+        full_queue(lab, synward, family)
+        closed_port(lab, family)
+        group(lab, family)
+        bound_to_device(lab, family)
+        known_tuples(lab, family)
+        mptcp(lab, synward, family)
+    dual_stack(lab)
+
+
+def small_buffer(lab, synward, family):
+    """A service restarted with a small buffer: what is promised for it follows, and nothing more is sent than fits."""
+    listener = prepare(lab, family, buffer=RCVBUF)
+    listener.listen(8)
+    with listener:
+        # Over the link, by the kernel alone, it promises this.
+        promised = own_window(lab, synward, family, listener)
+        if synward.responder != "none":
+            wait_until("the small window is promised", lambda: window_of(synward, family) == promised, 60)
+        data = os.urandom(30_000)
+        client = lab.connect(family)
+        server, _ = listener.accept()
+        began = time.monotonic()
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        server.settimeout(10)
+        assert receive_all(server) == data
+        took = time.monotonic() - began
+        print(f"IPv{family}: 30 kB into a buffer of {RCVBUF} bytes in {took * 1000:.1f} ms; window {promised}")
+        assert took < PROMPT, f"{took:.3f} s"
+        close(client, server)
+
+
+def own_window(lab, synward, family, listener):
+    """The window of the plain kernel's SYN-ACK, from a client that is not challenged."""
+    synward.mode("off")
+    syn_ack = f"tcp src port {PORT} and tcp[13] == 18" if family == 4 else f"ip6 and src port {PORT} and ip6[53] == 18"
+    log = lab.folder / "window.log"
+    with lab.inside("client"), open(log, "wb") as out:
+        capture = subprocess.Popen(["tcpdump", "-lnvvi", "client0", "-c", "1", syn_ack], stdout=out, stderr=out)
+    wait_until("tcpdump listens", lambda: b"listening on" in log.read_bytes())
+    client = lab.connect(family)
+    assert capture.wait(10) == 0
+    close(client, listener.accept()[0])
+    synward.mode("always")
+    return int(log.read_text().partition(", win ")[2].split(",")[0])
+
+
+def window_of(synward, family):
+
+    code, text = synward.command("status", "--json")
+    assert code == 0, text
+    for profile in json.loads(text)["services"][0]["profiles"]:
+        if (profile["address"], profile["port"]) == (SERVER[family], PORT):
+            return profile["window"]
+
+
+def full_queue(lab, synward, family):
+    """No SYN is answered while the accept queue is full; the client comes in when there is room."""
+    listener = prepare(lab, family)
+    listener.listen(1)
+    with listener:
+        waiting = [lab.connect(family) for _ in range(2)]
+        before = lab.kernel_counters()["ListenOverflows"], dropped(synward)
+        late = unconnected(lab, family)
+        late.setblocking(False)
+        assert late.connect_ex((SERVER[family], PORT)) == errno.EINPROGRESS
+        wait_until("its SYN is dropped", lambda: (lab.kernel_counters()["ListenOverflows"], dropped(synward)) > before)
+        assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        accepted = [listener.accept()[0] for _ in waiting]
+        listener.settimeout(10)
+        accepted.append(listener.accept()[0])
+        late.settimeout(10)
+        accepted[-1].sendall(b"late")
+        assert receive(late, 4) == b"late"
+        close(late, *waiting, *accepted)
+
+
+def dropped(synward):
+    return synward.metric("drops_total", reason="accept_queue_full")
+
+
+def closed_port(lab, family):
+    client = unconnected(lab, family)
+    began = time.monotonic()
+
+    assert client.connect_ex((SERVER[family], PORT)) == errno.ECONNREFUSED
+    assert time.monotonic() - began < PROMPT
+    client.close()
+
+
+def group(lab, family):
+    """SO_REUSEPORT: every connection is accepted by one of them, and more than one gets some."""
+    listeners = [prepare(lab, family, port_shared=True) for _ in range(4)]
+    for listener in listeners:
+        listener.listen(64)
+    clients = [lab.connect(family) for _ in range(40)]
+    accepted = []
+    for listener in listeners:
+        listener.setblocking(False)
+        accepted.append([])
+    for client in clients:
+        client.sendall(b"x")
+
+    def take():
+        for listener, connections in zip(listeners, accepted):
+            try:
+                connections.append(listener.accept()[0])
+            except BlockingIOError:
+                continue
+        return sum(map(len, accepted)) == len(clients)
+    wait_until("all are accepted", take)
+    assert sum(map(bool, accepted)) > 1, "one socket got them all"
+    close(*clients, *sum(accepted, []), *listeners)
+
+
+def bound_to_device(lab, family):
+    with prepare(lab, family, device=b"server0") as listener:
+        listener.listen(8)
+        works(lab, family, listener)
+    with prepare(lab, family, device=b"lo") as listener:
+        listener.listen(8)
+        client = unconnected(lab, family)
+        assert client.connect_ex((SERVER[family], PORT)) == errno.ECONNREFUSED
+        client.close()
+
+
+def known_tuples(lab, family):
+    """The client comes back from the same port: to a tuple in TIME_WAIT, and to a connection that it has forgotten."""
+    with prepare(lab, family) as listener:
+        listener.listen(8)
+        port = 23456 + family
+        client = unconnected(lab, family, port)
+        client.connect((SERVER[family], PORT))
+        server, _ = listener.accept()
+        server.close()
+        assert client.recv(1) == b""
+        client.close()
+        works(lab, family, listener, port)
+
+        port += 10
+        client = unconnected(lab, family, port)
+        client.connect((SERVER[family], PORT))
+        server, _ = listener.accept()
+        # In repair mode a socket goes without a word, as in a crash.
+        client.setsockopt(socket.IPPROTO_TCP, 19, 1)
+        client.close()
+        began = time.monotonic()
+        again = unconnected(lab, family, port)
+        again.connect((SERVER[family], PORT))
+        other, _ = listener.accept()
+        print(f"IPv{family}: back after a crash in {time.monotonic() - began:.2f} s")
+        other.sendall(b"back")
+        assert receive(again, 4) == b"back"
+        close(again, other, server)
+
+
+def dual_stack(lab):
+    with lab.inside("server"):
+        listener = socket.create_server(("::", PORT), family=socket.AF_INET6, dualstack_ipv6=True)
+    listener.settimeout(10)
+    with listener:
+        for family in 4, 6:
+            works(lab, family, listener)
+
+
+def mptcp(lab, synward, family):
+    """Without cookies of the kernel's own the kernel answers; with them synward does, and sees through a flood."""
+    try:
+        listener = prepare(lab, family, protocol=IPPROTO_MPTCP)
+    except OSError as reason:
+        raise Skip(f"no MPTCP: {reason}") from None
+    with listener:
+        listener.listen(8)
+        works(lab, family, listener)
+        before = lab.kernel_counters()["TCPReqQFullDoCookies"], synward.metric("cookies_total", result="sent")
+        lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_syncookies=2")
+        valid = synward.metric("cookies_total", result="valid")
+        works(lab, family, listener)
+        works(lab, family, listener, protocol=IPPROTO_MPTCP)
+        after = lab.kernel_counters()["TCPReqQFullDoCookies"], synward.metric("cookies_total", result="sent")
+        assert after[0] > before[0], "no cookie of the kernel was made"
+        if synward.responder != "none":
+            assert after[1] >= before[1] + 2, "synward did not answer"
+            assert synward.metric("cookies_total", result="valid") >= valid + 2
+        lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_syncookies=1")
+
+
+def works(lab, family, listener, port=0, protocol=0):
+    client = unconnected(lab, family, port, protocol)
+    client.connect((SERVER[family], PORT))
+    server, _ = listener.accept()
+    server.settimeout(10)
+    client.sendall(b"hello")
+    assert receive(server, 5) == b"hello"
+    server.sendall(b"world")
+    assert receive(client, 5) == b"world"
+    close(client, server)
+
+
+def prepare(lab, family, buffer=0, port_shared=False, device=b"", protocol=0):
+    """A socket at the service's address that does not listen yet."""
+    with lab.inside("server"):
+        listener = socket.socket(FAMILY[family], socket.SOCK_STREAM, protocol)
+    listener.settimeout(10)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if port_shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if buffer:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    if device:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+    listener.bind((SERVER[family], PORT))
+    return listener
+
+
+def unconnected(lab, family, port=0, protocol=0):
+    with lab.inside("client"):
+        client = socket.socket(FAMILY[family], socket.SOCK_STREAM, protocol)
+    client.settimeout(10)
+    if port:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.bind((CLIENT[family], port))
+    return client
+
+
+def close(*connections):
+    """Ends them by RST, so that no port stays occupied."""
+    for connection in connections:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+
+local_story(tell)

@@ -1,0 +1,117 @@
+//! A listener for Multipath TCP: the kernel takes no connection for it from us (`bpf_sk_assign_tcp_reqsk`,
+//! net/core/filter.c), but does from a cookie of its own.
+//!
+//! So the SYN is answered with the kernel's cookie, made here by its helper, and the kernel judges the ACK as that of
+//! any cookie. That wants `net.ipv4.tcp_syncookies=2`: at 1 the kernel makes cookies only when it is flooded itself
+//! (`tcp_get_syncookie_mss`, net/ipv4/tcp_input.c), and the SYN goes to it as it came. Its cookie knows of no option
+//! but the MSS; what it hides in timestamps lies behind an offset that only it knows (`cookie_init_timestamp`). A
+//! client that offers Multipath TCP falls back to TCP (RFC 8684 §3.1).
+
+use crate::packet::Packet;
+use crate::socket;
+use aya_ebpf::helpers::generated::{bpf_tcp_check_syncookie, bpf_tcp_gen_syncookie};
+use aya_ebpf::programs::XdpContext;
+use core::ffi::c_void;
+use synward_ebpf::layout::Profile;
+use synward_ebpf::options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6, NO_SCALE};
+
+/// What the helpers read of a packet: version and addresses of the IP header; ports, numbers, flags and MSS of the TCP
+/// header.
+struct Headers {
+    ip: [u32; 10],
+    tcp: [u32; 6],
+}
+
+const IP_BYTES: u32 = 40;
+const TCP_BYTES: u32 = 24;
+
+/// Has the kernel make its cookie for a SYN and notes it as the ISN of the answer, which promises nothing that the
+/// cookie cannot hold. False if it makes none.
+#[inline(never)]
+pub fn cookie(ctx: &XdpContext, packet: &mut Packet) -> bool {
+    packet.walk_options(ctx);
+    let least = if packet.v4 {
+        DEFAULT_MSS_V4
+    } else {
+        DEFAULT_MSS_V6
+    };
+    let mut headers = headers(packet, packet.walked.found.mss().unwrap_or(least));
+    let made = socket::with_listener(ctx.ctx.cast(), packet, |listener| {
+        let (ip, tcp) = (headers.ip.as_mut_ptr(), headers.tcp.as_mut_ptr());
+        // SAFETY: the listener is held, and both headers are live and of the lengths given.
+        unsafe {
+            bpf_tcp_gen_syncookie(
+                listener,
+                ip.cast::<c_void>(),
+                IP_BYTES,
+                tcp.cast(),
+                TCP_BYTES,
+            )
+        }
+    });
+    let made = made.unwrap_or(-1);
+    if made < 0 {
+        return false;
+    }
+    packet.kernel_isn = made as u32;
+    packet.kernel_cookie = true;
+    bare(&mut packet.endpoint.now);
+    bare(&mut packet.endpoint.before);
+    true
+}
+
+/// Whether an ACK carries a cookie that the kernel will take.
+#[inline(never)]
+pub fn is_cookie(ctx: &XdpContext, packet: &Packet) -> bool {
+    let mut headers = headers(packet, 0);
+    let judged = socket::with_listener(ctx.ctx.cast(), packet, |listener| {
+        let (ip, tcp) = (headers.ip.as_mut_ptr(), headers.tcp.as_mut_ptr());
+        // SAFETY: as above.
+        unsafe {
+            bpf_tcp_check_syncookie(
+                listener,
+                ip.cast::<c_void>(),
+                IP_BYTES,
+                tcp.cast(),
+                TCP_BYTES,
+            )
+        }
+    });
+    judged.unwrap_or(-1) == 0
+}
+
+#[inline(always)]
+fn bare(profile: &mut Profile) {
+    profile.flags = 0;
+    profile.window_scale = NO_SCALE;
+}
+
+#[inline(always)]
+fn headers(packet: &Packet, mss: u16) -> Headers {
+    let ([a, b, c, d], [e, f, g, h]) = (packet.source.0, packet.destination.0);
+    let ip = if packet.v4 {
+        [word(0x45, 0, 0, 0), 0, 0, d, h, 0, 0, 0, 0, 0]
+    } else {
+        [word(0x60, 0, 0, 0), 0, a, b, c, d, e, f, g, h]
+    };
+    let (from, to) = (
+        packet.source_port.to_be_bytes(),
+        packet.destination_port.to_be_bytes(),
+    );
+    let [high, low] = mss.to_be_bytes();
+    let tcp = [
+        word(from[0], from[1], to[0], to[1]),
+        packet.sequence.to_be(),
+        packet.acknowledgement.to_be(),
+        word((TCP_BYTES as u8 / 4) << 4, packet.flags, 0, 0),
+        0,
+        // The MSS option (RFC 9293 §3.7.1).
+        word(2, 4, high, low),
+    ];
+    Headers { ip, tcp }
+}
+
+#[inline(always)]
+fn word(a: u8, b: u8, c: u8, d: u8) -> u32 {
+    u32::from_ne_bytes([a, b, c, d])
+}
