@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
-use super::flood::{Flood, Flooded, Rate, Target};
+use super::flood::{Flood, Flooded, Gate, Rate, Target};
 use super::lab::{Lab, PATIENCE, Role};
 use super::work::{Column, Measured, Work};
 use crate::connect::Report;
@@ -167,6 +167,8 @@ impl Work for Connect {
             destination: self.destination,
             sources: self.sources,
             core: self.flood_core,
+            gate: &Gate::front(lab),
+            options: &[],
         };
         let flood = Flood::start(lab, self.floods[case], &target, time)?;
         let time = self.time.as_secs_f64().to_string();
@@ -276,7 +278,11 @@ mod tests {
         let flood = Flooded {
             seconds: 2.0,
             syns: 100_000,
-            answers: Answers { syn_ack: 50_000 },
+            acks: 0,
+            answers: Answers {
+                syn_ack: 50_000,
+                rst: 0,
+            },
         };
         let found = figures(&report, Some(&flood));
         assert_eq!(found.len(), COLUMNS.len());

@@ -1,6 +1,7 @@
 //! The defences that compete.
 
 mod kernel;
+mod nobody;
 mod synproxy;
 mod synward;
 
@@ -11,15 +12,19 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use self::kernel::Kernel;
+use self::nobody::Nobody;
 use self::synproxy::Synproxy;
 use self::synward::{Place, Synward};
-use super::lab::Lab;
+use super::lab::{Lab, Path};
+use super::work::Matter;
 
 /// A way to defend the lab's server. The names are those of the command line and of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Contender {
-    /// No defence: the edge forwards, the server's tcp_syncookies is 0
+    /// Everything dropped in XDP as it arrives
+    Nobody,
+    /// No defence: the server's tcp_syncookies is 0
     Kernel,
     /// The server's own cookies: tcp_syncookies = 2
     Syncookies,
@@ -41,6 +46,28 @@ impl Contender {
         Self::value_variants().to_vec()
     }
 
+    /// Those of them to whom `matter` can be handed.
+    pub(super) fn suited(matter: Matter) -> Vec<Self> {
+        let mut contenders = Self::all();
+        contenders.retain(|contender| contender.suits(matter));
+        contenders
+    }
+
+    /// Whether `matter` can be handed to it.
+    pub(super) fn suits(self, matter: Matter) -> bool {
+        self != Self::Nobody || matter == Matter::Segments
+    }
+
+    /// The path on which it stands.
+    pub(super) fn path(self, matter: Matter) -> Path {
+        match (matter, self) {
+            (Matter::Segments, Self::Nobody | Self::Kernel | Self::Syncookies | Self::Local) => {
+                Path::Direct
+            }
+            _ => Path::Edge,
+        }
+    }
+
     /// A sentence on what it is.
     pub(super) fn about(self) -> String {
         let value = self.to_possible_value();
@@ -51,6 +78,7 @@ impl Contender {
     /// The defence, not raised yet.
     pub(super) fn defence<'a>(self) -> Box<dyn Defence<'a> + 'a> {
         match self {
+            Self::Nobody => Box::new(Nobody),
             Self::Kernel => Box::new(Kernel { syncookies: false }),
             Self::Syncookies => Box::new(Kernel { syncookies: true }),
             Self::Synproxy => Box::new(Synproxy { timestamps: false }),

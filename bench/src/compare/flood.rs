@@ -49,6 +49,7 @@ pub(super) struct Flood<'a>(Process<'a>);
 pub(super) struct Flooded {
     pub(super) seconds: f64,
     pub(super) syns: u64,
+    pub(super) acks: u64,
     pub(super) answers: Answers,
 }
 
@@ -56,6 +57,7 @@ pub(super) struct Flooded {
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Answers {
     pub(super) syn_ack: u64,
+    pub(super) rst: u64,
 }
 
 /// What a flood needs to know.
@@ -65,10 +67,37 @@ pub(super) struct Target<'a> {
     /// Prefix whose addresses it pretends to send from.
     pub(super) sources: &'a str,
     pub(super) core: usize,
+    pub(super) gate: &'a Gate<'a>,
+    /// More of the generator's options.
+    pub(super) options: &'a [&'a str],
+}
+
+/// Where a flood leaves the client, and where it arrives.
+pub(super) struct Gate<'a> {
+    /// Interface of the client.
+    pub(super) sent_on: &'a str,
+    pub(super) role: Role,
+    /// Interface of that role.
+    pub(super) received_on: &'a str,
+    /// Destination MAC, where no neighbour entry says it.
+    pub(super) mac: Option<&'a str>,
+}
+
+impl Gate<'_> {
+    /// The lab's own cable.
+    pub(super) fn front(lab: &Lab<'_>) -> Self {
+        let (role, received_on) = lab.front();
+        Self {
+            sent_on: "client0",
+            role,
+            received_on,
+            mac: None,
+        }
+    }
 }
 
 impl<'a> Flood<'a> {
-    /// Starts it in the client's namespace, for `time` at most, and waits until it arrives at the edge.
+    /// Starts it in the client's namespace, for `time` at most, and waits until it arrives.
     ///
     /// Answers are dropped before the client's kernel sees them: spoofed addresses would not send them to it.
     ///
@@ -85,31 +114,34 @@ impl<'a> Flood<'a> {
             Rate::PerSecond(rate) => rate.to_string(),
             Rate::Max => "max".into(),
         };
-        let before = arrived(lab)?;
+        let gate = target.gate;
+        let arrived = || lab.received(gate.role, gate.received_on);
+        let before = arrived()?;
         let (core, time) = (target.core.to_string(), time.as_secs_f64().to_string());
-        let mut process = lab.begin(
-            Role::Client,
-            lab.bench(),
-            [
-                "flood",
-                "--interface",
-                "client0",
-                "--destination",
-                target.destination,
-                "--sources",
-                target.sources,
-                "--rate",
-                &rate,
-                "--core",
-                &core,
-                "--seconds",
-                &time,
-                "--count-answers",
-                "--json",
-            ],
-        )?;
-        process.until("the flood arrives at the edge", PATIENCE, |_| {
-            Ok(arrived(lab)? > before + 100)
+        let mut arguments = vec![
+            "flood",
+            "--interface",
+            gate.sent_on,
+            "--destination",
+            target.destination,
+            "--sources",
+            target.sources,
+            "--rate",
+            &rate,
+            "--core",
+            &core,
+            "--seconds",
+            &time,
+            "--count-answers",
+            "--json",
+        ];
+        arguments.extend(target.options);
+        if let Some(mac) = gate.mac {
+            arguments.extend(["--mac", mac]);
+        }
+        let mut process = lab.begin(Role::Client, lab.bench(), arguments)?;
+        process.until("the flood arrives", PATIENCE, |_| {
+            Ok(arrived()? > before + 100)
         })?;
         Ok(Some(Self(process)))
     }
@@ -123,23 +155,6 @@ impl<'a> Flood<'a> {
         serde_json::from_str(&report)
             .with_context(|| format!("bench flood reported something unexpected: {report}"))
     }
-}
-
-/// Frames that the edge has received from the client.
-fn arrived(lab: &Lab<'_>) -> Result<u64> {
-    let devices = lab.run(Role::Edge, "cat", ["/proc/net/dev"], PATIENCE)?;
-    received(&devices, "out0").context("/proc/net/dev of the edge has no out0")
-}
-
-/// The second column of /proc/net/dev: packets received.
-fn received(devices: &str, interface: &str) -> Option<u64> {
-    devices.lines().find_map(|line| {
-        let (name, columns) = line.split_once(':')?;
-        let packets = columns.split_whitespace().nth(1)?;
-        (name.trim() == interface)
-            .then(|| packets.parse().ok())
-            .flatten()
-    })
 }
 
 #[cfg(test)]
@@ -158,16 +173,5 @@ mod tests {
             Rate::PerSecond(100_000).to_string(),
             "flood of 100000 SYN/s"
         );
-    }
-
-    #[test]
-    fn received_packets_are_found_by_interface() {
-        let devices = "Inter-|   Receive |  Transmit
- face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets
-    lo:       0       1    0    0    0     0          0         0        0       0
-  out0: 1234567      42    0    0    0     0          0         0        0       7
-";
-        assert_eq!(received(devices, "out0"), Some(42));
-        assert_eq!(received(devices, "in0"), None);
     }
 }

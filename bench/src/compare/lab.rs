@@ -1,9 +1,11 @@
 //! A lab of network namespaces, as deploy/lab builds them, for one turn.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 
 use anyhow::{Context as _, Result, ensure};
@@ -26,7 +28,7 @@ impl Programs {
     ///
     /// # Errors
     /// deploy/lab is not there. The appliance is looked for only when it is wanted.
-    pub(super) fn find(synward: Option<&Path>, lab: &Path) -> Result<Self> {
+    pub(super) fn find(synward: Option<&std::path::Path>, lab: &std::path::Path) -> Result<Self> {
         let bench = std::env::current_exe().context("the path of this program is not known")?;
         let lab = lab.canonicalize().with_context(|| {
             format!(
@@ -63,10 +65,20 @@ impl Role {
     }
 }
 
+/// What is between client and server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Path {
+    /// An edge with two arms.
+    Edge,
+    /// Nothing.
+    Direct,
+}
+
 /// A lab that stands; dropping it removes it with everything that runs in it.
 pub(super) struct Lab<'a> {
     programs: &'a Programs,
     name: &'a str,
+    path: Path,
     interrupt: &'a Interrupt,
 }
 
@@ -78,17 +90,23 @@ impl<'a> Lab<'a> {
     pub(super) fn up(
         programs: &'a Programs,
         name: &'a str,
+        path: Path,
         interrupt: &'a Interrupt,
     ) -> Result<Self> {
         // Removed however far it comes.
         let lab = Self {
             programs,
             name,
+            path,
             interrupt,
         };
         let log = std::env::temp_dir().join(format!("synward-lab-{name}.log"));
         let mut command = lab.deploy();
-        command.args(["up", name, "--file-mib", "1"]);
+        let arms = match path {
+            Path::Edge => "two",
+            Path::Direct => "none",
+        };
+        command.args(["up", name, "--file-mib", "1", "--arms", arms]);
         let built = Process::start(&mut command, "deploy/lab up", &log, interrupt)
             .and_then(|process| process.finish(PATIENCE));
         // Left behind in a folder for that.
@@ -96,19 +114,72 @@ impl<'a> Lab<'a> {
         built.map(|_| lab)
     }
 
+    /// What is between client and server.
+    pub(super) fn path(&self) -> Path {
+        self.path
+    }
+
+    /// Where frames of the client arrive first.
+    pub(super) fn front(&self) -> (Role, &'static str) {
+        match self.path {
+            Path::Edge => (Role::Edge, "out0"),
+            Path::Direct => (Role::Server, "server0"),
+        }
+    }
+
+    /// Frames that an interface has received.
+    ///
+    /// # Errors
+    /// There is no such interface.
+    pub(super) fn received(&self, role: Role, interface: &str) -> Result<u64> {
+        let devices = self.run(role, "cat", ["/proc/net/dev"], PATIENCE)?;
+        received(&devices, interface)
+            .with_context(|| format!("/proc/net/dev of the {} has no {interface}", role.name()))
+    }
+
+    /// The numbers of its network namespaces.
+    ///
+    /// # Errors
+    /// One is gone.
+    pub(super) fn namespaces(&self) -> Result<Vec<u64>> {
+        [Role::Client, Role::Edge, Role::Server]
+            .into_iter()
+            .map(|role| {
+                let path = self.namespace(role);
+                let metadata = std::fs::metadata(&path);
+                Ok(metadata.with_context(|| format!("{path} is gone"))?.ino())
+            })
+            .collect()
+    }
+
+    /// Lets time pass, in which what is under way is measured.
+    ///
+    /// # Errors
+    /// This program is interrupted.
+    pub(super) fn pause(&self, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
+        loop {
+            ensure!(!self.interrupt.requested(), "interrupted");
+            match end.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => return Ok(()),
+                left => sleep(left.min(Duration::from_millis(50))),
+            }
+        }
+    }
+
     /// The appliance's program.
-    pub(super) fn synward(&self) -> &Path {
+    pub(super) fn synward(&self) -> &std::path::Path {
         &self.programs.synward
     }
 
     /// This program, to be run in the lab.
-    pub(super) fn bench(&self) -> &Path {
+    pub(super) fn bench(&self) -> &std::path::Path {
         &self.programs.bench
     }
 
     /// A folder that goes away with the lab.
     pub(super) fn folder(&self) -> PathBuf {
-        Path::new("/run/synward-lab").join(self.name)
+        PathBuf::from("/run/synward-lab").join(self.name)
     }
 
     /// Runs a program in a role's network namespace to its end; gives what it printed. No more than the network is
@@ -119,7 +190,7 @@ impl<'a> Lab<'a> {
     pub(super) fn run<const N: usize>(
         &self,
         role: Role,
-        program: impl AsRef<Path>,
+        program: impl AsRef<std::path::Path>,
         arguments: [&str; N],
         limit: Duration,
     ) -> Result<String> {
@@ -130,16 +201,16 @@ impl<'a> Lab<'a> {
     ///
     /// # Errors
     /// It does not start.
-    pub(super) fn begin<const N: usize>(
+    pub(super) fn begin<'b>(
         &self,
         role: Role,
-        program: impl AsRef<Path>,
-        arguments: [&str; N],
+        program: impl AsRef<std::path::Path>,
+        arguments: impl AsRef<[&'b str]>,
     ) -> Result<Process<'a>> {
-        let program = program.as_ref();
+        let (program, arguments) = (program.as_ref(), arguments.as_ref());
         let mut command = Command::new("nsenter");
         command
-            .arg(format!("--net=/run/netns/sw-{}-{}", self.name, role.name()))
+            .arg(format!("--net={}", self.namespace(role)))
             .arg(program)
             .args(arguments);
         let name = program.file_name().unwrap_or_default().to_string_lossy();
@@ -154,7 +225,7 @@ impl<'a> Lab<'a> {
     pub(super) fn inhabit<const N: usize>(
         &self,
         role: Role,
-        program: &Path,
+        program: &std::path::Path,
         arguments: [&str; N],
     ) -> Result<Process<'a>> {
         let mut command = self.deploy();
@@ -194,6 +265,10 @@ impl<'a> Lab<'a> {
         Process::start(command, name, &log, self.interrupt)
     }
 
+    fn namespace(&self, role: Role) -> String {
+        format!("/run/netns/sw-{}-{}", self.name, role.name())
+    }
+
     fn deploy(&self) -> Command {
         let mut command = Command::new(&self.programs.lab);
         command.env("SYNWARD_BENCH", self.bench());
@@ -220,5 +295,32 @@ impl Drop for Lab<'_> {
                 self.name
             ));
         }
+    }
+}
+
+/// The second column of /proc/net/dev: packets received.
+fn received(devices: &str, interface: &str) -> Option<u64> {
+    devices.lines().find_map(|line| {
+        let (name, columns) = line.split_once(':')?;
+        let packets = columns.split_whitespace().nth(1)?;
+        (name.trim() == interface)
+            .then(|| packets.parse().ok())
+            .flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn received_packets_are_found_by_interface() {
+        let devices = "Inter-|   Receive |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets
+    lo:       0       1    0    0    0     0          0         0        0       0
+  out0: 1234567      42    0    0    0     0          0         0        0       7
+";
+        assert_eq!(received(devices, "out0"), Some(42));
+        assert_eq!(received(devices, "in0"), None);
     }
 }

@@ -7,6 +7,8 @@
 //!
 //! A defence is a [`contender::Contender`], what is measured is a [`work::Work`]; neither knows of the other.
 
+mod account;
+mod answer;
 mod connect;
 mod contender;
 mod flood;
@@ -38,6 +40,8 @@ use crate::interrupt::Interrupt;
 pub(crate) enum Command {
     /// How long connections take to be established and to be answered, idle and under a flood of SYNs
     Connect(Box<connect::Options>),
+    /// What it costs to answer SYNs, and to refuse ACKs that belong to nothing
+    Answer(Box<answer::Options>),
 }
 
 /// What every comparison takes from the command line.
@@ -74,6 +78,7 @@ pub(crate) struct Options {
 pub(crate) fn run(command: &Command) -> Result<()> {
     match command {
         Command::Connect(options) => compare(&options.compare, &options.work()?),
+        Command::Answer(options) => compare(&options.compare, &options.work()),
     }
 }
 
@@ -84,9 +89,15 @@ fn compare(options: &Options, work: &dyn Work) -> Result<()> {
         None => getrandom::u64().context("no random seed: give one with --seed")?,
     };
     let contenders = match options.contenders.as_slice() {
-        [] => Contender::all(),
+        [] => Contender::suited(work.matter()),
         some => some.to_vec(),
     };
+    for contender in &contenders {
+        ensure!(
+            contender.suits(work.matter()),
+            "{contender} is no contender here: it carries no connection; leave it out of --contenders"
+        );
+    }
     let mut output = File::create(&options.output)
         .with_context(|| format!("{} cannot be written", options.output.display()))?;
     let interrupt = Interrupt::new()?;
@@ -151,7 +162,7 @@ fn take_turn(
     case: usize,
     interrupt: &Interrupt,
 ) -> Result<Turn> {
-    let lab = Lab::up(programs, name, interrupt)?;
+    let lab = Lab::up(programs, name, contender.path(work.matter()), interrupt)?;
     let mut defence = contender.defence();
     if let Raised::Refused(reason) = defence.raise(&lab).context("raising the defence")? {
         return Ok(Turn::Skipped(reason));

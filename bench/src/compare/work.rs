@@ -13,6 +13,11 @@ pub(super) trait Work {
     /// Sentences on how it was done: what someone needs to do it again.
     fn conditions(&self) -> Vec<String>;
 
+    /// What it needs of a contender.
+    fn matter(&self) -> Matter {
+        Matter::Connections
+    }
+
     /// The circumstances in which it is done, each in a turn of its own.
     fn cases(&self) -> &[String];
 
@@ -24,6 +29,15 @@ pub(super) trait Work {
     /// # Errors
     /// It could not be measured. Connections that fail are a result.
     fn measure(&self, case: usize, lab: &Lab) -> Result<Measured>;
+}
+
+/// What is handed to a defence.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Matter {
+    /// Connections from client to server, which have the same path behind every defence.
+    Connections,
+    /// Segments that come to nothing: who answers them is all there is of the path.
+    Segments,
 }
 
 /// A figure of every turn.

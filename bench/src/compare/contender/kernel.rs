@@ -1,4 +1,4 @@
-//! The server's kernel alone, behind an edge that forwards.
+//! The server's kernel alone, behind an edge that forwards or nothing.
 
 use anyhow::{Context as _, Result};
 
@@ -15,22 +15,24 @@ impl<'a> Defence<'a> for Kernel {
         let value = if self.syncookies { 2 } else { 0 };
         lab.sysctl(Role::Server, &format!("net.ipv4.tcp_syncookies={value}"))?;
         // For the flood's frames, as everywhere where no program of the appliance is.
-        lab.pass(Role::Edge, "out0")?;
+        let (role, interface) = lab.front();
+        lab.pass(role, interface)?;
         Ok(Raised::Up)
     }
 
     fn carried(&self, lab: &Lab<'a>) -> Result<Option<u64>> {
-        if !self.syncookies {
-            return Ok(None);
-        }
-        let statistics = lab.run(Role::Server, "cat", ["/proc/net/netstat"], PATIENCE)?;
-        counter(&statistics, "TcpExt:", "SyncookiesRecv")
-            .context("/proc/net/netstat has no SyncookiesRecv")
+        let (file, group, name) = match self.syncookies {
+            true => ("/proc/net/netstat", "TcpExt:", "SyncookiesRecv"),
+            false => ("/proc/net/snmp", "Tcp:", "PassiveOpens"),
+        };
+        let statistics = lab.run(Role::Server, "cat", [file], PATIENCE)?;
+        counter(&statistics, group, name)
+            .with_context(|| format!("{file} has no {name}"))
             .map(Some)
     }
 }
 
-/// A value of /proc/net/netstat: lines come in pairs, names and values.
+/// A value of /proc/net/netstat or /proc/net/snmp: lines come in pairs, names and values.
 fn counter(statistics: &str, group: &str, name: &str) -> Option<u64> {
     let mut lines = statistics.lines().filter(|line| line.starts_with(group));
     let (names, values) = (lines.next()?, lines.next()?);

@@ -3,14 +3,14 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::{Defence, Raised};
-use crate::compare::lab::{Lab, PATIENCE, Role};
+use crate::compare::lab::{Lab, PATIENCE, Path, Role};
 use crate::compare::process::Process;
 
 /// Where the appliance is, and what that leaves to choose.
@@ -54,8 +54,10 @@ impl<'a> Defence<'a> for Synward<'a> {
                 // The appliance's program takes the place of the lab's; what it transmits arrives where one is.
                 let detach = ["pass", "--interface", "server0", "--detach"];
                 lab.run(Role::Server, lab.bench(), detach, PATIENCE)?;
-                lab.pass(Role::Edge, "in0")?;
-                lab.pass(Role::Edge, "out0")?;
+                if lab.path() == Path::Edge {
+                    lab.pass(Role::Edge, "in0")?;
+                    lab.pass(Role::Edge, "out0")?;
+                }
                 Role::Server
             }
         };
@@ -71,10 +73,6 @@ impl<'a> Defence<'a> for Synward<'a> {
     }
 
     fn carried(&self, lab: &Lab<'a>) -> Result<Option<u64>> {
-        let Place::Edge { .. } = self.place else {
-            // The server's kernel completes them.
-            return Ok(None);
-        };
         let control = control(lab);
         let output = Command::new(lab.synward())
             .arg("--control")
@@ -126,7 +124,7 @@ fn configure(lab: &Lab<'_>, place: Place) -> Result<PathBuf> {
     Ok(file)
 }
 
-fn configuration(place: Place, control: &Path, secret: &Path) -> String {
+fn configuration(place: Place, control: &std::path::Path, secret: &std::path::Path) -> String {
     let (responder, handoff, interfaces) = match place {
         Place::Edge { responder } => (
             responder,

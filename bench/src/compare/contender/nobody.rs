@@ -1,0 +1,22 @@
+//! Nobody: what arrives is dropped in XDP. What that costs, the others cost too.
+
+use anyhow::Result;
+
+use super::{Defence, Raised};
+use crate::compare::lab::{Lab, PATIENCE};
+
+/// The empty program that drops everything.
+pub(super) struct Nobody;
+
+impl<'a> Defence<'a> for Nobody {
+    fn raise(&mut self, lab: &Lab<'a>) -> Result<Raised> {
+        let (role, interface) = lab.front();
+        let drop_all = ["pass", "--interface", interface, "--drop"];
+        lab.run(role, lab.bench(), drop_all, PATIENCE)?;
+        Ok(Raised::Up)
+    }
+
+    fn carried(&self, _: &Lab<'a>) -> Result<Option<u64>> {
+        Ok(None)
+    }
+}
