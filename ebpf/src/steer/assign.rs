@@ -4,7 +4,7 @@
 use crate::ack::{self, Judgement};
 use crate::packet::{Kind, Packet};
 use crate::socket::{self, Socket};
-use crate::{Case, maps, replay, route, service, stale};
+use crate::{Case, local, maps, replay, route, service, stale};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::{TCX_DROP, TCX_NEXT};
 use aya_ebpf::macros::classifier;
@@ -40,6 +40,9 @@ struct Attributes {
 /// Looks at one segment that goes to the kernel. Others see it afterwards as they would without us.
 #[classifier]
 pub fn assign(ctx: TcContext) -> i32 {
+    if local::is_settled(&ctx) {
+        return TCX_NEXT;
+    }
     if let Some(packet) = maps::SCRATCH.get_ptr_mut(maps::scratch::ASSIGN) {
         // SAFETY: per-CPU and this program's own; it runs to its end on this CPU before another run of it starts
         // here.
@@ -128,7 +131,7 @@ fn redeem(ctx: &TcContext, case: &mut Case) -> i32 {
         attributes.tsecr = times.tsecr;
     }
     let room = match socket::of(ctx.skb.skb.cast(), case.packet) {
-        Socket::Nobody => return NO_COOKIE,
+        Socket::Nobody | Socket::Own => return NO_COOKIE,
         Socket::Connection => return IN_THE_WAY,
         Socket::Listener => true,
         Socket::FullListener => false,
