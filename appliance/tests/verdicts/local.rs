@@ -7,7 +7,7 @@ use synward_ebpf::counters::Counter;
 use synward_ebpf::layout::{handoff, unknown};
 
 use crate::frames::{ACK, FIN, PSH, RST, SERVERS, SYN, Segment, stack};
-use crate::steer::{Side, Steer, in_namespace, ip};
+use crate::steer::{EPOCH, Side, Steer, in_namespace, ip};
 use crate::{Case, DROP, PASS, TX, needs_root};
 
 const PASSED: &[Counter] = &[Counter::Passed];
@@ -101,6 +101,33 @@ fn a_listener_is_asked_only_by_those_who_have_proven_themselves() {
         });
         let judged = &[Counter::CookieInvalid, Counter::Passed];
         steer.check(vec![case("unknown = pass", &ack(family), PASS, judged)]);
+    });
+}
+
+#[test]
+fn a_handshake_has_its_connection_once() {
+    needs_root!();
+    locally(|steer, family| {
+        let _listener = TcpListener::bind(SERVERS[family]).unwrap();
+        let ack = steer.shake_hands(&syn(family));
+        let refused = &[Counter::CookieValid, Counter::DropReplayedCookie];
+        for (epoch, verdict, counted) in [
+            (EPOCH - 2, PASS, &[Counter::CookieValid][..]),
+            (EPOCH - 1, DROP, refused),
+            (EPOCH, DROP, refused),
+            (EPOCH + 1, DROP, refused),
+            (EPOCH + 2, PASS, &[Counter::CookieValid]),
+        ] {
+            steer.remember(&ack, epoch);
+            steer.check(vec![case("the same again", &ack, verdict, counted)]);
+        }
+        let other = Segment {
+            sequence: 4711,
+            ..syn(family)
+        };
+        let other = steer.shake_hands(&other);
+        let valid = &[Counter::CookieValid];
+        steer.check(vec![case("another handshake", &other, PASS, valid)]);
     });
 }
 

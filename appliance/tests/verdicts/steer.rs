@@ -17,6 +17,7 @@ use synward_ebpf::layout::{
     NO_PORT, Profile, Service, key_slot, mode, side,
 };
 use synward_ebpf::options::NO_SCALE;
+use synward_ebpf::replay::{Event, Handshake, MARKS};
 use synward_ebpf::wire::Address;
 
 use crate::frames::{self, Segment};
@@ -358,6 +359,20 @@ impl Steer {
         tags[way] = place.tag;
         self.set("TAGS", place.bucket, tags);
         entry
+    }
+
+    /// Writes down that the handshake which a segment ends had its connection by a cookie of `epoch`.
+    pub(crate) fn remember(&mut self, ack: &Segment, epoch: u64) {
+        let (client, server) = (ack.source, ack.destination);
+        let flow = FlowKey::new(
+            client.ip().into(),
+            client.port(),
+            server.ip().into(),
+            server.port(),
+        );
+        let isn = ack.sequence.wrapping_sub(1);
+        let handshake = Handshake::new(&self.globals().table_key, &flow, isn, Event::Assigned);
+        self.set("REPLAYS", handshake.set, [handshake.mark(epoch); MARKS]);
     }
 
     pub(crate) fn place_of(&self, key: &FlowKey) -> Place {

@@ -4,7 +4,7 @@
 use crate::ack::{self, Judgement};
 use crate::packet::{Kind, Packet};
 use crate::socket::{self, Socket};
-use crate::{Case, maps, replay, route, service, stale};
+use crate::{Case, local, maps, replay, route, service, stale};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::{TCX_DROP, TCX_NEXT};
 use aya_ebpf::macros::classifier;
@@ -40,6 +40,9 @@ struct Attributes {
 /// Looks at one segment that goes to the kernel. Others see it afterwards as they would without us.
 #[classifier]
 pub fn assign(ctx: TcContext) -> i32 {
+    if local::is_settled(&ctx) {
+        return TCX_NEXT;
+    }
     if let Some(packet) = maps::SCRATCH.get_ptr_mut(maps::scratch::ASSIGN) {
         // SAFETY: per-CPU and this program's own; it runs to its end on this CPU before another run of it starts
         // here.
@@ -80,9 +83,13 @@ fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<i32> {
     match redeem(ctx, &mut case) {
         NO_COOKIE => return None,
         IN_THE_WAY => return Some(stale::renew(ctx, &mut case, counters)),
+        // XDP did not know it yet: the first of two segments that arrived together has just had its connection, and
+        // TCP comes after this. Behind that the second meets the connection; a replay does not.
         REPLAYED => {
-            counters.bump(Counter::DropReplayedCookie);
-            return Some(TCX_DROP);
+            return Some(stale::again(ctx).unwrap_or_else(|| {
+                counters.bump(Counter::DropReplayedCookie);
+                TCX_DROP
+            }));
         }
         0 => counters.bump(Counter::Assigned),
         _ => counters.bump(Counter::AssignRefused),
@@ -128,7 +135,7 @@ fn redeem(ctx: &TcContext, case: &mut Case) -> i32 {
         attributes.tsecr = times.tsecr;
     }
     let room = match socket::of(ctx.skb.skb.cast(), case.packet) {
-        Socket::Nobody => return NO_COOKIE,
+        Socket::Nobody | Socket::Own => return NO_COOKIE,
         Socket::Connection => return IN_THE_WAY,
         // One for Multipath TCP has become that since the SYN was answered: the kernel refuses, which is counted.
         Socket::Listener | Socket::MptcpListener => true,

@@ -6,7 +6,8 @@
 use crate::socket::{self, Socket};
 use crate::{Case, Verdict, mptcp};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::helpers::bpf_xdp_adjust_meta;
+use aya_ebpf::programs::{TcContext, XdpContext};
 use synward_ebpf::counters::{Counter, ServiceCounters};
 use synward_ebpf::wire::tcp::flags;
 
@@ -33,10 +34,53 @@ pub fn owner(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters) 
         }
         // To a SYN the kernel says that the port is closed. Anything else has only a cookie to show.
         Socket::Nobody | Socket::MptcpListener if !is_syn => NOBODY,
-        // The kernel makes no cookie, or none yet: its listener looks after itself.
-        Socket::Connection | Socket::Nobody | Socket::MptcpListener => {
+        Socket::Own if !is_syn => {
+            settle(ctx);
+            counters.bump(Counter::Passed);
+            XDP_PASS
+        }
+        // The kernel makes no cookie for Multipath TCP, or none yet: its listener looks after itself.
+        Socket::Own | Socket::Connection | Socket::Nobody | Socket::MptcpListener => {
             counters.bump(Counter::Passed);
             XDP_PASS
         }
     }
+}
+
+/// In front of a segment whose connection is known, for the program at TC: "syn:".
+const SETTLED: u32 = 0x3a6e_7973;
+
+/// Spares the program at TC a second look at a segment. A driver that does not bring metadata along has it look.
+#[inline(always)]
+fn settle(ctx: &XdpContext) {
+    // SAFETY: the context is the kernel's own; nothing of the frame is looked at afterwards.
+    if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(size_of::<u32>() as i32)) } != 0 {
+        return;
+    }
+    // SAFETY: as above; both fields are readable.
+    let (start, end) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*ctx.ctx).data_meta) as usize,
+            core::ptr::read_volatile(&raw const (*ctx.ctx).data) as usize,
+        )
+    };
+    if start + size_of::<u32>() <= end {
+        // SAFETY: the word lies between metadata and frame (checked just above, and by the verifier again), and
+        // metadata is aligned to 4 bytes.
+        unsafe { *(start as *mut u32) = SETTLED };
+    }
+}
+
+/// Whether XDP knew the connection of a segment.
+#[inline(always)]
+pub fn is_settled(ctx: &TcContext) -> bool {
+    // SAFETY: the context is the kernel's own; both fields are readable.
+    let (start, end) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*ctx.skb.skb).data_meta) as usize,
+            core::ptr::read_volatile(&raw const (*ctx.skb.skb).data) as usize,
+        )
+    };
+    // SAFETY: read only inside of the metadata, as above.
+    start + size_of::<u32>() <= end && unsafe { *(start as *const u32) } == SETTLED
 }

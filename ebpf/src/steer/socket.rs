@@ -43,6 +43,8 @@ pub enum Socket {
     Nobody,
     /// A connection in whatever state: open, opening, TIME_WAIT.
     Connection,
+    /// A connection of which the segment acknowledges what is outstanding, or the latest: without doubt its own.
+    Own,
     /// A listener that has room for another connection.
     Listener,
     /// A listener whose accept queue is full.
@@ -55,10 +57,17 @@ pub enum Socket {
 #[inline(never)]
 pub fn of(ctx: *mut c_void, packet: &Packet) -> Socket {
     with(ctx, packet, |state, socket| {
-        if state != LISTEN {
+        if state == TIME_WAIT {
             return Socket::Connection;
         }
         let tcp = tcp(socket);
+        if state != LISTEN {
+            return if !tcp.is_null() && is_its_own(tcp, packet) {
+                Socket::Own
+            } else {
+                Socket::Connection
+            };
+        }
         if tcp.is_null() {
             Socket::Listener
         } else if is_full(tcp) {
@@ -100,12 +109,17 @@ pub fn in_the_way(ctx: *mut c_void, packet: &Packet) -> Option<u32> {
         if state == LISTEN || tcp.is_null() {
             return None;
         }
-        let oldest = field(tcp, &TCP_SND_UNA);
-        let outstanding = field(tcp, &TCP_SND_NXT).wrapping_sub(oldest);
-        let is_its_own = packet.acknowledgement.wrapping_sub(oldest) <= outstanding;
-        (!is_its_own).then(|| field(tcp, &TCP_RCV_NXT))
+        (!is_its_own(tcp, packet)).then(|| field(tcp, &TCP_RCV_NXT))
     })
     .flatten()
+}
+
+/// SND.UNA ≤ SEG.ACK ≤ SND.NXT (RFC 9293 §3.10.7.4).
+#[inline(always)]
+fn is_its_own(tcp: *mut c_void, packet: &Packet) -> bool {
+    let oldest = field(tcp, &TCP_SND_UNA);
+    let outstanding = field(tcp, &TCP_SND_NXT).wrapping_sub(oldest);
+    packet.acknowledgement.wrapping_sub(oldest) <= outstanding
 }
 
 /// A socket's `struct tcp_sock`, null for small ones (TIME_WAIT and half open).

@@ -30,14 +30,11 @@ const CHECKSUM: usize = 16;
 /// Resets the connection that a segment with a valid cookie meets, and has the segment come again.
 #[inline(never)]
 pub fn renew(ctx: &TcContext, case: &mut Case, counters: &mut ServiceCounters) -> i32 {
-    let skb = ctx.skb.skb;
     let packet = &*case.packet;
-    // SAFETY: the context is the kernel's own; the field is readable.
-    let seen = unsafe { core::ptr::read_volatile(&raw const (*skb).tc_index) };
-    if seen == AGAIN || replay::knows(packet, Event::Assigned, case.now) {
+    if is_again(ctx) || replay::knows(packet, Event::Assigned, case.now) {
         return TCX_NEXT;
     }
-    let Some(expected) = socket::in_the_way(skb.cast(), packet) else {
+    let Some(expected) = socket::in_the_way(ctx.skb.skb.cast(), packet) else {
         return TCX_NEXT;
     };
     // What the client sends right behind its ACK has the same numbers: it goes behind it, without a RST of its own.
@@ -48,11 +45,27 @@ pub fn renew(ctx: &TcContext, case: &mut Case, counters: &mut ServiceCounters) -
         replay::remember(packet, Event::Renewed, case.now);
         counters.bump(Counter::Renewed);
     }
-    // SAFETY: the field is writable; the helper takes two integers.
+    again(ctx).unwrap_or(TCX_NEXT)
+}
+
+/// Has a segment come once more, behind what arrived together with it; nothing if it has.
+#[inline(always)]
+pub fn again(ctx: &TcContext) -> Option<i32> {
+    if is_again(ctx) {
+        return None;
+    }
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is the kernel's own; the field is writable, the helper takes two integers.
     unsafe {
         core::ptr::write_volatile(&raw mut (*skb).tc_index, AGAIN);
-        bpf_redirect((*skb).ifindex, BPF_F_INGRESS.into()) as i32
+        Some(bpf_redirect((*skb).ifindex, BPF_F_INGRESS.into()) as i32)
     }
+}
+
+#[inline(always)]
+fn is_again(ctx: &TcContext) -> bool {
+    // SAFETY: the context is the kernel's own; the field is readable.
+    unsafe { core::ptr::read_volatile(&raw const (*ctx.skb.skb).tc_index) == AGAIN }
 }
 
 /// Sends the kernel a copy of the segment as a RST, and leaves the segment as it was.
