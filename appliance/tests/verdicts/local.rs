@@ -252,7 +252,7 @@ fn an_mptcp_listener_gets_the_kernel_s_own_cookie() {
         syncookies(2);
         let seen = steer.run(Side::Outside, &syn(family).bytes());
         assert_eq!(seen.verdict, TX);
-        assert_eq!(crate::frames::read(&seen.frame).tcp.options_len(), 4, "MSS");
+        assert_eq!(crate::frames::read(&seen.frame).tcp.options.len(), 4, "MSS");
         let proven = steer.shake_hands(&syn(family));
         let wrong = Segment {
             acknowledgement: proven.acknowledgement ^ 1,
