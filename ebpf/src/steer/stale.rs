@@ -31,17 +31,17 @@ const CHECKSUM: usize = 16;
 #[inline(never)]
 pub fn renew(ctx: &TcContext, case: &mut Case, counters: &mut ServiceCounters) -> i32 {
     let packet = &*case.packet;
-    if is_again(ctx) || replay::knows(packet, Event::Assigned, case.now) {
+    if is_again(ctx) {
         return TCX_NEXT;
     }
-    let Some(expected) = socket::in_the_way(ctx.skb.skb.cast(), packet) else {
-        return TCX_NEXT;
-    };
-    // What the client sends right behind its ACK has the same numbers: it goes behind it, without a RST of its own.
-    if !replay::knows(packet, Event::Renewed, case.now) {
-        if !reset(ctx, packet, expected) {
-            return TCX_NEXT;
-        }
+    // What the client sends right behind its ACK has the same numbers: it goes behind it, without a RST of its own. And
+    // where another CPU has just cleared the way, the kernel must not see the segment before the new connection.
+    let is_first = !replay::knows(packet, Event::Assigned, case.now)
+        && !replay::knows(packet, Event::Renewed, case.now);
+    if is_first
+        && let Some(expected) = socket::in_the_way(ctx.skb.skb.cast(), packet)
+        && reset(ctx, packet, expected)
+    {
         replay::remember(packet, Event::Renewed, case.now);
         counters.bump(Counter::Renewed);
     }
