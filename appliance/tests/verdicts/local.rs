@@ -1,6 +1,7 @@
 //! Services of this machine: what its kernel's sockets have to do with a segment.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use synward_ebpf::counters::Counter;
@@ -299,11 +300,20 @@ fn listener(family: usize, prepare: impl FnOnce(&Socket)) -> Socket {
     socket
 }
 
-/// A connection to the service from this machine.
+/// A connection to the service from this machine. The kernel takes its time until a new interface's IPv6 address has its
+/// route.
 fn connect(family: usize) -> TcpStream {
-    let socket = Socket::new(Domain::for_address(SERVERS[family]), Type::STREAM, None).unwrap();
     let from = SocketAddr::new(HERE[family].parse().unwrap(), 0);
-    socket.bind(&from.into()).unwrap();
-    socket.connect(&SERVERS[family].into()).unwrap();
-    socket.into()
+    let patience = Instant::now() + Duration::from_secs(10);
+    loop {
+        let socket = Socket::new(Domain::for_address(SERVERS[family]), Type::STREAM, None).unwrap();
+        let connected = socket
+            .bind(&from.into())
+            .and_then(|()| socket.connect(&SERVERS[family].into()));
+        match connected {
+            Ok(()) => return socket.into(),
+            Err(error) => assert!(Instant::now() < patience, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
