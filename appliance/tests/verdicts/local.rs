@@ -169,9 +169,9 @@ fn what_a_connection_owns_passes() {
             steer.check(vec![case("a SYN on it", &syn, PASS, counted)]);
         };
         owned(steer);
-        drop(server);
+        close(server);
         owned(steer);
-        drop(client);
+        close(client);
         owned(steer);
     });
 }
@@ -206,14 +206,14 @@ fn listeners_of_every_kind_are_found() {
         let anywhere: IpAddr = "::".parse().unwrap();
         let dual = TcpListener::bind(SocketAddr::new(anywhere, SERVERS[family].port())).unwrap();
         shakes_hands(steer, family);
-        drop(dual);
+        close(dual);
 
         let bound = listener(family, |socket| {
             socket.bind_device(Some(b"sw-out")).unwrap();
         });
         bound.listen(9).unwrap();
         shakes_hands(steer, family);
-        drop(bound);
+        close(bound);
 
         let elsewhere = listener(family, |socket| {
             socket.bind_device(Some(b"sw-in")).unwrap();
@@ -221,7 +221,7 @@ fn listeners_of_every_kind_are_found() {
         elsewhere.listen(9).unwrap();
         let counted = &[Counter::Syn, Counter::Passed];
         steer.check(vec![case("bound to another", &syn(family), PASS, counted)]);
-        drop(elsewhere);
+        close(elsewhere);
 
         let group: Vec<_> = (0..3)
             .map(|_| listener(family, |socket| socket.set_reuse_port(true).unwrap()))
@@ -298,6 +298,11 @@ fn listener(family: usize, prepare: impl FnOnce(&Socket)) -> Socket {
     prepare(&socket);
     socket.bind(&SERVERS[family].into()).unwrap();
     socket
+}
+
+/// Closes it now: a process that another test starts at this moment may have it open too, until it becomes a program.
+fn close(socket: impl std::os::fd::AsFd) {
+    let _ = socket2::SockRef::from(&socket).shutdown(std::net::Shutdown::Both);
 }
 
 /// A connection to the service from this machine. The kernel takes its time until a new interface's IPv6 address has its
