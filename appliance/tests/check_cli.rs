@@ -176,7 +176,7 @@ fn wrong_shapes() -> Vec<Wrong> {
             "\"\\u001b[31m\\n\" = 1\n[flows]\ncapacity = 1",
             &[
                 "8: unknown key `\\u{1b}[31m\\n` in [[service]]; its keys are name, addresses, ports, handoff, mode, allow, deny, \
-             fragments, unknown, when_down, rtt, hold_bytes, mss, wscale, sack, timestamps, ecn",
+             fragments, unknown, when_down, rtt, cookies, hold_bytes, mss, wscale, sack, timestamps, ecn",
                 "10: `capacity` is 1; use a whole number from 1024 to 16777216",
             ],
         ),
@@ -386,6 +386,16 @@ fn wrong_addresses() -> Vec<Wrong> {
             &[
                 "8: handoff = \"forward\" needs `wscale`, here and in the server's own configuration the same, such as `wscale = 7`",
             ],
+        ),
+        service(
+            "cookies = \"kernel\"",
+            &[
+                "8: `cookies` is \"kernel\", which is for handoff = \"local\" alone, and this service's is \"splice\"; take it out",
+            ],
+        ),
+        service(
+            "handoff = \"local\"\ncookies = \"theirs\"",
+            &["9: `cookies` is \"theirs\"; use \"auto\" or \"kernel\""],
         ),
         service(
             "deny = [\"203.0.113.0/24\"]\nallow = [\"0.0.0.0/0\", \"203.0.113.0/24\"]",

@@ -10,7 +10,7 @@ from story import AT_SERVER, PORT, SYNWARD, story
 WALL = """
     table inet wall {{
         chain arriving {{
-            type filter hook input priority filter;
+            type {hook};
             {rule}
         }}
     }}"""
@@ -24,6 +24,8 @@ def tell(lab, synward):
     refused(lab, synward, ["net.ipv4.tcp_syncookies is 0", "splice"])
     assert "tcp_syncookies is 0" in checked(synward)
     sysctl(lab, "net.ipv4.tcp_syncookies=1")
+    refused(lab, synward, ["web", "kernel", "net.ipv4.tcp_syncookies=2"], service='cookies = "kernel"')
+    goes_elsewhere(lab, synward)
 
     sysctl(lab, "net.netfilter.nf_conntrack_tcp_loose=0")
     for rule, address in (
@@ -54,6 +56,28 @@ def says_what_listens(lab, synward):
     synward.stop()
 
 
+def goes_elsewhere(lab, synward):
+    """What is sent on to a container, here at the other end of a veth: by a DNAT rule, or by a route."""
+    box = "ip link add box0 type veth peer box1; ip link set box0 up; ip link set box1 up; " \
+          "ip address add 198.51.100.1/24 dev box0; ip neighbour add 198.51.100.2 lladdr 2:0:0:0:0:2 dev box0; " \
+          "ip -6 address add 2001:db8:b::1/64 dev box0 nodad; " \
+          "ip -6 neighbour add 2001:db8:b::2 lladdr 2:0:0:0:0:2 dev box0; " \
+          "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"
+    lab.run("server", "sh", "-ec", box)
+    for rule, address, on in (
+        ("ip daddr 192.0.2.10 tcp dport 80 dnat ip to 198.51.100.2:8080", "192.0.2.10:80", "198.51.100.2:8080"),
+        ("ip6 daddr 2001:db8:5::10 tcp dport 443 dnat ip6 to [2001:db8:b::2]:8443", "[2001:db8:5::10]:443",
+         "[2001:db8:b::2]:8443"),
+    ):
+        with wall(lab, rule, "nat hook prerouting priority dstnat"):
+            refused(lab, synward, ["DNAT", address, on, "splice"])
+    lab.run("server", "ip", "route", "add", "203.0.113.7", "dev", "box0")
+    elsewhere = '[[service]]\nname = "box"\naddresses = ["203.0.113.7"]\nports = [80]\nhandoff = "local"'
+    refused(lab, synward, ["203.0.113.7", "box0", "splice"], service=elsewhere)
+    synward.configure(service="")
+    lab.run("server", "ip", "link", "del", "box0")
+
+
 def runs(lab, synward, ends=True):
     began = time.monotonic()
     synward.start()
@@ -62,8 +86,8 @@ def runs(lab, synward, ends=True):
         synward.stop()
 
 
-def refused(lab, synward, words):
-    synward.configure()
+def refused(lab, synward, words, service=""):
+    synward.configure(service=service)
     before = state(lab)
     began = time.monotonic()
     process = lab.start("server", "refused", "env", "SYNWARD_LOG=error", SYNWARD, "run", "--config", synward.file)
@@ -101,12 +125,12 @@ def state(lab):
 class wall:
     """A firewall at the server with that rule."""
 
-    def __init__(self, lab, rule):
-        self.lab, self.rule = lab, rule
+    def __init__(self, lab, rule, hook="filter hook input priority filter"):
+        self.lab, self.rule, self.hook = lab, rule, hook
 
     def __enter__(self):
         with self.lab.inside("server"):
-            subprocess.run(["nft", "-f", "-"], input=WALL.format(rule=self.rule), text=True, check=True)
+            subprocess.run(["nft", "-f", "-"], input=WALL.format(rule=self.rule, hook=self.hook), text=True, check=True)
 
     def __exit__(self, *_):
         self.lab.run("server", "nft", "delete", "table", "inet", "wall")

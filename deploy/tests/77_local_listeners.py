@@ -9,6 +9,7 @@ import subprocess
 import time
 
 from story import CLIENT, FAMILY, PORT, SERVER, Skip, local_story, receive, receive_all, wait_until
+from transfer import both_ends
 
 # A segment that is lost or does not fit waits for a timer of 200 ms at least.
 PROMPT = 0.15
@@ -203,7 +204,20 @@ def mptcp(lab, synward, family):
         if synward.responder != "none":
             assert after[1] >= before[1] + 2, "synward did not answer"
             assert synward.metric("cookies_total", result="valid") >= valid + 2
-        lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_syncookies=1")
+        # With a bare clock of timestamps its cookies hold all options.
+        lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_timestamps=2")
+        if synward.responder != "none":
+            wait_until("synward has seen that", lambda: keeps_options(lab, family, listener), 60)
+        lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_syncookies=1", "net.ipv4.tcp_timestamps=1")
+
+
+def keeps_options(lab, family, listener):
+    client = unconnected(lab, family)
+    client.connect((SERVER[family], PORT))
+    server, _ = listener.accept()
+    ends = both_ends(lab)
+    close(client, server)
+    return all(end.has("sack") and end.has("ts") and end.wscale() for end in ends)
 
 
 def works(lab, family, listener, port=0, protocol=0):

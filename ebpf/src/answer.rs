@@ -27,7 +27,7 @@ pub struct Syn<'a> {
 
 /// The flags that ask for ECN on a SYN (RFC 3168 §6.1.1). AccECN (RFC 9768 §3.1.1) sets them too and
 /// is answered classically, which it foresees.
-const ECN_SETUP: u8 = flags::ECE | flags::CWR;
+pub const ECN_SETUP: u8 = flags::ECE | flags::CWR;
 
 impl<'a> Syn<'a> {
     /// A SYN from its parts; `found` and `tsval` come from a walk over its options.

@@ -9,7 +9,7 @@ use crate::wire::Address;
 use crate::wire::ethernet::Mac;
 
 /// Changes whenever a map's meaning does; a process takes over pinned maps only if it matches.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// At most this many services.
 pub const MAX_SERVICES: u32 = 64;
@@ -114,7 +114,7 @@ pub struct Endpoint {
     /// Index of the service.
     pub service: u32,
     /// The epoch (low 32 bits) from which `now` is promised; cookies of earlier epochs promised
-    /// `before`.
+    /// `before`. 0: the server has not said yet what it does.
     pub since: u32,
     /// What SYN-ACKs promise.
     pub now: Profile,
@@ -177,8 +177,8 @@ pub struct Service {
     pub keys: u16,
     /// See [`handoff`].
     pub handoff: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// See [`cookies`].
+    pub cookies: u8,
     /// Until this time (boot-independent coarse clock, ns) unknown segments pass and are learned.
     pub adopt_until: u64,
 }
@@ -201,6 +201,14 @@ pub mod handoff {
     pub const LOCAL: u8 = 1;
     /// Another machine's kernel, which shares the key: segments go there as they are.
     pub const FORWARD: u8 = 2;
+}
+
+/// Bits of [`Service::cookies`], of services with [`handoff::LOCAL`].
+pub mod cookies {
+    /// The kernel's own cookies rather than ours, because it takes no connection from us, or is not to.
+    pub const KERNEL: u8 = 1;
+    /// The kernel's clock of timestamps is bare, so that its cookies can hold all options.
+    pub const TIMES: u8 = 2;
 }
 
 /// Values of [`Service::unknown`]: what happens to a segment that belongs to nothing.

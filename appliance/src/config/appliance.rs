@@ -145,14 +145,18 @@ fn pin(value: &Value<'_>) -> Option<PathBuf> {
     absolute(value, cure)
 }
 
-/// An absolute path without `..` and NUL; anything else is a problem.
+/// An absolute path without `..` and control characters; anything else is a problem.
 pub(super) fn absolute(value: &Value<'_>, cure: &str) -> Option<PathBuf> {
     let text = value.text(cure)?;
     let path = Path::new(text);
     let climbs = path
         .components()
         .any(|part| part == std::path::Component::ParentDir);
-    if !path.is_absolute() || climbs || text.contains('\0') || path.file_name().is_none() {
+    if !path.is_absolute()
+        || climbs
+        || text.contains(char::is_control)
+        || path.file_name().is_none()
+    {
         value.wrong(cure);
         return None;
     }

@@ -112,6 +112,7 @@ pub(super) const SERVICE: Section = Section {
         key("unknown", Default(r#""drop""#), r#"segments that belong to nothing: "drop" | "reset" | "pass""#),
         key("when_down", Default(r#""reset""#), r#"the server refuses or is silent: "reset" | "drop""#),
         key("rtt", Default(r#""fast""#), r#"or "true": for servers with BBR, one round trip later"#),
+        key("cookies", Default("\"auto\""), "local: synward's cookies where this kernel takes clients from them (6.9), else the kernel's; or \"kernel\""),
         key("hold_bytes", Default("16384"), "client data kept while the server answers, per opening; 1460 to 65536"),
         key("mss", Optional("1460"), "this and the next four: learned from the server unless set"),
         key("wscale", Optional("7"), "0 to 14"),

@@ -33,7 +33,7 @@ pub use flows::Flows;
 pub use interface::{Interface, Queues, Side, XdpMode, ZeroCopy};
 pub use problem::{Problem, Problems};
 pub use service::{
-    Fragments, Handoff, Mode, Offer, Ports, Rtt, Service, Unknown, WhenDown, is_name,
+    Cookies, Fragments, Handoff, Mode, Offer, Ports, Rtt, Service, Unknown, WhenDown, is_name,
 };
 
 use report::Report;

@@ -37,6 +37,8 @@ pub struct Service {
     pub rtt: Rtt,
     /// Bytes of client data kept per opening while the server answers.
     pub hold_bytes: u32,
+    /// Whose cookies the clients of a local service get.
+    pub cookies: Cookies,
     /// Options to offer in place of what the server was seen to offer.
     pub offer: Offer,
     /// The line of its section in the configuration file.
@@ -134,6 +136,16 @@ choice! {
     }
 }
 
+choice! {
+    /// Whose cookies the clients of a local service get.
+    pub Cookies {
+        /// synward's own where this kernel takes connections from them, else the kernel's.
+        Auto = "auto",
+        /// The kernel's.
+        Kernel = "kernel",
+    }
+}
+
 impl Service {
     /// The services that `tables` describe; fewer if something is wrong with one.
     pub(super) fn read_all(tables: &[Table<'_>]) -> Vec<Self> {
@@ -172,6 +184,8 @@ impl Service {
         let offer = offer(table, addresses.as_deref().unwrap_or_default());
         let handoff = table.choice_or("handoff", Handoff::Splice);
         require_wscale(table, handoff, &offer);
+        let cookies = table.choice_or("cookies", Cookies::Auto);
+        refuse_cookies(table, handoff, cookies);
         let hold_bytes = table.number_or("hold_bytes", limits::HOLD_BYTES, 16384);
         let service = Self {
             handoff,
@@ -181,6 +195,7 @@ impl Service {
             when_down: table.choice_or("when_down", WhenDown::Reset),
             rtt: table.choice_or("rtt", Rtt::Fast),
             hold_bytes: u32::try_from(hold_bytes).ok()?,
+            cookies,
             offer,
             line: table.line,
             name: name?,
@@ -291,6 +306,18 @@ fn require_wscale(table: &Table<'_>, handoff: Handoff, offer: &Offer) {
         value.problem(
             "handoff = \"forward\" needs `wscale`, here and in the server's own configuration the same, such as `wscale = 7`",
         );
+    }
+}
+
+/// The kernel's cookies are of use to the kernel alone.
+fn refuse_cookies(table: &Table<'_>, handoff: Handoff, cookies: Cookies) {
+    if handoff != Handoff::Local
+        && cookies == Cookies::Kernel
+        && let Some(value) = table.value("cookies")
+    {
+        value.problem(format!(
+            "`cookies` is \"kernel\", which is for handoff = \"local\" alone, and this service's is \"{handoff}\"; take it out"
+        ));
     }
 }
 

@@ -53,6 +53,7 @@ fn a_small_file_has_every_default() {
             when_down: WhenDown::Reset,
             rtt: Rtt::Fast,
             hold_bytes: 16384,
+            cookies: Cookies::Auto,
             offer: Offer::default(),
             line: 5,
         }]

@@ -1,15 +1,16 @@
-//! What there is to say about services of this machine (handoff "local"): whether its firewall lets proven clients in,
-//! and what listens for them.
+//! What there is to say about services of this machine (handoff "local"): whether they are here at all, whether its
+//! firewall lets proven clients in, and what listens for them.
 //!
-//! A service without a listener is not refused and does not make the appliance degraded: it may start later, and until
-//! then its clients get the kernel's own RST, as they would without synward. But it is said.
+//! A service whose clients go past this network namespace's sockets, to a container say, is refused. One without a listener
+//! is not, and does not make the appliance degraded: it may start later, and until then its clients get the kernel's own
+//! RST, as they would without synward. But it is said.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Handoff, Ports, Service};
-use crate::steering::{self, Listener, Steering, SteeringError};
+use crate::config::{Config, Cookies, Handoff, Ports, Service};
+use crate::steering::{self, KernelCookies, Listener, Steering, SteeringError};
 
 /// How often listeners are looked for.
 const AGAIN: Duration = Duration::from_secs(15);
@@ -20,8 +21,12 @@ const KNOCKS: usize = 64;
 /// of which it does not tell, so that a start takes half a second more at worst.
 ///
 /// # Errors
-/// It drops what proven clients send.
+/// It drops what proven clients send, or sends it elsewhere; or a service's address is not here.
 pub fn knock(config: &Config, steering: &mut Steering) -> Result<(), SteeringError> {
+    let addresses: BTreeSet<_> = local(config).flat_map(hosts).collect();
+    addresses
+        .into_iter()
+        .try_for_each(|ip| steering.is_here(ip))?;
     let servers = local(config).flat_map(servers).filter(is_here);
     for server in servers.take(KNOCKS) {
         if !steering.knock(server)? {
@@ -79,11 +84,12 @@ fn notes(config: &Config) -> Vec<(usize, String)> {
     let Ok(listeners) = steering::listeners() else {
         return Vec::new();
     };
-    let syncookies = steering::syncookies();
+    let kernel = steering::kernel_cookies();
     local(config)
         .flat_map(|service| servers(service).map(move |server| (service, server)))
         .filter_map(|(service, server)| {
-            let what = note(&server, is_here(&server), &listeners, syncookies)?;
+            let forced = service.cookies == Cookies::Kernel;
+            let what = note(&server, is_here(&server), &listeners, forced, &kernel)?;
             Some((
                 service.line,
                 format!("service \"{}\": {what}", service.name),
@@ -97,10 +103,10 @@ fn note(
     server: &SocketAddr,
     is_here: bool,
     listeners: &[Listener],
-    syncookies: Option<u8>,
+    forced: bool,
+    kernel: &KernelCookies,
 ) -> Option<String> {
-    const ELSEWHERE: &str = "in a container or behind a DNAT rule it listens in another network namespace, which needs \
-                             handoff = \"splice\"";
+    const ELSEWHERE: &str = "a container's program that listens in another network namespace needs handoff = \"splice\"";
     let mut taking = listeners.iter().filter(|one| one.takes(server));
     let Some(first) = taking.next() else {
         return Some(if is_here {
@@ -112,20 +118,32 @@ fn note(
             )
         });
     };
-    if !first.mptcp && !taking.any(|one| one.mptcp) {
+    let mptcp = first.mptcp || taking.any(|one| one.mptcp);
+    let why = if mptcp {
+        format!(
+            "what listens at {server} does so for Multipath TCP, as Go programs do since 1.24, and takes"
+        )
+    } else if forced || !kernel.takes_ours {
+        format!("{server} takes")
+    } else {
         return None;
+    };
+    let cure = if mptcp {
+        "; so does GODEBUG=multipathtcp=0 for that program, or handoff = \"splice\""
+    } else {
+        ""
+    };
+    if kernel.syncookies != Some(2) {
+        return Some(format!(
+            "{why} only the kernel's own cookies, so its SYNs go to the kernel unanswered: \
+             `sysctl -w net.ipv4.tcp_syncookies=2` protects it{cure}"
+        ));
     }
-    let mptcp =
-        format!("what listens at {server} does so for Multipath TCP, as Go programs do since 1.24");
-    let cure = "GODEBUG=multipathtcp=0 for that program or handoff = \"splice\" gives it all of TCP's options";
-    Some(match syncookies {
-        Some(2) => format!(
-            "{mptcp}: it takes only the kernel's own cookies, which keep no window scaling, SACK or timestamps; {cure}"
-        ),
-        _ => format!(
-            "{mptcp}: it takes only the kernel's own cookies, so its SYNs go to the kernel unanswered; \
-             `sysctl -w net.ipv4.tcp_syncookies=2` protects it; {cure}"
-        ),
+    (!kernel.bare_clock).then(|| {
+        format!(
+            "{why} only the kernel's own cookies, which keep no window scaling, SACK or timestamps as they are: \
+             `sysctl -w net.ipv4.tcp_timestamps=2` makes them keep those of clients with timestamps{cure}"
+        )
     })
 }
 
@@ -134,17 +152,20 @@ fn local(config: &Config) -> impl Iterator<Item = &Service> {
     services.filter(|service| service.handoff == Handoff::Local)
 }
 
+/// The addresses that a service names exactly.
+fn hosts(service: &Service) -> impl Iterator<Item = IpAddr> {
+    let nets = service.addresses.iter();
+    let hosts = nets.filter(|net| net.prefix_len() == net.max_prefix_len());
+    hosts.map(|net| net.addr())
+}
+
 /// The addresses and ports that a service names exactly.
 fn servers(service: &Service) -> impl Iterator<Item = SocketAddr> {
     let ports = match &service.ports {
         Ports::List(ports) => ports.as_slice(),
         Ports::Any => &[],
     };
-    let hosts = service
-        .addresses
-        .iter()
-        .filter(|net| net.prefix_len() == net.max_prefix_len());
-    hosts.flat_map(move |net| ports.iter().map(|port| SocketAddr::new(net.addr(), *port)))
+    hosts(service).flat_map(move |ip| ports.iter().map(move |port| SocketAddr::new(ip, *port)))
 }
 
 /// Whether the address is one of this network namespace; nothing is sent.
@@ -156,7 +177,7 @@ fn is_here(server: &SocketAddr) -> bool {
 mod tests {
     use super::*;
 
-    fn said(mptcp: &[bool], is_here: bool, syncookies: u8) -> Option<String> {
+    fn said(mptcp: &[bool], is_here: bool, kernel: KernelCookies) -> Option<String> {
         let at = SocketAddr::from(([192, 0, 2, 10], 80));
         let listener = |mptcp: &bool| Listener {
             at,
@@ -164,35 +185,61 @@ mod tests {
             mptcp: *mptcp,
         };
         let listeners = mptcp.iter().map(listener).collect::<Vec<_>>();
-        note(&at, is_here, &listeners, Some(syncookies))
+        note(&at, is_here, &listeners, false, &kernel)
+    }
+
+    fn kernel(syncookies: u8, bare_clock: bool, takes_ours: bool) -> KernelCookies {
+        KernelCookies {
+            syncookies: Some(syncookies),
+            bare_clock,
+            takes_ours,
+        }
     }
 
     #[test]
     fn what_is_said_names_the_address_and_the_cure() {
-        assert_eq!(said(&[false], true, 1), None);
-        assert_eq!(said(&[false, false], true, 1), None);
-        for (mptcp, is_here, syncookies, words) in [
+        for (mptcp, kernel) in [
+            (&[false][..], kernel(1, false, true)),
+            (&[false, false], kernel(1, false, true)),
+            (&[false, true], kernel(2, true, true)),
+            (&[false], kernel(2, true, false)),
+        ] {
+            assert_eq!(said(mptcp, true, kernel), None, "{mptcp:?} {kernel:?}");
+        }
+        let usual = kernel(1, false, true);
+        for (mptcp, is_here, kernel, words) in [
             (
                 &[][..],
                 true,
-                1,
+                usual,
                 ["192.0.2.10:80", "nothing listens", "splice"],
             ),
-            (&[], false, 1, ["192.0.2.10:80", "no address", "container"]),
+            (
+                &[],
+                false,
+                usual,
+                ["192.0.2.10:80", "no address", "container"],
+            ),
             (
                 &[true],
                 true,
-                1,
+                usual,
                 ["192.0.2.10:80", "tcp_syncookies=2", "multipathtcp=0"],
             ),
             (
                 &[false, true],
                 true,
-                2,
-                ["192.0.2.10:80", "window scaling", "splice"],
+                kernel(2, false, true),
+                ["tcp_timestamps=2", "window scaling", "splice"],
+            ),
+            (
+                &[false],
+                true,
+                kernel(2, false, false),
+                ["192.0.2.10:80", "window scaling", "tcp_timestamps=2"],
             ),
         ] {
-            let said = said(mptcp, is_here, syncookies).unwrap_or_default();
+            let said = said(mptcp, is_here, kernel).unwrap_or_default();
             for word in words {
                 assert!(said.contains(word), "{word}: {said}");
             }

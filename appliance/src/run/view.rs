@@ -128,6 +128,9 @@ impl View {
         inner.profiles.ask_again();
         if inner.notes.are_old() {
             inner.notes.renew(&self.config);
+            if let Err(error) = appliance.steering.look_at_kernel_clock() {
+                tracing::error!(%error, "what the kernel's cookies can hold cannot be told to the program");
+            }
         }
         let table = appliance.steering.table();
         let limits = Limits {

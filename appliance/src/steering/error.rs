@@ -25,10 +25,35 @@ pub enum SteeringError {
     NoBtf,
 
     #[error(
-        "this kernel cannot take over proven clients (no bpf_sk_assign_tcp_reqsk, which Linux 6.9 and later have with \
-         CONFIG_SYN_COOKIES): set handoff = \"splice\", or install a newer one"
+        "this kernel cannot take over proven clients from synward's cookies (no bpf_sk_assign_tcp_reqsk, which Linux 6.9 and \
+         later have with CONFIG_SYN_COOKIES), only from its own: `sysctl -w net.ipv4.tcp_syncookies=2`, or set \
+         handoff = \"splice\", or install a newer one"
     )]
     NoAssign,
+
+    #[error(
+        "service \"{service}\" is to use the kernel's own cookies (cookies = \"kernel\"), which the kernel makes for us only \
+         with net.ipv4.tcp_syncookies=2: `sysctl -w net.ipv4.tcp_syncookies=2`, or take `cookies` out"
+    )]
+    KernelCookies { service: String },
+
+    #[error(
+        "this kernel's sockets are not as synward knows them (BTF without some fields of tcp_sock): set handoff = \"splice\""
+    )]
+    NoFields,
+
+    #[error(
+        "clients of {to} are sent on to {on} by a DNAT rule of this machine, as a container's published port makes one, so its \
+         kernel cannot take them at {to}: let the program listen in this network namespace (for a container: host \
+         networking), or put synward with handoff = \"splice\" on a machine in front"
+    )]
+    Dnat { to: SocketAddr, on: SocketAddr },
+
+    #[error(
+        "{to} is not of this network namespace but behind {interface}, as a container's address is, so nothing here can \
+         listen at it: set handoff = \"splice\", with {interface} as an [[interface]] of side \"inside\""
+    )]
+    Elsewhere { to: IpAddr, interface: String },
 
     #[error(
         "net.ipv4.tcp_syncookies is 0, and then this kernel resets the connections of proven clients: \

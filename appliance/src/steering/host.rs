@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use aya::util::KernelVersion;
 
 use super::error::SteeringError;
 use super::object::Kernel;
+use crate::config::{Config, Cookies, Handoff};
 
 /// Capability numbers of include/uapi/linux/capability.h; the second one, if any, includes the first.
 const NEEDED: [(&str, u32, Option<u32>); 4] = [
@@ -39,17 +41,58 @@ pub(super) fn check() -> Result<(), SteeringError> {
     Ok(())
 }
 
-/// The sysctl of cookies, of this network namespace and both families; nothing if it cannot be read.
-pub(super) fn syncookies() -> Option<u8> {
+/// What the kernel does with cookies in a network namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelCookies {
+    /// `net.ipv4.tcp_syncookies`, of both families; nothing if it cannot be read.
+    pub syncookies: Option<u8>,
+    /// Whether the kernel's own cookies can hold options, for its clock of TCP timestamps is bare
+    /// (`net.ipv4.tcp_timestamps=2`).
+    pub bare_clock: bool,
+    /// Whether the kernel takes connections from cookies that are ours.
+    pub takes_ours: bool,
+}
+
+/// The kernel stays the same, and its types are a long read.
+static TAKES_OURS: OnceLock<bool> = OnceLock::new();
+
+/// Reads what there is to know.
+pub(super) fn kernel_cookies() -> KernelCookies {
+    KernelCookies {
+        syncookies: syncookies(),
+        bare_clock: has_bare_clock(),
+        takes_ours: *TAKES_OURS
+            .get_or_init(|| Kernel::new().is_ok_and(|kernel| kernel.takes_connections())),
+    }
+}
+
+fn syncookies() -> Option<u8> {
     let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_syncookies").ok()?;
     text.trim().parse().ok()
 }
 
-/// What a kernel must have and do that is to take connections from us, as far as it shows.
-pub(super) fn check_local() -> Result<(), SteeringError> {
-    match syncookies() {
-        Some(0) => Err(SteeringError::NoSyncookies),
-        _ => Kernel::new().map(drop),
+/// See [`KernelCookies::bare_clock`].
+pub(super) fn has_bare_clock() -> bool {
+    const BARE: &str = "2";
+    fs::read_to_string("/proc/sys/net/ipv4/tcp_timestamps").is_ok_and(|text| text.trim() == BARE)
+}
+
+/// What a kernel must have and do that is to serve the local services of `config`, as far as it shows.
+pub(super) fn check_local(config: &Config) -> Result<(), SteeringError> {
+    const ALWAYS: u8 = 2;
+    let syncookies = syncookies();
+    if syncookies == Some(0) {
+        return Err(SteeringError::NoSyncookies);
+    }
+    let kernel = Kernel::new()?;
+    let mut local = config.services.iter();
+    match local.find(|one| one.handoff == Handoff::Local && one.cookies == Cookies::Kernel) {
+        _ if syncookies == Some(ALWAYS) => Ok(()),
+        _ if !kernel.takes_connections() => Err(SteeringError::NoAssign),
+        Some(service) => Err(SteeringError::KernelCookies {
+            service: service.name.clone(),
+        }),
+        None => Ok(()),
     }
 }
 

@@ -8,6 +8,8 @@
 //! answers with a RST, which goes to that neighbour. If the ACK does not come through, a SYN tells whether the
 //! firewall makes a difference between the two or knows no neighbours at all, which proves nothing.
 //!
+//! Nor does what a DNAT rule sends elsewhere, and connection tracking tells where that is.
+//!
 //! What this shows: that the firewall lets in connections which it has not seen begin, by this interface, for this
 //! address and port. What it does not: rules for other clients, rules about what leaves, or rules that come later.
 
@@ -23,7 +25,7 @@ use synward_ebpf::wire::tcp::{Repr, Tcp, flags};
 use synward_ebpf::wire::{ethernet, tcp};
 
 use super::interface::SteeredInterface;
-use super::netlink;
+use super::{astray, netlink};
 
 /// What is delivered is delivered at once; a busy machine may take a while.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -37,6 +39,11 @@ pub(super) enum Door {
     Shut {
         /// The neighbour in whose name it came.
         from: IpAddr,
+    },
+    /// A DNAT rule sends it on.
+    Elsewhere {
+        /// To where.
+        on: SocketAddr,
     },
     /// Nothing came through, or there is nobody in whose name it could come.
     Unknown,
@@ -69,6 +76,9 @@ pub(super) fn at(
     knocker.send(port, flags::ACK)?;
     if knocker.sees(port) {
         return Ok(Door::Open);
+    }
+    if let Some(on) = astray::translated(SocketAddr::new(from, port), to)? {
+        return Ok(Door::Elsewhere { on });
     }
     knocker.send(port + 1, flags::SYN)?;
     let listens = knocker.sees(port + 1);

@@ -15,13 +15,14 @@
 //! | [`plan`], [`fill`] | what the maps are to hold for a configuration, and writing it |
 //! | [`object`] | the eBPF object: loaded, sized, its maps taken out |
 //! | [`btf`], [`kfunc`] | what this kernel calls the fields and functions that the programs use |
-//! | [`sockets`], [`knock`] | this machine's listeners, and what its firewall does with proven clients |
+//! | [`sockets`], [`knock`], [`astray`] | this machine's listeners, and what firewall, DNAT and routes do with proven clients |
 //! | [`attach`], [`classifier`], [`pins`], [`bpffs`] | onto the interfaces, and what outlives the process |
 //! | [`unload`](mod@unload) | taking off what a killed process left |
 //! | [`table`] | the flow table in shared memory |
 //! | [`profiles`], [`keys`], [`clock`], [`heartbeats`] | what changes while it runs |
 //! | [`memory`], [`pod`] | unsafe: mapped arrays, bytes of the layout's types |
 
+mod astray;
 mod attach;
 mod bpffs;
 mod btf;
@@ -48,7 +49,7 @@ mod sockets;
 mod table;
 mod unload;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -56,7 +57,8 @@ use std::time::Duration;
 
 use synward_ebpf::counters::{SLOTS, ServiceCounters};
 use synward_ebpf::layout::{
-    Clock, Globals, Interface, MAX_INTERFACES, MAX_QUEUES, Service, handoff, key_slot, mode,
+    Clock, Globals, Interface, MAX_INTERFACES, MAX_QUEUES, Service, cookies, handoff, key_slot,
+    mode,
 };
 
 pub use btf::Types as KernelTypes;
@@ -64,6 +66,7 @@ pub use clock::{Times, coarse_now, fine_now, tick, ticks};
 pub use error::SteeringError;
 pub use fields::{FIELDS, fields};
 pub use heartbeats::Heartbeats;
+pub use host::KernelCookies;
 pub use interface::SteeredInterface;
 pub use profiles::{EndpointProfiles, Learned};
 pub use sockets::{Listener, listeners};
@@ -76,7 +79,7 @@ use attach::Attachment;
 use classifier::Assignment;
 use interface::Found;
 use keys::EpochKeys;
-use object::{Object, Sizes, failed};
+use object::{Kernel, Object, Sizes, failed};
 use pins::Pins;
 use plan::Plan;
 use pod::Plain;
@@ -99,6 +102,8 @@ pub struct Steering {
     pins: Option<Pins>,
     taken_over: Option<u32>,
     services: Vec<Service>,
+    /// Whether the program at TC has anything to do.
+    assigns: bool,
     keys: EpochKeys,
     clock: Clock,
     adopt: Duration,
@@ -116,9 +121,7 @@ impl Steering {
     /// The first thing that is in the way. Nothing is left behind.
     pub fn load(config: &Config, keyring: &Keyring) -> Result<Self, SteeringError> {
         host::check()?;
-        if has_local(config) {
-            host::check_local()?;
-        }
+        check_local(config)?;
         let found = interface::find_all(&config.interfaces)?;
         let pins = config
             .appliance
@@ -156,7 +159,14 @@ impl Steering {
             .iter()
             .map(|service| keyring.service_keys(&service.name));
         let keys = EpochKeys::new(keys.collect());
-        let plan = Plan::new(config, &keys.counts());
+        let mut plan = Plan::new(config, &keys.counts());
+        let kernel = has_local(config).then(Kernel::new).transpose()?;
+        if kernel
+            .as_ref()
+            .is_some_and(|kernel| !kernel.takes_connections())
+        {
+            plan.leave_cookies_to_the_kernel();
+        }
         let pinned = match (&previous, pins) {
             (Some(_), Some(pins)) => sizes
                 .kept()
@@ -164,7 +174,7 @@ impl Steering {
                 .to_vec(),
             _ => Vec::new(),
         };
-        let (mut object, shared) = Object::load(&sizes, &plan, &pinned)?;
+        let (mut object, shared) = Object::load(&sizes, &plan, kernel.as_ref(), &pinned)?;
 
         let globals = Globals {
             table_key: match &previous {
@@ -200,6 +210,7 @@ impl Steering {
             pins: None,
             taken_over,
             services: plan.services.clone(),
+            assigns: plan.assigns(),
             keys,
             clock: Clock::default(),
             adopt: config.appliance.adopt,
@@ -217,7 +228,28 @@ impl Steering {
         };
         steering.refresh(&now)?;
         steering.adopt_from(now.coarse)?;
+        steering.look_at_kernel_clock()?;
         Ok(steering)
+    }
+
+    /// Sees to it that `address`, a local service's, is not behind an interface of this machine that is not steered, as a
+    /// container's is. One of another machine on the link may become ours, if that machine fails.
+    ///
+    /// # Errors
+    /// It is.
+    pub fn is_here(&self, address: IpAddr) -> Result<(), SteeringError> {
+        let Some(index) = astray::leaves_by(address) else {
+            return Ok(());
+        };
+        if self.interfaces.iter().any(|one| one.index == index) {
+            return Ok(());
+        }
+        let links = netlink::links().unwrap_or_default();
+        let interface = links.into_iter().find(|link| link.index == index);
+        Err(SteeringError::Elsewhere {
+            to: address,
+            interface: interface.map_or_else(|| format!("interface {index}"), |link| link.name),
+        })
     }
 
     /// Asks this machine's firewall whether it lets proven clients of `server`, a local service's, in; before
@@ -238,6 +270,9 @@ impl Steering {
                         interface: interface.name.clone(),
                         from,
                     });
+                }
+                Ok(knock::Door::Elsewhere { on }) => {
+                    return Err(SteeringError::Dnat { to: server, on });
                 }
                 Ok(knock::Door::Unknown) => told = false,
                 Err(error) => {
@@ -307,7 +342,7 @@ impl Steering {
             }
         }
         // In front of it nothing may pass a cookie that nobody takes.
-        if self.is_local() {
+        if self.assigns {
             let program = self.object.classifier()?;
             self.assignments = classifier::attach_all(program, &self.found, pins)?;
         }
@@ -452,6 +487,26 @@ impl Steering {
         Ok(())
     }
 
+    /// Notes whether the kernel's cookies can hold options now (`net.ipv4.tcp_timestamps`). Cheap when nothing has changed.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn look_at_kernel_clock(&mut self) -> Result<(), SteeringError> {
+        let times = if host::has_bare_clock() {
+            cookies::TIMES
+        } else {
+            0
+        };
+        for index in 0..self.services.len() {
+            let mut service = self.services[index];
+            if service.handoff == handoff::LOCAL && service.cookies & cookies::TIMES != times {
+                service.cookies ^= cookies::TIMES;
+                self.write_service(index as u32, service)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the program off every interface and removes what is pinned. With `keep`, and something pinned, leaves
     /// both in place for the next process instead: spliced connections go on.
     ///
@@ -475,11 +530,6 @@ impl Steering {
             Some(pins) => pins.clear().map(drop),
             None => Ok(()),
         }
-    }
-
-    fn is_local(&self) -> bool {
-        let mut services = self.services.iter();
-        services.any(|service| service.handoff == handoff::LOCAL)
     }
 
     fn service(&self, service: u32) -> Result<Service, SteeringError> {
@@ -545,15 +595,15 @@ impl std::fmt::Debug for Steering {
 /// The first thing that is in the way.
 pub fn check_local(config: &Config) -> Result<(), SteeringError> {
     if has_local(config) {
-        host::check_local()
+        host::check_local(config)
     } else {
         Ok(())
     }
 }
 
-/// The `net.ipv4.tcp_syncookies` of this network namespace, if it can be read.
-pub fn syncookies() -> Option<u8> {
-    host::syncookies()
+/// What this kernel does with cookies, in this network namespace.
+pub fn kernel_cookies() -> KernelCookies {
+    host::kernel_cookies()
 }
 
 fn has_local(config: &Config) -> bool {

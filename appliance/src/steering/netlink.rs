@@ -96,15 +96,9 @@ pub(super) fn dump<T>(
     question: &[u8],
     read: impl Fn(u16, &[u8]) -> Option<T>,
 ) -> io::Result<Vec<T>> {
-    let mut socket = Socket::new(
-        Domain::from(libc::AF_NETLINK),
-        Type::RAW,
-        Some(Protocol::from(protocol)),
-    )?;
-    socket.write_all(&request(kind, question))?;
+    let mut socket = asked(protocol, kind, libc::NLM_F_DUMP, question)?;
     let mut found = Vec::new();
-    // The kernel fills at most 32 KiB a datagram (rtnl_dump_all, net/core/rtnetlink.c).
-    let mut buffer = vec![0; 1 << 16];
+    let mut buffer = vec![0; DATAGRAM];
     loop {
         let length = socket.read(&mut buffer)?;
         let mut rest = &buffer[..length];
@@ -122,9 +116,39 @@ pub(super) fn dump<T>(
     }
 }
 
-fn request(kind: u16, question: &[u8]) -> Vec<u8> {
+/// Asks for one thing: the type and body of the answer.
+pub(super) fn get(protocol: libc::c_int, kind: u16, question: &[u8]) -> io::Result<(u16, Vec<u8>)> {
+    let mut socket = asked(protocol, kind, 0, question)?;
+    let mut buffer = vec![0; DATAGRAM];
+    let length = socket.read(&mut buffer)?;
+    match message(&buffer[..length]) {
+        Some((kind, body, _)) if libc::c_int::from(kind) == libc::NLMSG_ERROR => Err(error(body)),
+        Some((kind, body, _)) => Ok((kind, body.to_vec())),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// The kernel fills at most 32 KiB a datagram (rtnl_dump_all, net/core/rtnetlink.c).
+const DATAGRAM: usize = 1 << 16;
+
+fn asked(
+    protocol: libc::c_int,
+    kind: u16,
+    how: libc::c_int,
+    question: &[u8],
+) -> io::Result<Socket> {
+    let mut socket = Socket::new(
+        Domain::from(libc::AF_NETLINK),
+        Type::RAW,
+        Some(Protocol::from(protocol)),
+    )?;
+    socket.write_all(&request(kind, how, question))?;
+    Ok(socket)
+}
+
+fn request(kind: u16, how: libc::c_int, question: &[u8]) -> Vec<u8> {
     let length = (HEADER + question.len()) as u32;
-    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
+    let flags = (libc::NLM_F_REQUEST | how) as u16;
     let mut bytes = length.to_ne_bytes().to_vec();
     bytes.extend(kind.to_ne_bytes());
     bytes.extend(flags.to_ne_bytes());

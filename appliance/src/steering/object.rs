@@ -96,6 +96,7 @@ impl Object {
     pub(super) fn load(
         sizes: &Sizes,
         plan: &Plan,
+        kernel: Option<&Kernel>,
         pinned: &[(&'static str, PathBuf)],
     ) -> Result<(Self, Shared), SteeringError> {
         let mut loader = EbpfLoader::new();
@@ -111,22 +112,23 @@ impl Object {
         for (name, path) in pinned {
             loader.map_pin_path(name, path.as_path());
         }
-        let kernel = plan.is_local().then(Kernel::new).transpose()?;
-        if let Some(kernel) = &kernel {
+        if let Some(kernel) = kernel {
             for (name, offset) in &kernel.fields {
                 loader.override_global(name, offset, true);
             }
             loader.override_global("TCP_IS_MPTCP", &kernel.is_mptcp, true);
         }
         let mut ebpf = loader
-            .load(kernel.as_ref().map_or(OBJECT, |kernel| &kernel.object))
+            .load(kernel.map_or(OBJECT, Kernel::object))
             .map_err(|error| refused(&error, sizes))?;
         let rejected = |error: ProgramError| SteeringError::Verifier {
             cause: verdict(&error),
         };
         xdp(&mut ebpf)?.load().map_err(rejected)?;
-        if kernel.is_some() {
+        if plan.assigns() {
             classifier(&mut ebpf, ASSIGN)?.load().map_err(rejected)?;
+        }
+        if kernel.is_some() {
             classifier(&mut ebpf, INJECT)?.load().map_err(rejected)?;
         }
         take(ebpf, sizes)
@@ -137,12 +139,12 @@ impl Object {
         xdp(&mut self.ebpf)
     }
 
-    /// The program at TC; loaded only if some service is local.
+    /// The program at TC; loaded only if some local service has synward's cookies.
     pub(super) fn classifier(&mut self) -> Result<&mut SchedClassifier, SteeringError> {
         classifier(&mut self.ebpf, ASSIGN)
     }
 
-    /// The program that lets a frame arrive; loaded as the one at TC.
+    /// The program that lets a frame arrive; loaded only if some service is local.
     pub(super) fn injector(&mut self) -> Result<&SchedClassifier, SteeringError> {
         classifier(&mut self.ebpf, INJECT).map(|program| &*program)
     }
@@ -150,7 +152,8 @@ impl Object {
 
 /// What only the running kernel can say, for services that it serves itself.
 pub(super) struct Kernel {
-    object: Vec<u8>,
+    /// The object as this kernel takes it; none if it takes no connection from us.
+    object: Option<Vec<u8>>,
     /// Offsets that the program asks for, by the names under which it does.
     fields: [(&'static str, u32); FIELDS.len()],
     /// Where `tcp_sock` has `is_mptcp`; 0 in kernels without Multipath TCP.
@@ -161,10 +164,19 @@ impl Kernel {
     pub(super) fn new() -> Result<Self, SteeringError> {
         let types = Types::of_kernel().map_err(|_| SteeringError::NoBtf)?;
         Ok(Self {
-            object: kfunc::patched(OBJECT, &types).ok_or(SteeringError::NoAssign)?,
-            fields: fields(&types).ok_or(SteeringError::NoAssign)?,
+            object: kfunc::patched(OBJECT, &types),
+            fields: fields(&types).ok_or(SteeringError::NoFields)?,
             is_mptcp: types.offset("tcp_sock", "is_mptcp").unwrap_or(0),
         })
+    }
+
+    /// Whether it takes connections whose cookies are ours.
+    pub(super) fn takes_connections(&self) -> bool {
+        self.object.is_some()
+    }
+
+    fn object(&self) -> &[u8] {
+        self.object.as_deref().unwrap_or(OBJECT)
     }
 }
 

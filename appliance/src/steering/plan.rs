@@ -11,11 +11,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use synward_ebpf::layout::{
     ANY_PORT, Endpoint, EndpointKey, HOLD_WINDOW, NO_PORT, PrefixKey, PrefixPort, Profile, Service,
-    handoff, mode, profile_flags, unknown,
+    cookies, handoff, mode, profile_flags, unknown,
 };
 use synward_ebpf::wire::Address;
 
-use crate::config::{self, Config, Fragments, Handoff, Mode, Offer, Ports, Unknown};
+use crate::config::{self, Config, Cookies, Fragments, Handoff, Mode, Offer, Ports, Unknown};
 
 /// Values of the lists (`LISTS`).
 const ALLOWED: u32 = 1;
@@ -67,11 +67,19 @@ impl Plan {
         !self.prefixes.is_empty()
     }
 
-    /// Whether some service is this machine's own.
-    pub(super) fn is_local(&self) -> bool {
-        self.services
-            .iter()
-            .any(|service| service.handoff == handoff::LOCAL)
+    /// Leaves cookies of local services to a kernel that takes no connections from ours.
+    pub(super) fn leave_cookies_to_the_kernel(&mut self) {
+        let services = self.services.iter_mut();
+        for service in services.filter(|service| service.handoff == handoff::LOCAL) {
+            service.cookies |= cookies::KERNEL;
+        }
+    }
+
+    /// Whether some service is this machine's own and has our cookies.
+    pub(super) fn assigns(&self) -> bool {
+        self.services.iter().any(|service| {
+            service.handoff == handoff::LOCAL && service.cookies & cookies::KERNEL == 0
+        })
     }
 
     /// The prefix endpoint that a port of an address belongs to, as the XDP program would find it.
@@ -213,7 +221,10 @@ fn service(config: &config::Service, keys: u32) -> Service {
             Handoff::Local => handoff::LOCAL,
             Handoff::Forward => handoff::FORWARD,
         },
-        reserved: 0,
+        cookies: match config.cookies {
+            Cookies::Auto => 0,
+            Cookies::Kernel => cookies::KERNEL,
+        },
         adopt_until: 0,
     }
 }

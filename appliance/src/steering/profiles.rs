@@ -114,9 +114,12 @@ pub(super) fn refused(error: MapError) -> SteeringError {
     }
 }
 
+/// As [`Endpoint::since`]: what is promised has been supposed, not learned.
+const NEVER: u32 = 0;
+
 /// The endpoint that promises `profile` from `since` on, if that is possible.
 fn change(old: &Endpoint, profile: Profile, since: u32) -> (Option<Endpoint>, Learned) {
-    if old.now == profile {
+    if old.now == profile && old.since != NEVER {
         return (None, Learned::Known);
     }
     let new = |before| Endpoint {
@@ -156,7 +159,14 @@ mod tests {
             now: A,
             before: A,
         };
-        assert_eq!(change(&at_start, A, 101), (None, Learned::Known));
+        let (said, learned) = change(&at_start, A, 101);
+        let said = said.unwrap_or(at_start);
+        assert_eq!(
+            (said.since, learned),
+            (101, Learned::From),
+            "it was supposed"
+        );
+        assert_eq!(change(&said, A, 102), (None, Learned::Known));
         let (first, learned) = change(&at_start, B, 101);
         let first = first.unwrap_or(at_start);
         assert_eq!(learned, Learned::From);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use synward_ebpf::counters::Counter;
-use synward_ebpf::layout::{handoff, unknown};
+use synward_ebpf::layout::{cookies, handoff, unknown};
 
 use crate::frames::{ACK, FIN, PSH, RST, SERVERS, SYN, Segment, stack};
 use crate::steer::{EPOCH, Side, Steer, in_namespace, ip};
@@ -264,6 +264,37 @@ fn an_mptcp_listener_gets_the_kernel_s_own_cookie() {
             case("its cookie", &proven, PASS, &[Counter::CookieValid]),
             case("another number", &wrong, DROP, INVALID),
             case("a random ACK", &ack(family), DROP, INVALID),
+        ]);
+
+        // What the ISN cannot hold is in the low bits of TSval, where the kernel's clock is bare.
+        steer.policy(|service| {
+            service.handoff = handoff::LOCAL;
+            service.cookies = cookies::TIMES;
+        });
+        let seen = steer.run(Side::Outside, &syn(family).bytes());
+        let options = crate::frames::read(&seen.frame).tcp.options;
+        assert_eq!(options[4..8], [4, 2, 8, 10]);
+        assert_eq!(options[11] & 0x3f, 0x17, "SACK, shift 7");
+    });
+}
+
+/// As of a kernel that takes no connection from us.
+#[test]
+fn a_service_may_have_the_kernel_s_cookies() {
+    needs_root!();
+    locally(|steer, family| {
+        let _listener = TcpListener::bind(SERVERS[family]).unwrap();
+        let ours = steer.shake_hands(&syn(family));
+        steer.policy(|service| {
+            service.handoff = handoff::LOCAL;
+            service.cookies = cookies::KERNEL;
+        });
+        syncookies(2);
+        let proven = steer.shake_hands(&syn(family));
+        steer.check(vec![
+            case("its cookie", &proven, PASS, &[Counter::CookieValid]),
+            case("a random ACK", &ack(family), DROP, INVALID),
+            case("one of synward's", &ours, PASS, &[Counter::CookieValid]),
         ]);
     });
 }

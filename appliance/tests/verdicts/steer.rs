@@ -281,7 +281,7 @@ impl Steer {
         };
         let endpoint = Endpoint {
             service: SERVICE,
-            since: 0,
+            since: 1,
             now: profile,
             before: profile,
         };

@@ -12,7 +12,7 @@ use aya_ebpf::programs::TcContext;
 use core::ffi::c_void;
 use synward_ebpf::counters::Counter;
 use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::{Profile, handoff, side};
+use synward_ebpf::layout::{Profile, cookies, handoff, side};
 use synward_ebpf::options::{ClientOptions, DEFAULT_MSS_V4, DEFAULT_MSS_V6};
 use synward_ebpf::replay::Event;
 use synward_ebpf::wire::tcp::flags;
@@ -65,7 +65,7 @@ fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<i32> {
         return None;
     }
     let (service, counters) = service::of(&packet.endpoint)?;
-    if service.handoff != handoff::LOCAL {
+    if service.handoff != handoff::LOCAL || service.cookies & cookies::KERNEL != 0 {
         return None;
     }
     packet.key = FlowKey::new(
@@ -138,7 +138,7 @@ fn redeem(ctx: &TcContext, case: &mut Case) -> i32 {
         Socket::Nobody | Socket::Own => return NO_COOKIE,
         Socket::Connection => return IN_THE_WAY,
         // One for Multipath TCP has become that since the SYN was answered: the kernel refuses, which is counted.
-        Socket::Listener | Socket::MptcpListener => true,
+        Socket::Listener | Socket::CookieListener => true,
         Socket::FullListener => false,
     };
     if replay::knows(case.packet, Event::Assigned, case.now) {

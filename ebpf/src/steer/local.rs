@@ -4,11 +4,12 @@
 //! TIME_WAIT, those that have crashed and left it a connection, those of a full accept queue or a closed port.
 
 use crate::socket::{self, Socket};
-use crate::{Case, Verdict, mptcp};
+use crate::{Case, Verdict, kernel_cookie};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::bpf_xdp_adjust_meta;
 use aya_ebpf::programs::{TcContext, XdpContext};
 use synward_ebpf::counters::{Counter, ServiceCounters};
+use synward_ebpf::layout::cookies;
 use synward_ebpf::wire::tcp::flags;
 
 /// No verdict: a listener has to be convinced by a cookie first.
@@ -19,7 +20,11 @@ pub const NOBODY: Verdict = 102;
 pub fn owner(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters) -> Verdict {
     let is_syn =
         case.packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::SYN;
-    match socket::of(ctx.ctx.cast(), case.packet) {
+    let socket = match socket::of(ctx.ctx.cast(), case.packet) {
+        Socket::Listener if case.service.cookies & cookies::KERNEL != 0 => Socket::CookieListener,
+        socket => socket,
+    };
+    match socket {
         Socket::Listener => NOBODY,
         // The kernel drops a SYN for which it has no room (`tcp_conn_request`, net/ipv4/tcp_input.c).
         Socket::FullListener if is_syn => {
@@ -27,20 +32,20 @@ pub fn owner(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters) 
             XDP_DROP
         }
         Socket::FullListener => NOBODY,
-        Socket::MptcpListener if is_syn && mptcp::cookie(ctx, case.packet) => NOBODY,
-        Socket::MptcpListener if !is_syn && mptcp::is_cookie(ctx, case.packet) => {
+        Socket::CookieListener if is_syn && kernel_cookie::make(ctx, case) => NOBODY,
+        Socket::CookieListener if !is_syn && kernel_cookie::is_valid(ctx, case.packet) => {
             counters.bump(Counter::CookieValid);
             XDP_PASS
         }
         // To a SYN the kernel says that the port is closed. Anything else has only a cookie to show.
-        Socket::Nobody | Socket::MptcpListener if !is_syn => NOBODY,
+        Socket::Nobody | Socket::CookieListener if !is_syn => NOBODY,
         Socket::Own if !is_syn => {
             settle(ctx);
             counters.bump(Counter::Passed);
             XDP_PASS
         }
-        // The kernel makes no cookie for Multipath TCP, or none yet: its listener looks after itself.
-        Socket::Own | Socket::Connection | Socket::Nobody | Socket::MptcpListener => {
+        // The kernel makes no cookie, or none yet: its listener looks after itself.
+        Socket::Own | Socket::Connection | Socket::Nobody | Socket::CookieListener => {
             counters.bump(Counter::Passed);
             XDP_PASS
         }

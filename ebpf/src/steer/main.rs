@@ -10,7 +10,7 @@
 //! | [`ack`] | an ACK without a flow: is its cookie ours? |
 //! | [`local`], [`socket`] | what this machine's kernel has to do with it |
 //! | [`assign`] | at TC: a proven client's ACK becomes the kernel's connection |
-//! | [`mptcp`] | a listener that takes only the kernel's own cookie |
+//! | [`kernel_cookie`] | a listener that takes only the kernel's own cookie |
 //! | [`inject`] | at start: a frame to try the firewall with |
 //! | [`replay`] | which handshakes have had their connection |
 //! | [`stale`] | at TC: a connection that is in the way of a proven client's new one |
@@ -30,9 +30,9 @@ mod ack;
 mod assign;
 mod icmp;
 mod inject;
+mod kernel_cookie;
 mod local;
 mod maps;
-mod mptcp;
 mod onward;
 mod packet;
 mod replay;

@@ -59,9 +59,11 @@ pub struct Packet {
     pub key: FlowKey,
     /// The endpoint that it is for or from.
     pub endpoint: Endpoint,
-    /// Whether `kernel_isn`, a cookie that the kernel made, is the ISN of the answer.
+    /// Whether `kernel_isn`, a cookie that the kernel made, is the ISN of the answer; `kernel_tsval` is its TSval in network
+    /// order, or zero where it has none and no other option than the MSS.
     pub kernel_cookie: bool,
     pub kernel_isn: u32,
+    pub kernel_tsval: u32,
     /// What is sent back.
     pub reply: Segment,
     /// The TCP options, once they are walked over.

@@ -49,8 +49,8 @@ pub enum Socket {
     Listener,
     /// A listener whose accept queue is full.
     FullListener,
-    /// A listener for Multipath TCP that has room.
-    MptcpListener,
+    /// A listener that has room, but takes only the kernel's own cookies: one for Multipath TCP.
+    CookieListener,
 }
 
 /// Looks a segment's socket up; `ctx` is the context of an XDP or TC program.
@@ -73,7 +73,7 @@ pub fn of(ctx: *mut c_void, packet: &Packet) -> Socket {
         } else if is_full(tcp) {
             Socket::FullListener
         } else if is_mptcp(tcp) {
-            Socket::MptcpListener
+            Socket::CookieListener
         } else {
             Socket::Listener
         }

@@ -1,19 +1,22 @@
-//! A listener for Multipath TCP: the kernel takes no connection for it from us (`bpf_sk_assign_tcp_reqsk`,
-//! net/core/filter.c), but does from a cookie of its own.
+//! A listener that takes only the kernel's own cookies: one for Multipath TCP, for which the kernel takes no connection
+//! from us (`bpf_sk_assign_tcp_reqsk`, net/core/filter.c), or any, where the kernel is too old for that.
 //!
 //! So the SYN is answered with the kernel's cookie, made here by its helper, and the kernel judges the ACK as that of
 //! any cookie. That wants `net.ipv4.tcp_syncookies=2`: at 1 the kernel makes cookies only when it is flooded itself
-//! (`tcp_get_syncookie_mss`, net/ipv4/tcp_input.c), and the SYN goes to it as it came. Its cookie knows of no option
-//! but the MSS; what it hides in timestamps lies behind an offset that only it knows (`cookie_init_timestamp`). A
+//! (`tcp_get_syncookie_mss`, net/ipv4/tcp_input.c), and the SYN goes to it as it came. Its ISN holds no option but
+//! the MSS; the others are hidden in the timestamps, where we can do that for it ([`synward_ebpf::kernel_cookie`]). A
 //! client that offers Multipath TCP falls back to TCP (RFC 8684 §3.1).
 
 use crate::packet::Packet;
-use crate::socket;
+use crate::{Case, socket};
 use aya_ebpf::helpers::generated::{bpf_tcp_check_syncookie, bpf_tcp_gen_syncookie};
 use aya_ebpf::programs::XdpContext;
 use core::ffi::c_void;
-use synward_ebpf::layout::Profile;
+use synward_ebpf::answer::ECN_SETUP;
+use synward_ebpf::kernel_cookie;
+use synward_ebpf::layout::{Profile, cookies, profile_flags};
 use synward_ebpf::options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6, NO_SCALE};
+use synward_ebpf::wire::tcp_options::Found;
 
 /// What the helpers read of a packet: version and addresses of the IP header; ports, numbers, flags and MSS of the TCP
 /// header.
@@ -25,10 +28,11 @@ struct Headers {
 const IP_BYTES: u32 = 40;
 const TCP_BYTES: u32 = 24;
 
-/// Has the kernel make its cookie for a SYN and notes it as the ISN of the answer, which promises nothing that the
-/// cookie cannot hold. False if it makes none.
+/// Has the kernel make its cookie for a SYN and notes it as ISN and TSval of the answer, which promises nothing that
+/// they cannot hold. False if it makes none.
 #[inline(never)]
-pub fn cookie(ctx: &XdpContext, packet: &mut Packet) -> bool {
+pub fn make(ctx: &XdpContext, case: &mut Case) -> bool {
+    let packet = &mut *case.packet;
     packet.walk_options(ctx);
     let least = if packet.v4 {
         DEFAULT_MSS_V4
@@ -55,14 +59,39 @@ pub fn cookie(ctx: &XdpContext, packet: &mut Packet) -> bool {
     }
     packet.kernel_isn = made as u32;
     packet.kernel_cookie = true;
-    bare(&mut packet.endpoint.now);
-    bare(&mut packet.endpoint.before);
+    // The kernel decides about the listener's options anew when the ACK comes: only what it does is promised.
+    let profile = &mut packet.endpoint.now;
+    let times = case.service.cookies & cookies::TIMES != 0
+        && packet.endpoint.since != 0
+        && packet.walked.found.timestamps_at().is_some()
+        && profile.timestamps();
+    packet.kernel_tsval = if times {
+        hidden(profile, &packet.walked.found, packet.flags, case.now)
+    } else {
+        profile.flags = 0;
+        profile.window_scale = NO_SCALE;
+        0
+    };
+    packet.endpoint.before = *profile;
     true
+}
+
+/// TSval, in network order, that holds what is agreed on.
+#[inline(always)]
+fn hidden(profile: &Profile, client: &Found, tcp_flags: u8, now: u64) -> u32 {
+    let scale = if profile.window_scale == NO_SCALE {
+        None
+    } else {
+        client.window_scale()
+    };
+    let sack = client.sack_permitted() && profile.flags & profile_flags::SACK != 0;
+    let ecn = tcp_flags & ECN_SETUP == ECN_SETUP && profile.flags & profile_flags::ECN != 0;
+    kernel_cookie::tsval((now / 1_000_000) as u32, scale, sack, ecn).to_be()
 }
 
 /// Whether an ACK carries a cookie that the kernel will take.
 #[inline(never)]
-pub fn is_cookie(ctx: &XdpContext, packet: &Packet) -> bool {
+pub fn is_valid(ctx: &XdpContext, packet: &Packet) -> bool {
     let mut headers = headers(packet, 0);
     let judged = socket::with_listener(ctx.ctx.cast(), packet, |listener| {
         let (ip, tcp) = (headers.ip.as_mut_ptr(), headers.tcp.as_mut_ptr());
@@ -78,12 +107,6 @@ pub fn is_cookie(ctx: &XdpContext, packet: &Packet) -> bool {
         }
     });
     judged.unwrap_or(-1) == 0
-}
-
-#[inline(always)]
-fn bare(profile: &mut Profile) {
-    profile.flags = 0;
-    profile.window_scale = NO_SCALE;
 }
 
 #[inline(always)]
