@@ -65,6 +65,14 @@ impl<'a> Syn<'a> {
 /// Answers `syn` with a cookie under `key`, the service's key for `epoch`.
 #[inline(always)]
 pub const fn answer(key: &Key, epoch: u64, syn: &Syn, profile: &Profile) -> Segment {
+    let mut answer = Segment::NONE;
+    write(&mut answer, key, epoch, syn, profile);
+    answer
+}
+
+/// The same, in place: the XDP program has no room for it on its stack.
+#[inline(always)]
+pub const fn write(answer: &mut Segment, key: &Key, epoch: u64, syn: &Syn, profile: &Profile) {
     let timestamps = syn.tsval.is_some() && profile.timestamps();
     let mut agreed = profile.agree(&syn.options);
     // A plain cookie has no room to remember ECN.
@@ -88,21 +96,19 @@ pub const fn answer(key: &Key, epoch: u64, syn: &Syn, profile: &Profile) -> Segm
     };
     let (options, words) = options.words();
 
+    answer.options = options;
     let ecn = if agreed.ecn { flags::ECE } else { 0 };
-    Segment {
-        source: syn.flow.server,
-        destination: syn.flow.client,
-        tcp: Repr {
-            source: syn.flow.server_port(),
-            destination: syn.flow.client_port(),
-            sequence: cookie.isn,
-            acknowledgement: syn.isn.wrapping_add(1),
-            flags: flags::SYN | flags::ACK | ecn,
-            window: profile.window,
-            options: words * 4,
-        },
-        options,
-    }
+    answer.source = syn.flow.server;
+    answer.destination = syn.flow.client;
+    answer.tcp = Repr {
+        source: syn.flow.server_port(),
+        destination: syn.flow.client_port(),
+        sequence: cookie.isn,
+        acknowledgement: syn.isn.wrapping_add(1),
+        flags: flags::SYN | flags::ACK | ecn,
+        window: profile.window,
+        options: words * 4,
+    };
 }
 
 #[cfg(test)]

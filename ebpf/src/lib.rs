@@ -21,6 +21,7 @@ pub mod answer;
 pub mod cookie;
 pub mod counters;
 pub mod flow;
+pub mod hints;
 pub mod kernel_cookie;
 pub mod layout;
 pub mod options;

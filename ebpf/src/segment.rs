@@ -24,6 +24,22 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// A segment that says nothing.
+    pub const NONE: Self = Self {
+        source: Address([0; 4]),
+        destination: Address([0; 4]),
+        tcp: Repr {
+            source: 0,
+            destination: 0,
+            sequence: 0,
+            acknowledgement: 0,
+            flags: 0,
+            window: 0,
+            options: 0,
+        },
+        options: [0; MAX_OPTION_WORDS],
+    };
+
     /// How many words of [`Self::options`] are sent.
     #[inline(always)]
     pub const fn option_words(&self) -> usize {

@@ -194,7 +194,13 @@ impl Steering {
         let mut endpoints = shared.endpoints;
         fill::endpoints(&mut endpoints, &plan, config, previous.as_ref())?;
 
-        let table = FlowTable::new(shared.tags, shared.flows, globals.table_key, sizes.buckets);
+        let table = FlowTable::new(
+            shared.tags,
+            shared.flows,
+            shared.hints,
+            globals.table_key,
+            sizes.buckets,
+        );
         let taken_over = previous.map(|_| table.recover());
         let now = Times::now();
         let mut steering = Self {
@@ -330,7 +336,8 @@ impl Steering {
         if let Some(pins) = pins {
             pins.record_schema()?;
             let is_there = |name: &str| {
-                self.taken_over.is_some() && matches!(name, "TAGS" | "FLOWS" | "PASSED" | "REPLAYS")
+                self.taken_over.is_some()
+                    && matches!(name, "TAGS" | "FLOWS" | "PASSED" | "REPLAYS" | "HINTS")
             };
             for (name, map) in self
                 .object

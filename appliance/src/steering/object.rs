@@ -11,7 +11,7 @@ use synward_ebpf::counters::ServiceCounters;
 use synward_ebpf::layout::{
     Clock, Endpoint, Globals, Interface, KeySlot, MAX_QUEUES, PrefixPort, Service,
 };
-use synward_ebpf::replay;
+use synward_ebpf::{hints, replay};
 
 use super::btf::Types;
 use super::error::{SteeringError, cause, errno};
@@ -49,7 +49,7 @@ impl Sizes {
     }
 
     /// The maps that a process takes over as they are, and their entries.
-    pub(super) fn kept(&self) -> [(&'static str, u32); 4] {
+    pub(super) fn kept(&self) -> [(&'static str, u32); 5] {
         // A connection that merely passes is learned again when it was evicted, so a quarter is enough.
         let passed = (self.capacity / 4).max(4096);
         [
@@ -57,12 +57,14 @@ impl Sizes {
             ("FLOWS", table::entries(self.buckets)),
             ("PASSED", passed),
             ("REPLAYS", replay::SETS as u32),
+            ("HINTS", hints::lines(self.buckets)),
         ]
     }
 
     fn megabytes(&self) -> u64 {
-        let [tags, flows, passed, replays] = self.kept().map(|(_, entries)| u64::from(entries));
-        ((tags + flows + replays) * 64 + passed * 112) >> 20
+        let [tags, flows, passed, replays, hints] =
+            self.kept().map(|(_, entries)| u64::from(entries));
+        ((tags + flows + replays + hints) * 64 + passed * 112) >> 20
     }
 }
 
@@ -88,6 +90,7 @@ pub(super) struct Shared {
     pub(super) endpoints: EndpointMap,
     pub(super) tags: Memory<AtomicU32>,
     pub(super) flows: Memory<AtomicU32>,
+    pub(super) hints: Memory<AtomicU64>,
     pub(super) heartbeats: Memory<AtomicU64>,
 }
 
@@ -200,15 +203,24 @@ fn classifier<'a>(
 }
 
 fn take(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), SteeringError> {
-    let [(_, tags), (_, flows), ..] = sizes.kept();
+    let [(_, tags), (_, flows), .., (_, hints)] = sizes.kept();
     let mut inherited = Vec::new();
-    for name in ["TAGS", "FLOWS", "PASSED", "REPLAYS", "GLOBALS", "ENDPOINTS"] {
+    for name in [
+        "TAGS",
+        "FLOWS",
+        "PASSED",
+        "REPLAYS",
+        "HINTS",
+        "GLOBALS",
+        "ENDPOINTS",
+    ] {
         inherited.push((name, twin(&ebpf, name)?));
     }
     let shared = Shared {
         endpoints: typed(&mut ebpf, "ENDPOINTS")?,
         tags: memory(&mut ebpf, "TAGS", tags as usize * 16)?,
         flows: memory(&mut ebpf, "FLOWS", flows as usize * 16)?,
+        hints: memory(&mut ebpf, "HINTS", hints as usize * 8)?,
         heartbeats: memory(&mut ebpf, "HEARTBEATS", MAX_QUEUES as usize)?,
     };
     let object = Object {

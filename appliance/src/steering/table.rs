@@ -22,6 +22,9 @@
 //! **When two insert the same key at once**, each finds the other after publishing; whoever does withdraws and tries
 //! again, and the one that comes first then is found by the other.
 //!
+//! **Hints.** A bit of HINTS says that there is something in a bucket or, by its count, in the second one; without it the
+//! XDP program does not look. It is set when an entry has been published, and taken back by the sweep.
+//!
 //! **When the table is full**, that is when a key's own bucket and its second one are, the new connection is refused
 //! and counted by whoever inserts; no living flow is ever evicted. Up to its configured capacity this does not happen.
 
@@ -31,10 +34,11 @@ mod sweep;
 mod tests;
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicU32, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 use synward_ebpf::cookie::Key;
 use synward_ebpf::flow::{FIRST_TAG, FREE, FlowKey, OVERFLOW, Place, RETIRED, WAYS, entry_index};
+use synward_ebpf::hints::{self, Hint};
 use synward_ebpf::layout::{Flow, MAX_SERVICES, state};
 use synward_ebpf::wire::Address;
 
@@ -45,6 +49,8 @@ pub use sweep::{Limits, Swept};
 
 /// Words of an entry, and of a bucket.
 const WORDS: usize = 16;
+/// Words of 64 bits of a line of hints.
+const HINT_WORDS: usize = size_of::<hints::Line>() / 8;
 const LAST_SEEN: usize = 13;
 const STATE: usize = 14;
 /// State word of a way that an inserter is about to fill; its state is one that the XDP program ignores.
@@ -60,6 +66,7 @@ const ATTEMPTS: usize = 64;
 pub struct FlowTable {
     tags: Memory<AtomicU32>,
     flows: Memory<AtomicU32>,
+    hints: Memory<AtomicU64>,
     key: Key,
     mask: u32,
 }
@@ -100,18 +107,21 @@ pub(super) const fn entries(buckets: u32) -> u32 {
 }
 
 impl FlowTable {
-    /// A table over the mapped TAGS and FLOWS.
+    /// A table over the mapped TAGS, FLOWS and HINTS.
     pub(super) fn new(
         tags: Memory<AtomicU32>,
         flows: Memory<AtomicU32>,
+        hints: Memory<AtomicU64>,
         key: Key,
         buckets: u32,
     ) -> Self {
         assert!(buckets.is_power_of_two() && tags.len() == buckets as usize * WORDS);
         assert_eq!(flows.len(), entries(buckets) as usize * WORDS);
+        assert_eq!(hints.len(), hints::lines(buckets) as usize * HINT_WORDS);
         Self {
             tags,
             flows,
+            hints,
             key,
             mask: buckets - 1,
         }
@@ -124,6 +134,7 @@ impl FlowTable {
         Ok(Self::new(
             Memory::anonymous(buckets as usize * WORDS)?,
             Memory::anonymous(entries(buckets) as usize * WORDS)?,
+            Memory::anonymous(hints::lines(buckets) as usize * HINT_WORDS)?,
             [1, 2],
             buckets,
         ))
@@ -393,6 +404,38 @@ impl FlowTable {
         self.tag(entry).store(place.tag, SeqCst);
         // What is searched from here on is searched after the store; see "two insert the same key".
         fence(SeqCst);
+        // Last: a sweep that has found the bucket empty before takes the hint back before.
+        self.hint_at(place.bucket);
+    }
+
+    /// Tells the XDP program that there is something in a bucket.
+    fn hint_at(&self, bucket: u32) {
+        let (word, bit) = self.hint(bucket);
+        word.fetch_or(bit, SeqCst);
+    }
+
+    /// Tells the XDP program that there is nothing in a bucket, if that is so.
+    fn take_hint_back(&self, bucket: u32) {
+        let is_empty = || {
+            let tags = self.bucket(bucket).iter();
+            tags.map(|tag| tag.load(SeqCst)).all(|tag| tag == FREE)
+        };
+        let (word, bit) = self.hint(bucket);
+        if word.load(Relaxed) & bit == 0 || !is_empty() {
+            return;
+        }
+        word.fetch_and(!bit, SeqCst);
+        fence(SeqCst);
+        // What was published meanwhile may have been hinted at before; what is published from here on is hinted at later.
+        if !is_empty() {
+            word.fetch_or(bit, SeqCst);
+        }
+    }
+
+    fn hint(&self, bucket: u32) -> (&AtomicU64, u64) {
+        let hint = Hint::of(bucket);
+        let (word, bit) = hint.flows;
+        (&self.hints[hint.line as usize * HINT_WORDS + word], bit)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use synward_ebpf::counters::Counter;
 use synward_ebpf::flow::{FlowKey, OVERFLOW, WAYS, entry_index};
+use synward_ebpf::hints::Hint;
 use synward_ebpf::layout::{Flow, Interface, Request, flow_flags, side, state};
 use synward_ebpf::translate::{self, Direction, Translation};
 use synward_ebpf::wire::tcp_options::Options;
@@ -756,6 +757,16 @@ fn flows_are_found_behind_colliding_tags_and_in_the_overflow_bucket() {
         assert!(!hit(steer));
         tags[OVERFLOW] = 1;
         steer.set("TAGS", place.bucket, tags);
+        assert!(hit(steer));
+
+        // So is the bucket itself only if the hint says so.
+        let hint = Hint::of(place.bucket);
+        let (word, bit) = hint.flows;
+        let mut line = [u64::MAX; 8];
+        line[word] ^= bit;
+        steer.set("HINTS", hint.line, line);
+        assert!(!hit(steer));
+        steer.set("HINTS", hint.line, [0u64; 8].map(|_| !0));
         assert!(hit(steer));
     });
     let _ = padded_timestamps(0, 0);

@@ -144,6 +144,10 @@ impl Steer {
             mask,
             interfaces,
         };
+        // All that is looked for may be there.
+        for line in 0..object_length(&steer.object, "HINTS") {
+            steer.set("HINTS", line, [u64::MAX; 8]);
+        }
         steer.set("GLOBALS", 0, Shared(steer.globals()));
         steer.set(
             "CLOCK",

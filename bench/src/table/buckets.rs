@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
 use synward_ebpf::flow::{FREE, FlowKey, OVERFLOW, Place, WAYS, entry_index};
+use synward_ebpf::hints::{self, Hint};
 use synward_ebpf::layout::{Flow, state};
 
 use super::programs::{Kernel, TABLE_KEY};
@@ -21,6 +22,8 @@ type Tags = [AtomicU32; WAYS + 1];
 pub(super) struct Buckets {
     tags: Mapping<Tags>,
     flows: Mapping<Flow>,
+    /// A line of hints has the size of one of tags.
+    hints: Mapping<Tags>,
     mask: u32,
 }
 
@@ -33,6 +36,7 @@ impl Buckets {
         Ok(Self {
             tags: Mapping::new(kernel.array("TAGS")?, buckets as usize)?,
             flows: Mapping::new(kernel.array("FLOWS")?, buckets as usize * (WAYS + 1))?,
+            hints: Mapping::new(kernel.array("HINTS")?, hints::lines(buckets) as usize)?,
             mask: buckets - 1,
         })
     }
@@ -55,6 +59,10 @@ impl Buckets {
                 if bucket != place.bucket {
                     self.tags.at(place.bucket)[OVERFLOW].fetch_add(1, Ordering::Release);
                 }
+                let (word, bit) = Hint::of(place.bucket).flows;
+                let half = word * 2 + usize::from(bit > u64::from(u32::MAX));
+                let bit = (bit | bit >> 32) as u32;
+                self.hints.at(Hint::of(place.bucket).line)[half].fetch_or(bit, Ordering::Release);
                 return true;
             }
         }

@@ -8,6 +8,7 @@ use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use synward_ebpf::flow::FlowKey;
+use synward_ebpf::hints;
 use synward_ebpf::layout::Globals;
 
 use super::Map as Which;
@@ -60,6 +61,7 @@ impl Kernel {
             .map_max_entries("LRU", room)
             .map_max_entries("TAGS", buckets)
             .map_max_entries("FLOWS", buckets * 16)
+            .map_max_entries("HINTS", hints::lines(buckets))
             .load(OBJECT)
             .context("creating eBPF maps failed (bench needs root, or CAP_BPF and CAP_NET_ADMIN, and memory)")?;
         for name in PROGRAMS {

@@ -53,7 +53,7 @@ fn translate(ctx: &XdpContext, error: &Packet) -> Option<()> {
         return None;
     }
     let key = FlowKey::new(destination, port(2), source, port(0));
-    let (_, flow) = table::find(&key)?;
+    let (_, flow) = table::find(&key, &mut true)?;
     // SAFETY: an element of an array lives as long as the program.
     let flow = unsafe { &*flow };
     if flow.state != state::ESTABLISHED && flow.state != state::CLOSING {

@@ -140,8 +140,9 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         counters.bump(Counter::Syn);
     }
 
+    case.packet.may_pass = false;
     if service.handoff == handoff::SPLICE
-        && let Some((index, flow)) = table::find(&case.packet.key)
+        && let Some((index, flow)) = table::find(&case.packet.key, &mut case.packet.may_pass)
     {
         // SAFETY: the table hands out entries of the flow array, which outlives the program. Other
         // CPUs and the appliance write them too, each field at once; see `layout::Flow`.
@@ -187,7 +188,7 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
             counters.bump(Counter::Forwarded);
             return onward::send(ctx, case.packet);
         }
-        handoff::SPLICE if stray::passes(&case) => {
+        handoff::SPLICE if case.packet.may_pass && stray::passes(&case) => {
             counters.bump(Counter::Passed);
             return XDP_PASS;
         }
@@ -238,7 +239,7 @@ fn from_server(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         service,
         now: route::now(),
     };
-    if let Some((index, flow)) = table::find(&case.packet.key) {
+    if let Some((index, flow)) = table::find(&case.packet.key, &mut case.packet.may_pass) {
         // SAFETY: as in `from_client`.
         let flow: &mut Flow = unsafe { &mut *flow };
         match flow.state {

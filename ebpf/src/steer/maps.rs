@@ -10,7 +10,7 @@ use synward_ebpf::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interface, KEY_SLOTS, KeySlot, MAX_INTERFACES,
     MAX_QUEUES, MAX_SERVICES, Passed, PrefixPort, Service,
 };
-use synward_ebpf::replay;
+use synward_ebpf::{hints, replay};
 
 /// User space maps the array into its memory and reads and writes it without system calls.
 const MMAPABLE: usize = 1 << 10;
@@ -58,6 +58,10 @@ pub static COUNTERS: PerCpuArray<ServiceCounters, { MAX_SERVICES as usize }> = P
 /// Fingerprints of the flow table: one bucket, a cache line, an element. Sized at load.
 #[btf_map]
 pub static TAGS: Array<[u32; WAYS + 1], 1024, MMAPABLE> = Array::new();
+
+/// Two bits a bucket: whether anything may be known about its flows. Sized at load.
+#[btf_map]
+pub static HINTS: Array<hints::Line, 4, MMAPABLE> = Array::new();
 
 /// The flows, one for each way of each bucket. Sized at load.
 #[btf_map]

@@ -57,6 +57,8 @@ pub struct Packet {
     pub flags: u8,
     /// Its flow, from whichever side it comes.
     pub key: FlowKey,
+    /// Whether it may be that of a connection that passes.
+    pub may_pass: bool,
     /// The endpoint that it is for or from.
     pub endpoint: Endpoint,
     /// Whether `kernel_isn`, a cookie that the kernel made, is the ISN of the answer; `kernel_tsval` is its TSval in network
@@ -249,6 +251,12 @@ impl Packet {
     #[inline(never)]
     pub fn walk_options(&mut self, ctx: &impl Frame) {
         let length = self.options & 63;
+        if length == tcp_options::LINUX_SYN
+            && let Some(view) = view::<{ tcp_options::LINUX_SYN }>(ctx, self.l4 + tcp::LENGTH)
+            && self.walked.take_linux_syn(view)
+        {
+            return;
+        }
         for word in 0..tcp::MAX_OPTIONS / 4 {
             if word * 4 >= length {
                 break;

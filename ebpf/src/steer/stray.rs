@@ -4,6 +4,8 @@ use crate::{Case, Verdict, maps, reply};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
 use synward_ebpf::counters::{Counter, ServiceCounters};
+use synward_ebpf::flow::{FlowKey, Place};
+use synward_ebpf::hints::Hint;
 use synward_ebpf::layout::{Passed, flow_flags, unknown as policy};
 use synward_ebpf::segment;
 use synward_ebpf::wire::tcp::{Repr, flags};
@@ -48,6 +50,9 @@ pub fn learn(case: &Case, counters: &mut ServiceCounters) {
     if let Some(passed) = maps::PASSED.get_ptr_mut(&case.packet.key) {
         // SAFETY: as in `passes`.
         touch(unsafe { &mut *passed }, case, flow_flags::SERVER_FIN);
+        if !packet.may_pass {
+            note(&packet.key);
+        }
         return;
     }
     let entry = Passed {
@@ -55,7 +60,24 @@ pub fn learn(case: &Case, counters: &mut ServiceCounters) {
         flags: 0,
     };
     if maps::PASSED.insert(&case.packet.key, &entry, 0).is_ok() {
+        note(&case.packet.key);
         counters.bump(Counter::Learned);
+    }
+}
+
+/// Notes that a flow is one of those that pass. Nothing takes that back: a bit that is set in vain costs a look.
+#[inline(never)]
+fn note(key: &FlowKey) {
+    let Some(globals) = maps::GLOBALS.get(0) else {
+        return;
+    };
+    let place = Place::of(key.table_hash(&globals.table_key), globals.bucket_mask);
+    let hint = Hint::of(place.bucket);
+    if let Some(line) = maps::HINTS.get_ptr_mut(hint.line) {
+        let (byte, bit) = hint.passed;
+        // SAFETY: the element lives as long as the program, and these bytes are written by its runs alone; what two of them
+        // lose is said at `Line::passed`.
+        unsafe { (*line).passed[byte & 31] |= bit };
     }
 }
 
@@ -75,7 +97,9 @@ fn touch(passed: &mut Passed, case: &Case, fin: u8) {
 /// or any while connections are adopted. SYNs are challenged also then and do not come here.
 #[inline(always)]
 fn was_before(case: &Case) -> bool {
-    if let Some(passed) = alive(case) {
+    if case.packet.may_pass
+        && let Some(passed) = alive(case)
+    {
         touch(passed, case, flow_flags::CLIENT_FIN);
         return true;
     }

@@ -59,7 +59,7 @@ pub fn challenge(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounte
         &packet.walked.found,
         tsval,
     );
-    packet.reply = answer::answer(&slot.keys[0], epoch, &syn, profile);
+    answer::write(&mut packet.reply, &slot.keys[0], epoch, &syn, profile);
     if packet.kernel_cookie {
         packet.reply.tcp.sequence = packet.kernel_isn;
         packet.reply.options[2] = packet.kernel_tsval;

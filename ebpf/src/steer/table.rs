@@ -2,15 +2,16 @@
 
 use crate::maps;
 use synward_ebpf::flow::{FlowKey, OVERFLOW, Place, WAYS, entry_index};
+use synward_ebpf::hints::Hint;
 use synward_ebpf::layout::Flow;
 
 /// No entry.
 const NONE: u32 = u32::MAX;
-
-/// The flow of a key and its entry's index. A miss costs one cache line: the bucket's tags.
+/// The flow of a key and its entry's index; `may_pass` says whether it may be one of those that merely pass. One of which
+/// nothing is known costs two bits (`synward_ebpf::hints`), which are nearly always in the cache.
 #[inline(always)]
-pub fn find(key: &FlowKey) -> Option<(u32, *mut Flow)> {
-    let index = index(key);
+pub fn find(key: &FlowKey, may_pass: &mut bool) -> Option<(u32, *mut Flow)> {
+    let index = index(key, may_pass);
     if index == NONE {
         return None;
     }
@@ -19,11 +20,22 @@ pub fn find(key: &FlowKey) -> Option<(u32, *mut Flow)> {
 
 /// Apart from [`find`], so that the verifier follows one way on from here and not one a way.
 #[inline(never)]
-fn index(key: &FlowKey) -> u32 {
+fn index(key: &FlowKey, may_pass: &mut bool) -> u32 {
+    *may_pass = true;
     let Some(globals) = maps::GLOBALS.get(0) else {
         return NONE;
     };
     let place = Place::of(key.table_hash(&globals.table_key), globals.bucket_mask);
+    let hint = Hint::of(place.bucket);
+    let Some(line) = maps::HINTS.get(hint.line) else {
+        return NONE;
+    };
+    let (byte, bit) = hint.passed;
+    *may_pass = line.passed[byte & 31] & bit != 0;
+    let (word, bit) = hint.flows;
+    if line.flows[word & 3] & bit == 0 {
+        return NONE;
+    }
     let Some(tags) = maps::TAGS.get(place.bucket) else {
         return NONE;
     };

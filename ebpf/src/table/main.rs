@@ -46,7 +46,7 @@ pub fn baseline(_: XdpContext) -> u32 {
 
 #[xdp]
 pub fn bucketed(_: XdpContext) -> u32 {
-    run(|key| match table::find(key) {
+    run(|key| match table::find(key, &mut true) {
         // SAFETY: the element lives as long as the program; nobody writes it while programs run.
         Some((_, flow)) => unsafe { (*flow).last_seen },
         None => 0,

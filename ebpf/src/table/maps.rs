@@ -4,6 +4,7 @@ use crate::plan::Plan;
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap};
 use aya_ebpf::macros::btf_map;
 use synward_ebpf::flow::{FlowKey, WAYS};
+use synward_ebpf::hints;
 use synward_ebpf::layout::{Flow, Globals};
 
 const MMAPABLE: usize = 1 << 10;
@@ -23,6 +24,9 @@ pub static GLOBALS: Array<Globals, 1> = Array::new();
 
 #[btf_map]
 pub static TAGS: Array<[u32; WAYS + 1], 1024, MMAPABLE> = Array::new();
+
+#[btf_map]
+pub static HINTS: Array<hints::Line, 4, MMAPABLE> = Array::new();
 
 #[btf_map]
 pub static FLOWS: Array<Flow, 16384, MMAPABLE> = Array::new();

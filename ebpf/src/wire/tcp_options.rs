@@ -41,6 +41,9 @@ const NOWHERE: u8 = 0xff;
 /// `NOP NOP TS`: how every common stack sends timestamps on an established flow (RFC 7323 appendix A).
 pub const PADDED_TIMESTAMPS: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
 
+/// Bytes of the options of a SYN of Linux.
+pub const LINUX_SYN: usize = 20;
+
 /// What a walk over the options found.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +149,36 @@ impl Options {
         all.bytes[..length].copy_from_slice(&options[..length]);
         all.walk(length);
         all
+    }
+
+    /// Takes the options of a SYN in the order in which Linux and Android send them: MSS, SACK permitted, timestamps, NOP,
+    /// window scale; false if they are others. The same as copying and walking them.
+    #[inline(always)]
+    pub fn take_linux_syn(&mut self, options: &[u8; LINUX_SYN]) -> bool {
+        const SACK: [u8; 4] = [kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10];
+        if options[0] != kind::MSS
+            || options[1] != 4
+            || [options[4], options[5], options[6], options[7]] != SACK
+            || options[16] != kind::NOP
+            || options[17] != kind::WINDOW_SCALE
+            || options[18] != 3
+        {
+            return false;
+        }
+        self.bytes[..LINUX_SYN].copy_from_slice(options);
+        self.found = Found {
+            mss: u16::from_be_bytes([options[2], options[3]]),
+            window_scale: if options[19] > MAX_WINDOW_SCALE {
+                MAX_WINDOW_SCALE
+            } else {
+                options[19]
+            },
+            seen: SEEN_MSS | SEEN_SCALE | SEEN_SACK_PERMITTED,
+            timestamps: 8,
+            sack: NOWHERE,
+            sack_blocks: 0,
+        };
+        true
     }
 
     /// Walks the first `length` bytes. A malformed item ends the walk; what came before it counts.

@@ -45,6 +45,7 @@ impl FlowTable {
             for way in 0..WAYS as u32 {
                 self.sweep_entry(entry_index(bucket, way), limits, &mut swept);
             }
+            self.take_hint_back(bucket);
         }
         swept.next = if end < self.buckets() { end } else { 0 };
         swept
@@ -82,6 +83,7 @@ impl FlowTable {
         }
         for (bucket, overflow) in overflows.into_iter().enumerate() {
             self.bucket(bucket as u32)[OVERFLOW].store(overflow, SeqCst);
+            self.hint_at(bucket as u32);
         }
         flows
     }
