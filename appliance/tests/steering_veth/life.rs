@@ -33,6 +33,7 @@ fn load_attach_stop_leaves_nothing() {
         "map-ENDPOINTS",
         "map-FLOWS",
         "map-GLOBALS",
+        "map-HINTS",
         "map-PASSED",
         "map-REPLAYS",
         "map-TAGS",

@@ -222,7 +222,7 @@ fn a_table_of_another_size_or_another_version() {
         removed,
         [
             "the XDP program of sw-here".to_owned(),
-            format!("6 maps in {}", lab.pin().display())
+            format!("7 maps in {}", lab.pin().display())
         ]
     );
     lab.assert_clean(Some(id));

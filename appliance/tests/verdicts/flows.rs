@@ -766,7 +766,7 @@ fn flows_are_found_behind_colliding_tags_and_in_the_overflow_bucket() {
         line[word] ^= bit;
         steer.set("HINTS", hint.line, line);
         assert!(!hit(steer));
-        steer.set("HINTS", hint.line, [0u64; 8].map(|_| !0));
+        steer.set("HINTS", hint.line, [u64::MAX; 8]);
         assert!(hit(steer));
     });
     let _ = padded_timestamps(0, 0);
