@@ -10,6 +10,7 @@ use synward_ebpf::wire::{ipv4, ipv6, tcp};
 
 use super::answer;
 use super::recipe::{Area, Kind, LONGEST, Recipe};
+use super::words::{numbers, pair, set, word};
 use crate::lanes::{Lanes, Messages};
 
 /// SYNs of one batch at most.
@@ -294,13 +295,6 @@ fn kind(
     sound.then(|| Kind::new(profile, v4, segment[13], options as u8))
 }
 
-/// Ports and ISN, as the message has them.
-#[inline(always)]
-fn numbers(segment: &[u8; SEGMENT]) -> u64 {
-    let word = word(segment, 0);
-    word & 0xffff_ffff | u64::from(((word >> 32) as u32).swap_bytes()) << 32
-}
-
 /// Puts numbers, ports and timestamps into the TCP header and options of an answer; `sum` is that of both
 /// addresses.
 #[inline(always)]
@@ -337,28 +331,6 @@ fn turn_around(stations: &mut [u8; 12]) {
     let high = u32::from_le_bytes([stations[8], stations[9], stations[10], stations[11]]);
     set(stations, 0, low >> 48 | u64::from(high) << 16 | low << 48);
     stations[8..].copy_from_slice(&((low >> 16) as u32).to_le_bytes());
-}
-
-/// The sum of the two words of memory that make one of a message.
-#[inline(always)]
-fn pair(word: u64) -> Sum {
-    Sum(0)
-        .word((word as u32).to_le())
-        .word(((word >> 32) as u32).to_le())
-}
-
-/// Eight bytes as a word of a message. `at` must be a constant inside `N`.
-#[inline(always)]
-fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
-    let mut word = [0; 8];
-    word.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(word)
-}
-
-/// Writes a word of a message. `at` must be a constant inside the slice.
-#[inline(always)]
-fn set(bytes: &mut [u8], at: usize, word: u64) {
-    bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
 }
 
 #[cfg(test)]
