@@ -3,7 +3,7 @@
 //! The bytes are those that [`answer::in_place`] makes from one SYN after the other; SYNs that are
 //! unusual are left to it.
 
-use synward_ebpf::cookie::Key;
+use synward_ebpf::cookie::{Cookie, Key};
 use synward_ebpf::layout::Profile;
 use synward_ebpf::wire::checksum::Sum;
 use synward_ebpf::wire::{ipv4, ipv6, tcp};
@@ -23,50 +23,50 @@ pub struct Answers {
     epoch: u64,
     v4: Messages<3>,
     v6: Messages<6>,
-    waiting: [Waiting; BATCH],
-    count: usize,
-    /// By a hash of the options, and one for each SYN of the batch that found its place in use.
+    /// By a hash of the options, and behind them one for each SYN of the batch that found its place in use.
     recipes: Box<[Recipe; 2 * BATCH]>,
     /// The batch that used a recipe last, and the current one.
     used: [u32; 2 * BATCH],
     batch: u32,
 }
 
-/// A SYN.
-#[derive(Debug)]
-pub struct Syn<'a> {
-    /// Its frame and what lies behind it: the answer can be longer.
-    pub room: &'a mut [u8],
+/// Where a SYN is in its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
     /// Bytes of the frame.
     pub length: usize,
-    /// Where its IP header is.
+    /// Offset of the IP header.
     pub l3: u8,
-    /// Where its TCP header is.
+    /// Offset of the TCP header.
     pub l4: u8,
 }
 
-/// What became of a SYN that was asked about.
+/// What becomes of a SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// It is answered when the cookies are made.
     Waiting(Ticket),
     /// It was answered at once, in so many bytes.
     Answered(usize),
+    /// It is no sound segment.
+    Refused,
 }
 
-/// Where a SYN of the batch waits.
+/// What was understood of a SYN that waits: in one word, which passes through registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket(u8);
+pub struct Ticket(u64);
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Waiting {
-    lane: u8,
-    recipe: u8,
-    l3: u8,
-    v4: bool,
-    /// The client's TSval as it lies in memory.
-    tsval: u32,
+impl Ticket {
+    /// `tsval` is the client's, as it lies in memory.
+    #[inline(always)]
+    fn new(lane: u8, recipe: u8, l3: u8, tsval: u32) -> Self {
+        let places = u32::from_le_bytes([lane, recipe, l3, 0]);
+        Self(u64::from(places) | u64::from(tsval) << 32)
+    }
 }
+
+/// Set in the lane of an IPv6 message.
+const V6_LANE: u8 = 0x80;
 
 impl Answers {
     /// No SYNs yet.
@@ -76,8 +76,6 @@ impl Answers {
             epoch: 0,
             v4: Messages::default(),
             v6: Messages::default(),
-            waiting: [Waiting::default(); BATCH],
-            count: 0,
             recipes: Box::new([Recipe::none(); 2 * BATCH]),
             used: [0; 2 * BATCH],
             batch: 1,
@@ -89,84 +87,66 @@ impl Answers {
     pub fn begin(&mut self, epoch: u64) {
         self.epoch = epoch;
         self.batch = self.batch.wrapping_add(1);
-        self.count = 0;
         self.v4.clear();
         self.v6.clear();
     }
 
-    /// Takes a SYN; `key` is its service's for the epoch. Nothing if it is no sound segment.
+    /// Takes a SYN at the start of `room`, which reaches beyond it: an answer can be longer. `key` is its
+    /// service's for the epoch. What comes after the 64th of a batch is answered at once.
     #[inline]
-    pub fn ask(&mut self, syn: Syn<'_>, key: &Key, profile: &Profile) -> Option<Asked> {
-        let ticket = match syn.room.get(usize::from(syn.l3)).map(|first| first >> 4) {
-            Some(4) if syn.l4 == syn.l3 + ipv4::LENGTH as u8 => self.ask_v4(&syn, key, profile),
-            Some(6) if syn.l4 == syn.l3 + ipv6::LENGTH as u8 => self.ask_v6(&syn, key, profile),
-            _ => None,
-        };
-        match ticket {
-            Some(ticket) => Some(Asked::Waiting(ticket)),
-            None => self.answer_alone(syn, key, profile),
+    pub fn ask(&mut self, room: &mut [u8], at: Place, key: &Key, profile: &Profile) -> Asked {
+        match self.ask_common(room, at, key, profile) {
+            Some(ticket) => Asked::Waiting(ticket),
+            None => self.answer_alone(room, at, key, profile),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn answer_alone(&self, syn: Syn<'_>, key: &Key, profile: &Profile) -> Option<Asked> {
-        let (l3, l4) = (usize::from(syn.l3), usize::from(syn.l4));
-        answer::in_place(syn.room, syn.length, l3, l4, key, self.epoch, profile)
-            .map(Asked::Answered)
+    fn answer_alone(&self, room: &mut [u8], at: Place, key: &Key, profile: &Profile) -> Asked {
+        let (l3, l4) = (usize::from(at.l3), usize::from(at.l4));
+        let length = answer::in_place(room, at.length, l3, l4, key, self.epoch, profile);
+        length.map_or(Asked::Refused, Asked::Answered)
     }
 
     #[inline(always)]
-    fn ask_v4(&mut self, syn: &Syn<'_>, key: &Key, profile: &Profile) -> Option<Ticket> {
-        let packet: &[u8; ipv4::LENGTH + SEGMENT] =
-            syn.room.get(usize::from(syn.l3)..)?.first_chunk()?;
-        let (ip, segment) = packet.split_first_chunk::<{ ipv4::LENGTH }>()?;
-        let segment: &[u8; SEGMENT] = segment.first_chunk()?;
-        let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
-        let room = total.checked_sub(ipv4::LENGTH)?;
-        let kind = kind(syn, segment, total, room, profile, true)?;
-        let (recipe, tail, tsval) = self.recipe(kind, segment, profile)?;
-        let lane = self.v4.push(key, &[word(ip, 12), numbers(segment), tail])?;
-        self.wait(Waiting {
-            lane: lane as u8,
-            recipe,
-            l3: syn.l3,
-            v4: true,
-            tsval,
-        })
-    }
-
-    #[inline(always)]
-    fn ask_v6(&mut self, syn: &Syn<'_>, key: &Key, profile: &Profile) -> Option<Ticket> {
-        let packet: &[u8; ipv6::LENGTH + SEGMENT] =
-            syn.room.get(usize::from(syn.l3)..)?.first_chunk()?;
-        let (ip, segment) = packet.split_first_chunk::<{ ipv6::LENGTH }>()?;
-        let segment: &[u8; SEGMENT] = segment.first_chunk()?;
-        let room = usize::from(u16::from_be_bytes([ip[4], ip[5]]));
-        let addresses = [8, 16, 24, 32].map(|at| word(ip, at));
-        // ::/64 holds the mapped IPv4 addresses, which mean another message.
-        if addresses[0] == 0 || addresses[2] == 0 {
-            return None;
+    fn ask_common(
+        &mut self,
+        room: &[u8],
+        at: Place,
+        key: &Key,
+        profile: &Profile,
+    ) -> Option<Ticket> {
+        let packet = room.get(usize::from(at.l3)..)?;
+        let left = at.length.checked_sub(usize::from(at.l3))?;
+        let first = packet.first()? >> 4;
+        if first == 4 && usize::from(at.l4.wrapping_sub(at.l3)) == ipv4::LENGTH {
+            let (ip, rest) = packet.split_first_chunk::<{ ipv4::LENGTH }>()?;
+            let segment: &[u8; SEGMENT] = rest.first_chunk()?;
+            let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+            let kind = kind(segment, ipv4::LENGTH, total, profile, true)?;
+            if total > left {
+                return None;
+            }
+            let (recipe, tail, tsval) = self.recipe(kind, segment, profile)?;
+            let lane = self.v4.push(key, &[word(ip, 12), numbers(segment), tail])?;
+            return Some(Ticket::new(lane as u8, recipe, at.l3, tsval));
         }
-        let kind = kind(syn, segment, ipv6::LENGTH + room, room, profile, false)?;
-        let (recipe, tail, tsval) = self.recipe(kind, segment, profile)?;
-        let [a, b, c, d] = addresses;
-        let lane = self.v6.push(key, &[a, b, c, d, numbers(segment), tail])?;
-        self.wait(Waiting {
-            lane: lane as u8,
-            recipe,
-            l3: syn.l3,
-            v4: false,
-            tsval,
-        })
-    }
-
-    #[inline(always)]
-    fn wait(&mut self, waiting: Waiting) -> Option<Ticket> {
-        let ticket = self.count;
-        *self.waiting.get_mut(ticket)? = waiting;
-        self.count = ticket + 1;
-        Some(Ticket(ticket as u8))
+        if first == 6 && usize::from(at.l4.wrapping_sub(at.l3)) == ipv6::LENGTH {
+            let (ip, rest) = packet.split_first_chunk::<{ ipv6::LENGTH }>()?;
+            let segment: &[u8; SEGMENT] = rest.first_chunk()?;
+            let total = ipv6::LENGTH + usize::from(u16::from_be_bytes([ip[4], ip[5]]));
+            let kind = kind(segment, ipv6::LENGTH, total, profile, false)?;
+            let [a, b, c, d] = [8, 16, 24, 32].map(|at| word(ip, at));
+            // ::/64 holds the mapped IPv4 addresses, which mean another message.
+            if total > left || a == 0 || c == 0 {
+                return None;
+            }
+            let (recipe, tail, tsval) = self.recipe(kind, segment, profile)?;
+            let lane = self.v6.push(key, &[a, b, c, d, numbers(segment), tail])?;
+            return Some(Ticket::new(lane as u8 | V6_LANE, recipe, at.l3, tsval));
+        }
+        None
     }
 
     /// Finds the recipe for a segment, or makes one: its place, the message's tail and the client's TSval.
@@ -178,18 +158,15 @@ impl Answers {
         profile: &Profile,
     ) -> Option<(u8, u64, u32)> {
         let area: Area = [20, 28, 36].map(|at| word(segment, at));
-        let mut place = kind.place(&area) % BATCH;
+        let last = raw(segment, tcp::LENGTH - 4 + kind.length())?;
+        let mut place = kind.place(area[0] as u32, last) % BATCH;
         if !self.recipes[place].is_for(&kind, &area) {
             place = self.new_recipe(place, kind, &area, profile);
         }
         self.used[place] = self.batch;
         let recipe = &self.recipes[place];
         let tsval = match recipe.tsval_at {
-            Some(at) => {
-                let at = tcp::LENGTH + usize::from(at);
-                let bytes = segment.get(at..at + 4)?.first_chunk()?;
-                u32::from_ne_bytes(*bytes)
-            }
+            Some(at) => raw(segment, tcp::LENGTH + usize::from(at))?,
             None => 0,
         };
         Some((place as u8, recipe.tail, tsval))
@@ -200,7 +177,7 @@ impl Answers {
     #[inline(never)]
     fn new_recipe(&mut self, place: usize, kind: Kind, area: &Area, profile: &Profile) -> usize {
         let place = if self.used[place % BATCH] == self.batch {
-            BATCH + self.count % BATCH
+            BATCH + (self.v4.count() + self.v6.count()) % BATCH
         } else {
             place % BATCH
         };
@@ -219,49 +196,52 @@ impl Answers {
     /// or nothing if the room is too small.
     #[inline]
     pub fn write(&self, ticket: Ticket, room: &mut [u8]) -> Option<usize> {
-        let waiting = &self.waiting[usize::from(ticket.0) % BATCH];
-        let recipe = &self.recipes[usize::from(waiting.recipe) % (2 * BATCH)];
-        let (l3, lane) = (usize::from(waiting.l3), usize::from(waiting.lane));
+        let [lane, recipe, l3, ..] = ticket.0.to_le_bytes();
+        let tsval = (ticket.0 >> 32) as u32;
+        let recipe = &self.recipes[usize::from(recipe) % (2 * BATCH)];
+        let (l3, is_v6) = (usize::from(l3), lane & V6_LANE != 0);
+        let lane = usize::from(lane & !V6_LANE);
         turn_around(room.first_chunk_mut()?);
         let packet = room.get_mut(l3..)?;
-        if waiting.v4 {
+        if !is_v6 {
             let packet: &mut [u8; V4] = packet.first_chunk_mut()?;
-            let [addresses, numbers, _] = self.v4.words(lane);
             packet.copy_from_slice(recipe.template.first_chunk::<V4>()?);
-            let (ip, tcp) = packet.split_first_chunk_mut::<{ ipv4::LENGTH }>()?;
-            let sum = pair(addresses);
+            let (ip, segment) = packet.split_first_chunk_mut::<{ ipv4::LENGTH }>()?;
+            let [addresses, numbers, _] = self.v4.words(lane);
             set(ip, 12, addresses.rotate_left(32));
-            let checksum = sum.update([ip[10], ip[11]]);
-            ip[10..12].copy_from_slice(&checksum);
-            let mac = self.v4.hash(lane);
+            let sum = pair(addresses);
+            ip[10..12].copy_from_slice(&Sum(sum.0 + recipe.ip_sum.0).checksum());
+            let cookie = recipe
+                .terms
+                .sign(self.v4.hash(lane), self.epoch, isn(numbers));
             number(
+                segment.first_chunk_mut()?,
                 recipe,
-                waiting,
-                self.epoch,
+                cookie,
                 numbers,
-                mac,
+                tsval,
                 sum,
-                tcp.first_chunk_mut()?,
             );
         } else {
             let packet: &mut [u8; V6] = packet.first_chunk_mut()?;
-            let [a, b, c, d, numbers, _] = self.v6.words(lane);
             packet.copy_from_slice(recipe.template.first_chunk::<V6>()?);
-            let (ip, tcp) = packet.split_first_chunk_mut::<{ ipv6::LENGTH }>()?;
+            let (ip, segment) = packet.split_first_chunk_mut::<{ ipv6::LENGTH }>()?;
+            let [a, b, c, d, numbers, _] = self.v6.words(lane);
             let mut sum = Sum(0);
             for (at, word) in [(24, a), (32, b), (8, c), (16, d)] {
                 set(ip, at, word);
                 sum = Sum(sum.0 + pair(word).0);
             }
-            let mac = self.v6.hash(lane);
+            let cookie = recipe
+                .terms
+                .sign(self.v6.hash(lane), self.epoch, isn(numbers));
             number(
+                segment.first_chunk_mut()?,
                 recipe,
-                waiting,
-                self.epoch,
+                cookie,
                 numbers,
-                mac,
+                tsval,
                 sum,
-                tcp.first_chunk_mut()?,
             );
         }
         Some(l3 + usize::from(recipe.answer_length))
@@ -276,52 +256,52 @@ const ANSWER: usize = tcp::LENGTH + 20;
 const V4: usize = ipv4::LENGTH + ANSWER;
 const V6: usize = ipv6::LENGTH + ANSWER;
 
-/// The kind of a SYN whose packet has `total` bytes and whose segment `room`; nothing if the lengths
-/// contradict each other or there are too many options.
+/// The kind of a SYN whose IP header has `ip` bytes and whose packet `total`; nothing if its TCP header
+/// reaches beyond that, or has too many options.
 #[inline(always)]
 fn kind(
-    syn: &Syn<'_>,
     segment: &[u8; SEGMENT],
+    ip: usize,
     total: usize,
-    room: usize,
     profile: &Profile,
     v4: bool,
 ) -> Option<Kind> {
     let header = usize::from(segment[12] >> 4) * 4;
     let options = header.wrapping_sub(tcp::LENGTH);
     // No short-circuit: one branch.
-    let sound =
-        (options <= LONGEST) & (header <= room) & (usize::from(syn.l3) + total <= syn.length);
+    let sound = (options <= LONGEST) & (ip + header <= total);
     sound.then(|| Kind::new(profile, v4, segment[13], options as u8))
 }
 
-/// Puts numbers, ports and timestamps into the TCP header and options of an answer; `sum` is that of both
-/// addresses.
+/// Puts ports, numbers and timestamps into the TCP header and options of an answer, and its checksum; `sum`
+/// is that of both addresses.
 #[inline(always)]
 fn number(
-    recipe: &Recipe,
-    waiting: &Waiting,
-    epoch: u64,
-    numbers: u64,
-    mac: u64,
-    sum: Sum,
     segment: &mut [u8; ANSWER],
+    recipe: &Recipe,
+    cookie: Cookie,
+    numbers: u64,
+    tsval: u32,
+    sum: Sum,
 ) {
-    let isn = (numbers >> 32) as u32;
-    let cookie = recipe.terms.sign(mac, epoch, isn);
     let ports = (numbers as u32).rotate_left(16);
     let first = u64::from(ports) | u64::from(cookie.isn.swap_bytes()) << 32;
-    let acknowledgement = isn.wrapping_add(1).swap_bytes();
+    let acknowledgement = isn(numbers).wrapping_add(1).swap_bytes();
     set(segment, 0, first);
     segment[8..12].copy_from_slice(&acknowledgement.to_le_bytes());
-    let mut sum = Sum(sum.0 + pair(first).0 + u64::from(acknowledgement));
+    let mut sum = recipe.tcp_sum.0 + sum.0 + pair(first).0 + u64::from(acknowledgement.to_le());
     if recipe.tsval_at.is_some() {
-        let times = u64::from(cookie.tsval.swap_bytes()) | u64::from(waiting.tsval) << 32;
+        let times = u64::from(cookie.tsval.swap_bytes()) | u64::from(tsval) << 32;
         set(segment, 28, times);
-        sum = Sum(sum.0 + pair(times).0);
+        sum += pair(times).0;
     }
-    let checksum = sum.update([segment[16], segment[17]]);
-    segment[16..18].copy_from_slice(&checksum);
+    segment[16..18].copy_from_slice(&Sum(sum).checksum());
+}
+
+/// The client's ISN, from the word that holds it.
+#[inline(always)]
+fn isn(numbers: u64) -> u32 {
+    (numbers >> 32) as u32
 }
 
 /// Sends a frame back where it came from: its first six bytes and the next six change places.
@@ -331,6 +311,13 @@ fn turn_around(stations: &mut [u8; 12]) {
     let high = u32::from_le_bytes([stations[8], stations[9], stations[10], stations[11]]);
     set(stations, 0, low >> 48 | u64::from(high) << 16 | low << 48);
     stations[8..].copy_from_slice(&((low >> 16) as u32).to_le_bytes());
+}
+
+/// Four bytes of a segment, little-endian.
+#[inline(always)]
+fn raw(segment: &[u8; SEGMENT], at: usize) -> Option<u32> {
+    let bytes = segment.get(at..)?.first_chunk()?;
+    Some(u32::from_le_bytes(*bytes))
 }
 
 #[cfg(test)]
@@ -488,23 +475,18 @@ mod tests {
                         answer::in_place(&mut other, length, at, tcp, &key, epoch, &profile);
                     expected.push(scalar.map(|end| other[..end].to_vec()));
                     let room_length = room.len();
-                    let syn = Syn {
-                        room,
-                        length,
-                        l3,
-                        l4,
-                    };
-                    asked.push((answers.ask(syn, &key, &profile), room_length));
+                    let at = Place { length, l3, l4 };
+                    asked.push((answers.ask(room, at, &key, &profile), room_length));
                 }
                 answers.make();
                 for ((room, (asked, end)), expected) in rooms.iter_mut().zip(asked).zip(expected) {
                     let length = match asked {
-                        Some(Asked::Waiting(ticket)) => answers.write(ticket, &mut room[..end]),
-                        Some(Asked::Answered(length)) => {
+                        Asked::Waiting(ticket) => answers.write(ticket, &mut room[..end]),
+                        Asked::Answered(length) => {
                             alone += 1;
                             Some(length)
                         }
-                        None => None,
+                        Asked::Refused => None,
                     };
                     compared += usize::from(length.is_some());
                     let answer = length.map(|length| room[..length].to_vec());

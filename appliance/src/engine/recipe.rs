@@ -8,8 +8,9 @@ use synward_ebpf::answer::{Agreed, Syn};
 use synward_ebpf::cookie::{Cookie, TAIL_BYTES, Terms};
 use synward_ebpf::flow::FlowKey;
 use synward_ebpf::layout::Profile;
+use synward_ebpf::wire::checksum::Sum;
 use synward_ebpf::wire::tcp_options::Options;
-use synward_ebpf::wire::{Address, ipv6, tcp};
+use synward_ebpf::wire::{Address, ipv4, ipv6, tcp};
 
 /// SYNs with more bytes of options have no recipe; no common system sends more.
 pub(super) const LONGEST: usize = 24;
@@ -18,21 +19,6 @@ const ROOM: usize = ipv6::LENGTH + tcp::LENGTH + 20;
 
 /// The options area of a SYN as words of memory; what lies behind the options is not looked at.
 pub(super) type Area = [u64; LONGEST / 8];
-
-/// Which bits of the first and the last word of an area are options, by the number of 4-byte words.
-const COUNTED: [[u64; 2]; 8] = {
-    const LOW: u64 = u64::from_le(0xffff_ffff);
-    [
-        [0, 0],
-        [LOW, 0],
-        [!0, 0],
-        [!0, 0],
-        [!0, 0],
-        [!0, LOW],
-        [!0, !0],
-        [0, 0],
-    ]
-};
 
 /// What a recipe is for, apart from the options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,21 +35,22 @@ impl Kind {
         let words = u64::from(profile.mss)
             | u64::from(profile.window) << 16
             | u64::from(profile.window_scale) << 32
-            | u64::from(profile.flags) << 40;
+            | u64::from(profile.flags) << 40
+            | u64::from(profile.reserved[0]) << 48
+            | u64::from(profile.reserved[1]) << 56;
         Self {
             profile: words,
             shape: u32::from_le_bytes([length, flags, v4.into(), 0]),
         }
     }
 
-    /// Where a recipe for these options is looked for: a hash of their first and last bytes.
+    /// Where a recipe is looked for: a hash of the first and the last four bytes of the options, which
+    /// hold MSS and window scale in all common layouts.
     #[inline(always)]
-    pub(super) fn place(self, area: &Area) -> usize {
-        let [first, last] = COUNTED[self.length() / 4 % COUNTED.len()];
-        let mixed = (area[0] & first)
-            ^ (area[2] & last).rotate_left(17)
-            ^ self.profile
-            ^ u64::from(self.shape) << 40;
+    pub(super) fn place(self, first: u32, last: u32) -> usize {
+        let ends = u64::from(first) | u64::from(last) << 32;
+        let ends = if self.length() == 0 { 0 } else { ends };
+        let mixed = (ends ^ self.profile).wrapping_add(self.shape.into());
         (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
     }
 
@@ -73,7 +60,9 @@ impl Kind {
         shape: u32::MAX,
     };
 
-    fn length(self) -> usize {
+    /// Bytes of options.
+    #[inline(always)]
+    pub(super) fn length(self) -> usize {
         usize::from(self.shape.to_le_bytes()[0])
     }
 
@@ -102,8 +91,10 @@ pub(super) struct Recipe {
     pub(super) tail: u64,
     /// Bytes of the answer from its IP header on.
     pub(super) answer_length: u8,
-    /// IP header, TCP header and options, with addresses, ports, numbers and timestamps zero, and the
-    /// checksums that belong to that.
+    /// The sums that the checksums of such an answer start from: what is not zero in the template.
+    pub(super) ip_sum: Sum,
+    pub(super) tcp_sum: Sum,
+    /// IP header, TCP header and options, with addresses, ports, numbers and timestamps zero.
     pub(super) template: [u8; ROOM],
 }
 
@@ -142,6 +133,19 @@ impl Recipe {
         let mut template = [0; ROOM];
         let answer_length = segment.emit(&mut template, &[]).unwrap_or_default();
 
+        // A checksum is the complement of its sum.
+        let sum = |at: usize| {
+            Sum(u64::from(!u16::from_ne_bytes([
+                template[at],
+                template[at + 1],
+            ])))
+        };
+        let ip_length = if kind.is_v4() {
+            ipv4::LENGTH
+        } else {
+            ipv6::LENGTH
+        };
+
         let mut mask = [0; LONGEST];
         mask[..length].fill(0xff);
         // Both timestamps: they may be anything. A walk steps over them.
@@ -159,6 +163,8 @@ impl Recipe {
             terms,
             tail: terms.tail() | u64::from(flow.hashed_bytes() + TAIL_BYTES) << 56,
             answer_length: answer_length as u8,
+            ip_sum: sum(10),
+            tcp_sum: sum(ip_length + 16),
             template,
         }
     }

@@ -47,6 +47,12 @@ impl<const W: usize> Messages<W> {
         self.count = 0;
     }
 
+    /// How many messages there are.
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// Takes a message and the key to hash it with: its lane, or nothing if all 64 are taken.
     #[inline]
     pub fn push(&mut self, key: &Key, words: &[u64; W]) -> Option<usize> {

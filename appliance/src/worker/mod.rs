@@ -22,7 +22,7 @@ use synward_ebpf::wire::ethernet;
 
 use crate::afxdp::{BATCH, Frame, Waiter};
 use crate::engine::Tally;
-use crate::engine::answers::{self, Answers, Asked, Syn};
+use crate::engine::answers::{self, Answers, Asked, Place};
 use crate::engine::link::Link;
 use crate::engine::message::{Mailbox, PACKET};
 use crate::engine::splicer::{Redeemed, Splicer};
@@ -136,21 +136,16 @@ impl Worker {
                 tasks.push(Task::Splice(meta));
                 continue;
             };
-            let length = frame.len();
-            let syn = Syn {
-                room: socket.bytes_mut(frame),
-                length,
+            let at = Place {
+                length: frame.len(),
                 l3: meta.l3,
                 l4: meta.l4,
             };
-            let asked = self
-                .keys
-                .of(meta.service, epoch)
-                .and_then(|key| self.answers.ask(syn, key, &profile));
-            tasks.push(match asked {
-                Some(asked) => Task::Answer(meta.service, asked),
-                None => Task::Release,
-            });
+            let asked = match self.keys.of(meta.service, epoch) {
+                Some(key) => self.answers.ask(socket.bytes_mut(frame), at, key, &profile),
+                None => Asked::Refused,
+            };
+            tasks.push(Task::Answer(meta.service, asked));
         }
         self.answers.make();
         for (frame, task) in batch.drain(..).zip(tasks) {
@@ -170,6 +165,7 @@ impl Worker {
                 self.answers.write(ticket, socket.bytes_mut(&mut frame))
             }
             Asked::Answered(length) => Some(length),
+            Asked::Refused => None,
         };
         let Some(length) = length.and_then(|length| u16::try_from(length).ok()) else {
             return self.ports.release(index, frame);
