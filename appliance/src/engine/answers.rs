@@ -188,8 +188,8 @@ impl Answers {
     /// Makes the cookies of all SYNs that wait.
     #[inline]
     pub fn make(&mut self) {
-        self.lanes.hash(&mut self.v4);
-        self.lanes.hash(&mut self.v6);
+        self.lanes.hash_all(&mut self.v4);
+        self.lanes.hash_all(&mut self.v6);
     }
 
     /// Writes the SYN-ACK over the SYN that waited, at the start of its room: the answer's length in bytes,

@@ -125,8 +125,8 @@ impl Proofs {
     /// Hashes for all ACKs that were taken.
     #[inline]
     pub fn make(&mut self) {
-        self.lanes.hash(&mut self.v4);
-        self.lanes.hash(&mut self.v6);
+        self.lanes.hash_all(&mut self.v4);
+        self.lanes.hash_all(&mut self.v6);
     }
 
     /// What an ACK proves.
@@ -280,7 +280,7 @@ mod tests {
                     let epoch = 98 + at as u64 / 3 % 4;
                     let v4 = at & 1 == 0;
                     let length = ack(&mut room, v4, at & 2 == 0, at as u16, epoch);
-                    if at % 5 == 0 {
+                    if at.is_multiple_of(5) {
                         room[14 + at / 5 % (length - 14)] ^= 1 << (at % 8);
                     }
                     let l4 = if v4 { 34 } else { 54 };

@@ -76,7 +76,7 @@ impl<const W: usize> Messages<W> {
         std::array::from_fn(|word| words[word][lane % WIDTH])
     }
 
-    /// The hash of a lane, once [`Lanes::hash`](super::Lanes::hash) has made it.
+    /// The hash of a lane, once [`Lanes::hash_all`](super::Lanes::hash_all) has made it.
     #[inline]
     pub fn hash(&self, lane: usize) -> u64 {
         self.blocks[lane / WIDTH % BLOCKS].hashes[lane % WIDTH]

@@ -42,6 +42,9 @@ enum Kind {
     Scalar,
 }
 
+/// So few messages are hashed sooner one after the other than as eight at once.
+const FEW: usize = 2;
+
 impl Lanes {
     /// One message after the other, on every processor.
     pub const SCALAR: Self = Self(Kind::Scalar);
@@ -76,7 +79,10 @@ impl Lanes {
 
     /// Hashes all messages.
     #[inline]
-    pub fn hash<const W: usize>(self, messages: &mut Messages<W>) {
+    pub fn hash_all<const W: usize>(self, messages: &mut Messages<W>) {
+        if messages.count() <= FEW {
+            return scalar::hash(messages);
+        }
         match self.0 {
             // SAFETY: a `Kind::Avx512` is made in `all` alone, after the processor said that it has
             // AVX-512F, the one feature that the function asks for.
@@ -85,7 +91,7 @@ impl Lanes {
             // SAFETY: the same with AVX2.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => unsafe { avx2::hash(messages.used()) },
-            Kind::Scalar => scalar::hash(messages.used()),
+            Kind::Scalar => scalar::hash(messages),
         }
     }
 }
@@ -128,7 +134,7 @@ mod tests {
                 words[W - 1] |= 19 << 56;
                 assert_eq!(messages.push(&key, &words), Some(lane));
             }
-            lanes.hash(&mut messages);
+            lanes.hash_all(&mut messages);
             for (lane, expected) in expected.iter().enumerate() {
                 assert_eq!(messages.hash(lane), *expected, "{} {lane}", lanes.name());
             }
