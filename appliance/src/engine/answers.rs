@@ -194,7 +194,7 @@ impl Answers {
 
     /// Writes the SYN-ACK over the SYN that waited, at the start of its room: the answer's length in bytes,
     /// or nothing if the room is too small.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, ticket: Ticket, room: &mut [u8]) -> Option<usize> {
         let [lane, recipe, l3, ..] = ticket.0.to_le_bytes();
         let tsval = (ticket.0 >> 32) as u32;
