@@ -6,6 +6,7 @@ pub mod afxdp;
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod lanes;
 pub mod observe;
 pub mod run;
 pub mod secret;

@@ -5,8 +5,11 @@ mod connect;
 mod cores;
 mod delay;
 mod device;
+mod engine;
 mod flood;
 mod interrupt;
+mod machine;
+mod order;
 mod pass;
 mod programs;
 mod quantity;
@@ -30,6 +33,8 @@ enum Bench {
     /// Does the same work behind each of several SYN defences, in labs that it builds, and compares
     #[command(subcommand)]
     Compare(compare::Command),
+    /// Measures what a batch costs the engine: answering SYNs, verifying ACKs, translating segments
+    Engine(engine::Options),
     /// Measures look-ups and insertions in the tables that could hold the flows
     Table(table::Options),
 }
@@ -41,6 +46,7 @@ fn main() {
         Bench::Delay(options) => delay::run(&options),
         Bench::Connect(options) => connect::run(&options),
         Bench::Compare(command) => compare::run(&command),
+        Bench::Engine(options) => engine::run(&options),
         Bench::Table(options) => table::run(&options),
     };
     if let Err(error) = done {

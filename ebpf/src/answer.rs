@@ -4,7 +4,7 @@
 //! server behind really does ([`Profile`]), in fixed slots of four bytes so that every common stack's
 //! SYN is answered by a frame of its own length.
 
-use crate::cookie::{self, Key};
+use crate::cookie::{self, Cookie, Key};
 use crate::flow::FlowKey;
 use crate::layout::Profile;
 use crate::options::{ClientOptions, DEFAULT_MSS_V4, DEFAULT_MSS_V6};
@@ -73,42 +73,92 @@ pub const fn answer(key: &Key, epoch: u64, syn: &Syn, profile: &Profile) -> Segm
 /// The same, in place: the XDP program has no room for it on its stack.
 #[inline(always)]
 pub const fn write(answer: &mut Segment, key: &Key, epoch: u64, syn: &Syn, profile: &Profile) {
-    let timestamps = syn.tsval.is_some() && profile.timestamps();
-    let mut agreed = profile.agree(&syn.options);
-    // A plain cookie has no room to remember ECN.
-    agreed.ecn = agreed.ecn && timestamps;
-    let cookie = cookie::make(key, epoch, syn.flow, syn.isn, &agreed, timestamps);
+    let agreed = Agreed::new(&syn.options, syn.tsval, profile);
+    let cookie = cookie::make(
+        key,
+        epoch,
+        syn.flow,
+        syn.isn,
+        &agreed.options,
+        agreed.tsval.is_some(),
+    );
+    agreed.write(answer, syn.flow, syn.isn, cookie, profile);
+}
 
-    let times = match (timestamps, syn.tsval) {
-        (true, Some(tsval)) => Some((cookie.tsval, tsval)),
-        _ => None,
-    };
-    let scale = if agreed.window_scale.is_some() {
-        Some(profile.window_scale)
-    } else {
-        None
-    };
-    let options = HandshakeOptions {
-        mss: profile.mss,
-        sack: agreed.sack,
-        times,
-        scale,
-    };
-    let (options, words) = options.words();
+/// What client and server have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// The options that both have; MSS and window shift are the client's.
+    pub options: ClientOptions,
+    /// The client's TSval, if timestamps are negotiated.
+    pub tsval: Option<u32>,
+}
 
-    answer.options = options;
-    let ecn = if agreed.ecn { flags::ECE } else { 0 };
-    answer.source = syn.flow.server;
-    answer.destination = syn.flow.client;
-    answer.tcp = Repr {
-        source: syn.flow.server_port(),
-        destination: syn.flow.client_port(),
-        sequence: cookie.isn,
-        acknowledgement: syn.isn.wrapping_add(1),
-        flags: flags::SYN | flags::ACK | ecn,
-        window: profile.window,
-        options: words * 4,
-    };
+impl Agreed {
+    /// What `profile` has of what a SYN asks for.
+    #[inline(always)]
+    pub const fn new(options: &ClientOptions, tsval: Option<u32>, profile: &Profile) -> Self {
+        let tsval = if profile.timestamps() { tsval } else { None };
+        let mut options = profile.agree(options);
+        // A plain cookie has no room to remember ECN.
+        options.ecn = options.ecn && tsval.is_some();
+        Self { options, tsval }
+    }
+
+    /// The SYN-ACK that says so, with `cookie`; `isn` is the client's.
+    #[inline(always)]
+    pub const fn segment(
+        &self,
+        flow: &FlowKey,
+        isn: u32,
+        cookie: Cookie,
+        profile: &Profile,
+    ) -> Segment {
+        let mut answer = Segment::NONE;
+        self.write(&mut answer, flow, isn, cookie, profile);
+        answer
+    }
+
+    #[inline(always)]
+    const fn write(
+        &self,
+        answer: &mut Segment,
+        flow: &FlowKey,
+        isn: u32,
+        cookie: Cookie,
+        profile: &Profile,
+    ) {
+        let times = match self.tsval {
+            Some(tsval) => Some((cookie.tsval, tsval)),
+            None => None,
+        };
+        let scale = if self.options.window_scale.is_some() {
+            Some(profile.window_scale)
+        } else {
+            None
+        };
+        let options = HandshakeOptions {
+            mss: profile.mss,
+            sack: self.options.sack,
+            times,
+            scale,
+        };
+        let (options, words) = options.words();
+
+        answer.options = options;
+        let ecn = if self.options.ecn { flags::ECE } else { 0 };
+        answer.source = flow.server;
+        answer.destination = flow.client;
+        answer.tcp = Repr {
+            source: flow.server_port(),
+            destination: flow.client_port(),
+            sequence: cookie.isn,
+            acknowledgement: isn.wrapping_add(1),
+            flags: flags::SYN | flags::ACK | ecn,
+            window: profile.window,
+            options: words * 4,
+        };
+    }
 }
 
 #[cfg(test)]

@@ -54,18 +54,71 @@ pub enum Age {
 }
 
 #[repr(u8)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Variant {
     Plain = 1,
     Timestamps = 2,
 }
 
-#[inline(always)]
-const fn mac(key: &Key, flow: &FlowKey, client_isn: u32, variant: Variant, options: u16) -> u64 {
-    let tail = variant as u64 | (options as u64) << 8;
-    flow.hash_into(Hasher::<2, 4>::new(key), client_isn.to_le())
-        .finish(tail, flow.hashed_bytes() + 3)
+/// What a cookie says: the variant and the client's options, which the MAC is made over beside the
+/// flow and the client's ISN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    variant: Variant,
+    options: u16,
 }
+
+impl Terms {
+    /// The terms for a client of a family; `timestamps` says whether they are negotiated.
+    #[inline(always)]
+    pub const fn new(options: &ClientOptions, timestamps: bool, v4: bool) -> Self {
+        if timestamps {
+            Self {
+                variant: Variant::Timestamps,
+                options: options.encode(v4),
+            }
+        } else {
+            Self {
+                variant: Variant::Plain,
+                options: options.encode_plain(v4),
+            }
+        }
+    }
+
+    /// The last bytes of the message: variant and option bits.
+    #[inline(always)]
+    pub const fn tail(self) -> u64 {
+        self.variant as u64 | (self.options as u64) << 8
+    }
+
+    #[inline(always)]
+    const fn mac(self, key: &Key, flow: &FlowKey, client_isn: u32) -> u64 {
+        flow.hash_into(Hasher::<2, 4>::new(key), client_isn.to_le())
+            .finish(self.tail(), flow.hashed_bytes() + TAIL_BYTES)
+    }
+
+    /// The cookie with this MAC.
+    #[inline(always)]
+    pub const fn sign(self, mac: u64, epoch: u64, client_isn: u32) -> Cookie {
+        let epoch = (epoch as u32 & 3) << 30;
+        match self.variant {
+            Variant::Timestamps => Cookie {
+                isn: client_isn.wrapping_add(epoch | mac as u32 & 0x3fff_ffff),
+                tsval: (self.options as u32) << 22 | (mac >> 30) as u32 & 0x3f_ffff,
+            },
+            Variant::Plain => {
+                let layout = epoch | (self.options as u32) << 24 | mac as u32 & 0xff_ffff;
+                Cookie {
+                    isn: client_isn.wrapping_add(layout),
+                    tsval: 0,
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of the message behind the client's ISN: variant and option bits.
+pub const TAIL_BYTES: u8 = 3;
 
 /// Makes the cookie for a SYN. `key` is the service's for `epoch`; `timestamps` says whether they
 /// are negotiated.
@@ -78,24 +131,8 @@ pub const fn make(
     options: &ClientOptions,
     timestamps: bool,
 ) -> Cookie {
-    let v4 = flow.client.is_v4();
-    let epoch = (epoch as u32 & 3) << 30;
-    if timestamps {
-        let bits = options.encode(v4);
-        let mac = mac(key, flow, client_isn, Variant::Timestamps, bits);
-        Cookie {
-            isn: client_isn.wrapping_add(epoch | mac as u32 & 0x3fff_ffff),
-            tsval: (bits as u32) << 22 | (mac >> 30) as u32 & 0x3f_ffff,
-        }
-    } else {
-        let bits = options.encode_plain(v4);
-        let mac = mac(key, flow, client_isn, Variant::Plain, bits);
-        let layout = epoch | (bits as u32) << 24 | mac as u32 & 0xff_ffff;
-        Cookie {
-            isn: client_isn.wrapping_add(layout),
-            tsval: 0,
-        }
-    }
+    let terms = Terms::new(options, timestamps, flow.client.is_v4());
+    terms.sign(terms.mac(key, flow, client_isn), epoch, client_isn)
 }
 
 impl Claim {
@@ -111,29 +148,46 @@ impl Claim {
         }
     }
 
+    /// What it says it was made over.
+    #[inline(always)]
+    pub const fn terms(&self) -> Terms {
+        match self.tsecr {
+            Some(tsecr) => Terms {
+                variant: Variant::Timestamps,
+                options: (tsecr >> 22) as u16,
+            },
+            None => Terms {
+                variant: Variant::Plain,
+                options: (self.isn.wrapping_sub(self.client_isn) >> 24 & 0x3f) as u16,
+            },
+        }
+    }
+
     /// Checks the claim under `key`, the service's for the epoch that [`Self::epoch`] named: the
     /// client's options if the cookie is ours.
     #[inline(always)]
     pub const fn check(&self, key: &Key, flow: &FlowKey) -> Option<ClientOptions> {
-        let v4 = flow.client.is_v4();
+        let mac = self.terms().mac(key, flow, self.client_isn);
+        self.judge(mac, flow.client.is_v4())
+    }
+
+    /// The same, for the MAC of its [`Self::terms`].
+    #[inline(always)]
+    pub const fn judge(&self, mac: u64, v4: bool) -> Option<ClientOptions> {
         let layout = self.isn.wrapping_sub(self.client_isn);
         match self.tsecr {
             Some(tsecr) => {
-                let bits = (tsecr >> 22) as u16;
-                let mac = mac(key, flow, self.client_isn, Variant::Timestamps, bits);
                 let claimed = (layout & 0x3fff_ffff) as u64 | ((tsecr & 0x3f_ffff) as u64) << 30;
                 if mac & ((1 << 52) - 1) != claimed {
                     return None;
                 }
-                Some(ClientOptions::decode(bits, v4))
+                Some(ClientOptions::decode(self.terms().options, v4))
             }
             None => {
-                let bits = (layout >> 24 & 0x3f) as u16;
-                let mac = mac(key, flow, self.client_isn, Variant::Plain, bits);
                 if mac as u32 & 0xff_ffff != layout & 0xff_ffff {
                     return None;
                 }
-                Some(ClientOptions::decode_plain(bits, v4))
+                Some(ClientOptions::decode_plain(self.terms().options, v4))
             }
         }
     }

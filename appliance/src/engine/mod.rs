@@ -6,7 +6,11 @@
 //! | file | idea |
 //! |---|---|
 //! | [`segment`] | a received segment: its numbers and its payload |
-//! | [`answer`] | SYN → SYN-ACK, in place |
+//! | [`answer`] | SYN → SYN-ACK, in place, one by one |
+//! | [`answers`] | the same for a batch: cookies in vector lanes |
+//! | [`proofs`] | ACKs with cookies, a batch at a time |
+//! | `words` | headers as the words of a cookie's message |
+//! | `recipe` | what of an answer does not depend on who asks |
 //! | [`opening`] | a connection whose server has not answered yet |
 //! | [`splicer`] | opens connections, holds the client's data, joins both sides |
 //! | [`hold`] | the client's data meanwhile, bounded |
@@ -17,15 +21,20 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod answers;
 pub mod hold;
 pub mod learn;
 pub mod link;
 pub mod message;
 pub mod opening;
+pub mod proofs;
+mod recipe;
 pub mod segment;
 pub mod splicer;
 pub mod tally;
+mod words;
 
+pub use answers::Answers;
 pub use link::{Link, Out};
 pub use segment::Received;
 pub use splicer::{Policy, Splicer};

@@ -12,9 +12,10 @@ use crossbeam::queue::ArrayQueue;
 use super::here;
 use crate::afxdp::{self, Polling, Port, PortOptions, Waiter};
 use crate::config::{self, Config, Cores, Handoff, Responder, Rtt, WhenDown};
-use crate::engine::Tally;
 use crate::engine::message::Mailbox;
 use crate::engine::splicer::{Learned, Policy, Shared, Splicer};
+use crate::engine::{Answers, Tally};
+use crate::lanes::Lanes;
 use crate::steering::Steering;
 use crate::worker::Worker;
 use crate::worker::keys::Keys;
@@ -138,6 +139,7 @@ impl Appliance {
                 ports: Ports::new(ports),
                 splicer: Splicer::new(queue as u8, shared.clone(), Arc::clone(&tallies)),
                 tallies: Arc::clone(&tallies),
+                answers: Answers::new(Lanes::best()),
                 keys: Keys::new(keys),
                 waiter,
                 mailbox: mailbox.clone(),

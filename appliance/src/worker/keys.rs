@@ -30,15 +30,14 @@ impl Keys {
         }
     }
 
-    /// The epoch that it is, and the key of a service for it.
-    pub fn current(&mut self, service: u8) -> Option<(u64, Key)> {
+    /// The key of a service for an epoch.
+    pub fn of(&mut self, service: u8, epoch: u64) -> Option<&Key> {
         let cached = self.services.get_mut(usize::from(service))?;
-        let epoch = epoch_now();
         if cached.epoch != epoch {
             cached.key = epoch_key(&cached.service, epoch);
             cached.epoch = epoch;
         }
-        Some((epoch, cached.key))
+        Some(&cached.key)
     }
 }
 

@@ -21,15 +21,21 @@ use synward_ebpf::layout::{META_BYTES, Meta, Request};
 use synward_ebpf::wire::ethernet;
 
 use crate::afxdp::{BATCH, Frame, Waiter};
+use crate::engine::Tally;
+use crate::engine::answers::{self, Answers, Asked, Place};
 use crate::engine::link::Link;
 use crate::engine::message::{Mailbox, PACKET};
 use crate::engine::splicer::{Redeemed, Splicer};
-use crate::engine::{Tally, answer};
 use crate::steering::{Heartbeats, fine_now};
 
-use keys::Keys;
+use keys::{Keys, epoch_now};
 use ports::Ports;
 use report::Report;
+
+const _: () = assert!(
+    BATCH <= answers::BATCH,
+    "every frame of a batch has its place"
+);
 
 /// Nanoseconds between two reports.
 const REPORT_EVERY: u64 = 100_000_000;
@@ -46,6 +52,8 @@ pub struct Worker {
     pub splicer: Splicer,
     /// Its counters by service.
     pub tallies: Arc<[Tally]>,
+    /// Its batch of SYNs.
+    pub answers: Answers,
     /// The keys that its cookies are made with.
     pub keys: Keys,
     /// How it waits.
@@ -87,9 +95,7 @@ impl Worker {
             let mut work = 0;
             for index in 0..self.ports.count() {
                 work += self.ports.receive(index, &mut batch);
-                for frame in batch.drain(..) {
-                    self.frame(now, index, frame);
-                }
+                self.batch(now, index, &mut batch);
             }
             while let Some(message) = self.mailbox.queue.pop() {
                 work += 1;
@@ -109,38 +115,72 @@ impl Worker {
         }
     }
 
-    /// Does what the XDP program asks for a frame. The frame ends as an answer or goes home.
-    fn frame(&mut self, now: u64, index: usize, mut frame: Frame) {
-        let (socket, interface) = self.ports.socket(index);
-        let Some(meta) = read_meta(socket.metadata::<META_BYTES>(&frame), socket.bytes(&frame))
-        else {
-            self.report.unreadable();
+    /// Does what the XDP program asks for each frame: SYNs are read first, and answered when all their
+    /// cookies have been made. Every frame ends as an answer or goes home.
+    fn batch(&mut self, now: u64, index: usize, batch: &mut Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        let epoch = epoch_now();
+        self.answers.begin(epoch);
+        let socket = self.ports.socket(index).0;
+        let mut tasks = ArrayVec::<Task, BATCH>::new();
+        for frame in &mut *batch {
+            let Some(meta) = read_meta(socket.metadata::<META_BYTES>(frame), socket.bytes(frame))
+            else {
+                self.report.unreadable();
+                tasks.push(Task::Release);
+                continue;
+            };
+            let Request::Answer { profile } = meta.request else {
+                tasks.push(Task::Splice(meta));
+                continue;
+            };
+            let at = Place {
+                length: frame.len(),
+                l3: meta.l3,
+                l4: meta.l4,
+            };
+            let asked = match self.keys.of(meta.service, epoch) {
+                Some(key) => self.answers.ask(socket.bytes_mut(frame), at, key, &profile),
+                None => Asked::Refused,
+            };
+            tasks.push(Task::Answer(meta.service, asked));
+        }
+        self.answers.make();
+        for (frame, task) in batch.drain(..).zip(tasks) {
+            match task {
+                Task::Answer(service, asked) => self.answer(index, frame, service, asked),
+                Task::Splice(meta) => self.splice(now, index, frame, &meta),
+                Task::Release => self.ports.release(index, frame),
+            }
+        }
+    }
+
+    /// Sends the answer to a SYN.
+    fn answer(&mut self, index: usize, mut frame: Frame, service: u8, asked: Asked) {
+        let length = match asked {
+            Asked::Waiting(ticket) => {
+                let socket = self.ports.socket(index).0;
+                self.answers.write(ticket, socket.bytes_mut(&mut frame))
+            }
+            Asked::Answered(length) => Some(length),
+            Asked::Refused => None,
+        };
+        let Some(length) = length.and_then(|length| u16::try_from(length).ok()) else {
             return self.ports.release(index, frame);
         };
-        let (l3, l4) = (usize::from(meta.l3), usize::from(meta.l4));
-        if let Request::Answer { profile } = meta.request {
-            let length = frame.len();
-            if let Some((epoch, key)) = self.keys.current(meta.service)
-                && let Some(length) = answer::in_place(
-                    socket.bytes_mut(&mut frame),
-                    length,
-                    l3,
-                    l4,
-                    &key,
-                    epoch,
-                    &profile,
-                )
-                && let Ok(length) = u16::try_from(length)
-            {
-                frame.set_len(length);
-                if let Some(tally) = self.tallies.get(usize::from(meta.service)) {
-                    tally.answer();
-                }
-                return self.ports.transmit(index, frame);
-            }
-            return self.ports.release(index, frame);
+        frame.set_len(length);
+        if let Some(tally) = self.tallies.get(usize::from(service)) {
+            tally.answer();
         }
+        self.ports.transmit(index, frame);
+    }
 
+    /// Takes a segment of an opening to the splicer.
+    fn splice(&mut self, now: u64, index: usize, frame: Frame, meta: &Meta) {
+        let (socket, interface) = self.ports.socket(index);
+        let (l3, l4) = (usize::from(meta.l3), usize::from(meta.l4));
         // Openings are rare beside SYNs: a copy lets the frame go home before anything is sent.
         let bytes = socket.bytes(&frame);
         let mut packet = ArrayVec::<u8, PACKET>::new();
@@ -176,6 +216,14 @@ impl Worker {
             Request::Answer { .. } => {}
         }
     }
+}
+
+/// What is to be done with a frame once the cookies of its batch are made.
+#[derive(Clone, Copy)]
+enum Task {
+    Answer(u8, Asked),
+    Splice(Meta),
+    Release,
 }
 
 fn read_meta(words: Option<&[u8; META_BYTES]>, bytes: &[u8]) -> Option<Meta> {

@@ -13,8 +13,6 @@ mod connect;
 mod contender;
 mod flood;
 mod lab;
-mod machine;
-mod order;
 mod process;
 mod result;
 mod table;
@@ -29,11 +27,11 @@ use clap::{Args, Subcommand};
 
 use self::contender::{Contender, Raised};
 use self::lab::{Lab, Programs};
-use self::machine::Machine;
-use self::order::Order;
 use self::result::{Results, Turn};
 use self::work::Work;
 use crate::interrupt::Interrupt;
+use crate::machine::Machine;
+use crate::order::Order;
 
 /// What is compared.
 #[derive(Subcommand)]

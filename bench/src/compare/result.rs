@@ -6,8 +6,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::contender::Contender;
-use super::machine::Machine;
 use super::work::{Column, Work};
+use crate::machine::Machine;
 
 /// What came of a turn.
 pub(super) enum Turn {

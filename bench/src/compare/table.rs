@@ -117,10 +117,10 @@ mod tests {
     use anyhow::{Result, bail};
 
     use super::super::lab::Lab;
-    use super::super::machine::Machine;
     use super::super::result::Turn;
     use super::super::work::{Column, Measured};
     use super::*;
+    use crate::machine::Machine;
 
     struct Nothing([String; 2]);
 

@@ -30,8 +30,11 @@ pub const INVALID: Verdict = 101;
 /// No verdict: the cookie has had its connection.
 pub const REPLAYED: Verdict = 103;
 
-/// Verifies the cookie before anyone is woken, and asks a worker to open the connection; that of a local service is
-/// made behind this program (`assign`).
+/// No verdict: the cookie is valid, and a worker is to open the connection ([`open`]).
+pub const PROVEN: Verdict = 105;
+
+/// Verifies the cookie before anyone is woken. The connection of a local service is made behind this program
+/// (`assign`).
 #[inline(never)]
 pub fn redeem(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters) -> Verdict {
     let claim = claim(ctx, case.packet);
@@ -46,20 +49,8 @@ pub fn redeem(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters)
                     XDP_PASS
                 };
             }
-            let hop = match route::of(ctx, case.packet) {
-                Route::Via(hop) => hop,
-                _ => Hop::default(),
-            };
-            worker::ask(
-                ctx,
-                case,
-                counters,
-                Request::Open {
-                    options,
-                    promised,
-                    hop,
-                },
-            )
+            (case.packet.options_proven, case.packet.promised) = (options, promised);
+            PROVEN
         }
         Judgement::Expired => {
             counters.bump(Counter::CookieExpired);
@@ -70,6 +61,20 @@ pub fn redeem(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters)
             INVALID
         }
     }
+}
+
+/// Asks a worker to open the connection of a client that has proven itself.
+#[inline(never)]
+pub fn open(ctx: &XdpContext, case: &Case, counters: &mut ServiceCounters) -> Verdict {
+    let request = Request::Open {
+        options: case.packet.options_proven,
+        promised: case.packet.promised,
+        hop: match route::of(ctx, case.packet) {
+            Route::Via(hop) => hop,
+            _ => Hop::default(),
+        },
+    };
+    worker::ask(ctx, case, counters, request)
 }
 
 /// Whether a segment of a closing flow is the valid ACK of a new handshake on the same addresses and

@@ -198,12 +198,16 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         if syn::is_for_worker(ctx, &case) {
             return syn::hand_over(ctx, &case, counters);
         }
-        return syn::challenge(ctx, &mut case, counters);
+        return match syn::challenge(ctx, &mut case, counters) {
+            syn::ANSWER => reply::send(ctx, case.packet, counters, Counter::AnsweredXdp),
+            verdict => verdict,
+        };
     }
     let reason = if case.packet.flags & (flags::SYN | flags::ACK | flags::RST) == flags::ACK {
         match ack::redeem(ctx, &mut case, counters) {
             ack::EXPIRED => Counter::DropExpiredCookie,
             ack::INVALID => Counter::DropInvalidCookie,
+            ack::PROVEN => return ack::open(ctx, &case, counters),
             ack::REPLAYED => Counter::DropReplayedCookie,
             verdict => return verdict,
         }

@@ -2,7 +2,8 @@
 
 use aya_ebpf::programs::{TcContext, XdpContext};
 use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::Endpoint;
+use synward_ebpf::layout::{Endpoint, Profile};
+use synward_ebpf::options::ClientOptions;
 use synward_ebpf::segment::Segment;
 use synward_ebpf::wire::Address;
 use synward_ebpf::wire::ethernet::{self, Ethernet};
@@ -66,6 +67,9 @@ pub struct Packet {
     pub kernel_cookie: bool,
     pub kernel_isn: u32,
     pub kernel_tsval: u32,
+    /// What a valid cookie says about the client, and what was promised to it.
+    pub options_proven: ClientOptions,
+    pub promised: Profile,
     /// What is sent back.
     pub reply: Segment,
     /// The TCP options, once they are walked over.

@@ -1,6 +1,5 @@
 //! A SYN: answered here with a cookie, or by a worker where AF_XDP is the better way.
 
-use crate::reply;
 use crate::worker;
 use crate::{Case, Verdict, maps};
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
@@ -29,7 +28,10 @@ pub fn hand_over(ctx: &XdpContext, case: &Case, counters: &mut ServiceCounters) 
     worker::ask(ctx, case, counters, Request::Answer { profile })
 }
 
-/// Answers a SYN.
+/// No verdict: the packet's reply is to be sent. By the caller, because all frames of a call chain share one small stack.
+pub const ANSWER: Verdict = 104;
+
+/// Makes the answer to a SYN.
 #[inline(never)]
 pub fn challenge(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters) -> Verdict {
     let Some(clock) = maps::CLOCK.get(0) else {
@@ -64,5 +66,5 @@ pub fn challenge(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounte
         packet.reply.tcp.sequence = packet.kernel_isn;
         packet.reply.options[2] = packet.kernel_tsval;
     }
-    reply::send(ctx, packet, counters, Counter::AnsweredXdp)
+    ANSWER
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// What of a machine decides about figures.
 #[derive(Debug, Serialize)]
-pub(super) struct Machine {
+pub(crate) struct Machine {
     cpu: String,
     /// On which this program may run.
     cores: usize,
@@ -20,7 +20,7 @@ pub(super) struct Machine {
 
 impl Machine {
     /// This one. What it does not tell is empty.
-    pub(super) fn here() -> Self {
+    pub(crate) fn here() -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         Self {
             cpu: model(&read("/proc/cpuinfo")).unwrap_or("unknown").into(),

@@ -1,15 +1,15 @@
 //! A random order that can be had again.
 
 /// A sequence of numbers that its seed decides (SplitMix64).
-pub(super) struct Order(u64);
+pub(crate) struct Order(u64);
 
 impl Order {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// Fisher and Yates's shuffle.
-    pub(super) fn shuffle<T>(&mut self, things: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, things: &mut [T]) {
         for last in (1..things.len()).rev() {
             // The bias is one in 2⁶⁴ divided by a handful.
             let chosen = self.next() % (last as u64 + 1);

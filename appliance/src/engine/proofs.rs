@@ -1,0 +1,306 @@
+//! ACKs with cookies, judged a batch at a time.
+//!
+//! The XDP program judges each ACK before it wakes a worker, so no worker needs this: it is what an
+//! appliance would do whose XDP program hands ACKs on unjudged, and `bench engine` tells what that costs.
+
+use synward_ebpf::cookie::{Age, Claim, Key, TAIL_BYTES};
+use synward_ebpf::options::ClientOptions;
+use synward_ebpf::wire::tcp_options::{Options, padded_timestamps};
+use synward_ebpf::wire::{ipv4, ipv6, tcp};
+
+use super::segment::Received;
+use super::words::{numbers, word};
+use crate::lanes::{Lanes, Messages};
+
+/// ACKs of one batch at most.
+pub const BATCH: usize = 64;
+
+/// A service's keys of the epochs that a claim can name, seen from the current one: the two before it,
+/// itself, the next.
+pub type Keys = [Key; 4];
+
+/// What an ACK proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Its cookie is ours, for a client with these options.
+    Valid(ClientOptions),
+    /// It was ours, too long ago.
+    Expired,
+    /// It is none of ours.
+    Invalid,
+}
+
+/// Judges the ACKs of one batch after the other.
+#[derive(Debug)]
+pub struct Proofs {
+    lanes: Lanes,
+    epoch: u64,
+    v4: Messages<3>,
+    v6: Messages<6>,
+    waiting: [Waiting; BATCH],
+    count: usize,
+}
+
+/// Where an ACK of the batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(u8);
+
+#[derive(Clone, Copy, Debug)]
+enum Waiting {
+    V4(u8, Claim, Age),
+    V6(u8, Claim, Age),
+    Judged(Proof),
+}
+
+impl Proofs {
+    /// No ACKs yet.
+    pub fn new(lanes: Lanes) -> Self {
+        Self {
+            lanes,
+            epoch: 0,
+            v4: Messages::default(),
+            v6: Messages::default(),
+            waiting: [Waiting::Judged(Proof::Invalid); BATCH],
+            count: 0,
+        }
+    }
+
+    /// Begins a batch, received in `epoch`.
+    #[inline]
+    pub fn begin(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        self.count = 0;
+        self.v4.clear();
+        self.v6.clear();
+    }
+
+    /// Takes an ACK with its IP header at `l3` and its TCP header at `l4`. Nothing if it is no sound
+    /// segment, or the batch is full.
+    #[inline]
+    pub fn ask(&mut self, frame: &[u8], l3: u8, l4: u8, keys: &Keys) -> Option<Ticket> {
+        let (l3, l4) = (usize::from(l3), usize::from(l4));
+        let waiting = match frame.get(l3)? >> 4 {
+            4 if l4 == l3 + ipv4::LENGTH => self.ask_v4(frame.get(l3..)?, keys),
+            6 if l4 == l3 + ipv6::LENGTH => self.ask_v6(frame.get(l3..)?, keys),
+            _ => None,
+        };
+        let waiting = match waiting {
+            Some(waiting) => waiting,
+            None => Waiting::Judged(judge(frame, l3, l4, self.epoch, keys)?),
+        };
+        let ticket = self.count;
+        *self.waiting.get_mut(ticket)? = waiting;
+        self.count = ticket + 1;
+        Some(Ticket(ticket as u8))
+    }
+
+    #[inline(always)]
+    fn ask_v4(&mut self, packet: &[u8], keys: &Keys) -> Option<Waiting> {
+        let (ip, rest) = packet.split_first_chunk::<{ ipv4::LENGTH }>()?;
+        let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+        let segment = rest.get(..total.checked_sub(ipv4::LENGTH)?)?;
+        let (header, claim) = claim(segment)?;
+        let (key, age) = key(&claim, self.epoch, keys);
+        let tail = claim.terms().tail() | u64::from(16 + TAIL_BYTES) << 56;
+        let lane = self.v4.push(key, &[word(ip, 12), asked(header), tail])?;
+        Some(Waiting::V4(lane as u8, claim, age))
+    }
+
+    #[inline(always)]
+    fn ask_v6(&mut self, packet: &[u8], keys: &Keys) -> Option<Waiting> {
+        let (ip, rest) = packet.split_first_chunk::<{ ipv6::LENGTH }>()?;
+        let segment = rest.get(..usize::from(u16::from_be_bytes([ip[4], ip[5]])))?;
+        let [a, b, c, d] = [8, 16, 24, 32].map(|at| word(ip, at));
+        // ::/64 holds the mapped IPv4 addresses, which mean another message.
+        if a == 0 || c == 0 {
+            return None;
+        }
+        let (header, claim) = claim(segment)?;
+        let (key, age) = key(&claim, self.epoch, keys);
+        let tail = claim.terms().tail() | u64::from(40 + TAIL_BYTES) << 56;
+        let lane = self.v6.push(key, &[a, b, c, d, asked(header), tail])?;
+        Some(Waiting::V6(lane as u8, claim, age))
+    }
+
+    /// Hashes for all ACKs that were taken.
+    #[inline]
+    pub fn make(&mut self) {
+        self.lanes.hash_all(&mut self.v4);
+        self.lanes.hash_all(&mut self.v6);
+    }
+
+    /// What an ACK proves.
+    #[inline]
+    pub fn proof(&self, ticket: Ticket) -> Proof {
+        match &self.waiting[usize::from(ticket.0) % BATCH] {
+            Waiting::V4(lane, claim, age) => {
+                Proof::of(claim.judge(self.v4.hash(usize::from(*lane)), true), *age)
+            }
+            Waiting::V6(lane, claim, age) => {
+                Proof::of(claim.judge(self.v6.hash(usize::from(*lane)), false), *age)
+            }
+            Waiting::Judged(proof) => *proof,
+        }
+    }
+}
+
+impl Proof {
+    #[inline(always)]
+    fn of(options: Option<ClientOptions>, age: Age) -> Self {
+        match (options, age) {
+            (None, _) => Self::Invalid,
+            (Some(_), Age::Expired) => Self::Expired,
+            (Some(options), Age::Fresh) => Self::Valid(options),
+        }
+    }
+}
+
+/// Judges one ACK alone, as the XDP program does. Nothing if it is no sound segment.
+pub fn judge(frame: &[u8], l3: usize, l4: usize, epoch: u64, keys: &Keys) -> Option<Proof> {
+    let segment = Received::read(frame, l3, l4)?;
+    let claim = Claim {
+        client_isn: segment.sequence.wrapping_sub(1),
+        isn: segment.acknowledgement.wrapping_sub(1),
+        tsecr: segment.options.timestamps().map(|(_, tsecr)| tsecr),
+    };
+    let (key, age) = key(&claim, epoch, keys);
+    Some(Proof::of(claim.check(key, &segment.sent_by_client()), age))
+}
+
+/// The header and the claim of a whole segment.
+#[inline(always)]
+fn claim(segment: &[u8]) -> Option<(&[u8; tcp::LENGTH], Claim)> {
+    let (header, _) = segment.split_first_chunk::<{ tcp::LENGTH }>()?;
+    let tcp = tcp::Tcp(header);
+    let options = segment.get(tcp::LENGTH..tcp.header_length())?;
+    let padded = options.as_array::<12>().and_then(padded_timestamps);
+    let times = if padded.is_some() || options.is_empty() {
+        padded
+    } else {
+        Options::of(options).timestamps()
+    };
+    let claim = Claim {
+        client_isn: tcp.sequence().wrapping_sub(1),
+        isn: tcp.acknowledgement().wrapping_sub(1),
+        tsecr: times.map(|(_, tsecr)| tsecr),
+    };
+    Some((header, claim))
+}
+
+/// Ports and ISN of the SYN that this ACK follows.
+#[inline(always)]
+fn asked(header: &[u8; tcp::LENGTH]) -> u64 {
+    let numbers = numbers(header);
+    numbers & 0xffff_ffff | u64::from(((numbers >> 32) as u32).wrapping_sub(1)) << 32
+}
+
+/// The key of the epoch that a claim names.
+#[inline(always)]
+fn key<'a>(claim: &Claim, epoch: u64, keys: &'a Keys) -> (&'a Key, Age) {
+    let (named, age) = claim.epoch(epoch);
+    let since = named.wrapping_sub(epoch).wrapping_add(2);
+    (&keys[since as usize % keys.len()], age)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::engine::answer;
+    use synward_ebpf::layout::Profile;
+    use synward_ebpf::segment::{HandshakeOptions, Segment, padded_timestamps};
+    use synward_ebpf::wire::Address;
+    use synward_ebpf::wire::tcp::{Repr, flags};
+
+    const KEYS: Keys = [[1, 2], [3, 4], [5, 6], [7, 8]];
+
+    fn put(room: &mut [u8; 128], v4: bool, tcp: Repr, options: [u32; 5]) -> usize {
+        let address = |last| match v4 {
+            true => Address::v4(last),
+            false => Address([9, last, 9, last]),
+        };
+        let segment = Segment {
+            source: address(u32::from(tcp.source)),
+            destination: address(7),
+            tcp,
+            options,
+        };
+        14 + segment.emit(&mut room[14..], &[]).unwrap()
+    }
+
+    /// The ACK for the answer to a SYN, made in `epoch`.
+    fn ack(room: &mut [u8; 128], v4: bool, times: bool, source: u16, epoch: u64) -> usize {
+        let (options, words) = HandshakeOptions {
+            mss: 1460,
+            sack: true,
+            times: times.then_some((5, 0)),
+            scale: Some(8),
+        }
+        .words();
+        let mut tcp = Repr {
+            source,
+            destination: 443,
+            sequence: u32::from(source) * 70_000,
+            acknowledgement: 0,
+            flags: flags::SYN,
+            window: 1000,
+            options: words * 4,
+        };
+        let length = put(room, v4, tcp, options);
+        let l4 = if v4 { 34 } else { 54 };
+        let key = &KEYS[(epoch - 98) as usize];
+        let profile = Profile::default();
+        let end = answer::in_place(room, length, 14, l4, key, epoch, &profile).unwrap();
+        let answer = Received::read(&room[..end], 14, l4).unwrap();
+        let tsval = answer.options.timestamps().map(|(tsval, _)| tsval);
+        tcp.sequence = tcp.sequence.wrapping_add(1);
+        tcp.acknowledgement = answer.sequence.wrapping_add(1);
+        tcp.flags = flags::ACK;
+        let (options, words) = match tsval {
+            Some(tsval) => padded_timestamps(6, tsval),
+            None => ([0; 5], 0),
+        };
+        tcp.options = words * 4;
+        put(room, v4, tcp, options)
+    }
+
+    /// Good, old and damaged ones: judged as one by one, and by every variant.
+    #[test]
+    fn a_batch_is_judged_like_the_scalar_code() {
+        let rounds = if cfg!(debug_assertions) { 300 } else { 20_000 };
+        for lanes in Lanes::all() {
+            let mut proofs = Proofs::new(lanes);
+            let mut seen = [0; 4];
+            for round in 0..rounds {
+                proofs.begin(100);
+                let mut expected = Vec::new();
+                for number in 0..BATCH {
+                    let mut room = [0u8; 128];
+                    let at = round * BATCH + number;
+                    let epoch = 98 + at as u64 / 3 % 4;
+                    let v4 = at & 1 == 0;
+                    let length = ack(&mut room, v4, at & 2 == 0, at as u16, epoch);
+                    if at.is_multiple_of(5) {
+                        room[14 + at / 5 % (length - 14)] ^= 1 << (at % 8);
+                    }
+                    let l4 = if v4 { 34 } else { 54 };
+                    let alone = judge(&room[..length], 14, l4, 100, &KEYS);
+                    let ticket = proofs.ask(&room[..length], 14, l4 as u8, &KEYS);
+                    assert_eq!(ticket.is_some(), alone.is_some());
+                    seen[match alone {
+                        Some(Proof::Valid(_)) => 0,
+                        Some(Proof::Expired) => 1,
+                        Some(Proof::Invalid) => 2,
+                        None => 3,
+                    }] += 1;
+                    expected.extend(ticket.zip(alone));
+                }
+                proofs.make();
+                for (ticket, alone) in expected {
+                    assert_eq!(proofs.proof(ticket), alone, "{}", lanes.name());
+                }
+            }
+            assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Recipes: everything of a SYN-ACK that does not depend on who asks.
+//!
+//! The SYNs of one system have the same options but for the timestamps, and so have their answers. A
+//! recipe is made once, by the code that answers SYNs one by one, and found again by the options' bytes as
+//! they lie in the frame: nobody decodes them, or chooses what to promise, a second time.
+
+use synward_ebpf::answer::{Agreed, Syn};
+use synward_ebpf::cookie::{Cookie, TAIL_BYTES, Terms};
+use synward_ebpf::flow::FlowKey;
+use synward_ebpf::layout::Profile;
+use synward_ebpf::wire::checksum::Sum;
+use synward_ebpf::wire::tcp_options::Options;
+use synward_ebpf::wire::{Address, ipv4, ipv6, tcp};
+
+/// SYNs with more bytes of options have no recipe; no common system sends more.
+pub(super) const LONGEST: usize = 24;
+/// IPv6 and TCP header with 20 bytes of options.
+const ROOM: usize = ipv6::LENGTH + tcp::LENGTH + 20;
+
+/// The options area of a SYN as words of memory; what lies behind the options is not looked at.
+pub(super) type Area = [u64; LONGEST / 8];
+
+/// What a recipe is for, apart from the options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    profile: u64,
+    shape: u32,
+}
+
+impl Kind {
+    /// SYNs with `flags` and `length` bytes of options, at most [`LONGEST`], to a server with `profile`.
+    #[inline(always)]
+    pub(super) fn new(profile: &Profile, v4: bool, flags: u8, length: u8) -> Self {
+        // In the order of the fields, so that it is one load.
+        let words = u64::from(profile.mss)
+            | u64::from(profile.window) << 16
+            | u64::from(profile.window_scale) << 32
+            | u64::from(profile.flags) << 40
+            | u64::from(profile.reserved[0]) << 48
+            | u64::from(profile.reserved[1]) << 56;
+        Self {
+            profile: words,
+            shape: u32::from_le_bytes([length, flags, v4.into(), 0]),
+        }
+    }
+
+    /// Where a recipe is looked for: a hash of the first and the last four bytes of the options, which
+    /// hold MSS and window scale in all common layouts.
+    #[inline(always)]
+    pub(super) fn place(self, first: u32, last: u32) -> usize {
+        let ends = u64::from(first) | u64::from(last) << 32;
+        let ends = if self.length() == 0 { 0 } else { ends };
+        let mixed = (ends ^ self.profile).wrapping_add(self.shape.into());
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
+    }
+
+    /// The kind of no SYN.
+    const NONE: Self = Self {
+        profile: 0,
+        shape: u32::MAX,
+    };
+
+    /// Bytes of options.
+    #[inline(always)]
+    pub(super) fn length(self) -> usize {
+        usize::from(self.shape.to_le_bytes()[0])
+    }
+
+    fn flags(self) -> u8 {
+        self.shape.to_le_bytes()[1]
+    }
+
+    fn is_v4(self) -> bool {
+        self.shape.to_le_bytes()[2] != 0
+    }
+}
+
+/// How to answer SYNs of a kind.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(super) struct Recipe {
+    kind: Kind,
+    /// Which bits of the options count, and what they are.
+    mask: Area,
+    value: Area,
+    /// Where the client's TSval stands in the options, if timestamps are negotiated.
+    pub(super) tsval_at: Option<u8>,
+    /// What the cookie says.
+    pub(super) terms: Terms,
+    /// The last word of the cookie's message.
+    pub(super) tail: u64,
+    /// Bytes of the answer from its IP header on.
+    pub(super) answer_length: u8,
+    /// The sums that the checksums of such an answer start from: what is not zero in the template.
+    pub(super) ip_sum: Sum,
+    pub(super) tcp_sum: Sum,
+    /// IP header, TCP header and options, with addresses, ports, numbers and timestamps zero.
+    pub(super) template: [u8; ROOM],
+}
+
+impl Recipe {
+    /// For no SYN at all.
+    pub(super) fn none() -> Self {
+        let profile = Profile::default();
+        Self {
+            kind: Kind::NONE,
+            ..Self::new(Kind::new(&profile, true, 0, 0), &[0; 3], &profile)
+        }
+    }
+
+    /// The recipe for SYNs of `kind` with these options.
+    pub(super) fn new(kind: Kind, area: &Area, profile: &Profile) -> Self {
+        let mut bytes = [0; LONGEST];
+        for (bytes, word) in bytes.chunks_exact_mut(8).zip(area) {
+            bytes.copy_from_slice(&word.to_ne_bytes());
+        }
+        let length = kind.length().min(LONGEST);
+        let options = Options::of(&bytes[..length]);
+
+        let (client, server) = if kind.is_v4() {
+            (Address::v4(0), Address::v4(0))
+        } else {
+            (Address([0; 4]), Address([0; 4]))
+        };
+        let flow = FlowKey::new(client, 0, server, 0);
+        let tsval_at = options.found.timestamps_at();
+        let tsval = tsval_at.map(|_| 0);
+        let syn = Syn::new(&flow, u32::MAX, kind.flags(), &options.found, tsval);
+        let agreed = Agreed::new(&syn.options, tsval, profile);
+        let terms = Terms::new(&agreed.options, agreed.tsval.is_some(), kind.is_v4());
+        let numbers = Cookie { isn: 0, tsval: 0 };
+        let segment = agreed.segment(&flow, syn.isn, numbers, profile);
+        let mut template = [0; ROOM];
+        let answer_length = segment.emit(&mut template, &[]).unwrap_or_default();
+
+        // A checksum is the complement of its sum.
+        let sum = |at: usize| {
+            Sum(u64::from(!u16::from_ne_bytes([
+                template[at],
+                template[at + 1],
+            ])))
+        };
+        let ip_length = if kind.is_v4() {
+            ipv4::LENGTH
+        } else {
+            ipv6::LENGTH
+        };
+
+        let mut mask = [0; LONGEST];
+        mask[..length].fill(0xff);
+        // Both timestamps: they may be anything. A walk steps over them.
+        if let Some(at) = tsval_at {
+            mask[at..at + 8].fill(0);
+        }
+        let mask = std::array::from_fn(|word| {
+            u64::from_ne_bytes(std::array::from_fn(|byte| mask[8 * word + byte]))
+        });
+        Self {
+            kind,
+            mask,
+            value: std::array::from_fn(|word| area[word] & mask[word]),
+            tsval_at: agreed.tsval.and(tsval_at).map(|at| at as u8),
+            terms,
+            tail: terms.tail() | u64::from(flow.hashed_bytes() + TAIL_BYTES) << 56,
+            answer_length: answer_length as u8,
+            ip_sum: sum(10),
+            tcp_sum: sum(ip_length + 16),
+            template,
+        }
+    }
+
+    /// Whether a SYN of `kind` with these options is answered so.
+    #[inline(always)]
+    pub(super) fn is_for(&self, kind: &Kind, area: &Area) -> bool {
+        let different = (area[0] & self.mask[0]) ^ self.value[0]
+            | (area[1] & self.mask[1]) ^ self.value[1]
+            | (area[2] & self.mask[2]) ^ self.value[2];
+        self.kind == *kind && different == 0
+    }
+}

@@ -1,0 +1,33 @@
+//! Headers as the words of a cookie's message: eight bytes of memory, little-endian (see
+//! [`synward_ebpf::cookie`]).
+
+use synward_ebpf::wire::checksum::Sum;
+
+/// Ports and sequence number of a TCP header, as the message has them.
+#[inline(always)]
+pub(super) fn numbers<const N: usize>(segment: &[u8; N]) -> u64 {
+    let word = word(segment, 0);
+    word & 0xffff_ffff | u64::from(((word >> 32) as u32).swap_bytes()) << 32
+}
+
+/// The sum of the two words of memory that make one of a message.
+#[inline(always)]
+pub(super) fn pair(word: u64) -> Sum {
+    Sum(0)
+        .word((word as u32).to_le())
+        .word(((word >> 32) as u32).to_le())
+}
+
+/// Eight bytes as a word of a message. `at` must be a constant inside `N`.
+#[inline(always)]
+pub(super) fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(word)
+}
+
+/// Writes a word of a message. `at` must be a constant inside the slice.
+#[inline(always)]
+pub(super) fn set(bytes: &mut [u8], at: usize, word: u64) {
+    bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+}
