@@ -10,6 +10,7 @@ mod interrupt;
 mod pass;
 mod programs;
 mod quantity;
+mod rival;
 mod table;
 mod xdp;
 
@@ -23,6 +24,8 @@ enum Bench {
     Flood(flood::Options),
     /// Gives an interface an XDP program that lets everything pass, as veth peers of XDP need it
     Pass(pass::Options),
+    /// Gives an interface an XDP program that synward is compared with: the kernel's cookies made at XDP, and others
+    Rival(rival::Options),
     /// Joins two interfaces by a line with delay, loss and reordering, until it is interrupted
     Delay(delay::Options),
     /// Opens TCP connections at a constant rate and measures how long each takes
@@ -38,6 +41,7 @@ fn main() {
     let done = match Bench::parse() {
         Bench::Flood(options) => flood::run(&options),
         Bench::Pass(options) => pass::run(&options),
+        Bench::Rival(options) => rival::run(&options),
         Bench::Delay(options) => delay::run(&options),
         Bench::Connect(options) => connect::run(&options),
         Bench::Compare(command) => compare::run(&command),

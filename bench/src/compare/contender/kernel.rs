@@ -25,11 +25,23 @@ impl<'a> Defence<'a> for Kernel {
             true => ("/proc/net/netstat", "TcpExt:", "SyncookiesRecv"),
             false => ("/proc/net/snmp", "Tcp:", "PassiveOpens"),
         };
-        let statistics = lab.run(Role::Server, "cat", [file], PATIENCE)?;
-        counter(&statistics, group, name)
-            .with_context(|| format!("{file} has no {name}"))
-            .map(Some)
+        statistic(lab, Role::Server, file, group, name).map(Some)
     }
+}
+
+/// A counter of a role's kernel, from /proc/net/netstat or /proc/net/snmp.
+///
+/// # Errors
+/// That kernel has none of this name.
+pub(in crate::compare) fn statistic(
+    lab: &Lab<'_>,
+    role: Role,
+    file: &str,
+    group: &str,
+    name: &str,
+) -> Result<u64> {
+    let statistics = lab.run(role, "cat", [file], PATIENCE)?;
+    counter(&statistics, group, name).with_context(|| format!("{file} has no {name}"))
 }
 
 /// A value of /proc/net/netstat or /proc/net/snmp: lines come in pairs, names and values.
