@@ -22,6 +22,8 @@ use clap::Parser;
 enum Bench {
     /// Sends a bounded flood of TCP segments from random sources
     Flood(flood::Options),
+    /// Opens a connection and sends one of its segments over and over, as fast as it goes
+    Repeat(flood::repeat::Options),
     /// Gives an interface an XDP program that lets everything pass, as veth peers of XDP need it
     Pass(pass::Options),
     /// Gives an interface an XDP program that synward is compared with: the kernel's cookies made at XDP, and others
@@ -40,6 +42,7 @@ enum Bench {
 fn main() {
     let done = match Bench::parse() {
         Bench::Flood(options) => flood::run(&options),
+        Bench::Repeat(options) => flood::repeat::run(&options),
         Bench::Pass(options) => pass::run(&options),
         Bench::Rival(options) => rival::run(&options),
         Bench::Delay(options) => delay::run(&options),

@@ -10,6 +10,7 @@
 
 mod account;
 mod answer;
+mod carry;
 mod connect;
 mod contender;
 mod dial;
@@ -51,10 +52,13 @@ pub(crate) enum Command {
     Sweep(Box<sweep::Options>),
     /// How many connections a second can be made, and what each costs
     Rate(Box<rate::Options>),
+    /// How much established connections carry, and what a packet costs
+    Carry(Box<carry::Options>),
 }
 
 /// What every comparison takes from the command line.
 #[derive(Args)]
+#[group(skip)] // it is part of others of its name
 pub(crate) struct Options {
     /// Which defences, separated by commas (default: all)
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -89,6 +93,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Command::Connect(options) => compare(&options.compare, &options.work()?),
         Command::Answer(options) => compare(&options.compare, &options.work()),
         Command::Sweep(options) => compare(&options.compare, &options.work()?),
+        Command::Carry(options) => compare(&options.compare, &options.work()),
         Command::Rate(options) => compare(&options.compare, &options.work()?),
     }
 }

@@ -8,7 +8,7 @@
 use crate::cookie;
 use crate::packet::{Kind, Packet};
 use crate::socket;
-use crate::{Verdict, maps, reply, service};
+use crate::{Verdict, maps, reminder, reply, service};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
@@ -48,7 +48,7 @@ fn judge(ctx: &XdpContext, asks: bool) -> Verdict {
     let kind = packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN);
     if kind == flags::SYN {
         counters.bump(Counter::Syn);
-        if asks && socket::is_connected(ctx, packet) {
+        if reminder::is_due(packet) || asks && socket::is_connected(ctx, packet) {
             return XDP_PASS;
         }
         return answer(ctx, packet, counters);

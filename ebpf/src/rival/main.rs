@@ -6,6 +6,7 @@
 //! | [`guard`] | the kernel's cookies made and checked at XDP; the kernel completes the connection |
 //! | [`cookie`] | the helpers that do that, and what else the kernel reads from a cookie |
 //! | [`socket`] | whether the kernel has a connection already |
+//! | [`reminder`] | a SYN now and then for the kernel, or it would not take the cookies |
 //! | [`bare`] | one SipHash, fixed options, no look-up |
 //!
 //! Parsing, the look-up of the service and the writing of the answer are the steering program's own code, so that what
@@ -25,6 +26,7 @@ mod maps;
 #[path = "../steer/packet.rs"]
 #[allow(dead_code, reason = "the steering program uses all of it")]
 mod packet;
+mod reminder;
 #[path = "../steer/reply.rs"]
 mod reply;
 #[path = "../steer/service.rs"]
