@@ -111,12 +111,10 @@ impl Contender {
     pub(super) fn spared(self) -> &'static [(Role, &'static str)] {
         match self {
             Self::SpliceXdp | Self::SpliceAfxdp => &[],
-            // The server's program is its own; what it transmits arrives while the edge's interface aggregates (GRO).
-            Self::XdpKernelCookie | Self::XdpKernelCookieBlind | Self::Bare | Self::Local => &[
-                (Role::Client, "client0"),
-                (Role::Edge, "out0"),
-                (Role::Edge, "in0"),
-            ],
+            // What the server's program transmits arrives at the inner interface.
+            Self::XdpKernelCookie | Self::XdpKernelCookieBlind | Self::Bare | Self::Local => {
+                &[(Role::Client, "client0"), (Role::Edge, "out0")]
+            }
             Self::Nobody | Self::Kernel | Self::Syncookies | Self::Synproxy | Self::SynproxyTs => {
                 &[
                     (Role::Client, "client0"),

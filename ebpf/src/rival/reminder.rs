@@ -7,8 +7,8 @@ use crate::packet::Packet;
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use synward_ebpf::layout::EndpointKey;
 
-/// Ticks (2³⁰ ns) between two such SYNs.
-const INTERVAL: u32 = 30;
+/// Ticks (2³⁰ ns) between two such SYNs: a listener that has just been opened waits no longer for its first.
+const INTERVAL: u32 = 1;
 
 /// Whether the SYN in `packet` is one of these. `since` of its endpoint, which nobody else needs here, remembers the last.
 #[inline(always)]
