@@ -10,6 +10,7 @@ mod interrupt;
 mod pass;
 mod programs;
 mod quantity;
+mod report;
 mod rival;
 mod table;
 mod xdp;
@@ -35,6 +36,8 @@ enum Bench {
     /// Does the same work behind each of several SYN defences, in labs that it builds, and compares
     #[command(subcommand)]
     Compare(compare::Command),
+    /// Makes a page with a table and plots of all comparisons
+    Report(report::Options),
     /// Measures look-ups and insertions in the tables that could hold the flows
     Table(table::Options),
 }
@@ -48,6 +51,7 @@ fn main() {
         Bench::Delay(options) => delay::run(&options),
         Bench::Connect(options) => connect::run(&options),
         Bench::Compare(command) => compare::run(&command),
+        Bench::Report(options) => report::run(&options),
         Bench::Table(options) => table::run(&options),
     };
     if let Err(error) = done {

@@ -12,7 +12,7 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::kernel::Kernel;
 use self::nobody::Nobody;
@@ -24,9 +24,9 @@ use super::memory::Memory;
 use super::work::{Matter, Need};
 
 /// A way to defend the lab's server. The names are those of the command line and of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Contender {
+pub(crate) enum Contender {
     /// Everything dropped in XDP as it arrives
     Nobody,
     /// No defence: the server's tcp_syncookies is 0
@@ -53,7 +53,7 @@ pub(super) enum Contender {
 
 impl Contender {
     /// All of them, in the order of the table.
-    pub(super) fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         Self::value_variants().to_vec()
     }
 
@@ -64,10 +64,14 @@ impl Contender {
         contenders
     }
 
+    /// Whether connections come through it.
+    pub(crate) fn carries(self) -> bool {
+        !matches!(self, Self::Nobody | Self::Bare | Self::XdpKernelCookieBlind)
+    }
+
     /// Whether `matter` can be handed to it.
     pub(super) fn suits(self, matter: Matter) -> bool {
-        let carries = !matches!(self, Self::Nobody | Self::Bare | Self::XdpKernelCookieBlind);
-        carries || matter == Matter::Segments
+        self.carries() || matter == Matter::Segments
     }
 
     /// The path on which it stands.
@@ -127,7 +131,7 @@ impl Contender {
     }
 
     /// A sentence on what it is.
-    pub(super) fn about(self) -> String {
+    pub(crate) fn about(self) -> String {
         let value = self.to_possible_value();
         let help = value.as_ref().and_then(|value| value.get_help());
         help.map(ToString::to_string).unwrap_or_default()

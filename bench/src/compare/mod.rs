@@ -31,9 +31,10 @@ use std::io::{Write as _, stderr, stdout};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::{Args, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
-use self::contender::{Contender, Raised};
+pub(crate) use self::contender::Contender;
+use self::contender::Raised;
 use self::lab::{Lab, Programs};
 use self::machine::Machine;
 use self::order::Order;
@@ -54,6 +55,23 @@ pub(crate) enum Command {
     Rate(Box<rate::Options>),
     /// How much established connections carry, and what a packet costs
     Carry(Box<carry::Options>),
+}
+
+/// A comparison as `bench compare` is told of it.
+#[derive(Parser)]
+#[command(name = "bench compare", no_binary_name = true)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Compares as a command line says: what follows `bench compare`.
+///
+/// # Errors
+/// Those of [`run`], or a line that makes no sense.
+pub(crate) fn run_line(words: &[String]) -> Result<()> {
+    let line = Line::try_parse_from(words)?;
+    run(&line.command)
 }
 
 /// What every comparison takes from the command line.
