@@ -31,7 +31,7 @@ impl Work {
     /// Times and floods, whole or in small.
     fn extent(self, quick: bool) -> &'static [&'static str] {
         match (self, quick) {
-            (Self::Answer, false) => &["--seconds", "2"],
+            (Self::Answer, false) => &["--seconds", "1.5"],
             (Self::Answer, true) => &["--seconds", "0.2"],
             (Self::Sweep, false) => &[
                 "--seconds",
@@ -39,10 +39,10 @@ impl Work {
                 "--patience",
                 "3",
                 "--flood",
-                "0,25k,50k,100k,200k,400k,800k,max",
+                "0,50k,100k,200k,400k,800k,max",
             ],
             (Self::Sweep, true) => &["--seconds", "0.4", "--rate", "100", "--flood", "0,5k"],
-            (Self::Rate, false) => &["--seconds", "3"],
+            (Self::Rate, false) => &["--seconds", "2"],
             (Self::Rate, true) => &["--seconds", "0.4", "--closed", "8"],
             (Self::Carry, false) => &["--seconds", "2"],
             (Self::Carry, true) => &["--seconds", "0.4"],

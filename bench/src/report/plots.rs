@@ -1,7 +1,7 @@
 //! Three plots, as SVG.
 //!
-//! A chart has a point on its x axis for each flood or contender, in order and equally far apart, and times on a
-//! logarithmic y axis.
+//! Floods are a point each on an x axis, in order and equally far apart; contenders have a row each. Times are on
+//! logarithmic axes.
 
 use std::ops::Range;
 
@@ -39,7 +39,7 @@ fn refused<E: std::error::Error + Send + Sync>(error: DrawingAreaErrorKind<E>) -
 
 type Drawn<'a, T> = Result<T, DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
 type Logarithmic<'a, 'b> =
-    ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, LogCoord<f64>>>;
+    ChartContext<'a, SVGBackend<'b>, Cartesian2d<LogCoord<f64>, RangedCoordf64>>;
 
 /// The same colour in every plot; synward's are the strong ones.
 fn colour(contender: Contender) -> RGBColor {
@@ -114,7 +114,7 @@ fn goodput_and_p99(run: &Run) -> Drawn<'_, String> {
             .flat_map(|contender| points(*contender, &goodput))
             .fold(1.0, |greatest: f64, (_, y)| greatest.max(y));
         let mut chart = ChartBuilder::on(&above)
-            .caption("Requests answered a second", ("sans-serif", 18))
+            .caption("Requests answered a second", ("sans-serif", 20))
             .margin(10)
             .margin_right(190)
             .x_label_area_size(24)
@@ -122,7 +122,9 @@ fn goodput_and_p99(run: &Run) -> Drawn<'_, String> {
             .build_cartesian_2d(-0.2..end, 0.0..greatest * 1.05)?;
         chart
             .configure_mesh()
+            .label_style(("sans-serif", 15))
             .disable_x_mesh()
+            .y_label_formatter(&|y| plain(*y))
             .x_labels(names.len() * 2 + 1)
             .x_label_formatter(&|x| at(&names, *x))
             .draw()?;
@@ -134,7 +136,7 @@ fn goodput_and_p99(run: &Run) -> Drawn<'_, String> {
         let mut chart = ChartBuilder::on(&below)
             .caption(
                 "p99 until the first byte of the answer, ms, of requests that succeeded",
-                ("sans-serif", 18),
+                ("sans-serif", 20),
             )
             .margin(10)
             .margin_right(190)
@@ -143,7 +145,9 @@ fn goodput_and_p99(run: &Run) -> Drawn<'_, String> {
             .build_cartesian_2d(-0.2..end, logarithmic(values.map(|(_, y)| y)).log_scale())?;
         chart
             .configure_mesh()
+            .label_style(("sans-serif", 15))
             .disable_x_mesh()
+            .y_label_formatter(&|y| plain(*y))
             .x_desc("flood, SYNs a second into the same receive queue")
             .x_labels(names.len() * 2 + 1)
             .x_label_formatter(&|x| at(&names, *x))
@@ -170,7 +174,7 @@ fn legend<'b>(
             [(left, y), (left + 14, y + 10)],
             colour.filled(),
         ))?;
-        root.draw(&Text::new(name, (left + 20, y - 1), ("sans-serif", 13)))?;
+        root.draw(&Text::new(name, (left + 20, y - 1), ("sans-serif", 15)))?;
     }
     Ok(())
 }
@@ -186,8 +190,8 @@ fn percentiles(run: &Run) -> Drawn<'_, String> {
     let all = contenders(run);
     let names: Vec<_> = all.iter().map(ToString::to_string).collect();
     let cases = [
-        (Some(IDLE), RGBColor(0, 140, 60), -0.14),
-        (flood, RGBColor(200, 60, 40), 0.14),
+        (Some(IDLE), RGBColor(0, 140, 60), 0.14),
+        (flood, RGBColor(200, 60, 40), -0.14),
     ];
     let of = |case, contender| {
         ["p50", "p99", "p99.9"]
@@ -203,15 +207,15 @@ fn percentiles(run: &Run) -> Drawn<'_, String> {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
         let caption = "Until the first byte of the answer, ms: p50, p99, p99.9";
-        let mut chart = columns(&root, caption, &names, logarithmic(values))?;
+        let mut chart = rows(&root, caption, &names, logarithmic(values))?;
         for (case, colour, offset) in &cases {
             let Some(case) = case else { continue };
-            for (x, contender) in all.iter().enumerate() {
-                let x = x as f64 + offset;
+            for (number, contender) in all.iter().enumerate() {
+                let y = row(number, &names) + offset;
                 let points: Vec<_> = of(case, *contender)
                     .into_iter()
                     .flatten()
-                    .map(|y| (x, y))
+                    .map(|x| (x, y))
                     .collect();
                 chart.draw_series(LineSeries::new(points.clone(), colour.stroke_width(3)))?;
                 let marks = points
@@ -281,13 +285,13 @@ fn costs(archive: &Archive) -> Drawn<'_, Option<String>> {
         root.fill(&WHITE)?;
         let range = logarithmic(values);
         let floor = range.start;
-        let mut chart = columns(&root, "CPU time of a packet, ns", &names, range)?;
+        let mut chart = rows(&root, "CPU time of a packet, ns", &names, range)?;
         for (kind, (_, colour, cost)) in kinds.iter().enumerate() {
-            let bars = all.iter().enumerate().filter_map(|(x, contender)| {
-                let left = x as f64 - 0.4 + 0.2 * kind as f64;
-                let top = cost(*contender)?.max(floor);
+            let bars = all.iter().enumerate().filter_map(|(number, contender)| {
+                let top = row(number, &names) + 0.4 - 0.2 * kind as f64;
+                let end = cost(*contender)?.max(floor);
                 Some(Rectangle::new(
-                    [(left, floor), (left + 0.18, top)],
+                    [(floor, top), (end, top - 0.18)],
                     colour.filled(),
                 ))
             });
@@ -304,32 +308,45 @@ fn costs(archive: &Archive) -> Drawn<'_, Option<String>> {
     Ok(Some(svg))
 }
 
-/// A chart with a place for each name.
-fn columns<'a, 'b>(
+/// A chart with a row for each name, the first on top.
+fn rows<'a, 'b>(
     root: &'a DrawingArea<SVGBackend<'b>, plotters::coord::Shift>,
     caption: &str,
     names: &[String],
-    y: Range<f64>,
+    x: Range<f64>,
 ) -> Drawn<'b, Logarithmic<'a, 'b>> {
+    let mut upwards = names.to_vec();
+    upwards.reverse();
     let mut chart = ChartBuilder::on(root)
-        .caption(caption, ("sans-serif", 18))
+        .caption(caption, ("sans-serif", 20))
         .margin(10)
         .margin_right(190)
-        .x_label_area_size(110)
-        .y_label_area_size(64)
-        .build_cartesian_2d(-0.5..names.len() as f64 - 0.5, y.log_scale())?;
+        .x_label_area_size(30)
+        .y_label_area_size(180)
+        .build_cartesian_2d(x.log_scale(), -0.5..names.len() as f64 - 0.5)?;
     chart
         .configure_mesh()
-        .disable_x_mesh()
-        .x_labels(names.len() * 2 + 1)
-        .x_label_style(
-            ("sans-serif", 12)
-                .into_font()
-                .transform(FontTransform::Rotate90),
-        )
-        .x_label_formatter(&|x| at(names, *x))
+        .label_style(("sans-serif", 15))
+        .disable_y_mesh()
+        .x_labels(6)
+        .x_label_formatter(&|x| plain(*x))
+        .y_labels(names.len() * 2 + 1)
+        .y_label_formatter(&|y| at(&upwards, *y))
         .draw()?;
     Ok(chart)
+}
+
+/// Where the row of a name is, by its number from the top.
+fn row(number: usize, names: &[String]) -> f64 {
+    (names.len() - 1 - number) as f64
+}
+
+/// A number on a logarithmic axis.
+fn plain(figure: f64) -> String {
+    match figure > 0.0 && figure < 1.0 {
+        true => format!("{figure:.2}"),
+        false => format!("{figure:.0}"),
+    }
 }
 
 #[cfg(test)]
