@@ -6,6 +6,7 @@ use aya_ebpf::helpers::generated::{
     bpf_tcp_raw_check_syncookie_ipv4, bpf_tcp_raw_check_syncookie_ipv6,
     bpf_tcp_raw_gen_syncookie_ipv4, bpf_tcp_raw_gen_syncookie_ipv6,
 };
+use synward_ebpf::kernel_cookie;
 use synward_ebpf::options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6};
 use synward_ebpf::segment::{HandshakeOptions, Segment};
 use synward_ebpf::wire::tcp::{Repr, flags};
@@ -18,10 +19,6 @@ struct Headers {
 
 const TCP_BYTES: u32 = 24;
 
-/// `cookie_init_timestamp`: the low six bits of the TSval hold window scale (15: none), SACK and ECN.
-const TIMESTAMP_BITS: u32 = 6;
-const NO_SCALE: u32 = 0xf;
-const SACK: u32 = 1 << 4;
 /// Ticks of the kernel's timestamps (TCP_TS_HZ), ns.
 const TICK: u64 = 1_000_000;
 
@@ -109,16 +106,7 @@ pub fn is_valid(packet: &Packet) -> bool {
 fn timestamp(scale: Option<u8>, sack: bool) -> u32 {
     // SAFETY: the helper takes nothing and cannot fail.
     let now = (unsafe { bpf_ktime_get_coarse_ns() } / TICK) as u32;
-    let options = match scale {
-        Some(scale) => scale as u32,
-        None => NO_SCALE,
-    } | if sack { SACK } else { 0 };
-    let stamp = now >> TIMESTAMP_BITS << TIMESTAMP_BITS | options;
-    if stamp > now {
-        stamp.wrapping_sub(1 << TIMESTAMP_BITS)
-    } else {
-        stamp
-    }
+    kernel_cookie::tsval(now, scale, sack, false)
 }
 
 #[inline(always)]
