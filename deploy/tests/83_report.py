@@ -1,7 +1,6 @@
 """`bench report --run`, in small: every comparison is made, and what was measured is on a page with its plots.
 
-Told as a story of "afxdp", that responder is a contender, as one of "xdp" the other; beside it forwarding without a
-defence, and the kernel's own cookies made in XDP.
+Told as a story of "afxdp", that responder is a contender, as one of "xdp" the other; beside it the kernel's own cookies.
 """
 
 import json
@@ -27,7 +26,7 @@ def main():
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     lab = os.environ.get("SYNWARD_STORY_LAB", f"story{os.getpid()}")
     responder = sys.argv[1] if sys.argv[1:] == ["xdp"] else "afxdp"
-    contenders = {"kernel", "xdp-kernel-cookie", f"splice-{responder}"}
+    contenders = {"syncookies", f"splice-{responder}"}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         report(folder)  # of nothing

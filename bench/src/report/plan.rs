@@ -43,7 +43,7 @@ impl Work {
             ],
             (Self::Sweep, true) => &["--seconds", "0.4", "--rate", "100", "--flood", "0,5k"],
             (Self::Rate, false) => &["--seconds", "2"],
-            (Self::Rate, true) => &["--seconds", "0.4", "--closed", "8"],
+            (Self::Rate, true) => &["--seconds", "0.4", "--closed", "8", "--close", "fin"],
             (Self::Carry, false) => &["--seconds", "2"],
             (Self::Carry, true) => &["--seconds", "0.4"],
         }
