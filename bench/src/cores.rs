@@ -1,6 +1,6 @@
 //! Pinning to a core.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 /// Keeps the calling thread on `core`.
 ///
@@ -12,4 +12,14 @@ pub(crate) fn pin(core: usize) -> Result<()> {
         Some(id) if core_affinity::set_for_current(id) => Ok(()),
         _ => bail!("--core {core}: this process may not run on that core"),
     }
+}
+
+/// The last core on which this process may run.
+///
+/// # Errors
+/// The kernel names none.
+pub(crate) fn last() -> Result<usize> {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let last = cores.last();
+    Ok(last.context("the cores of this machine are not known")?.id)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread::available_parallelism;
 
 use serde::Serialize;
@@ -16,17 +18,20 @@ pub(crate) struct Machine {
     release: String,
     /// Runnable tasks of the last minute, at the start: others that were busy.
     load: f64,
+    /// What was compared: the repository's commit, and whether it was changed; empty outside a repository.
+    commit: String,
 }
 
 impl Machine {
-    /// This one. What it does not tell is empty.
-    pub(crate) fn here() -> Self {
+    /// This one, and the repository of `lab`, a file of it. What they do not tell is empty.
+    pub(crate) fn here(lab: &Path) -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         Self {
             cpu: model(&read("/proc/cpuinfo")).unwrap_or("unknown").into(),
             cores: available_parallelism().map_or(0, usize::from),
             release: read("/proc/sys/kernel/osrelease").trim().into(),
             load: first_number(&read("/proc/loadavg")),
+            commit: commit(lab.parent().unwrap_or(lab)).unwrap_or_default(),
         }
     }
 }
@@ -38,11 +43,33 @@ impl fmt::Display for Machine {
             cores,
             release,
             load,
+            commit,
         } = self;
         write!(
             out,
-            "Linux {release}, {cores} cores of {cpu}; load {load} before the start"
+            "Linux {release}, {cores} cores of {cpu}; load {load} before the start; commit {commit}"
         )
+    }
+}
+
+/// What git calls the state of a folder's files, results apart.
+fn commit(folder: &Path) -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git")
+            .arg("-C")
+            .arg(folder)
+            .args(arguments)
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then(|| text.trim().to_string())
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--", ":/", ":!/bench/results"])?;
+    match changed.is_empty() {
+        true => Some(commit),
+        false => Some(format!("{commit} with changes")),
     }
 }
 

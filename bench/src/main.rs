@@ -13,6 +13,8 @@ mod order;
 mod pass;
 mod programs;
 mod quantity;
+mod report;
+mod rival;
 mod table;
 mod xdp;
 
@@ -24,8 +26,12 @@ use clap::Parser;
 enum Bench {
     /// Sends a bounded flood of TCP segments from random sources
     Flood(flood::Options),
+    /// Opens a connection and sends one of its segments over and over, as fast as it goes
+    Repeat(flood::repeat::Options),
     /// Gives an interface an XDP program that lets everything pass, as veth peers of XDP need it
     Pass(pass::Options),
+    /// Gives an interface an XDP program that synward is compared with: the kernel's cookies made at XDP, and others
+    Rival(rival::Options),
     /// Joins two interfaces by a line with delay, loss and reordering, until it is interrupted
     Delay(delay::Options),
     /// Opens TCP connections at a constant rate and measures how long each takes
@@ -35,6 +41,8 @@ enum Bench {
     Compare(compare::Command),
     /// Measures what a batch costs the engine: answering SYNs, verifying ACKs, translating segments
     Engine(engine::Options),
+    /// Makes a page with a table and plots of all comparisons
+    Report(report::Options),
     /// Measures look-ups and insertions in the tables that could hold the flows
     Table(table::Options),
 }
@@ -42,11 +50,14 @@ enum Bench {
 fn main() {
     let done = match Bench::parse() {
         Bench::Flood(options) => flood::run(&options),
+        Bench::Repeat(options) => flood::repeat::run(&options),
         Bench::Pass(options) => pass::run(&options),
+        Bench::Rival(options) => rival::run(&options),
         Bench::Delay(options) => delay::run(&options),
         Bench::Connect(options) => connect::run(&options),
         Bench::Compare(command) => compare::run(&command),
         Bench::Engine(options) => engine::run(&options),
+        Bench::Report(options) => report::run(&options),
         Bench::Table(options) => table::run(&options),
     };
     if let Err(error) = done {

@@ -11,10 +11,11 @@ use clap::{Args, ValueEnum};
 use super::account::{Moment, Span};
 use super::flood::{Flood, Flooded, Gate, Rate, Target};
 use super::lab::{Lab, PATIENCE, Role};
-use super::work::{Column, Matter, Measured, Work};
+use super::memory::available;
+use super::work::{Column, Matter, Measured, Need, Stand, Work};
 use crate::quantity::seconds;
 
-const SPARE: Gate<'_> = Gate {
+pub(super) const SPARE: Gate<'_> = Gate {
     sent_on: "spare0",
     role: Role::Client,
     received_on: "spare1",
@@ -35,6 +36,9 @@ const COLUMNS: &[Column] = &[
     column("lab's tasks, a segment", "ns"),
     column("lab's tasks, an answer", "ns"),
     column("whole machine, a segment", "ns"),
+    column("memory that the flood took", "MiB"),
+    column("program", "MiB"),
+    column("its maps", "MiB"),
 ];
 
 const fn column(name: &'static str, unit: &'static str) -> Column {
@@ -47,7 +51,12 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(super) compare: super::Options,
     /// What the floods consist of, separated by commas
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "syn,ack")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "syn,ack,ack-many"
+    )]
     kind: Vec<Kind>,
     /// How long each flood is measured
     #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
@@ -67,13 +76,19 @@ enum Kind {
     Syn,
     /// ACKs with timestamps and random numbers: to nobody a valid cookie
     Ack,
+    /// The same, while a million other connections are remembered; only where they can be had
+    AckMany,
 }
+
+/// Connections that are remembered in the last case.
+const MANY: u32 = 1_000_000;
 
 impl Kind {
     fn case(self) -> &'static str {
         match self {
             Self::Syn => "SYNs at full speed",
             Self::Ack => "ACKs of no connection at full speed",
+            Self::AckMany => "ACKs of no connection at full speed, a million connections open",
         }
     }
 }
@@ -109,6 +124,10 @@ pub(super) struct Answer {
 }
 
 impl Work for Answer {
+    fn name(&self) -> &'static str {
+        "answer"
+    }
+
     fn title(&self) -> String {
         "Cost of answering SYNs, and of refusing ACKs".into()
     }
@@ -131,11 +150,23 @@ impl Work for Answer {
             "lab's tasks: all processes in the lab and ksoftirqd, by the scheduler's account; whole machine: /proc/stat, \
              without what the machine did just before; not told if that kept more than a tenth of a core busy"
                 .into(),
+            "memory that the flood took: by how much MemAvailable fell from before the flood to its end, with everybody \
+             on the machine in it; program: what it has for itself (RssAnon); its maps: what the kernel charges for those \
+             that it holds (memlock in its fdinfo)"
+                .into(),
         ]
     }
 
     fn matter(&self) -> Matter {
         Matter::Segments
+    }
+
+    fn need(&self, case: usize) -> Need {
+        match self.kinds[case] {
+            Kind::Syn => Need::Nothing,
+            Kind::Ack => Need::Refusals,
+            Kind::AckMany => Need::ManyFlows,
+        }
     }
 
     fn cases(&self) -> &[String] {
@@ -146,15 +177,28 @@ impl Work for Answer {
         COLUMNS
     }
 
-    fn measure(&self, case: usize, lab: &Lab) -> Result<Measured> {
+    fn measure(&self, case: usize, stand: &Stand<'_, '_>) -> Result<Measured> {
+        let lab = stand.lab;
         let connections = self.connect(lab)?;
+        if self.kinds[case] == Kind::AckMany {
+            stand.defence.fill(lab, MANY)?;
+        }
         let spare = spare(lab)?;
         let background = self.span(lab, &SPARE)?;
-        let generator = self.flood(lab, self.kinds[case], &spare)?.1;
-        let (flooded, with) = self.flood(lab, self.kinds[case], &Gate::front(lab))?;
+        let generator = self.flood(lab, self.kinds[case], &spare)?.span;
+        let with = self.flood(lab, self.kinds[case], &Gate::front(lab))?;
+        let memory = stand.defence.memory(lab)?;
+        let mut figures = figures(&with.flooded, &background, &generator, &with.span);
+        figures.extend([
+            Some(mebibytes(with.memory)),
+            memory
+                .as_ref()
+                .map(|memory| mebibytes(memory.program as f64)),
+            memory.as_ref().map(|memory| mebibytes(memory.maps as f64)),
+        ]);
         Ok(Measured {
             connections,
-            figures: figures(&flooded, &background, &generator, &with),
+            figures,
         })
     }
 }
@@ -181,7 +225,8 @@ impl Answer {
         Ok(report.answered)
     }
 
-    fn flood(&self, lab: &Lab<'_>, kind: Kind, gate: &Gate<'_>) -> Result<(Flooded, Span)> {
+    fn flood(&self, lab: &Lab<'_>, kind: Kind, gate: &Gate<'_>) -> Result<Outcome> {
+        let available_before = available()?;
         let target = Target {
             destination: self.destination,
             sources: self.sources,
@@ -189,15 +234,20 @@ impl Answer {
             gate,
             options: match kind {
                 Kind::Syn => &["--kind", "syn"],
-                Kind::Ack => &["--kind", "ack", "--timestamps"],
+                Kind::Ack | Kind::AckMany => &["--kind", "ack", "--timestamps"],
             },
         };
         let flood = Flood::start(lab, Rate::Max, &target, self.time + PATIENCE)?
             .context("a flood at full speed is one")?;
         let span = self.span(lab, gate)?;
+        let memory = available_before as f64 - available()? as f64;
         let flooded = flood.stop()?;
         ensure!(span.arrived > 0.0, "nothing of the flood arrived");
-        Ok((flooded, span))
+        Ok(Outcome {
+            flooded,
+            span,
+            memory,
+        })
     }
 
     fn span(&self, lab: &Lab<'_>, gate: &Gate<'_>) -> Result<Span> {
@@ -207,8 +257,20 @@ impl Answer {
     }
 }
 
+/// What one flood came to.
+struct Outcome {
+    flooded: Flooded,
+    span: Span,
+    /// Bytes that were available before it and not at its end.
+    memory: f64,
+}
+
+fn mebibytes(bytes: f64) -> f64 {
+    bytes / f64::from(1 << 20)
+}
+
 /// A veth whose other end drops everything.
-fn spare(lab: &Lab<'_>) -> Result<Gate<'static>> {
+pub(super) fn spare(lab: &Lab<'_>) -> Result<Gate<'static>> {
     let Gate {
         sent_on,
         received_on,
@@ -246,7 +308,7 @@ fn spare(lab: &Lab<'_>) -> Result<Gate<'static>> {
     Ok(SPARE)
 }
 
-/// In the order of [`COLUMNS`].
+/// In the order of [`COLUMNS`], without those of memory.
 fn figures(
     flooded: &Flooded,
     background: &Span,
@@ -310,7 +372,7 @@ mod tests {
             answered: 2000.0,
         };
         let found = figures(&flooded(5000), &background, &generator, &with);
-        assert_eq!(found.len(), COLUMNS.len());
+        assert_eq!(found.len() + 3, COLUMNS.len());
         let expected = [5.0, 2.5, 0.0, 100.0, 400.0, 800.0, 450.0];
         assert_eq!(found, expected.map(Some));
         let found = figures(&flooded(7), &background, &generator, &with);

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::flood::{Flood, Flooded, Gate, Rate, Target};
 use super::lab::{Lab, PATIENCE, Role};
-use super::work::{Column, Measured, Work};
+use super::work::{Column, Measured, Stand, Work};
 use crate::connect::Report;
 use crate::quantity::{number, seconds};
 
@@ -82,10 +82,6 @@ impl Options {
     /// # Errors
     /// This process may not run on any core that it could name.
     pub(super) fn work(&self) -> Result<Connect> {
-        let cores = core_affinity::get_core_ids().unwrap_or_default();
-        let last = cores
-            .last()
-            .context("the cores of this machine are not known")?;
         Ok(Connect {
             cases: self.flood.iter().map(ToString::to_string).collect(),
             floods: self.flood.clone(),
@@ -93,7 +89,10 @@ impl Options {
             time: self.seconds,
             patience: self.patience,
             data: self.data,
-            client_core: self.client_core.unwrap_or(last.id),
+            client_core: match self.client_core {
+                Some(core) => core,
+                None => crate::cores::last()?,
+            },
             flood_core: self.flood_core,
             destination: match self.ipv6 {
                 false => "192.0.2.10:80",
@@ -122,6 +121,10 @@ pub(super) struct Connect {
 }
 
 impl Work for Connect {
+    fn name(&self) -> &'static str {
+        "connect"
+    }
+
     fn title(&self) -> String {
         "Time to connect, and to be answered".into()
     }
@@ -153,7 +156,8 @@ impl Work for Connect {
         COLUMNS
     }
 
-    fn measure(&self, case: usize, lab: &Lab) -> Result<Measured> {
+    fn measure(&self, case: usize, stand: &Stand<'_, '_>) -> Result<Measured> {
+        let lab = stand.lab;
         let warm_up = self.connect(lab, "200", &["--connections", &WARM_UP.to_string()])?;
         ensure!(
             warm_up.answered == WARM_UP,

@@ -1,27 +1,32 @@
 //! The defences that compete.
 
-mod kernel;
+mod filling;
+pub(super) mod kernel;
 mod nobody;
+mod offers;
+mod rival;
 mod synproxy;
 mod synward;
 
 use std::fmt;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::kernel::Kernel;
 use self::nobody::Nobody;
+use self::rival::Rival;
 use self::synproxy::Synproxy;
 use self::synward::{Place, Synward};
-use super::lab::{Lab, Path};
-use super::work::Matter;
+use super::lab::{Lab, Path, Role};
+use super::memory::Memory;
+use super::work::{Matter, Need};
 
 /// A way to defend the lab's server. The names are those of the command line and of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Contender {
+pub(crate) enum Contender {
     /// Everything dropped in XDP as it arrives
     Nobody,
     /// No defence: the server's tcp_syncookies is 0
@@ -32,6 +37,12 @@ pub(super) enum Contender {
     Synproxy,
     /// nftables' SYNPROXY on the edge, with timestamps
     SynproxyTs,
+    /// An XDP program on the server that answers with the kernel's own cookies, and asks its socket table before
+    XdpKernelCookie,
+    /// The same, but answers every SYN without asking
+    XdpKernelCookieBlind,
+    /// The least XDP program: one SipHash, fixed options, no look-up; IPv4 alone
+    Bare,
     /// synward on the edge, handoff splice; the XDP program answers SYNs
     SpliceXdp,
     /// synward on the edge, handoff splice; workers answer SYNs over AF_XDP
@@ -42,7 +53,7 @@ pub(super) enum Contender {
 
 impl Contender {
     /// All of them, in the order of the table.
-    pub(super) fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         Self::value_variants().to_vec()
     }
 
@@ -53,23 +64,74 @@ impl Contender {
         contenders
     }
 
+    /// Whether connections come through it.
+    pub(crate) fn carries(self) -> bool {
+        !matches!(self, Self::Nobody | Self::Bare | Self::XdpKernelCookieBlind)
+    }
+
     /// Whether `matter` can be handed to it.
     pub(super) fn suits(self, matter: Matter) -> bool {
-        self != Self::Nobody || matter == Matter::Segments
+        self.carries() || matter == Matter::Segments
     }
 
     /// The path on which it stands.
     pub(super) fn path(self, matter: Matter) -> Path {
-        match (matter, self) {
-            (Matter::Segments, Self::Nobody | Self::Kernel | Self::Syncookies | Self::Local) => {
-                Path::Direct
-            }
+        let on_edge = matches!(
+            self,
+            Self::Synproxy | Self::SynproxyTs | Self::SpliceXdp | Self::SpliceAfxdp
+        );
+        match matter {
+            Matter::Segments if !on_edge => Path::Direct,
             _ => Path::Edge,
         }
     }
 
+    /// Whether it can be asked for more than `matter` implies.
+    pub(super) fn meets(self, need: Need) -> bool {
+        match need {
+            Need::Nothing => true,
+            Need::Refusals => self != Self::Bare,
+            Need::ManyFlows => self == Self::SpliceXdp,
+            Need::Forwarding => matches!(
+                self,
+                Self::Kernel
+                    | Self::Synproxy
+                    | Self::SynproxyTs
+                    | Self::SpliceXdp
+                    | Self::SpliceAfxdp
+            ),
+        }
+    }
+
+    /// Whether a flood leaves nothing behind in it that would be in the way of what comes next.
+    pub(super) fn forgets_floods(self) -> bool {
+        // Half-open connections stay in its queue for about a minute.
+        self != Self::Kernel
+    }
+
+    /// Interfaces of the path over the edge whose programs are there for floods, or for what XDP transmits, alone:
+    /// without them the kernel's offloads work. None if it forwards in XDP, where a checksum that is left to the hardware
+    /// is lost.
+    pub(super) fn spared(self) -> &'static [(Role, &'static str)] {
+        match self {
+            Self::SpliceXdp | Self::SpliceAfxdp => &[],
+            // What the server's program transmits arrives at the inner interface.
+            Self::XdpKernelCookie | Self::XdpKernelCookieBlind | Self::Bare | Self::Local => {
+                &[(Role::Client, "client0"), (Role::Edge, "out0")]
+            }
+            Self::Nobody | Self::Kernel | Self::Syncookies | Self::Synproxy | Self::SynproxyTs => {
+                &[
+                    (Role::Client, "client0"),
+                    (Role::Edge, "out0"),
+                    (Role::Edge, "in0"),
+                    (Role::Server, "server0"),
+                ]
+            }
+        }
+    }
+
     /// A sentence on what it is.
-    pub(super) fn about(self) -> String {
+    pub(crate) fn about(self) -> String {
         let value = self.to_possible_value();
         let help = value.as_ref().and_then(|value| value.get_help());
         help.map(ToString::to_string).unwrap_or_default()
@@ -83,6 +145,9 @@ impl Contender {
             Self::Syncookies => Box::new(Kernel { syncookies: true }),
             Self::Synproxy => Box::new(Synproxy { timestamps: false }),
             Self::SynproxyTs => Box::new(Synproxy { timestamps: true }),
+            Self::XdpKernelCookie => Box::new(Rival::KernelCookie { asks: true }),
+            Self::XdpKernelCookieBlind => Box::new(Rival::KernelCookie { asks: false }),
+            Self::Bare => Box::new(Rival::Bare),
             Self::SpliceXdp => Box::new(Synward::new(Place::Edge { responder: "xdp" })),
             Self::SpliceAfxdp => Box::new(Synward::new(Place::Edge { responder: "afxdp" })),
             Self::Local => Box::new(Synward::new(Place::Server)),
@@ -110,6 +175,22 @@ pub(super) trait Defence<'a> {
     /// # Errors
     /// It does not say.
     fn carried(&self, lab: &Lab<'a>) -> Result<Option<u64>>;
+
+    /// Gives it so many connections to remember beside those of the client.
+    ///
+    /// # Errors
+    /// It keeps none, or has no room; [`Contender::meets`] says who can be asked.
+    fn fill(&self, _lab: &Lab<'a>, _flows: u32) -> Result<()> {
+        bail!("this defence has no table that can be filled from outside")
+    }
+
+    /// What it takes as a program; `None` if it is none.
+    ///
+    /// # Errors
+    /// It does not run.
+    fn memory(&self, _lab: &Lab<'a>) -> Result<Option<Memory>> {
+        Ok(None)
+    }
 }
 
 /// Whether a defence is up.

@@ -50,6 +50,7 @@ pub(super) struct Flooded {
     pub(super) seconds: f64,
     pub(super) syns: u64,
     pub(super) acks: u64,
+    #[serde(default)]
     pub(super) answers: Answers,
 }
 
@@ -115,8 +116,6 @@ impl<'a> Flood<'a> {
             Rate::Max => "max".into(),
         };
         let gate = target.gate;
-        let arrived = || lab.received(gate.role, gate.received_on);
-        let before = arrived()?;
         let (core, time) = (target.core.to_string(), time.as_secs_f64().to_string());
         let mut arguments = vec![
             "flood",
@@ -139,11 +138,21 @@ impl<'a> Flood<'a> {
         if let Some(mac) = gate.mac {
             arguments.extend(["--mac", mac]);
         }
+        Self::begin(lab, gate, &arguments).map(Some)
+    }
+
+    /// Starts this program in the client's namespace with arguments that make it flood, and waits until that arrives.
+    ///
+    /// # Errors
+    /// It does not arrive.
+    pub(super) fn begin(lab: &Lab<'a>, gate: &Gate<'_>, arguments: &[&str]) -> Result<Self> {
+        let arrived = || lab.received(gate.role, gate.received_on);
+        let before = arrived()?;
         let mut process = lab.begin(Role::Client, lab.bench(), arguments)?;
         process.until("the flood arrives", PATIENCE, |_| {
             Ok(arrived()? > before + 100)
         })?;
-        Ok(Some(Self(process)))
+        Ok(Self(process))
     }
 
     /// Ends it.

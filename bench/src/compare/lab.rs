@@ -74,11 +74,30 @@ pub(super) enum Path {
     Direct,
 }
 
+/// What a piece of work needs of a lab.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Site {
+    /// Receive queues of each interface; with one, floods and clients meet in it wherever they come from.
+    pub(super) queues: u32,
+    /// Ports of the server that are defended.
+    pub(super) ports: &'static [u16],
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self {
+            queues: 2,
+            ports: &[80],
+        }
+    }
+}
+
 /// A lab that stands; dropping it removes it with everything that runs in it.
 pub(super) struct Lab<'a> {
     programs: &'a Programs,
     name: &'a str,
     path: Path,
+    site: Site,
     interrupt: &'a Interrupt,
 }
 
@@ -91,6 +110,7 @@ impl<'a> Lab<'a> {
         programs: &'a Programs,
         name: &'a str,
         path: Path,
+        site: Site,
         interrupt: &'a Interrupt,
     ) -> Result<Self> {
         // Removed however far it comes.
@@ -98,6 +118,7 @@ impl<'a> Lab<'a> {
             programs,
             name,
             path,
+            site,
             interrupt,
         };
         let log = std::env::temp_dir().join(format!("synward-lab-{name}.log"));
@@ -107,6 +128,7 @@ impl<'a> Lab<'a> {
             Path::Direct => "none",
         };
         command.args(["up", name, "--file-mib", "1", "--arms", arms]);
+        command.args(["--queues", &site.queues.to_string()]);
         let built = Process::start(&mut command, "deploy/lab up", &log, interrupt)
             .and_then(|process| process.finish(PATIENCE));
         // Left behind in a folder for that.
@@ -114,9 +136,38 @@ impl<'a> Lab<'a> {
         built.map(|_| lab)
     }
 
-    /// What is between client and server.
-    pub(super) fn path(&self) -> Path {
-        self.path
+    /// Lets what XDP transmits at the server, or is flooded at the edge, reach an edge that has no program of its own.
+    ///
+    /// # Errors
+    /// The edge has other programs.
+    pub(super) fn pass_through_edge(&self) -> Result<()> {
+        if self.path == Path::Edge {
+            self.pass(Role::Edge, "in0")?;
+            self.pass(Role::Edge, "out0")?;
+        }
+        Ok(())
+    }
+
+    /// Ports of the server that are to be defended.
+    pub(super) fn ports(&self) -> &'static [u16] {
+        self.site.ports
+    }
+
+    /// A process in one of its namespaces, by the name of its program: its folder in /proc.
+    ///
+    /// # Errors
+    /// A namespace is gone.
+    pub(super) fn process(&self, name: &str) -> Result<Option<PathBuf>> {
+        let namespaces = self.namespaces()?;
+        // Processes end meanwhile.
+        let mut processes = std::fs::read_dir("/proc")?.filter_map(Result::ok);
+        let found = processes.find(|process| {
+            let path = process.path();
+            std::fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim() == name)
+                && std::fs::metadata(path.join("ns/net"))
+                    .is_ok_and(|namespace| namespaces.contains(&namespace.ino()))
+        });
+        Ok(found.map(|process| process.path()))
     }
 
     /// Where frames of the client arrive first.

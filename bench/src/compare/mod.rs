@@ -1,20 +1,26 @@
 //! `bench compare`: the same work behind each of several SYN defences, in one run.
 //!
 //! Every turn (one contender, one case of the work) gets a lab of its own, freshly built and removed afterwards, so that
-//! nothing of one turn is left for the next: no half-open connection, no TIME_WAIT, no warm cache. Each round takes all
-//! turns in a random order, so that a neighbour on the machine disturbs all contenders or none; medians
+//! nothing of one turn is left for the next: no half-open connection, no TIME_WAIT, no warm cache. Only where
+//! that is sound, because a contender keeps nothing of a flood, do the cases of some works follow each other in one lab.
+//! Each round takes all in a random order, so that a neighbour on the machine disturbs all contenders or none; medians
 //! over rounds count, and the spread is told.
 //!
 //! A defence is a [`contender::Contender`], what is measured is a [`work::Work`]; neither knows of the other.
 
 mod account;
 mod answer;
+mod carry;
 mod connect;
 mod contender;
+mod dial;
 mod flood;
 mod lab;
+mod memory;
 mod process;
+mod rate;
 mod result;
+mod sweep;
 mod table;
 mod work;
 
@@ -23,12 +29,13 @@ use std::io::{Write as _, stderr, stdout};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::{Args, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
-use self::contender::{Contender, Raised};
+pub(crate) use self::contender::Contender;
+use self::contender::Raised;
 use self::lab::{Lab, Programs};
 use self::result::{Results, Turn};
-use self::work::Work;
+use self::work::{Stand, Work};
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::order::Order;
@@ -40,10 +47,34 @@ pub(crate) enum Command {
     Connect(Box<connect::Options>),
     /// What it costs to answer SYNs, and to refuse ACKs that belong to nothing
     Answer(Box<answer::Options>),
+    /// What becomes of connections while a flood into the same receive queue grows
+    Sweep(Box<sweep::Options>),
+    /// How many connections a second can be made, and what each costs
+    Rate(Box<rate::Options>),
+    /// How much established connections carry, and what a packet costs
+    Carry(Box<carry::Options>),
+}
+
+/// A comparison as `bench compare` is told of it.
+#[derive(Parser)]
+#[command(name = "bench compare", no_binary_name = true)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Compares as a command line says: what follows `bench compare`.
+///
+/// # Errors
+/// Those of [`run`], or a line that makes no sense.
+pub(crate) fn run_line(words: &[String]) -> Result<()> {
+    let line = Line::try_parse_from(words)?;
+    run(&line.command)
 }
 
 /// What every comparison takes from the command line.
 #[derive(Args)]
+#[group(skip)] // it is part of others of its name
 pub(crate) struct Options {
     /// Which defences, separated by commas (default: all)
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -77,6 +108,9 @@ pub(crate) fn run(command: &Command) -> Result<()> {
     match command {
         Command::Connect(options) => compare(&options.compare, &options.work()?),
         Command::Answer(options) => compare(&options.compare, &options.work()),
+        Command::Sweep(options) => compare(&options.compare, &options.work()?),
+        Command::Carry(options) => compare(&options.compare, &options.work()),
+        Command::Rate(options) => compare(&options.compare, &options.work()?),
     }
 }
 
@@ -99,43 +133,31 @@ fn compare(options: &Options, work: &dyn Work) -> Result<()> {
     let mut output = File::create(&options.output)
         .with_context(|| format!("{} cannot be written", options.output.display()))?;
     let interrupt = Interrupt::new()?;
-    let mut results = Results::new(Machine::here(), work, seed, options.rounds);
+    let mut results = Results::new(Machine::here(&options.lab), work, seed, options.rounds);
     let mut order = Order::new(seed);
-    let mut turns: Vec<(Contender, usize)> = contenders
+    let mut sittings: Vec<_> = contenders
         .iter()
-        .flat_map(|contender| (0..work.cases().len()).map(|case| (*contender, case)))
+        .flat_map(|contender| sittings(*contender, work))
         .collect();
-    'rounds: for round in 0..options.rounds {
-        order.shuffle(&mut turns);
-        for (contender, case) in &turns {
+    let runner = Runner {
+        programs: &programs,
+        lab_name: &options.lab_name,
+        work,
+        interrupt: &interrupt,
+    };
+    for round in 0..options.rounds {
+        order.shuffle(&mut sittings);
+        for sitting in &sittings {
             if interrupt.requested() {
-                break 'rounds;
+                break;
             }
-            if results.is_skipped(*contender) {
+            if results.is_skipped(sitting.contender) {
                 continue;
             }
-            tell(&format!(
-                "round {} of {}: {contender}, {}",
-                round + 1,
-                options.rounds,
-                work.cases()[*case]
-            ));
-            let turn = take_turn(
-                &programs,
-                &options.lab_name,
-                *contender,
-                work,
-                *case,
-                &interrupt,
-            );
-            // What an interruption broke is no result.
-            if interrupt.requested() {
-                break 'rounds;
-            }
-            if let Err(error) = &turn {
-                tell(&format!("{contender}, {}: {error:#}", work.cases()[*case]));
-            }
-            results.add(round, *contender, *case, turn);
+            let heading = format!("round {} of {}: ", round + 1, options.rounds);
+            runner.sit(sitting, &heading, |case, turn| {
+                results.add(round, sitting.contender, case, turn);
+            });
         }
     }
     serde_json::to_writer_pretty(&mut output, &results)?;
@@ -151,30 +173,118 @@ fn compare(options: &Options, work: &dyn Work) -> Result<()> {
     }
 }
 
-/// One contender, one case, in a lab of its own.
-fn take_turn(
-    programs: &Programs,
-    name: &str,
+/// Cases that one contender goes through in one lab, in this order.
+struct Sitting {
     contender: Contender,
-    work: &dyn Work,
-    case: usize,
-    interrupt: &Interrupt,
-) -> Result<Turn> {
-    let lab = Lab::up(programs, name, contender.path(work.matter()), interrupt)?;
-    let mut defence = contender.defence();
-    if let Raised::Refused(reason) = defence.raise(&lab).context("raising the defence")? {
-        return Ok(Turn::Skipped(reason));
+    cases: Vec<usize>,
+}
+
+/// All cases of a contender: together where that is sound, or each for itself.
+fn sittings(contender: Contender, work: &dyn Work) -> Vec<Sitting> {
+    let cases = (0..work.cases().len()).filter(|case| contender.meets(work.need(*case)));
+    let sitting = |cases| Sitting { contender, cases };
+    match work.shares_lab() && contender.forgets_floods() {
+        true => vec![sitting(cases.collect())],
+        false => cases.map(|case| sitting(vec![case])).collect(),
     }
-    let measured = work.measure(case, &lab)?;
-    // Figures of a defence that was not in the way would be somebody else's.
-    if let Some(carried) = defence.carried(&lab)? {
-        ensure!(
-            carried as f64 >= 0.9 * measured.connections as f64,
-            "{contender} had to do with {carried} connections of {}",
-            measured.connections
-        );
+}
+
+/// What every sitting needs.
+struct Runner<'a> {
+    programs: &'a Programs,
+    lab_name: &'a str,
+    work: &'a dyn Work,
+    interrupt: &'a Interrupt,
+}
+
+impl Runner<'_> {
+    /// Goes through the cases of a sitting; after a failure, through the rest in a new lab.
+    fn sit(&self, sitting: &Sitting, heading: &str, mut done: impl FnMut(usize, Result<Turn>)) {
+        let contender = sitting.contender;
+        let mut left = &sitting.cases[..];
+        while let Some(first) = left.first() {
+            let mut next = *first;
+            let result = self.in_lab(sitting.contender, left, |case, begun| {
+                next = case;
+                match begun {
+                    None => tell(&format!(
+                        "{heading}{contender}, {}",
+                        self.work.cases()[case]
+                    )),
+                    Some(turn) => {
+                        left = &left[1..];
+                        done(case, Ok(turn));
+                    }
+                }
+            });
+            // What an interruption broke is no result.
+            if self.interrupt.requested() {
+                return;
+            }
+            match result {
+                Ok(None) => {}
+                Ok(Some(reason)) => return done(next, Ok(Turn::Skipped(reason))),
+                Err(error) => {
+                    tell(&format!(
+                        "{contender}, {}: {error:#}",
+                        self.work.cases()[next]
+                    ));
+                    done(next, Err(error));
+                    left = &left[1..];
+                }
+            }
+        }
     }
-    Ok(Turn::Measured(measured.figures))
+
+    /// Goes through `cases` in one lab; `tell` hears of each before (`None`) and after. Gives why there is no such
+    /// contender here, if so.
+    fn in_lab(
+        &self,
+        contender: Contender,
+        cases: &[usize],
+        mut tell: impl FnMut(usize, Option<Turn>),
+    ) -> Result<Option<String>> {
+        if let Some(first) = cases.first() {
+            tell(*first, None);
+        }
+        let path = contender.path(self.work.matter());
+        let lab = Lab::up(
+            self.programs,
+            self.lab_name,
+            path,
+            self.work.site(),
+            self.interrupt,
+        )?;
+        let _beside = self.work.prepare(&lab)?;
+        let mut defence = contender.defence();
+        if let Raised::Refused(reason) = defence.raise(&lab).context("raising the defence")? {
+            return Ok(Some(reason));
+        }
+        let mut connections = 0;
+        for (number, case) in cases.iter().enumerate() {
+            if number > 0 {
+                tell(*case, None);
+            }
+            let measured = self.work.measure(
+                *case,
+                &Stand {
+                    lab: &lab,
+                    contender,
+                    defence: &*defence,
+                },
+            )?;
+            connections += measured.connections;
+            // Figures of a defence that was not in the way would be somebody else's.
+            if let Some(carried) = defence.carried(&lab)? {
+                ensure!(
+                    carried as f64 >= 0.9 * connections as f64,
+                    "{contender} had to do with {carried} connections of {connections}"
+                );
+            }
+            tell(*case, Some(Turn::Measured(measured.figures)));
+        }
+        Ok(None)
+    }
 }
 
 /// To people, who wait for the table.

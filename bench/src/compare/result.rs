@@ -20,6 +20,8 @@ pub(super) enum Turn {
 /// All of a run.
 #[derive(Serialize)]
 pub(super) struct Results {
+    /// The work's name on the command line.
+    name: &'static str,
     pub(super) work: String,
     pub(super) conditions: Vec<String>,
     pub(super) machine: Machine,
@@ -49,6 +51,7 @@ struct Row {
 impl Results {
     pub(super) fn new(machine: Machine, work: &dyn Work, seed: u64, rounds: u16) -> Self {
         Self {
+            name: work.name(),
             work: work.title(),
             conditions: work.conditions(),
             machine,

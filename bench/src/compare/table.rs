@@ -17,7 +17,11 @@ pub(super) fn markdown(results: &Results, work: &dyn Work) -> String {
     line(
         &mut text,
         &format!(
-            "- {rounds}; every turn in a lab of its own, in random order (seed {})",
+            "- {rounds}; {}, in random order (seed {})",
+            match work.shares_lab() {
+                true => "every contender in a lab of its own",
+                false => "every turn in a lab of its own",
+            },
             results.seed
         ),
     );
@@ -116,15 +120,17 @@ fn short(figure: f64) -> String {
 mod tests {
     use anyhow::{Result, bail};
 
-    use super::super::lab::Lab;
     use super::super::result::Turn;
-    use super::super::work::{Column, Measured};
+    use super::super::work::{Column, Measured, Stand};
     use super::*;
     use crate::machine::Machine;
 
     struct Nothing([String; 2]);
 
     impl Work for Nothing {
+        fn name(&self) -> &'static str {
+            "nothing"
+        }
         fn title(&self) -> String {
             "Nothing".into()
         }
@@ -146,7 +152,7 @@ mod tests {
                 },
             ]
         }
-        fn measure(&self, _: usize, _: &Lab) -> Result<Measured> {
+        fn measure(&self, _: usize, _: &Stand<'_, '_>) -> Result<Measured> {
             bail!("there is nothing to measure")
         }
     }
@@ -154,7 +160,12 @@ mod tests {
     #[test]
     fn medians_and_spread_of_each_case() {
         let work = Nothing(["idle".into(), "busy".into()]);
-        let mut results = Results::new(Machine::here(), &work, 7, 3);
+        let mut results = Results::new(
+            Machine::here(std::path::Path::new("deploy/lab")),
+            &work,
+            7,
+            3,
+        );
         for (round, time) in [0.5, 12.34, 2.0].into_iter().enumerate() {
             let turn = Turn::Measured(vec![Some(time), Some(0.0)]);
             results.add(round as u16, Contender::SpliceXdp, 0, Ok(turn));

@@ -3,10 +3,15 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::lab::Lab;
+use super::contender::{Contender, Defence};
+use super::lab::{Lab, Site};
+use super::process::Process;
 
 /// A piece of work that is the same for every contender.
 pub(super) trait Work {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
     /// What it is, for the table's heading.
     fn title(&self) -> String;
 
@@ -18,7 +23,30 @@ pub(super) trait Work {
         Matter::Connections
     }
 
-    /// The circumstances in which it is done, each in a turn of its own.
+    /// What it needs of a lab.
+    fn site(&self) -> Site {
+        Site::default()
+    }
+
+    /// What a case asks of a contender beyond that; who cannot do it has no turn.
+    fn need(&self, _case: usize) -> Need {
+        Need::Nothing
+    }
+
+    /// Whether cases may follow each other in one lab, in their order. Otherwise each has a lab of its own.
+    fn shares_lab(&self) -> bool {
+        false
+    }
+
+    /// Starts what has to run in the lab before the defence is raised.
+    ///
+    /// # Errors
+    /// It does not start.
+    fn prepare<'a>(&self, _lab: &Lab<'a>) -> Result<Vec<Process<'a>>> {
+        Ok(Vec::new())
+    }
+
+    /// The circumstances in which it is done.
     fn cases(&self) -> &[String];
 
     /// The columns of the table.
@@ -28,7 +56,26 @@ pub(super) trait Work {
     ///
     /// # Errors
     /// It could not be measured. Connections that fail are a result.
-    fn measure(&self, case: usize, lab: &Lab) -> Result<Measured>;
+    fn measure(&self, case: usize, stand: &Stand<'_, '_>) -> Result<Measured>;
+}
+
+/// A lab with a defence that is up.
+pub(super) struct Stand<'s, 'a> {
+    pub(super) lab: &'s Lab<'a>,
+    pub(super) contender: Contender,
+    pub(super) defence: &'s dyn Defence<'a>,
+}
+
+/// What not every contender can do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Need {
+    Nothing,
+    /// To tell a segment that belongs to nothing from others.
+    Refusals,
+    /// To be given a million connections at once.
+    ManyFlows,
+    /// To forward, or to stand beside what forwards, on the edge.
+    Forwarding,
 }
 
 /// What is handed to a defence.

@@ -19,9 +19,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::dialer::Dialer;
 pub(crate) use self::options::Options;
-#[cfg(test)]
-pub(crate) use self::report::Percentiles;
-pub(crate) use self::report::Report;
+pub(crate) use self::report::{Percentiles, Report};
 use crate::cores::pin;
 use crate::interrupt::Interrupt;
 

@@ -1,7 +1,7 @@
 //! `bench delay`: a line between two interfaces, in user space, for kernels without netem.
 
 mod line;
-mod port;
+pub(crate) mod port;
 
 use std::io::ErrorKind;
 use std::thread;

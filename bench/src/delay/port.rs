@@ -10,13 +10,13 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::device::Device;
 
 /// The longest frame: a merged one, if someone left an offload on.
-pub(super) const LONGEST: usize = 65536 + 14;
+pub(crate) const LONGEST: usize = 65536 + 14;
 const RECEIVE_BUFFER: c_int = 32 << 20;
 /// include/uapi/linux/if_packet.h; what this socket sends does not come back to it.
 const PACKET_IGNORE_OUTGOING: c_int = 23;
 
 /// An open port.
-pub(super) struct Port {
+pub(crate) struct Port {
     socket: Socket,
 }
 
@@ -26,10 +26,23 @@ impl Port {
     /// # Errors
     /// No CAP_NET_RAW, or the device is gone.
     pub(super) fn open(device: &Device) -> io::Result<Self> {
+        Self::listen(device, false)
+    }
+
+    /// The same, with the frames that this machine itself sends on the device.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn tap(device: &Device) -> io::Result<Self> {
+        Self::listen(device, true)
+    }
+
+    fn listen(device: &Device, outgoing: bool) -> io::Result<Self> {
         // Protocol 0: nothing is received before the socket is bound to its device.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
         socket.set_nonblocking(true)?;
-        set(&socket, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)?;
+        let ignored = c_int::from(!outgoing);
+        set(&socket, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, ignored)?;
         set(&socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)?;
         set(
             &socket,
@@ -45,7 +58,7 @@ impl Port {
     ///
     /// # Errors
     /// `WouldBlock` if there is none.
-    pub(super) fn receive(&self, landing: &mut [u8], frame: &mut Vec<u8>) -> io::Result<()> {
+    pub(crate) fn receive(&self, landing: &mut [u8], frame: &mut Vec<u8>) -> io::Result<()> {
         let length = (&self.socket).read(landing)?;
         frame.extend_from_slice(&landing[..length]);
         Ok(())
@@ -64,7 +77,7 @@ impl Port {
 ///
 /// # Errors
 /// `Interrupted` by a signal.
-pub(super) fn wait(port: &Port, time: Duration) -> io::Result<()> {
+pub(crate) fn wait(port: &Port, time: Duration) -> io::Result<()> {
     let mut polled = libc::pollfd {
         fd: port.socket.as_raw_fd(),
         events: libc::POLLIN,

@@ -57,7 +57,7 @@ pub(crate) struct Options {
 /// # Errors
 /// No case of that name, a case that does not do its work, or a file that cannot be written.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let machine = Machine::here();
+    let machine = Machine::here(std::path::Path::new("deploy/lab"));
     if let Some(core) = options.core {
         crate::cores::pin(core)?;
     }

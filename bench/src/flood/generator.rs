@@ -67,7 +67,7 @@ impl Generator {
     /// The kernel's refusal.
     pub(super) fn new(plan: Plan) -> Result<Self> {
         let frame = match plan.kind {
-            Kind::Syn => plan.syn.bytes.len(),
+            Kind::Syn | Kind::Exact => plan.syn.bytes.len(),
             Kind::Ack => plan.ack.bytes.len(),
             Kind::Mixed => plan.syn.bytes.len().max(plan.ack.bytes.len()),
         };

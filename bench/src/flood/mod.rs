@@ -3,6 +3,7 @@
 mod generator;
 mod options;
 mod prefix;
+pub(crate) mod repeat;
 mod segment;
 
 use anyhow::{Result, ensure};

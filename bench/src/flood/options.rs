@@ -66,6 +66,9 @@ pub(super) enum Kind {
     Syn,
     Ack,
     Mixed,
+    /// One segment of a connection, as it is: `bench repeat`.
+    #[value(skip)]
+    Exact,
 }
 
 /// Whose SYN it looks like, by its TCP options.

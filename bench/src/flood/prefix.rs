@@ -11,6 +11,12 @@ pub(crate) struct Prefix {
 }
 
 impl Prefix {
+    /// For a generator that fills in no source: one address, which nobody has.
+    pub(super) const NONE: Self = Self {
+        address: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        length: 32,
+    };
+
     pub(super) fn is_ipv4(&self) -> bool {
         self.address.is_ipv4()
     }

@@ -11,6 +11,9 @@ const MSS_BESIDE_IPV6: u16 = 1440;
 /// Ethernet's shortest frame without its check sequence (IEEE 802.3).
 const SHORTEST: usize = 60;
 
+/// `WORDS` of ebpf/src/flood/plan.rs, eight bytes each.
+pub(super) const LONGEST: usize = 13 * 8;
+
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 
@@ -53,6 +56,16 @@ impl Segment {
             options,
             timestamps.then_some(4),
         )
+    }
+
+    /// A frame that is sent as it is; of even length, and at most [`LONGEST`] bytes.
+    pub(super) fn exact(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            tsval: None,
+            ip_sum: 0,
+            tcp_sum: 0,
+        }
     }
 
     fn new(

@@ -5,11 +5,10 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
+use synward_ebpf::cookie::Key;
 use synward_ebpf::flow::{FREE, FlowKey, OVERFLOW, Place, WAYS, entry_index};
 use synward_ebpf::hints::{self, Hint};
-use synward_ebpf::layout::{Flow, state};
-
-use super::programs::{Kernel, TABLE_KEY};
+use synward_ebpf::layout::Flow;
 
 /// Buckets for so many flows: a power of two with half of the ways, eight a bucket, in use.
 pub(super) fn needed(flows: u32) -> u32 {
@@ -19,46 +18,50 @@ pub(super) fn needed(flows: u32) -> u32 {
 type Tags = [AtomicU32; WAYS + 1];
 
 /// Tags and flows, mapped.
-pub(super) struct Buckets {
+pub(crate) struct Buckets {
     tags: Mapping<Tags>,
     flows: Mapping<Flow>,
     /// A line of hints has the size of one of tags.
     hints: Mapping<Tags>,
     mask: u32,
+    key: Key,
 }
 
 impl Buckets {
-    /// Maps the arrays of `buckets` buckets.
+    /// Maps the arrays of `buckets` buckets, whose places are found under `key`.
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub(super) fn map(kernel: &Kernel, buckets: u32) -> Result<Self> {
+    pub(crate) fn map(
+        tags: BorrowedFd<'_>,
+        flows: BorrowedFd<'_>,
+        hints: BorrowedFd<'_>,
+        buckets: u32,
+        key: Key,
+    ) -> Result<Self> {
         Ok(Self {
-            tags: Mapping::new(kernel.array("TAGS")?, buckets as usize)?,
-            flows: Mapping::new(kernel.array("FLOWS")?, buckets as usize * (WAYS + 1))?,
-            hints: Mapping::new(kernel.array("HINTS")?, hints::lines(buckets) as usize)?,
+            tags: Mapping::new(tags, buckets as usize)?,
+            flows: Mapping::new(flows, buckets as usize * (WAYS + 1))?,
+            hints: Mapping::new(hints, hints::lines(buckets) as usize)?,
             mask: buckets - 1,
+            key,
         })
     }
 
-    /// Writes a flow, then the tag that makes it visible; says no if both of its buckets are full.
-    pub(super) fn insert(&mut self, key: &FlowKey) -> bool {
-        let place = self.place(key);
+    /// Writes a flow, then the tag that makes it visible; says no if both of its buckets are full. Programs may look
+    /// meanwhile, but nobody else may insert.
+    pub(crate) fn insert(&mut self, flow: &Flow) -> bool {
+        let place = self.place(&flow.key);
         for bucket in [place.bucket, place.overflow] {
             let tags = self.tags.at(bucket);
             let free = (0..WAYS).find(|way| tags[*way].load(Ordering::Relaxed) == FREE);
             if let Some(way) = free {
-                let flow = Flow {
-                    key: *key,
-                    last_seen: 1,
-                    state: state::ESTABLISHED,
-                    ..Flow::default()
-                };
-                self.flows.set(entry_index(bucket, way as u32), flow);
-                tags[way].store(place.tag, Ordering::Release);
+                self.flows.set(entry_index(bucket, way as u32), *flow);
+                // The count first: it tells readers to look in the second bucket.
                 if bucket != place.bucket {
                     self.tags.at(place.bucket)[OVERFLOW].fetch_add(1, Ordering::Release);
                 }
+                self.tags.at(bucket)[way].store(place.tag, Ordering::Release);
                 let (word, bit) = Hint::of(place.bucket).flows;
                 let half = word * 2 + usize::from(bit > u64::from(u32::MAX));
                 let bit = (bit | bit >> 32) as u32;
@@ -69,7 +72,7 @@ impl Buckets {
         false
     }
 
-    /// Takes a flow out, if it is there.
+    /// Takes a flow out, if it is there. No program may look meanwhile.
     pub(super) fn remove(&mut self, key: &FlowKey) {
         let place = self.place(key);
         for bucket in [place.bucket, place.overflow] {
@@ -88,7 +91,7 @@ impl Buckets {
     }
 
     fn place(&self, key: &FlowKey) -> Place {
-        Place::of(key.table_hash(&TABLE_KEY), self.mask)
+        Place::of(key.table_hash(&self.key), self.mask)
     }
 }
 
@@ -122,14 +125,15 @@ impl<T> Mapping<T> {
     fn at(&self, index: u32) -> &T {
         assert!((index as usize) < self.length);
         // SAFETY: inside the mapping (just checked), which lives as long as `self`; page-aligned, and
-        // the sizes are multiples of the alignments. The types hold integers alone. No program runs
-        // while this process looks: `bench table` does one thing at a time.
+        // the sizes are multiples of the alignments. The types hold integers alone. Tags are atomic; a flow is
+        // looked at only by `bench table`, which runs no program meanwhile.
         unsafe { self.start.add(index as usize).as_ref() }
     }
 
     fn set(&mut self, index: u32, value: T) {
         assert!((index as usize) < self.length);
-        // SAFETY: as in `at`; `&mut self` rules out references into the mapping.
+        // SAFETY: as in `at`; `&mut self` rules out references into the mapping. Programs that run look at no flow
+        // whose tag is free, and this one's still is.
         unsafe { self.start.add(index as usize).write(value) }
     }
 }

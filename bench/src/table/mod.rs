@@ -19,10 +19,13 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use synward_ebpf::flow::FlowKey;
+use synward_ebpf::layout::{Flow, state};
 
-use self::buckets::Buckets;
+pub(crate) use self::buckets::Buckets;
 use self::plan::{Plan, flow};
-use self::programs::Kernel;
+pub(crate) use self::programs::Shared;
+use self::programs::{Kernel, TABLE_KEY};
 use self::report::{Report, Row};
 
 /// Flows that are used again and again in the measurement with a warm cache.
@@ -93,11 +96,17 @@ impl<'a> Bench<'a> {
         let room = options.flows + fresh(options.flows);
         let needed = buckets::needed(options.flows);
         let mut kernel = Kernel::load(room, needed)?;
-        let mut buckets = Buckets::map(&kernel, needed)?;
+        let mut buckets = Buckets::map(
+            kernel.array("TAGS")?,
+            kernel.array("FLOWS")?,
+            kernel.array("HINTS")?,
+            needed,
+            TABLE_KEY,
+        )?;
         let mut refused = 0;
         for number in 0..options.flows {
             let key = flow(number, options.ipv6);
-            refused += u32::from(!buckets.insert(&key));
+            refused += u32::from(!buckets.insert(&established(key)));
             kernel.insert(Map::Hash, &key)?;
             kernel.insert(Map::Lru, &key)?;
         }
@@ -154,7 +163,7 @@ impl<'a> Bench<'a> {
 
         let start = Instant::now();
         for key in &keys {
-            self.buckets.insert(key);
+            self.buckets.insert(&established(*key));
         }
         self.note(
             "insert, user space",
@@ -240,6 +249,16 @@ impl<'a> Bench<'a> {
             refused: self.refused,
             rows: self.rows,
         }
+    }
+}
+
+/// What a flow holds that counts as found.
+fn established(key: FlowKey) -> Flow {
+    Flow {
+        key,
+        last_seen: 1,
+        state: state::ESTABLISHED,
+        ..Flow::default()
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) const TABLE_KEY: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_
 /// A type of the shared library as aya takes it.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-struct Shared<T>(T);
+pub(crate) struct Shared<T>(pub(crate) T);
 
 // SAFETY: words and arrays of words without padding (nine words).
 unsafe impl Pod for Shared<FlowKey> {}

@@ -26,6 +26,9 @@ pub(crate) fn write(
     }
     let frame = Frame { data, length };
     frame.copy(segment);
+    if plan::KIND.load() == plan::EXACT {
+        return true;
+    }
 
     let mut source = 0;
     let tcp = if plan::FAMILY.load() == 4 {

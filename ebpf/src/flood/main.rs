@@ -51,7 +51,7 @@ pub fn flood(ctx: XdpContext) -> u32 {
     }
     let bits = random::next(&mut progress.random);
     let ack = match plan::KIND.load() {
-        plan::SYN => false,
+        plan::SYN | plan::EXACT => false,
         plan::ACK => true,
         _ => bits & 1 != 0,
     };

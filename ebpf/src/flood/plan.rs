@@ -7,6 +7,8 @@ use aya_ebpf::Global;
 pub(crate) const SYN: u32 = 0;
 /// `KIND`: only ACKs. Any other value: SYNs and ACKs mixed.
 pub(crate) const ACK: u32 = 1;
+/// `KIND`: `SYN_SEGMENT` as it is, checksums and all, again and again.
+pub(crate) const EXACT: u32 = 3;
 
 /// Words of eight bytes in the longest frame: IPv6 with 24 bytes of TCP options, 98 bytes.
 pub(crate) const WORDS: usize = 13;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
+use super::offers::window_scale;
 use super::{Defence, Raised};
 use crate::compare::lab::{Lab, PATIENCE, Role};
 
@@ -13,7 +14,10 @@ pub(super) struct Synproxy {
 impl<'a> Defence<'a> for Synproxy {
     fn raise(&mut self, lab: &Lab<'a>) -> Result<Raised> {
         let file = lab.folder().join("synproxy.nft");
-        std::fs::write(&file, rules(self.timestamps, window_scale(lab)?))?;
+        std::fs::write(
+            &file,
+            rules(lab.ports(), self.timestamps, window_scale(lab)?),
+        )?;
         let file = file.to_string_lossy();
         lab.run(Role::Edge, "nft", ["-f", &file], PATIENCE)
             .context("nft is needed: apt-get install nftables")?;
@@ -33,40 +37,26 @@ impl<'a> Defence<'a> for Synproxy {
 
 /// The MSS of Ethernet in each family, and the server's window scale: SYNPROXY promises it in the server's name and does
 /// not translate windows.
-fn rules(timestamps: bool, window_scale: u32) -> String {
+fn rules(ports: &[u16], timestamps: bool, window_scale: u32) -> String {
+    let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
+    let ports = ports.join(", ");
     let timestamp = if timestamps { "timestamp " } else { "" };
     let options = format!("wscale {window_scale} {timestamp}sack-perm");
     format!(
         "table inet defence {{
     chain arriving {{
         type filter hook prerouting priority raw;
-        iifname \"out0\" tcp dport 80 tcp flags & (fin|syn|rst|ack) == syn notrack
+        iifname \"out0\" tcp dport {{ {ports} }} tcp flags & (fin|syn|rst|ack) == syn notrack
     }}
     chain forwarded {{
         type filter hook forward priority filter;
-        iifname \"out0\" meta nfproto ipv4 tcp dport 80 ct state invalid,untracked synproxy mss 1460 {options}
-        iifname \"out0\" meta nfproto ipv6 tcp dport 80 ct state invalid,untracked synproxy mss 1440 {options}
+        iifname \"out0\" meta nfproto ipv4 tcp dport {{ {ports} }} ct state invalid,untracked synproxy mss 1460 {options}
+        iifname \"out0\" meta nfproto ipv6 tcp dport {{ {ports} }} ct state invalid,untracked synproxy mss 1440 {options}
         ct state invalid drop
     }}
 }}
 "
     )
-}
-
-/// The window scale that the server's kernel offers: tcp_select_initial_window() of net/ipv4/tcp_output.c.
-fn window_scale(lab: &Lab<'_>) -> Result<u32> {
-    let parameters = ["-n", "net.ipv4.tcp_rmem", "net.core.rmem_max"];
-    let printed = lab.run(Role::Server, "sysctl", parameters, PATIENCE)?;
-    window_scale_of(&printed)
-        .with_context(|| format!("sysctl printed something unexpected: {printed}"))
-}
-
-/// From tcp_rmem's three numbers and rmem_max: the greater of the last two decides.
-fn window_scale_of(parameters: &str) -> Option<u32> {
-    let mut numbers = parameters.split_whitespace().skip(2);
-    let mut next = || numbers.next()?.parse::<u64>().ok();
-    let space = next()?.max(next()?);
-    Some(space.max(1).ilog2().saturating_sub(15).min(14))
 }
 
 /// The column cookie_valid of /proc/net/stat/synproxy, a line for each CPU, hexadecimal.
@@ -97,16 +87,5 @@ mod tests {
 ";
         assert_eq!(valid_cookies(statistics), Some(32));
         assert_eq!(valid_cookies("entries\n00000000\n"), None);
-    }
-
-    #[test]
-    fn the_window_scale_is_the_kernels() {
-        assert_eq!(
-            window_scale_of("4096\t131072\t33554432\n4194304\n"),
-            Some(10)
-        );
-        assert_eq!(window_scale_of("4096\t131072\t6291456\n212992\n"), Some(7));
-        assert_eq!(window_scale_of("4096 131072 32768 65535"), Some(0));
-        assert_eq!(window_scale_of("4096 131072 6291456"), None);
     }
 }

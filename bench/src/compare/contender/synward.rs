@@ -9,8 +9,9 @@ use std::process::{Command, Output};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::{Defence, Raised};
-use crate::compare::lab::{Lab, PATIENCE, Path, Role};
+use super::{Defence, Raised, filling};
+use crate::compare::lab::{Lab, PATIENCE, Role};
+use crate::compare::memory::Memory;
 use crate::compare::process::Process;
 
 /// Where the appliance is, and what that leaves to choose.
@@ -54,10 +55,7 @@ impl<'a> Defence<'a> for Synward<'a> {
                 // The appliance's program takes the place of the lab's; what it transmits arrives where one is.
                 let detach = ["pass", "--interface", "server0", "--detach"];
                 lab.run(Role::Server, lab.bench(), detach, PATIENCE)?;
-                if lab.path() == Path::Edge {
-                    lab.pass(Role::Edge, "in0")?;
-                    lab.pass(Role::Edge, "out0")?;
-                }
+                lab.pass_through_edge()?;
                 Role::Server
             }
         };
@@ -92,6 +90,16 @@ impl<'a> Defence<'a> for Synward<'a> {
             .context("synward status does not say how many handoffs were established")
             .map(Some)
     }
+
+    fn fill(&self, lab: &Lab<'a>, flows: u32) -> Result<()> {
+        // The file system that `inhabit` shows it at /sys/fs/bpf.
+        filling::fill(&lab.folder().join("bpf/synward"), flows)
+    }
+
+    fn memory(&self, lab: &Lab<'a>) -> Result<Option<Memory>> {
+        let process = lab.process("synward")?.context("synward does not run")?;
+        Memory::of(&process).map(Some)
+    }
 }
 
 fn control(lab: &Lab<'_>) -> PathBuf {
@@ -120,11 +128,19 @@ fn configure(lab: &Lab<'_>, place: Place) -> Result<PathBuf> {
         .open(&secret)
         .and_then(|mut secret| secret.write_all(&made.stdout))
         .with_context(|| format!("{} cannot be written", secret.display()))?;
-    fs::write(&file, configuration(place, &control(lab), &secret))?;
+    fs::write(
+        &file,
+        configuration(place, lab.ports(), &control(lab), &secret),
+    )?;
     Ok(file)
 }
 
-fn configuration(place: Place, control: &std::path::Path, secret: &std::path::Path) -> String {
+fn configuration(
+    place: Place,
+    ports: &[u16],
+    control: &std::path::Path,
+    secret: &std::path::Path,
+) -> String {
     let (responder, handoff, interfaces) = match place {
         Place::Edge { responder } => (
             responder,
@@ -153,7 +169,7 @@ secret = \"{}\"
         "\n[[service]]
 name = \"web\"
 addresses = [\"192.0.2.10\", \"2001:db8:5::10\"]
-ports = [80]
+ports = {ports:?}
 handoff = \"{handoff}\"
 mode = \"always\"
 "

@@ -1,0 +1,84 @@
+//! A flow table full of connections that nobody uses: what synward's look-ups meet on a busy day.
+//!
+//! They are written into the running appliance's own arrays, which it pins for its successor, by the rules of
+//! appliance/src/steering/table.rs: an entry first, then the tag that shows it.
+
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use aya::maps::{Array, Map, MapData};
+use rustix::time::{ClockId, clock_gettime};
+use synward_ebpf::flow::FlowKey;
+use synward_ebpf::layout::{Flow, Globals, state};
+use synward_ebpf::wire::Address;
+
+use crate::table::{Buckets, Shared};
+
+/// Ports of each client.
+const PORTS: u32 = 50_000;
+const FIRST_PORT: u32 = 10_000;
+
+/// Writes `flows` established connections into the table of the appliance that pins its maps in `folder`.
+///
+/// No client may connect meanwhile: this and a worker could choose the same place.
+///
+/// # Errors
+/// There is no appliance, or its table is full.
+pub(super) fn fill(folder: &Path, flows: u32) -> Result<()> {
+    let pinned = |name: &str| {
+        let path = folder.join(format!("map-{name}"));
+        MapData::from_pin(&path).with_context(|| format!("{} cannot be opened", path.display()))
+    };
+    let globals = Map::from_map_data(pinned("GLOBALS")?)?;
+    let Shared(globals) = Array::<_, Shared<Globals>>::try_from(globals)?.get(&0, 0)?;
+    let (tags, entries, hints) = (pinned("TAGS")?, pinned("FLOWS")?, pinned("HINTS")?);
+    let buckets = globals.bucket_mask + 1;
+    let (tags, entries, hints) = (tags.fd().as_fd(), entries.fd().as_fd(), hints.fd().as_fd());
+    let mut table = Buckets::map(tags, entries, hints, buckets, globals.table_key)?;
+    let last_seen = tick();
+    let refused = (0..flows)
+        .filter(|number| {
+            !table.insert(&Flow {
+                key: key(*number),
+                last_seen,
+                state: state::ESTABLISHED,
+                ..Flow::default()
+            })
+        })
+        .count();
+    ensure!(
+        refused < 100,
+        "the flow table has no room for {refused} of {flows} flows: raise capacity in [flows]"
+    );
+    Ok(())
+}
+
+/// Connections of clients in 11.0.0.0/8, from where no flood comes, to the lab's server.
+fn key(number: u32) -> FlowKey {
+    let client = Address::from(std::net::IpAddr::from(
+        (0x0b00_0000 + number / PORTS).to_be_bytes(),
+    ));
+    let server = Address::from(std::net::IpAddr::from([192, 0, 2, 10]));
+    let port = FIRST_PORT + number % PORTS;
+    FlowKey::new(client, port as u16, server, 80)
+}
+
+/// Now, as `Flow::last_seen` counts it.
+fn tick() -> u32 {
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    ((now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64) >> 30) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_flows_are_alike() {
+        let keys: HashSet<_> = (0..3 * PORTS).map(key).collect();
+        assert_eq!(keys.len(), 3 * PORTS as usize);
+    }
+}

@@ -1,0 +1,105 @@
+//! `bench report`: what was compared, on one page: a table, three plots, and which claims the figures bear out.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`plan`] | which comparisons make a whole report |
+//! | [`data`] | their results, read back from JSON |
+//! | [`figures`] | the figures of each contender that the page tells |
+//! | [`claims`] | what is claimed, and what the figures say to it |
+//! | [`plots`] | the SVGs |
+//! | [`page`] | the Markdown |
+
+mod claims;
+mod data;
+mod figures;
+mod page;
+mod plan;
+mod plots;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use self::data::Archive;
+use crate::compare::{self, Contender};
+
+/// Command line of `bench report`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Where results are, and where the page goes
+    #[arg(long, value_name = "FOLDER", default_value = "bench/results")]
+    folder: PathBuf,
+    /// Make all comparisons first; without it, the page is made of the results that are there
+    #[arg(long)]
+    run: bool,
+    /// Rounds of each comparison; their median counts
+    #[arg(long, value_name = "N", default_value = "5", requires = "run")]
+    rounds: u16,
+    /// Moments instead of seconds: to see that it works
+    #[arg(long, requires = "run")]
+    quick: bool,
+    /// Only these comparisons, separated by commas: answer, sweep, rate, carry
+    #[arg(long, value_enum, value_delimiter = ',', requires = "run")]
+    works: Vec<plan::Work>,
+    /// Which defences, separated by commas (default: all)
+    #[arg(long, value_enum, value_delimiter = ',', requires = "run")]
+    contenders: Vec<Contender>,
+    /// The appliance's program (default: `synward` beside this program)
+    #[arg(long, value_name = "PATH", requires = "run")]
+    synward: Option<PathBuf>,
+    /// The program that builds labs
+    #[arg(long, value_name = "PATH", default_value = "deploy/lab")]
+    lab: PathBuf,
+    /// Name of the lab, 1 to 16 of a-z and 0-9; an old one of that name is removed
+    #[arg(long, value_name = "NAME", default_value_t = format!("report{}", std::process::id()))]
+    lab_name: String,
+}
+
+/// Makes the comparisons if asked to, and writes the page.
+///
+/// # Errors
+/// A comparison that failed (what it gave is on the page all the same), or a folder that cannot be written.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    fs::create_dir_all(&options.folder)
+        .with_context(|| format!("{} cannot be made", options.folder.display()))?;
+    let mut failed = Ok(());
+    if options.run {
+        for line in plan::lines(options) {
+            eprintln!("bench compare {}", line.join(" "));
+            if let Err(error) = compare::run_line(&line) {
+                eprintln!("bench: {error:#}");
+                failed = Err(error.context("not all that was to be compared was compared"));
+                // Ctrl-C ends more than one comparison.
+                if failed.as_ref().is_err_and(was_interrupted) {
+                    break;
+                }
+            }
+        }
+    }
+    write(options)?;
+    failed
+}
+
+fn was_interrupted(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.to_string() == "interrupted")
+}
+
+/// Makes page and plots of what is there.
+fn write(options: &Options) -> Result<()> {
+    let archive = Archive::open(&options.folder)?;
+    let mut plots = Vec::new();
+    for (name, svg) in plots::all(&archive)? {
+        save(options, name, &svg)?;
+        plots.push(name);
+    }
+    save(options, "README.md", &page::markdown(&archive, &plots))
+}
+
+fn save(options: &Options, name: &str, text: &str) -> Result<()> {
+    let path = options.folder.join(name);
+    fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))
+}

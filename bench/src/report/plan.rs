@@ -1,0 +1,117 @@
+//! Which comparisons make a whole report: with five rounds, about an hour.
+
+use clap::ValueEnum;
+
+use super::Options;
+use crate::compare::Contender;
+
+/// A comparison of the report.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(super) enum Work {
+    /// Cost of answers and refusals
+    Answer,
+    /// Connections under a growing flood
+    Sweep,
+    /// Connections a second
+    Rate,
+    /// Established connections
+    Carry,
+}
+
+impl Work {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Sweep => "sweep",
+            Self::Rate => "rate",
+            Self::Carry => "carry",
+        }
+    }
+
+    /// Times and floods, whole or in small.
+    fn extent(self, quick: bool) -> &'static [&'static str] {
+        match (self, quick) {
+            (Self::Answer, false) => &["--seconds", "1.5"],
+            (Self::Answer, true) => &["--seconds", "0.2"],
+            (Self::Sweep, false) => &[
+                "--seconds",
+                "3",
+                "--patience",
+                "3",
+                "--flood",
+                "0,50k,100k,200k,400k,800k,max",
+            ],
+            (Self::Sweep, true) => &["--seconds", "0.4", "--rate", "100", "--flood", "0,5k"],
+            (Self::Rate, false) => &["--seconds", "2"],
+            (Self::Rate, true) => &["--seconds", "0.4", "--closed", "8", "--close", "fin"],
+            (Self::Carry, false) => &["--seconds", "2"],
+            (Self::Carry, true) => &["--seconds", "0.4"],
+        }
+    }
+}
+
+/// What follows `bench compare`, for each comparison that the options ask for.
+pub(super) fn lines(options: &Options) -> Vec<Vec<String>> {
+    let works = match options.works.as_slice() {
+        [] => Work::value_variants(),
+        some => some,
+    };
+    works
+        .iter()
+        .filter_map(|work| line(*work, options))
+        .collect()
+}
+
+/// Nothing if none of the contenders is one in this comparison.
+fn line(work: Work, options: &Options) -> Option<Vec<String>> {
+    let path = |path: &std::path::Path| path.display().to_string();
+    let mut words = vec![work.name().to_string()];
+    words.extend(work.extent(options.quick).iter().map(ToString::to_string));
+    let mut add = |name: &str, value: String| words.extend([name.to_string(), value]);
+    add("--rounds", options.rounds.to_string());
+    add("--lab", path(&options.lab));
+    add("--lab-name", options.lab_name.clone());
+    let output = options.folder.join(format!("{}.json", work.name()));
+    add("--output", path(&output));
+    if let Some(synward) = &options.synward {
+        add("--synward", path(synward));
+    }
+    if !options.contenders.is_empty() {
+        let suited: Vec<_> = options
+            .contenders
+            .iter()
+            .filter(|contender| work == Work::Answer || contender.carries())
+            .map(Contender::to_string)
+            .collect();
+        if suited.is_empty() {
+            return None;
+        }
+        add("--contenders", suited.join(","));
+    }
+    Some(words)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn contenders_stay_out_of_what_they_cannot_do() {
+        let line = ["report", "--run", "--contenders", "bare,kernel"];
+        let lines = lines(&Line::try_parse_from(line).unwrap().options);
+        assert_eq!(lines.len(), 4);
+        assert!(lines[0].contains(&"bare,kernel".to_string()), "{lines:?}");
+        assert!(lines[1].contains(&"kernel".to_string()), "{lines:?}");
+        let line = ["report", "--run", "--contenders", "bare"];
+        assert_eq!(super::lines(&Line::parse_from(line).options).len(), 1);
+    }
+}

@@ -1,0 +1,101 @@
+"""`bench report --run`, in small: every comparison is made, and what was measured is on a page with its plots.
+
+Told as a story of "afxdp", that responder is a contender, as one of "xdp" the other; beside it the kernel's own cookies.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+import xml.etree.ElementTree as xml
+from pathlib import Path
+
+from story import BENCH, ROOT, SYNWARD
+
+WORKS = {"answer", "sweep", "rate", "carry"}
+PLOTS = {"floods.svg", "latency.svg", "cost.svg"}
+
+
+def main():
+    # To end by an exception ends the comparison, and that removes its lab.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    lab = os.environ.get("SYNWARD_STORY_LAB", f"story{os.getpid()}")
+    responder = sys.argv[1] if sys.argv[1:] == ["xdp"] else "afxdp"
+    contenders = {"syncookies", f"splice-{responder}"}
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        report(folder)  # of nothing
+        assert "Nothing was measured yet" in (folder / "README.md").read_text()
+
+        report(folder, "--run", "--quick", "--rounds", "1", "--contenders", ",".join(contenders),
+               "--lab-name", lab, "--synward", SYNWARD)
+        page = (folder / "README.md").read_text()
+        print(page)
+        assert {file.name for file in folder.iterdir()} == {"README.md", *PLOTS, *(f"{work}.json" for work in WORKS)}
+        for work in WORKS:
+            check_results(json.loads((folder / f"{work}.json").read_text()), work, contenders)
+        for plot in PLOTS:
+            check_plot(folder / plot, contenders)
+            assert f"]({plot})" in page, plot
+        check_page(page, contenders, responder)
+
+        # Without what was not measured there is still a page, which says so.
+        (folder / "sweep.json").unlink()
+        report(folder)
+        page = (folder / "README.md").read_text()
+        assert "`bench compare sweep` was not run" in page and "![CPU" in page and "](floods.svg)" not in page, page
+    left = [*Path("/run/netns").glob(f"sw-{lab}-*"), *Path("/run/synward-lab").glob(lab)]
+    assert not left, f"left behind: {left}"
+
+
+def check_results(results, work, contenders):
+    assert results["name"] == work and not results["skipped"], results
+    failed = [turn for turn in results["turns"] if "error" in turn]
+    assert not failed, failed
+    assert {turn["contender"] for turn in results["turns"]} == contenders, results
+
+
+def check_plot(path, contenders):
+    texts = [(element.text or "").strip() for element in xml.parse(path).iter() if element.tag.endswith("text")]
+    missing = contenders - set(texts)
+    assert not missing, f"{path.name} does not name {missing}: {texts}"
+
+
+def check_page(page, contenders, responder):
+    assert re.search(r"Linux \d+\.\d+.*; commit \w+", page) and "bench report --run" in page
+    main_table = page.split("\n## ")[0]
+    for contender in contenders:
+        rows = [line for line in main_table.splitlines() if line.startswith(f"| {contender} |")]
+        assert len(rows) == 1, f"{contender}: {rows}"
+    row = next(line for line in main_table.splitlines() if line.startswith(f"| splice-{responder} |"))
+    answered, *_ = (cell.strip() for cell in row.split("|")[2:])
+    assert re.match(r"[0-9.]+", answered), row
+    claims = page.split("## What is claimed")[1]
+    assert "| met |" in claims or "| **not met** |" in claims, claims
+    assert "| not measured |" in claims, "SYNPROXY was no contender"
+
+
+def report(folder, *arguments):
+    process = subprocess.Popen(
+        [BENCH, "report", "--folder", folder, "--lab", ROOT / "deploy/lab", *arguments],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        _, errors = process.communicate()
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(60)
+    assert process.returncode == 0, errors.decode()
+
+
+try:
+    main()
+except AssertionError:
+    # As any story: what went wrong is on stdout.
+    traceback.print_exc(file=sys.stdout)
+    sys.exit(1)

@@ -1,0 +1,140 @@
+//! The kernel's cookie (net/ipv4/syncookies.c), and the options that it reads from the timestamp beside it.
+
+use crate::packet::Packet;
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use aya_ebpf::helpers::generated::{
+    bpf_tcp_raw_check_syncookie_ipv4, bpf_tcp_raw_check_syncookie_ipv6,
+    bpf_tcp_raw_gen_syncookie_ipv4, bpf_tcp_raw_gen_syncookie_ipv6,
+};
+use synward_ebpf::kernel_cookie;
+use synward_ebpf::options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6};
+use synward_ebpf::segment::{HandshakeOptions, Segment};
+use synward_ebpf::wire::tcp::{Repr, flags};
+
+/// What the helpers read: version and addresses of the IP header; ports, numbers and MSS of the TCP header.
+struct Headers {
+    ip: [u32; 10],
+    tcp: [u32; 6],
+}
+
+const TCP_BYTES: u32 = 24;
+
+/// Ticks of the kernel's timestamps (TCP_TS_HZ), ns.
+const TICK: u64 = 1_000_000;
+
+/// Writes the answer to the SYN in `packet`, whose options are walked over, into its `reply`. False if the kernel makes
+/// no cookie for it.
+#[inline(never)]
+pub fn answer(packet: &mut Packet) -> bool {
+    let found = &packet.walked.found;
+    let default = if packet.v4 {
+        DEFAULT_MSS_V4
+    } else {
+        DEFAULT_MSS_V6
+    };
+    let mut headers = headers(packet, found.mss().unwrap_or(default));
+    let (ip, tcp) = (headers.ip.as_mut_ptr(), headers.tcp.as_mut_ptr());
+    // SAFETY: both headers are live, and of the lengths that the helpers read.
+    let cookie = unsafe {
+        if packet.v4 {
+            bpf_tcp_raw_gen_syncookie_ipv4(ip.cast(), tcp.cast(), TCP_BYTES)
+        } else {
+            bpf_tcp_raw_gen_syncookie_ipv6(ip.cast(), tcp.cast(), TCP_BYTES)
+        }
+    };
+    if cookie < 0 {
+        return false;
+    }
+    let server = &packet.endpoint.now;
+    let times = packet.walked_timestamps();
+    // Without timestamps the kernel knows of no option but the MSS.
+    let (scale, sack) = if times.present {
+        (found.window_scale(), found.sack_permitted())
+    } else {
+        (None, false)
+    };
+    let options = HandshakeOptions {
+        mss: server.mss,
+        sack,
+        times: if times.present {
+            Some((timestamp(scale, sack), times.tsval))
+        } else {
+            None
+        },
+        scale: match scale {
+            Some(_) => Some(server.window_scale),
+            None => None,
+        },
+    };
+    let (options, words) = options.words();
+    packet.reply = Segment {
+        source: packet.destination,
+        destination: packet.source,
+        tcp: Repr {
+            source: packet.destination_port,
+            destination: packet.source_port,
+            sequence: cookie as u32,
+            acknowledgement: packet.sequence.wrapping_add(1),
+            flags: flags::SYN | flags::ACK,
+            window: server.window,
+            options: words * 4,
+        },
+        options,
+    };
+    true
+}
+
+/// Whether an ACK carries a cookie of the kernel's.
+#[inline(never)]
+pub fn is_valid(packet: &Packet) -> bool {
+    let mut headers = headers(packet, 0);
+    let (ip, tcp) = (headers.ip.as_mut_ptr(), headers.tcp.as_mut_ptr());
+    // SAFETY: as above.
+    let judged = unsafe {
+        if packet.v4 {
+            bpf_tcp_raw_check_syncookie_ipv4(ip.cast(), tcp.cast())
+        } else {
+            bpf_tcp_raw_check_syncookie_ipv6(ip.cast(), tcp.cast())
+        }
+    };
+    judged == 0
+}
+
+/// Now, or a moment before, with the client's options in its low bits. The kernel takes it for its own clock where
+/// `net.ipv4.tcp_timestamps` is 2, without random offsets.
+#[inline(always)]
+fn timestamp(scale: Option<u8>, sack: bool) -> u32 {
+    // SAFETY: the helper takes nothing and cannot fail.
+    let now = (unsafe { bpf_ktime_get_coarse_ns() } / TICK) as u32;
+    kernel_cookie::tsval(now, scale, sack, false)
+}
+
+#[inline(always)]
+fn headers(packet: &Packet, mss: u16) -> Headers {
+    let ([a, b, c, d], [e, f, g, h]) = (packet.source.0, packet.destination.0);
+    let ip = if packet.v4 {
+        [word(0x45, 0, 0, 0), 0, 0, d, h, 0, 0, 0, 0, 0]
+    } else {
+        [word(0x60, 0, 0, 0), 0, a, b, c, d, e, f, g, h]
+    };
+    let (from, to) = (
+        packet.source_port.to_be_bytes(),
+        packet.destination_port.to_be_bytes(),
+    );
+    let [high, low] = mss.to_be_bytes();
+    let tcp = [
+        word(from[0], from[1], to[0], to[1]),
+        packet.sequence.to_be(),
+        packet.acknowledgement.to_be(),
+        word((TCP_BYTES as u8 / 4) << 4, packet.flags, 0, 0),
+        0,
+        // The MSS option (RFC 9293 §3.7.1).
+        word(2, 4, high, low),
+    ];
+    Headers { ip, tcp }
+}
+
+#[inline(always)]
+fn word(a: u8, b: u8, c: u8, d: u8) -> u32 {
+    u32::from_ne_bytes([a, b, c, d])
+}
