@@ -274,6 +274,16 @@ pub struct Interface {
     pub afxdp: u64,
 }
 
+/// All steered interfaces: few enough to be looked through faster than a hash is made.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interfaces {
+    /// Their indices in the kernel, by slot; 0 from the first one that is free.
+    pub index: [u32; MAX_INTERFACES as usize],
+    /// What is done with them.
+    pub interface: [Interface; MAX_INTERFACES as usize],
+}
+
 /// Bits of [`Interface::side`].
 pub mod side {
     /// Clients are out there.

@@ -1,7 +1,7 @@
 //! Writing the plan into maps that are new and empty.
 
 use aya::maps::lpm_trie::Key as Prefix;
-use synward_ebpf::layout::Interface;
+use synward_ebpf::layout::{Interface, Interfaces};
 use synward_ebpf::wire::Address;
 
 use super::error::SteeringError;
@@ -15,17 +15,20 @@ use crate::config::Config;
 
 /// Writes all but endpoints and services.
 pub(super) fn all(object: &mut Object, plan: &Plan, found: &[Found]) -> Result<(), SteeringError> {
+    let mut interfaces = Interfaces::default();
     for Found { steered, .. } in found {
-        let value = Interface {
+        let slot = steered.slot as usize;
+        interfaces.index[slot] = steered.index;
+        interfaces.interface[slot] = Interface {
             side: interface::side_bits(steered.side),
             slot: steered.slot,
             afxdp: 0,
         };
-        object
-            .interfaces
-            .insert(steered.index, Plain(value), 0)
-            .map_err(failed("INTERFACES"))?;
     }
+    object
+        .interfaces
+        .set(0, Plain(interfaces), 0)
+        .map_err(failed("INTERFACES"))?;
     for (key, endpoint) in &plan.prefix_ports {
         object
             .prefix_ports

@@ -404,9 +404,15 @@ impl Steering {
             slot,
             afxdp: afxdp_queues,
         };
+        let Plain(mut interfaces) = self
+            .object
+            .interfaces
+            .get(&0, 0)
+            .map_err(failed("INTERFACES"))?;
+        interfaces.interface[slot as usize] = value;
         self.object
             .interfaces
-            .insert(interface.index, Plain(value), 0)
+            .set(0, Plain(interfaces), 0)
             .map_err(failed("INTERFACES"))
     }
 

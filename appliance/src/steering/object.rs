@@ -9,7 +9,7 @@ use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use synward_ebpf::counters::ServiceCounters;
 use synward_ebpf::layout::{
-    Clock, Endpoint, Globals, Interface, KeySlot, MAX_QUEUES, PrefixPort, Service,
+    Clock, Endpoint, Globals, Interfaces, KeySlot, MAX_QUEUES, PrefixPort, Service,
 };
 use synward_ebpf::{hints, replay};
 
@@ -71,7 +71,7 @@ impl Sizes {
 /// The program in the kernel, and handles of its maps.
 pub(super) struct Object {
     ebpf: Ebpf,
-    pub(super) interfaces: HashMap<MapData, u32, Plain<Interface>>,
+    pub(super) interfaces: Array<MapData, Plain<Interfaces>>,
     pub(super) globals: Array<MapData, Plain<Globals>>,
     pub(super) clock: Array<MapData, Plain<Clock>>,
     pub(super) prefixes: LpmTrie<MapData, [u32; 4], u32>,

@@ -4,7 +4,7 @@ use aya::Pod;
 use synward_ebpf::counters::ServiceCounters;
 use synward_ebpf::flow::FlowKey;
 use synward_ebpf::layout::{
-    Clock, Endpoint, EndpointKey, Globals, Interface, KeySlot, Passed, PrefixPort, Service,
+    Clock, Endpoint, EndpointKey, Globals, Interfaces, KeySlot, Passed, PrefixPort, Service,
 };
 
 /// A type of [`synward_ebpf::layout`] by value; [`Pod`] cannot be implemented for the type itself, which like the
@@ -31,7 +31,7 @@ plain! {
     EndpointKey = 16 + 4,
     FlowKey = 16 + 16 + 4,
     Globals = 16 + 4 * 4,
-    Interface = 4 + 4 + 8,
+    Interfaces = 16 * 4 + 16 * 16,
     KeySlot = 8 + 4 * 16,
     Passed = 4 + 4,
     PrefixPort = 4 + 4,

@@ -457,16 +457,12 @@ fn one_arm_sends_back_where_it_came_from() {
                 "neighbour replace {address} lladdr 02:00:00:00:00:04 dev sw-out nud permanent"
             ));
         }
-        let index = steer.index(Side::Outside);
         let both = Interface {
             side: side::OUTSIDE | side::INSIDE,
             slot: 0,
             afxdp: 0,
         };
-        steer
-            .hash_map("INTERFACES")
-            .insert(index, Shared(both), 0)
-            .unwrap();
+        steer.steered(0, both);
         for family in [0, 1] {
             steer.place(flow(family));
             for (side, frame, translated) in pairs(family, |segment| segment) {

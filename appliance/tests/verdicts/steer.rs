@@ -13,8 +13,8 @@ use synward_ebpf::cookie::EPOCH_NANOSECONDS;
 use synward_ebpf::counters::{Counter, NAMES, SLOTS, ServiceCounters};
 use synward_ebpf::flow::{FlowKey, Place, WAYS, entry_index};
 use synward_ebpf::layout::{
-    Clock, Endpoint, EndpointKey, Flow, Globals, Interface, KeySlot, META_BYTES, META_WORDS, Meta,
-    NO_PORT, Profile, Service, key_slot, mode, side,
+    Clock, Endpoint, EndpointKey, Flow, Globals, Interface, Interfaces, KeySlot, META_BYTES,
+    META_WORDS, Meta, NO_PORT, Profile, Service, key_slot, mode, side,
 };
 use synward_ebpf::options::NO_SCALE;
 use synward_ebpf::replay::{Event, Handshake, MARKS};
@@ -65,7 +65,7 @@ unsafe impl Pod for Shared<Globals> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<Clock> {}
 // SAFETY: as above.
-unsafe impl Pod for Shared<Interface> {}
+unsafe impl Pod for Shared<Interfaces> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<EndpointKey> {}
 // SAFETY: as above.
@@ -158,15 +158,14 @@ impl Steer {
             }),
         );
         for (slot, side) in [side::OUTSIDE, side::INSIDE].into_iter().enumerate() {
-            let interface = Interface {
-                side,
-                slot: slot as u32,
-                afxdp: 0,
-            };
-            steer
-                .interfaces()
-                .insert(interfaces[slot], Shared(interface), 0)
-                .unwrap();
+            steer.steered(
+                slot,
+                Interface {
+                    side,
+                    slot: slot as u32,
+                    afxdp: 0,
+                },
+            );
         }
         for epoch in EPOCH - 3..EPOCH + 4 {
             let keys = [key(epoch, 0), key(epoch, 1), [0; 2], [0; 2]];
@@ -298,26 +297,25 @@ impl Steer {
         HashMap::try_from(self.object.map_mut(name).unwrap()).unwrap()
     }
 
-    /// The kernel's number of an interface.
-    pub(crate) fn index(&self, side: Side) -> u32 {
-        self.interfaces[side as usize]
-    }
-
-    fn interfaces(&mut self) -> HashMap<&mut MapData, u32, Shared<Interface>> {
-        self.hash_map("INTERFACES")
+    /// Says how the interface in a slot is steered.
+    pub(crate) fn steered(&mut self, slot: usize, interface: Interface) {
+        let Shared(mut all) = self
+            .array::<Shared<Interfaces>>("INTERFACES")
+            .get(&0, 0)
+            .unwrap();
+        all.index[slot] = self.interfaces[slot];
+        all.interface[slot] = interface;
+        self.set("INTERFACES", 0, Shared(all));
     }
 
     /// Has a worker answer SYNs of queue 0 outside.
     pub(crate) fn answer_by_worker(&mut self) {
-        let index = self.interfaces[0];
         let interface = Interface {
             side: side::OUTSIDE,
             slot: 0,
             afxdp: 1,
         };
-        self.interfaces()
-            .insert(index, Shared(interface), 0)
-            .unwrap();
+        self.steered(0, interface);
     }
 
     pub(crate) fn trie<const N: usize>(

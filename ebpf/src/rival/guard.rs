@@ -67,7 +67,7 @@ fn judge(ctx: &XdpContext, asks: bool) -> Verdict {
 
 #[inline(always)]
 fn answer(ctx: &XdpContext, packet: &mut Packet, counters: &mut ServiceCounters) -> Verdict {
-    packet.walk_options(ctx);
+    packet.read_options(ctx);
     if !cookie::answer(packet) {
         return XDP_DROP;
     }

@@ -4,7 +4,7 @@
 use crate::ack::{self, Judgement};
 use crate::packet::{Kind, Packet};
 use crate::socket::{self, Socket};
-use crate::{Case, local, maps, replay, route, service, stale};
+use crate::{Case, interface, local, maps, replay, route, service, stale};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::{TCX_DROP, TCX_NEXT};
 use aya_ebpf::macros::classifier;
@@ -53,8 +53,8 @@ pub fn assign(ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<i32> {
-    // SAFETY: the reference lives only as long as this run.
-    let interface = unsafe { maps::INTERFACES.get((*ctx.skb.skb).ifindex) }?;
+    // SAFETY: the context is the kernel's own, and the field is readable.
+    let interface = interface::of(unsafe { (*ctx.skb.skb).ifindex }, packet)?;
     if interface.side & side::OUTSIDE == 0 || !read(ctx, packet) {
         return None;
     }

@@ -2,6 +2,7 @@
 //!
 //! | file | stage |
 //! |---|---|
+//! | [`interface`] | where it arrived, and what is there |
 //! | [`packet`] | Ethernet to TCP: where the headers are and what they say |
 //! | [`service`] | whose packet is it? |
 //! | [`table`] | the flow that it belongs to |
@@ -30,6 +31,7 @@ mod ack;
 mod assign;
 mod icmp;
 mod inject;
+mod interface;
 mod kernel_cookie;
 mod local;
 mod maps;
@@ -63,17 +65,15 @@ pub type Verdict = u32;
 /// Decides what happens to one frame.
 #[xdp]
 pub fn steer(ctx: XdpContext) -> Verdict {
-    // SAFETY: the reference lives only as long as this run; the map's entries are changed, never
-    // removed, while an interface is steered.
-    let Some(interface) = (unsafe { maps::INTERFACES.get(ctx.ingress_ifindex() as u32) }) else {
-        return XDP_PASS;
-    };
     let Some(packet) = maps::SCRATCH.get_ptr_mut(maps::scratch::STEER) else {
         return XDP_PASS;
     };
     // SAFETY: per-CPU and never freed; this program runs to its end on this CPU before another run of
     // it starts here.
     let packet = unsafe { &mut *packet };
+    let Some(interface) = interface::of(ctx.ingress_ifindex() as u32, packet) else {
+        return XDP_PASS;
+    };
     match packet.read(&ctx) {
         Kind::Tcp => tcp(&ctx, packet, interface),
         Kind::Icmp => icmp::quoting(&ctx, packet),

@@ -7,7 +7,7 @@ use aya_ebpf::macros::btf_map;
 use synward_ebpf::counters::ServiceCounters;
 use synward_ebpf::flow::{FlowKey, WAYS};
 use synward_ebpf::layout::{
-    Clock, Endpoint, EndpointKey, Flow, Globals, Interface, KEY_SLOTS, KeySlot, MAX_INTERFACES,
+    Clock, Endpoint, EndpointKey, Flow, Globals, Interfaces, KEY_SLOTS, KeySlot, MAX_INTERFACES,
     MAX_QUEUES, MAX_SERVICES, Passed, PrefixPort, Service,
 };
 use synward_ebpf::{hints, replay};
@@ -15,9 +15,9 @@ use synward_ebpf::{hints, replay};
 /// User space maps the array into its memory and reads and writes it without system calls.
 const MMAPABLE: usize = 1 << 10;
 
-/// Interface index → how it is steered.
+/// How each interface is steered.
 #[btf_map]
-pub static INTERFACES: HashMap<u32, Interface, { MAX_INTERFACES as usize }> = HashMap::new();
+pub static INTERFACES: Array<Interfaces, 1, MMAPABLE> = Array::new();
 
 /// Numbers set once at start.
 #[btf_map]

@@ -36,6 +36,8 @@ pub enum Kind {
 pub struct Packet {
     pub source: Address,
     pub destination: Address,
+    /// The slot of the interface that it came by.
+    pub slot: u32,
     /// Offset of the IP header.
     pub l3: usize,
     /// Offset of the TCP or ICMP header.
@@ -135,7 +137,7 @@ pub fn view<const N: usize>(ctx: &impl Frame, at: usize) -> Option<&mut [u8; N]>
 
 impl Packet {
     /// Reads a frame's headers.
-    #[inline(never)]
+    #[inline(always)]
     pub fn read(&mut self, ctx: &impl Frame) -> Kind {
         let Some(eth) = view::<{ ethernet::LENGTH }>(ctx, 0) else {
             return Kind::Other;
@@ -251,16 +253,22 @@ impl Packet {
         Kind::Tcp
     }
 
-    /// Copies the TCP options out of the frame, word by word, and walks over them.
-    #[inline(never)]
-    pub fn walk_options(&mut self, ctx: &impl Frame) {
-        let length = self.options & 63;
-        if length == tcp_options::LINUX_SYN
+    /// Copies the TCP options out of the frame and reads them.
+    #[inline(always)]
+    pub fn read_options(&mut self, ctx: &impl Frame) {
+        if self.options == tcp_options::LINUX_SYN
             && let Some(view) = view::<{ tcp_options::LINUX_SYN }>(ctx, self.l4 + tcp::LENGTH)
             && self.walked.take_linux_syn(view)
         {
             return;
         }
+        self.walk_options(ctx);
+    }
+
+    /// Copies the TCP options out of the frame, word by word, and walks over them.
+    #[inline(never)]
+    pub fn walk_options(&mut self, ctx: &impl Frame) {
+        let length = self.options & 63;
         for word in 0..tcp::MAX_OPTIONS / 4 {
             if word * 4 >= length {
                 break;

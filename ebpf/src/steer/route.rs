@@ -1,6 +1,6 @@
 //! Time and the next hop.
 
-use crate::maps;
+use crate::interface;
 use crate::packet::Packet;
 use aya_ebpf::bindings::bpf_fib_lookup as FibQuery;
 use aya_ebpf::helpers::{bpf_fib_lookup, bpf_ktime_get_coarse_ns};
@@ -57,8 +57,7 @@ pub fn of(ctx: &XdpContext, packet: &Packet) -> Route {
     let size = size_of::<FibQuery>() as i32;
     // SAFETY: the query is a live object of the size given.
     match unsafe { bpf_fib_lookup(ctx.ctx.cast(), &mut query, size, 0) } {
-        // SAFETY: entries are replaced, never removed, while interfaces are steered.
-        SUCCESS if unsafe { maps::INTERFACES.get(query.ifindex) }.is_some() => Route::Via(Hop {
+        SUCCESS if interface::is_steered(query.ifindex) => Route::Via(Hop {
             interface: query.ifindex,
             to: query.dmac,
             from: query.smac,

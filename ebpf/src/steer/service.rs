@@ -28,7 +28,7 @@ pub const NOBODY: Endpoint = {
 };
 
 /// Copies the endpoint at an address and port (or [`NO_PORT`]), if it is protected, and says whether it is.
-#[inline(never)]
+#[inline(always)]
 pub fn find(address: &Address, port: u32, endpoint: &mut Endpoint) -> bool {
     let key = EndpointKey {
         address: *address,
@@ -40,12 +40,14 @@ pub fn find(address: &Address, port: u32, endpoint: &mut Endpoint) -> bool {
         *endpoint = *found;
         return true;
     }
-    let Some(globals) = maps::GLOBALS.get(0) else {
-        return false;
-    };
-    if globals.prefixes == 0 {
-        return false;
+    match maps::GLOBALS.get(0) {
+        Some(globals) if globals.prefixes != 0 => find_prefix(address, port, endpoint),
+        _ => false,
     }
+}
+
+#[inline(never)]
+fn find_prefix(address: &Address, port: u32, endpoint: &mut Endpoint) -> bool {
     let Some(prefix) = maps::PREFIXES.get(&AddressPrefix::new(128, address.0)) else {
         return false;
     };

@@ -46,7 +46,7 @@ pub fn challenge(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounte
         return XDP_DROP;
     }
     let packet = &mut *case.packet;
-    packet.walk_options(ctx);
+    packet.read_options(ctx);
     let times = packet.walked_timestamps();
     let tsval = if times.present {
         Some(times.tsval)
