@@ -125,7 +125,9 @@ impl Work for Sweep {
                 self.dial.data,
                 self.dial.patience.as_secs_f64()
             ),
-            "interfaces have one receive queue: flood and connections meet in it".into(),
+            "interfaces have one receive queue: flood and connections meet in it; to defences on the server the edge's kernel \
+             forwards both, and may lose some of both"
+                .into(),
             "times count from when a connection was meant to begin; those that failed are not in them".into(),
             "goodput: requests answered, by the time in which connections began; SYNs sent again: TCPSynRetrans of the \
              client's kernel"
