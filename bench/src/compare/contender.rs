@@ -103,10 +103,10 @@ impl Contender {
         }
     }
 
-    /// Whether a flood leaves nothing behind in it that would be in the way of what comes next.
+    /// Whether floods and connections leave nothing behind in it that would be in the way of what comes next.
     pub(super) fn forgets_floods(self) -> bool {
-        // Half-open connections stay in its queue for about a minute.
-        self != Self::Kernel
+        // Half-open connections stay in the kernel's queue for about a minute, and closed ones in connection tracking.
+        !matches!(self, Self::Kernel | Self::Synproxy | Self::SynproxyTs)
     }
 
     /// Interfaces of the path over the edge whose programs are there for floods, or for what XDP transmits, alone:

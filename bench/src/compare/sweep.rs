@@ -1,6 +1,6 @@
 //! `bench compare sweep`: what becomes of legitimate connections while a flood into the same receive queue grows.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
@@ -14,11 +14,12 @@ use crate::connect::{Percentiles, Report};
 use crate::cores;
 use crate::quantity::{number, seconds};
 
-/// Connections before any flood of a lab: they fill caches, and must all succeed.
+/// Connections before each flood: they fill caches, and show that the defence is there.
 const WARM_UP: u64 = 50;
 
 const COLUMNS: &[Column] = &[
-    column("flood", "k/s"),
+    column("flood sent", "k/s"),
+    column("arrived", "k/s"),
     column("SYN-ACKs", "k/s"),
     column("goodput", "/s"),
     column("succeeded", "%"),
@@ -124,13 +125,18 @@ impl Work for Sweep {
                 self.dial.data,
                 self.dial.patience.as_secs_f64()
             ),
-            "interfaces have one receive queue: flood and connections meet in it".into(),
+            "interfaces have one receive queue: flood and connections meet in it; to defences on the server the edge's kernel \
+             forwards both, and may lose some of both"
+                .into(),
             "times count from when a connection was meant to begin; those that failed are not in them".into(),
             "goodput: requests answered, by the time in which connections began; SYNs sent again: TCPSynRetrans of the \
              client's kernel"
                 .into(),
-            "floods follow each other in one lab, rising; where a defence keeps half-open connections (kernel), each has \
-             its own"
+            "flood sent: what the generator made; arrived: what the first receive queue took of it, which runs over while the \
+             generator keeps the receiver from its core"
+                .into(),
+            "floods follow each other in one lab, rising; where a defence keeps something of them or of closed connections \
+             (kernel, synproxy), each has its own"
                 .into(),
             format!(
                 "cores: client {}, flood {}; edge, server and whatever interrupts they cause share all cores",
@@ -164,8 +170,9 @@ impl Work for Sweep {
         let warm_up = self
             .dial
             .open(lab, &["--rate", "200", "--connections", &count])?;
+        // One or the other that stalls is this defence's, and is measured below.
         ensure!(
-            warm_up.answered == WARM_UP,
+            2 * warm_up.answered >= WARM_UP,
             "without a flood {} of {WARM_UP} connections succeeded: {:?}",
             warm_up.answered,
             warm_up.failures
@@ -180,31 +187,61 @@ impl Work for Sweep {
             options: &[],
         };
         let flood = Flood::start(lab, self.floods[case], &target, time)?;
-        let retried_before = retried(lab)?;
+        let before = Tally::now(lab)?;
         let (rate, time) = (self.rate.to_string(), self.time.as_secs_f64().to_string());
         let report = self
             .dial
             .open(lab, &["--rate", &rate, "--seconds", &time])?;
-        let retried = retried(lab)? - retried_before;
+        let seen = Tally::now(lab)?.since(&before);
         let flooded = flood.map(Flood::stop).transpose()?;
         Ok(Measured {
             connections: warm_up.answered + report.answered,
-            figures: figures(&report, retried, self.time, flooded.as_ref()),
+            figures: figures(&report, &seen, self.time, flooded.as_ref()),
         })
     }
 }
 
-/// SYNs that the client's kernel has sent again.
-fn retried(lab: &Lab<'_>) -> Result<u64> {
-    let (file, group) = ("/proc/net/netstat", "TcpExt:");
-    statistic(lab, Role::Client, file, group, "TCPSynRetrans")
-        .context("asking the client's kernel which SYNs it sent again")
+/// Counters at one moment, or their differences.
+struct Tally {
+    at: Instant,
+    seconds: f64,
+    /// SYNs that the client's kernel has sent again.
+    retried: u64,
+    /// Frames of the flood that arrived where it is received.
+    arrived: u64,
+}
+
+impl Tally {
+    fn now(lab: &Lab<'_>) -> Result<Self> {
+        let client = |file, group, name| {
+            statistic(lab, Role::Client, file, group, name)
+                .context("asking the client's kernel what it sent")
+        };
+        let (role, interface) = lab.front();
+        let sent = client("/proc/net/snmp", "Tcp:", "OutSegs")?
+            + client("/proc/net/snmp", "Tcp:", "OutRsts")?;
+        Ok(Self {
+            retried: client("/proc/net/netstat", "TcpExt:", "TCPSynRetrans")?,
+            arrived: lab.received(role, interface)?.saturating_sub(sent),
+            at: Instant::now(),
+            seconds: 0.0,
+        })
+    }
+
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            at: self.at,
+            seconds: (self.at - earlier.at).as_secs_f64(),
+            retried: self.retried - earlier.retried,
+            arrived: self.arrived.saturating_sub(earlier.arrived),
+        }
+    }
 }
 
 /// In the order of [`COLUMNS`].
 fn figures(
     report: &Report,
-    retried: u64,
+    seen: &Tally,
     time: Duration,
     flood: Option<&Flooded>,
 ) -> Vec<Option<f64>> {
@@ -219,10 +256,11 @@ fn figures(
     let (connected, answered) = (&report.until_connected, &report.until_answered);
     vec![
         Some(per_second(|flood| flood.syns)),
+        Some(flood.map_or(0.0, |_| seen.arrived as f64 / seen.seconds / 1e3)),
         Some(per_second(|flood| flood.answers.syn_ack)),
         Some(report.answered as f64 / time.as_secs_f64()),
         Some(100.0 * report.answered as f64 / report.attempted.max(1) as f64),
-        Some(retried as f64),
+        Some(seen.retried as f64),
         ms(connected, |times| times.p50),
         ms(connected, |times| times.p99),
         ms(connected, |times| times.p999),
@@ -270,13 +308,19 @@ mod tests {
                 rst: 0,
             },
         };
-        let found = figures(&report, 12, Duration::from_secs(2), Some(&flood));
+        let seen = Tally {
+            at: Instant::now(),
+            seconds: 2.0,
+            retried: 12,
+            arrived: 80_000,
+        };
+        let found = figures(&report, &seen, Duration::from_secs(2), Some(&flood));
         assert_eq!(found.len(), COLUMNS.len());
         let expected = [
-            50.0, 25.0, 90.0, 90.0, 12.0, 1.0, 2.0, 3.0, 2.0, 4.0, 6.0, 1.0,
+            50.0, 40.0, 25.0, 90.0, 90.0, 12.0, 1.0, 2.0, 3.0, 2.0, 4.0, 6.0, 1.0,
         ];
         assert_eq!(found, expected.map(Some));
-        let found = figures(&report, 0, Duration::from_secs(2), None);
-        assert_eq!(found[..2], [Some(0.0); 2]);
+        let found = figures(&report, &seen, Duration::from_secs(2), None);
+        assert_eq!(found[..3], [Some(0.0); 3]);
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn all(archive: &Archive) -> Vec<Claim> {
     for synward in [SpliceXdp, Local] {
         for (rival, name) in [(Synproxy, "SYNPROXY"), (Syncookies, "the kernel's cookies")] {
             add(
-                format!("{synward}: an answered SYN costs a tenth of {name}'s, or less"),
+                format!("{synward}: an answered SYN costs a tenth of one by {name}, or less"),
                 at_most(cost(synward), 0.1, cost(rival), "ns"),
             );
         }
@@ -67,7 +67,7 @@ pub(super) fn all(archive: &Archive) -> Vec<Claim> {
     }
     for (rival, name) in [(Synproxy, "SYNPROXY"), (Syncookies, "the kernel's cookies")] {
         add(
-            format!("{SpliceAfxdp}: an answered SYN costs less than {name}'s"),
+            format!("{SpliceAfxdp}: an answered SYN costs less than one by {name}"),
             at_most(cost(SpliceAfxdp), 1.0, cost(rival), "ns"),
         );
     }
@@ -186,7 +186,7 @@ fn stays_quick(archive: &Archive, contender: Contender) -> Option<(bool, String)
     let worst = figures::floods(run)
         .into_iter()
         .filter(|case| {
-            let flood = run.figure(case, contender, &["flood"]);
+            let flood = run.figure(case, contender, &["arrived"]);
             flood.is_some_and(|flood| flood.median <= limit)
         })
         .filter_map(p99)

@@ -38,7 +38,7 @@ const CELLS: [Cell; 9] = [
     ("with 1 M connections", |archive, one| {
         Some(spread(figures::segment(archive, one, ACKS_MANY)?))
     }),
-    ("flood without a SYN retry, k/s", |archive, one| {
+    ("flood without a SYN retry, k/s arriving", |archive, one| {
         let found = figures::loss_free(archive, one)?;
         let more = if found.unlimited { "≥ " } else { "" };
         Some(format!("{more}{}", number(found.rate)))

@@ -148,7 +148,7 @@ fn goodput_and_p99(run: &Run) -> Drawn<'_, String> {
             .label_style(("sans-serif", 15))
             .disable_x_mesh()
             .y_label_formatter(&|y| plain(*y))
-            .x_desc("flood, SYNs a second into the same receive queue")
+            .x_desc("flood: SYNs sent a second into the same receive queue")
             .x_labels(names.len() * 2 + 1)
             .x_label_formatter(&|x| at(&names, *x))
             .draw()?;

@@ -29,7 +29,7 @@ impl<'a> Defence<'a> for Kernel {
 }
 
 /// Connections that the server's kernel has opened, whoever answered their SYNs.
-fn opened(lab: &Lab<'_>) -> Result<u64> {
+pub(super) fn opened(lab: &Lab<'_>) -> Result<u64> {
     statistic(lab, Role::Server, "/proc/net/snmp", "Tcp:", "PassiveOpens")
 }
 
