@@ -36,7 +36,10 @@ def main():
                "--lab-name", lab, "--synward", SYNWARD)
         page = (folder / "README.md").read_text()
         print(page)
-        assert {file.name for file in folder.iterdir()} == {"README.md", *PLOTS, *(f"{work}.json" for work in WORKS)}
+        assert {file.name for file in folder.iterdir()} == {"README.md", *PLOTS, "engine.json",
+                                                             *(f"{work}.json" for work in WORKS)}
+        rows = json.loads((folder / "engine.json").read_text())["rows"]
+        assert all(row["work"] in page for row in rows) and "scalar" in page, "the engine is not on the page"
         for work in WORKS:
             check_results(json.loads((folder / f"{work}.json").read_text()), work, contenders)
         for plot in PLOTS:

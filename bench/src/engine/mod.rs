@@ -17,7 +17,7 @@ use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::Args;
+use clap::{Args, Parser};
 
 use self::cases::Case;
 use self::frames::BATCH;
@@ -50,6 +50,20 @@ pub(crate) struct Options {
     /// instructions
     #[arg(long, value_name = "BATCHES", conflicts_with_all = ["rounds", "batches", "output"])]
     count: Option<u32>,
+}
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Measures as a command line says: `engine` and what follows it.
+///
+/// # Errors
+/// Those of [`run`], or a line that makes no sense.
+pub(crate) fn run_line(words: &[String]) -> Result<()> {
+    run(&Line::try_parse_from(words)?.options)
 }
 
 /// Measures and prints a table in Markdown.

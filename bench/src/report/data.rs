@@ -64,10 +64,19 @@ pub(super) struct Engine {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct EngineRow {
-    /// Which frames.
-    pub(super) what: String,
-    /// Nanoseconds a frame, median.
-    pub(super) ns: f64,
+    /// What is done, and to which frames.
+    pub(super) work: String,
+    /// The instructions that do it.
+    pub(super) by: String,
+    /// Nanoseconds a frame.
+    rounds: Vec<f64>,
+}
+
+impl EngineRow {
+    /// Nanoseconds a frame, over the rounds.
+    pub(super) fn cost(&self) -> Option<Spread> {
+        Spread::of(self.rounds.iter().copied())
+    }
 }
 
 /// A figure over its rounds.

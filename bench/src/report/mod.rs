@@ -24,6 +24,7 @@ use clap::Args;
 
 use self::data::Archive;
 use crate::compare::{self, Contender};
+use crate::engine;
 
 /// Command line of `bench report`.
 #[derive(Args)]
@@ -40,7 +41,7 @@ pub(crate) struct Options {
     /// Moments instead of seconds: to see that it works
     #[arg(long, requires = "run")]
     quick: bool,
-    /// Only these comparisons, separated by commas: answer, sweep, rate, carry
+    /// Only these, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', requires = "run")]
     works: Vec<plan::Work>,
     /// Which defences, separated by commas (default: all)
@@ -66,6 +67,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .with_context(|| format!("{} cannot be made", options.folder.display()))?;
     let mut failed = Ok(());
     if options.run {
+        if let Some(line) = plan::engine(options) {
+            eprintln!("bench {}", line.join(" "));
+            engine::run_line(&line)?;
+        }
         for line in plan::lines(options) {
             eprintln!("bench compare {}", line.join(" "));
             if let Err(error) = compare::run_line(&line) {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::claims::{self, Verdict};
-use super::data::{Archive, Run, Spread};
+use super::data::{Archive, EngineRow, Run, Spread};
 use super::figures::{self, ACKS, ACKS_MANY, BEST, BY_FIN, BY_RST, EQUAL, IDLE, latency};
 use crate::compare::Contender;
 
@@ -224,9 +224,16 @@ impl Page {
             return;
         };
         self.line("\n## A worker's decisions, ns a frame\n");
-        self.line("| | ns |\n|---|---:|");
+        self.line("| | by | median | least | greatest |\n|---|---|---:|---:|---:|");
         for row in &engine.rows {
-            self.line(&format!("| {} | {} |", row.what, number(row.ns)));
+            if let Some(cost) = row.cost() {
+                let [median, least, greatest] =
+                    [cost.median, cost.least, cost.greatest].map(number);
+                let EngineRow { work, by, .. } = row;
+                self.line(&format!(
+                    "| {work} | {by} | {median} | {least} | {greatest} |"
+                ));
+            }
         }
     }
 

@@ -16,6 +16,8 @@ pub(super) enum Work {
     Rate,
     /// Established connections
     Carry,
+    /// A worker's decisions, without a network
+    Engine,
 }
 
 impl Work {
@@ -25,6 +27,7 @@ impl Work {
             Self::Sweep => "sweep",
             Self::Rate => "rate",
             Self::Carry => "carry",
+            Self::Engine => "engine",
         }
     }
 
@@ -46,8 +49,23 @@ impl Work {
             (Self::Rate, true) => &["--seconds", "0.4", "--closed", "8", "--close", "fin"],
             (Self::Carry, false) => &["--seconds", "2"],
             (Self::Carry, true) => &["--seconds", "0.4"],
+            (Self::Engine, false) => &["--rounds", "51"],
+            (Self::Engine, true) => &["--rounds", "1", "--batches", "1"],
         }
     }
+}
+
+/// What follows `bench engine`, if the options ask for it.
+pub(super) fn engine(options: &Options) -> Option<Vec<String>> {
+    let wanted = options.works.is_empty() || options.works.contains(&Work::Engine);
+    wanted.then(|| {
+        let mut words = vec![Work::Engine.name().to_string()];
+        let extent = Work::Engine.extent(options.quick);
+        words.extend(extent.iter().map(ToString::to_string));
+        let output = options.folder.join("engine.json");
+        words.extend(["--output".to_string(), output.display().to_string()]);
+        words
+    })
 }
 
 /// What follows `bench compare`, for each comparison that the options ask for.
@@ -58,6 +76,7 @@ pub(super) fn lines(options: &Options) -> Vec<Vec<String>> {
     };
     works
         .iter()
+        .filter(|work| **work != Work::Engine)
         .filter_map(|work| line(*work, options))
         .collect()
 }
@@ -108,7 +127,7 @@ mod tests {
     fn contenders_stay_out_of_what_they_cannot_do() {
         let line = ["report", "--run", "--contenders", "bare,kernel"];
         let lines = lines(&Line::try_parse_from(line).unwrap().options);
-        assert_eq!(lines.len(), 4);
+        assert_eq!(lines.len(), 4, "the engine is no comparison");
         assert!(lines[0].contains(&"bare,kernel".to_string()), "{lines:?}");
         assert!(lines[1].contains(&"kernel".to_string()), "{lines:?}");
         let line = ["report", "--run", "--contenders", "bare"];
