@@ -216,6 +216,10 @@ class Process:
         """Stops a flood and reads its report."""
         code = self.stop(signal.SIGINT)
         assert code == 0, f"{self.name} exited with {code}: {self.output()}"
+        return self.json()
+
+    def json(self):
+        """Its last line."""
         return json.loads(self.output().splitlines()[-1])
 
     def memory(self):

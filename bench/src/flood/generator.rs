@@ -67,14 +67,14 @@ impl Generator {
     /// The kernel's refusal.
     pub(super) fn new(plan: Plan) -> Result<Self> {
         let frame = match plan.kind {
-            Kind::Syn | Kind::Exact => plan.syn.bytes.len(),
+            Kind::Syn | Kind::Handshake | Kind::Exact => plan.syn.bytes.len(),
             Kind::Ack => plan.ack.bytes.len(),
             Kind::Mixed => plan.syn.bytes.len().max(plan.ack.bytes.len()),
         };
         let (fixed, random) = plan.sources.words();
         let (syn, ack) = (global(&plan.syn), global(&plan.ack));
         let mut loader = EbpfLoader::new();
-        let (length, kind) = (frame as u32, plan.kind as u32);
+        let (length, kind) = (frame as u32, plan.kind.of_program());
         let family: u32 = if plan.sources.is_ipv4() { 4 } else { 6 };
         let interval = plan
             .rate
@@ -113,12 +113,13 @@ impl Generator {
         Ok(())
     }
 
-    /// Attaches the program that counts and drops what comes back, until the returned value is dropped.
+    /// Attaches the program that deals with what comes back, "answers" or "handshake", until the returned value is
+    /// dropped.
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub(super) fn count_answers(&mut self, device: Device) -> Result<Visit> {
-        let program = programs::load(&mut self.object, "answers")?;
+    pub(super) fn visit(&mut self, program: &str, device: Device) -> Result<Visit> {
+        let program = programs::load(&mut self.object, program)?;
         Visit::begin(device, program.fd()?.as_fd())
     }
 
@@ -202,6 +203,7 @@ impl Generator {
             rst: total(1)?,
             ack: total(2)?,
             other: total(3)?,
+            acknowledged: total(4)?,
         })
     }
 

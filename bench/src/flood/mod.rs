@@ -36,6 +36,8 @@ struct Answers {
     rst: u64,
     ack: u64,
     other: u64,
+    /// SYN-ACKs that were acknowledged.
+    acknowledged: u64,
 }
 
 /// Sends the flood and prints what came of it.
@@ -53,9 +55,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         pin(core)?;
     }
     let mut generator = Generator::new(plan(options, &device)?)?;
-    let visit = match options.count_answers {
-        true => Some(generator.count_answers(device)?),
-        false => None,
+    let visit = match (options.kind, options.count_answers) {
+        (Kind::Handshake, _) => Some(generator.visit("handshake", device)?),
+        (_, true) => Some(generator.visit("answers", device)?),
+        (_, false) => None,
     };
     let sent = generator.send(options.seconds, options.batch)?;
     let answers = match visit {
@@ -118,7 +121,10 @@ fn print(report: &Report) {
             rst,
             ack,
             other,
+            acknowledged,
         } = answers;
-        println!("answers: {syn_ack} SYN-ACK, {rst} RST, {ack} ACK, {other} other");
+        println!(
+            "answers: {syn_ack} SYN-ACK ({acknowledged} acknowledged), {rst} RST, {ack} ACK, {other} other"
+        );
     }
 }

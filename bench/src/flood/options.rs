@@ -21,7 +21,7 @@ pub(crate) struct Options {
     /// Prefix of the random source addresses: 10.0.0.0/8 or 2001:db8:f::/64
     #[arg(long, value_name = "PREFIX")]
     pub(super) sources: Prefix,
-    /// What to send: SYNs, ACKs with random numbers, or both alike
+    /// What to send: SYNs, ACKs with random numbers, both alike, or whole handshakes
     #[arg(long, value_enum, default_value = "syn")]
     pub(super) kind: Kind,
     /// TCP options of the SYNs
@@ -48,7 +48,8 @@ pub(crate) struct Options {
     /// Run on this core
     #[arg(long)]
     pub(super) core: Option<usize>,
-    /// Count and drop what comes back to the sources; meanwhile takes the place of the interface's XDP program
+    /// Count and drop what comes back to the sources; meanwhile takes the place of the interface's XDP program, as
+    /// handshakes do
     #[arg(long)]
     pub(super) count_answers: bool,
     /// Print one line of JSON
@@ -66,9 +67,23 @@ pub(super) enum Kind {
     Syn,
     Ack,
     Mixed,
+    /// SYNs whose SYN-ACKs are acknowledged: connections that are opened and never used
+    Handshake,
     /// One segment of a connection, as it is: `bench repeat`.
     #[value(skip)]
     Exact,
+}
+
+impl Kind {
+    /// `KIND` of ebpf/src/flood/plan.rs.
+    pub(super) fn of_program(self) -> u32 {
+        match self {
+            Self::Syn | Self::Handshake => 0,
+            Self::Ack => 1,
+            Self::Mixed => 2,
+            Self::Exact => 3,
+        }
+    }
 }
 
 /// Whose SYN it looks like, by its TCP options.

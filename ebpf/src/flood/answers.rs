@@ -7,26 +7,41 @@ use aya_ebpf::programs::XdpContext;
 
 use crate::plan;
 
-const SYN_ACK: u32 = 0;
+pub(crate) const SYN_ACK: u32 = 0;
 const RST: u32 = 1;
 const ACK: u32 = 2;
 const OTHER: u32 = 3;
+/// SYN-ACKs that were acknowledged.
+pub(crate) const ACKNOWLEDGED: u32 = 4;
 
-/// Frames by kind: SYN-ACK, RST, any other segment with ACK, everything else.
+/// Frames by kind: SYN-ACK, RST, any other segment with ACK, everything else; and what became of the first.
 #[btf_map]
-static ANSWERS: PerCpuArray<u64, 4> = PerCpuArray::new();
+static ANSWERS: PerCpuArray<u64, 5> = PerCpuArray::new();
 
 /// Drops and counts what is for a source of the flood; the rest is the kernel's.
 #[xdp]
 pub(crate) fn answers(ctx: XdpContext) -> u32 {
-    let Some(kind) = answer(&ctx) else {
-        return xdp_action::XDP_PASS;
-    };
+    match count(&ctx) {
+        Some(_) => xdp_action::XDP_DROP,
+        None => xdp_action::XDP_PASS,
+    }
+}
+
+/// Counts a frame that is for a source of the flood; its kind.
+#[inline(always)]
+pub(crate) fn count(ctx: &XdpContext) -> Option<u32> {
+    let kind = answer(ctx)?;
+    note(kind);
+    Some(kind)
+}
+
+/// Counts one more of a kind.
+#[inline(always)]
+pub(crate) fn note(kind: u32) {
     if let Some(count) = ANSWERS.get_ptr_mut(kind) {
         // SAFETY: checked and aligned, and this CPU's own element.
         unsafe { *count += 1 };
     }
-    xdp_action::XDP_DROP
 }
 
 /// The kind of an answer to the flood; `None` for any other frame.

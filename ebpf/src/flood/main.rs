@@ -9,9 +9,18 @@
 
 mod answers;
 mod frame;
+mod handshake;
 mod pace;
+#[path = "../steer/packet.rs"]
+#[allow(dead_code, reason = "the steering program uses all of it")]
+mod packet;
 mod plan;
 mod random;
+#[path = "../steer/reply.rs"]
+mod reply;
+
+/// What a program decides.
+pub type Verdict = u32;
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::btf_maps::Array;

@@ -11,7 +11,7 @@ use synward_ebpf::wire::ethernet::{self, Ethernet};
 use synward_ebpf::wire::tcp;
 
 /// Overwrites the frame with the packet's reply and sends it back; `counter` counts that.
-#[inline(never)]
+#[inline(always)]
 pub fn send(
     ctx: &XdpContext,
     packet: &Packet,

@@ -11,7 +11,18 @@ const NONE: u32 = u32::MAX;
 /// nothing is known costs two bits (`synward_ebpf::hints`), which are nearly always in the cache.
 #[inline(always)]
 pub fn find(key: &FlowKey, may_pass: &mut bool) -> Option<(u32, *mut Flow)> {
-    let index = index(key, may_pass);
+    *may_pass = true;
+    let globals = maps::GLOBALS.get(0)?;
+    let place = Place::of(key.table_hash(&globals.table_key), globals.bucket_mask);
+    let hint = Hint::of(place.bucket);
+    let line = maps::HINTS.get(hint.line)?;
+    let (byte, bit) = hint.passed;
+    *may_pass = line.passed[byte & 31] & bit != 0;
+    let (word, bit) = hint.flows;
+    if line.flows[word & 3] & bit == 0 {
+        return None;
+    }
+    let index = index(key, place.bucket, place.overflow, place.tag);
     if index == NONE {
         return None;
     }
@@ -20,31 +31,16 @@ pub fn find(key: &FlowKey, may_pass: &mut bool) -> Option<(u32, *mut Flow)> {
 
 /// Apart from [`find`], so that the verifier follows one way on from here and not one a way.
 #[inline(never)]
-fn index(key: &FlowKey, may_pass: &mut bool) -> u32 {
-    *may_pass = true;
-    let Some(globals) = maps::GLOBALS.get(0) else {
+fn index(key: &FlowKey, bucket: u32, overflow: u32, tag: u32) -> u32 {
+    let Some(tags) = maps::TAGS.get(bucket) else {
         return NONE;
     };
-    let place = Place::of(key.table_hash(&globals.table_key), globals.bucket_mask);
-    let hint = Hint::of(place.bucket);
-    let Some(line) = maps::HINTS.get(hint.line) else {
-        return NONE;
-    };
-    let (byte, bit) = hint.passed;
-    *may_pass = line.passed[byte & 31] & bit != 0;
-    let (word, bit) = hint.flows;
-    if line.flows[word & 3] & bit == 0 {
-        return NONE;
-    }
-    let Some(tags) = maps::TAGS.get(place.bucket) else {
-        return NONE;
-    };
-    let found = search(key, place.bucket, place.tag, tags);
+    let found = search(key, bucket, tag, tags);
     if found != NONE || tags[OVERFLOW] == 0 {
         return found;
     }
-    match maps::TAGS.get(place.overflow) {
-        Some(tags) => search(key, place.overflow, place.tag, tags),
+    match maps::TAGS.get(overflow) {
+        Some(tags) => search(key, overflow, tag, tags),
         None => NONE,
     }
 }

@@ -1,0 +1,38 @@
+"""A flood that shakes hands: clients that prove themselves and then say nothing. Each gets its connection to the server, and
+real requests go on beside them."""
+
+import signal
+import subprocess
+
+from flood import request
+from story import BENCH, FAST, FLOOD_SOURCES, SERVER, story
+
+CONNECTIONS = 200 if FAST else 2000
+A_SECOND = 500
+
+
+def tell(lab, synward):
+    for family in 4, 6:
+        before = synward.metric("handoffs_total", result="established")
+        host = f"[{SERVER[family]}]" if family == 6 else SERVER[family]
+        flood = lab.start(
+            "client", "flood", BENCH, "flood", "--interface", "client0", "--destination", f"{host}:80", "--sources",
+            FLOOD_SOURCES[family], "--core", "0", "--kind", "handshake", "--rate", str(A_SECOND), "--count",
+            str(CONNECTIONS), "--seconds", "60", "--json")
+        outcomes = [request(lab, family, "http") for _ in range(20)]
+        try:
+            code = flood.wait(90)
+        except subprocess.TimeoutExpired:
+            flood.stop(signal.SIGINT)
+            raise
+        assert code == 0, flood.output()
+        print(flood.output().strip())
+        report = flood.json()
+        assert report["answers"]["acknowledged"] >= CONNECTIONS * 0.99, report
+        assert all(error is None for _, error in outcomes), outcomes
+        if synward.responder != "none":
+            opened = synward.metric("handoffs_total", result="established") - before
+            assert opened >= CONNECTIONS * 0.99, f"{opened:.0f} connections were opened"
+
+
+story(tell)
