@@ -15,7 +15,7 @@
 //! | [`plan`], [`fill`] | what the maps are to hold for a configuration, and writing it |
 //! | [`object`] | the eBPF object: loaded, sized, its maps taken out |
 //! | [`btf`], [`kfunc`] | what this kernel calls the fields and functions that the programs use |
-//! | [`sockets`], [`knock`], [`astray`] | this machine's listeners, and what firewall, DNAT and routes do with proven clients |
+//! | [`local`], [`sockets`], [`knock`], [`astray`] | this machine's listeners, and what firewall, DNAT and routes do with proven clients |
 //! | [`attach`], [`classifier`], [`pins`], [`bpffs`] | onto the interfaces, and what outlives the process |
 //! | [`unload`](mod@unload) | taking off what a killed process left |
 //! | [`table`] | the flow table in shared memory |
@@ -38,6 +38,7 @@ mod interface;
 mod keys;
 mod kfunc;
 mod knock;
+mod local;
 mod memory;
 mod netlink;
 mod object;
@@ -49,7 +50,6 @@ mod sockets;
 mod table;
 mod unload;
 
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -57,8 +57,7 @@ use std::time::Duration;
 
 use synward_ebpf::counters::{SLOTS, ServiceCounters};
 use synward_ebpf::layout::{
-    Clock, Globals, Interface, MAX_INTERFACES, MAX_QUEUES, Service, cookies, handoff, key_slot,
-    mode,
+    Clock, Globals, Interface, MAX_INTERFACES, MAX_QUEUES, Service, key_slot, mode,
 };
 
 pub use btf::Types as KernelTypes;
@@ -68,17 +67,19 @@ pub use fields::{FIELDS, fields};
 pub use heartbeats::Heartbeats;
 pub use host::KernelCookies;
 pub use interface::SteeredInterface;
+pub use local::{check_local, kernel_cookies};
 pub use profiles::{EndpointProfiles, Learned};
 pub use sockets::{Listener, listeners};
 pub use table::{Established, FlowTable, InsertError, Limits, Swept};
 pub use unload::unload;
 
-use crate::config::{Config, Handoff, Mode, XdpMode};
+use crate::config::{Config, Mode, XdpMode};
 use crate::secret::Keyring;
 use attach::Attachment;
 use classifier::Assignment;
 use interface::Found;
 use keys::EpochKeys;
+use local::has_local;
 use object::{Kernel, Object, Sizes, failed};
 use pins::Pins;
 use plan::Plan;
@@ -236,59 +237,6 @@ impl Steering {
         steering.adopt_from(now.coarse)?;
         steering.look_at_kernel_clock()?;
         Ok(steering)
-    }
-
-    /// Sees to it that `address`, a local service's, is not behind an interface of this machine that is not steered, as a
-    /// container's is. One of another machine on the link may become ours, if that machine fails.
-    ///
-    /// # Errors
-    /// It is.
-    pub fn is_here(&self, address: IpAddr) -> Result<(), SteeringError> {
-        let Some(index) = astray::leaves_by(address) else {
-            return Ok(());
-        };
-        if self.interfaces.iter().any(|one| one.index == index) {
-            return Ok(());
-        }
-        let links = netlink::links().unwrap_or_default();
-        let interface = links.into_iter().find(|link| link.index == index);
-        Err(SteeringError::Elsewhere {
-            to: address,
-            interface: interface.map_or_else(|| format!("interface {index}"), |link| link.name),
-        })
-    }
-
-    /// Asks this machine's firewall whether it lets proven clients of `server`, a local service's, in; before
-    /// [`Steering::attach`]. False if it cannot be told.
-    ///
-    /// # Errors
-    /// It does not, or it cannot be asked.
-    pub fn knock(&mut self, server: SocketAddr) -> Result<bool, SteeringError> {
-        let program = self.object.injector()?;
-        let mut told = true;
-        let outside = self.interfaces.iter();
-        for interface in outside.filter(|one| one.side.faces_clients()) {
-            match knock::at(program, interface, server) {
-                Ok(knock::Door::Open) => {}
-                Ok(knock::Door::Shut { from }) => {
-                    return Err(SteeringError::Firewall {
-                        to: server,
-                        interface: interface.name.clone(),
-                        from,
-                    });
-                }
-                Ok(knock::Door::Elsewhere { on }) => {
-                    return Err(SteeringError::Dnat { to: server, on });
-                }
-                Ok(knock::Door::Unknown) => told = false,
-                Err(error) => {
-                    let interface = interface.name.as_str();
-                    tracing::debug!(%server, interface, %error, "the firewall cannot be asked");
-                    told = false;
-                }
-            }
-        }
-        Ok(told)
     }
 
     /// Puts the program on every interface, in its driver if that can and the configuration does not forbid it, and
@@ -500,26 +448,6 @@ impl Steering {
         Ok(())
     }
 
-    /// Notes whether the kernel's cookies can hold options now (`net.ipv4.tcp_timestamps`). Cheap when nothing has changed.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub fn look_at_kernel_clock(&mut self) -> Result<(), SteeringError> {
-        let times = if host::has_bare_clock() {
-            cookies::TIMES
-        } else {
-            0
-        };
-        for index in 0..self.services.len() {
-            let mut service = self.services[index];
-            if service.handoff == handoff::LOCAL && service.cookies & cookies::TIMES != times {
-                service.cookies ^= cookies::TIMES;
-                self.write_service(index as u32, service)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Takes the program off every interface and removes what is pinned. With `keep`, and something pinned, leaves
     /// both in place for the next process instead: spliced connections go on.
     ///
@@ -600,28 +528,6 @@ impl std::fmt::Debug for Steering {
             .field("pin", &pins)
             .finish_non_exhaustive()
     }
-}
-
-/// What keeps services from being local on this machine, as far as it shows without privileges.
-///
-/// # Errors
-/// The first thing that is in the way.
-pub fn check_local(config: &Config) -> Result<(), SteeringError> {
-    if has_local(config) {
-        host::check_local(config)
-    } else {
-        Ok(())
-    }
-}
-
-/// What this kernel does with cookies, in this network namespace.
-pub fn kernel_cookies() -> KernelCookies {
-    host::kernel_cookies()
-}
-
-fn has_local(config: &Config) -> bool {
-    let mut services = config.services.iter();
-    services.any(|service| service.handoff == Handoff::Local)
 }
 
 fn random_key() -> Result<[u64; 2], SteeringError> {
