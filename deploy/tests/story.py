@@ -140,11 +140,14 @@ class Lab:
         self.start("server", "pass", BENCH, "pass", "--interface", "server0", "--detach").wait()
 
     def kernel_counters(self, role="server"):
-        """TcpExt of /proc/net/netstat: what nstat shows."""
-        with self.inside(role):
-            lines = Path("/proc/thread-self/net/netstat").read_text().splitlines()
-        names, numbers = (line.split()[1:] for line in lines if line.startswith("TcpExt:"))
-        return dict(zip(names, map(int, numbers)))
+        """Tcp and TcpExt: what nstat shows."""
+        counters = {}
+        for file, group in ("snmp", "Tcp:"), ("netstat", "TcpExt:"):
+            with self.inside(role):
+                lines = Path(f"/proc/thread-self/net/{file}").read_text().splitlines()
+            names, numbers = (line.split()[1:] for line in lines if line.startswith(group))
+            counters |= zip(names, map(int, numbers))
+        return counters
 
     def count_at_server(self):
         """From now on, counts what the server receives: see `counted_at_server`."""

@@ -11,10 +11,15 @@ GREETING = b"SSH-2.0-lab\r\n"
 
 def wrk(lab, host, at_once=32):
     """Requests with a connection each, from one address; every one is answered."""
+    before = {role: lab.kernel_counters(role) for role in ("client", "server")}
     said = lab.run("client", "wrk", "-t", "1", "-c", str(at_once), "-d", f"{SECONDS}s", "--timeout", "30s",
                    "-H", "Connection: close", f"http://{host}/")
     count = int(re.search(r"(\d+) requests in", said)[1])
     print(f"wrk, Connection: close, {host}: {count:,} requests in {SECONDS} s")
+    if "Socket errors" in said:
+        for role, counters in before.items():
+            after = lab.kernel_counters(role)
+            print(role, {name: after[name] - count for name, count in counters.items() if after[name] != count})
     assert "Socket errors" not in said and "Non-2xx" not in said and count > 50 * SECONDS, said
 
 
