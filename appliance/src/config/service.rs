@@ -1,6 +1,7 @@
 //! `[[service]]`: what is protected, and how.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -147,6 +148,23 @@ choice! {
 }
 
 impl Service {
+    /// The addresses that it names exactly.
+    pub fn hosts(&self) -> impl Iterator<Item = IpAddr> {
+        let nets = self.addresses.iter();
+        let hosts = nets.filter(|net| net.prefix_len() == net.max_prefix_len());
+        hosts.map(|net| net.addr())
+    }
+
+    /// The addresses and ports that it names exactly.
+    pub fn servers(&self) -> impl Iterator<Item = SocketAddr> {
+        let ports = match &self.ports {
+            Ports::List(ports) => ports.as_slice(),
+            Ports::Any => &[],
+        };
+        self.hosts()
+            .flat_map(move |ip| ports.iter().map(move |port| SocketAddr::new(ip, *port)))
+    }
+
     /// The services that `tables` describe; fewer if something is wrong with one.
     pub(super) fn read_all(tables: &[Table<'_>]) -> Vec<Self> {
         if let Some(table) = tables.get(limits::SERVICES) {

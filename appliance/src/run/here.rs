@@ -6,10 +6,10 @@
 //! RST, as they would without synward. But it is said.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Cookies, Handoff, Ports, Service};
+use crate::config::{Config, Cookies, Handoff, Service};
 use crate::steering::{self, KernelCookies, Listener, Steering, SteeringError};
 
 /// How often listeners are looked for.
@@ -23,11 +23,11 @@ const KNOCKS: usize = 64;
 /// # Errors
 /// It drops what proven clients send, or sends it elsewhere; or a service's address is not here.
 pub fn knock(config: &Config, steering: &mut Steering) -> Result<(), SteeringError> {
-    let addresses: BTreeSet<_> = local(config).flat_map(hosts).collect();
+    let addresses: BTreeSet<_> = local(config).flat_map(Service::hosts).collect();
     addresses
         .into_iter()
         .try_for_each(|ip| steering.is_here(ip))?;
-    let servers = local(config).flat_map(servers).filter(is_here);
+    let servers = local(config).flat_map(Service::servers).filter(is_here);
     for server in servers.take(KNOCKS) {
         if !steering.knock(server)? {
             tracing::info!(%server, "what a firewall does with proven clients cannot be told from here");
@@ -86,7 +86,7 @@ fn notes(config: &Config) -> Vec<(usize, String)> {
     };
     let kernel = steering::kernel_cookies();
     local(config)
-        .flat_map(|service| servers(service).map(move |server| (service, server)))
+        .flat_map(|service| service.servers().map(move |server| (service, server)))
         .filter_map(|(service, server)| {
             let forced = service.cookies == Cookies::Kernel;
             let what = note(&server, is_here(&server), &listeners, forced, &kernel)?;
@@ -150,22 +150,6 @@ fn note(
 fn local(config: &Config) -> impl Iterator<Item = &Service> {
     let services = config.services.iter();
     services.filter(|service| service.handoff == Handoff::Local)
-}
-
-/// The addresses that a service names exactly.
-fn hosts(service: &Service) -> impl Iterator<Item = IpAddr> {
-    let nets = service.addresses.iter();
-    let hosts = nets.filter(|net| net.prefix_len() == net.max_prefix_len());
-    hosts.map(|net| net.addr())
-}
-
-/// The addresses and ports that a service names exactly.
-fn servers(service: &Service) -> impl Iterator<Item = SocketAddr> {
-    let ports = match &service.ports {
-        Ports::List(ports) => ports.as_slice(),
-        Ports::Any => &[],
-    };
-    hosts(service).flat_map(move |ip| ports.iter().map(move |port| SocketAddr::new(ip, *port)))
 }
 
 /// Whether the address is one of this network namespace; nothing is sent.

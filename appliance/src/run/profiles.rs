@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use synward_ebpf::layout::{HOLD_WINDOW, Profile};
 
 use super::{listeners, probe};
-use crate::config::{Config, Handoff, Ports};
+use crate::config::{Config, Handoff};
 use crate::engine::splicer::Learned as Seen;
 use crate::steering::{EndpointProfiles, Learned, Times};
 
@@ -58,9 +58,6 @@ impl Profiles {
     pub fn new(config: &Config, endpoints: Arc<EndpointProfiles>, mtu: u32) -> Self {
         let mut servers = BTreeMap::new();
         for (index, service) in config.services.iter().enumerate() {
-            let Ports::List(ports) = &service.ports else {
-                continue;
-            };
             let local = match service.handoff {
                 Handoff::Splice => false,
                 Handoff::Local => true,
@@ -72,20 +69,14 @@ impl Profiles {
             } else {
                 service.hold_bytes.min(u32::from(HOLD_WINDOW)) as u16
             };
-            let hosts = service
-                .addresses
-                .iter()
-                .filter(|net| net.prefix_len() == net.max_prefix_len());
-            for net in hosts {
-                for port in ports {
-                    let server = Server {
-                        service: index,
-                        hold,
-                        local,
-                        learned: false,
-                    };
-                    servers.insert(SocketAddr::new(net.addr(), *port), server);
-                }
+            for address in service.servers() {
+                let server = Server {
+                    service: index,
+                    hold,
+                    local,
+                    learned: false,
+                };
+                servers.insert(address, server);
             }
         }
         Self {

@@ -56,8 +56,8 @@ pub struct KernelCookies {
 /// The kernel stays the same, and its types are a long read.
 static TAKES_OURS: OnceLock<bool> = OnceLock::new();
 
-/// Reads what there is to know.
-pub(super) fn kernel_cookies() -> KernelCookies {
+/// What this kernel does with cookies, in this network namespace.
+pub fn kernel_cookies() -> KernelCookies {
     KernelCookies {
         syncookies: syncookies(),
         bare_clock: has_bare_clock(),
@@ -77,8 +77,8 @@ pub(super) fn has_bare_clock() -> bool {
     fs::read_to_string("/proc/sys/net/ipv4/tcp_timestamps").is_ok_and(|text| text.trim() == BARE)
 }
 
-/// What a kernel must have and do that is to serve the local services of `config`, as far as it shows.
-pub(super) fn check_local(config: &Config) -> Result<(), SteeringError> {
+/// This kernel, if it has and does what the local services of `config` need, as far as it shows.
+pub(super) fn check_local(config: &Config) -> Result<Kernel, SteeringError> {
     const ALWAYS: u8 = 2;
     let syncookies = syncookies();
     if syncookies == Some(0) {
@@ -87,12 +87,12 @@ pub(super) fn check_local(config: &Config) -> Result<(), SteeringError> {
     let kernel = Kernel::new()?;
     let mut local = config.services.iter();
     match local.find(|one| one.handoff == Handoff::Local && one.cookies == Cookies::Kernel) {
-        _ if syncookies == Some(ALWAYS) => Ok(()),
+        _ if syncookies == Some(ALWAYS) => Ok(kernel),
         _ if !kernel.takes_connections() => Err(SteeringError::NoAssign),
         Some(service) => Err(SteeringError::KernelCookies {
             service: service.name.clone(),
         }),
-        None => Ok(()),
+        None => Ok(kernel),
     }
 }
 

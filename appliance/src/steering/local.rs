@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use synward_ebpf::layout::{cookies, handoff};
 
 use super::error::SteeringError;
-use super::host::KernelCookies;
+use super::object::Kernel;
 use super::{Steering, astray, host, knock, netlink};
 use crate::config::{Config, Handoff};
 
@@ -14,21 +14,17 @@ use crate::config::{Config, Handoff};
 /// # Errors
 /// The first thing that is in the way.
 pub fn check_local(config: &Config) -> Result<(), SteeringError> {
-    if has_local(config) {
-        host::check_local(config)
-    } else {
-        Ok(())
-    }
+    kernel(config).map(drop)
 }
 
-/// What this kernel does with cookies, in this network namespace.
-pub fn kernel_cookies() -> KernelCookies {
-    host::kernel_cookies()
-}
-
-pub(super) fn has_local(config: &Config) -> bool {
+/// This kernel, as far as local services need to know it; nothing if there are none.
+///
+/// # Errors
+/// The first thing that is in the way of them.
+pub(super) fn kernel(config: &Config) -> Result<Option<Kernel>, SteeringError> {
     let mut services = config.services.iter();
-    services.any(|service| service.handoff == Handoff::Local)
+    let has_local = services.any(|service| service.handoff == Handoff::Local);
+    has_local.then(|| host::check_local(config)).transpose()
 }
 
 impl Steering {

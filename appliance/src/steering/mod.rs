@@ -65,9 +65,9 @@ pub use clock::{Times, coarse_now, fine_now, tick, ticks};
 pub use error::SteeringError;
 pub use fields::{FIELDS, fields};
 pub use heartbeats::Heartbeats;
-pub use host::KernelCookies;
+pub use host::{KernelCookies, kernel_cookies};
 pub use interface::SteeredInterface;
-pub use local::{check_local, kernel_cookies};
+pub use local::check_local;
 pub use profiles::{EndpointProfiles, Learned};
 pub use sockets::{Listener, listeners};
 pub use table::{Established, FlowTable, InsertError, Limits, Swept};
@@ -79,7 +79,6 @@ use attach::Attachment;
 use classifier::Assignment;
 use interface::Found;
 use keys::EpochKeys;
-use local::has_local;
 use object::{Kernel, Object, Sizes, failed};
 use pins::Pins;
 use plan::Plan;
@@ -122,7 +121,7 @@ impl Steering {
     /// The first thing that is in the way. Nothing is left behind.
     pub fn load(config: &Config, keyring: &Keyring) -> Result<Self, SteeringError> {
         host::check()?;
-        check_local(config)?;
+        let kernel = local::kernel(config)?;
         let found = interface::find_all(&config.interfaces)?;
         let pins = config
             .appliance
@@ -130,7 +129,7 @@ impl Steering {
             .as_deref()
             .map(Pins::open)
             .transpose()?;
-        match Self::load_with(config, keyring, found, pins.as_ref()) {
+        match Self::load_with(config, keyring, found, kernel.as_ref(), pins.as_ref()) {
             Ok(mut steering) => {
                 steering.pins = pins;
                 Ok(steering)
@@ -148,6 +147,7 @@ impl Steering {
         config: &Config,
         keyring: &Keyring,
         found: Vec<Found>,
+        kernel: Option<&Kernel>,
         pins: Option<&Pins>,
     ) -> Result<Self, SteeringError> {
         let sizes = Sizes::new(config.flows.capacity);
@@ -161,11 +161,7 @@ impl Steering {
             .map(|service| keyring.service_keys(&service.name));
         let keys = EpochKeys::new(keys.collect());
         let mut plan = Plan::new(config, &keys.counts());
-        let kernel = has_local(config).then(Kernel::new).transpose()?;
-        if kernel
-            .as_ref()
-            .is_some_and(|kernel| !kernel.takes_connections())
-        {
+        if kernel.is_some_and(|kernel| !kernel.takes_connections()) {
             plan.leave_cookies_to_the_kernel();
         }
         let pinned = match (&previous, pins) {
@@ -175,7 +171,7 @@ impl Steering {
                 .to_vec(),
             _ => Vec::new(),
         };
-        let (mut object, shared) = Object::load(&sizes, &plan, kernel.as_ref(), &pinned)?;
+        let (mut object, shared) = Object::load(&sizes, &plan, kernel, &pinned)?;
 
         let globals = Globals {
             table_key: match &previous {

@@ -12,7 +12,7 @@ use super::account::{Moment, Span};
 use super::flood::{Flood, Flooded, Gate, Rate, Target};
 use super::lab::{Lab, PATIENCE, Role};
 use super::memory::available;
-use super::work::{Column, Matter, Measured, Need, Stand, Work};
+use super::work::{Column, Matter, Measured, Need, Stand, Work, column};
 use crate::quantity::seconds;
 
 pub(super) const SPARE: Gate<'_> = Gate {
@@ -40,10 +40,6 @@ const COLUMNS: &[Column] = &[
     column("program", "MiB"),
     column("its maps", "MiB"),
 ];
-
-const fn column(name: &'static str, unit: &'static str) -> Column {
-    Column { name, unit }
-}
 
 /// Command line of `bench compare answer`.
 #[derive(Args)]

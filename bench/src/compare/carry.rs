@@ -17,7 +17,7 @@ use super::contender::Contender;
 use super::flood::{Flood, Gate};
 use super::lab::{Lab, PATIENCE, Role, Site};
 use super::process::Process;
-use super::work::{Column, Measured, Need, Stand, Work};
+use super::work::{Column, Measured, Need, Stand, Work, column};
 use crate::quantity::seconds;
 
 /// Where iperf3 listens.
@@ -41,10 +41,6 @@ const COLUMNS: &[Column] = &[
 ];
 /// Columns of bulk transfers.
 const BULK: usize = 2;
-
-const fn column(name: &'static str, unit: &'static str) -> Column {
-    Column { name, unit }
-}
 
 /// Command line of `bench compare carry`.
 #[derive(Args)]

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 
+use super::dial::{Dial, WARMING, milliseconds};
 use super::flood::{Flood, Flooded, Gate, Rate, Target};
-use super::lab::{Lab, PATIENCE, Role};
-use super::work::{Column, Measured, Stand, Work};
+use super::work::{Column, Measured, Stand, Work, column};
 use crate::connect::Report;
 use crate::quantity::{number, seconds};
 
@@ -15,30 +15,18 @@ use crate::quantity::{number, seconds};
 const WARM_UP: u64 = 100;
 
 const COLUMNS: &[Column] = &[
-    ms("connected p50"),
-    ms("p99"),
-    ms("p99.9"),
-    ms("answered p50"),
-    ms("p99"),
-    ms("p99.9"),
-    percent("failed"),
-    percent("SYN sent again"),
-    ms("begun late p99"),
-    thousands("SYNs of the flood"),
-    thousands("answered"),
+    column("connected p50", "ms"),
+    column("p99", "ms"),
+    column("p99.9", "ms"),
+    column("answered p50", "ms"),
+    column("p99", "ms"),
+    column("p99.9", "ms"),
+    column("failed", "%"),
+    column("SYN sent again", "%"),
+    column("begun late p99", "ms"),
+    column("SYNs of the flood", "k/s"),
+    column("answered", "k/s"),
 ];
-
-const fn ms(name: &'static str) -> Column {
-    Column { name, unit: "ms" }
-}
-
-const fn percent(name: &'static str) -> Column {
-    Column { name, unit: "%" }
-}
-
-const fn thousands(name: &'static str) -> Column {
-    Column { name, unit: "k/s" }
-}
 
 /// Command line of `bench compare connect`.
 #[derive(Args)]
@@ -87,16 +75,18 @@ impl Options {
             floods: self.flood.clone(),
             rate: self.rate,
             time: self.seconds,
-            patience: self.patience,
-            data: self.data,
-            client_core: match self.client_core {
-                Some(core) => core,
-                None => crate::cores::last()?,
-            },
             flood_core: self.flood_core,
-            destination: match self.ipv6 {
-                false => "192.0.2.10:80",
-                true => "[2001:db8:5::10]:80",
+            dial: Dial {
+                destination: match self.ipv6 {
+                    false => "192.0.2.10:80",
+                    true => "[2001:db8:5::10]:80",
+                },
+                data: self.data,
+                patience: self.patience,
+                core: match self.client_core {
+                    Some(core) => core,
+                    None => crate::cores::last()?,
+                },
             },
             sources: match self.ipv6 {
                 false => "10.0.0.0/8",
@@ -112,11 +102,8 @@ pub(super) struct Connect {
     cases: Vec<String>,
     rate: u64,
     time: Duration,
-    patience: Duration,
-    data: u32,
-    client_core: usize,
     flood_core: usize,
-    destination: &'static str,
+    dial: Dial,
     sources: &'static str,
 }
 
@@ -136,14 +123,14 @@ impl Work for Connect {
                  request of {} bytes to a stock nginx, closed by a RST, given up after {} s",
                 self.rate,
                 self.time.as_secs_f64(),
-                self.destination,
-                self.data,
-                self.patience.as_secs_f64()
+                self.dial.destination,
+                self.dial.data,
+                self.dial.patience.as_secs_f64()
             ),
             "times count from when a connection was meant to begin; those that failed are not in them".into(),
             format!(
                 "cores: client {}, flood {}; edge, server and whatever interrupts they cause share all cores",
-                self.client_core, self.flood_core
+                self.dial.core, self.flood_core
             ),
         ]
     }
@@ -158,7 +145,10 @@ impl Work for Connect {
 
     fn measure(&self, case: usize, stand: &Stand<'_, '_>) -> Result<Measured> {
         let lab = stand.lab;
-        let warm_up = self.connect(lab, "200", &["--connections", &WARM_UP.to_string()])?;
+        let count = WARM_UP.to_string();
+        let warm_up = self
+            .dial
+            .open(lab, WARMING, &["--rate", "200", "--connections", &count])?;
         ensure!(
             warm_up.answered == WARM_UP,
             "before any flood {} of {WARM_UP} connections succeeded: {:?}",
@@ -166,17 +156,19 @@ impl Work for Connect {
             warm_up.failures
         );
         // Longer than the work, whose end ends it.
-        let time = (self.longest() + PATIENCE).min(Duration::from_secs(600));
+        let time = self.dial.longest(self.time).min(Duration::from_secs(600));
         let target = Target {
-            destination: self.destination,
+            destination: self.dial.destination,
             sources: self.sources,
             core: self.flood_core,
             gate: &Gate::front(lab),
             options: &[],
         };
         let flood = Flood::start(lab, self.floods[case], &target, time)?;
-        let time = self.time.as_secs_f64().to_string();
-        let report = self.connect(lab, &self.rate.to_string(), &["--seconds", &time])?;
+        let (rate, time) = (self.rate.to_string(), self.time.as_secs_f64().to_string());
+        let report = self
+            .dial
+            .open(lab, self.time, &["--rate", &rate, "--seconds", &time])?;
         let flooded = flood.map(Flood::stop).transpose()?;
         Ok(Measured {
             connections: warm_up.answered + report.answered,
@@ -185,62 +177,23 @@ impl Work for Connect {
     }
 }
 
-impl Connect {
-    fn connect(&self, lab: &Lab, rate: &str, end: &[&str; 2]) -> Result<Report> {
-        let [data, patience, core] = [
-            self.data.to_string(),
-            self.patience.as_secs_f64().to_string(),
-            self.client_core.to_string(),
-        ];
-        let arguments = [
-            "connect",
-            self.destination,
-            "--rate",
-            rate,
-            end[0],
-            end[1],
-            "--data",
-            &data,
-            "--patience",
-            &patience,
-            "--core",
-            &core,
-            "--json",
-        ];
-        let printed = lab.run(
-            Role::Client,
-            lab.bench(),
-            arguments,
-            self.longest() + PATIENCE,
-        )?;
-        serde_json::from_str(&printed)
-            .with_context(|| format!("bench connect reported something unexpected: {printed}"))
-    }
-
-    /// After the last connection should have begun, patience ends its beginning, and then its waiting.
-    fn longest(&self) -> Duration {
-        self.time + 2 * self.patience
-    }
-}
-
 /// In the order of [`COLUMNS`].
 fn figures(report: &Report, flood: Option<&Flooded>) -> Vec<Option<f64>> {
-    let ms = |microseconds: f64| microseconds / 1e3;
     let share = |count: u64| 100.0 * count as f64 / report.attempted.max(1) as f64;
-    let (connected, answered) = (&report.until_connected, &report.until_answered);
-    let per_second = |count: fn(&Flooded) -> u64| {
-        flood.map(|flood| count(flood) as f64 / flood.seconds.max(f64::MIN_POSITIVE) / 1e3)
-    };
+    let connected = milliseconds(&report.until_connected);
+    let answered = milliseconds(&report.until_answered);
+    let [_, begun_late, _] = milliseconds(&report.begun_late);
+    let per_second = |count: fn(&Flooded) -> u64| flood.map(|flood| flood.thousands(count(flood)));
     vec![
-        connected.as_ref().map(|times| ms(times.p50)),
-        connected.as_ref().map(|times| ms(times.p99)),
-        connected.as_ref().map(|times| ms(times.p999)),
-        answered.as_ref().map(|times| ms(times.p50)),
-        answered.as_ref().map(|times| ms(times.p99)),
-        answered.as_ref().map(|times| ms(times.p999)),
+        connected[0],
+        connected[1],
+        connected[2],
+        answered[0],
+        answered[1],
+        answered[2],
         Some(share(report.failed())),
         Some(share(report.syn_retries)),
-        report.begun_late.as_ref().map(|times| ms(times.p99)),
+        begun_late,
         per_second(|flood| flood.syns),
         per_second(|flood| flood.answers.syn_ack),
     ]

@@ -54,6 +54,13 @@ pub(super) struct Flooded {
     pub(super) answers: Answers,
 }
 
+impl Flooded {
+    /// So many in all, as thousands a second.
+    pub(super) fn thousands(&self, count: u64) -> f64 {
+        count as f64 / self.seconds.max(f64::MIN_POSITIVE) / 1e3
+    }
+}
+
 /// Frames that came back to the flood's sources.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Answers {

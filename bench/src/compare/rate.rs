@@ -6,9 +6,9 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 
 use super::account::{Moment, Span};
-use super::dial::Dial;
+use super::dial::{Dial, WARMING, milliseconds};
 use super::flood::Gate;
-use super::work::{Column, Measured, Stand, Work};
+use super::work::{Column, Measured, Stand, Work, column};
 use crate::connect::Report;
 use crate::cores;
 use crate::quantity::seconds;
@@ -24,10 +24,6 @@ const COLUMNS: &[Column] = &[
     column("connected p50", "ms"),
     column("p99", "ms"),
 ];
-
-const fn column(name: &'static str, unit: &'static str) -> Column {
-    Column { name, unit }
-}
 
 /// Command line of `bench compare rate`.
 #[derive(Args)]
@@ -148,7 +144,7 @@ impl Work for ConnectionRate {
         let close = ["--close", self.closes[case].name()];
         let count = WARM_UP.to_string();
         let few = ["--rate", "200", "--connections", &count];
-        let warm_up = self.dial.open(lab, &[&few[..], &close].concat())?;
+        let warm_up = self.dial.open(lab, WARMING, &[&few[..], &close].concat())?;
         ensure!(
             warm_up.answered == WARM_UP,
             "at 200 a second {} of {WARM_UP} connections succeeded: {:?}",
@@ -162,7 +158,9 @@ impl Work for ConnectionRate {
         );
         let before = Moment::now(lab, &gate)?;
         let many = ["--closed", &at_once, "--seconds", &time];
-        let report = self.dial.open(lab, &[&many[..], &close].concat())?;
+        let report = self
+            .dial
+            .open(lab, self.time, &[&many[..], &close].concat())?;
         let span = Moment::now(lab, &gate)?.since(&before);
         Ok(Measured {
             connections: warm_up.answered + report.answered,
@@ -177,14 +175,14 @@ fn figures(report: &Report, span: &Span) -> Vec<Option<f64>> {
     let each = |nanoseconds: f64| {
         (report.answered > 0).then(|| nanoseconds / report.answered as f64 / 1e3)
     };
-    let connected = report.until_connected.as_ref();
+    let [p50, p99, _] = milliseconds(&report.until_connected);
     vec![
         Some(report.per_second),
         Some(share(report.failed())),
         Some(share(report.syn_retries)),
         each(span.machine),
-        connected.map(|times| times.p50 / 1e3),
-        connected.map(|times| times.p99 / 1e3),
+        p50,
+        p99,
     ]
 }
 

@@ -6,11 +6,11 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use super::contender::kernel::statistic;
-use super::dial::Dial;
+use super::dial::{Dial, WARMING, milliseconds};
 use super::flood::{Flood, Flooded, Gate, Rate, Target};
 use super::lab::{Lab, PATIENCE, Role, Site};
-use super::work::{Column, Measured, Stand, Work};
-use crate::connect::{Percentiles, Report};
+use super::work::{Column, Measured, Stand, Work, column};
+use crate::connect::Report;
 use crate::cores;
 use crate::quantity::{number, seconds};
 
@@ -32,10 +32,6 @@ const COLUMNS: &[Column] = &[
     column("p99.9", "ms"),
     column("begun late p99", "ms"),
 ];
-
-const fn column(name: &'static str, unit: &'static str) -> Column {
-    Column { name, unit }
-}
 
 /// Command line of `bench compare sweep`.
 #[derive(Args)]
@@ -169,7 +165,7 @@ impl Work for Sweep {
         let count = WARM_UP.to_string();
         let warm_up = self
             .dial
-            .open(lab, &["--rate", "200", "--connections", &count])?;
+            .open(lab, WARMING, &["--rate", "200", "--connections", &count])?;
         // One or the other that stalls is this defence's, and is measured below.
         ensure!(
             2 * warm_up.answered >= WARM_UP,
@@ -178,7 +174,7 @@ impl Work for Sweep {
             warm_up.failures
         );
         // Longer than the work, whose end ends it.
-        let time = (self.time + 2 * self.dial.patience + PATIENCE).min(Duration::from_secs(600));
+        let time = self.dial.longest(self.time).min(Duration::from_secs(600));
         let target = Target {
             destination: self.dial.destination,
             sources: "10.0.0.0/8",
@@ -191,7 +187,7 @@ impl Work for Sweep {
         let (rate, time) = (self.rate.to_string(), self.time.as_secs_f64().to_string());
         let report = self
             .dial
-            .open(lab, &["--rate", &rate, "--seconds", &time])?;
+            .open(lab, self.time, &["--rate", &rate, "--seconds", &time])?;
         let seen = Tally::now(lab)?.since(&before);
         let flooded = flood.map(Flood::stop).transpose()?;
         Ok(Measured {
@@ -245,15 +241,11 @@ fn figures(
     time: Duration,
     flood: Option<&Flooded>,
 ) -> Vec<Option<f64>> {
-    let per_second = |count: fn(&Flooded) -> u64| {
-        flood.map_or(0.0, |flood| {
-            count(flood) as f64 / flood.seconds.max(f64::MIN_POSITIVE) / 1e3
-        })
-    };
-    let ms = |times: &Option<Percentiles>, of: fn(&Percentiles) -> f64| {
-        times.as_ref().map(|times| of(times) / 1e3)
-    };
-    let (connected, answered) = (&report.until_connected, &report.until_answered);
+    let per_second =
+        |count: fn(&Flooded) -> u64| flood.map_or(0.0, |flood| flood.thousands(count(flood)));
+    let connected = milliseconds(&report.until_connected);
+    let answered = milliseconds(&report.until_answered);
+    let [_, begun_late, _] = milliseconds(&report.begun_late);
     vec![
         Some(per_second(|flood| flood.syns)),
         Some(flood.map_or(0.0, |_| seen.arrived as f64 / seen.seconds / 1e3)),
@@ -261,13 +253,13 @@ fn figures(
         Some(report.answered as f64 / time.as_secs_f64()),
         Some(100.0 * report.answered as f64 / report.attempted.max(1) as f64),
         Some(seen.retried as f64),
-        ms(connected, |times| times.p50),
-        ms(connected, |times| times.p99),
-        ms(connected, |times| times.p999),
-        ms(answered, |times| times.p50),
-        ms(answered, |times| times.p99),
-        ms(answered, |times| times.p999),
-        ms(&report.begun_late, |times| times.p99),
+        connected[0],
+        connected[1],
+        connected[2],
+        answered[0],
+        answered[1],
+        answered[2],
+        begun_late,
     ]
 }
 

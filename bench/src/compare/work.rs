@@ -95,6 +95,11 @@ pub(super) struct Column {
     pub(super) unit: &'static str,
 }
 
+/// A column of that name and unit.
+pub(super) const fn column(name: &'static str, unit: &'static str) -> Column {
+    Column { name, unit }
+}
+
 /// What one turn gave.
 pub(super) struct Measured {
     /// One for each column; `None` where there is nothing to tell (no connection succeeded).

@@ -1,5 +1,6 @@
 //! The kernel's cookie (net/ipv4/syncookies.c), and the options that it reads from the timestamp beside it.
 
+use crate::headers::{TCP_BYTES, headers};
 use crate::packet::Packet;
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::helpers::generated::{
@@ -10,14 +11,6 @@ use synward_ebpf::kernel_cookie;
 use synward_ebpf::options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6};
 use synward_ebpf::segment::{HandshakeOptions, Segment};
 use synward_ebpf::wire::tcp::{Repr, flags};
-
-/// What the helpers read: version and addresses of the IP header; ports, numbers and MSS of the TCP header.
-struct Headers {
-    ip: [u32; 10],
-    tcp: [u32; 6],
-}
-
-const TCP_BYTES: u32 = 24;
 
 /// Ticks of the kernel's timestamps (TCP_TS_HZ), ns.
 const TICK: u64 = 1_000_000;
@@ -107,34 +100,4 @@ fn timestamp(scale: Option<u8>, sack: bool) -> u32 {
     // SAFETY: the helper takes nothing and cannot fail.
     let now = (unsafe { bpf_ktime_get_coarse_ns() } / TICK) as u32;
     kernel_cookie::tsval(now, scale, sack, false)
-}
-
-#[inline(always)]
-fn headers(packet: &Packet, mss: u16) -> Headers {
-    let ([a, b, c, d], [e, f, g, h]) = (packet.source.0, packet.destination.0);
-    let ip = if packet.v4 {
-        [word(0x45, 0, 0, 0), 0, 0, d, h, 0, 0, 0, 0, 0]
-    } else {
-        [word(0x60, 0, 0, 0), 0, a, b, c, d, e, f, g, h]
-    };
-    let (from, to) = (
-        packet.source_port.to_be_bytes(),
-        packet.destination_port.to_be_bytes(),
-    );
-    let [high, low] = mss.to_be_bytes();
-    let tcp = [
-        word(from[0], from[1], to[0], to[1]),
-        packet.sequence.to_be(),
-        packet.acknowledgement.to_be(),
-        word((TCP_BYTES as u8 / 4) << 4, packet.flags, 0, 0),
-        0,
-        // The MSS option (RFC 9293 §3.7.1).
-        word(2, 4, high, low),
-    ];
-    Headers { ip, tcp }
-}
-
-#[inline(always)]
-fn word(a: u8, b: u8, c: u8, d: u8) -> u32 {
-    u32::from_ne_bytes([a, b, c, d])
 }

@@ -22,6 +22,9 @@
 mod bare;
 mod cookie;
 mod guard;
+#[path = "../steer/headers.rs"]
+#[allow(dead_code, reason = "the steering program uses all of it")]
+mod headers;
 mod maps;
 #[path = "../steer/packet.rs"]
 #[allow(dead_code, reason = "the steering program uses all of it")]

@@ -7,6 +7,7 @@
 //! the MSS; the others are hidden in the timestamps, where we can do that for it ([`synward_ebpf::kernel_cookie`]). A
 //! client that offers Multipath TCP falls back to TCP (RFC 8684 §3.1).
 
+use crate::headers::{IP_BYTES, TCP_BYTES, headers};
 use crate::packet::Packet;
 use crate::{Case, socket};
 use aya_ebpf::helpers::generated::{bpf_tcp_check_syncookie, bpf_tcp_gen_syncookie};
@@ -17,16 +18,6 @@ use synward_ebpf::kernel_cookie;
 use synward_ebpf::layout::{Profile, cookies, profile_flags};
 use synward_ebpf::options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6, NO_SCALE};
 use synward_ebpf::wire::tcp_options::Found;
-
-/// What the helpers read of a packet: version and addresses of the IP header; ports, numbers, flags and MSS of the TCP
-/// header.
-struct Headers {
-    ip: [u32; 10],
-    tcp: [u32; 6],
-}
-
-const IP_BYTES: u32 = 40;
-const TCP_BYTES: u32 = 24;
 
 /// Has the kernel make its cookie for a SYN and notes it as ISN and TSval of the answer, which promises nothing that
 /// they cannot hold. False if it makes none.
@@ -107,34 +98,4 @@ pub fn is_valid(ctx: &XdpContext, packet: &Packet) -> bool {
         }
     });
     judged.unwrap_or(-1) == 0
-}
-
-#[inline(always)]
-fn headers(packet: &Packet, mss: u16) -> Headers {
-    let ([a, b, c, d], [e, f, g, h]) = (packet.source.0, packet.destination.0);
-    let ip = if packet.v4 {
-        [word(0x45, 0, 0, 0), 0, 0, d, h, 0, 0, 0, 0, 0]
-    } else {
-        [word(0x60, 0, 0, 0), 0, a, b, c, d, e, f, g, h]
-    };
-    let (from, to) = (
-        packet.source_port.to_be_bytes(),
-        packet.destination_port.to_be_bytes(),
-    );
-    let [high, low] = mss.to_be_bytes();
-    let tcp = [
-        word(from[0], from[1], to[0], to[1]),
-        packet.sequence.to_be(),
-        packet.acknowledgement.to_be(),
-        word((TCP_BYTES as u8 / 4) << 4, packet.flags, 0, 0),
-        0,
-        // The MSS option (RFC 9293 §3.7.1).
-        word(2, 4, high, low),
-    ];
-    Headers { ip, tcp }
-}
-
-#[inline(always)]
-fn word(a: u8, b: u8, c: u8, d: u8) -> u32 {
-    u32::from_ne_bytes([a, b, c, d])
 }

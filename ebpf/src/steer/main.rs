@@ -11,6 +11,7 @@
 //! | [`ack`] | an ACK without a flow: is its cookie ours? |
 //! | [`local`], [`socket`] | what this machine's kernel has to do with it |
 //! | [`assign`] | at TC: a proven client's ACK becomes the kernel's connection |
+//! | [`headers`] | what the kernel's own cookies are made of |
 //! | [`kernel_cookie`] | a listener that takes only the kernel's own cookie |
 //! | [`inject`] | at start: a frame to try the firewall with |
 //! | [`replay`] | which handshakes have had their connection |
@@ -29,6 +30,7 @@
 
 mod ack;
 mod assign;
+mod headers;
 mod icmp;
 mod inject;
 mod interface;

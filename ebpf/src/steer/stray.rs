@@ -1,10 +1,10 @@
 //! Segments without a spliced flow: connections that were there before, and what belongs to nothing.
 
-use crate::{Case, Verdict, maps, reply};
+use crate::{Case, Verdict, maps, reply, table};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
 use synward_ebpf::counters::{Counter, ServiceCounters};
-use synward_ebpf::flow::{FlowKey, Place};
+use synward_ebpf::flow::FlowKey;
 use synward_ebpf::hints::Hint;
 use synward_ebpf::layout::{Passed, flow_flags, unknown as policy};
 use synward_ebpf::segment;
@@ -68,10 +68,9 @@ pub fn learn(case: &Case, counters: &mut ServiceCounters) {
 /// Notes that a flow is one of those that pass. Nothing takes that back: a bit that is set in vain costs a look.
 #[inline(never)]
 fn note(key: &FlowKey) {
-    let Some(globals) = maps::GLOBALS.get(0) else {
+    let Some(place) = table::place(key) else {
         return;
     };
-    let place = Place::of(key.table_hash(&globals.table_key), globals.bucket_mask);
     let hint = Hint::of(place.bucket);
     if let Some(line) = maps::HINTS.get_ptr_mut(hint.line) {
         let (byte, bit) = hint.passed;

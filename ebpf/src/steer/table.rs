@@ -12,8 +12,7 @@ const NONE: u32 = u32::MAX;
 #[inline(always)]
 pub fn find(key: &FlowKey, may_pass: &mut bool) -> Option<(u32, *mut Flow)> {
     *may_pass = true;
-    let globals = maps::GLOBALS.get(0)?;
-    let place = Place::of(key.table_hash(&globals.table_key), globals.bucket_mask);
+    let place = place(key)?;
     let hint = Hint::of(place.bucket);
     let line = maps::HINTS.get(hint.line)?;
     let (byte, bit) = hint.passed;
@@ -27,6 +26,14 @@ pub fn find(key: &FlowKey, may_pass: &mut bool) -> Option<(u32, *mut Flow)> {
         return None;
     }
     Some((index, maps::FLOWS.get_ptr_mut(index)?))
+}
+
+/// Where a flow is, if it is in the table.
+#[inline(always)]
+pub fn place(key: &FlowKey) -> Option<Place> {
+    let globals = maps::GLOBALS.get(0)?;
+    let hash = key.table_hash(&globals.table_key);
+    Some(Place::of(hash, globals.bucket_mask))
 }
 
 /// Apart from [`find`], so that the verifier follows one way on from here and not one a way.
