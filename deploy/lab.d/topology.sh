@@ -129,10 +129,19 @@ veth() {
 plug() {
     nsenter --net="/run/netns/$(namespace "$1")" -- ethtool -K "$2" tx off tso off gro off >/dev/null
     case $1 in
-        client | server) ;;
+        client | server) queue_up "$1" "$2" ;;
         *) nsenter --net="/run/netns/$(namespace "$1")" -- ethtool -K "$2" gso off >/dev/null ;;
     esac
     ip_in "$1" link set "$2" up
+}
+
+# What a host sends waits in a queueing discipline, as on any NIC. A bare veth tells TCP itself that its ring was full,
+# and TCP takes that for congestion of its own machine: it tries again each half second, and gives up after fifteen tries
+# (TCP_RESOURCE_PROBE_INTERVAL in net/ipv4/tcp_timer.c) where a segment lost on the wire has a quarter of an hour.
+queue_up() {
+    local discipline=mq
+    [ "$queues" != 1 ] || discipline=pfifo
+    nsenter --net="/run/netns/$(namespace "$1")" -- tc qdisc replace dev "$2" root $discipline
 }
 
 address() {
