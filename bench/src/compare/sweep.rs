@@ -8,7 +8,7 @@ use clap::Args;
 use super::contender::kernel::statistic;
 use super::dial::{Dial, WARMING, milliseconds};
 use super::flood::{Flood, Flooded, Gate, Rate, Target};
-use super::lab::{Lab, PATIENCE, Role, Site};
+use super::lab::{Lab, Role, Site};
 use super::work::{Column, Measured, Stand, Work, column};
 use crate::connect::Report;
 use crate::cores;
@@ -267,6 +267,7 @@ fn figures(
 mod tests {
     use super::super::flood::Answers;
     use super::*;
+    use crate::connect::Percentiles;
 
     #[test]
     fn every_column_has_its_figure() {
