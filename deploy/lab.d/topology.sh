@@ -139,6 +139,7 @@ plug() {
 # and TCP takes that for congestion of its own machine: it tries again each half second, and gives up after fifteen tries
 # (TCP_RESOURCE_PROBE_INTERVAL in net/ipv4/tcp_timer.c) where a segment lost on the wire has a quarter of an hour.
 queue_up() {
+    [ "$qdisc" = yes ] || return 0
     local discipline=mq
     [ "$queues" != 1 ] || discipline=pfifo
     nsenter --net="/run/netns/$(namespace "$1")" -- tc qdisc replace dev "$2" root $discipline

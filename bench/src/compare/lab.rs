@@ -128,7 +128,8 @@ impl<'a> Lab<'a> {
             Path::Direct => "none",
         };
         command.args(["up", name, "--file-mib", "1", "--arms", arms]);
-        command.args(["--queues", &site.queues.to_string()]);
+        // What the flood leaves no room for is lost, the client's frames too.
+        command.args(["--no-qdisc", "--queues", &site.queues.to_string()]);
         let built = Process::start(&mut command, "deploy/lab up", &log, interrupt)
             .and_then(|process| process.finish(PATIENCE));
         // Left behind in a folder for that.
