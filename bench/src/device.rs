@@ -68,6 +68,19 @@ impl Device {
     }
 }
 
+/// Addresses of an interface that others than itself may know: none of the link's own, which IPv6 gives to each.
+///
+/// # Errors
+/// No such interface, or no iproute2.
+pub(crate) fn addresses(name: &str) -> Result<Vec<IpAddr>> {
+    let links: Vec<Addresses> = ip(&["address", "show", "dev", name])?;
+    let addresses = links.into_iter().flat_map(|link| link.addr_info);
+    Ok(addresses
+        .filter(|address| address.scope != "link")
+        .map(|address| address.local)
+        .collect())
+}
+
 /// Parses six octets in hexadecimal with colons.
 ///
 /// # Errors
@@ -106,6 +119,18 @@ struct Xdp {
 #[derive(Deserialize)]
 struct Program {
     id: u32,
+}
+
+#[derive(Deserialize)]
+struct Addresses {
+    #[serde(default)]
+    addr_info: Vec<Address>,
+}
+
+#[derive(Deserialize)]
+struct Address {
+    local: IpAddr,
+    scope: String,
 }
 
 #[derive(Deserialize)]
@@ -167,5 +192,6 @@ mod tests {
         let device = Device::named("lo").unwrap();
         assert_eq!((device.index, device.mac, device.kind), (1, [0; 6], None));
         assert!(Device::named("no-such-if").is_err());
+        assert!(addresses("lo").unwrap().iter().all(IpAddr::is_loopback));
     }
 }

@@ -16,6 +16,7 @@ mod quantity;
 mod report;
 mod rival;
 mod table;
+mod wire;
 mod xdp;
 
 use clap::Parser;
@@ -45,6 +46,9 @@ enum Bench {
     Report(report::Options),
     /// Measures look-ups and insertions in the tables that could hold the flows
     Table(table::Options),
+    /// Measures a defence on real NICs: from a second machine, with a flood and data at once
+    #[command(subcommand)]
+    Wire(wire::Command),
 }
 
 fn main() {
@@ -59,6 +63,7 @@ fn main() {
         Bench::Engine(options) => engine::run(&options),
         Bench::Report(options) => report::run(&options),
         Bench::Table(options) => table::run(&options),
+        Bench::Wire(command) => wire::run(&command),
     };
     if let Err(error) = done {
         eprintln!("bench: {error:#}");

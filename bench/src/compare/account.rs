@@ -100,17 +100,23 @@ fn of_process(process: &Path) -> u64 {
         .sum()
 }
 
-/// Nanoseconds that all CPUs were busy: user, nice, system, irq and softirq of the first line (proc_stat(5)).
+/// Nanoseconds that all CPUs were busy: the first line.
 fn machine(stat: &str) -> Option<u64> {
-    const BUSY: [usize; 5] = [0, 1, 2, 5, 6];
-    let columns: Vec<u64> = stat
-        .lines()
-        .next()?
-        .strip_prefix("cpu ")?
+    nanoseconds(stat.lines().next()?.strip_prefix("cpu ")?, &BUSY)
+}
+
+/// Columns of a CPU's line in /proc/stat that are work: user, nice, system, irq and softirq (proc_stat(5)).
+pub(crate) const BUSY: [usize; 5] = [0, 1, 2, 5, 6];
+/// Those of interrupts and softirqs.
+pub(crate) const SOFTIRQ: [usize; 2] = [5, 6];
+
+/// Nanoseconds in some of a line's columns; the line without its name.
+pub(crate) fn nanoseconds(columns: &str, which: &[usize]) -> Option<u64> {
+    let columns: Vec<u64> = columns
         .split_whitespace()
         .map_while(|column| column.parse().ok())
         .collect();
-    let ticks = BUSY
+    let ticks = which
         .iter()
         .map(|column| columns.get(*column))
         .sum::<Option<u64>>()?;

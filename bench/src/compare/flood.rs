@@ -13,10 +13,21 @@ use crate::quantity::number;
 
 /// How many SYNs a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Rate {
+pub(crate) enum Rate {
     None,
     PerSecond(u64),
     Max,
+}
+
+impl Rate {
+    /// As it is written on command lines.
+    pub(crate) fn word(self) -> String {
+        match self {
+            Self::None => "0".into(),
+            Self::PerSecond(rate) => rate.to_string(),
+            Self::Max => "max".into(),
+        }
+    }
 }
 
 impl FromStr for Rate {
@@ -46,12 +57,12 @@ pub(super) struct Flood<'a>(Process<'a>);
 
 /// What `bench flood` reports.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Flooded {
-    pub(super) seconds: f64,
-    pub(super) syns: u64,
+pub(crate) struct Flooded {
+    pub(crate) seconds: f64,
+    pub(crate) syns: u64,
     pub(super) acks: u64,
     #[serde(default)]
-    pub(super) answers: Answers,
+    pub(crate) answers: Answers,
 }
 
 impl Flooded {
@@ -63,8 +74,8 @@ impl Flooded {
 
 /// Frames that came back to the flood's sources.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Answers {
-    pub(super) syn_ack: u64,
+pub(crate) struct Answers {
+    pub(crate) syn_ack: u64,
     pub(super) rst: u64,
 }
 
@@ -117,11 +128,10 @@ impl<'a> Flood<'a> {
         target: &Target<'_>,
         time: Duration,
     ) -> Result<Option<Self>> {
-        let rate = match rate {
-            Rate::None => return Ok(None),
-            Rate::PerSecond(rate) => rate.to_string(),
-            Rate::Max => "max".into(),
-        };
+        if rate == Rate::None {
+            return Ok(None);
+        }
+        let rate = rate.word();
         let gate = target.gate;
         let (core, time) = (target.core.to_string(), time.as_secs_f64().to_string());
         let mut arguments = vec![

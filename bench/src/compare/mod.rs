@@ -31,10 +31,14 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use self::account::{BUSY, SOFTIRQ, nanoseconds};
 pub(crate) use self::contender::Contender;
 use self::contender::Raised;
+pub(crate) use self::flood::{Flooded, Rate};
 use self::lab::{Lab, Programs};
+pub(crate) use self::process::Process;
 use self::result::{Results, Turn};
+pub(crate) use self::table::{cell, median};
 use self::work::{Stand, Work};
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;

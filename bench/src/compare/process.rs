@@ -19,7 +19,7 @@ use crate::interrupt::Interrupt;
 const TICK: Duration = Duration::from_millis(5);
 
 /// A running program; dropping it asks it to end, and waits until it has.
-pub(super) struct Process<'a> {
+pub(crate) struct Process<'a> {
     child: Child,
     name: String,
     log: PathBuf,
@@ -31,7 +31,7 @@ impl<'a> Process<'a> {
     ///
     /// # Errors
     /// No such program, or the file cannot be made.
-    pub(super) fn start(
+    pub(crate) fn start(
         command: &mut Command,
         name: &str,
         log: &Path,
@@ -59,7 +59,7 @@ impl<'a> Process<'a> {
     ///
     /// # Errors
     /// It fails, takes longer than `limit`, or this program is interrupted.
-    pub(super) fn finish(mut self, limit: Duration) -> Result<String> {
+    pub(crate) fn finish(mut self, limit: Duration) -> Result<String> {
         let status = self.wait(limit)?;
         let printed = self.printed();
         ensure!(
@@ -75,7 +75,7 @@ impl<'a> Process<'a> {
     ///
     /// # Errors
     /// As [`Process::finish`].
-    pub(super) fn interrupt(self, limit: Duration) -> Result<String> {
+    pub(crate) fn interrupt(self, limit: Duration) -> Result<String> {
         self.signal(Signal::INT);
         self.finish(limit)
     }

@@ -80,7 +80,7 @@ fn line(text: &mut String, line: &str) {
 }
 
 /// Median, least and greatest of a figure's rounds.
-fn cell(figures: &[f64]) -> String {
+pub(crate) fn cell(figures: &[f64]) -> String {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     match (sorted.first(), sorted.last()) {
@@ -96,7 +96,7 @@ fn cell(figures: &[f64]) -> String {
 }
 
 /// Of at least one figure, in order.
-fn median(sorted: &[f64]) -> f64 {
+pub(crate) fn median(sorted: &[f64]) -> f64 {
     let middle = sorted.len() / 2;
     match sorted.len() % 2 {
         0 => f64::midpoint(sorted[middle - 1], sorted[middle]),

@@ -12,6 +12,7 @@ use serde::Serialize;
 use self::generator::{Generator, Plan};
 pub(crate) use self::options::Options;
 use self::options::{Kind, Rate};
+pub(crate) use self::prefix::Prefix;
 use self::segment::Segment;
 use crate::cores::pin;
 use crate::device::{Device, parse_mac};
@@ -46,11 +47,7 @@ struct Answers {
 /// Wrong or missing addresses, an interface that is not the caller's to flood, or the kernel's refusal.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let device = Device::named(&options.interface)?;
-    ensure!(
-        options.i_own_this_network || device.kind.as_deref() == Some("veth"),
-        "{} is no veth: a flood there reaches a real network. If that network is yours: --i-own-this-network",
-        device.name
-    );
+    check_owned(&device, options.i_own_this_network)?;
     if let Some(core) = options.core {
         pin(core)?;
     }
@@ -79,6 +76,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         true => println!("{}", serde_json::to_string(&report)?),
         false => print(&report),
     }
+    Ok(())
+}
+
+/// Refuses an interface that leads to others, unless the caller says that it is theirs.
+///
+/// # Errors
+/// It is no veth, and nobody said so.
+pub(crate) fn check_owned(device: &Device, owned: bool) -> Result<()> {
+    ensure!(
+        owned || device.kind.as_deref() == Some("veth"),
+        "{} is no veth: a flood there reaches a real network. If that network is yours: --i-own-this-network",
+        device.name
+    );
     Ok(())
 }
 
