@@ -5,6 +5,7 @@ mod connect;
 mod cores;
 mod delay;
 mod device;
+mod echo;
 mod engine;
 mod flood;
 mod interrupt;
@@ -14,6 +15,7 @@ mod pass;
 mod programs;
 mod quantity;
 mod report;
+mod rings;
 mod rival;
 mod table;
 mod wire;
@@ -33,6 +35,8 @@ enum Bench {
     Pass(pass::Options),
     /// Gives an interface an XDP program that synward is compared with: the kernel's cookies made at XDP, and others
     Rival(rival::Options),
+    /// Answers SYNs over AF_XDP with the least code that can, until it is interrupted; synward is compared with it
+    Echo(echo::Options),
     /// Joins two interfaces by a line with delay, loss and reordering, until it is interrupted
     Delay(delay::Options),
     /// Opens TCP connections at a constant rate and measures how long each takes
@@ -42,6 +46,8 @@ enum Bench {
     Compare(compare::Command),
     /// Measures what a batch costs the engine: answering SYNs, verifying ACKs, translating segments
     Engine(engine::Options),
+    /// Measures what a frame costs through the appliance's AF_XDP sockets, beside the least code on the same rings
+    Rings(rings::Options),
     /// Makes a page with a table and plots of all comparisons
     Report(report::Options),
     /// Measures look-ups and insertions in the tables that could hold the flows
@@ -57,10 +63,12 @@ fn main() {
         Bench::Repeat(options) => flood::repeat::run(&options),
         Bench::Pass(options) => pass::run(&options),
         Bench::Rival(options) => rival::run(&options),
+        Bench::Echo(options) => echo::run(&options),
         Bench::Delay(options) => delay::run(&options),
         Bench::Connect(options) => connect::run(&options),
         Bench::Compare(command) => compare::run(&command),
         Bench::Engine(options) => engine::run(&options),
+        Bench::Rings(options) => rings::run(&options),
         Bench::Report(options) => report::run(&options),
         Bench::Table(options) => table::run(&options),
         Bench::Wire(command) => wire::run(&command),

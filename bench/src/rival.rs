@@ -69,11 +69,27 @@ unsafe impl Pod for Shared<Endpoint> {}
 /// No such interface, or the kernel's refusal.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let device = Device::named(&options.interface)?;
-    let mut object = EbpfLoader::new()
-        .load(OBJECT)
-        .context("creating eBPF maps failed (bench needs root, or CAP_BPF and CAP_NET_ADMIN)")?;
+    let mut object = open(&mut EbpfLoader::new())?;
     serve(&mut object, options)?;
-    let name = options.program.name();
+    let program = load(&mut object, options.program.name())?;
+    xdp::attach(&device, program.fd()?.as_fd())
+}
+
+/// Creates the maps; programs are loaded by name with [`load`].
+///
+/// # Errors
+/// The kernel's refusal: no privilege, or no eBPF.
+pub(crate) fn open(loader: &mut EbpfLoader<'_>) -> Result<Ebpf> {
+    loader
+        .load(OBJECT)
+        .context("creating eBPF maps failed (bench needs root, or CAP_BPF and CAP_NET_ADMIN)")
+}
+
+/// Loads one of the object's programs into the kernel.
+///
+/// # Errors
+/// The verifier's or the kernel's refusal.
+pub(crate) fn load<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
     let program: &mut Xdp = object
         .program_mut(name)
         .with_context(|| format!("ebpf/objects/rival.o has no program '{name}': run ebpf/build"))?
@@ -81,7 +97,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     program
         .load()
         .with_context(|| format!("the kernel refused the XDP program '{name}'"))?;
-    xdp::attach(&device, program.fd()?.as_fd())
+    Ok(program)
 }
 
 /// Enters the services, as the appliance does for its own.

@@ -1,5 +1,6 @@
 //! The defences that compete.
 
+mod echo;
 mod filling;
 pub(super) mod kernel;
 mod nobody;
@@ -14,6 +15,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use self::echo::Echo;
 use self::kernel::Kernel;
 use self::nobody::Nobody;
 use self::rival::Rival;
@@ -43,6 +45,8 @@ pub(crate) enum Contender {
     XdpKernelCookieBlind,
     /// The least XDP program: one SipHash, fixed options, no look-up; IPv4 alone
     Bare,
+    /// The least AF_XDP program: SYNs turned into SYN-ACKs where they lie, on the cores of synward's workers; IPv4 alone
+    AfxdpEcho,
     /// synward on the edge, handoff splice; the XDP program answers SYNs
     SpliceXdp,
     /// synward on the edge, handoff splice; workers answer SYNs over AF_XDP
@@ -66,7 +70,10 @@ impl Contender {
 
     /// Whether connections come through it.
     pub(crate) fn carries(self) -> bool {
-        !matches!(self, Self::Nobody | Self::Bare | Self::XdpKernelCookieBlind)
+        !matches!(
+            self,
+            Self::Nobody | Self::Bare | Self::AfxdpEcho | Self::XdpKernelCookieBlind
+        )
     }
 
     /// Whether `matter` can be handed to it.
@@ -90,7 +97,7 @@ impl Contender {
     pub(super) fn meets(self, need: Need) -> bool {
         match need {
             Need::Nothing => true,
-            Need::Refusals => self != Self::Bare,
+            Need::Refusals => !matches!(self, Self::Bare | Self::AfxdpEcho),
             Need::ManyFlows => self == Self::SpliceXdp,
             Need::Forwarding => matches!(
                 self,
@@ -116,9 +123,11 @@ impl Contender {
         match self {
             Self::SpliceXdp | Self::SpliceAfxdp => &[],
             // What the server's program transmits arrives at the inner interface.
-            Self::XdpKernelCookie | Self::XdpKernelCookieBlind | Self::Bare | Self::Local => {
-                &[(Role::Client, "client0"), (Role::Edge, "out0")]
-            }
+            Self::XdpKernelCookie
+            | Self::XdpKernelCookieBlind
+            | Self::Bare
+            | Self::AfxdpEcho
+            | Self::Local => &[(Role::Client, "client0"), (Role::Edge, "out0")],
             Self::Nobody | Self::Kernel | Self::Syncookies | Self::Synproxy | Self::SynproxyTs => {
                 &[
                     (Role::Client, "client0"),
@@ -148,6 +157,7 @@ impl Contender {
             Self::XdpKernelCookie => Box::new(Rival::KernelCookie { asks: true }),
             Self::XdpKernelCookieBlind => Box::new(Rival::KernelCookie { asks: false }),
             Self::Bare => Box::new(Rival::Bare),
+            Self::AfxdpEcho => Box::new(Echo::default()),
             Self::SpliceXdp => Box::new(Synward::new(Place::Edge { responder: "xdp" })),
             Self::SpliceAfxdp => Box::new(Synward::new(Place::Edge { responder: "afxdp" })),
             Self::Local => Box::new(Synward::new(Place::Server)),

@@ -154,6 +154,11 @@ impl<'a> Lab<'a> {
         self.site.ports
     }
 
+    /// Receive queues of each interface.
+    pub(super) fn queues(&self) -> u32 {
+        self.site.queues
+    }
+
     /// A process in one of its namespaces, by the name of its program: its folder in /proc.
     ///
     /// # Errors

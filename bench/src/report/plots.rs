@@ -52,6 +52,7 @@ fn colour(contender: Contender) -> RGBColor {
         Contender::XdpKernelCookie => RGBColor(123, 90, 200),
         Contender::XdpKernelCookieBlind => RGBColor(190, 160, 230),
         Contender::Bare => RGBColor(60, 60, 60),
+        Contender::AfxdpEcho => RGBColor(150, 60, 60),
         Contender::SpliceXdp => RGBColor(0, 90, 200),
         Contender::SpliceAfxdp => RGBColor(0, 170, 210),
         Contender::Local => RGBColor(0, 140, 60),

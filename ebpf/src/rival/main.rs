@@ -8,6 +8,7 @@
 //! | [`socket`] | whether the kernel has a connection already |
 //! | [`reminder`] | a SYN now and then for the kernel, or it would not take the cookies |
 //! | [`bare`] | one SipHash, fixed options, no look-up |
+//! | [`echo`] | to an AF_XDP socket, unread |
 //!
 //! Parsing, the look-up of the service and the writing of the answer are the steering program's own code, so that what
 //! differs is the cookie.
@@ -21,6 +22,7 @@
 
 mod bare;
 mod cookie;
+mod echo;
 mod guard;
 #[path = "../steer/headers.rs"]
 #[allow(dead_code, reason = "the steering program uses all of it")]

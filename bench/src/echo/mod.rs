@@ -1,0 +1,85 @@
+//! `bench echo`: the least that answers SYNs over AF_XDP, one thread a queue. What a library, an account of frames, a
+//! look-up and a cookie cost, is what the appliance's workers take beyond this.
+
+mod answer;
+pub(crate) mod rings;
+
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use aya::EbpfLoader;
+use aya::maps::XskMap;
+use aya::programs::Xdp;
+use clap::Args;
+
+pub(crate) use self::answer::answer;
+use self::rings::Rings;
+use crate::device::Device;
+use crate::interrupt::Interrupt;
+use crate::{rival, xdp};
+
+/// How long a thread sleeps at most before it looks whether it is to end, in milliseconds.
+const NAP: i32 = 50;
+
+/// Command line of `bench echo`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Interface to answer on, in place of its program; until it is interrupted
+    #[arg(long, value_name = "IF")]
+    interface: String,
+    /// Its first so many receive queues, each answered on the core of its number like the appliance's workers
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=64))]
+    queues: u32,
+}
+
+/// Answers until it is interrupted.
+///
+/// # Errors
+/// No such interface or queue, or the kernel's refusal.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let device = Device::named(&options.interface)?;
+    let interrupt = Interrupt::new()?;
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let mut object = rival::open(&mut EbpfLoader::new())?;
+    let map = object
+        .take_map("SOCKETS")
+        .context("ebpf/objects/rival.o has no map 'SOCKETS': run ebpf/build")?;
+    let mut sockets = XskMap::try_from(map)?;
+    let mut queues = Vec::new();
+    for queue in 0..options.queues {
+        let rings = Rings::open(device.index, queue)?;
+        sockets.set(queue, rings.fd(), 0)?;
+        queues.push(rings);
+    }
+    let program: &mut Xdp = rival::load(&mut object, "echo")?;
+    xdp::attach(&device, program.fd()?.as_fd())?;
+    println!("ready");
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for (queue, rings) in queues.into_iter().enumerate() {
+            let core = cores.get(queue % cores.len().max(1)).copied();
+            let stop = &stop;
+            scope.spawn(move || {
+                core.map(core_affinity::set_for_current);
+                echo(rings, stop);
+            });
+        }
+        while !interrupt.requested() {
+            thread::sleep(std::time::Duration::from_millis(20));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    xdp::detach(&device)
+}
+
+fn echo(mut rings: Rings, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let count = rings.turn(answer);
+        rings.wake();
+        if count == 0 {
+            rings.wait(NAP);
+        }
+    }
+}

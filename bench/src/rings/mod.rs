@@ -1,0 +1,225 @@
+//! `bench rings`: what a frame costs through the appliance's AF_XDP sockets, beside the least code on the same rings.
+//!
+//! Both are bound to a veth at once, in copy mode, each to a queue of its own, and get the same batches of SYNs in turn
+//! from the same thread, and make the same answers of them. Whatever sends and receives in the kernel is the same; the
+//! rounds alternate in random order, so that a neighbour disturbs both or none.
+
+mod site;
+mod soak;
+mod source;
+
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use arrayvec::ArrayVec;
+use aya::EbpfLoader;
+use aya::maps::XskMap;
+use clap::Args;
+use rustix::time::{ClockId, clock_gettime};
+use synward::afxdp::{BATCH, Frame, Port};
+
+use self::site::{HERE, Site, THERE};
+use self::source::{Source, options};
+use crate::echo::answer;
+use crate::echo::rings::Rings;
+use crate::machine::Machine;
+use crate::order::Order;
+use crate::quantity::number;
+use crate::{programs, rival};
+
+/// Command line of `bench rings`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Rounds; their median counts
+    #[arg(long, value_name = "N", default_value = "51", value_parser = clap::value_parser!(u16).range(1..=1001))]
+    rounds: u16,
+    /// Batches of each in a round
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
+    batches: u32,
+    /// Runs on this core
+    #[arg(long, value_name = "N")]
+    core: Option<usize>,
+    /// Sends so many frames through the appliance's socket instead, and looks whether all of its own are there at any
+    /// time: 1M, 100M
+    #[arg(long, value_name = "N", value_parser = number, conflicts_with_all = ["rounds", "batches"])]
+    packets: Option<u64>,
+}
+
+/// How long to wait for frames that were sent.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Measures and prints a table in Markdown.
+///
+/// # Errors
+/// No privilege, or the kernel's refusal.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let machine = Machine::here(Path::new("deploy/lab"));
+    if let Some(core) = options.core {
+        crate::cores::pin(core)?;
+    }
+    let site = Site::new()?;
+    let mut flood = programs::open(&mut EbpfLoader::new())?;
+    site.attach(THERE, programs::load(&mut flood, "sink")?.fd()?.as_fd())?;
+    let mut object = rival::open(&mut EbpfLoader::new())?;
+    let map = object.take_map("SOCKETS");
+    let mut sockets = XskMap::try_from(map.context("ebpf/objects/rival.o has no map 'SOCKETS'")?)?;
+    let here = site.attach(HERE, rival::load(&mut object, "echo")?.fd()?.as_fd())?;
+
+    let mut port = Port::open(HERE, 0, &self::options())?;
+    sockets.set(0, port.fd(), 0)?;
+    let mut source = Source::new(0)?;
+    if let Some(packets) = options.packets {
+        return soak::run(&mut port, &mut source, packets);
+    }
+    let rings = Rings::open(here.index, 1)?;
+    sockets.set(1, rings.fd(), 0)?;
+    let mut turns = [
+        Turn::new(
+            Socket::Port(Box::new(port), Box::new(ArrayVec::new())),
+            source,
+        ),
+        Turn::new(Socket::Least(Box::new(rings)), Source::new(1)?),
+    ];
+    measure(&mut turns, options)?;
+    println!(
+        "- {machine}\n- {HERE} answers SYNs in batches of {BATCH} in copy mode; median of {} rounds\n",
+        options.rounds
+    );
+    println!(
+        "| | CPU ns a frame, system calls included | of them until the answers are in place, in the best round |\n|---|---:|---:|"
+    );
+    for turn in &turns {
+        let [(least, total, most), (until, ..)] = [spread(&turn.total), spread(&turn.until)];
+        println!(
+            "| {} | {total:.0} ({least:.0} to {most:.0}) | {until:.1} |",
+            turn.socket.name()
+        );
+    }
+    let [port, least] = &turns;
+    let ratios = port
+        .total
+        .iter()
+        .zip(&least.total)
+        .map(|(port, least)| port / least);
+    let (_, ratio, _) = spread(&ratios.collect::<Vec<_>>());
+    println!("\nmedian ratio of the rounds: {ratio:.3}");
+    Ok(())
+}
+
+fn measure(turns: &mut [Turn; 2], options: &Options) -> Result<()> {
+    let mut order = Order::new(1);
+    for turn in &mut *turns {
+        turn.round(options.batches)?; // pages, caches, branch predictors
+    }
+    for _ in 0..options.rounds {
+        let mut turns: Vec<_> = turns.iter_mut().collect();
+        order.shuffle(&mut turns);
+        for turn in turns {
+            let (until, total) = turn.round(options.batches)?;
+            turn.until.push(until);
+            turn.total.push(total);
+        }
+    }
+    Ok(())
+}
+
+enum Socket {
+    Port(Box<Port>, Box<ArrayVec<Frame, BATCH>>),
+    Least(Box<Rings>),
+}
+
+impl Socket {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Port(..) => "the appliance's sockets",
+            Self::Least(_) => "the least on the same rings",
+        }
+    }
+
+    /// One batch: how many frames, and when their answers were in place.
+    #[inline]
+    fn batch(&mut self) -> (u32, Instant) {
+        match self {
+            Self::Port(port, batch) => {
+                let count = port.receive(batch);
+                for mut frame in batch.drain(..) {
+                    let length = frame.len();
+                    answer(&mut port.bytes_mut(&mut frame)[..length]);
+                    port.transmit(frame);
+                }
+                let until = Instant::now();
+                port.flush();
+                (count as u32, until)
+            }
+            Self::Least(rings) => {
+                let count = rings.turn(answer);
+                let until = Instant::now();
+                rings.wake();
+                (count, until)
+            }
+        }
+    }
+}
+
+/// A socket with what sends to it, and what it took.
+struct Turn {
+    socket: Socket,
+    source: Source,
+    until: Vec<f64>,
+    total: Vec<f64>,
+}
+
+impl Turn {
+    fn new(socket: Socket, source: Source) -> Self {
+        let (until, total) = (Vec::new(), Vec::new());
+        Self {
+            socket,
+            source,
+            until,
+            total,
+        }
+    }
+
+    /// Nanoseconds a frame over so many batches: until the answers are in place, and in all.
+    fn round(&mut self, batches: u32) -> Result<(f64, f64)> {
+        let (mut until, mut total, mut frames) = (Duration::ZERO, Duration::ZERO, 0);
+        for _ in 0..batches {
+            self.source.send(BATCH as u32);
+            let (sent, mut left) = (Instant::now(), BATCH as u32);
+            // Now and then another thread of the kernel's receives them, and they come later or in parts.
+            while left > 0 {
+                ensure!(sent.elapsed() < PATIENCE, "{left} frames did not come");
+                let (cpu, start) = (processor_time(), Instant::now());
+                let (count, answered) = self.socket.batch();
+                if count > 0 {
+                    total += processor_time().saturating_sub(cpu);
+                    until += answered - start;
+                    frames += count;
+                    left -= count.min(left);
+                }
+            }
+        }
+        let each = |time: Duration| time.as_nanos() as f64 / f64::from(frames);
+        Ok((each(until), each(total)))
+    }
+}
+
+/// CPU time of this thread, softirqs that it runs included: what others take of the core does not count.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Least, median and greatest.
+fn spread(values: &[f64]) -> (f64, f64, f64) {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
+    (
+        at(0),
+        at(sorted.len() / 2),
+        at(sorted.len().saturating_sub(1)),
+    )
+}

@@ -1,0 +1,36 @@
+//! `bench rings` in a network namespace of its own. Needs root, as `bench` does; does nothing without.
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+/// What `bench rings` printed with these arguments; `None` without root.
+fn rings(arguments: &[&str]) -> Option<String> {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    if id.stdout != b"0\n" {
+        eprintln!("skipped: needs root");
+        return None;
+    }
+    let bench = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .arg("rings")
+        .args(arguments)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&bench.stderr);
+    assert!(bench.status.success(), "{said}");
+    Some(String::from_utf8(bench.stdout).unwrap())
+}
+
+/// With more under way at times than the rings hold.
+#[test]
+fn over_many_frames_none_is_lost_to_its_port() {
+    if let Some(printed) = rings(&["--packets", "300k"]) {
+        assert!(printed.contains("all at home at the end"), "{printed}");
+    }
+}
+
+#[test]
+fn both_loops_answer_what_they_get() {
+    if let Some(printed) = rings(&["--rounds", "1", "--batches", "5"]) {
+        assert!(printed.contains("median ratio"), "{printed}");
+    }
+}
