@@ -3,14 +3,13 @@
 //! The bytes are those that [`answer::in_place`] makes from one SYN after the other; SYNs that are
 //! unusual are left to it.
 
-use synward_ebpf::cookie::{Cookie, Key};
+use synward_ebpf::cookie::Key;
 use synward_ebpf::layout::Profile;
-use synward_ebpf::wire::checksum::Sum;
-use synward_ebpf::wire::{ipv4, ipv6, tcp};
+use synward_ebpf::wire::{ethernet, ipv4, ipv6, tcp};
 
 use super::answer;
 use super::recipe::{Area, Kind, LONGEST, Recipe};
-use super::words::{numbers, pair, set, word};
+use super::words::{numbers, set, sum, word};
 use crate::lanes::{Lanes, Messages};
 
 /// SYNs of one batch at most.
@@ -47,26 +46,18 @@ pub enum Asked {
     /// It is answered when the cookies are made.
     Waiting(Ticket),
     /// It was answered at once, in so many bytes.
-    Answered(usize),
+    Answered(u32),
     /// It is no sound segment.
     Refused,
 }
 
-/// What was understood of a SYN that waits: in one word, which passes through registers.
+/// What was understood of a SYN that waits, in one word, which passes through a register: lane, recipe and
+/// the offset of the IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket(u64);
+pub struct Ticket(u32);
 
-impl Ticket {
-    /// `tsval` is the client's, as it lies in memory.
-    #[inline(always)]
-    fn new(lane: u8, recipe: u8, l3: u8, tsval: u32) -> Self {
-        let places = u32::from_le_bytes([lane, recipe, l3, 0]);
-        Self(u64::from(places) | u64::from(tsval) << 32)
-    }
-}
-
-/// Set in the lane of an IPv6 message.
-const V6_LANE: u8 = 0x80;
+/// Set in the ticket of an IPv6 SYN.
+const V6: u32 = 1 << 24;
 
 impl Answers {
     /// No SYNs yet.
@@ -97,16 +88,25 @@ impl Answers {
     pub fn ask(&mut self, room: &mut [u8], at: Place, key: &Key, profile: &Profile) -> Asked {
         match self.ask_common(room, at, key, profile) {
             Some(ticket) => Asked::Waiting(ticket),
-            None => self.answer_alone(room, at, key, profile),
+            None => self.answer_alone(room, at.length, at.l3, at.l4, key, profile),
         }
     }
 
+    /// Where the SYN is comes in registers: the common path shall not write it to memory for this one.
     #[cold]
     #[inline(never)]
-    fn answer_alone(&self, room: &mut [u8], at: Place, key: &Key, profile: &Profile) -> Asked {
-        let (l3, l4) = (usize::from(at.l3), usize::from(at.l4));
-        let length = answer::in_place(room, at.length, l3, l4, key, self.epoch, profile);
-        length.map_or(Asked::Refused, Asked::Answered)
+    fn answer_alone(
+        &self,
+        room: &mut [u8],
+        length: usize,
+        l3: u8,
+        l4: u8,
+        key: &Key,
+        profile: &Profile,
+    ) -> Asked {
+        let (l3, l4) = (l3.into(), l4.into());
+        let length = answer::in_place(room, length, l3, l4, key, self.epoch, profile);
+        length.map_or(Asked::Refused, |length| Asked::Answered(length as u32))
     }
 
     #[inline(always)]
@@ -117,71 +117,75 @@ impl Answers {
         key: &Key,
         profile: &Profile,
     ) -> Option<Ticket> {
-        let packet = room.get(usize::from(at.l3)..)?;
-        let left = at.length.checked_sub(usize::from(at.l3))?;
-        let first = packet.first()? >> 4;
-        if first == 4 && usize::from(at.l4.wrapping_sub(at.l3)) == ipv4::LENGTH {
-            let (ip, rest) = packet.split_first_chunk::<{ ipv4::LENGTH }>()?;
+        let l3 = usize::from(at.l3);
+        let packet = room.get(l3..)?;
+        let (start, rest) = packet.split_first_chunk::<{ ipv4::LENGTH }>()?;
+        let (first, ip_length) = (start[0] >> 4, at.l4.wrapping_sub(at.l3));
+        if first == 4 && usize::from(ip_length) == ipv4::LENGTH {
             let segment: &[u8; SEGMENT] = rest.first_chunk()?;
-            let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
-            let kind = kind(segment, ipv4::LENGTH, total, profile, true)?;
-            if total > left {
+            let total = usize::from(u16::from_be_bytes([start[2], start[3]]));
+            let kind = Kind::new(profile, true, [segment[12], segment[13]]);
+            if !is_sound(kind, ipv4::LENGTH, total, l3, at.length) {
                 return None;
             }
-            let (recipe, tail, tsval) = self.recipe(kind, segment, profile)?;
-            let lane = self.v4.push(key, &[word(ip, 12), numbers(segment), tail])?;
-            return Some(Ticket::new(lane as u8, recipe, at.l3, tsval));
+            let (recipe, tail) = self.recipe(kind, segment, profile)?;
+            let message = [word(start, 12), numbers(segment), tail];
+            let lane = self.v4.push(key, &message)?;
+            return Some(Ticket(lane as u32 | recipe << 8 | u32::from(at.l3) << 16));
         }
-        if first == 6 && usize::from(at.l4.wrapping_sub(at.l3)) == ipv6::LENGTH {
+        if first == 6 && usize::from(ip_length) == ipv6::LENGTH {
             let (ip, rest) = packet.split_first_chunk::<{ ipv6::LENGTH }>()?;
             let segment: &[u8; SEGMENT] = rest.first_chunk()?;
             let total = ipv6::LENGTH + usize::from(u16::from_be_bytes([ip[4], ip[5]]));
-            let kind = kind(segment, ipv6::LENGTH, total, profile, false)?;
+            let kind = Kind::new(profile, false, [segment[12], segment[13]]);
             let [a, b, c, d] = [8, 16, 24, 32].map(|at| word(ip, at));
             // ::/64 holds the mapped IPv4 addresses, which mean another message.
-            if total > left || a == 0 || c == 0 {
+            if !is_sound(kind, ipv6::LENGTH, total, l3, at.length) | (a == 0) | (c == 0) {
                 return None;
             }
-            let (recipe, tail, tsval) = self.recipe(kind, segment, profile)?;
+            let (recipe, tail) = self.recipe(kind, segment, profile)?;
             let lane = self.v6.push(key, &[a, b, c, d, numbers(segment), tail])?;
-            return Some(Ticket::new(lane as u8 | V6_LANE, recipe, at.l3, tsval));
+            return Some(Ticket(
+                lane as u32 | recipe << 8 | u32::from(at.l3) << 16 | V6,
+            ));
         }
         None
     }
 
-    /// Finds the recipe for a segment, or makes one: its place, the message's tail and the client's TSval.
+    /// Finds the recipe for a segment, or makes one: its place, and the message's tail.
     #[inline(always)]
     fn recipe(
         &mut self,
         kind: Kind,
         segment: &[u8; SEGMENT],
         profile: &Profile,
-    ) -> Option<(u8, u64, u32)> {
-        let area: Area = [20, 28, 36].map(|at| word(segment, at));
-        let last = raw(segment, tcp::LENGTH - 4 + kind.length())?;
+    ) -> Option<(u32, u64)> {
+        let area = area(segment);
+        let last = raw(segment, kind.header() - 4)?;
         let mut place = kind.place(area[0] as u32, last) % BATCH;
         if !self.recipes[place].is_for(&kind, &area) {
-            place = self.new_recipe(place, kind, &area, profile);
+            place = self.new_recipe(place, segment, profile, kind) % (2 * BATCH);
         }
         self.used[place] = self.batch;
-        let recipe = &self.recipes[place];
-        let tsval = match recipe.tsval_at {
-            Some(at) => raw(segment, tcp::LENGTH + usize::from(at))?,
-            None => 0,
-        };
-        Some((place as u8, recipe.tail, tsval))
+        Some((place as u32, self.recipes[place].tail))
     }
 
     /// Makes a recipe, at a place of its own if another SYN of this batch needs the one that is there.
     #[cold]
     #[inline(never)]
-    fn new_recipe(&mut self, place: usize, kind: Kind, area: &Area, profile: &Profile) -> usize {
+    fn new_recipe(
+        &mut self,
+        place: usize,
+        segment: &[u8; SEGMENT],
+        profile: &Profile,
+        kind: Kind,
+    ) -> usize {
         let place = if self.used[place % BATCH] == self.batch {
             BATCH + (self.v4.count() + self.v6.count()) % BATCH
         } else {
             place % BATCH
         };
-        self.recipes[place] = Recipe::new(kind, area, profile);
+        self.recipes[place] = Recipe::new(kind, &area(segment), profile);
         place
     }
 
@@ -196,55 +200,74 @@ impl Answers {
     /// or nothing if the room is too small.
     #[inline(always)]
     pub fn write(&self, ticket: Ticket, room: &mut [u8]) -> Option<usize> {
-        let [lane, recipe, l3, ..] = ticket.0.to_le_bytes();
-        let tsval = (ticket.0 >> 32) as u32;
-        let recipe = &self.recipes[usize::from(recipe) % (2 * BATCH)];
-        let (l3, is_v6) = (usize::from(l3), lane & V6_LANE != 0);
-        let lane = usize::from(lane & !V6_LANE);
+        let lane = (ticket.0 & 0xff) as usize;
+        let recipe = &self.recipes[(ticket.0 >> 8) as usize % (2 * BATCH)];
+        let l3 = (ticket.0 >> 16 & 0xff) as usize;
+        let end = l3 + usize::from(recipe.answer_length);
         turn_around(room.first_chunk_mut()?);
         let packet = room.get_mut(l3..)?;
-        if !is_v6 {
-            let packet: &mut [u8; V4] = packet.first_chunk_mut()?;
-            packet.copy_from_slice(recipe.template.first_chunk::<V4>()?);
+        if ticket.0 & V6 == 0 {
             let (ip, segment) = packet.split_first_chunk_mut::<{ ipv4::LENGTH }>()?;
+            let (template, rest) = recipe.template.split_first_chunk::<{ ipv4::LENGTH }>()?;
             let [addresses, numbers, _] = self.v4.words(lane);
-            set(ip, 12, addresses.rotate_left(32));
-            let sum = pair(addresses);
-            ip[10..12].copy_from_slice(&Sum(sum.0 + recipe.ip_sum.0).checksum());
-            let cookie = recipe
-                .terms
-                .sign(self.v4.hash(lane), self.epoch, isn(numbers));
-            number(
-                segment.first_chunk_mut()?,
-                recipe,
-                cookie,
-                numbers,
-                tsval,
-                sum,
+            let checksum = u16::from_le_bytes(sum(recipe.ip_sum.0, [addresses]).checksum());
+            // The client's address is in the lower half: the source of the SYN, the destination now.
+            let source = addresses & !0xffff_ffff;
+            set(ip, 0, word(template, 0));
+            set(
+                ip,
+                8,
+                word(template, 8) | u64::from(checksum) << 16 | source,
             );
+            ip[16..].copy_from_slice(&(addresses as u32).to_le_bytes());
+            let hash = self.v4.hash(lane);
+            self.segment(segment, rest, recipe, hash, numbers, [addresses])?;
         } else {
-            let packet: &mut [u8; V6] = packet.first_chunk_mut()?;
-            packet.copy_from_slice(recipe.template.first_chunk::<V6>()?);
             let (ip, segment) = packet.split_first_chunk_mut::<{ ipv6::LENGTH }>()?;
+            let (template, rest) = recipe.template.split_first_chunk::<{ ipv6::LENGTH }>()?;
             let [a, b, c, d, numbers, _] = self.v6.words(lane);
-            let mut sum = Sum(0);
-            for (at, word) in [(24, a), (32, b), (8, c), (16, d)] {
+            for (at, word) in [(0, word(template, 0)), (8, c), (16, d), (24, a), (32, b)] {
                 set(ip, at, word);
-                sum = Sum(sum.0 + pair(word).0);
             }
-            let cookie = recipe
-                .terms
-                .sign(self.v6.hash(lane), self.epoch, isn(numbers));
-            number(
-                segment.first_chunk_mut()?,
-                recipe,
-                cookie,
-                numbers,
-                tsval,
-                sum,
-            );
+            let hash = self.v6.hash(lane);
+            self.segment(segment, rest, recipe, hash, numbers, [a, b, c, d])?;
         }
-        Some(l3 + usize::from(recipe.answer_length))
+        Some(end)
+    }
+
+    /// Writes TCP header and options of an answer, each byte once.
+    #[inline(always)]
+    fn segment<const N: usize>(
+        &self,
+        segment: &mut [u8],
+        template: &[u8],
+        recipe: &Recipe,
+        hash: u64,
+        numbers: u64,
+        addresses: [u64; N],
+    ) -> Option<()> {
+        let segment: &mut [u8; SEGMENT] = segment.first_chunk_mut()?;
+        let template: &[u8; ANSWER] = template.first_chunk()?;
+        let tsval = raw(segment, tcp::LENGTH + usize::from(recipe.tsval_at))?;
+        let client_isn = (numbers >> 32) as u32;
+        let epoch = (self.epoch as u32) << 30;
+        let layout = epoch | recipe.isn_terms | hash as u32 & recipe.isn_mask;
+        let isn = client_isn.wrapping_add(layout);
+        let ports = (numbers as u32).rotate_left(16);
+        let sequence = (u64::from(isn) << 32 | u64::from(client_isn.wrapping_add(1))).swap_bytes();
+        let ours = ((hash >> 30) as u32).swap_bytes();
+        let times = (u64::from(ours) | u64::from(tsval) << 32) & recipe.times_mask;
+
+        let few = recipe.tcp_sum.0 + u64::from(ports.to_le());
+        let addresses = sum(few, addresses).0;
+        let checksum = u16::from_le_bytes(sum(addresses, [sequence, times]).checksum());
+        segment[..4].copy_from_slice(&ports.to_le_bytes());
+        set(segment, 4, sequence);
+        set(segment, 12, word(template, 12) | u64::from(checksum) << 32);
+        set(segment, 20, word(template, 20));
+        set(segment, 28, word(template, 28) | times);
+        segment[36..ANSWER].copy_from_slice(&template[36..]);
+        Some(())
     }
 }
 
@@ -252,65 +275,29 @@ impl Answers {
 const SEGMENT: usize = tcp::LENGTH + LONGEST;
 /// TCP header and options of an answer.
 const ANSWER: usize = tcp::LENGTH + 20;
-/// A whole answer.
-const V4: usize = ipv4::LENGTH + ANSWER;
-const V6: usize = ipv6::LENGTH + ANSWER;
 
-/// The kind of a SYN whose IP header has `ip` bytes and whose packet `total`; nothing if its TCP header
-/// reaches beyond that, or has too many options.
+/// Whether a SYN's TCP header is one, lies inside its packet of `total` bytes and has not too many options,
+/// and the packet lies inside its frame.
 #[inline(always)]
-fn kind(
-    segment: &[u8; SEGMENT],
-    ip: usize,
-    total: usize,
-    profile: &Profile,
-    v4: bool,
-) -> Option<Kind> {
-    let header = usize::from(segment[12] >> 4) * 4;
+fn is_sound(kind: Kind, ip: usize, total: usize, l3: usize, length: usize) -> bool {
+    let header = kind.header();
     let options = header.wrapping_sub(tcp::LENGTH);
-    // No short-circuit: one branch.
-    let sound = (options <= LONGEST) & (ip + header <= total);
-    sound.then(|| Kind::new(profile, v4, segment[13], options as u8))
-}
-
-/// Puts ports, numbers and timestamps into the TCP header and options of an answer, and its checksum; `sum`
-/// is that of both addresses.
-#[inline(always)]
-fn number(
-    segment: &mut [u8; ANSWER],
-    recipe: &Recipe,
-    cookie: Cookie,
-    numbers: u64,
-    tsval: u32,
-    sum: Sum,
-) {
-    let ports = (numbers as u32).rotate_left(16);
-    let first = u64::from(ports) | u64::from(cookie.isn.swap_bytes()) << 32;
-    let acknowledgement = isn(numbers).wrapping_add(1).swap_bytes();
-    set(segment, 0, first);
-    segment[8..12].copy_from_slice(&acknowledgement.to_le_bytes());
-    let mut sum = recipe.tcp_sum.0 + sum.0 + pair(first).0 + u64::from(acknowledgement.to_le());
-    if recipe.tsval_at.is_some() {
-        let times = u64::from(cookie.tsval.swap_bytes()) | u64::from(tsval) << 32;
-        set(segment, 28, times);
-        sum += pair(times).0;
-    }
-    segment[16..18].copy_from_slice(&Sum(sum).checksum());
-}
-
-/// The client's ISN, from the word that holds it.
-#[inline(always)]
-fn isn(numbers: u64) -> u32 {
-    (numbers >> 32) as u32
+    (options <= LONGEST) & (ip + header <= total) & (l3 + total <= length)
 }
 
 /// Sends a frame back where it came from: its first six bytes and the next six change places.
 #[inline(always)]
-fn turn_around(stations: &mut [u8; 12]) {
-    let low = word(stations, 0);
-    let high = u32::from_le_bytes([stations[8], stations[9], stations[10], stations[11]]);
-    set(stations, 0, low >> 48 | u64::from(high) << 16 | low << 48);
-    stations[8..].copy_from_slice(&((low >> 16) as u32).to_le_bytes());
+fn turn_around(header: &mut [u8; ethernet::LENGTH]) {
+    const STATION: u64 = 0xffff_ffff_ffff;
+    let (to, from) = (word(header, 0), word(header, 6));
+    set(header, 0, from);
+    set(header, 6, to & STATION | from & !STATION);
+}
+
+/// The options area of a segment.
+#[inline(always)]
+fn area(segment: &[u8; SEGMENT]) -> Area {
+    [20, 28, 36].map(|at| word(segment, at))
 }
 
 /// Four bytes of a segment, little-endian.
@@ -484,7 +471,7 @@ mod tests {
                         Asked::Waiting(ticket) => answers.write(ticket, &mut room[..end]),
                         Asked::Answered(length) => {
                             alone += 1;
-                            Some(length)
+                            Some(length as usize)
                         }
                         Asked::Refused => None,
                     };

@@ -37,19 +37,45 @@ pub struct Proofs {
     epoch: u64,
     v4: Messages<3>,
     v6: Messages<6>,
-    waiting: [Waiting; BATCH],
-    count: usize,
+    /// What the ACK in each lane claims.
+    v4_claims: [Claimed; BATCH],
+    v6_claims: [Claimed; BATCH],
+    /// What came of ACKs that are unusual.
+    judged: [Proof; BATCH],
+    judged_count: usize,
 }
 
-/// Where an ACK of the batch is.
+/// Where an ACK of the batch is: its lane, or its place among those that were judged at once, and what is
+/// known of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket(u8);
+pub struct Ticket(u32);
 
-#[derive(Clone, Copy, Debug)]
-enum Waiting {
-    V4(u8, Claim, Age),
-    V6(u8, Claim, Age),
-    Judged(Proof),
+/// Set in tickets, above the lane.
+mod known {
+    pub(super) const V6: u32 = 1 << 8;
+    pub(super) const TIMESTAMPS: u32 = 1 << 9;
+    pub(super) const EXPIRED: u32 = 1 << 10;
+    pub(super) const JUDGED: u32 = 1 << 11;
+}
+
+/// A claim but for the client's ISN, which the message has: nothing depends on it beside that.
+#[derive(Clone, Copy, Debug, Default)]
+struct Claimed {
+    /// Our ISN minus the client's.
+    layout: u32,
+    /// TSecr, if there are timestamps.
+    tsecr: u32,
+}
+
+impl Claimed {
+    #[inline(always)]
+    fn claim(self, timestamps: bool) -> Claim {
+        Claim {
+            client_isn: 0,
+            isn: self.layout,
+            tsecr: timestamps.then_some(self.tsecr),
+        }
+    }
 }
 
 impl Proofs {
@@ -60,8 +86,10 @@ impl Proofs {
             epoch: 0,
             v4: Messages::default(),
             v6: Messages::default(),
-            waiting: [Waiting::Judged(Proof::Invalid); BATCH],
-            count: 0,
+            v4_claims: [Claimed::default(); BATCH],
+            v6_claims: [Claimed::default(); BATCH],
+            judged: [Proof::Invalid; BATCH],
+            judged_count: 0,
         }
     }
 
@@ -69,57 +97,64 @@ impl Proofs {
     #[inline]
     pub fn begin(&mut self, epoch: u64) {
         self.epoch = epoch;
-        self.count = 0;
+        self.judged_count = 0;
         self.v4.clear();
         self.v6.clear();
     }
 
     /// Takes an ACK with its IP header at `l3` and its TCP header at `l4`. Nothing if it is no sound
     /// segment, or the batch is full.
-    #[inline]
+    #[inline(always)]
     pub fn ask(&mut self, frame: &[u8], l3: u8, l4: u8, keys: &Keys) -> Option<Ticket> {
-        let (l3, l4) = (usize::from(l3), usize::from(l4));
-        let waiting = match frame.get(l3)? >> 4 {
-            4 if l4 == l3 + ipv4::LENGTH => self.ask_v4(frame.get(l3..)?, keys),
-            6 if l4 == l3 + ipv6::LENGTH => self.ask_v6(frame.get(l3..)?, keys),
-            _ => None,
-        };
-        let waiting = match waiting {
-            Some(waiting) => waiting,
-            None => Waiting::Judged(judge(frame, l3, l4, self.epoch, keys)?),
-        };
-        let ticket = self.count;
-        *self.waiting.get_mut(ticket)? = waiting;
-        self.count = ticket + 1;
-        Some(Ticket(ticket as u8))
-    }
-
-    #[inline(always)]
-    fn ask_v4(&mut self, packet: &[u8], keys: &Keys) -> Option<Waiting> {
-        let (ip, rest) = packet.split_first_chunk::<{ ipv4::LENGTH }>()?;
-        let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
-        let segment = rest.get(..total.checked_sub(ipv4::LENGTH)?)?;
-        let (header, claim) = claim(segment)?;
-        let (key, age) = key(&claim, self.epoch, keys);
-        let tail = claim.terms().tail() | u64::from(16 + TAIL_BYTES) << 56;
-        let lane = self.v4.push(key, &[word(ip, 12), asked(header), tail])?;
-        Some(Waiting::V4(lane as u8, claim, age))
-    }
-
-    #[inline(always)]
-    fn ask_v6(&mut self, packet: &[u8], keys: &Keys) -> Option<Waiting> {
-        let (ip, rest) = packet.split_first_chunk::<{ ipv6::LENGTH }>()?;
-        let segment = rest.get(..usize::from(u16::from_be_bytes([ip[4], ip[5]])))?;
-        let [a, b, c, d] = [8, 16, 24, 32].map(|at| word(ip, at));
-        // ::/64 holds the mapped IPv4 addresses, which mean another message.
-        if a == 0 || c == 0 {
-            return None;
+        match self.ask_common(frame, l3, l4, keys) {
+            Some(ticket) => Some(ticket),
+            None => self.judge_alone(frame, l3, l4, keys),
         }
-        let (header, claim) = claim(segment)?;
-        let (key, age) = key(&claim, self.epoch, keys);
-        let tail = claim.terms().tail() | u64::from(40 + TAIL_BYTES) << 56;
-        let lane = self.v6.push(key, &[a, b, c, d, asked(header), tail])?;
-        Some(Waiting::V6(lane as u8, claim, age))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn judge_alone(&mut self, frame: &[u8], l3: u8, l4: u8, keys: &Keys) -> Option<Ticket> {
+        let place = self.judged_count;
+        let room = self.judged.get_mut(place)?;
+        *room = judge(frame, l3.into(), l4.into(), self.epoch, keys)?;
+        self.judged_count = place + 1;
+        Some(Ticket(place as u32 | known::JUDGED))
+    }
+
+    #[inline(always)]
+    fn ask_common(&mut self, frame: &[u8], l3: u8, l4: u8, keys: &Keys) -> Option<Ticket> {
+        let packet = frame.get(usize::from(l3)..)?;
+        let (start, rest) = packet.split_first_chunk::<{ ipv4::LENGTH }>()?;
+        let (first, ip_length) = (start[0] >> 4, l4.wrapping_sub(l3));
+        if first == 4 && usize::from(ip_length) == ipv4::LENGTH {
+            let total = usize::from(u16::from_be_bytes([start[2], start[3]]));
+            let segment = rest.get(..total.checked_sub(ipv4::LENGTH)?)?;
+            let (header, claimed, known) = claimed(segment)?;
+            let tail = claimed.claim(known != 0).terms().tail();
+            let tail = tail | u64::from(16 + TAIL_BYTES) << 56;
+            let (key, expired) = key_of(claimed, self.epoch, keys);
+            let lane = self.v4.push(key, &[word(start, 12), asked(header), tail])?;
+            self.v4_claims[lane % BATCH] = claimed;
+            return Some(Ticket(lane as u32 | known | expired));
+        }
+        if first == 6 && usize::from(ip_length) == ipv6::LENGTH {
+            let (ip, rest) = packet.split_first_chunk::<{ ipv6::LENGTH }>()?;
+            let segment = rest.get(..usize::from(u16::from_be_bytes([ip[4], ip[5]])))?;
+            let [a, b, c, d] = [8, 16, 24, 32].map(|at| word(ip, at));
+            // ::/64 holds the mapped IPv4 addresses, which mean another message.
+            if a == 0 || c == 0 {
+                return None;
+            }
+            let (header, claimed, known) = claimed(segment)?;
+            let tail = claimed.claim(known != 0).terms().tail();
+            let tail = tail | u64::from(40 + TAIL_BYTES) << 56;
+            let (key, expired) = key_of(claimed, self.epoch, keys);
+            let lane = self.v6.push(key, &[a, b, c, d, asked(header), tail])?;
+            self.v6_claims[lane % BATCH] = claimed;
+            return Some(Ticket(lane as u32 | known | expired | known::V6));
+        }
+        None
     }
 
     /// Hashes for all ACKs that were taken.
@@ -130,17 +165,27 @@ impl Proofs {
     }
 
     /// What an ACK proves.
-    #[inline]
+    #[inline(always)]
     pub fn proof(&self, ticket: Ticket) -> Proof {
-        match &self.waiting[usize::from(ticket.0) % BATCH] {
-            Waiting::V4(lane, claim, age) => {
-                Proof::of(claim.judge(self.v4.hash(usize::from(*lane)), true), *age)
-            }
-            Waiting::V6(lane, claim, age) => {
-                Proof::of(claim.judge(self.v6.hash(usize::from(*lane)), false), *age)
-            }
-            Waiting::Judged(proof) => *proof,
+        let Ticket(known) = ticket;
+        let lane = known as usize % BATCH;
+        if known & known::JUDGED != 0 {
+            return self.judged[lane];
         }
+        let age = if known & known::EXPIRED != 0 {
+            Age::Expired
+        } else {
+            Age::Fresh
+        };
+        let timestamps = known & known::TIMESTAMPS != 0;
+        let options = if known & known::V6 == 0 {
+            let claim = self.v4_claims[lane].claim(timestamps);
+            claim.judge(self.v4.hash(lane), true)
+        } else {
+            let claim = self.v6_claims[lane].claim(timestamps);
+            claim.judge(self.v6.hash(lane), false)
+        };
+        Proof::of(options, age)
     }
 }
 
@@ -167,24 +212,35 @@ pub fn judge(frame: &[u8], l3: usize, l4: usize, epoch: u64, keys: &Keys) -> Opt
     Some(Proof::of(claim.check(key, &segment.sent_by_client()), age))
 }
 
-/// The header and the claim of a whole segment.
+/// The header and the claim of a whole segment, and whether it has timestamps, as in a ticket.
 #[inline(always)]
-fn claim(segment: &[u8]) -> Option<(&[u8; tcp::LENGTH], Claim)> {
+fn claimed(segment: &[u8]) -> Option<(&[u8; tcp::LENGTH], Claimed, u32)> {
     let (header, _) = segment.split_first_chunk::<{ tcp::LENGTH }>()?;
     let tcp = tcp::Tcp(header);
     let options = segment.get(tcp::LENGTH..tcp.header_length())?;
     let padded = options.as_array::<12>().and_then(padded_timestamps);
-    let times = if padded.is_some() || options.is_empty() {
-        padded
+    let tsecr = match padded {
+        Some((_, tsecr)) => Some(tsecr),
+        None if options.is_empty() => None,
+        None => walked(options),
+    };
+    let claimed = Claimed {
+        layout: tcp.acknowledgement().wrapping_sub(tcp.sequence()),
+        tsecr: tsecr.unwrap_or_default(),
+    };
+    let known = if tsecr.is_some() {
+        known::TIMESTAMPS
     } else {
-        Options::of(options).timestamps()
+        0
     };
-    let claim = Claim {
-        client_isn: tcp.sequence().wrapping_sub(1),
-        isn: tcp.acknowledgement().wrapping_sub(1),
-        tsecr: times.map(|(_, tsecr)| tsecr),
-    };
-    Some((header, claim))
+    Some((header, claimed, known))
+}
+
+/// TSecr among options that are not the usual ones.
+#[cold]
+#[inline(never)]
+fn walked(options: &[u8]) -> Option<u32> {
+    Options::of(options).timestamps().map(|(_, tsecr)| tsecr)
 }
 
 /// Ports and ISN of the SYN that this ACK follows.
@@ -200,6 +256,17 @@ fn key<'a>(claim: &Claim, epoch: u64, keys: &'a Keys) -> (&'a Key, Age) {
     let (named, age) = claim.epoch(epoch);
     let since = named.wrapping_sub(epoch).wrapping_add(2);
     (&keys[since as usize % keys.len()], age)
+}
+
+/// The same without branches, and whether it has expired, as in a ticket.
+#[inline(always)]
+fn key_of(claimed: Claimed, epoch: u64, keys: &Keys) -> (&Key, u32) {
+    let since = (claimed.layout >> 30)
+        .wrapping_sub(epoch as u32)
+        .wrapping_add(2);
+    let since = since as usize % keys.len();
+    let expired = if since == 0 { known::EXPIRED } else { 0 };
+    (&keys[since], expired)
 }
 
 #[cfg(test)]

@@ -24,13 +24,18 @@ pub(super) type Area = [u64; LONGEST / 8];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
     profile: u64,
-    shape: u32,
+    /// The TCP header's byte 12 but for the reserved bits, its byte 13, and whether the family is IPv4.
+    shape: u64,
 }
 
+/// Where the length of the TCP header is in a shape, in units of 4 bytes · 16.
+const HEADER: u64 = 0xf0;
+const IPV4: u64 = 1 << 16;
+
 impl Kind {
-    /// SYNs with `flags` and `length` bytes of options, at most [`LONGEST`], to a server with `profile`.
+    /// SYNs whose TCP header's bytes 12 and 13 are `offset_and_flags`, to a server with `profile`.
     #[inline(always)]
-    pub(super) fn new(profile: &Profile, v4: bool, flags: u8, length: u8) -> Self {
+    pub(super) fn new(profile: &Profile, v4: bool, offset_and_flags: [u8; 2]) -> Self {
         // In the order of the fields, so that it is one load.
         let words = u64::from(profile.mss)
             | u64::from(profile.window) << 16
@@ -38,9 +43,10 @@ impl Kind {
             | u64::from(profile.flags) << 40
             | u64::from(profile.reserved[0]) << 48
             | u64::from(profile.reserved[1]) << 56;
+        let bytes = u64::from(u16::from_le_bytes(offset_and_flags));
         Self {
             profile: words,
-            shape: u32::from_le_bytes([length, flags, v4.into(), 0]),
+            shape: bytes & (0xff00 | HEADER) | if v4 { IPV4 } else { 0 },
         }
     }
 
@@ -49,21 +55,25 @@ impl Kind {
     #[inline(always)]
     pub(super) fn place(self, first: u32, last: u32) -> usize {
         let ends = u64::from(first) | u64::from(last) << 32;
-        let ends = if self.length() == 0 { 0 } else { ends };
-        let mixed = (ends ^ self.profile).wrapping_add(self.shape.into());
-        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
+        let ends = if self.header() == tcp::LENGTH {
+            0
+        } else {
+            ends
+        };
+        let mixed = (ends ^ self.profile).wrapping_add(self.shape);
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize
     }
 
     /// The kind of no SYN.
     const NONE: Self = Self {
         profile: 0,
-        shape: u32::MAX,
+        shape: u64::MAX,
     };
 
-    /// Bytes of options.
+    /// Bytes of the TCP header with options.
     #[inline(always)]
-    pub(super) fn length(self) -> usize {
-        usize::from(self.shape.to_le_bytes()[0])
+    pub(super) fn header(self) -> usize {
+        (self.shape & HEADER) as usize / 4
     }
 
     fn flags(self) -> u8 {
@@ -71,7 +81,7 @@ impl Kind {
     }
 
     fn is_v4(self) -> bool {
-        self.shape.to_le_bytes()[2] != 0
+        self.shape & IPV4 != 0
     }
 }
 
@@ -83,10 +93,14 @@ pub(super) struct Recipe {
     /// Which bits of the options count, and what they are.
     mask: Area,
     value: Area,
-    /// Where the client's TSval stands in the options, if timestamps are negotiated.
-    pub(super) tsval_at: Option<u8>,
-    /// What the cookie says.
-    pub(super) terms: Terms,
+    /// Where the client's TSval stands in the options; somewhere in them without timestamps.
+    pub(super) tsval_at: u8,
+    /// Which bits of the hash go into our ISN, and what stands beside them but for the epoch.
+    pub(super) isn_mask: u32,
+    pub(super) isn_terms: u32,
+    /// Which bits of both timestamps are not in the template: all of the client's, and those of the hash
+    /// in ours. None without timestamps.
+    pub(super) times_mask: u64,
     /// The last word of the cookie's message.
     pub(super) tail: u64,
     /// Bytes of the answer from its IP header on.
@@ -94,7 +108,8 @@ pub(super) struct Recipe {
     /// The sums that the checksums of such an answer start from: what is not zero in the template.
     pub(super) ip_sum: Sum,
     pub(super) tcp_sum: Sum,
-    /// IP header, TCP header and options, with addresses, ports, numbers and timestamps zero.
+    /// IP header, TCP header and options, with addresses, ports, numbers, checksums and timestamps
+    /// zero, but for what the cookie says in ours.
     pub(super) template: [u8; ROOM],
 }
 
@@ -104,7 +119,7 @@ impl Recipe {
         let profile = Profile::default();
         Self {
             kind: Kind::NONE,
-            ..Self::new(Kind::new(&profile, true, 0, 0), &[0; 3], &profile)
+            ..Self::new(Kind::new(&profile, true, [0x50, 0]), &[0; 3], &profile)
         }
     }
 
@@ -114,7 +129,7 @@ impl Recipe {
         for (bytes, word) in bytes.chunks_exact_mut(8).zip(area) {
             bytes.copy_from_slice(&word.to_ne_bytes());
         }
-        let length = kind.length().min(LONGEST);
+        let length = kind.header().saturating_sub(tcp::LENGTH).min(LONGEST);
         let options = Options::of(&bytes[..length]);
 
         let (client, server) = if kind.is_v4() {
@@ -128,23 +143,30 @@ impl Recipe {
         let syn = Syn::new(&flow, u32::MAX, kind.flags(), &options.found, tsval);
         let agreed = Agreed::new(&syn.options, tsval, profile);
         let terms = Terms::new(&agreed.options, agreed.tsval.is_some(), kind.is_v4());
-        let numbers = Cookie { isn: 0, tsval: 0 };
+        // A cookie is what its terms say, and bits of the hash.
+        let [bare, full] = [0, u64::MAX].map(|hash| terms.sign(hash, 0, 0));
+        let numbers = Cookie {
+            isn: 0,
+            tsval: bare.tsval,
+        };
         let segment = agreed.segment(&flow, syn.isn, numbers, profile);
         let mut template = [0; ROOM];
         let answer_length = segment.emit(&mut template, &[]).unwrap_or_default();
 
         // A checksum is the complement of its sum.
-        let sum = |at: usize| {
-            Sum(u64::from(!u16::from_ne_bytes([
-                template[at],
-                template[at + 1],
-            ])))
+        let mut sum = |at: usize| {
+            let checksum = [template[at], template[at + 1]];
+            template[at..at + 2].fill(0);
+            Sum(u64::from(!u16::from_ne_bytes(checksum)))
         };
         let ip_length = if kind.is_v4() {
             ipv4::LENGTH
         } else {
             ipv6::LENGTH
         };
+
+        let ip_sum = if kind.is_v4() { sum(10) } else { Sum(0) };
+        let tcp_sum = sum(ip_length + 16);
 
         let mut mask = [0; LONGEST];
         mask[..length].fill(0xff);
@@ -159,12 +181,18 @@ impl Recipe {
             kind,
             mask,
             value: std::array::from_fn(|word| area[word] & mask[word]),
-            tsval_at: agreed.tsval.and(tsval_at).map(|at| at as u8),
-            terms,
+            tsval_at: agreed.tsval.and(tsval_at).unwrap_or_default() as u8,
+            isn_mask: bare.isn ^ full.isn,
+            isn_terms: bare.isn,
+            times_mask: if agreed.tsval.is_some() {
+                u64::from((bare.tsval ^ full.tsval).swap_bytes()) | 0xffff_ffff << 32
+            } else {
+                0
+            },
             tail: terms.tail() | u64::from(flow.hashed_bytes() + TAIL_BYTES) << 56,
             answer_length: answer_length as u8,
-            ip_sum: sum(10),
-            tcp_sum: sum(ip_length + 16),
+            ip_sum,
+            tcp_sum,
             template,
         }
     }
@@ -174,7 +202,9 @@ impl Recipe {
     pub(super) fn is_for(&self, kind: &Kind, area: &Area) -> bool {
         let different = (area[0] & self.mask[0]) ^ self.value[0]
             | (area[1] & self.mask[1]) ^ self.value[1]
-            | (area[2] & self.mask[2]) ^ self.value[2];
-        self.kind == *kind && different == 0
+            | (area[2] & self.mask[2]) ^ self.value[2]
+            | kind.profile ^ self.kind.profile
+            | kind.shape ^ self.kind.shape;
+        different == 0
     }
 }

@@ -7,15 +7,18 @@ use synward_ebpf::wire::checksum::Sum;
 #[inline(always)]
 pub(super) fn numbers<const N: usize>(segment: &[u8; N]) -> u64 {
     let word = word(segment, 0);
-    word & 0xffff_ffff | u64::from(((word >> 32) as u32).swap_bytes()) << 32
+    word & 0xffff_ffff | word.swap_bytes() << 32
 }
 
-/// The sum of the two words of memory that make one of a message.
+/// The sum of `few`, which holds a few words of 32 bits, and of the memory in `words`.
 #[inline(always)]
-pub(super) fn pair(word: u64) -> Sum {
-    Sum(0)
-        .word((word as u32).to_le())
-        .word(((word >> 32) as u32).to_le())
+pub(super) fn sum<const N: usize>(few: u64, words: [u64; N]) -> Sum {
+    let sum = words.iter().fold(few, |sum, word| {
+        let (sum, carry) = sum.overflowing_add(word.to_le());
+        // One's complement: the carry comes in again at the other end.
+        sum.wrapping_add(carry.into())
+    });
+    Sum(sum)
 }
 
 /// Eight bytes as a word of a message. `at` must be a constant inside `N`.

@@ -6,7 +6,7 @@ use std::arch::x86_64::{
     _mm256_slli_epi64, _mm256_srli_epi64, _mm256_xor_si256,
 };
 
-use super::messages::{Block, WIDTH};
+use super::messages::{Messages, WIDTH};
 use super::rounds::siphash;
 
 type Vector = [__m256i; 2];

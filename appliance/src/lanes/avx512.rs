@@ -5,7 +5,7 @@ use std::arch::x86_64::{
     _mm512_set_epi64, _mm512_set1_epi64, _mm512_xor_si512,
 };
 
-use super::messages::{Block, WIDTH};
+use super::messages::{Messages, WIDTH};
 use super::rounds::siphash;
 
 type Vector = __m512i;

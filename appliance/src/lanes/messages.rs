@@ -1,11 +1,11 @@
-//! What is hashed: messages of a fixed number of words, eight side by side.
+//! What is hashed: messages of a fixed number of words, side by side.
 
 use synward_ebpf::cookie::Key;
 
-/// Messages side by side.
+/// Messages side by side in a vector register.
 pub(super) const WIDTH: usize = 8;
-/// Blocks of them.
-const BLOCKS: usize = 8;
+/// Messages of a batch.
+const MOST: usize = 64;
 
 /// At most 64 messages of `W` words, and their hashes.
 ///
@@ -13,28 +13,51 @@ const BLOCKS: usize = 8;
 /// the bytes that do not fill a word.
 #[derive(Debug)]
 pub struct Messages<const W: usize> {
-    blocks: [Block<W>; BLOCKS],
+    pub(super) keys: [Row; 2],
+    pub(super) words: [Row; W],
+    pub(super) hashes: Row,
     count: usize,
 }
 
-/// Eight messages; word by word, so that a vector register is filled by one load.
-#[repr(C, align(64))]
+/// One word of every message, so that a vector register is filled by one load, and a message's words are
+/// found by one index.
+#[repr(align(64))]
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Block<const W: usize> {
-    pub(super) keys: [[u64; WIDTH]; 2],
-    pub(super) words: [[u64; WIDTH]; W],
-    pub(super) hashes: [u64; WIDTH],
+pub(super) struct Row([u64; MOST]);
+
+impl Row {
+    /// The words of the eight messages of a block.
+    #[inline(always)]
+    pub(super) fn block(&self, number: usize) -> &[u64; WIDTH] {
+        &self.0.as_chunks().0[number % (MOST / WIDTH)]
+    }
+
+    /// The same, to be written.
+    #[inline(always)]
+    pub(super) fn block_mut(&mut self, number: usize) -> &mut [u64; WIDTH] {
+        &mut self.0.as_chunks_mut().0[number % (MOST / WIDTH)]
+    }
+
+    /// The word of one message.
+    #[inline(always)]
+    pub(super) fn of(&self, lane: usize) -> u64 {
+        self.0[lane % MOST]
+    }
+
+    /// Sets the word of one message.
+    #[inline(always)]
+    pub(super) fn set(&mut self, lane: usize, word: u64) {
+        self.0[lane % MOST] = word;
+    }
 }
 
 impl<const W: usize> Default for Messages<W> {
     fn default() -> Self {
-        let block = Block {
-            keys: [[0; WIDTH]; 2],
-            words: [[0; WIDTH]; W],
-            hashes: [0; WIDTH],
-        };
+        let row = Row([0; MOST]);
         Self {
-            blocks: [block; BLOCKS],
+            keys: [row; 2],
+            words: [row; W],
+            hashes: row,
             count: 0,
         }
     }
@@ -54,37 +77,37 @@ impl<const W: usize> Messages<W> {
     }
 
     /// Takes a message and the key to hash it with: its lane, or nothing if all 64 are taken.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, key: &Key, words: &[u64; W]) -> Option<usize> {
         let lane = self.count;
-        let block = self.blocks.get_mut(lane / WIDTH)?;
-        let at = lane % WIDTH;
-        for (row, value) in block.keys.iter_mut().zip(key) {
-            row[at] = *value;
+        if lane >= MOST {
+            return None;
         }
-        for (row, value) in block.words.iter_mut().zip(words) {
-            row[at] = *value;
+        for (row, value) in self.keys.iter_mut().zip(key) {
+            row.set(lane, *value);
+        }
+        for (row, value) in self.words.iter_mut().zip(words) {
+            row.set(lane, *value);
         }
         self.count = lane + 1;
         Some(lane)
     }
 
     /// The message of a lane. A lane that does not exist stands for the one that it is modulo 64.
-    #[inline]
+    #[inline(always)]
     pub fn words(&self, lane: usize) -> [u64; W] {
-        let words = &self.blocks[lane / WIDTH % BLOCKS].words;
-        std::array::from_fn(|word| words[word][lane % WIDTH])
+        std::array::from_fn(|word| self.words[word].of(lane))
     }
 
     /// The hash of a lane, once [`Lanes::hash_all`](super::Lanes::hash_all) has made it.
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, lane: usize) -> u64 {
-        self.blocks[lane / WIDTH % BLOCKS].hashes[lane % WIDTH]
+        self.hashes.of(lane)
     }
 
-    /// The blocks that hold messages; the last one may hold fewer than eight, and old ones beside them.
+    /// How many blocks hold messages; the last one may hold fewer than eight, and old ones beside them.
     #[inline]
-    pub(super) fn used(&mut self) -> &mut [Block<W>] {
-        &mut self.blocks[..self.count.div_ceil(WIDTH)]
+    pub(super) fn blocks(&self) -> usize {
+        self.count.div_ceil(WIDTH)
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`messages`] | what is hashed, eight messages a block |
+//! | [`messages`] | what is hashed, word by word |
 //! | `rounds` | SipHash over vectors, whatever their instructions are |
 //! | `avx512` | eight messages in one register |
 //! | `avx2` | eight messages in two |
@@ -87,10 +87,10 @@ impl Lanes {
             // SAFETY: a `Kind::Avx512` is made in `all` alone, after the processor said that it has
             // AVX-512F, the one feature that the function asks for.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => unsafe { avx512::hash(messages.used()) },
+            Kind::Avx512 => unsafe { avx512::hash(messages) },
             // SAFETY: the same with AVX2.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => unsafe { avx2::hash(messages.used()) },
+            Kind::Avx2 => unsafe { avx2::hash(messages) },
             Kind::Scalar => scalar::hash(messages),
         }
     }

@@ -7,17 +7,18 @@ macro_rules! siphash {
     ($feature:literal) => {
         /// Hashes every block.
         #[target_feature(enable = $feature)]
-        pub(super) fn hash<const W: usize>(blocks: &mut [Block<W>]) {
-            for block in blocks {
-                let [k0, k1] = [load(&block.keys[0]), load(&block.keys[1])];
+        pub(super) fn hash<const W: usize>(messages: &mut Messages<W>) {
+            for block in 0..messages.blocks() {
+                let [k0, k1] = &messages.keys;
+                let [k0, k1] = [load(k0.block(block)), load(k1.block(block))];
                 let mut state = State {
                     v0: xor(k0, all(0x736f_6d65_7073_6575)),
                     v1: xor(k1, all(0x646f_7261_6e64_6f6d)),
                     v2: xor(k0, all(0x6c79_6765_6e65_7261)),
                     v3: xor(k1, all(0x7465_6462_7974_6573)),
                 };
-                for word in &block.words {
-                    let word = load(word);
+                for row in &messages.words {
+                    let word = load(row.block(block));
                     state.v3 = xor(state.v3, word);
                     state = round(round(state));
                     state.v0 = xor(state.v0, word);
@@ -25,7 +26,7 @@ macro_rules! siphash {
                 state.v2 = xor(state.v2, all(0xff));
                 state = round(round(round(round(state))));
                 let hash = xor(xor(state.v0, state.v1), xor(state.v2, state.v3));
-                store(&mut block.hashes, hash);
+                store(messages.hashes.block_mut(block), hash);
             }
         }
 

@@ -2,19 +2,18 @@
 
 use synward_ebpf::siphash::Hasher;
 
-use super::messages::{Messages, WIDTH};
+use super::messages::Messages;
 
 /// Hashes every message.
 pub(super) fn hash<const W: usize>(messages: &mut Messages<W>) {
-    let count = messages.count();
-    for (number, block) in messages.used().iter_mut().enumerate() {
-        for lane in 0..WIDTH.min(count - number * WIDTH) {
-            let mut hasher = Hasher::<2, 4>::new(&[block.keys[0][lane], block.keys[1][lane]]);
-            for word in &block.words[..W - 1] {
-                hasher = hasher.word(word[lane]);
-            }
-            // The word has the length in it.
-            block.hashes[lane] = hasher.finish(block.words[W - 1][lane], 0);
+    for lane in 0..messages.count() {
+        let [k0, k1] = &messages.keys;
+        let mut hasher = Hasher::<2, 4>::new(&[k0.of(lane), k1.of(lane)]);
+        for row in &messages.words[..W - 1] {
+            hasher = hasher.word(row.of(lane));
         }
+        // The word has the length in it.
+        let hash = hasher.finish(messages.words[W - 1].of(lane), 0);
+        messages.hashes.set(lane, hash);
     }
 }

@@ -164,7 +164,7 @@ impl Worker {
                 let socket = self.ports.socket(index).0;
                 self.answers.write(ticket, socket.bytes_mut(&mut frame))
             }
-            Asked::Answered(length) => Some(length),
+            Asked::Answered(length) => Some(length as usize),
             Asked::Refused => None,
         };
         let Some(length) = length.and_then(|length| u16::try_from(length).ok()) else {
