@@ -3,13 +3,15 @@
 //! To answer blindly would hang real clients: those that come back from the same port while the server is in
 //! TIME_WAIT, those that have crashed and left it a connection, those of a full accept queue or a closed port.
 
+use crate::packet::Packet;
 use crate::socket::{self, Socket};
 use crate::{Case, Verdict, kernel_cookie};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::bpf_xdp_adjust_meta;
 use aya_ebpf::programs::{TcContext, XdpContext};
 use synward_ebpf::counters::{Counter, ServiceCounters};
-use synward_ebpf::layout::cookies;
+use synward_ebpf::flow::FlowKey;
+use synward_ebpf::layout::{Service, cookies};
 use synward_ebpf::wire::tcp::flags;
 
 /// No verdict: a listener has to be convinced by a cookie first.
@@ -50,6 +52,15 @@ pub fn owner(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters) 
             XDP_PASS
         }
     }
+}
+
+/// Whether a listener that takes our cookies, and has room, is all that the kernel has for a SYN over IPv4.
+#[inline(always)]
+pub fn listens(ctx: &XdpContext, packet: &mut Packet, flow: &FlowKey, service: &Service) -> bool {
+    packet.v4 = true;
+    (packet.source, packet.source_port) = (flow.client, flow.client_port());
+    (packet.destination, packet.destination_port) = (flow.server, flow.server_port());
+    service.cookies & cookies::KERNEL == 0 && socket::of(ctx.ctx.cast(), packet) == Socket::Listener
 }
 
 /// In front of a segment whose connection is known, for the program at TC: "syn:".

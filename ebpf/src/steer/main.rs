@@ -3,6 +3,7 @@
 //! | file | stage |
 //! |---|---|
 //! | [`interface`] | where it arrived, and what is there |
+//! | [`plain`] | the SYN that nearly all are, answered at one go |
 //! | [`packet`] | Ethernet to TCP: where the headers are and what they say |
 //! | [`service`] | whose packet is it? |
 //! | [`table`] | the flow that it belongs to |
@@ -39,6 +40,7 @@ mod local;
 mod maps;
 mod onward;
 mod packet;
+mod plain;
 mod replay;
 mod reply;
 mod route;
@@ -76,6 +78,15 @@ pub fn steer(ctx: XdpContext) -> Verdict {
     let Some(interface) = interface::of(ctx.ingress_ifindex() as u32, packet) else {
         return XDP_PASS;
     };
+    if interface.side & side::OUTSIDE != 0
+        && plain::is(&ctx)
+        && plain::is_to_be_answered(&ctx, packet, interface)
+    {
+        match plain::answer(&ctx, packet) {
+            plain::UNUSUAL => {}
+            verdict => return verdict,
+        }
+    }
     match packet.read(&ctx) {
         Kind::Tcp => tcp(&ctx, packet, interface),
         Kind::Icmp => icmp::quoting(&ctx, packet),

@@ -23,6 +23,12 @@ pub fn passes(case: &Case) -> bool {
     })
 }
 
+/// Whether anything is remembered of a connection that passes, or did.
+#[inline(always)]
+pub fn is_known(key: &FlowKey) -> bool {
+    maps::PASSED.get_ptr_mut(key).is_some()
+}
+
 /// The entry of a passed connection that was not idle for too long.
 #[inline(always)]
 fn alive(case: &Case) -> Option<&'static mut Passed> {

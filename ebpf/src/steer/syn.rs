@@ -6,15 +6,20 @@ use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::programs::XdpContext;
 use synward_ebpf::answer::{self, Syn};
 use synward_ebpf::counters::{Counter, ServiceCounters};
-use synward_ebpf::layout::{Request, key_slot};
+use synward_ebpf::layout::{Interface, Request, key_slot};
 
 /// Whether a worker answers the SYNs of this queue rather than this program.
 #[inline(always)]
 pub fn is_for_worker(ctx: &XdpContext, case: &Case) -> bool {
-    let queue = ctx.rx_queue_index();
     !case.packet.kernel_cookie
-        && case.interface.afxdp >> (queue & 63) & 1 != 0
-        && worker::is_alive(queue, case.now)
+        && is_workers_queue(ctx, case.interface)
+        && worker::is_alive(ctx.rx_queue_index(), case.now)
+}
+
+/// Whether the SYNs of this queue are a worker's to answer, as long as it is alive.
+#[inline(always)]
+pub fn is_workers_queue(ctx: &XdpContext, interface: &Interface) -> bool {
+    interface.afxdp >> (ctx.rx_queue_index() & 63) & 1 != 0
 }
 
 /// Has a worker answer a SYN.

@@ -71,6 +71,34 @@ impl Found {
         sack_blocks: 0,
     };
 
+    /// The options of a SYN in the order in which Linux and Android send them: MSS, SACK permitted, timestamps, NOP,
+    /// window scale.
+    #[inline(always)]
+    pub fn of_linux_syn(options: &[u8; LINUX_SYN]) -> Option<Self> {
+        const SACK: [u8; 4] = [kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10];
+        if options[0] != kind::MSS
+            || options[1] != 4
+            || [options[4], options[5], options[6], options[7]] != SACK
+            || options[16] != kind::NOP
+            || options[17] != kind::WINDOW_SCALE
+            || options[18] != 3
+        {
+            return None;
+        }
+        Some(Self {
+            mss: u16::from_be_bytes([options[2], options[3]]),
+            window_scale: if options[19] > MAX_WINDOW_SCALE {
+                MAX_WINDOW_SCALE
+            } else {
+                options[19]
+            },
+            seen: SEEN_MSS | SEEN_SCALE | SEEN_SACK_PERMITTED,
+            timestamps: 8,
+            sack: NOWHERE,
+            sack_blocks: 0,
+        })
+    }
+
     /// The MSS in bytes.
     #[inline(always)]
     pub const fn mss(&self) -> Option<u16> {
@@ -151,33 +179,15 @@ impl Options {
         all
     }
 
-    /// Takes the options of a SYN in the order in which Linux and Android send them: MSS, SACK permitted, timestamps, NOP,
-    /// window scale; false if they are others. The same as copying and walking them.
+    /// Takes the options of a SYN of Linux ([`Found::of_linux_syn`]); false if they are others. The same as copying and
+    /// walking them.
     #[inline(always)]
     pub fn take_linux_syn(&mut self, options: &[u8; LINUX_SYN]) -> bool {
-        const SACK: [u8; 4] = [kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10];
-        if options[0] != kind::MSS
-            || options[1] != 4
-            || [options[4], options[5], options[6], options[7]] != SACK
-            || options[16] != kind::NOP
-            || options[17] != kind::WINDOW_SCALE
-            || options[18] != 3
-        {
+        let Some(found) = Found::of_linux_syn(options) else {
             return false;
-        }
-        self.bytes[..LINUX_SYN].copy_from_slice(options);
-        self.found = Found {
-            mss: u16::from_be_bytes([options[2], options[3]]),
-            window_scale: if options[19] > MAX_WINDOW_SCALE {
-                MAX_WINDOW_SCALE
-            } else {
-                options[19]
-            },
-            seen: SEEN_MSS | SEEN_SCALE | SEEN_SACK_PERMITTED,
-            timestamps: 8,
-            sack: NOWHERE,
-            sack_blocks: 0,
         };
+        self.bytes[..LINUX_SYN].copy_from_slice(options);
+        self.found = found;
         true
     }
 
@@ -250,6 +260,12 @@ impl Options {
 pub fn padded_timestamps(bytes: &[u8; 12]) -> Option<(u32, u32)> {
     let head = [bytes[0], bytes[1], bytes[2], bytes[3]];
     (head == PADDED_TIMESTAMPS).then(|| (be32(bytes, 4), be32(bytes, 8)))
+}
+
+/// TSval of a SYN with the options of Linux ([`Found::of_linux_syn`]).
+#[inline(always)]
+pub fn linux_tsval(options: &[u8; LINUX_SYN]) -> u32 {
+    be32(options, 8)
 }
 
 /// Reads four bytes at a position that a walk has found.

@@ -1,0 +1,153 @@
+//! The SYN that nearly all are: untagged, IPv4 without options, the options of Linux, and room for an answer of its length.
+//!
+//! What the stages would do with it is done here at one go, with constant offsets and in registers: a flood consists of
+//! these. Whatever is unusual about a SYN, or about its service, is left to the stages, untouched and uncounted.
+
+use crate::packet::{Frame as _, Packet, view};
+use crate::{Verdict, local, maps, route, service, stray, syn, table};
+use aya_ebpf::bindings::xdp_action::XDP_TX;
+use aya_ebpf::programs::XdpContext;
+use synward_ebpf::answer::{self, Syn};
+use synward_ebpf::counters::Counter;
+use synward_ebpf::flow::FlowKey;
+use synward_ebpf::layout::{Endpoint, Interface, handoff, key_slot, mode};
+use synward_ebpf::wire::ethernet::{self, Ethernet};
+use synward_ebpf::wire::ipv4::{self, Ipv4};
+use synward_ebpf::wire::tcp::{self, Tcp, flags};
+use synward_ebpf::wire::tcp_options::{self, Found, LINUX_SYN};
+
+/// No verdict: the stages have to look at it.
+pub const UNUSUAL: Verdict = 106;
+
+const IP_LENGTH: usize = ipv4::LENGTH + tcp::LENGTH + LINUX_SYN;
+const LENGTH: usize = ethernet::LENGTH + IP_LENGTH;
+
+/// The headers of a frame of [`LENGTH`] bytes.
+struct Headers<'a> {
+    eth: &'a mut [u8; ethernet::LENGTH],
+    ip: &'a mut [u8; ipv4::LENGTH],
+    tcp: &'a mut [u8; tcp::LENGTH],
+    options: &'a mut [u8; LINUX_SYN],
+}
+
+impl Headers<'_> {
+    #[inline(always)]
+    fn flow(&self) -> FlowKey {
+        let (ip, tcp) = (Ipv4(&*self.ip), Tcp(&*self.tcp));
+        FlowKey::new(
+            ip.source(),
+            tcp.source(),
+            ip.destination(),
+            tcp.destination(),
+        )
+    }
+}
+
+#[inline(always)]
+fn headers(ctx: &XdpContext) -> Option<Headers<'_>> {
+    let frame = view::<LENGTH>(ctx, 0)?;
+    let (eth, rest) = frame.split_first_chunk_mut()?;
+    let (ip, rest) = rest.split_first_chunk_mut()?;
+    let (tcp, rest) = rest.split_first_chunk_mut()?;
+    let options = rest.first_chunk_mut()?;
+    Some(Headers {
+        eth,
+        ip,
+        tcp,
+        options,
+    })
+}
+
+/// Whether a frame is such a SYN, as far as its headers say.
+#[inline(always)]
+pub fn is(ctx: &XdpContext) -> bool {
+    let (start, end) = ctx.bounds();
+    if end - start != LENGTH {
+        return false;
+    }
+    let Some(headers) = headers(ctx) else {
+        return false;
+    };
+    let (eth, ip) = (Ethernet(&*headers.eth), Ipv4(&*headers.ip));
+    let segment = Tcp(&*headers.tcp);
+    segment.flags() & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::SYN
+        && segment.header_length() == tcp::LENGTH + LINUX_SYN
+        && eth.destination()[0] & 1 == 0
+        && eth.ethertype() == ethernet::IPV4
+        && ip.is_sound()
+        && ip.header_length() == ipv4::LENGTH
+        && ip.total_length() as usize == IP_LENGTH
+        && ip.protocol() == ipv4::TCP
+        && !ip.is_fragment()
+}
+
+/// Whether it is for a service of which nothing speaks against an answer made here: no list, no flow, no socket, no worker.
+/// Its endpoint is then in the packet. Apart from [`answer`], because all frames of a call chain share one small stack.
+#[inline(never)]
+pub fn is_to_be_answered(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> bool {
+    let Some(headers) = headers(ctx) else {
+        return false;
+    };
+    let flow = headers.flow();
+    let port = flow.server_port() as u32;
+    if !service::find(&flow.server, port, &mut packet.endpoint) {
+        return false;
+    }
+    let Some(service) = maps::SERVICES.get(packet.endpoint.service) else {
+        return false;
+    };
+    service.mode == mode::ALWAYS
+        && service.listed == 0
+        && !syn::is_workers_queue(ctx, interface)
+        && match service.handoff {
+            handoff::SPLICE => {
+                packet.key = flow;
+                table::find(&packet.key, &mut packet.may_pass).is_none()
+                    && !(packet.may_pass && stray::is_known(&packet.key))
+            }
+            handoff::LOCAL => local::listens(ctx, packet, &flow, service),
+            _ => true,
+        }
+}
+
+/// Answers it, or says that it is [`UNUSUAL`] all the same.
+#[inline(never)]
+pub fn answer(ctx: &XdpContext, packet: &Packet) -> Verdict {
+    match try_answer(ctx, &packet.endpoint) {
+        Some(verdict) => verdict,
+        None => UNUSUAL,
+    }
+}
+
+#[inline(always)]
+fn try_answer(ctx: &XdpContext, endpoint: &Endpoint) -> Option<Verdict> {
+    let epoch = maps::CLOCK.get(0)?.epoch_at(route::now());
+    let slot = maps::KEYS.get(key_slot(endpoint.service, epoch))?;
+    let (_, counters) = service::of(endpoint)?;
+    if slot.epoch != epoch {
+        return None;
+    }
+    let headers = headers(ctx)?;
+    let flow = headers.flow();
+    let segment = Tcp(&*headers.tcp);
+    let found = Found::of_linux_syn(headers.options)?;
+    let syn = Syn::new(
+        &flow,
+        segment.sequence(),
+        segment.flags(),
+        &found,
+        Some(tcp_options::linux_tsval(headers.options)),
+    );
+    let reply = answer::answer(&slot.keys[0], epoch, &syn, endpoint.profile(epoch));
+    if reply.header_length() != tcp::LENGTH + LINUX_SYN {
+        return None;
+    }
+    Ethernet(headers.eth).turn_around();
+    reply.emit_v4(headers.ip, headers.tcp);
+    for (bytes, word) in headers.options.chunks_exact_mut(4).zip(reply.options) {
+        bytes.copy_from_slice(&word.to_ne_bytes());
+    }
+    counters.bump(Counter::Syn);
+    counters.bump(Counter::AnsweredXdp);
+    Some(XDP_TX)
+}
