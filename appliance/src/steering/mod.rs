@@ -68,6 +68,7 @@ pub use heartbeats::Heartbeats;
 pub use host::{KernelCookies, kernel_cookies};
 pub use interface::SteeredInterface;
 pub use local::check_local;
+pub use object::verified;
 pub use profiles::{EndpointProfiles, Learned};
 pub use sockets::{Listener, listeners};
 pub use table::{Established, FlowTable, InsertError, Limits, Swept};

@@ -1,5 +1,6 @@
 //! The eBPF object: loaded into the kernel, its maps sized and taken out.
 
+use std::io::ErrorKind;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -94,6 +95,28 @@ pub(super) struct Shared {
     pub(super) heartbeats: Memory<AtomicU64>,
 }
 
+/// How often the kernel is asked to verify a program before that has failed.
+const ATTEMPTS: u32 = 5;
+
+/// Has the kernel verify a program by `load`. It stops with EAGAIN where a signal waits for the thread (`do_check`,
+/// kernel/bpf/verifier.c), and wants to be asked again.
+///
+/// # Errors
+/// That of the last attempt.
+pub fn verified(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    let interrupted = |error: &ProgramError| match error {
+        ProgramError::LoadError { io_error, .. } => io_error.kind() == ErrorKind::WouldBlock,
+        _ => false,
+    };
+    for _ in 1..ATTEMPTS {
+        match load() {
+            Err(error) if interrupted(&error) => {}
+            done => return done,
+        }
+    }
+    load()
+}
+
 impl Object {
     /// Loads the object; the maps in `pinned` are those of a process before us.
     pub(super) fn load(
@@ -127,12 +150,15 @@ impl Object {
         let rejected = |error: ProgramError| SteeringError::Verifier {
             cause: verdict(&error),
         };
-        xdp(&mut ebpf)?.load().map_err(rejected)?;
+        let program = xdp(&mut ebpf)?;
+        verified(|| program.load()).map_err(rejected)?;
         if plan.assigns() {
-            classifier(&mut ebpf, ASSIGN)?.load().map_err(rejected)?;
+            let program = classifier(&mut ebpf, ASSIGN)?;
+            verified(|| program.load()).map_err(rejected)?;
         }
         if kernel.is_some() {
-            classifier(&mut ebpf, INJECT)?.load().map_err(rejected)?;
+            let program = classifier(&mut ebpf, INJECT)?;
+            verified(|| program.load()).map_err(rejected)?;
         }
         take(ebpf, sizes)
     }

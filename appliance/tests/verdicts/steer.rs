@@ -133,7 +133,7 @@ impl Steer {
         loader.override_global("TCP_IS_MPTCP", &is_mptcp, true);
         let mut object = loader.load(OBJECT).expect("maps");
         let program: &mut Xdp = object.program_mut("steer").unwrap().try_into().unwrap();
-        program.load().expect("the verifier takes the program");
+        steering::verified(|| program.load()).expect("the verifier takes the program");
         for name in ["sw-out", "sw-in", "sw-else"] {
             // Test runs ask for a receive queue that XDP knows.
             program.attach(name, XdpMode::Driver).unwrap();
