@@ -87,15 +87,6 @@ pub enum OpenError {
     },
 
     #[error(
-        "busy polling for {interface} queue {queue}: {cause}; needs Linux 5.11 and CAP_NET_ADMIN"
-    )]
-    BusyPoll {
-        interface: String,
-        queue: u32,
-        cause: io::Error,
-    },
-
-    #[error(
         "this kernel has no AF_XDP (CONFIG_XDP_SOCKETS): use a kernel that has it, or the XDP responder"
     )]
     Unsupported,
@@ -170,9 +161,8 @@ impl Attempt<'_> {
         if !zero_copy {
             self.tune_copy_mode(fd);
         }
-        if self.options.busy_poll {
-            socket::prefer_busy_poll(fd).map_err(|cause| self.busy_poll_refused(cause))?;
-        }
+        // Without it softirqs receive, as everywhere.
+        let busy_poll = self.options.busy_poll && socket::prefer_busy_poll(fd).is_ok();
         Ok(Port::assemble(Parts {
             rx,
             tx,
@@ -180,7 +170,7 @@ impl Attempt<'_> {
             completion,
             memory,
             zero_copy,
-            busy_poll: self.options.busy_poll,
+            busy_poll,
             ring: self.options.ring,
             frames: self.options.frames,
         }))
@@ -247,15 +237,6 @@ impl Attempt<'_> {
             },
             Some(libc::EINVAL) => OpenError::NoQueue { interface, queue },
             _ => self.system(cause),
-        }
-    }
-
-    fn busy_poll_refused(&self, cause: io::Error) -> OpenError {
-        let (interface, queue) = (self.interface.to_owned(), self.queue);
-        OpenError::BusyPoll {
-            interface,
-            queue,
-            cause,
         }
     }
 

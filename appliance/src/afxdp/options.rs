@@ -19,7 +19,8 @@ pub struct PortOptions {
     pub zero_copy: ZeroCopy,
     /// Let this thread drive the NIC's NAPI (`SO_PREFER_BUSY_POLL`, Linux ≥ 5.11) instead of
     /// softirqs. Takes effect together with the interface's `napi_defer_hard_irqs` and
-    /// `gro_flush_timeout`; needs CAP_NET_ADMIN.
+    /// `gro_flush_timeout`; needs CAP_NET_ADMIN. [`Port::busy_poll`](super::Port::busy_poll) tells
+    /// whether the kernel took it.
     pub busy_poll: bool,
     /// Back the UMEM with huge pages (`vm.nr_hugepages`). Its size must then be a multiple of
     /// 2 MiB.

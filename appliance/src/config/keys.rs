@@ -61,7 +61,7 @@ pub(super) const APPLIANCE: Section = Section {
         key("control", Default(r#""/run/synward/control.sock""#), "where `synward status` and the like reach the process"),
         key("metrics", Default(r#""127.0.0.1:9470""#), r#"GET /metrics (Prometheus), GET /healthz; "" turns it off"#),
         key("cores", Default(r#""auto""#), "CPUs of the workers, or [2, 3]"),
-        key("polling", Default(r#""adaptive""#), r#"or "busy": never sleep"#),
+        key("polling", Default(r#""adaptive""#), r#"or "busy": never sleep, and drive the NIC where it has napi_defer_hard_irqs"#),
         key("responder", Default(r#""auto""#), r#"who answers SYNs: AF_XDP on zero-copy queues, else XDP; "afxdp" | "xdp""#),
         key("pin", Default(r#""/sys/fs/bpf/synward""#), r#"a BPF file system; "" = nothing pinned, nothing survives a restart"#),
         key("adopt_seconds", Default("10"), "at start, unknown connections are learned this long; 0 to 3600, 0 = enforce at once"),

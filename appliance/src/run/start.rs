@@ -189,10 +189,17 @@ impl Appliance {
             };
             let options = PortOptions {
                 zero_copy,
+                busy_poll: self.polls_driver(&interface.name),
                 ..PortOptions::default()
             };
             for queue in &interface.queues {
                 let port = Port::open(&interface.name, *queue, &options)?;
+                if options.busy_poll && !port.busy_poll() {
+                    tracing::warn!(
+                        interface = %interface.name, queue,
+                        "the kernel refuses busy polling (it needs Linux 5.11 and CAP_NET_ADMIN): softirqs receive"
+                    );
+                }
                 self.steering
                     .set_socket(interface.slot, *queue, port.fd())?;
                 let afxdp = match self.config.appliance.responder {
@@ -205,7 +212,7 @@ impl Appliance {
                 }
                 tracing::info!(
                     interface = %interface.name, queue, zero_copy = port.zero_copy(),
-                    responder = if afxdp { "afxdp" } else { "xdp" }, "socket bound"
+                    busy_poll = port.busy_poll(), responder = if afxdp { "afxdp" } else { "xdp" }, "socket bound"
                 );
                 sockets
                     .entry(*queue)
@@ -221,6 +228,26 @@ impl Appliance {
         interfaces
             .filter_map(|one| Some((one.slot, *self.responders.get(&one.index)?)))
             .collect()
+    }
+
+    /// Whether workers are to drive the NAPI of an interface: with `polling = "busy"`, where its softirqs are told to leave
+    /// it to them (Documentation/networking/napi.rst, "Busy polling"). Without that, both would do it.
+    fn polls_driver(&self, interface: &str) -> bool {
+        if self.config.appliance.polling != config::Polling::Busy {
+            return false;
+        }
+        let file = format!("/sys/class/net/{interface}/napi_defer_hard_irqs");
+        let deferred = std::fs::read_to_string(file);
+        let polls =
+            deferred.is_ok_and(|value| value.trim().parse().is_ok_and(|value: u32| value > 0));
+        if !polls {
+            tracing::info!(
+                interface,
+                "polling = \"busy\": workers never sleep, softirqs receive; to have workers drive the NIC, set \
+                 napi_defer_hard_irqs (2) and gro_flush_timeout (200000) in /sys/class/net/{interface}"
+            );
+        }
+        polls
     }
 
     fn cores(&self) -> anyhow::Result<Vec<CoreId>> {

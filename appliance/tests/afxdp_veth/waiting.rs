@@ -64,3 +64,39 @@ fn a_packet_ends_the_sleep() {
     let slept = worker.join().unwrap();
     assert!(slept > Duration::ZERO && slept < start.elapsed());
 }
+
+/// Busy polling without anything that defers softirqs: they receive as always, and the port does not mind.
+#[test]
+fn a_port_that_polls_its_driver_receives() {
+    needs_root!();
+    const COUNT: u64 = 1000;
+    let lab = Lab::new();
+    let options = PortOptions {
+        busy_poll: true,
+        ..PortOptions::default()
+    };
+    let mut here = lab.open(End::Here, 0, &options).unwrap();
+    let mut there = lab.open(End::There, 0, &PortOptions::default()).unwrap();
+    assert!(here.busy_poll(), "root may, on any kernel since 5.11");
+    let _steering = (
+        lab.steer(End::Here, &[&here]),
+        lab.steer(End::There, &[&there]),
+    );
+    let mut batch = ArrayVec::new();
+    for number in 0..COUNT {
+        let mut frame = there.allocate().unwrap();
+        frames::write(&there, &mut frame, number);
+        there.transmit(frame);
+        there.flush();
+        frames::wait_until(Duration::from_secs(10), || {
+            here.flush();
+            here.receive(&mut batch) > 0
+        });
+        for frame in batch.drain(..) {
+            assert_eq!(frames::number(here.bytes(&frame)), number);
+            here.release(frame);
+        }
+    }
+    assert_eq!(here.counters().failed_wakeups, 0);
+    frames::assert_all_come_home(&mut here, options.frames);
+}
