@@ -1,5 +1,5 @@
-"""A million ACKs with random numbers for a service on synward's own machine: they end in XDP, and the kernel's TCP does not
-see them. What one costs, beside a SYN, is printed."""
+"""A million ACKs with random numbers for a service on synward's own machine: they end in XDP, and the kernel does not see
+them. What one costs, beside a SYN, is printed."""
 
 import contextlib
 import json
@@ -11,13 +11,12 @@ from traces import program_times
 
 COUNT = 100_000 if FAST else 1_000_000
 STATISTICS = Path("/proc/sys/kernel/bpf_stats_enabled")
-# Segments that the kernel's TCP may see for other reasons.
-HANDFUL = 10
 
 
 def tell(lab, synward):
     if synward.responder == "none":
         return
+    lab.count_at_server()
     with statistics():
         for family in 4, 6:
             for options in ("--timestamps",), ():
@@ -32,16 +31,15 @@ def tell(lab, synward):
 
 
 def acks(lab, synward, family, options, what):
-    before, seen = counted(synward), segments_in(lab)
+    before, seen = counted(synward), lab.counted_at_server("flood")
     cost, sent = flood(lab, family, "--kind", "ack", *options)
-    # Before synward's metrics are asked for, by TCP in the same namespace.
-    reached = segments_in(lab) - seen
     wait_until("all are counted", lambda: sum(counted(synward)) >= sum(before) + sent)
     invalid, valid = (now - then for now, then in zip(counted(synward), before))
     # One in 2^24 of those without timestamps is right by chance.
     assert valid <= (0 if options else 3), f"{what}: {valid} of {sent} were taken for valid"
     assert invalid + valid == sent, f"{what}: {invalid} of {sent} dropped as invalid"
-    assert reached <= HANDFUL, f"{what}: {reached} of {sent} reached the kernel's TCP"
+    reached = lab.counted_at_server("flood") - seen
+    assert reached == valid, f"{what}: {reached} of {sent} reached the kernel"
     return cost
 
 
@@ -60,12 +58,6 @@ def flood(lab, family, *options):
 
 def counted(synward):
     return (synward.metric("drops_total", reason="invalid_cookie"), synward.metric("cookies_total", result="valid"))
-
-
-def segments_in(lab):
-    with lab.inside("server"):
-        lines = [line.split() for line in open("/proc/thread-self/net/snmp") if line.startswith("Tcp:")]
-    return int(dict(zip(*lines))["InSegs"])
 
 
 @contextlib.contextmanager

@@ -415,6 +415,11 @@ def show_what_was(lab, synward):
                 if number:
                     print(name, *(f"{key}={value}" for key, value in labels), number)
             print("---- synward status:", *synward.command("status"))
+    for role in "client", "server":
+        with contextlib.suppress(Exception):
+            print(f"---- connections of the {role}, and what its TCP has counted")
+            print(*lab.run(role, "ss", "-Htaonie").splitlines()[:40], sep="\n")
+            print({name: count for name, count in lab.kernel_counters(role).items() if count})
     for process in lab.processes:
         print(f"---- the last of {process.name}'s log")
         print(*process.output().splitlines()[-25:], sep="\n")

@@ -289,7 +289,6 @@ impl Page {
                 ));
             }
         }
-        self.line("- A minimal echo over AF_XDP, to hold the AF_XDP responder against.");
         self.line(
             "- A million open connections in front of the kernel and of SYNPROXY: they would need the connections themselves.",
         );
