@@ -58,7 +58,9 @@ pub(super) fn all(archive: &Archive) -> Vec<Claim> {
             );
         }
         add(
-            format!("{synward}: … no more than one answered in XDP with the kernel's cookie ({in_xdp})"),
+            format!(
+                "{synward}: … no more than one answered in XDP with the kernel's cookie ({in_xdp})"
+            ),
             at_most(cost(synward), 1.0, cost(in_xdp), "ns"),
         );
         add(
