@@ -253,7 +253,8 @@ impl Clock {
     #[inline(always)]
     pub const fn epoch_at(&self, now: u64) -> u64 {
         let passed = now.wrapping_sub(self.epoch_start);
-        if passed < crate::cookie::EPOCH_NANOSECONDS {
+        // A program may have read its time just before the epoch began.
+        if passed < crate::cookie::EPOCH_NANOSECONDS || passed.cast_signed() < 0 {
             self.epoch
         } else {
             self.epoch
@@ -622,6 +623,7 @@ mod tests {
             epoch_start: 1_000,
         };
         assert_eq!(clock.epoch_at(1_000), 10);
+        assert_eq!(clock.epoch_at(999), 10);
         assert_eq!(clock.epoch_at(999 + 32_000_000_000), 10);
         assert_eq!(clock.epoch_at(1_000 + 32_000_000_000 * 70), 80);
     }

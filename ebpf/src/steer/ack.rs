@@ -42,8 +42,11 @@ pub fn redeem(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters)
         Judgement::Valid { options, promised } => {
             counters.bump(Counter::CookieValid);
             if case.service.handoff == handoff::LOCAL {
-                // Nobody has a socket for it, so its connection is over.
-                return if replay::knows(case.packet, Event::Assigned, case.now) {
+                // Nobody has a socket for it, so its connection is over; or is only just being made on another CPU, where
+                // the client's first data come right behind its ACK: the program at TC waits for that.
+                return if case.packet.payload() == 0
+                    && replay::knows(case.packet, Event::Assigned, case.now)
+                {
                     REPLAYED
                 } else {
                     XDP_PASS

@@ -2,6 +2,7 @@
 //! shaken hands itself. The application accepts it like any other; nothing is translated afterwards.
 
 use crate::ack::{self, Judgement};
+use crate::again::Round;
 use crate::packet::{Kind, Packet};
 use crate::socket::{self, Socket};
 use crate::{Case, interface, local, maps, replay, route, service, stale};
@@ -83,10 +84,10 @@ fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<i32> {
     match redeem(ctx, &mut case) {
         NO_COOKIE => return None,
         IN_THE_WAY => return Some(stale::renew(ctx, &mut case, counters)),
-        // XDP did not know it yet: the first of two segments that arrived together has just had its connection, and
-        // TCP comes after this. Behind that the second meets the connection; a replay does not.
+        // The first of two segments that arrived together may have just had its connection, and TCP comes after this.
+        // Behind that the second meets the connection; a replay does not.
         REPLAYED => {
-            return Some(stale::again(ctx).unwrap_or_else(|| {
+            return Some(Round::of(ctx).another(ctx).unwrap_or_else(|| {
                 counters.bump(Counter::DropReplayedCookie);
                 TCX_DROP
             }));
@@ -134,20 +135,31 @@ fn redeem(ctx: &TcContext, case: &mut Case) -> i32 {
         attributes.tsval = times.tsval;
         attributes.tsecr = times.tsecr;
     }
+    // Before the look at the sockets: a connection that is seen after this has been written down is not in the way.
+    let is_over = replay::knows(case.packet, Event::Assigned, case.now);
     let room = match socket::of(ctx.skb.skb.cast(), case.packet) {
         Socket::Nobody | Socket::Own => return NO_COOKIE,
+        Socket::Connection if is_over => return NO_COOKIE,
         Socket::Connection => return IN_THE_WAY,
         // One for Multipath TCP has become that since the SYN was answered: the kernel refuses, which is counted.
         Socket::Listener | Socket::CookieListener => true,
         Socket::FullListener => false,
     };
-    if replay::knows(case.packet, Event::Assigned, case.now) {
+    if is_over {
         return REPLAYED;
     }
+    if !room {
+        // The kernel drops the segment, and the client's next try is no replay.
+        return give(ctx, case.packet, &mut attributes);
+    }
+    // First, because the client's data may be here on another CPU at the same time: the kernel takes only one of two
+    // segments, and the client would have to send the other again.
+    let Some(mark) = replay::remember(case.packet, Event::Assigned, case.now) else {
+        return REPLAYED;
+    };
     let taken = give(ctx, case.packet, &mut attributes);
-    // Where the accept queue is full the kernel drops the segment, and the client's next try is no replay.
-    if taken == 0 && room {
-        replay::remember(case.packet, Event::Assigned, case.now);
+    if taken != 0 {
+        *mark = 0;
     }
     taken
 }

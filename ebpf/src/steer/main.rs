@@ -16,6 +16,7 @@
 //! | [`kernel_cookie`] | a listener that takes only the kernel's own cookie |
 //! | [`inject`] | at start: a frame to try the firewall with |
 //! | [`replay`] | which handshakes have had their connection |
+//! | [`again`] | at TC: a segment that comes too early |
 //! | [`stale`] | at TC: a connection that is in the way of a proven client's new one |
 //! | [`onward`] | to the next hop |
 //! | [`stray`] | what belongs to nothing, and what was there before us |
@@ -30,6 +31,7 @@
 )]
 
 mod ack;
+mod again;
 mod assign;
 mod headers;
 mod icmp;

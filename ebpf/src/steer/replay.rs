@@ -17,25 +17,26 @@ pub fn knows(packet: &Packet, event: Event, now: u64) -> bool {
     }
 }
 
-/// Remembers it for as long as the cookie is accepted.
+/// Remembers it for as long as the cookie is accepted, and gives the mark; nothing if that has been done already.
 #[inline(never)]
-pub fn remember(packet: &Packet, event: Event, now: u64) {
-    let (Some(clock), Some(handshake)) = (maps::CLOCK.get(0), handshake(packet, event)) else {
-        return;
-    };
+pub fn remember(packet: &Packet, event: Event, now: u64) -> Option<&'static mut u32> {
+    let clock = maps::CLOCK.get(0)?;
+    let handshake = handshake(packet, event)?;
     let current = clock.epoch_at(now);
     let claim = Claim {
         client_isn: packet.sequence.wrapping_sub(1),
         isn: packet.acknowledgement.wrapping_sub(1),
         tsecr: None,
     };
-    let Some(set) = maps::REPLAYS.get_ptr_mut(handshake.set & (SETS as u32 - 1)) else {
-        return;
-    };
+    let set = maps::REPLAYS.get_ptr_mut(handshake.set & (SETS as u32 - 1))?;
     // SAFETY: an element of an array lives as long as the program. Other CPUs write it as well, each mark at once.
     let set = unsafe { &mut *set };
-    let at = replay::room(set, current);
-    set[at & (replay::MARKS - 1)] = handshake.mark(claim.epoch(current).0);
+    if handshake.is_in(set, current) {
+        return None;
+    }
+    let mark = &mut set[replay::room(set, current) & (replay::MARKS - 1)];
+    *mark = handshake.mark(claim.epoch(current).0);
+    Some(mark)
 }
 
 #[inline(always)]

@@ -3,77 +3,59 @@
 //! crashed, come back, and drawn the same port.
 //!
 //! The old connection gets the RST that its client would send for it (RFC 9293 §3.10.7.4: one that bears exactly the
-//! number expected next), and then the client's ACK comes once more and finds the listener. Not for a handshake that has
-//! its connection already: an old duplicate of the first ACK changes nothing.
+//! number expected next), and then the client's ACK comes round again and finds the listener. Not for a handshake that
+//! has its connection already: an old duplicate of the first ACK changes nothing.
+//!
+//! TCP sees no segment of the new connection while the old one is there. It might find it gone a moment later, because
+//! another CPU has just cleared the way, and would answer a listener's segment without a connection with a RST, which
+//! ends the client's.
 
 use crate::Case;
+use crate::again::Round;
 use crate::packet::{Packet, view};
 use crate::{replay, socket};
-use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, tcx_action_base::TCX_NEXT};
-use aya_ebpf::helpers::{
-    bpf_clone_redirect, bpf_l4_csum_replace, bpf_redirect, bpf_skb_store_bytes,
-};
+use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, tcx_action_base::TCX_DROP};
+use aya_ebpf::helpers::{bpf_clone_redirect, bpf_l4_csum_replace, bpf_skb_store_bytes};
 use aya_ebpf::programs::TcContext;
 use synward_ebpf::counters::{Counter, ServiceCounters};
 use synward_ebpf::replay::Event;
 use synward_ebpf::wire::tcp::{self, flags};
-
-/// Marks a segment that comes for the second time, in a field that the kernel keeps and nothing else uses
-/// (`tc_index`): it is not sent round again, whatever it meets.
-const AGAIN: u32 = 0x5359;
 
 /// Offsets in the TCP header.
 const SEQUENCE: usize = 4;
 const OFFSET_AND_FLAGS: usize = 12;
 const CHECKSUM: usize = 16;
 
-/// Resets the connection that a segment with a valid cookie meets, and has the segment come again.
+/// Resets the connection that a segment with a valid cookie meets, and has the segment come again. One that still meets
+/// it in its last round is dropped, and the client's next try is looked at anew.
 #[inline(never)]
 pub fn renew(ctx: &TcContext, case: &mut Case, counters: &mut ServiceCounters) -> i32 {
     let packet = &*case.packet;
-    if is_again(ctx) {
-        return TCX_NEXT;
-    }
-    // What the client sends right behind its ACK has the same numbers: it goes behind it, without a RST of its own. And
-    // where another CPU has just cleared the way, the kernel must not see the segment before the new connection.
-    let is_first = !replay::knows(packet, Event::Assigned, case.now)
-        && !replay::knows(packet, Event::Renewed, case.now);
-    if is_first
+    let mut round = Round::of(ctx);
+    // What the client sends right behind its ACK has the same numbers: it waits, without a RST of its own. The number
+    // that the old connection expects may change between the look and the RST: the one that began looks again.
+    let is_first = !replay::knows(packet, Event::Renewed, case.now);
+    if (is_first || round.clears())
         && let Some(expected) = socket::in_the_way(ctx.skb.skb.cast(), packet)
-        && reset(ctx, packet, expected)
     {
-        replay::remember(packet, Event::Renewed, case.now);
-        counters.bump(Counter::Renewed);
+        if replay::remember(packet, Event::Renewed, case.now).is_some() {
+            counters.bump(Counter::Renewed);
+        }
+        round = round.clearing();
+        reset(ctx, packet, expected);
     }
-    again(ctx).unwrap_or(TCX_NEXT)
+    round.another(ctx).unwrap_or_else(|| {
+        counters.bump(Counter::AssignRefused);
+        TCX_DROP
+    })
 }
 
-/// Has a segment come once more, behind what arrived together with it; nothing if it has.
+/// Sends the kernel a copy of the segment as a RST, if it can, and leaves the segment as it was.
 #[inline(always)]
-pub fn again(ctx: &TcContext) -> Option<i32> {
-    if is_again(ctx) {
-        return None;
-    }
-    let skb = ctx.skb.skb;
-    // SAFETY: the context is the kernel's own; the field is writable, the helper takes two integers.
-    unsafe {
-        core::ptr::write_volatile(&raw mut (*skb).tc_index, AGAIN);
-        Some(bpf_redirect((*skb).ifindex, BPF_F_INGRESS.into()) as i32)
-    }
-}
-
-#[inline(always)]
-fn is_again(ctx: &TcContext) -> bool {
-    // SAFETY: the context is the kernel's own; the field is readable.
-    unsafe { core::ptr::read_volatile(&raw const (*ctx.skb.skb).tc_index) == AGAIN }
-}
-
-/// Sends the kernel a copy of the segment as a RST, and leaves the segment as it was.
-#[inline(always)]
-fn reset(ctx: &TcContext, packet: &Packet, expected: u32) -> bool {
+fn reset(ctx: &TcContext, packet: &Packet, expected: u32) {
     let l4 = packet.l4;
     let Some(header) = view::<{ tcp::LENGTH }>(ctx, l4) else {
-        return false;
+        return;
     };
     let word = |at: usize| {
         u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
@@ -89,7 +71,7 @@ fn reset(ctx: &TcContext, packet: &Packet, expected: u32) -> bool {
         None
     } else {
         let Some(first) = view::<4>(ctx, l4 + tcp::LENGTH) else {
-            return false;
+            return;
         };
         Some(u32::from_ne_bytes(*first))
     };
@@ -103,10 +85,11 @@ fn reset(ctx: &TcContext, packet: &Packet, expected: u32) -> bool {
             && put(OFFSET_AND_FLAGS, control, reset)
             && options.is_none_or(|options| put(tcp::LENGTH, options, 0))
     };
-    // SAFETY: the context is the kernel's own. All views into the frame end here.
-    let sent = change(false)
-        && unsafe { bpf_clone_redirect(skb, (*skb).ifindex, BPF_F_INGRESS.into()) } == 0;
-    change(true) && sent
+    if change(false) {
+        // SAFETY: the context is the kernel's own. All views into the frame have ended above.
+        unsafe { bpf_clone_redirect(skb, (*skb).ifindex, BPF_F_INGRESS.into()) };
+    }
+    change(true);
 }
 
 /// Writes a word of the TCP header and mends the checksum, also one that a device was to compute.
