@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, Map};
+use aya::maps::{Array, HashMap, Map};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader, Pod};
 use clap::{Args, ValueEnum};
-use synward_ebpf::layout::{Endpoint, EndpointKey, Profile};
+use synward_ebpf::layout::{Endpoint, EndpointKey, Globals, Profile};
 
 use crate::device::Device;
 use crate::xdp;
@@ -60,6 +60,8 @@ struct Shared<T>(T);
 
 // SAFETY: five words without padding.
 unsafe impl Pod for Shared<EndpointKey> {}
+// SAFETY: two words of 64 bits and four of 32.
+unsafe impl Pod for Shared<Globals> {}
 // SAFETY: two words and two profiles, which are integers with explicit padding, of eight bytes each.
 unsafe impl Pod for Shared<Endpoint> {}
 
@@ -116,7 +118,16 @@ fn serve(object: &mut Ebpf, options: &Options) -> Result<()> {
             .insert(Shared(key), Shared(endpoint), 0)
             .with_context(|| format!("entering {service} failed"))?;
     }
-    Ok(())
+    let map: &mut Map = object
+        .map_mut("GLOBALS")
+        .context("ebpf/objects/rival.o has no map 'GLOBALS': run ebpf/build")?;
+    let globals = Globals {
+        endpoints: 1,
+        ..Globals::default()
+    };
+    Array::<_, Shared<Globals>>::try_from(map)?
+        .set(0, Shared(globals), 0)
+        .context("entering the services failed")
 }
 
 /// What SYN-ACKs promise: the MSS of Ethernet, and a first window like the kernel's.

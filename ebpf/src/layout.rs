@@ -370,8 +370,9 @@ pub struct Globals {
     pub passed_idle: u32,
     /// 1: some service is given by prefix or by "any" port.
     pub prefixes: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Another number, never 0, each time that an endpoint has changed: until then a program need not look up again what it
+    /// has found.
+    pub endpoints: u32,
 }
 
 /// The next hop that `bpf_fib_lookup` found for a new connection.

@@ -182,10 +182,10 @@ impl Steering {
             bucket_mask: sizes.buckets - 1,
             passed_idle: ticks(config.flows.idle.as_secs()),
             prefixes: u32::from(plan.has_prefixes()),
-            reserved: 0,
+            endpoints: 1,
         };
-        object
-            .globals
+        let mut globals_map = shared.globals;
+        globals_map
             .set(0, Plain(globals), 0)
             .map_err(failed("GLOBALS"))?;
         fill::all(&mut object, &plan, &found)?;
@@ -226,7 +226,8 @@ impl Steering {
                     .iter()
                     .map(|service| service.offer)
                     .collect();
-                Arc::new(EndpointProfiles::new(endpoints, plan, offers))
+                let map = profiles::Shown::new(endpoints, globals_map, globals);
+                Arc::new(EndpointProfiles::new(map, plan, offers))
             },
             object,
         };

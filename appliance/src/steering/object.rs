@@ -73,7 +73,6 @@ impl Sizes {
 pub(super) struct Object {
     ebpf: Ebpf,
     pub(super) interfaces: Array<MapData, Plain<Interfaces>>,
-    pub(super) globals: Array<MapData, Plain<Globals>>,
     pub(super) clock: Array<MapData, Plain<Clock>>,
     pub(super) prefixes: LpmTrie<MapData, [u32; 4], u32>,
     pub(super) prefix_ports: HashMap<MapData, Plain<PrefixPort>, Plain<Endpoint>>,
@@ -89,6 +88,7 @@ pub(super) struct Object {
 /// What other parts own from the start.
 pub(super) struct Shared {
     pub(super) endpoints: EndpointMap,
+    pub(super) globals: Array<MapData, Plain<Globals>>,
     pub(super) tags: Memory<AtomicU32>,
     pub(super) flows: Memory<AtomicU32>,
     pub(super) hints: Memory<AtomicU64>,
@@ -244,6 +244,7 @@ fn take(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), SteeringError
     }
     let shared = Shared {
         endpoints: typed(&mut ebpf, "ENDPOINTS")?,
+        globals: typed(&mut ebpf, "GLOBALS")?,
         tags: memory(&mut ebpf, "TAGS", tags as usize * 16)?,
         flows: memory(&mut ebpf, "FLOWS", flows as usize * 16)?,
         hints: memory(&mut ebpf, "HINTS", hints as usize * 8)?,
@@ -251,7 +252,6 @@ fn take(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), SteeringError
     };
     let object = Object {
         interfaces: typed(&mut ebpf, "INTERFACES")?,
-        globals: typed(&mut ebpf, "GLOBALS")?,
         clock: typed(&mut ebpf, "CLOCK")?,
         prefixes: typed(&mut ebpf, "PREFIXES")?,
         prefix_ports: typed(&mut ebpf, "PREFIX_PORTS")?,

@@ -1,17 +1,55 @@
 //! What each server was seen to do with TCP options, and what SYN-ACKs in its name promise from when on.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aya::maps::{HashMap, MapData, MapError};
-use synward_ebpf::layout::{Endpoint, EndpointKey, Profile};
+use aya::maps::{Array, HashMap, MapData, MapError};
+use synward_ebpf::layout::{Endpoint, EndpointKey, Globals, Profile};
 
 use super::error::{SteeringError, cause};
+use super::object::failed;
 use super::plan::{Plan, endpoint_key, fixed};
 use super::pod::Plain;
 use crate::config::{Offer, Service};
 
 pub(super) type EndpointMap = HashMap<MapData, Plain<EndpointKey>, Plain<Endpoint>>;
+type GlobalsMap = Array<MapData, Plain<Globals>>;
+
+/// The endpoints' map, of which the programs remember what they have found until they are told.
+pub(super) struct Shown {
+    endpoints: EndpointMap,
+    map: GlobalsMap,
+    globals: Globals,
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.globals.fmt(to)
+    }
+}
+
+impl Shown {
+    /// `globals` is what the map of that name holds.
+    pub(super) const fn new(endpoints: EndpointMap, map: GlobalsMap, globals: Globals) -> Self {
+        Self {
+            endpoints,
+            map,
+            globals,
+        }
+    }
+
+    fn set(&mut self, key: EndpointKey, endpoint: Endpoint) -> Result<(), SteeringError> {
+        self.endpoints
+            .insert(Plain(key), Plain(endpoint), 0)
+            .map_err(refused)?;
+        let globals = &mut self.globals;
+        globals.endpoints = globals.endpoints.checked_add(1).unwrap_or(1);
+        self.map
+            .set(0, Plain(*globals), 0)
+            .map_err(failed("GLOBALS"))
+    }
+}
 
 /// What became of a new profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,20 +69,20 @@ pub enum Learned {
 /// A lock is taken: this is the control thread's, to which workers report what they see.
 #[derive(Debug)]
 pub struct EndpointProfiles {
-    map: Mutex<EndpointMap>,
+    map: Mutex<Shown>,
     plan: Plan,
     offers: Vec<Offer>,
 }
 
 impl EndpointProfiles {
-    pub(super) fn new(map: EndpointMap, plan: Plan, offers: Vec<Offer>) -> Self {
+    pub(super) fn new(map: Shown, plan: Plan, offers: Vec<Offer>) -> Self {
         let map = Mutex::new(map);
         Self { map, plan, offers }
     }
 
     /// What is promised for a port of an address; nothing if it is not protected.
     pub fn get(&self, address: IpAddr, port: u16) -> Option<Endpoint> {
-        self.find(&self.lock(), address, port)
+        self.find(&self.lock().endpoints, address, port)
     }
 
     /// Promises `profile` from epoch `since` on, the one after the current; what the configuration fixes stays as it
@@ -63,7 +101,7 @@ impl EndpointProfiles {
         since: u64,
     ) -> Result<Learned, SteeringError> {
         let mut map = self.lock();
-        let Some(old) = self.find(&map, address, port) else {
+        let Some(old) = self.find(&map.endpoints, address, port) else {
             return Ok(Learned::Unprotected);
         };
         let offer = self
@@ -73,13 +111,12 @@ impl EndpointProfiles {
             .unwrap_or_default();
         let (new, learned) = change(&old, fixed(&offer, profile), since as u32);
         if let Some(new) = new {
-            map.insert(Plain(endpoint_key(address, port.into())), Plain(new), 0)
-                .map_err(refused)?;
+            map.set(endpoint_key(address, port.into()), new)?;
         }
         Ok(learned)
     }
 
-    fn lock(&self) -> MutexGuard<'_, EndpointMap> {
+    fn lock(&self) -> MutexGuard<'_, Shown> {
         // Whoever panicked had either changed an element or not.
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
     }

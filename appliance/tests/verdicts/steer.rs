@@ -102,6 +102,7 @@ impl Seen {
 pub(crate) struct Steer {
     object: Ebpf,
     mask: u32,
+    endpoints: u32,
     interfaces: [u32; 3],
 }
 
@@ -142,6 +143,7 @@ impl Steer {
         let mut steer = Self {
             object,
             mask,
+            endpoints: 0,
             interfaces,
         };
         // All that is looked for may be there.
@@ -257,7 +259,7 @@ impl Steer {
             bucket_mask: self.mask,
             passed_idle: 60,
             prefixes: 0,
-            reserved: 0,
+            endpoints: self.endpoints,
         }
     }
 
@@ -291,6 +293,8 @@ impl Steer {
         self.hash_map("ENDPOINTS")
             .insert(Shared(key), Shared(endpoint), 0)
             .unwrap();
+        self.endpoints += 1;
+        self.set("GLOBALS", 0, Shared(self.globals()));
     }
 
     pub(crate) fn hash_map<K: Pod, V: Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {

@@ -38,8 +38,7 @@ fn judge(ctx: &XdpContext, asks: bool) -> Verdict {
     if packet.read(ctx) != Kind::Tcp {
         return XDP_PASS;
     }
-    let port = packet.destination_port as u32;
-    if !service::find(&packet.destination, port, &mut packet.endpoint) {
+    if !service::find_for(packet, packet.destination, packet.destination_port) {
         return XDP_PASS;
     }
     let Some((_, counters)) = service::of(&packet.endpoint) else {

@@ -12,12 +12,13 @@ const INTERVAL: u32 = 1;
 
 /// Whether the SYN in `packet` is one of these. `since` of its endpoint, which nobody else needs here, remembers the last.
 #[inline(always)]
-pub fn is_due(packet: &Packet) -> bool {
+pub fn is_due(packet: &mut Packet) -> bool {
     // SAFETY: the helper takes nothing and cannot fail.
     let now = (unsafe { bpf_ktime_get_coarse_ns() } >> 30) as u32;
     if now.wrapping_sub(packet.endpoint.since) < INTERVAL {
         return false;
     }
+    packet.endpoint.since = now;
     note(packet, now);
     true
 }

@@ -61,7 +61,7 @@ fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<i32> {
     }
     let (destination, port) = (packet.destination, packet.destination_port);
     if packet.flags & (flags::ACK | flags::RST | flags::SYN) != flags::ACK
-        || !service::find(&destination, port as u32, &mut packet.endpoint)
+        || !service::find_for(packet, destination, port)
     {
         return None;
     }

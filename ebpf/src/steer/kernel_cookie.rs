@@ -50,7 +50,8 @@ pub fn make(ctx: &XdpContext, case: &mut Case) -> bool {
     }
     packet.kernel_isn = made as u32;
     packet.kernel_cookie = true;
-    // The kernel decides about the listener's options anew when the ACK comes: only what it does is promised.
+    // The kernel decides about the listener's options anew when the ACK comes: only what it does is promised, to this client.
+    packet.endpoint_since = 0;
     let profile = &mut packet.endpoint.now;
     let times = case.service.cookies & cookies::TIMES != 0
         && packet.endpoint.since != 0

@@ -102,20 +102,12 @@ pub fn steer(ctx: XdpContext) -> Verdict {
 #[inline(always)]
 fn tcp(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> Verdict {
     if interface.side & side::OUTSIDE != 0
-        && service::find(
-            &packet.destination,
-            packet.destination_port as u32,
-            &mut packet.endpoint,
-        )
+        && service::find_for(packet, packet.destination, packet.destination_port)
     {
         return from_client(ctx, packet, interface);
     }
     if interface.side & side::INSIDE != 0
-        && service::find(
-            &packet.source,
-            packet.source_port as u32,
-            &mut packet.endpoint,
-        )
+        && service::find_for(packet, packet.source, packet.source_port)
     {
         return from_server(ctx, packet, interface);
     }

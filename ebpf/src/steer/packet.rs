@@ -2,7 +2,7 @@
 
 use aya_ebpf::programs::{TcContext, XdpContext};
 use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::{Endpoint, Profile};
+use synward_ebpf::layout::{Endpoint, EndpointKey, Profile};
 use synward_ebpf::options::ClientOptions;
 use synward_ebpf::segment::Segment;
 use synward_ebpf::wire::Address;
@@ -64,6 +64,9 @@ pub struct Packet {
     pub may_pass: bool,
     /// The endpoint that it is for or from.
     pub endpoint: Endpoint,
+    /// Where that is, and `Globals::endpoints` when it was looked up; 0: what stands there is not what was found.
+    pub endpoint_at: EndpointKey,
+    pub endpoint_since: u32,
     /// Whether `kernel_isn`, a cookie that the kernel made, is the ISN of the answer; `kernel_tsval` is its TSval in network
     /// order, or zero where it has none and no other option than the MSS.
     pub kernel_cookie: bool,

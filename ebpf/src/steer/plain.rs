@@ -10,7 +10,7 @@ use aya_ebpf::programs::XdpContext;
 use synward_ebpf::answer::{self, Syn};
 use synward_ebpf::counters::Counter;
 use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::{Endpoint, Interface, handoff, key_slot, mode};
+use synward_ebpf::layout::{Interface, handoff, key_slot, mode};
 use synward_ebpf::wire::ethernet::{self, Ethernet};
 use synward_ebpf::wire::ipv4::{self, Ipv4};
 use synward_ebpf::wire::tcp::{self, Tcp, flags};
@@ -82,15 +82,15 @@ pub fn is(ctx: &XdpContext) -> bool {
 }
 
 /// Whether it is for a service of which nothing speaks against an answer made here: no list, no flow, no socket, no worker.
-/// Its endpoint is then in the packet. Apart from [`answer`], because all frames of a call chain share one small stack.
+/// Its endpoint is then in the packet. Apart from [`answer`], because all frames of a call chain share one
+/// small stack.
 #[inline(never)]
 pub fn is_to_be_answered(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> bool {
     let Some(headers) = headers(ctx) else {
         return false;
     };
     let flow = headers.flow();
-    let port = flow.server_port() as u32;
-    if !service::find(&flow.server, port, &mut packet.endpoint) {
+    if !service::find_for(packet, flow.server, flow.server_port()) {
         return false;
     }
     let Some(service) = maps::SERVICES.get(packet.endpoint.service) else {
@@ -102,7 +102,7 @@ pub fn is_to_be_answered(ctx: &XdpContext, packet: &mut Packet, interface: &Inte
         && match service.handoff {
             handoff::SPLICE => {
                 packet.key = flow;
-                table::find(&packet.key, &mut packet.may_pass).is_none()
+                table::find(&flow, &mut packet.may_pass).is_none()
                     && !(packet.may_pass && stray::is_known(&packet.key))
             }
             handoff::LOCAL => local::listens(ctx, packet, &flow, service),
@@ -113,17 +113,17 @@ pub fn is_to_be_answered(ctx: &XdpContext, packet: &mut Packet, interface: &Inte
 /// Answers it, or says that it is [`UNUSUAL`] all the same.
 #[inline(never)]
 pub fn answer(ctx: &XdpContext, packet: &Packet) -> Verdict {
-    match try_answer(ctx, &packet.endpoint) {
+    match try_answer(ctx, packet) {
         Some(verdict) => verdict,
         None => UNUSUAL,
     }
 }
 
 #[inline(always)]
-fn try_answer(ctx: &XdpContext, endpoint: &Endpoint) -> Option<Verdict> {
+fn try_answer(ctx: &XdpContext, packet: &Packet) -> Option<Verdict> {
     let epoch = maps::CLOCK.get(0)?.epoch_at(route::now());
-    let slot = maps::KEYS.get(key_slot(endpoint.service, epoch))?;
-    let (_, counters) = service::of(endpoint)?;
+    let slot = maps::KEYS.get(key_slot(packet.endpoint.service, epoch))?;
+    let (_, counters) = service::of(&packet.endpoint)?;
     if slot.epoch != epoch {
         return None;
     }
@@ -138,15 +138,14 @@ fn try_answer(ctx: &XdpContext, endpoint: &Endpoint) -> Option<Verdict> {
         &found,
         Some(tcp_options::linux_tsval(headers.options)),
     );
-    let reply = answer::answer(&slot.keys[0], epoch, &syn, endpoint.profile(epoch));
+    let profile = packet.endpoint.profile(epoch);
+    let reply = answer::answer(&slot.keys[0], epoch, &syn, profile);
     if reply.header_length() != tcp::LENGTH + LINUX_SYN {
         return None;
     }
     Ethernet(headers.eth).turn_around();
     reply.emit_v4(headers.ip, headers.tcp);
-    for (bytes, word) in headers.options.chunks_exact_mut(4).zip(reply.options) {
-        bytes.copy_from_slice(&word.to_ne_bytes());
-    }
+    tcp_options::emit_words(headers.options, reply.options);
     counters.bump(Counter::Syn);
     counters.bump(Counter::AnsweredXdp);
     Some(XDP_TX)

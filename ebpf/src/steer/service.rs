@@ -2,7 +2,7 @@
 
 use crate::Verdict;
 use crate::maps::{self, AddressPrefix, ListPrefix};
-use crate::packet::Kind;
+use crate::packet::{Kind, Packet};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use synward_ebpf::counters::{Counter, ServiceCounters};
 use synward_ebpf::layout::{
@@ -26,6 +26,29 @@ pub const NOBODY: Endpoint = {
         before: profile,
     }
 };
+
+/// Finds the packet's endpoint, at an address and port that it is for or from. Most are for that of the packet before, which
+/// still stands there: the look-up is spared.
+#[inline(always)]
+pub fn find_for(packet: &mut Packet, address: Address, port: u16) -> bool {
+    let Some(globals) = maps::GLOBALS.get(0) else {
+        return false;
+    };
+    // SAFETY: a field of a live object. Volatile, so that it is read before the endpoint is.
+    let since = unsafe { core::ptr::read_volatile(&raw const globals.endpoints) };
+    let at = EndpointKey {
+        address,
+        port: port as u32,
+    };
+    if packet.endpoint_at == at && packet.endpoint_since == since && since != 0 {
+        return true;
+    }
+    if !find(&address, at.port, &mut packet.endpoint) {
+        return false;
+    }
+    (packet.endpoint_at, packet.endpoint_since) = (at, since);
+    true
+}
 
 /// Copies the endpoint at an address and port (or [`NO_PORT`]), if it is protected, and says whether it is.
 #[inline(always)]

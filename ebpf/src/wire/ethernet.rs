@@ -1,6 +1,6 @@
 //! Ethernet II and 802.1Q/802.1ad tags (IEEE 802.1Q §9).
 
-use super::{be16, put};
+use super::{be16, put, raw16};
 use core::borrow::{Borrow, BorrowMut};
 
 /// Bytes of an Ethernet header without tags.
@@ -52,8 +52,12 @@ impl<T: BorrowMut<[u8; LENGTH]>> Ethernet<T> {
     /// Sends the frame back where it came from.
     #[inline(always)]
     pub fn turn_around(&mut self) {
-        let (source, destination) = (self.source(), self.destination());
-        self.set_stations(source, destination);
+        let b = self.0.borrow_mut();
+        for at in [0, 2, 4] {
+            let (to, from) = (raw16(b, at), raw16(b, 6 + at));
+            put(b, at, from.to_ne_bytes());
+            put(b, 6 + at, to.to_ne_bytes());
+        }
     }
 
     /// Sets both stations: `to` receives, `from` sends.

@@ -3,8 +3,8 @@
 //! Options are handled in an array of the maximum size, 40 bytes, of which `length` count. One
 //! bounded walk finds everything that synward looks at; what it does not know it skips.
 
-use super::be32;
 use super::tcp::MAX_OPTIONS;
+use super::{be16, be32, put, raw16, raw32};
 
 /// Option kinds.
 pub mod kind {
@@ -75,18 +75,18 @@ impl Found {
     /// window scale.
     #[inline(always)]
     pub fn of_linux_syn(options: &[u8; LINUX_SYN]) -> Option<Self> {
-        const SACK: [u8; 4] = [kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10];
-        if options[0] != kind::MSS
-            || options[1] != 4
-            || [options[4], options[5], options[6], options[7]] != SACK
-            || options[16] != kind::NOP
-            || options[17] != kind::WINDOW_SCALE
+        const MSS: [u8; 2] = [kind::MSS, 4];
+        const SACK_AND_TIMESTAMPS: [u8; 4] = [kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10];
+        const SCALE: [u8; 2] = [kind::NOP, kind::WINDOW_SCALE];
+        if raw16(options, 0).to_ne_bytes() != MSS
+            || raw32(options, 4).to_ne_bytes() != SACK_AND_TIMESTAMPS
+            || raw16(options, 16).to_ne_bytes() != SCALE
             || options[18] != 3
         {
             return None;
         }
         Some(Self {
-            mss: u16::from_be_bytes([options[2], options[3]]),
+            mss: be16(options, 2),
             window_scale: if options[19] > MAX_WINDOW_SCALE {
                 MAX_WINDOW_SCALE
             } else {
@@ -259,13 +259,23 @@ impl Options {
 #[inline(always)]
 pub fn padded_timestamps(bytes: &[u8; 12]) -> Option<(u32, u32)> {
     let head = [bytes[0], bytes[1], bytes[2], bytes[3]];
-    (head == PADDED_TIMESTAMPS).then(|| (be32(bytes, 4), be32(bytes, 8)))
+    // Byte by byte: BPF's compiler would keep halves in registers that are not written where there are others.
+    let word = |at| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    (head == PADDED_TIMESTAMPS).then(|| (word(4), word(8)))
 }
 
 /// TSval of a SYN with the options of Linux ([`Found::of_linux_syn`]).
 #[inline(always)]
 pub fn linux_tsval(options: &[u8; LINUX_SYN]) -> u32 {
     be32(options, 8)
+}
+
+/// Writes the options of an answer to such a SYN.
+#[inline(always)]
+pub fn emit_words(to: &mut [u8; LINUX_SYN], words: [u32; LINUX_SYN / 4]) {
+    for (at, word) in words.iter().enumerate() {
+        put(to, at * 4, word.to_ne_bytes());
+    }
 }
 
 /// Reads four bytes at a position that a walk has found.
