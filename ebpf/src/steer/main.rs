@@ -82,11 +82,15 @@ pub fn steer(ctx: XdpContext) -> Verdict {
     };
     if interface.side & side::OUTSIDE != 0
         && plain::is(&ctx)
-        && plain::is_to_be_answered(&ctx, packet, interface)
+        && plain::is_to_be_answered(&ctx, packet)
     {
-        match plain::answer(&ctx, packet) {
-            plain::UNUSUAL => {}
-            verdict => return verdict,
+        let verdict = if syn::is_workers_queue(&ctx, interface) {
+            plain::hand_over(&ctx, packet, interface)
+        } else {
+            plain::answer(&ctx, packet)
+        };
+        if verdict != plain::UNUSUAL {
+            return verdict;
         }
     }
     match packet.read(&ctx) {

@@ -4,7 +4,7 @@
 //! these. Whatever is unusual about a SYN, or about its service, is left to the stages, untouched and uncounted.
 
 use crate::packet::{Frame as _, Packet, view};
-use crate::{Verdict, local, maps, route, service, stray, syn, table};
+use crate::{Case, Verdict, local, maps, route, service, stray, syn, table, worker};
 use aya_ebpf::bindings::xdp_action::XDP_TX;
 use aya_ebpf::programs::XdpContext;
 use synward_ebpf::answer::{self, Syn};
@@ -81,11 +81,11 @@ pub fn is(ctx: &XdpContext) -> bool {
         && !ip.is_fragment()
 }
 
-/// Whether it is for a service of which nothing speaks against an answer made here: no list, no flow, no socket, no worker.
+/// Whether it is for a service of which nothing speaks against an answer made here: no list, no flow, no socket.
 /// Its endpoint is then in the packet. Apart from [`answer`], because all frames of a call chain share one
 /// small stack.
 #[inline(never)]
-pub fn is_to_be_answered(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> bool {
+pub fn is_to_be_answered(ctx: &XdpContext, packet: &mut Packet) -> bool {
     let Some(headers) = headers(ctx) else {
         return false;
     };
@@ -98,7 +98,6 @@ pub fn is_to_be_answered(ctx: &XdpContext, packet: &mut Packet, interface: &Inte
     };
     service.mode == mode::ALWAYS
         && service.listed == 0
-        && !syn::is_workers_queue(ctx, interface)
         && match service.handoff {
             handoff::SPLICE => {
                 packet.key = flow;
@@ -108,6 +107,28 @@ pub fn is_to_be_answered(ctx: &XdpContext, packet: &mut Packet, interface: &Inte
             handoff::LOCAL => local::listens(ctx, packet, &flow, service),
             _ => true,
         }
+}
+
+/// Has the worker of a queue that is a worker's answer it; if that is not alive, it is [`UNUSUAL`].
+#[inline(always)]
+pub fn hand_over(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> Verdict {
+    let Some((service, counters)) = service::of(&packet.endpoint) else {
+        return UNUSUAL;
+    };
+    packet.v4 = true;
+    (packet.l3, packet.l4) = (ethernet::LENGTH, ethernet::LENGTH + ipv4::LENGTH);
+    let now = route::now();
+    if !worker::is_alive(ctx.rx_queue_index(), now) {
+        return UNUSUAL;
+    }
+    let case = Case {
+        packet,
+        interface,
+        service,
+        now,
+    };
+    counters.bump(Counter::Syn);
+    syn::hand_over(ctx, &case, counters)
 }
 
 /// Answers it, or says that it is [`UNUSUAL`] all the same.
