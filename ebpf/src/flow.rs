@@ -1,5 +1,6 @@
 //! Flows: the key that both directions share, and where it lives in the table.
 
+use crate::multilinear;
 use crate::siphash::Hasher;
 use crate::wire::Address;
 
@@ -66,9 +67,12 @@ impl FlowKey {
 
     /// The keyed hash that places the flow in the table.
     #[inline(always)]
-    pub const fn table_hash(&self, key: &[u64; 2]) -> u64 {
-        self.hash_into(Hasher::<1, 3>::new(key), 0)
-            .finish(0, self.hashed_bytes())
+    pub const fn table_hash(&self, key: &multilinear::Key) -> u64 {
+        let (c, s) = (&self.client.0, &self.server.0);
+        multilinear::hash(
+            key,
+            [c[0], c[1], c[2], c[3], s[0], s[1], s[2], s[3], self.ports],
+        )
     }
 }
 

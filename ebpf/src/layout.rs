@@ -4,12 +4,13 @@
 
 use crate::cookie::Key;
 use crate::flow::FlowKey;
+use crate::multilinear;
 use crate::options::{ClientOptions, NO_SCALE};
 use crate::wire::Address;
 use crate::wire::ethernet::Mac;
 
 /// Changes whenever a map's meaning does; a process takes over pinned maps only if it matches.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// At most this many services.
 pub const MAX_SERVICES: u32 = 64;
@@ -363,7 +364,9 @@ pub struct Passed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Globals {
     /// Key of the flow table's hash.
-    pub table_key: Key,
+    pub table_key: multilinear::Key,
+    /// Key of the marks of [`crate::replay`].
+    pub mark_key: Key,
     /// Buckets of the flow table less one.
     pub bucket_mask: u32,
     /// Ticks (1.07 s) after which an idle passed connection no longer counts.

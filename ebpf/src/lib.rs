@@ -25,6 +25,7 @@ pub mod flow;
 pub mod hints;
 pub mod kernel_cookie;
 pub mod layout;
+pub mod multilinear;
 pub mod options;
 pub mod replay;
 pub mod segment;

@@ -70,15 +70,38 @@ const fn round_down<const N: usize>(table: &[u16; N], value: u16) -> u16 {
     index
 }
 
+/// [`round_down`] in [`MSS_V4`] or [`MSS_V6`]. BPF compares from above until one fits, since nearly all clients have the
+/// largest MSS of Ethernet, and not in the midst of a hash, whose registers would all go to the stack.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+const fn mss_index(v4: bool, value: u16) -> u16 {
+    let mut index = 15;
+    while index > 0 {
+        let entry = if v4 { MSS_V4[index] } else { MSS_V6[index] };
+        if entry <= value {
+            break;
+        }
+        index -= 1;
+    }
+    index as u16
+}
+
+/// [`round_down`] in [`MSS_V4`] or [`MSS_V6`].
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+const fn mss_index(v4: bool, value: u16) -> u16 {
+    if v4 {
+        round_down(&MSS_V4, value)
+    } else {
+        round_down(&MSS_V6, value)
+    }
+}
+
 impl ClientOptions {
     /// Ten bits for a client with timestamps: MSS index 4, window scale 4, SACK 1, ECN 1, low to high.
     #[inline(always)]
     pub const fn encode(&self, v4: bool) -> u16 {
-        let mss = if v4 {
-            round_down(&MSS_V4, self.mss)
-        } else {
-            round_down(&MSS_V6, self.mss)
-        };
+        let mss = mss_index(v4, self.mss);
         let scale = match self.window_scale {
             Some(scale) => scale as u16,
             None => NO_SCALE as u16,

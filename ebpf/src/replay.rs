@@ -41,7 +41,7 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// The place of a client's ISN on its ports, under the random `key` of the flow table.
+    /// The place of a client's ISN on its ports, under a random `key`.
     #[inline(always)]
     pub const fn new(key: &[u64; 2], flow: &FlowKey, client_isn: u32, event: Event) -> Self {
         let hash = flow

@@ -1,6 +1,6 @@
 //! SipHash-c-d (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012).
 //!
-//! `Hasher<2, 4>` makes cookies; `Hasher<1, 3>` spreads flows over the table.
+//! `Hasher<2, 4>` makes cookies; `Hasher<1, 3>` marks handshakes that have had their connection.
 
 /// A SipHash in progress: `C` rounds a word, `D` to finish.
 #[derive(Clone, Copy)]

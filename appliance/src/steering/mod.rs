@@ -179,6 +179,10 @@ impl Steering {
                 Some(previous) => previous.globals.table_key,
                 None => random_key()?,
             },
+            mark_key: match &previous {
+                Some(previous) => previous.globals.mark_key,
+                None => random_key()?,
+            },
             bucket_mask: sizes.buckets - 1,
             passed_idle: ticks(config.flows.idle.as_secs()),
             prefixes: u32::from(plan.has_prefixes()),
@@ -528,9 +532,10 @@ impl std::fmt::Debug for Steering {
     }
 }
 
-fn random_key() -> Result<[u64; 2], SteeringError> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| SteeringError::Random(error.to_string()))?;
-    let words = u128::from_le_bytes(bytes);
-    Ok([words as u64, (words >> 64) as u64])
+fn random_key<const WORDS: usize>() -> Result<[u64; WORDS], SteeringError> {
+    let mut key = [0; WORDS];
+    for word in &mut key {
+        *word = getrandom::u64().map_err(|error| SteeringError::Random(error.to_string()))?;
+    }
+    Ok(key)
 }

@@ -30,7 +30,7 @@ plain! {
     Endpoint = 4 + 4 + 2 * 8,
     EndpointKey = 16 + 4,
     FlowKey = 16 + 16 + 4,
-    Globals = 16 + 4 * 4,
+    Globals = 10 * 8 + 2 * 8 + 4 * 4,
     Interfaces = 16 * 4 + 16 * 16,
     KeySlot = 8 + 4 * 16,
     Passed = 4 + 4,

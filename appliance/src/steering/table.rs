@@ -36,10 +36,10 @@ mod tests;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
-use synward_ebpf::cookie::Key;
 use synward_ebpf::flow::{FIRST_TAG, FREE, FlowKey, OVERFLOW, Place, RETIRED, WAYS, entry_index};
 use synward_ebpf::hints::{self, Hint};
 use synward_ebpf::layout::{Flow, MAX_SERVICES, state};
+use synward_ebpf::multilinear;
 use synward_ebpf::wire::Address;
 
 use super::clock::{coarse_now, tick};
@@ -67,7 +67,7 @@ pub struct FlowTable {
     tags: Memory<AtomicU32>,
     flows: Memory<AtomicU32>,
     hints: Memory<AtomicU64>,
-    key: Key,
+    key: multilinear::Key,
     mask: u32,
 }
 
@@ -112,7 +112,7 @@ impl FlowTable {
         tags: Memory<AtomicU32>,
         flows: Memory<AtomicU32>,
         hints: Memory<AtomicU64>,
-        key: Key,
+        key: multilinear::Key,
         buckets: u32,
     ) -> Self {
         assert!(buckets.is_power_of_two() && tags.len() == buckets as usize * WORDS);
@@ -135,7 +135,7 @@ impl FlowTable {
             Memory::anonymous(buckets as usize * WORDS)?,
             Memory::anonymous(entries(buckets) as usize * WORDS)?,
             Memory::anonymous(hints::lines(buckets) as usize * HINT_WORDS)?,
-            [1, 2],
+            tests::KEY,
             buckets,
         ))
     }

@@ -255,7 +255,8 @@ impl Steer {
 
     pub(crate) fn globals(&self) -> Globals {
         Globals {
-            table_key: [7, 8],
+            table_key: [7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
+            mark_key: [7, 8],
             bucket_mask: self.mask,
             passed_idle: 60,
             prefixes: 0,
@@ -377,7 +378,7 @@ impl Steer {
             server.port(),
         );
         let isn = ack.sequence.wrapping_sub(1);
-        let handshake = Handshake::new(&self.globals().table_key, &flow, isn, Event::Assigned);
+        let handshake = Handshake::new(&self.globals().mark_key, &flow, isn, Event::Assigned);
         self.set("REPLAYS", handshake.set, [handshake.mark(epoch); MARKS]);
     }
 

@@ -6,6 +6,7 @@
 //! interrupt somebody else; and of the whole machine, in ticks and with everybody in it.
 
 use std::fs;
+use std::ops::AddAssign;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Instant;
@@ -37,6 +38,16 @@ pub(super) struct Span {
     pub(super) arrived: f64,
     /// Frames that came back to the client.
     pub(super) answered: f64,
+}
+
+impl AddAssign for Span {
+    fn add_assign(&mut self, other: Self) {
+        self.seconds += other.seconds;
+        self.tasks += other.tasks;
+        self.machine += other.machine;
+        self.arrived += other.arrived;
+        self.answered += other.answered;
+    }
 }
 
 impl Moment {

@@ -3,6 +3,7 @@
 //! The generator and whoever receives on its queue share one core, so at full speed more work for a segment is fewer
 //! segments. The generator's own part is measured in each turn on a spare veth whose other end drops everything.
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -24,6 +25,10 @@ pub(super) const SPARE: Gate<'_> = Gate {
 
 /// Core's worth of others that may be busy while the whole machine is measured.
 const QUIET: f64 = 0.1;
+
+/// The floods of one turn, and as many of the generator alone in between: a shared machine is faster at one time than at
+/// another, and what is subtracted must be of the same time.
+const SLICES: u32 = 5;
 
 /// To see that the defence is in the way.
 const WARM_UP: &str = "20";
@@ -139,10 +144,11 @@ impl Work for Answer {
                 self.core
             ),
             "a veth joins the generator and the contender: defences on the server have no edge in front of them".into(),
-            "costs are CPU time of all cores, softirqs included, without what the generator costs on a spare veth whose \
-             other end drops everything, measured before in the same lab; counting an answer at the client is part of \
-             its cost"
-                .into(),
+            format!(
+                "costs are CPU time of all cores, softirqs included, without what the generator costs on a spare veth whose \
+                 other end drops everything, measured by turns with it in the same lab, {SLICES} times; counting an answer \
+                 at the client is part of its cost"
+            ),
             "lab's tasks: all processes in the lab and ksoftirqd, by the scheduler's account; whole machine: /proc/stat, \
              without what the machine did just before; not told if that kept more than a tenth of a core busy"
                 .into(),
@@ -180,13 +186,17 @@ impl Work for Answer {
             stand.defence.fill(lab, MANY)?;
         }
         let spare = spare(lab)?;
-        let background = self.span(lab, &SPARE)?;
-        let generator = self.flood(lab, self.kinds[case], &spare)?.span;
-        let with = self.flood(lab, self.kinds[case], &Gate::front(lab))?;
+        let background = self.span(lab, &SPARE, self.time)?;
+        let available_before = available()? as f64;
+        let (mut generator, mut with) = (Outcome::default(), Outcome::default());
+        for _ in 0..SLICES {
+            generator += self.flood(lab, self.kinds[case], &spare)?;
+            with += self.flood(lab, self.kinds[case], &Gate::front(lab))?;
+        }
         let memory = stand.defence.memory(lab)?;
-        let mut figures = figures(&with.flooded, &background, &generator, &with.span);
+        let mut figures = figures(&with.flooded, &background, &generator.span, &with.span);
         figures.extend([
-            Some(mebibytes(with.memory)),
+            Some(mebibytes(available_before - with.available)),
             memory
                 .as_ref()
                 .map(|memory| mebibytes(memory.program as f64)),
@@ -222,7 +232,6 @@ impl Answer {
     }
 
     fn flood(&self, lab: &Lab<'_>, kind: Kind, gate: &Gate<'_>) -> Result<Outcome> {
-        let available_before = available()?;
         let target = Target {
             destination: self.destination,
             sources: self.sources,
@@ -235,30 +244,39 @@ impl Answer {
         };
         let flood = Flood::start(lab, Rate::Max, &target, self.time + PATIENCE)?
             .context("a flood at full speed is one")?;
-        let span = self.span(lab, gate)?;
-        let memory = available_before as f64 - available()? as f64;
+        let span = self.span(lab, gate, self.time / SLICES)?;
+        let available = available()? as f64;
         let flooded = flood.stop()?;
         ensure!(span.arrived > 0.0, "nothing of the flood arrived");
         Ok(Outcome {
             flooded,
             span,
-            memory,
+            available,
         })
     }
 
-    fn span(&self, lab: &Lab<'_>, gate: &Gate<'_>) -> Result<Span> {
+    fn span(&self, lab: &Lab<'_>, gate: &Gate<'_>, time: Duration) -> Result<Span> {
         let before = Moment::now(lab, gate)?;
-        lab.pause(self.time)?;
+        lab.pause(time)?;
         Ok(Moment::now(lab, gate)?.since(&before))
     }
 }
 
-/// What one flood came to.
+/// What floods came to.
+#[derive(Default)]
 struct Outcome {
     flooded: Flooded,
     span: Span,
-    /// Bytes that were available before it and not at its end.
-    memory: f64,
+    /// Bytes that were available at the end of the last.
+    available: f64,
+}
+
+impl AddAssign for Outcome {
+    fn add_assign(&mut self, other: Self) {
+        self.flooded += other.flooded;
+        self.span += other.span;
+        self.available = other.available;
+    }
 }
 
 fn mebibytes(bytes: f64) -> f64 {

@@ -1,6 +1,7 @@
 //! A flood of SYNs that goes on beside the work.
 
 use std::fmt;
+use std::ops::AddAssign;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -69,6 +70,16 @@ impl Flooded {
     /// So many in all, as thousands a second.
     pub(super) fn thousands(&self, count: u64) -> f64 {
         count as f64 / self.seconds.max(f64::MIN_POSITIVE) / 1e3
+    }
+}
+
+impl AddAssign for Flooded {
+    fn add_assign(&mut self, other: Self) {
+        self.seconds += other.seconds;
+        self.syns += other.syns;
+        self.acks += other.acks;
+        self.answers.syn_ack += other.answers.syn_ack;
+        self.answers.rst += other.answers.rst;
     }
 }
 

@@ -5,10 +5,10 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
-use synward_ebpf::cookie::Key;
 use synward_ebpf::flow::{FREE, FlowKey, OVERFLOW, Place, WAYS, entry_index};
 use synward_ebpf::hints::{self, Hint};
 use synward_ebpf::layout::Flow;
+use synward_ebpf::multilinear;
 
 /// Buckets for so many flows: a power of two with half of the ways, eight a bucket, in use.
 pub(super) fn needed(flows: u32) -> u32 {
@@ -24,7 +24,7 @@ pub(crate) struct Buckets {
     /// A line of hints has the size of one of tags.
     hints: Mapping<Tags>,
     mask: u32,
-    key: Key,
+    key: multilinear::Key,
 }
 
 impl Buckets {
@@ -37,7 +37,7 @@ impl Buckets {
         flows: BorrowedFd<'_>,
         hints: BorrowedFd<'_>,
         buckets: u32,
-        key: Key,
+        key: multilinear::Key,
     ) -> Result<Self> {
         Ok(Self {
             tags: Mapping::new(tags, buckets as usize)?,

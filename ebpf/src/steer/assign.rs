@@ -5,7 +5,7 @@ use crate::ack::{self, Judgement};
 use crate::again::Round;
 use crate::packet::{Kind, Packet};
 use crate::socket::{self, Socket};
-use crate::{Case, interface, local, maps, replay, route, service, stale};
+use crate::{Case, interface, local, maps, replay, service, stale, time};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::{TCX_DROP, TCX_NEXT};
 use aya_ebpf::macros::classifier;
@@ -75,11 +75,12 @@ fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<i32> {
         packet.destination,
         packet.destination_port,
     );
+    let now = time::now(packet);
     let mut case = Case {
         packet,
         interface,
         service,
-        now: route::now(),
+        now,
     };
     match redeem(ctx, &mut case) {
         NO_COOKIE => return None,

@@ -22,6 +22,7 @@
 //! | [`stray`] | what belongs to nothing, and what was there before us |
 //! | [`icmp`] | errors that quote a translated segment |
 //! | [`route`], [`reply`], [`worker`] | the ways out: next hop, back to the sender, to user space |
+//! | [`time`] | the coarse clock |
 #![no_std]
 #![no_main]
 #![allow(
@@ -53,6 +54,7 @@ mod stale;
 mod stray;
 mod syn;
 mod table;
+mod time;
 mod worker;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
@@ -80,10 +82,7 @@ pub fn steer(ctx: XdpContext) -> Verdict {
     let Some(interface) = interface::of(ctx.ingress_ifindex() as u32, packet) else {
         return XDP_PASS;
     };
-    if interface.side & side::OUTSIDE != 0
-        && plain::is(&ctx)
-        && plain::is_to_be_answered(&ctx, packet)
-    {
+    if interface.side & side::OUTSIDE != 0 && plain::is(&ctx) {
         let verdict = if syn::is_workers_queue(&ctx, interface) {
             plain::hand_over(&ctx, packet, interface)
         } else {
@@ -139,11 +138,12 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         packet.destination_port,
     );
     packet.kernel_cookie = false;
+    let now = time::now(packet);
     let mut case = Case {
         packet,
         interface,
         service,
-        now: route::now(),
+        now,
     };
     let is_syn =
         case.packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::SYN;
@@ -248,11 +248,12 @@ fn from_server(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         packet.source,
         packet.source_port,
     );
+    let now = time::now(packet);
     let mut case = Case {
         packet,
         interface,
         service,
-        now: route::now(),
+        now,
     };
     if let Some((index, flow)) = table::find(&case.packet.key, &mut case.packet.may_pass) {
         // SAFETY: as in `from_client`.

@@ -72,6 +72,9 @@ pub struct Packet {
     pub kernel_cookie: bool,
     pub kernel_isn: u32,
     pub kernel_tsval: u32,
+    /// When the packet before was looked at: the kernel's tick, and the coarse clock, ns.
+    pub tick: u64,
+    pub now: u64,
     /// What a valid cookie says about the client, and what was promised to it.
     pub options_proven: ClientOptions,
     pub promised: Profile,

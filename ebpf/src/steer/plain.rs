@@ -3,14 +3,18 @@
 //! What the stages would do with it is done here at one go, with constant offsets and in registers: a flood consists of
 //! these. Whatever is unusual about a SYN, or about its service, is left to the stages, untouched and uncounted.
 
+use core::sync::atomic::{Ordering, compiler_fence};
+
 use crate::packet::{Frame as _, Packet, view};
-use crate::{Case, Verdict, local, maps, route, service, stray, syn, table, worker};
+use crate::{Case, Verdict, local, maps, service, stray, syn, table, time, worker};
 use aya_ebpf::bindings::xdp_action::XDP_TX;
 use aya_ebpf::programs::XdpContext;
-use synward_ebpf::answer::{self, Syn};
+use synward_ebpf::answer::{Agreed, Syn};
+use synward_ebpf::cookie::{self, Cookie, Key};
 use synward_ebpf::counters::Counter;
 use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::{Interface, handoff, key_slot, mode};
+use synward_ebpf::layout::{Interface, Profile, handoff, key_slot, mode};
+use synward_ebpf::segment::Segment;
 use synward_ebpf::wire::ethernet::{self, Ethernet};
 use synward_ebpf::wire::ipv4::{self, Ipv4};
 use synward_ebpf::wire::tcp::{self, Tcp, flags};
@@ -82,10 +86,9 @@ pub fn is(ctx: &XdpContext) -> bool {
 }
 
 /// Whether it is for a service of which nothing speaks against an answer made here: no list, no flow, no socket.
-/// Its endpoint is then in the packet. Apart from [`answer`], because all frames of a call chain share one
-/// small stack.
-#[inline(never)]
-pub fn is_to_be_answered(ctx: &XdpContext, packet: &mut Packet) -> bool {
+/// Its endpoint is then in the packet.
+#[inline(always)]
+fn is_to_be_answered(ctx: &XdpContext, packet: &mut Packet) -> bool {
     let Some(headers) = headers(ctx) else {
         return false;
     };
@@ -100,9 +103,8 @@ pub fn is_to_be_answered(ctx: &XdpContext, packet: &mut Packet) -> bool {
         && service.listed == 0
         && match service.handoff {
             handoff::SPLICE => {
-                packet.key = flow;
                 table::find(&flow, &mut packet.may_pass).is_none()
-                    && !(packet.may_pass && stray::is_known(&packet.key))
+                    && !(packet.may_pass && stray::is_known(&flow))
             }
             handoff::LOCAL => local::listens(ctx, packet, &flow, service),
             _ => true,
@@ -110,14 +112,17 @@ pub fn is_to_be_answered(ctx: &XdpContext, packet: &mut Packet) -> bool {
 }
 
 /// Has the worker of a queue that is a worker's answer it; if that is not alive, it is [`UNUSUAL`].
-#[inline(always)]
+#[inline(never)]
 pub fn hand_over(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> Verdict {
+    if !is_to_be_answered(ctx, packet) {
+        return UNUSUAL;
+    }
     let Some((service, counters)) = service::of(&packet.endpoint) else {
         return UNUSUAL;
     };
     packet.v4 = true;
     (packet.l3, packet.l4) = (ethernet::LENGTH, ethernet::LENGTH + ipv4::LENGTH);
-    let now = route::now();
+    let now = time::now(packet);
     if !worker::is_alive(ctx.rx_queue_index(), now) {
         return UNUSUAL;
     }
@@ -132,8 +137,11 @@ pub fn hand_over(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -
 }
 
 /// Answers it, or says that it is [`UNUSUAL`] all the same.
-#[inline(never)]
-pub fn answer(ctx: &XdpContext, packet: &Packet) -> Verdict {
+#[inline(always)]
+pub fn answer(ctx: &XdpContext, packet: &mut Packet) -> Verdict {
+    if !is_to_be_answered(ctx, packet) {
+        return UNUSUAL;
+    }
     match try_answer(ctx, packet) {
         Some(verdict) => verdict,
         None => UNUSUAL,
@@ -141,26 +149,19 @@ pub fn answer(ctx: &XdpContext, packet: &Packet) -> Verdict {
 }
 
 #[inline(always)]
-fn try_answer(ctx: &XdpContext, packet: &Packet) -> Option<Verdict> {
-    let epoch = maps::CLOCK.get(0)?.epoch_at(route::now());
+fn try_answer(ctx: &XdpContext, packet: &mut Packet) -> Option<Verdict> {
+    let epoch = maps::CLOCK.get(0)?.epoch_at(time::now(packet));
     let slot = maps::KEYS.get(key_slot(packet.endpoint.service, epoch))?;
     let (_, counters) = service::of(&packet.endpoint)?;
     if slot.epoch != epoch {
         return None;
     }
-    let headers = headers(ctx)?;
-    let flow = headers.flow();
-    let segment = Tcp(&*headers.tcp);
-    let found = Found::of_linux_syn(headers.options)?;
-    let syn = Syn::new(
-        &flow,
-        segment.sequence(),
-        segment.flags(),
-        &found,
-        Some(tcp_options::linux_tsval(headers.options)),
-    );
     let profile = packet.endpoint.profile(epoch);
-    let reply = answer::answer(&slot.keys[0], epoch, &syn, profile);
+    let headers = headers(ctx)?;
+    let cookie = Question::of(&headers, profile)?.cookie(&slot.keys[0], epoch);
+    // The hash needs all registers: what is read for it and again for the answer is read twice, not kept on the stack.
+    compiler_fence(Ordering::SeqCst);
+    let reply = Question::of(&headers, profile)?.answer(cookie, profile);
     if reply.header_length() != tcp::LENGTH + LINUX_SYN {
         return None;
     }
@@ -170,4 +171,43 @@ fn try_answer(ctx: &XdpContext, packet: &Packet) -> Option<Verdict> {
     counters.bump(Counter::Syn);
     counters.bump(Counter::AnsweredXdp);
     Some(XDP_TX)
+}
+
+/// What the SYN asks for, and a profile has.
+struct Question {
+    flow: FlowKey,
+    isn: u32,
+    agreed: Agreed,
+}
+
+impl Question {
+    #[inline(always)]
+    fn of(headers: &Headers, profile: &Profile) -> Option<Self> {
+        let flow = headers.flow();
+        let segment = Tcp(&*headers.tcp);
+        let found = Found::of_linux_syn(headers.options)?;
+        let tsval = tcp_options::linux_tsval(headers.options);
+        let (isn, flags) = (segment.sequence(), segment.flags());
+        let syn = Syn::new(&flow, isn, flags, &found, Some(tsval));
+        let agreed = Agreed::new(&syn.options, syn.tsval, profile);
+        Some(Self { flow, isn, agreed })
+    }
+
+    #[inline(always)]
+    fn cookie(&self, key: &Key, epoch: u64) -> Cookie {
+        let timestamps = self.agreed.tsval.is_some();
+        cookie::make(
+            key,
+            epoch,
+            &self.flow,
+            self.isn,
+            &self.agreed.options,
+            timestamps,
+        )
+    }
+
+    #[inline(always)]
+    fn answer(&self, cookie: Cookie, profile: &Profile) -> Segment {
+        self.agreed.segment(&self.flow, self.isn, cookie, profile)
+    }
 }

@@ -44,7 +44,7 @@ fn handshake(packet: &Packet, event: Event) -> Option<Handshake> {
     let globals = maps::GLOBALS.get(0)?;
     let client_isn = packet.sequence.wrapping_sub(1);
     Some(Handshake::new(
-        &globals.table_key,
+        &globals.mark_key,
         &packet.key,
         client_isn,
         event,

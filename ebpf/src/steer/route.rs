@@ -1,9 +1,9 @@
-//! Time and the next hop.
+//! The next hop.
 
 use crate::interface;
 use crate::packet::Packet;
 use aya_ebpf::bindings::bpf_fib_lookup as FibQuery;
-use aya_ebpf::helpers::{bpf_fib_lookup, bpf_ktime_get_coarse_ns};
+use aya_ebpf::helpers::bpf_fib_lookup;
 use aya_ebpf::programs::XdpContext;
 use synward_ebpf::layout::Hop;
 
@@ -15,13 +15,6 @@ const BLACKHOLE: i64 = 1;
 const UNREACHABLE: i64 = 2;
 const PROHIBIT: i64 = 3;
 const FRAGMENTATION_NEEDED: i64 = 8;
-
-/// Now on the coarse clock, ns.
-#[inline(always)]
-pub fn now() -> u64 {
-    // SAFETY: the helper takes nothing and reads a clock.
-    unsafe { bpf_ktime_get_coarse_ns() }
-}
 
 /// What the kernel's routing says about a packet.
 pub enum Route {

@@ -56,23 +56,24 @@ pub fn learn(case: &Case, counters: &mut ServiceCounters) {
     if let Some(passed) = maps::PASSED.get_ptr_mut(&case.packet.key) {
         // SAFETY: as in `passes`.
         touch(unsafe { &mut *passed }, case, flow_flags::SERVER_FIN);
-        if !packet.may_pass {
-            note(&packet.key);
+        if packet.may_pass {
+            return;
         }
-        return;
-    }
-    let entry = Passed {
-        last_seen: (case.now >> 30) as u32,
-        flags: 0,
-    };
-    if maps::PASSED.insert(&case.packet.key, &entry, 0).is_ok() {
-        note(&case.packet.key);
+    } else {
+        let entry = Passed {
+            last_seen: (case.now >> 30) as u32,
+            flags: 0,
+        };
+        if maps::PASSED.insert(&packet.key, &entry, 0).is_err() {
+            return;
+        }
         counters.bump(Counter::Learned);
     }
+    note(&packet.key);
 }
 
 /// Notes that a flow is one of those that pass. Nothing takes that back: a bit that is set in vain costs a look.
-#[inline(never)]
+#[inline(always)]
 fn note(key: &FlowKey) {
     let Some(place) = table::place(key) else {
         return;

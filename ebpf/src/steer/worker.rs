@@ -19,13 +19,13 @@ pub fn is_alive(queue: u32, now: u64) -> bool {
 }
 
 /// A client's segment for an opening.
-#[inline(always)]
+#[inline(never)]
 pub fn held(ctx: &XdpContext, case: &Case, counters: &mut ServiceCounters, entry: u32) -> Verdict {
     ask(ctx, case, counters, Request::Held { entry })
 }
 
 /// The server's segment for an opening.
-#[inline(always)]
+#[inline(never)]
 pub fn server_says(
     ctx: &XdpContext,
     case: &Case,
@@ -36,7 +36,7 @@ pub fn server_says(
 }
 
 /// Hands the frame and `request` to the worker of this queue.
-#[inline(never)]
+#[inline(always)]
 pub fn ask(
     ctx: &XdpContext,
     case: &Case,
