@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 
 use super::account::{Moment, Span};
 use super::flood::{Flood, Flooded, Gate, Rate, Target};
-use super::lab::{Lab, PATIENCE, Role};
+use super::lab::{Lab, PATIENCE, Role, Site};
 use super::memory::available;
 use super::work::{Column, Matter, Measured, Need, Stand, Work, column};
 use crate::quantity::seconds;
@@ -161,6 +161,13 @@ impl Work for Answer {
 
     fn matter(&self) -> Matter {
         Matter::Segments
+    }
+
+    fn site(&self) -> Site {
+        Site {
+            same_path: false,
+            ..Site::default()
+        }
     }
 
     fn need(&self, case: usize) -> Need {

@@ -21,7 +21,7 @@ use self::nobody::Nobody;
 use self::rival::Rival;
 use self::synproxy::Synproxy;
 use self::synward::{Place, Synward};
-use super::lab::{Lab, Path, Role};
+use super::lab::{Lab, Path, Role, Site};
 use super::memory::Memory;
 use super::work::{Matter, Need};
 
@@ -82,14 +82,15 @@ impl Contender {
     }
 
     /// The path on which it stands.
-    pub(super) fn path(self, matter: Matter) -> Path {
+    pub(super) fn path(self, site: Site) -> Path {
         let on_edge = matches!(
             self,
             Self::Synproxy | Self::SynproxyTs | Self::SpliceXdp | Self::SpliceAfxdp
         );
-        match matter {
-            Matter::Segments if !on_edge => Path::Direct,
-            _ => Path::Edge,
+        if on_edge || site.same_path {
+            Path::Edge
+        } else {
+            Path::Direct
         }
     }
 

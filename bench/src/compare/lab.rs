@@ -81,6 +81,8 @@ pub(super) struct Site {
     pub(super) queues: u32,
     /// Ports of the server that are defended.
     pub(super) ports: &'static [u16],
+    /// Whether there is an edge also where the defence is on the server, so that all have the same path.
+    pub(super) same_path: bool,
 }
 
 impl Default for Site {
@@ -88,6 +90,7 @@ impl Default for Site {
         Self {
             queues: 2,
             ports: &[80],
+            same_path: true,
         }
     }
 }

@@ -251,12 +251,12 @@ impl Runner<'_> {
         if let Some(first) = cases.first() {
             tell(*first, None);
         }
-        let path = contender.path(self.work.matter());
+        let site = self.work.site();
         let lab = Lab::up(
             self.programs,
             self.lab_name,
-            path,
-            self.work.site(),
+            contender.path(site),
+            site,
             self.interrupt,
         )?;
         let _beside = self.work.prepare(&lab)?;

@@ -121,8 +121,8 @@ impl Work for Sweep {
                 self.dial.data,
                 self.dial.patience.as_secs_f64()
             ),
-            "interfaces have one receive queue: flood and connections meet in it; to defences on the server the edge's kernel \
-             forwards both, and may lose some of both"
+            "interfaces have one receive queue: flood and connections meet in it; defences on the server have no edge in \
+             front of them, whose kernel would lose more than they do"
                 .into(),
             "times count from when a connection was meant to begin; those that failed are not in them".into(),
             "goodput: requests answered, by the time in which connections began; SYNs sent again: TCPSynRetrans of the \
@@ -144,6 +144,7 @@ impl Work for Sweep {
     fn site(&self) -> Site {
         Site {
             queues: 1,
+            same_path: false,
             ..Site::default()
         }
     }

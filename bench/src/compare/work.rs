@@ -81,9 +81,9 @@ pub(super) enum Need {
 /// What is handed to a defence.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Matter {
-    /// Connections from client to server, which have the same path behind every defence.
+    /// Connections from client to server.
     Connections,
-    /// Segments that come to nothing: who answers them is all there is of the path.
+    /// Segments that come to nothing.
     Segments,
 }
 
