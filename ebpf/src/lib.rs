@@ -28,6 +28,7 @@ pub mod layout;
 pub mod multilinear;
 pub mod options;
 pub mod replay;
+pub mod request;
 pub mod segment;
 pub mod siphash;
 pub mod translate;

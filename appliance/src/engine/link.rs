@@ -1,6 +1,6 @@
 //! How a segment leaves: over which interface, behind which frame header.
 
-use synward_ebpf::layout::Hop;
+use synward_ebpf::request::Hop;
 use synward_ebpf::segment::Segment;
 use synward_ebpf::wire::ethernet;
 

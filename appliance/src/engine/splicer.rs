@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
-use synward_ebpf::layout::{Flow, HOLD_WINDOW, Hop, Profile, flow_flags, state};
+use synward_ebpf::layout::{Flow, HOLD_WINDOW, Profile, flow_flags, state};
 use synward_ebpf::options::ClientOptions;
+use synward_ebpf::request::Hop;
 use synward_ebpf::translate::{self, Direction, Translation};
 use synward_ebpf::wire::Address;
 use synward_ebpf::wire::tcp::{self, flags};

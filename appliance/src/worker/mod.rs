@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use arrayvec::ArrayVec;
 use core_affinity::CoreId;
-use synward_ebpf::layout::{META_BYTES, Meta, Request};
+use synward_ebpf::request::{META_BYTES, Meta, Request};
 use synward_ebpf::wire::ethernet;
 
 use crate::afxdp::{BATCH, Frame, Waiter};

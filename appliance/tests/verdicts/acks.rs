@@ -2,8 +2,9 @@
 
 use synward_ebpf::cookie::EPOCH_NANOSECONDS;
 use synward_ebpf::counters::Counter;
-use synward_ebpf::layout::{Clock, KeySlot, Request, key_slot};
+use synward_ebpf::layout::{Clock, KeySlot, key_slot};
 use synward_ebpf::options::ClientOptions;
+use synward_ebpf::request::Request;
 
 use crate::frames::{ACK, FIN, IN_MAC, PSH, SERVER_MAC, SYN, Segment, padded_timestamps, stack};
 use crate::steer::{EPOCH, PROFILE, SERVICE, Shared, Side, Steer, in_namespace, key, now};

@@ -4,7 +4,8 @@
 use synward_ebpf::counters::Counter;
 use synward_ebpf::flow::{FlowKey, OVERFLOW, WAYS, entry_index};
 use synward_ebpf::hints::Hint;
-use synward_ebpf::layout::{Flow, Interface, Request, flow_flags, side, state};
+use synward_ebpf::layout::{Flow, Interface, flow_flags, side, state};
+use synward_ebpf::request::Request;
 use synward_ebpf::translate::{self, Direction, Translation};
 use synward_ebpf::wire::tcp_options::Options;
 

@@ -13,11 +13,12 @@ use synward_ebpf::cookie::EPOCH_NANOSECONDS;
 use synward_ebpf::counters::{Counter, NAMES, SLOTS, ServiceCounters};
 use synward_ebpf::flow::{FlowKey, Place, WAYS, entry_index};
 use synward_ebpf::layout::{
-    Clock, Endpoint, EndpointKey, Flow, Globals, Interface, Interfaces, KeySlot, META_BYTES,
-    META_WORDS, Meta, NO_PORT, Profile, Service, key_slot, mode, side,
+    Clock, Endpoint, EndpointKey, Flow, Globals, Interface, Interfaces, KeySlot, NO_PORT, Profile,
+    Service, key_slot, mode, side,
 };
 use synward_ebpf::options::NO_SCALE;
 use synward_ebpf::replay::{Event, Handshake, MARKS};
+use synward_ebpf::request::{META_BYTES, META_WORDS, Meta};
 use synward_ebpf::wire::Address;
 
 use crate::frames::{self, Segment};

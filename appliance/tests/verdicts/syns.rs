@@ -4,8 +4,9 @@ use etherparse::TcpOptionElement::{
     self, MaximumSegmentSize, SelectiveAcknowledgementPermitted as Sack, Timestamp, WindowScale,
 };
 use synward_ebpf::counters::Counter;
-use synward_ebpf::layout::{META_WORDS, Profile, Request};
+use synward_ebpf::layout::Profile;
 use synward_ebpf::options::NO_SCALE;
+use synward_ebpf::request::{META_WORDS, Request};
 
 use crate::frames::{self, CLIENT_MAC, CWR, ECE, OUT_MAC, SYN, Segment, options, read, stack};
 use crate::steer::{PROFILE, SERVICE, SPARSE, Side, Steer, in_namespace};

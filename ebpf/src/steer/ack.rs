@@ -7,9 +7,10 @@ use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::programs::XdpContext;
 use synward_ebpf::cookie::{Age, Claim};
 use synward_ebpf::counters::{Counter, ServiceCounters};
-use synward_ebpf::layout::{Flow, Hop, MAX_SECRETS, Profile, Request, handoff, key_slot};
+use synward_ebpf::layout::{Flow, MAX_SECRETS, Profile, handoff, key_slot};
 use synward_ebpf::options::ClientOptions;
 use synward_ebpf::replay::Event;
+use synward_ebpf::request::{Hop, Request};
 use synward_ebpf::wire::tcp;
 
 /// What became of a cookie.

@@ -6,7 +6,7 @@ use crate::route::{self, Route};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::programs::XdpContext;
-use synward_ebpf::layout::Hop;
+use synward_ebpf::request::Hop;
 use synward_ebpf::wire::ethernet::{self, Ethernet};
 use synward_ebpf::wire::ipv4::Ipv4;
 use synward_ebpf::wire::ipv6::Ipv6;

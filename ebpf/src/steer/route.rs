@@ -5,7 +5,7 @@ use crate::packet::Packet;
 use aya_ebpf::bindings::bpf_fib_lookup as FibQuery;
 use aya_ebpf::helpers::bpf_fib_lookup;
 use aya_ebpf::programs::XdpContext;
-use synward_ebpf::layout::Hop;
+use synward_ebpf::request::Hop;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;

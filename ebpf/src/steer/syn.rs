@@ -6,7 +6,8 @@ use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::programs::XdpContext;
 use synward_ebpf::answer::{self, Syn};
 use synward_ebpf::counters::{Counter, ServiceCounters};
-use synward_ebpf::layout::{Interface, Request, key_slot};
+use synward_ebpf::layout::{Interface, key_slot};
+use synward_ebpf::request::Request;
 
 /// Whether a worker answers the SYNs of this queue rather than this program.
 #[inline(always)]

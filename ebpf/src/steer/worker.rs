@@ -6,7 +6,8 @@ use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::helpers::bpf_xdp_adjust_meta;
 use aya_ebpf::programs::XdpContext;
 use synward_ebpf::counters::{Counter, ServiceCounters};
-use synward_ebpf::layout::{HEARTBEAT_TIMEOUT, MAX_QUEUES, META_BYTES, META_WORDS, Meta, Request};
+use synward_ebpf::layout::{HEARTBEAT_TIMEOUT, MAX_QUEUES};
+use synward_ebpf::request::{META_BYTES, META_WORDS, Meta, Request};
 
 /// Whether the worker of a queue was seen alive lately. A socket in the map alone proves nothing.
 #[inline(always)]

@@ -1,0 +1,213 @@
+//! What the XDP program asks of a worker, in words in front of the frame (`bpf_xdp_adjust_meta`).
+
+use crate::layout::Profile;
+use crate::options::ClientOptions;
+use crate::wire::ethernet::Mac;
+
+/// The next hop that `bpf_fib_lookup` found for a new connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hop {
+    /// Interface to send from; 0: not resolved, the kernel has to send.
+    pub interface: u32,
+    /// The next station.
+    pub to: Mac,
+    /// Our station on that interface.
+    pub from: Mac,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Answer this SYN.
+    Answer {
+        /// What to promise.
+        profile: Profile,
+    },
+    /// A valid cookie: open a connection to the server.
+    Open {
+        /// What the cookie says that the client asked for.
+        options: ClientOptions,
+        /// What our SYN-ACK promised.
+        promised: Profile,
+        /// Where the server is.
+        hop: Hop,
+    },
+    /// The client goes on while its opening waits for the server.
+    Held {
+        /// Its flow entry.
+        entry: u32,
+    },
+    /// The server answers an opening.
+    ServerSays {
+        /// The flow entry.
+        entry: u32,
+    },
+}
+
+/// A [`Request`] and what all of them share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// What is asked.
+    pub request: Request,
+    /// Offset of the IP header in the frame.
+    pub l3: u8,
+    /// Offset of the TCP header in the frame.
+    pub l4: u8,
+    /// Index of the service.
+    pub service: u8,
+}
+
+/// Words of an encoded [`Meta`]: 32 bytes, the most that older kernels take.
+pub const META_WORDS: usize = 8;
+/// Bytes of an encoded [`Meta`].
+pub const META_BYTES: usize = META_WORDS * 4;
+
+impl Profile {
+    #[inline(always)]
+    const fn to_words(self) -> [u32; 2] {
+        [
+            (self.mss as u32) << 16 | self.window as u32,
+            (self.window_scale as u32) << 8 | self.flags as u32,
+        ]
+    }
+
+    #[inline(always)]
+    const fn from_words(words: [u32; 2]) -> Self {
+        Self {
+            mss: (words[0] >> 16) as u16,
+            window: words[0] as u16,
+            window_scale: (words[1] >> 8) as u8,
+            flags: words[1] as u8,
+            reserved: [0; 2],
+        }
+    }
+}
+
+impl Meta {
+    /// The words to put in front of the frame. The first holds the kind and the offsets; options and
+    /// profile of an `Open` share two words (the encoded options in the upper half of the last).
+    #[inline(always)]
+    pub fn encode(&self, v4: bool) -> [u32; META_WORDS] {
+        let mut words = [0; META_WORDS];
+        let kind: u8 = match self.request {
+            Request::Answer { profile } => {
+                let profile = profile.to_words();
+                words[1] = profile[0];
+                words[2] = profile[1];
+                1
+            }
+            Request::Open {
+                options,
+                promised,
+                hop,
+            } => {
+                let promised = promised.to_words();
+                words[1] = promised[0];
+                words[2] = promised[1] | (options.encode(v4) as u32) << 16;
+                words[3] = hop.interface;
+                words[4] = u32::from_ne_bytes([hop.to[0], hop.to[1], hop.to[2], hop.to[3]]);
+                words[5] = u32::from_ne_bytes([hop.to[4], hop.to[5], hop.from[0], hop.from[1]]);
+                words[6] = u32::from_ne_bytes([hop.from[2], hop.from[3], hop.from[4], hop.from[5]]);
+                words[7] = options.mss as u32;
+                2
+            }
+            Request::Held { entry } => {
+                words[1] = entry;
+                3
+            }
+            Request::ServerSays { entry } => {
+                words[1] = entry;
+                4
+            }
+        };
+        words[0] = u32::from_le_bytes([kind, self.l3, self.l4, self.service]);
+        words
+    }
+
+    /// The inverse of [`Self::encode`]; nothing for words that the program did not write.
+    pub fn decode(words: &[u32; META_WORDS], v4: bool) -> Option<Self> {
+        let [kind, l3, l4, service] = words[0].to_le_bytes();
+        let request = match kind {
+            1 => Request::Answer {
+                profile: Profile::from_words([words[1], words[2]]),
+            },
+            2 => {
+                let (a, b, c) = (
+                    words[4].to_ne_bytes(),
+                    words[5].to_ne_bytes(),
+                    words[6].to_ne_bytes(),
+                );
+                Request::Open {
+                    options: ClientOptions {
+                        mss: words[7] as u16,
+                        ..ClientOptions::decode((words[2] >> 16) as u16, v4)
+                    },
+                    promised: Profile::from_words([words[1], words[2] & 0xffff]),
+                    hop: Hop {
+                        interface: words[3],
+                        to: [a[0], a[1], a[2], a[3], b[0], b[1]],
+                        from: [b[2], b[3], c[0], c[1], c[2], c[3]],
+                    },
+                }
+            }
+            3 => Request::Held { entry: words[1] },
+            4 => Request::ServerSays { entry: words[1] },
+            _ => return None,
+        };
+        Some(Self {
+            request,
+            l3,
+            l4,
+            service,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::NO_SCALE;
+
+    #[test]
+    fn requests_survive_the_way_to_the_worker() {
+        let options = ClientOptions {
+            mss: 1452,
+            window_scale: Some(8),
+            sack: true,
+            ecn: false,
+        };
+        let hop = Hop {
+            interface: 70_000,
+            to: [1, 2, 3, 4, 5, 6],
+            from: [7, 8, 9, 10, 11, 12],
+        };
+        let promised = Profile {
+            window_scale: NO_SCALE,
+            flags: 5,
+            mss: 9,
+            window: 8,
+            reserved: [0; 2],
+        };
+        for request in [
+            Request::Answer { profile: promised },
+            Request::Open {
+                options,
+                promised,
+                hop,
+            },
+            Request::Held { entry: 0xffff_fff0 },
+            Request::ServerSays { entry: 3 },
+        ] {
+            for v4 in [true, false] {
+                let meta = Meta {
+                    request,
+                    l3: 14,
+                    l4: 54,
+                    service: 63,
+                };
+                assert_eq!(Meta::decode(&meta.encode(v4), v4), Some(meta));
+            }
+        }
+        assert_eq!(Meta::decode(&[0; META_WORDS], true), None);
+    }
+}
