@@ -3,11 +3,11 @@ clients with timestamps and without."""
 
 import itertools
 
-from story import FAST, story
-from transfer import (WHOLE, congestion_control, connection, finished, negotiated, part, pseudo_random, send,
+from story import story
+from transfer import (LITTLE, WHOLE, congestion_control, connection, finished, negotiated, part, pseudo_random, send,
                       timestamps, way)
 
-DATA = pseudo_random(WHOLE or (6 if FAST else 64))
+DATA = pseudo_random(WHOLE or (6 if LITTLE else 64))
 
 
 def tell(lab, synward):

@@ -2,12 +2,12 @@
 
 import itertools
 
-from story import FAST, story
-from transfer import (WHOLE, congestion_control, connection, counter, finished, negotiated, part, pseudo_random,
+from story import story
+from transfer import (LITTLE, WHOLE, congestion_control, connection, counter, finished, negotiated, part, pseudo_random,
                       send, timestamps, way)
 
 # What CUBIC carries at these losses in some ten seconds; BBR does not mind them and takes more.
-SIZES = {"cubic": pseudo_random(WHOLE or (4 if FAST else 16)), "bbr": pseudo_random(WHOLE or (6 if FAST else 64))}
+SIZES = {"cubic": pseudo_random(WHOLE or (4 if LITTLE else 16)), "bbr": pseudo_random(WHOLE or (6 if LITTLE else 64))}
 
 
 def tell(lab, synward):

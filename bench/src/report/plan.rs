@@ -34,22 +34,23 @@ impl Work {
     /// Times and floods, whole or in small.
     fn extent(self, quick: bool) -> &'static [&'static str] {
         match (self, quick) {
-            (Self::Answer, false) => &["--seconds", "1.5"],
+            (Self::Answer, false) => &["--seconds", "1"],
             (Self::Answer, true) => &["--seconds", "0.2"],
             (Self::Sweep, false) => &[
                 "--seconds",
                 "3",
+                // Three SYN retries of Linux, after 1, 3 and 7 s, and time for what is lost behind them.
                 "--patience",
-                "3",
+                "20",
                 "--flood",
-                "0,50k,100k,200k,400k,800k,max",
+                "0,100k,200k,500k,1000k,max",
             ],
             (Self::Sweep, true) => &["--seconds", "0.4", "--rate", "100", "--flood", "0,5k"],
             (Self::Rate, false) => &["--seconds", "2"],
             (Self::Rate, true) => &["--seconds", "0.4", "--closed", "8", "--close", "fin"],
-            (Self::Carry, false) => &["--seconds", "2"],
+            (Self::Carry, false) => &["--seconds", "1.5"],
             (Self::Carry, true) => &["--seconds", "0.4"],
-            (Self::Engine, false) => &["--rounds", "51"],
+            (Self::Engine, false) => &["--rounds", "101"],
             (Self::Engine, true) => &["--rounds", "1", "--batches", "1"],
         }
     }
