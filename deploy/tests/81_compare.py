@@ -18,7 +18,8 @@ from story import BENCH, ROOT, SYNWARD, wait_until
 RATE = 100
 SECONDS = 0.5
 FLOOD = "flood of 5000 SYN/s"
-CONTENDERS = {"kernel", "syncookies", "synproxy", "synproxy-ts", "xdp-kernel-cookie", "splice-xdp", "splice-afxdp", "local"}
+CONTENDERS = {"kernel", "kernel-pass", "syncookies", "synproxy", "synproxy-ts", "xdp-kernel-cookie", "splice-xdp",
+              "splice-afxdp", "local"}
 
 
 def main():

@@ -33,6 +33,8 @@ pub(crate) enum Contender {
     Nobody,
     /// No defence: the server's tcp_syncookies is 0
     Kernel,
+    /// The same, behind an XDP program on every interface that lets everything pass: what XDP costs a veth
+    KernelPass,
     /// The server's own cookies: tcp_syncookies = 2
     Syncookies,
     /// nftables' SYNPROXY on the edge, without timestamps
@@ -78,7 +80,10 @@ impl Contender {
 
     /// Whether `matter` can be handed to it.
     pub(super) fn suits(self, matter: Matter) -> bool {
-        self.carries() || matter == Matter::Segments
+        match matter {
+            Matter::Connections => self.carries(),
+            Matter::Segments => self != Self::KernelPass,
+        }
     }
 
     /// The path on which it stands.
@@ -114,7 +119,10 @@ impl Contender {
     /// Whether floods and connections leave nothing behind in it that would be in the way of what comes next.
     pub(super) fn forgets_floods(self) -> bool {
         // Half-open connections stay in the kernel's queue for about a minute, and closed ones in connection tracking.
-        !matches!(self, Self::Kernel | Self::Synproxy | Self::SynproxyTs)
+        !matches!(
+            self,
+            Self::Kernel | Self::KernelPass | Self::Synproxy | Self::SynproxyTs
+        )
     }
 
     /// Interfaces of the path over the edge whose programs are there for floods, or for what XDP transmits, alone:
@@ -122,7 +130,7 @@ impl Contender {
     /// is lost.
     pub(super) fn spared(self) -> &'static [(Role, &'static str)] {
         match self {
-            Self::SpliceXdp | Self::SpliceAfxdp => &[],
+            Self::SpliceXdp | Self::SpliceAfxdp | Self::KernelPass => &[],
             // What the server's program transmits arrives at the inner interface.
             Self::XdpKernelCookie
             | Self::XdpKernelCookieBlind
@@ -151,8 +159,15 @@ impl Contender {
     pub(super) fn defence<'a>(self) -> Box<dyn Defence<'a> + 'a> {
         match self {
             Self::Nobody => Box::new(Nobody),
-            Self::Kernel => Box::new(Kernel { syncookies: false }),
-            Self::Syncookies => Box::new(Kernel { syncookies: true }),
+            Self::Kernel => Box::new(Kernel::default()),
+            Self::KernelPass => Box::new(Kernel {
+                passes: true,
+                ..Kernel::default()
+            }),
+            Self::Syncookies => Box::new(Kernel {
+                syncookies: true,
+                ..Kernel::default()
+            }),
             Self::Synproxy => Box::new(Synproxy { timestamps: false }),
             Self::SynproxyTs => Box::new(Synproxy { timestamps: true }),
             Self::XdpKernelCookie => Box::new(Rival::KernelCookie { asks: true }),

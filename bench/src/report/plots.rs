@@ -46,6 +46,7 @@ fn colour(contender: Contender) -> RGBColor {
     match contender {
         Contender::Nobody => RGBColor(190, 190, 190),
         Contender::Kernel => RGBColor(120, 120, 120),
+        Contender::KernelPass => RGBColor(160, 160, 120),
         Contender::Syncookies => RGBColor(140, 86, 75),
         Contender::Synproxy => RGBColor(255, 152, 0),
         Contender::SynproxyTs => RGBColor(200, 170, 0),

@@ -6,8 +6,11 @@ use super::{Defence, Raised};
 use crate::compare::lab::{Lab, PATIENCE, Role};
 
 /// With cookies for every SYN, or with none.
+#[derive(Default)]
 pub(super) struct Kernel {
     pub(super) syncookies: bool,
+    /// Behind XDP programs that let everything pass, wherever synward or its lab has one.
+    pub(super) passes: bool,
 }
 
 impl<'a> Defence<'a> for Kernel {
@@ -17,6 +20,10 @@ impl<'a> Defence<'a> for Kernel {
         // For the flood's frames, as everywhere where no program of the appliance is.
         let (role, interface) = lab.front();
         lab.pass(role, interface)?;
+        if self.passes {
+            lab.pass_through_edge()?;
+            lab.pass(Role::Server, "server0")?;
+        }
         Ok(Raised::Up)
     }
 
