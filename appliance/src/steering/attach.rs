@@ -1,5 +1,8 @@
 //! Attaching the program to interfaces: all or nothing, and without a gap where one was left by a process before us.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp, XdpMode as Mode};
@@ -9,6 +12,9 @@ use super::interface::Found;
 use super::netlink;
 use super::pins::Pins;
 use crate::config::XdpMode;
+
+/// How long the kernel may take to free a removed link: it waits for an RCU grace period.
+const RELEASE: Duration = Duration::from_secs(2);
 
 /// An attachment. It ends when this is dropped, unless it is pinned.
 #[derive(Debug)]
@@ -124,7 +130,20 @@ fn attach_fresh(
     mode: XdpMode,
     pins: Option<&Pins>,
 ) -> Result<Attachment, SteeringError> {
-    let link = link(program, found, mode)?;
+    let notices = found.steered.notices.len();
+    let deadline = Instant::now() + RELEASE;
+    let link = loop {
+        match link(program, found, mode) {
+            // `check_free` has removed our own link, and the kernel lets go of the interface when it frees the file.
+            Err(SteeringError::Occupied { .. })
+                if found.before.is_some() && Instant::now() < deadline =>
+            {
+                found.steered.notices.truncate(notices);
+                thread::sleep(Duration::from_millis(5));
+            }
+            decided => break decided?,
+        }
+    };
     match pins {
         Some(pins) => pins
             .pin_link(&found.steered.name, link)
