@@ -74,14 +74,7 @@ pub const fn answer(key: &Key, epoch: u64, syn: &Syn, profile: &Profile) -> Segm
 #[inline(always)]
 pub const fn write(answer: &mut Segment, key: &Key, epoch: u64, syn: &Syn, profile: &Profile) {
     let agreed = Agreed::new(&syn.options, syn.tsval, profile);
-    let cookie = cookie::make(
-        key,
-        epoch,
-        syn.flow,
-        syn.isn,
-        &agreed.options,
-        agreed.tsval.is_some(),
-    );
+    let cookie = agreed.cookie(key, epoch, syn.flow, syn.isn);
     agreed.write(answer, syn.flow, syn.isn, cookie, profile);
 }
 
@@ -103,6 +96,12 @@ impl Agreed {
         // A plain cookie has no room to remember ECN.
         options.ecn = options.ecn && tsval.is_some();
         Self { options, tsval }
+    }
+
+    /// The cookie that remembers it, under `key`, the service's for `epoch`; `isn` is the client's.
+    #[inline(always)]
+    pub const fn cookie(&self, key: &Key, epoch: u64, flow: &FlowKey, isn: u32) -> Cookie {
+        cookie::make(key, epoch, flow, isn, &self.options, self.tsval.is_some())
     }
 
     /// The SYN-ACK that says so, with `cookie`; `isn` is the client's.

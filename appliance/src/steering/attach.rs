@@ -13,7 +13,8 @@ use super::netlink;
 use super::pins::Pins;
 use crate::config::XdpMode;
 
-/// How long the kernel may take to free a removed link: it waits for an RCU grace period.
+/// How long our own link may go on after its file and our descriptor are gone: until the last descriptor is, and whatever
+/// was forked meanwhile has one until it executes its program.
 const RELEASE: Duration = Duration::from_secs(2);
 
 /// An attachment. It ends when this is dropped, unless it is pinned.
@@ -134,7 +135,7 @@ fn attach_fresh(
     let deadline = Instant::now() + RELEASE;
     let link = loop {
         match link(program, found, mode) {
-            // `check_free` has removed our own link, and the kernel lets go of the interface when it frees the file.
+            // `check_free` has removed our own link, which ends with its last descriptor.
             Err(SteeringError::Occupied { .. })
                 if found.before.is_some() && Instant::now() < deadline =>
             {

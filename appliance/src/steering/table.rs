@@ -135,7 +135,7 @@ impl FlowTable {
             Memory::anonymous(buckets as usize * WORDS)?,
             Memory::anonymous(entries(buckets) as usize * WORDS)?,
             Memory::anonymous(hints::lines(buckets) as usize * HINT_WORDS)?,
-            tests::KEY,
+            multilinear::PI,
             buckets,
         ))
     }

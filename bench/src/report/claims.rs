@@ -130,7 +130,7 @@ pub(super) fn all(archive: &Archive) -> Vec<Claim> {
         );
         add(
             format!(
-                "{Local}: … as the kernel behind XDP programs that let everything pass, which a veth's packets are copied for"
+                "{Local}: … as the kernel behind XDP programs that let everything pass, {case}"
             ),
             at_least(rate(Local, case), 1.0, rate(KernelPass, case), "/s"),
         );

@@ -21,11 +21,12 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use synward_ebpf::flow::FlowKey;
 use synward_ebpf::layout::{Flow, state};
+use synward_ebpf::multilinear;
 
 pub(crate) use self::buckets::Buckets;
 use self::plan::{Plan, flow};
+use self::programs::Kernel;
 pub(crate) use self::programs::Shared;
-use self::programs::{Kernel, TABLE_KEY};
 use self::report::{Report, Row};
 
 /// Flows that are used again and again in the measurement with a warm cache.
@@ -101,7 +102,7 @@ impl<'a> Bench<'a> {
             kernel.array("FLOWS")?,
             kernel.array("HINTS")?,
             needed,
-            TABLE_KEY,
+            multilinear::PI,
         )?;
         let mut refused = 0;
         for number in 0..options.flows {

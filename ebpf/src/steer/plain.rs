@@ -10,11 +10,9 @@ use crate::{Case, Verdict, local, maps, service, stray, syn, table, time, worker
 use aya_ebpf::bindings::xdp_action::XDP_TX;
 use aya_ebpf::programs::XdpContext;
 use synward_ebpf::answer::{Agreed, Syn};
-use synward_ebpf::cookie::{self, Cookie, Key};
 use synward_ebpf::counters::Counter;
 use synward_ebpf::flow::FlowKey;
 use synward_ebpf::layout::{Interface, Profile, handoff, key_slot, mode};
-use synward_ebpf::segment::Segment;
 use synward_ebpf::wire::ethernet::{self, Ethernet};
 use synward_ebpf::wire::ipv4::{self, Ipv4};
 use synward_ebpf::wire::tcp::{self, Tcp, flags};
@@ -158,10 +156,16 @@ fn try_answer(ctx: &XdpContext, packet: &mut Packet) -> Option<Verdict> {
     }
     let profile = packet.endpoint.profile(epoch);
     let headers = headers(ctx)?;
-    let cookie = Question::of(&headers, profile)?.cookie(&slot.keys[0], epoch);
+    let asked = Question::of(&headers, profile)?;
+    let cookie = asked
+        .agreed
+        .cookie(&slot.keys[0], epoch, &asked.flow, asked.isn);
     // The hash needs all registers: what is read for it and again for the answer is read twice, not kept on the stack.
     compiler_fence(Ordering::SeqCst);
-    let reply = Question::of(&headers, profile)?.answer(cookie, profile);
+    let asked = Question::of(&headers, profile)?;
+    let reply = asked
+        .agreed
+        .segment(&asked.flow, asked.isn, cookie, profile);
     if reply.header_length() != tcp::LENGTH + LINUX_SYN {
         return None;
     }
@@ -191,23 +195,5 @@ impl Question {
         let syn = Syn::new(&flow, isn, flags, &found, Some(tsval));
         let agreed = Agreed::new(&syn.options, syn.tsval, profile);
         Some(Self { flow, isn, agreed })
-    }
-
-    #[inline(always)]
-    fn cookie(&self, key: &Key, epoch: u64) -> Cookie {
-        let timestamps = self.agreed.tsval.is_some();
-        cookie::make(
-            key,
-            epoch,
-            &self.flow,
-            self.isn,
-            &self.agreed.options,
-            timestamps,
-        )
-    }
-
-    #[inline(always)]
-    fn answer(&self, cookie: Cookie, profile: &Profile) -> Segment {
-        self.agreed.segment(&self.flow, self.isn, cookie, profile)
     }
 }

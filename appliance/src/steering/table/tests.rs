@@ -9,26 +9,12 @@ use synward_ebpf::layout::flow_flags;
 
 use super::*;
 
-/// Digits of pi: as good as random, and the same in every run.
-pub(super) const KEY: multilinear::Key = [
-    0x243f_6a88_85a3_08d3,
-    0x1319_8a2e_0370_7344,
-    0xa409_3822_299f_31d0,
-    0x082e_fa98_ec4e_6c89,
-    0x4528_21e6_38d0_1377,
-    0xbe54_66cf_34e9_0c6c,
-    0xc0ac_29b7_c97c_50dd,
-    0x3f84_d5b5_b547_0917,
-    0x9216_d5d9_8979_fb1b,
-    0xd131_0ba6_98df_b5ac,
-];
-
 fn table(buckets: u32) -> FlowTable {
     FlowTable::new(
         Memory::anonymous(buckets as usize * WORDS).unwrap(),
         Memory::anonymous(entries(buckets) as usize * WORDS).unwrap(),
         Memory::anonymous(hints::lines(buckets) as usize * HINT_WORDS).unwrap(),
-        KEY,
+        multilinear::PI,
         buckets,
     )
 }

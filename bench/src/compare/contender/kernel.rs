@@ -17,12 +17,13 @@ impl<'a> Defence<'a> for Kernel {
     fn raise(&mut self, lab: &Lab<'a>) -> Result<Raised> {
         let value = if self.syncookies { 2 } else { 0 };
         lab.sysctl(Role::Server, &format!("net.ipv4.tcp_syncookies={value}"))?;
-        // For the flood's frames, as everywhere where no program of the appliance is.
-        let (role, interface) = lab.front();
-        lab.pass(role, interface)?;
         if self.passes {
             lab.pass_through_edge()?;
             lab.pass(Role::Server, "server0")?;
+        } else {
+            // For the flood's frames, as everywhere where no program of the appliance is.
+            let (role, interface) = lab.front();
+            lab.pass(role, interface)?;
         }
         Ok(Raised::Up)
     }
