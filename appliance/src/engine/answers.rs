@@ -8,7 +8,7 @@ use synward_ebpf::layout::Profile;
 use synward_ebpf::wire::{ethernet, ipv4, ipv6, tcp};
 
 use super::answer;
-use super::recipe::{Area, Kind, LONGEST, Recipe};
+use super::recipe::{ANSWER, Area, FIXED, Kind, LONGEST, Recipe};
 use super::words::{numbers, set, sum, word};
 use crate::lanes::{Lanes, Messages};
 
@@ -20,6 +20,8 @@ pub const BATCH: usize = 64;
 pub struct Answers {
     lanes: Lanes,
     epoch: u64,
+    /// The epoch as it stands in our ISN.
+    epoch_bits: u32,
     v4: Messages<3>,
     v6: Messages<6>,
     /// By a hash of the options, and behind them one for each SYN of the batch that found its place in use.
@@ -65,6 +67,7 @@ impl Answers {
         Self {
             lanes,
             epoch: 0,
+            epoch_bits: 0,
             v4: Messages::default(),
             v6: Messages::default(),
             recipes: Box::new([Recipe::none(); 2 * BATCH]),
@@ -77,6 +80,7 @@ impl Answers {
     #[inline]
     pub fn begin(&mut self, epoch: u64) {
         self.epoch = epoch;
+        self.epoch_bits = (epoch as u32) << 30;
         self.batch = self.batch.wrapping_add(1);
         self.v4.clear();
         self.v6.clear();
@@ -203,55 +207,47 @@ impl Answers {
         let lane = (ticket.0 & 0xff) as usize;
         let recipe = &self.recipes[(ticket.0 >> 8) as usize % (2 * BATCH)];
         let l3 = (ticket.0 >> 16 & 0xff) as usize;
-        let end = l3 + usize::from(recipe.answer_length);
+        let l4 = l3 + usize::from(recipe.ip_length);
+        // Both ends are looked at before the first byte is written.
+        let segment: &[u8; SEGMENT] = room.get(l4..)?.first_chunk()?;
+        let tsval = raw(segment, tcp::LENGTH + usize::from(recipe.tsval_at))?;
         turn_around(room.first_chunk_mut()?);
         let packet = room.get_mut(l3..)?;
-        if ticket.0 & V6 == 0 {
-            let (ip, segment) = packet.split_first_chunk_mut::<{ ipv4::LENGTH }>()?;
-            let (template, rest) = recipe.template.split_first_chunk::<{ ipv4::LENGTH }>()?;
+        let (hash, numbers, addresses) = if ticket.0 & V6 == 0 {
+            let ip: &mut [u8; ipv4::LENGTH] = packet.first_chunk_mut()?;
             let [addresses, numbers, _] = self.v4.words(lane);
             let checksum = u16::from_le_bytes(sum(recipe.ip_sum.0, [addresses]).checksum());
-            // The client's address is in the lower half: the source of the SYN, the destination now.
-            let source = addresses & !0xffff_ffff;
-            set(ip, 0, word(template, 0));
-            set(
-                ip,
-                8,
-                word(template, 8) | u64::from(checksum) << 16 | source,
-            );
-            ip[16..].copy_from_slice(&(addresses as u32).to_le_bytes());
-            let hash = self.v4.hash(lane);
-            self.segment(segment, rest, recipe, hash, numbers, [addresses])?;
+            set(ip, 0, recipe.ip[0]);
+            // The addresses change places.
+            set(ip, 8, recipe.ip[1] | u64::from(checksum) << 16);
+            set(ip, 12, addresses.rotate_left(32));
+            (self.v4.hash(lane), numbers, addresses)
         } else {
-            let (ip, segment) = packet.split_first_chunk_mut::<{ ipv6::LENGTH }>()?;
-            let (template, rest) = recipe.template.split_first_chunk::<{ ipv6::LENGTH }>()?;
+            let ip: &mut [u8; ipv6::LENGTH] = packet.first_chunk_mut()?;
             let [a, b, c, d, numbers, _] = self.v6.words(lane);
-            for (at, word) in [(0, word(template, 0)), (8, c), (16, d), (24, a), (32, b)] {
+            for (at, word) in [(0, recipe.ip[0]), (8, c), (16, d), (24, a), (32, b)] {
                 set(ip, at, word);
             }
-            let hash = self.v6.hash(lane);
-            self.segment(segment, rest, recipe, hash, numbers, [a, b, c, d])?;
-        }
-        Some(end)
+            (self.v6.hash(lane), numbers, sum(0, [a, b, c, d]).0.to_le())
+        };
+        let segment: &mut [u8; SEGMENT] = room.get_mut(l4..)?.first_chunk_mut()?;
+        self.segment(segment, recipe, hash, numbers, addresses, tsval);
+        Some(l3 + usize::from(recipe.answer_length))
     }
 
-    /// Writes TCP header and options of an answer, each byte once.
+    /// Writes TCP header and options of an answer, each byte once. `addresses` stands for both in the checksum.
     #[inline(always)]
-    fn segment<const N: usize>(
+    fn segment(
         &self,
-        segment: &mut [u8],
-        template: &[u8],
+        segment: &mut [u8; SEGMENT],
         recipe: &Recipe,
         hash: u64,
         numbers: u64,
-        addresses: [u64; N],
-    ) -> Option<()> {
-        let segment: &mut [u8; SEGMENT] = segment.first_chunk_mut()?;
-        let template: &[u8; ANSWER] = template.first_chunk()?;
-        let tsval = raw(segment, tcp::LENGTH + usize::from(recipe.tsval_at))?;
+        addresses: u64,
+        tsval: u32,
+    ) {
         let client_isn = (numbers >> 32) as u32;
-        let epoch = (self.epoch as u32) << 30;
-        let layout = epoch | recipe.isn_terms | hash as u32 & recipe.isn_mask;
+        let layout = self.epoch_bits | recipe.isn_terms | hash as u32 & recipe.isn_mask;
         let isn = client_isn.wrapping_add(layout);
         let ports = (numbers as u32).rotate_left(16);
         let sequence = (u64::from(isn) << 32 | u64::from(client_isn.wrapping_add(1))).swap_bytes();
@@ -259,22 +255,19 @@ impl Answers {
         let times = (u64::from(ours) | u64::from(tsval) << 32) & recipe.times_mask;
 
         let few = recipe.tcp_sum.0 + u64::from(ports.to_le());
-        let addresses = sum(few, addresses).0;
-        let checksum = u16::from_le_bytes(sum(addresses, [sequence, times]).checksum());
+        let checksum = sum(few, [addresses, sequence, times]).checksum();
+        let checksum = u16::from_le_bytes(checksum);
         segment[..4].copy_from_slice(&ports.to_le_bytes());
         set(segment, 4, sequence);
-        set(segment, 12, word(template, 12) | u64::from(checksum) << 32);
-        set(segment, 20, word(template, 20));
-        set(segment, 28, word(template, 28) | times);
-        segment[36..ANSWER].copy_from_slice(&template[36..]);
-        Some(())
+        set(segment, FIXED, recipe.tcp[0] | u64::from(checksum) << 32);
+        set(segment, 20, recipe.tcp[1]);
+        set(segment, 28, recipe.tcp[2] | times);
+        segment[36..ANSWER].copy_from_slice(&recipe.rest.to_le_bytes());
     }
 }
 
 /// TCP header and the options that a recipe looks at.
 const SEGMENT: usize = tcp::LENGTH + LONGEST;
-/// TCP header and options of an answer.
-const ANSWER: usize = tcp::LENGTH + 20;
 
 /// Whether a SYN's TCP header is one, lies inside its packet of `total` bytes and has not too many options,
 /// and the packet lies inside its frame.

@@ -129,14 +129,15 @@ impl Proofs {
         let (first, ip_length) = (start[0] >> 4, l4.wrapping_sub(l3));
         if first == 4 && usize::from(ip_length) == ipv4::LENGTH {
             let total = usize::from(u16::from_be_bytes([start[2], start[3]]));
-            let segment = rest.get(..total.checked_sub(ipv4::LENGTH)?)?;
-            let (header, claimed, known) = claimed(segment)?;
-            let tail = claimed.claim(known != 0).terms().tail();
-            let tail = tail | u64::from(16 + TAIL_BYTES) << 56;
-            let (key, expired) = key_of(claimed, self.epoch, keys);
-            let lane = self.v4.push(key, &[word(start, 12), asked(header), tail])?;
-            self.v4_claims[lane % BATCH] = claimed;
-            return Some(Ticket(lane as u32 | known | expired));
+            // Less than a header becomes more than there is.
+            let segment = rest.get(..total.wrapping_sub(ipv4::LENGTH))?;
+            let asked = Asked::read(segment)?;
+            let tail = asked.tail | u64::from(16 + TAIL_BYTES) << 56;
+            let (key, expired) = key_of(asked.claimed, self.epoch, keys);
+            let message = [word(start, 12), asked.numbers(), tail];
+            let lane = self.v4.push(key, &message)?;
+            self.v4_claims[lane % BATCH] = asked.claimed;
+            return Some(Ticket(lane as u32 | asked.known | expired));
         }
         if first == 6 && usize::from(ip_length) == ipv6::LENGTH {
             let (ip, rest) = packet.split_first_chunk::<{ ipv6::LENGTH }>()?;
@@ -146,13 +147,12 @@ impl Proofs {
             if a == 0 || c == 0 {
                 return None;
             }
-            let (header, claimed, known) = claimed(segment)?;
-            let tail = claimed.claim(known != 0).terms().tail();
-            let tail = tail | u64::from(40 + TAIL_BYTES) << 56;
-            let (key, expired) = key_of(claimed, self.epoch, keys);
-            let lane = self.v6.push(key, &[a, b, c, d, asked(header), tail])?;
-            self.v6_claims[lane % BATCH] = claimed;
-            return Some(Ticket(lane as u32 | known | expired | known::V6));
+            let asked = Asked::read(segment)?;
+            let tail = asked.tail | u64::from(40 + TAIL_BYTES) << 56;
+            let (key, expired) = key_of(asked.claimed, self.epoch, keys);
+            let lane = self.v6.push(key, &[a, b, c, d, asked.numbers(), tail])?;
+            self.v6_claims[lane % BATCH] = asked.claimed;
+            return Some(Ticket(lane as u32 | asked.known | expired | known::V6));
         }
         None
     }
@@ -212,28 +212,63 @@ pub fn judge(frame: &[u8], l3: usize, l4: usize, epoch: u64, keys: &Keys) -> Opt
     Some(Proof::of(claim.check(key, &segment.sent_by_client()), age))
 }
 
-/// The header and the claim of a whole segment, and whether it has timestamps, as in a ticket.
-#[inline(always)]
-fn claimed(segment: &[u8]) -> Option<(&[u8; tcp::LENGTH], Claimed, u32)> {
-    let (header, _) = segment.split_first_chunk::<{ tcp::LENGTH }>()?;
-    let tcp = tcp::Tcp(header);
-    let options = segment.get(tcp::LENGTH..tcp.header_length())?;
-    let padded = options.as_array::<12>().and_then(padded_timestamps);
-    let tsecr = match padded {
-        Some((_, tsecr)) => Some(tsecr),
-        None if options.is_empty() => None,
-        None => walked(options),
-    };
-    let claimed = Claimed {
-        layout: tcp.acknowledgement().wrapping_sub(tcp.sequence()),
-        tsecr: tsecr.unwrap_or_default(),
-    };
-    let known = if tsecr.is_some() {
-        known::TIMESTAMPS
-    } else {
-        0
-    };
-    Some((header, claimed, known))
+/// What is read of a whole segment.
+struct Asked<'a> {
+    header: &'a [u8; tcp::LENGTH],
+    claimed: Claimed,
+    /// Whether it has timestamps, as in a ticket.
+    known: u32,
+    /// The last word of the cookie's message, without the length.
+    tail: u64,
+}
+
+impl<'a> Asked<'a> {
+    #[inline(always)]
+    fn read(segment: &'a [u8]) -> Option<Self> {
+        let (header, _) = segment.split_first_chunk::<{ tcp::LENGTH }>()?;
+        let options = segment.get(tcp::LENGTH..tcp::Tcp(header).header_length())?;
+        // Each way for itself, so that none asks again whether there are timestamps.
+        if options.is_empty() {
+            return Some(Self::plain(header));
+        }
+        if let Some((_, tsecr)) = options.as_array::<12>().and_then(padded_timestamps) {
+            return Some(Self::with_timestamps(header, tsecr));
+        }
+        Some(match walked(options) {
+            Some(tsecr) => Self::with_timestamps(header, tsecr),
+            None => Self::plain(header),
+        })
+    }
+
+    #[inline(always)]
+    fn plain(header: &'a [u8; tcp::LENGTH]) -> Self {
+        Self::new(header, 0, false)
+    }
+
+    #[inline(always)]
+    fn with_timestamps(header: &'a [u8; tcp::LENGTH], tsecr: u32) -> Self {
+        Self::new(header, tsecr, true)
+    }
+
+    #[inline(always)]
+    fn new(header: &'a [u8; tcp::LENGTH], tsecr: u32, timestamps: bool) -> Self {
+        let tcp = tcp::Tcp(header);
+        let layout = tcp.acknowledgement().wrapping_sub(tcp.sequence());
+        let claimed = Claimed { layout, tsecr };
+        Self {
+            header,
+            claimed,
+            known: if timestamps { known::TIMESTAMPS } else { 0 },
+            tail: claimed.claim(timestamps).terms().tail(),
+        }
+    }
+
+    /// Ports and ISN of the SYN that this ACK follows.
+    #[inline(always)]
+    fn numbers(&self) -> u64 {
+        let numbers = numbers(self.header);
+        numbers & 0xffff_ffff | u64::from(((numbers >> 32) as u32).wrapping_sub(1)) << 32
+    }
 }
 
 /// TSecr among options that are not the usual ones.
@@ -241,13 +276,6 @@ fn claimed(segment: &[u8]) -> Option<(&[u8; tcp::LENGTH], Claimed, u32)> {
 #[inline(never)]
 fn walked(options: &[u8]) -> Option<u32> {
     Options::of(options).timestamps().map(|(_, tsecr)| tsecr)
-}
-
-/// Ports and ISN of the SYN that this ACK follows.
-#[inline(always)]
-fn asked(header: &[u8; tcp::LENGTH]) -> u64 {
-    let numbers = numbers(header);
-    numbers & 0xffff_ffff | u64::from(((numbers >> 32) as u32).wrapping_sub(1)) << 32
 }
 
 /// The key of the epoch that a claim names.

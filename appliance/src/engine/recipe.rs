@@ -12,10 +12,14 @@ use synward_ebpf::wire::checksum::Sum;
 use synward_ebpf::wire::tcp_options::Options;
 use synward_ebpf::wire::{Address, ipv4, ipv6, tcp};
 
+use super::words::word;
+
 /// SYNs with more bytes of options have no recipe; no common system sends more.
 pub(super) const LONGEST: usize = 24;
-/// IPv6 and TCP header with 20 bytes of options.
-const ROOM: usize = ipv6::LENGTH + tcp::LENGTH + 20;
+/// TCP header and options of an answer.
+pub(super) const ANSWER: usize = tcp::LENGTH + 20;
+/// Where the first word of a TCP header is that holds neither port nor number.
+pub(super) const FIXED: usize = 12;
 
 /// The options area of a SYN as words of memory; what lies behind the options is not looked at.
 pub(super) type Area = [u64; LONGEST / 8];
@@ -103,14 +107,19 @@ pub(super) struct Recipe {
     pub(super) times_mask: u64,
     /// The last word of the cookie's message.
     pub(super) tail: u64,
+    /// Bytes of the IP header.
+    pub(super) ip_length: u8,
     /// Bytes of the answer from its IP header on.
     pub(super) answer_length: u8,
     /// The sums that the checksums of such an answer start from: what is not zero in the template.
     pub(super) ip_sum: Sum,
     pub(super) tcp_sum: Sum,
-    /// IP header, TCP header and options, with addresses, ports, numbers, checksums and timestamps
-    /// zero, but for what the cookie says in ours.
-    pub(super) template: [u8; ROOM],
+    /// The first words of the IP header, without addresses and checksum.
+    pub(super) ip: [u64; 2],
+    /// The words of TCP header and options from [`FIXED`] on, and what is left behind them: checksum and timestamps
+    /// are zero, but for what the cookie says in ours.
+    pub(super) tcp: [u64; 3],
+    pub(super) rest: u32,
 }
 
 impl Recipe {
@@ -150,7 +159,7 @@ impl Recipe {
             tsval: bare.tsval,
         };
         let segment = agreed.segment(&flow, syn.isn, numbers, profile);
-        let mut template = [0; ROOM];
+        let mut template = [0; ipv6::LENGTH + ANSWER];
         let answer_length = segment.emit(&mut template, &[]).unwrap_or_default();
 
         // A checksum is the complement of its sum.
@@ -167,6 +176,8 @@ impl Recipe {
 
         let ip_sum = if kind.is_v4() { sum(10) } else { Sum(0) };
         let tcp_sum = sum(ip_length + 16);
+        let mut segment = [0; ANSWER];
+        segment.copy_from_slice(&template[ip_length..][..ANSWER]);
 
         let mut mask = [0; LONGEST];
         mask[..length].fill(0xff);
@@ -190,10 +201,13 @@ impl Recipe {
                 0
             },
             tail: terms.tail() | u64::from(flow.hashed_bytes() + TAIL_BYTES) << 56,
+            ip_length: ip_length as u8,
             answer_length: answer_length as u8,
             ip_sum,
             tcp_sum,
-            template,
+            ip: [0, 8].map(|at| word(&template, at)),
+            tcp: [0, 8, 16].map(|at| word(&segment, FIXED + at)),
+            rest: (word(&segment, FIXED + 20) >> 32) as u32,
         }
     }
 

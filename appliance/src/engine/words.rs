@@ -13,12 +13,15 @@ pub(super) fn numbers<const N: usize>(segment: &[u8; N]) -> u64 {
 /// The sum of `few`, which holds a few words of 32 bits, and of the memory in `words`.
 #[inline(always)]
 pub(super) fn sum<const N: usize>(few: u64, words: [u64; N]) -> Sum {
-    let sum = words.iter().fold(few, |sum, word| {
-        let (sum, carry) = sum.overflowing_add(word.to_le());
-        // One's complement: the carry comes in again at the other end.
-        sum.wrapping_add(carry.into())
-    });
-    Sum(sum)
+    // One's complement: a carry comes in again at the other end, here with the next word.
+    let (sum, carry) = words
+        .iter()
+        .fold((0, false), |(sum, carry): (u64, _), word| {
+            sum.carrying_add(word.to_le(), carry)
+        });
+    // The last carry leaves room for itself, since `few` is small.
+    let (sum, carry) = sum.carrying_add(few, carry);
+    Sum(sum.wrapping_add(carry.into()))
 }
 
 /// Eight bytes as a word of a message. `at` must be a constant inside `N`.
