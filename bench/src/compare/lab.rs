@@ -15,6 +15,8 @@ use crate::interrupt::Interrupt;
 
 /// What takes longer than this in a lab has gone wrong.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// So many bytes of a program's name the kernel keeps (TASK_COMM_LEN, include/linux/sched.h).
+const COMM: usize = 15;
 
 /// The programs that a turn starts.
 pub(super) struct Programs {
@@ -162,12 +164,14 @@ impl<'a> Lab<'a> {
         self.site.queues
     }
 
-    /// A process in one of its namespaces, by the name of its program: its folder in /proc.
+    /// A process of `program` in one of its namespaces: its folder in /proc.
     ///
     /// # Errors
     /// A namespace is gone.
-    pub(super) fn process(&self, name: &str) -> Result<Option<PathBuf>> {
+    pub(super) fn process(&self, program: &std::path::Path) -> Result<Option<PathBuf>> {
         let namespaces = self.namespaces()?;
+        let file = program.file_name().unwrap_or_default().to_string_lossy();
+        let name = &file[..file.floor_char_boundary(COMM)];
         // Processes end meanwhile.
         let mut processes = std::fs::read_dir("/proc")?.filter_map(Result::ok);
         let found = processes.find(|process| {

@@ -102,7 +102,9 @@ impl<'a> Defence<'a> for Synward<'a> {
     }
 
     fn memory(&self, lab: &Lab<'a>) -> Result<Option<Memory>> {
-        let process = lab.process("synward")?.context("synward does not run")?;
+        let process = lab
+            .process(lab.synward())?
+            .context("synward does not run")?;
         Memory::of(&process).map(Some)
     }
 }
