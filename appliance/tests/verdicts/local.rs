@@ -176,6 +176,47 @@ fn what_a_connection_owns_passes() {
     });
 }
 
+/// Many more SYNs, one right after the other, than are looked for in a tick.
+const FLOOD: u32 = 200_000;
+
+#[test]
+fn in_a_flood_a_syn_on_a_connection_is_answered() {
+    needs_root!();
+    locally(|steer, family| {
+        let listener = TcpListener::bind(SERVERS[family]).unwrap();
+        let client = connect(family);
+        let _server = listener.accept().unwrap();
+        let syn = Segment {
+            source: client.local_addr().unwrap(),
+            ..syn(family)
+        };
+        // The first are the kernel's. What is answered is overwritten by the answer, and no SYN any more.
+        let moved = steer.run_often(&syn.bytes(), FLOOD);
+        assert!(moved(Counter::Passed) >= 32, "{}", moved(Counter::Passed));
+        assert_eq!(moved(Counter::AnsweredXdp), 1);
+    });
+}
+
+#[test]
+fn in_a_flood_the_kernel_is_asked_before_a_syn_is_refused() {
+    needs_root!();
+    locally(|steer, family| {
+        let syn = syn(family).bytes();
+        let closed = steer.run_often(&syn, FLOOD);
+        assert_eq!(closed(Counter::Passed), u64::from(FLOOD));
+
+        let listener = listener(family, |_| {});
+        listener.listen(0).unwrap();
+        let _waiting = connect(family);
+        let full = steer.run_often(&syn, FLOOD);
+        assert_eq!(full(Counter::DropQueueFull), u64::from(FLOOD));
+
+        listener.accept().unwrap();
+        let room = steer.run_often(&syn, FLOOD);
+        assert_eq!(room(Counter::AnsweredXdp), 1);
+    });
+}
+
 #[test]
 fn a_full_accept_queue_gets_no_more() {
     needs_root!();

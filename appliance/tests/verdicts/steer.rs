@@ -187,8 +187,25 @@ impl Steer {
         steer
     }
 
+    /// Runs the program on a frame from outside so many times, each time on what the time before left of it: by how much a
+    /// counter has moved.
+    pub(crate) fn run_often(
+        &mut self,
+        frame: &[u8],
+        times: u32,
+    ) -> impl Fn(Counter) -> u64 + use<> {
+        let before = self.counters();
+        self.run_repeatedly(Side::Outside, frame, times);
+        let after = self.counters();
+        move |counter| after[counter as usize] - before[counter as usize]
+    }
+
     /// Runs the program on a frame that arrives at queue 0.
     pub(crate) fn run(&mut self, side: Side, frame: &[u8]) -> Seen {
+        self.run_repeatedly(side, frame, 1)
+    }
+
+    fn run_repeatedly(&mut self, side: Side, frame: &[u8], repeat: u32) -> Seen {
         let program: &Xdp = self.object.program("steer").unwrap().try_into().unwrap();
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let words = [
@@ -208,6 +225,7 @@ impl Steer {
                 data_out: Some(&mut out),
                 ctx_in: Some(&context),
                 ctx_out: Some(&mut context_out),
+                repeat,
                 ..TestRunOptions::new()
             })
             .expect("the kernel runs the program");

@@ -49,8 +49,9 @@ pub(super) fn all(archive: &Archive) -> Vec<Claim> {
             because,
         });
     };
-    // Each beside the rival that looks up as much as it does: splice does not ask the kernel's sockets.
-    for (synward, in_xdp) in [(SpliceXdp, XdpKernelCookieBlind), (Local, XdpKernelCookie)] {
+    // Beside the rival that does not ask the kernel's sockets: splice does not either, and local not for each SYN of a flood.
+    let in_xdp = XdpKernelCookieBlind;
+    for synward in [SpliceXdp, Local] {
         for (rival, name) in [(Synproxy, "SYNPROXY"), (Syncookies, "the kernel's cookies")] {
             add(
                 format!("{synward}: an answered SYN costs a tenth of one by {name}, or less"),
@@ -79,17 +80,14 @@ pub(super) fn all(archive: &Archive) -> Vec<Claim> {
         format!("{SpliceAfxdp}: as many SYNs answered a second as by the least AF_XDP program"),
         at_least(answers(SpliceAfxdp), 1.0, answers(AfxdpEcho), "k/s"),
     );
+    for synward in [SpliceXdp, Local] {
+        add(
+            format!("{synward}: a bad ACK costs at most 1.5 answered SYNs"),
+            at_most(refusal(synward, figures::ACKS), 1.5, cost(synward), "ns"),
+        );
+    }
     add(
-        format!("{SpliceXdp}: a bad ACK costs at most 1.5 answered SYNs"),
-        at_most(
-            refusal(SpliceXdp, figures::ACKS),
-            1.5,
-            cost(SpliceXdp),
-            "ns",
-        ),
-    );
-    add(
-        format!("{SpliceXdp}: … at most 3 with a million connections open"),
+        format!("{SpliceXdp}: a bad ACK costs at most 3 with a million connections open"),
         at_most(
             refusal(SpliceXdp, figures::ACKS_MANY),
             3.0,

@@ -1,11 +1,14 @@
 //! A service of this machine: its kernel knows better than any table of ours whose a segment is.
 //!
 //! To answer blindly would hang real clients: those that come back from the same port while the server is in
-//! TIME_WAIT, those that have crashed and left it a connection, those of a full accept queue or a closed port.
+//! TIME_WAIT, those that have crashed and left it a connection, those of a full accept queue or a closed port. To look for
+//! a connection costs a line of memory that no cache holds, though, and in a flood that is most of what an answer costs. So
+//! there the listener alone is asked, once a tick, and a connection in the way of a new one is seen to when its client has
+//! proven itself (`stale`).
 
 use crate::packet::Packet;
 use crate::socket::{self, Socket};
-use crate::{Case, Verdict, kernel_cookie};
+use crate::{Case, Verdict, kernel_cookie, time};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::bpf_xdp_adjust_meta;
 use aya_ebpf::programs::{TcContext, XdpContext};
@@ -22,7 +25,12 @@ pub const NOBODY: Verdict = 102;
 pub fn owner(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters) -> Verdict {
     let is_syn =
         case.packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::SYN;
-    let socket = match socket::of(ctx.ctx.cast(), case.packet) {
+    let found = if is_syn {
+        of_syn(ctx, case.packet)
+    } else {
+        socket::of(ctx.ctx.cast(), case.packet)
+    };
+    let socket = match found {
         Socket::Listener if case.service.cookies & cookies::KERNEL != 0 => Socket::CookieListener,
         socket => socket,
     };
@@ -54,13 +62,41 @@ pub fn owner(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters) 
     }
 }
 
+/// SYNs that each CPU looks for among the kernel's connections in every tick (1 to 10 ms). More are a flood.
+const LOOKED_FOR: u32 = 64;
+
+/// The socket of a SYN, in a flood perhaps that of its listener.
+#[inline(always)]
+fn of_syn(ctx: &XdpContext, packet: &mut Packet) -> Socket {
+    time::now(packet);
+    packet.syns += 1;
+    if packet.syns > LOOKED_FOR && is_listened_for(ctx, packet) {
+        return Socket::Listener;
+    }
+    socket::of(ctx.ctx.cast(), packet)
+}
+
+/// Whether a listener with room is where a SYN goes to, or was in this tick. If not, the SYN is looked for by itself all the
+/// same: of a group of listeners another may have room.
+#[inline(always)]
+fn is_listened_for(ctx: &XdpContext, packet: &mut Packet) -> bool {
+    if packet.listener_tick == packet.tick && packet.listener_slot == packet.slot {
+        return true;
+    }
+    let listens = socket::of_a_stranger(ctx.ctx.cast(), packet) == Socket::Listener;
+    if listens {
+        (packet.listener_tick, packet.listener_slot) = (packet.tick, packet.slot);
+    }
+    listens
+}
+
 /// Whether a listener that takes our cookies, and has room, is all that the kernel has for a SYN over IPv4.
 #[inline(always)]
 pub fn listens(ctx: &XdpContext, packet: &mut Packet, flow: &FlowKey, service: &Service) -> bool {
     packet.v4 = true;
     (packet.source, packet.source_port) = (flow.client, flow.client_port());
     (packet.destination, packet.destination_port) = (flow.server, flow.server_port());
-    service.cookies & cookies::KERNEL == 0 && socket::of(ctx.ctx.cast(), packet) == Socket::Listener
+    service.cookies & cookies::KERNEL == 0 && of_syn(ctx, packet) == Socket::Listener
 }
 
 /// In front of a segment whose connection is known, for the program at TC: "syn:".

@@ -75,6 +75,11 @@ pub struct Packet {
     /// When the packet before was looked at: the kernel's tick, and the coarse clock, ns.
     pub tick: u64,
     pub now: u64,
+    /// SYNs for this machine in this tick so far.
+    pub syns: u32,
+    /// By which interface, and in which tick, a listener with room was found for the endpoint.
+    pub listener_slot: u32,
+    pub listener_tick: u64,
     /// What a valid cookie says about the client, and what was promised to it.
     pub options_proven: ClientOptions,
     pub promised: Profile,

@@ -47,6 +47,7 @@ pub fn find_for(packet: &mut Packet, address: Address, port: u16) -> bool {
         return false;
     }
     (packet.endpoint_at, packet.endpoint_since) = (at, since);
+    packet.listener_tick = 0;
     true
 }
 

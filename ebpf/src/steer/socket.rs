@@ -56,7 +56,19 @@ pub enum Socket {
 /// Looks a segment's socket up; `ctx` is the context of an XDP or TC program.
 #[inline(never)]
 pub fn of(ctx: *mut c_void, packet: &Packet) -> Socket {
-    with(ctx, packet, |state, socket| {
+    look(ctx, packet, sender(packet))
+}
+
+/// The same for a sender that cannot have a connection, 0.0.0.0:0 or [::]:0: what is to a segment's address and port for
+/// those who are new. The place where the kernel looks for connections first is always the same, and so in the cache.
+#[inline(never)]
+pub fn of_a_stranger(ctx: *mut c_void, packet: &Packet) -> Socket {
+    look(ctx, packet, ([0; 4], 0))
+}
+
+#[inline(always)]
+fn look(ctx: *mut c_void, packet: &Packet, from: Sender) -> Socket {
+    with(ctx, packet, from, |state, socket| {
         if state == TIME_WAIT {
             return Socket::Connection;
         }
@@ -88,7 +100,7 @@ pub fn with_listener<T>(
     packet: &Packet,
     act: impl FnOnce(*mut c_void) -> T,
 ) -> Option<T> {
-    with(ctx, packet, |state, socket| {
+    with(ctx, packet, sender(packet), |state, socket| {
         let tcp = tcp(socket);
         (state == LISTEN && !tcp.is_null()).then(|| act(tcp))
     })
@@ -99,7 +111,7 @@ pub fn with_listener<T>(
 /// of its own: it acknowledges nothing that is outstanding. Nothing for one that is half open.
 #[inline(always)]
 pub fn in_the_way(ctx: *mut c_void, packet: &Packet) -> Option<u32> {
-    with(ctx, packet, |state, socket| {
+    with(ctx, packet, sender(packet), |state, socket| {
         if state == TIME_WAIT {
             // SAFETY: the socket is held; the helper checks what it is.
             let waiting = unsafe { bpf_skc_to_tcp_timewait_sock(socket.cast()) };
@@ -134,9 +146,17 @@ fn tcp(socket: *mut bpf_sock) -> *mut c_void {
 fn with<T>(
     ctx: *mut c_void,
     packet: &Packet,
+    from: Sender,
     act: impl FnOnce(u32, *mut bpf_sock) -> T,
 ) -> Option<T> {
-    let (mut tuple, size) = tuple(packet);
+    let mut tuple = tuple(packet, from);
+    // Asked again: a size that is kept on the stack is any to the verifier.
+    // SAFETY: a reference is read.
+    let size = if unsafe { core::ptr::read_volatile(&raw const packet.v4) } {
+        12
+    } else {
+        36
+    };
     // SAFETY: the tuple is live and of the size given; the helper takes the context of either program.
     let socket =
         unsafe { bpf_skc_lookup_tcp(ctx, tuple.as_mut_ptr().cast(), size, CURRENT_NETNS, 0) };
@@ -151,20 +171,26 @@ fn with<T>(
     Some(outcome)
 }
 
-/// `struct bpf_sock_tuple` in words, and the bytes of it that count. Words rather than the union, of which the
-/// compiler would fill the unused part with whatever is in a register, and the verifier would ask what that is.
+/// An address and a port.
+type Sender = ([u32; 4], u16);
+
 #[inline(always)]
-fn tuple(packet: &Packet) -> ([u32; 9], u32) {
-    let (from, to) = (
-        packet.source_port.to_be_bytes(),
-        packet.destination_port.to_be_bytes(),
-    );
+fn sender(packet: &Packet) -> Sender {
+    (packet.source.0, packet.source_port)
+}
+
+/// `struct bpf_sock_tuple` in words, of what comes from a sender to where a packet goes; IPv4 fills three of them. Words rather
+/// than the union, of which the compiler would fill the unused part with whatever is in a register, and the verifier would ask
+/// what that is.
+#[inline(always)]
+fn tuple(packet: &Packet, (source, port): Sender) -> [u32; 9] {
+    let (from, to) = (port.to_be_bytes(), packet.destination_port.to_be_bytes());
     let ports = u32::from_ne_bytes([from[0], from[1], to[0], to[1]]);
-    let ([a, b, c, d], [e, f, g, h]) = (packet.source.0, packet.destination.0);
+    let ([a, b, c, d], [e, f, g, h]) = (source, packet.destination.0);
     if packet.v4 {
-        ([d, h, ports, 0, 0, 0, 0, 0, 0], 12)
+        [d, h, ports, 0, 0, 0, 0, 0, 0]
     } else {
-        ([a, b, c, d, e, f, g, h, ports], 36)
+        [a, b, c, d, e, f, g, h, ports]
     }
 }
 

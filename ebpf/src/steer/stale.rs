@@ -1,6 +1,6 @@
 //! A connection in the way of a proven client's new one. The kernel would have settled that at the SYN, but an edge
-//! answered it (`forward`), which cannot see this machine's sockets: the server is in TIME_WAIT, or the client has
-//! crashed, come back, and drawn the same port.
+//! answered it (`forward`), which cannot see this machine's sockets, or `local` did in a flood, which did not look: the
+//! server is in TIME_WAIT, or the client has crashed, come back, and drawn the same port.
 //!
 //! The old connection gets the RST that its client would send for it (RFC 9293 §3.10.7.4: one that bears exactly the
 //! number expected next), and then the client's ACK comes round again and finds the listener. Not for a handshake that

@@ -11,6 +11,7 @@ pub fn now(packet: &mut Packet) -> u64 {
     let tick = unsafe { bpf_jiffies64() };
     if packet.tick != tick {
         packet.tick = tick;
+        packet.syns = 0;
         // SAFETY: as above.
         packet.now = unsafe { bpf_ktime_get_coarse_ns() };
     }
