@@ -87,7 +87,9 @@ pub(super) fn all(archive: &Archive) -> Vec<Claim> {
         );
     }
     add(
-        format!("{SpliceXdp}: a bad ACK costs at most 3 with a million connections open"),
+        format!(
+            "{SpliceXdp}: a bad ACK costs at most 3 answered SYNs with a million connections open"
+        ),
         at_most(
             refusal(SpliceXdp, figures::ACKS_MANY),
             3.0,
