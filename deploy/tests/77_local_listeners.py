@@ -174,7 +174,7 @@ def known_tuples_in_a_flood(lab, synward, family):
             before, made_room = synward.metric("handoffs_total", result="stale_reset"), 0
             while not made_room:
                 assert port % 500 < 200, "every client found its old connection at the SYN"
-                # At another moment of the tick each time; a process often runs at the begin of one.
+                # At another moment of the tick each time; a process often runs at the start of one.
                 back(lab, family, listener, port, PATIENT, pause=port % 16 / 1000)
                 port += 1
                 made_room = synward.metric("handoffs_total", result="stale_reset") - before
