@@ -6,13 +6,14 @@
 //! the [`Heartbeats`] and the [`EndpointProfiles`].
 //!
 //! A process that is killed leaves program, flows and learned profiles pinned, and spliced connections go on. The
-//! next one loads its own program with maps of its own, but for the flow table, and then changes the attachments
-//! over, each at once; so a configuration is never half in place.
+//! next one loads its own program with maps of its own, but for the flow table, the connections that pass and the
+//! marks of handshakes, and then changes the attachments over, each at once; so a configuration is never half in place.
 //!
 //! | file | idea |
 //! |---|---|
 //! | [`host`], [`interface`], [`netlink`], [`channels`] | what is there, and why it cannot be steered |
 //! | [`plan`], [`fill`] | what the maps are to hold for a configuration, and writing it |
+//! | [`load`] | from a configuration to a program in the kernel with filled maps |
 //! | [`object`] | the eBPF object: loaded, sized, its maps taken out |
 //! | [`btf`], [`kfunc`] | what this kernel calls the fields and functions that the programs use |
 //! | [`local`], [`sockets`], [`knock`], [`astray`] | this machine's listeners, and what firewall, DNAT and routes do with proven clients |
@@ -38,6 +39,7 @@ mod interface;
 mod keys;
 mod kfunc;
 mod knock;
+mod load;
 mod local;
 mod memory;
 mod netlink;
@@ -56,9 +58,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use synward_ebpf::counters::{SLOTS, ServiceCounters};
-use synward_ebpf::layout::{
-    Clock, Globals, Interface, MAX_INTERFACES, MAX_QUEUES, Service, key_slot, mode,
-};
+use synward_ebpf::layout::{Clock, Interface, MAX_INTERFACES, MAX_QUEUES, Service, key_slot, mode};
 
 pub use btf::Types as KernelTypes;
 pub use clock::{Times, coarse_now, fine_now, tick, ticks};
@@ -74,15 +74,13 @@ pub use sockets::{Listener, listeners};
 pub use table::{Established, FlowTable, InsertError, Limits, Swept};
 pub use unload::unload;
 
-use crate::config::{Config, Mode, XdpMode};
-use crate::secret::Keyring;
+use crate::config::{Mode, XdpMode};
 use attach::Attachment;
 use classifier::Assignment;
 use interface::Found;
 use keys::EpochKeys;
-use object::{Kernel, Object, Sizes, failed};
+use object::{Object, failed};
 use pins::Pins;
-use plan::Plan;
 use pod::Plain;
 
 /// A clock that has drifted less than this from the wall clock is left alone.
@@ -114,133 +112,6 @@ pub struct Steering {
 }
 
 impl Steering {
-    /// Loads the program and fills its maps; steers nothing yet. `keyring` must have keys for every service.
-    ///
-    /// Interfaces are those of the calling thread's network namespace.
-    ///
-    /// # Errors
-    /// The first thing that is in the way. Nothing is left behind.
-    pub fn load(config: &Config, keyring: &Keyring) -> Result<Self, SteeringError> {
-        host::check()?;
-        let kernel = local::kernel(config)?;
-        let found = interface::find_all(&config.interfaces)?;
-        let pins = config
-            .appliance
-            .pin
-            .as_deref()
-            .map(Pins::open)
-            .transpose()?;
-        match Self::load_with(config, keyring, found, kernel.as_ref(), pins.as_ref()) {
-            Ok(mut steering) => {
-                steering.pins = pins;
-                Ok(steering)
-            }
-            Err(error) => {
-                if let Some(pins) = &pins {
-                    pins.remove_if_empty();
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn load_with(
-        config: &Config,
-        keyring: &Keyring,
-        found: Vec<Found>,
-        kernel: Option<&Kernel>,
-        pins: Option<&Pins>,
-    ) -> Result<Self, SteeringError> {
-        let sizes = Sizes::new(config.flows.capacity);
-        let previous = match pins {
-            Some(pins) => pins.previous(&sizes.kept())?,
-            None => None,
-        };
-        let keys = config
-            .services
-            .iter()
-            .map(|service| keyring.service_keys(&service.name));
-        let keys = EpochKeys::new(keys.collect());
-        let mut plan = Plan::new(config, &keys.counts());
-        if kernel.is_some_and(|kernel| !kernel.takes_connections()) {
-            plan.leave_cookies_to_the_kernel();
-        }
-        let pinned = match (&previous, pins) {
-            (Some(_), Some(pins)) => sizes
-                .kept()
-                .map(|(name, _)| (name, pins.map(name)))
-                .to_vec(),
-            _ => Vec::new(),
-        };
-        let (mut object, shared) = Object::load(&sizes, &plan, kernel, &pinned)?;
-
-        let globals = Globals {
-            table_key: match &previous {
-                Some(previous) => previous.globals.table_key,
-                None => random_key()?,
-            },
-            mark_key: match &previous {
-                Some(previous) => previous.globals.mark_key,
-                None => random_key()?,
-            },
-            bucket_mask: sizes.buckets - 1,
-            passed_idle: ticks(config.flows.idle.as_secs()),
-            prefixes: u32::from(plan.has_prefixes()),
-            endpoints: 1,
-        };
-        let mut globals_map = shared.globals;
-        globals_map
-            .set(0, Plain(globals), 0)
-            .map_err(failed("GLOBALS"))?;
-        fill::all(&mut object, &plan, &found)?;
-        let mut endpoints = shared.endpoints;
-        fill::endpoints(&mut endpoints, &plan, config, previous.as_ref())?;
-
-        let table = FlowTable::new(
-            shared.tags,
-            shared.flows,
-            shared.hints,
-            globals.table_key,
-            sizes.buckets,
-        );
-        let taken_over = previous.map(|_| table.recover());
-        let now = Times::now();
-        let mut steering = Self {
-            interfaces: found.iter().map(|found| found.steered.clone()).collect(),
-            found,
-            modes: config
-                .interfaces
-                .iter()
-                .map(|interface| interface.xdp)
-                .collect(),
-            attachments: Vec::new(),
-            assignments: Vec::new(),
-            pins: None,
-            taken_over,
-            services: plan.services.clone(),
-            assigns: plan.assigns(),
-            keys,
-            clock: Clock::default(),
-            adopt: config.appliance.adopt,
-            table: Arc::new(table),
-            heartbeats: Arc::new(Heartbeats::new(shared.heartbeats)),
-            endpoints: {
-                let offers = config
-                    .services
-                    .iter()
-                    .map(|service| service.offer)
-                    .collect();
-                let map = profiles::Shown::new(endpoints, globals_map, globals);
-                Arc::new(EndpointProfiles::new(map, plan, offers))
-            },
-            object,
-        };
-        steering.refresh(&now)?;
-        steering.adopt_from(now.coarse)?;
-        steering.look_at_kernel_clock()?;
-        Ok(steering)
-    }
-
     /// Puts the program on every interface, in its driver if that can and the configuration does not forbid it, and
     /// pins it.
     ///
@@ -530,12 +401,4 @@ impl std::fmt::Debug for Steering {
             .field("pin", &pins)
             .finish_non_exhaustive()
     }
-}
-
-fn random_key<const WORDS: usize>() -> Result<[u64; WORDS], SteeringError> {
-    let mut key = [0; WORDS];
-    for word in &mut key {
-        *word = getrandom::u64().map_err(|error| SteeringError::Random(error.to_string()))?;
-    }
-    Ok(key)
 }

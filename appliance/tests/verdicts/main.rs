@@ -8,7 +8,9 @@
 //! | [`syns`] | SYNs of every stack, and the SYN-ACKs that they get |
 //! | [`acks`] | cookies: valid, altered, expired |
 //! | [`unreadable`] | fragments and malformed headers |
-//! | [`flows`] | segments of spliced flows |
+//! | [`flows`] | spliced flows: their state, and how they are found |
+//! | [`translation`] | what becomes of the numbers of their segments |
+//! | [`onward`] | where those go |
 //! | [`errors`] | ICMP errors that quote them |
 //! | [`local`] | services of this machine: what its sockets have to do with it |
 //! | [`policy`] | modes, lists, prefixes, unknown segments, adopted connections |
@@ -22,9 +24,11 @@ mod errors;
 mod flows;
 mod frames;
 mod local;
+mod onward;
 mod policy;
 mod steer;
 mod syns;
+mod translation;
 mod unreadable;
 
 use synward_ebpf::counters::Counter;

@@ -1,0 +1,164 @@
+//! Files that are valid, and files that cannot be read.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::{INTERFACE, Room, SERVICE, check, synward};
+
+#[test]
+fn a_small_file_is_valid() {
+    let room = Room::new();
+    let text = format!("{INTERFACE}{SERVICE}handoff = \"splice\"\n");
+    assert_eq!(text.lines().count(), 8);
+    let ran = room.check(text);
+    assert_eq!(
+        (room.shorten(&ran.stdout).as_str(), ran.code),
+        ("FILE: valid, 1 service, 1 interface\n", 0)
+    );
+    assert_eq!(ran.stderr, "");
+}
+
+/// The documented example, except for what is not available yet.
+#[test]
+fn the_full_file_is_valid() {
+    let room = Room::new();
+    let text = r#"
+[appliance]
+control = "/run/synward/control.sock"
+metrics = "127.0.0.1:9470"        # GET /metrics (Prometheus), GET /healthz; "" turns it off
+cores = "auto"                    # or [2, 3]
+polling = "adaptive"              # or "busy"
+responder = "auto"                # "afxdp" | "xdp"
+pin = "/sys/fs/bpf/synward"       # "" = nothing pinned
+adopt_seconds = 10
+
+[cookie]
+secret = "SECRET"
+
+[[interface]]
+name = "eth0"
+side = "outside"                  # "inside" | "both" (one-armed)
+xdp = "auto"                      # "native" | "generic"
+zero_copy = "auto"                # "on" (refuse to start without) | "off"
+queues = "all"                    # or [0, 1]
+
+[[service]]                       # overlapping services: the longest prefix wins, then a named port over "any"
+name = "web"
+addresses = ["192.0.2.10", "2001:db8::10", "198.51.100.0/24"]
+ports = [80, 443]                 # or "any"
+handoff = "splice"
+mode = "always"
+allow = ["203.0.113.0/24"]
+deny = []
+fragments = "drop"
+unknown = "drop"
+when_down = "reset"
+rtt = "fast"
+
+[flows]
+capacity = 1048576
+idle_seconds = 7500
+closing_seconds = 240
+"#;
+    let ran = room.check(text.replace("SECRET", room.0.path().join("secret").to_str().unwrap()));
+    assert_eq!(
+        (room.shorten(&ran.stdout).as_str(), ran.code),
+        ("FILE: valid, 1 service, 1 interface\n", 0)
+    );
+    let expected = "FILE:14: warning: service \"web\" is spliced, but no interface faces its server; add the one with side = \"inside\", or set side = \"both\"\n";
+    assert_eq!(room.shorten(&ran.stderr), expected);
+}
+
+#[test]
+fn the_printed_example_is_valid() {
+    let room = Room::new();
+    let example = synward(&["check", "--example"]);
+    assert_eq!(example.code, 0);
+    let ran = room.check(example.stdout);
+    assert_eq!(
+        (room.shorten(&ran.stdout).as_str(), ran.code),
+        ("FILE: valid, 1 service, 1 interface\n", 0)
+    );
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn overlapping_services_are_fine_where_one_of_them_wins() {
+    let room = Room::new();
+    let ran = room.check(format!(
+        "{INTERFACE}{SERVICE}\
+         [[service]]\nname = \"rest\"\naddresses = [\"192.0.2.10\"]\nports = \"any\"\n\
+         [[service]]\nname = \"net\"\naddresses = [\"192.0.2.0/24\"]\nports = [80]\n{}",
+        room.cookie()
+    ));
+    assert_eq!(
+        room.shorten(&ran.stdout),
+        "FILE: valid, 3 services, 1 interface\n"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_gives_one_line() {
+    let room = Room::new();
+    let missing = check(&room.0.path().join("f.toml"));
+    let what = "FILE: there is no such file; name one with --config (`synward check --example` prints one)\n";
+    assert_eq!(
+        (room.shorten(&missing.stdout).as_str(), missing.code),
+        (what, 1)
+    );
+
+    let folder = check(room.0.path());
+    assert_eq!(
+        (room.shorten(&folder.stdout).as_str(), folder.code),
+        ("DIR: is a folder; name a file in it\n", 1)
+    );
+
+    let ran = room.check(b"# one\n# two \xff\n");
+    let what = "FILE:2: byte 0xff is not UTF-8; save the file as UTF-8 text\n";
+    assert_eq!((room.shorten(&ran.stdout).as_str(), ran.code), (what, 1));
+
+    let endless = check(Path::new("/dev/zero"));
+    let what = "/dev/zero: is larger than 1048576 bytes; is it the right file?\n";
+    assert_eq!((endless.stdout.as_str(), endless.code), (what, 1));
+}
+
+#[test]
+fn a_file_without_permission_gives_one_line() {
+    let room = Room::new();
+    let path = room.write("f.toml", INTERFACE, 0o000);
+    if fs::File::open(&path).is_ok() {
+        // Root may read everything: become nobody, who must then be able to reach the program and the file.
+        let program = room.0.path().join("synward");
+        // Not fs::copy: a test that forks meanwhile would keep the copy open for writing, and exec refuses it then.
+        assert!(
+            Command::new("cp")
+                .arg(env!("CARGO_BIN_EXE_synward"))
+                .arg(&program)
+                .status()
+                .unwrap()
+                .success()
+        );
+        fs::set_permissions(room.0.path(), Permissions::from_mode(0o755)).unwrap();
+        let mut command = Command::new(&program);
+        std::os::unix::process::CommandExt::uid(&mut command, 65534);
+        let output = command
+            .args(["check", "--config"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(
+            room.shorten(&stdout),
+            "FILE: cannot be read: permission denied; run as root or as its owner\n"
+        );
+        assert_eq!(output.status.code(), Some(1));
+    } else {
+        let ran = check(&path);
+        assert_eq!(
+            room.shorten(&ran.stdout),
+            "FILE: cannot be read: permission denied; run as root or as its owner\n"
+        );
+    }
+}

@@ -1,0 +1,61 @@
+//! Wrong use, commands to come, completions and manual pages.
+
+use crate::synward;
+
+#[test]
+fn wrong_use_exits_with_2() {
+    let wrong: &[&[&str]] = &[
+        &[],
+        &["serve"],
+        &["run"],
+        &["check"],
+        &["check", "--config", "f", "--example"],
+        &["secret", "--secret", "f"],
+        &["secret", "--service", "Web"],
+        &["mode", "web"],
+        &["mode", "web", "auto"],
+        &["tune", "--config", "f", "--dry-run", "--undo"],
+        &["completions", "klingon"],
+    ];
+    for arguments in wrong {
+        let ran = synward(arguments);
+        assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.stderr);
+        assert_eq!(ran.stdout, "");
+    }
+}
+
+#[test]
+fn commands_to_come_are_refused_by_name() {
+    for (arguments, name) in [
+        (&["top"][..], "top"),
+        (&["doctor", "--json"], "doctor"),
+        (&["tune", "--config", "f", "--dry-run"], "tune"),
+        (&["reload", "--control", "/tmp/c"], "reload"),
+        (&["--control", "/tmp/c", "drain"], "drain"),
+        (&["undrain"], "undrain"),
+    ] {
+        let ran = synward(arguments);
+        assert_eq!(
+            (ran.code, ran.stderr),
+            (2, format!("synward: `{name}` is not available yet\n"))
+        );
+    }
+}
+
+#[test]
+fn completions_and_manual_pages_are_made() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = synward(&["completions", shell]);
+        assert_eq!(ran.code, 0);
+        assert!(ran.stdout.contains("keep-steering"), "{shell}");
+    }
+    assert!(synward(&["man"]).stdout.contains(".TH synward 1"));
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(
+        synward(&["man", "--folder", folder.path().to_str().unwrap()]).code,
+        0
+    );
+    for page in ["synward.1", "synward-run.1", "synward-completions.1"] {
+        assert!(folder.path().join(page).is_file(), "{page}");
+    }
+}

@@ -1,0 +1,155 @@
+//! Where a translated segment goes: the kernel refuses it, or forwards it, or it leaves where it came in.
+
+use synward_ebpf::layout::{Interface, side};
+
+use crate::flows::flow;
+use crate::frames::{CLIENT_MAC, OUT_MAC, SERVER_MAC, Segment, hex, read};
+use crate::steer::{Side, in_namespace, ip};
+use crate::translation::segments;
+use crate::{PASS, TX, needs_root};
+
+/// Segments of both directions, with what each is when it is translated but not forwarded by us.
+fn pairs(family: usize, change: impl Fn(Segment) -> Segment) -> Vec<(Side, Vec<u8>, Vec<u8>)> {
+    [Side::Outside, Side::Inside]
+        .into_iter()
+        .map(|side| {
+            let mut numbers = segments(family, side).swap_remove(0);
+            numbers.segment = change(numbers.segment);
+            numbers.times = Some((1, 2));
+            (
+                side,
+                numbers.build().bytes(),
+                numbers.translated(&flow(family), side).build().bytes(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn what_the_kernel_has_to_refuse_it_gets_untranslated() {
+    needs_root!();
+    in_namespace(|steer| {
+        for family in [0, 1] {
+            steer.place(flow(family));
+            for ttl in [0, 1] {
+                for (side, frame, _) in pairs(family, |segment| Segment { ttl, ..segment }) {
+                    let seen = steer.run(side, &frame);
+                    assert_eq!(
+                        (seen.verdict, hex(&seen.frame)),
+                        (PASS, hex(&frame)),
+                        "TTL {ttl} {side:?}"
+                    );
+                }
+            }
+        }
+        for interface in ["sw-in", "sw-out"] {
+            ip(&format!("link set {interface} mtu 1280"));
+        }
+        for family in [0, 1] {
+            let big = |segment| Segment {
+                payload: vec![7; 1300],
+                ..segment
+            };
+            for (side, frame, _) in pairs(family, big) {
+                let seen = steer.run(side, &frame);
+                assert_eq!(
+                    (seen.verdict, hex(&seen.frame)),
+                    (PASS, hex(&frame)),
+                    "too big, {side:?}"
+                );
+            }
+        }
+        for (side, frame, translated) in pairs(0, |segment| Segment {
+            payload: vec![7; 1300],
+            dont_fragment: false,
+            ..segment
+        }) {
+            let seen = steer.run(side, &frame);
+            assert_eq!(
+                (seen.verdict, hex(&seen.frame)),
+                (PASS, hex(&translated)),
+                "to be fragmented, {side:?}"
+            );
+        }
+        for (address, family) in [("192.0.2.10/32", 0), ("2001:db8:5::10/128", 1)] {
+            ip(&format!("route add unreachable {address}"));
+            let (side, frame, _) = pairs(family, |segment| segment).swap_remove(0);
+            let seen = steer.run(side, &frame);
+            assert_eq!(
+                (seen.verdict, hex(&seen.frame)),
+                (PASS, hex(&frame)),
+                "no way to {address}"
+            );
+        }
+    });
+}
+
+#[test]
+fn what_the_kernel_has_to_forward_it_gets_translated() {
+    needs_root!();
+    in_namespace(|steer| {
+        for family in [0, 1] {
+            steer.place(flow(family));
+            for (side, frame, translated) in pairs(family, |segment| Segment {
+                tags: vec![(0x8100, 7)],
+                ..segment
+            }) {
+                let seen = steer.run(side, &frame);
+                assert_eq!(
+                    (seen.verdict, hex(&seen.frame)),
+                    (PASS, hex(&translated)),
+                    "tagged, {side:?}"
+                );
+            }
+        }
+        for address in ["192.0.2.10", "2001:db8:5::10"] {
+            ip(&format!("neighbour delete {address} dev sw-in"));
+        }
+        for family in [0, 1] {
+            let (side, frame, translated) = pairs(family, |segment| segment).swap_remove(0);
+            let seen = steer.run(side, &frame);
+            assert_eq!(
+                (seen.verdict, hex(&seen.frame)),
+                (PASS, hex(&translated)),
+                "neighbour unknown"
+            );
+        }
+    });
+}
+
+#[test]
+fn one_arm_sends_back_where_it_came_from() {
+    needs_root!();
+    in_namespace(|steer| {
+        for address in ["192.0.2.10", "2001:db8:5::10"] {
+            ip(&format!("route add {address} dev sw-out"));
+            ip(&format!(
+                "neighbour replace {address} lladdr 02:00:00:00:00:04 dev sw-out nud permanent"
+            ));
+        }
+        let both = Interface {
+            side: side::OUTSIDE | side::INSIDE,
+            slot: 0,
+            afxdp: 0,
+        };
+        steer.steered(0, both);
+        for family in [0, 1] {
+            steer.place(flow(family));
+            for (side, frame, translated) in pairs(family, |segment| segment) {
+                let seen = steer.run(Side::Outside, &frame);
+                assert_eq!(seen.verdict, TX, "{side:?}");
+                let (seen, expected) = (read(&seen.frame), read(&translated));
+                assert_eq!(seen.tcp, expected.tcp);
+                let to = if side == Side::Outside {
+                    SERVER_MAC
+                } else {
+                    CLIENT_MAC
+                };
+                assert_eq!(
+                    (seen.to, seen.from, seen.ttl),
+                    (to, OUT_MAC, expected.ttl - 1)
+                );
+            }
+        }
+    });
+}
