@@ -76,7 +76,7 @@ pub enum Command {
     /// Serve in the foreground until SIGTERM or SIGINT
     ///
     /// Logs go to stderr. One line with `ready` follows once every interface is steered and every socket bound
-    /// (READY=1 to systemd). SIGHUP reloads the configuration; a bad file changes nothing.
+    /// (READY=1 to systemd). SIGHUP changes nothing yet.
     #[command(after_long_help = "Example:\n  synward run --config /etc/synward/synward.toml")]
     Run(Run),
     /// Say what is wrong with a configuration file, line by line
@@ -95,30 +95,30 @@ Examples:
         after_long_help = "Examples:\n  synward status\n  synward status --json | jq .services"
     )]
     Status(Output),
-    /// Watch services, flows and workers live
+    /// Watch services, flows and workers live (not available yet)
     Top,
     /// List spliced flows and openings
     ///
     /// Openings come first. With --json: a list of objects.
     #[command(after_long_help = "Example:\n  synward flows --json | jq length")]
     Flows(Flows),
-    /// Tell what fits on this machine and what does not, with the command that mends it; changes nothing
+    /// Tell what fits on this machine and what does not, with the command that mends it (not available yet)
     #[command(after_long_help = "Example:\n  synward doctor --config /etc/synward/synward.toml")]
     Doctor(Doctor),
-    /// Apply what `doctor` recommends, printing each command
+    /// Apply what `doctor` recommends, printing each command (not available yet)
     #[command(after_long_help = "\
 Examples:
   synward tune --config /etc/synward/synward.toml --dry-run
   synward tune --config /etc/synward/synward.toml --undo")]
     Tune(Tune),
-    /// Have the running process read its configuration again
+    /// Have the running process read its configuration again (not available yet)
     Reload,
     /// Set the mode of a service until the next reload or start
     #[command(after_long_help = "Examples:\n  synward mode web monitor\n  synward mode web always")]
     Mode(SetMode),
-    /// Take no new connections; those that exist go on
+    /// Take no new connections; those that exist go on (not available yet)
     Drain,
-    /// Take new connections again
+    /// Take new connections again (not available yet)
     Undrain,
     /// Print a new secret, or the key of one service
     ///
@@ -240,7 +240,7 @@ pub struct SetMode {
     /// Name of the service
     #[arg(value_parser = service_name)]
     pub service: String,
-    /// always: challenge every client; monitor: count only; off: touch nothing
+    /// always: challenge every client; monitor, off: challenge nobody, connections that synward has made go on
     #[arg(value_parser = modes())]
     pub mode: Mode,
 }
@@ -259,7 +259,7 @@ pub struct SecretArgs {
 /// Arguments of `unload`.
 #[derive(Args, Clone, Debug)]
 pub struct Unload {
-    /// Only from this interface
+    /// Only from this interface; with the last one, everything
     #[arg(long, value_name = "IF")]
     pub interface: Option<String>,
     /// Folder in which the appliance pinned its program, as `pin` in its configuration

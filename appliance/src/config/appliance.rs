@@ -23,7 +23,8 @@ pub struct Appliance {
     pub responder: Responder,
     /// Folder on a BPF file system for links and maps; `None` = nothing is pinned.
     pub pin: Option<PathBuf>,
-    /// How long after the start segments of unknown connections are learned from; zero = not at all.
+    /// How long after the start clients' segments of unknown connections pass; zero = not at all. What a server says on
+    /// one is learned at any time.
     pub adopt: Duration,
 }
 

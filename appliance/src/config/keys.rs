@@ -64,7 +64,7 @@ pub(super) const APPLIANCE: Section = Section {
         key("polling", Default(r#""adaptive""#), r#"or "busy": never sleep, and drive the NIC where it has napi_defer_hard_irqs"#),
         key("responder", Default(r#""auto""#), r#"who answers SYNs: AF_XDP on zero-copy queues, else XDP; "afxdp" | "xdp""#),
         key("pin", Default(r#""/sys/fs/bpf/synward""#), r#"a BPF file system; "" = nothing pinned, nothing survives a restart"#),
-        key("adopt_seconds", Default("10"), "at start, unknown connections are learned this long; 0 to 3600, 0 = enforce at once"),
+        key("adopt_seconds", Default("10"), "at start, segments of unknown connections pass this long; 0 to 3600, 0 = enforce at once"),
     ],
 };
 
@@ -104,7 +104,7 @@ pub(super) const SERVICE: Section = Section {
         key("name", Required(r#""web""#), "1 to 32 of a-z 0-9 _ -; part of its key: the same on every node"),
         key("addresses", Required(r#"["192.0.2.10", "2001:db8::10"]"#), "addresses and prefixes; of overlapping ones the longest wins"),
         key("ports", Required("[80, 443]"), r#"or "any"; a named port wins over "any""#),
-        key("handoff", Default(r#""splice""#), "a connection to the server, opened with the client's address"),
+        key("handoff", Default(r#""splice""#), r#"a connection to the server, in the client's name; "local" (this machine's kernel) | "forward" (to one with local)"#),
         key("mode", Default(r#""always""#), r#""monitor" (count only) | "off"; at run time: `synward mode web monitor`"#),
         key("allow", Default("[]"), "prefixes that are never challenged"),
         key("deny", Default("[]"), "prefixes whose segments are dropped"),

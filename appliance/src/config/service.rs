@@ -87,9 +87,9 @@ choice! {
     pub Mode {
         /// Always.
         Always = "always",
-        /// Never; what would happen is counted.
+        /// Never; SYNs and what passes are counted.
         Monitor = "monitor",
-        /// Never; nothing is looked at.
+        /// Never; for now the same as `monitor`.
         Off = "off",
     }
     not_yet { "auto" }
@@ -110,7 +110,7 @@ choice! {
     pub Unknown {
         /// They are dropped and counted.
         Drop = "drop",
-        /// They are answered with RST, within the reply budget.
+        /// They are answered with RST.
         Reset = "reset",
         /// The kernel gets them.
         Pass = "pass",

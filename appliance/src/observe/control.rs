@@ -59,10 +59,7 @@ impl Control {
             Request::Status => Response::Status(Box::new(self.source.snapshot())),
             Request::Flows { limit } => Response::Flows(self.source.flows(limit)),
             Request::Mode(wanted) => match self.set_mode(&wanted) {
-                Ok(()) => {
-                    tracing::info!(service = wanted.service, mode = wanted.mode, "mode set");
-                    Response::Mode(wanted)
-                }
+                Ok(()) => Response::Mode(wanted),
                 Err(why) => Response::Error(why),
             },
         }

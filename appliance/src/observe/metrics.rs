@@ -40,10 +40,10 @@ metrics! {
     COOKIES = Counter "cookies_total" ["service", "result"] "Cookies sent, and what the ACKs without a flow carried: a valid one, one that was never ours, or one that is too old.";
     HANDOFFS = Counter "handoffs_total" ["service", "handoff", "result"] "Proven clients, and how handing them onward ended.";
     HANDOFF_SECONDS = Histogram "handoff_seconds" [] "From a valid cookie to the server's answer.";
-    DROPS = Counter "drops_total" ["service", "reason"] "Segments dropped by the XDP program.";
+    DROPS = Counter "drops_total" ["service", "reason"] "Segments dropped by the eBPF programs.";
     SEGMENTS = Counter "segments_total" ["service", "fate"] "Segments by what else the XDP program did: translated to_server or to_client, passed to the kernel, forwarded to or from another machine's kernel, given_to_worker, learned from, icmp_translated, answered with reset.";
     ACTIVE = Gauge "service_active" ["service"] "1: SYNs are challenged.";
-    FLOWS = Gauge "flows" ["service"] "Spliced flows, those that are closing included.";
+    FLOWS = Gauge "flows" ["service"] "Spliced flows, those that are closing or opening included; counted anew every few seconds.";
     OPENINGS = Gauge "openings" ["service"] "Proven clients whose server has not answered yet.";
     HELD = Gauge "held_bytes" ["service"] "Client data held until the server answers.";
 
@@ -54,6 +54,8 @@ metrics! {
 
     WORKER_BUSY = Gauge "worker_busy_ratio" ["core"] "Share of a core's time that workers worked rather than waited; core \"any\": not pinned.";
     WORKER_ALIVE = Gauge "worker_alive" ["queue"] "1: the worker of this queue beats.";
+    WORKER_UNREADABLE = Counter "worker_unreadable_total" ["queue"] "Frames that came to the worker without a request that it understands; always 0.";
+    WORKER_UNSENT = Counter "worker_unsent_total" ["queue"] "Packets that neither a socket nor the kernel took from the worker.";
 
     NATIVE = Gauge "interface_native" ["interface"] "1: the XDP program runs in the driver; 0: in the kernel's generic path.";
     RESPONDER = Gauge "queue_afxdp" ["interface", "queue"] "1: a worker answers SYNs on this queue; 0: the XDP program.";
@@ -254,6 +256,14 @@ fn table_and_workers(page: &mut Page, snapshot: &Snapshot) {
     let mut family = page.family(&WORKER_ALIVE);
     for worker in &snapshot.workers {
         family.sample(&[&worker.queue], u8::from(worker.alive));
+    }
+    let mut family = page.family(&WORKER_UNREADABLE);
+    for worker in &snapshot.workers {
+        family.sample(&[&worker.queue], worker.unreadable_total);
+    }
+    let mut family = page.family(&WORKER_UNSENT);
+    for worker in &snapshot.workers {
+        family.sample(&[&worker.queue], worker.unsent_total);
     }
 }
 

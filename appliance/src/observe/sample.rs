@@ -164,5 +164,7 @@ fn worker(queue: u32, core: Option<usize>, busy_ratio: f64) -> WorkerView {
         busy_ratio,
         loops: 1_000_000,
         sleeps: 40,
+        unreadable_total: 0,
+        unsent_total: 0,
     }
 }

@@ -278,12 +278,16 @@ pub struct WorkerView {
     pub core: Option<usize>,
     /// Whether its heartbeat is fresh.
     pub alive: bool,
-    /// Share of time that it worked rather than waited, 0 to 1, over about the last second.
+    /// Share of time that it worked rather than waited, 0 to 1, in the last tenth of a second.
     pub busy_ratio: f64,
     /// Rounds of its loop.
     pub loops: u64,
     /// Times that it slept for want of packets.
     pub sleeps: u64,
+    /// Frames that came to it without a request that it understands.
+    pub unreadable_total: u64,
+    /// Packets that neither a socket nor the kernel took from it.
+    pub unsent_total: u64,
 }
 
 /// The flow table.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use synward_ebpf::counters::{Counter, ServiceCounters};
-use synward_ebpf::layout::{Flow, profile_flags, state};
+use synward_ebpf::layout::{Flow, HEARTBEAT_TIMEOUT, profile_flags, state};
 use synward_ebpf::options::NO_SCALE;
 
 use super::here::Notes;
@@ -21,9 +21,6 @@ use crate::observe::{
 };
 use crate::steering::{Limits, Swept, Times, coarse_now, tick, ticks};
 use crate::worker::report::PortReport;
-
-/// A worker that has not beaten for so long is not well, ns.
-const SILENT: u64 = 1_000_000_000;
 
 /// What runs, behind one lock that no worker ever takes.
 pub struct View {
@@ -264,7 +261,7 @@ fn workers(appliance: &Appliance, degraded: &mut Vec<String>) -> Vec<WorkerView>
     let beats = appliance.steering.heartbeats();
     let now = coarse_now();
     let view = |one: &super::start::Crew| {
-        let alive = now.saturating_sub(beats.last(one.queue)) < SILENT;
+        let alive = now.saturating_sub(beats.last(one.queue)) < HEARTBEAT_TIMEOUT;
         if !alive {
             degraded.push(format!(
                 "the worker of queue {} has not moved for a second",
@@ -272,6 +269,7 @@ fn workers(appliance: &Appliance, degraded: &mut Vec<String>) -> Vec<WorkerView>
             ));
         }
         let (loops, sleeps, busy_ratio) = one.report.rounds();
+        let (unreadable_total, unsent_total) = one.report.trouble();
         let core = one
             .core
             .filter(|_| one.report.pinned.load(Relaxed))
@@ -283,6 +281,8 @@ fn workers(appliance: &Appliance, degraded: &mut Vec<String>) -> Vec<WorkerView>
             busy_ratio,
             loops,
             sleeps,
+            unreadable_total,
+            unsent_total,
         }
     };
     appliance.crew.iter().map(view).collect()

@@ -247,7 +247,7 @@ pub(super) fn mode_of(byte: u8) -> Mode {
     }
 }
 
-/// Until when unknown segments are learned from, ns of the coarse clock.
+/// Until when segments of unknown connections pass, ns of the coarse clock.
 /// The kernel itself knows the connections of a local service, and nothing is learned for one elsewhere.
 pub(super) fn adopt_until(service: &Service, now: u64, adopt: Duration) -> u64 {
     if service.handoff != handoff::SPLICE {

@@ -19,6 +19,9 @@ pub fn unload(pin: &Path, interface: Option<&str>) -> Result<Vec<String>, Steeri
         if pins.detach(interface)? {
             removed.push(off(interface));
         }
+        if pins.detach_tcx(interface)? {
+            removed.push(format!("the program at TC of {interface}"));
+        }
         if removed.is_empty() || !pins.links().is_empty() {
             return Ok(removed);
         }

@@ -19,7 +19,7 @@ pub struct Ports {
     ports: Vec<(u32, Port)>,
     v4: Option<Socket>,
     v6: Option<Socket>,
-    lost: u64,
+    unsent: u64,
 }
 
 impl Ports {
@@ -40,7 +40,7 @@ impl Ports {
             ports,
             v4: raw(Domain::IPV4),
             v6: raw(Domain::IPV6),
-            lost: 0,
+            unsent: 0,
         }
     }
 
@@ -68,8 +68,8 @@ impl Ports {
     }
 
     /// Packets that neither a socket nor the kernel took.
-    pub fn lost(&self) -> u64 {
-        self.lost
+    pub fn unsent(&self) -> u64 {
+        self.unsent
     }
 
     /// Receives a batch from one socket.
@@ -130,7 +130,7 @@ impl Out for Ports {
         let mut packet = [0u8; PACKET + 128];
         match segment.emit(&mut packet, payload) {
             Some(length) => self.send_by_kernel(&packet[..length]),
-            None => self.lost += 1,
+            None => self.unsent += 1,
         }
     }
 
@@ -143,7 +143,7 @@ impl Out for Ports {
                 .is_some_and(|socket| socket.send_to(packet, &to).is_ok())
         });
         if !sent {
-            self.lost += 1;
+            self.unsent += 1;
         }
     }
 }

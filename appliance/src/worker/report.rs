@@ -31,7 +31,7 @@ pub struct Report {
     loops: AtomicU64,
     sleeps: AtomicU64,
     unreadable: AtomicU64,
-    lost: AtomicU64,
+    unsent: AtomicU64,
     /// Busy share of the last interval, in millionths.
     busy: AtomicU64,
     slept: AtomicU64,
@@ -45,7 +45,7 @@ impl Default for Report {
             loops: AtomicU64::new(0),
             sleeps: AtomicU64::new(0),
             unreadable: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
+            unsent: AtomicU64::new(0),
             busy: AtomicU64::new(0),
             slept: AtomicU64::new(0),
             latest: ArrayQueue::new(1),
@@ -79,7 +79,7 @@ impl Report {
             .min(passed);
         self.busy
             .store((passed - asleep) * 1_000_000 / passed, Relaxed);
-        self.lost.store(ports.lost(), Relaxed);
+        self.unsent.store(ports.unsent(), Relaxed);
         let report = ports
             .each()
             .map(|(interface, port)| PortReport {
@@ -104,8 +104,8 @@ impl Report {
         (self.loops.load(Relaxed), self.sleeps.load(Relaxed), busy)
     }
 
-    /// Frames without a request, and packets that nobody took.
+    /// Frames without a request that it understands, and packets that nobody took from it.
     pub fn trouble(&self) -> (u64, u64) {
-        (self.unreadable.load(Relaxed), self.lost.load(Relaxed))
+        (self.unreadable.load(Relaxed), self.unsent.load(Relaxed))
     }
 }
