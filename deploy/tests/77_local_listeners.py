@@ -8,6 +8,7 @@ import struct
 import subprocess
 import time
 
+from segments import ACK, LINUX, PSH, SERVER_MAC, SYN, Segment, Wire, answer_to, shake_hands
 from story import CLIENT, FAMILY, PORT, SERVER, Skip, local_story, receive, receive_all, wait_until
 from transfer import both_ends
 
@@ -15,6 +16,8 @@ from transfer import both_ends
 PROMPT = 0.15
 # For SYNs and whatever else a flood drowns, sent again after 1, 2, 4, … s.
 PATIENT = 60
+# Routed back to the client's link, where no kernel takes what comes for these.
+SPOOFED = {4: "10.7.0.7", 6: "2001:db8:f::7"}
 IPPROTO_MPTCP = 262
 RCVBUF = 8192
 
@@ -28,6 +31,8 @@ def tell(lab, synward):
         bound_to_device(lab, family)
         known_tuples(lab, family)
         known_tuples_in_a_flood(lab, synward, family)
+        half_open_in_a_flood(lab, synward, family)
+        proven_together(lab, synward, family)
         mptcp(lab, synward, family)
     dual_stack(lab)
 
@@ -217,6 +222,85 @@ def back_after_a_crash(lab, family, listener, port, patience=10, pause=0):
     assert receive(again, 4) == b"back"
     close(again, other, server)
     return took
+
+
+def half_open_in_a_flood(lab, synward, family):
+    """The kernel has answered a client's SYN, and in a flood that is not seen: its connection goes when the client has proven
+    itself with a cookie."""
+    if synward.responder == "none":
+        return
+    wire = Wire(lab, "client", "client0", SERVER_MAC)
+    wire.only(f"dst host {SPOOFED[family]}")
+    syn = syn_of(family, 27000)
+    with prepare(lab, family) as listener:
+        listener.listen(64)
+        listener.setblocking(False)
+        synward.mode("off")
+        kernels = shake_hands(wire, syn)
+        synward.mode("always")
+        before = synward.metric("handoffs_total", result="stale_reset")
+        answered = synward.metric("answers_total")
+        flood = lab.flood(family, PORT, 60)
+        wait_until("the flood is answered", lambda: synward.metric("answers_total") > answered + 100_000)
+        ours = cookie_for(wire, syn, kernels)
+        wait_until("the client is accepted", lambda: wire.send(ours) or port_of_next(listener) == 27000, PATIENT / 3)
+        assert synward.metric("handoffs_total", result="stale_reset") == before + 1
+        flood.stop()
+    print(f"IPv{family}, a flood: the kernel's half-open connection made room")
+
+
+def proven_together(lab, synward, family):
+    """The ACKs of many clients arrive together where the accept queue has room for few: the others come in later."""
+    if synward.responder == "none":
+        return
+    wire = Wire(lab, "client", "client0", SERVER_MAC)
+    with prepare(lab, family) as listener:
+        listener.listen(8)
+        listener.setblocking(False)
+        acks = {port: shake_hands(wire, syn_of(family, port)) for port in range(28000, 28064)}
+        # Under a flood the kernel takes segments in batches, and each is looked at before the first of them is accepted.
+        flood = lab.flood(family, PORT, 60)
+        answered = synward.metric("answers_total")
+        wait_until("the flood is answered", lambda: synward.metric("answers_total") > answered + 100_000)
+        before = lab.kernel_counters()["ListenOverflows"]
+        for ack in acks.values():
+            wire.send(ack)
+
+        def all_are_in():
+            while port := port_of_next(listener):
+                acks.pop(port, None)
+            for ack in acks.values():
+                wire.send(ack.but(flags=ACK | PSH, payload=b"hello"))
+            return not acks
+        wait_until("all are accepted", all_are_in, 20)
+        flood.stop()
+        print(f"IPv{family}: 64 proven together, {lab.kernel_counters()['ListenOverflows'] - before} times the queue was full")
+
+
+def syn_of(family, port):
+    return Segment(SPOOFED[family], port, SERVER[family], PORT, seq=port, flags=SYN, options=LINUX)
+
+
+def cookie_for(wire, syn, kernels):
+    """The ACK for synward's answer to a SYN; at the first SYNs of a tick the kernel is asked, and answers again itself."""
+    until = time.monotonic() + PATIENT
+    while time.monotonic() < until:
+        for _ in range(100):
+            wire.send(syn)
+        answer = wire.see(lambda segment: segment.answers(syn) and segment.seq != kernels.ack - 1, 0.3)
+        if answer:
+            return answer_to(syn, answer)
+    raise AssertionError("only the kernel answers")
+
+
+def port_of_next(listener):
+    """The port of the client whose connection waits longest, which is closed; nothing if none waits."""
+    try:
+        connection, peer = listener.accept()
+    except BlockingIOError:
+        return None
+    connection.close()
+    return peer[1]
 
 
 def dual_stack(lab):

@@ -1,8 +1,10 @@
 """TCP segments as bytes: sent and seen on an interface past the kernel's own TCP."""
 
+import ctypes
 import ipaddress
 import socket
 import struct
+import subprocess
 import time
 
 ETH_P_ALL = 3
@@ -134,6 +136,15 @@ class Wire:
         except BlockingIOError:
             pass
 
+    def only(self, expression):
+        """From now on only frames that this filter of tcpdump lets through are seen: in a flood there are too many others."""
+        listing = subprocess.run(["tcpdump", "-y", "EN10MB", "-ddd", expression], check=True, capture_output=True, text=True)
+        lines = listing.stdout.splitlines()[1:]
+        code = b"".join(struct.pack("HBBI", *map(int, line.split())) for line in lines)
+        buffer = ctypes.create_string_buffer(code)
+        self.socket.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HL", len(lines), ctypes.addressof(buffer)))
+        self.forget()
+
     def close(self):
         self.socket.close()
 
@@ -144,6 +155,11 @@ def shake_hands(wire, syn, seconds=10):
     answer = wire.see(lambda segment: segment.answers(syn) and segment.flags & (SYN | ACK) == SYN | ACK, seconds)
     assert answer, f"no SYN-ACK for {vars(syn)}"
     assert answer.ack == (syn.seq + 1) & 0xFFFFFFFF
+    return answer_to(syn, answer)
+
+
+def answer_to(syn, answer):
+    """The ACK that a SYN's sender gives back for a SYN-ACK."""
     options = b""
     if times := answer.timestamps():
         options = padded_timestamps(syn.timestamps()[0] + 1, times[0])

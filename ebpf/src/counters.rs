@@ -64,7 +64,7 @@ counters! {
     DropResize = "drop_resize",
     /// Connections of proven clients given to this machine's kernel.
     Assigned = "assigned",
-    /// Proven clients that the kernel refused to take; nobody answers their ACK but the kernel's RST.
+    /// Proven clients that the kernel did not take: it resets them, or an old connection stayed in their way.
     AssignRefused = "assign_refused",
     /// SYNs for a listener whose accept queue is full.
     DropQueueFull = "drop_accept_queue_full",

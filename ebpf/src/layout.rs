@@ -96,7 +96,7 @@ impl Profile {
     }
 }
 
-/// Key of the exact look-up: a service's address and port. Port 0 marks an address of which some
+/// Key of the exact look-up: a service's address and port. [`NO_PORT`] marks an address of which some
 /// port is protected; it is asked for packets whose port cannot be read.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -179,15 +179,15 @@ pub struct Service {
     pub handoff: u8,
     /// See [`cookies`].
     pub cookies: u8,
-    /// Until this time (boot-independent coarse clock, ns) unknown segments pass and are learned.
+    /// Until this time (boot-independent coarse clock, ns) segments of unknown connections pass.
     pub adopt_until: u64,
 }
 
 /// Values of [`Service::mode`].
 pub mod mode {
-    /// The kernel's business alone.
+    /// Challenge nobody; connections that are spliced go on.
     pub const OFF: u8 = 0;
-    /// Count what would happen, touch nothing.
+    /// The same, by another name.
     pub const MONITOR: u8 = 1;
     /// Challenge every SYN.
     pub const ALWAYS: u8 = 2;

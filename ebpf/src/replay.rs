@@ -29,6 +29,8 @@ pub enum Event {
     Assigned = 1,
     /// An older connection on its ports was reset.
     Renewed = 2,
+    /// It was given to the kernel when that may have had no room for its connection.
+    Offered = 3,
 }
 
 /// Where a handshake is looked for.
@@ -63,6 +65,12 @@ impl Handshake {
     pub fn is_in(&self, set: &Set, current: u64) -> bool {
         set.iter()
             .any(|mark| mark & !0xff == self.fingerprint && age(*mark, current) < EXPIRED)
+    }
+
+    /// Where its mark is in its set, whatever its age.
+    #[inline(always)]
+    pub fn place_in(&self, set: &Set) -> Option<usize> {
+        set.iter().position(|mark| mark & !0xff == self.fingerprint)
     }
 
     /// The mark to write for a cookie of `epoch`.

@@ -8,11 +8,13 @@
 //! | [`segment`] | a received segment: its numbers and its payload |
 //! | [`answer`] | SYN → SYN-ACK, in place, one by one |
 //! | [`answers`] | the same for a batch: cookies in vector lanes |
-//! | [`proofs`] | ACKs with cookies, a batch at a time |
+//! | [`proofs`] | ACKs with cookies, a batch at a time: measured, but used by no worker (XDP verifies them) |
 //! | `words` | headers as the words of a cookie's message |
 //! | `recipe` | what of an answer does not depend on who asks |
 //! | [`opening`] | a connection whose server has not answered yet |
 //! | [`splicer`] | opens connections, holds the client's data, joins both sides |
+//! | [`shared`] | what all workers share |
+//! | `overtaken` | segments that come when their flow is joined already |
 //! | [`hold`] | the client's data meanwhile, bounded |
 //! | [`learn`] | what a server's SYN-ACK says about it |
 //! | [`message`] | what workers tell each other |
@@ -27,9 +29,11 @@ pub mod learn;
 pub mod link;
 pub mod message;
 pub mod opening;
+mod overtaken;
 pub mod proofs;
 mod recipe;
 pub mod segment;
+pub mod shared;
 pub mod splicer;
 pub mod tally;
 mod words;
@@ -37,5 +41,6 @@ mod words;
 pub use answers::Answers;
 pub use link::{Link, Out};
 pub use segment::Received;
-pub use splicer::{Policy, Splicer};
+pub use shared::Policy;
+pub use splicer::Splicer;
 pub use tally::{Outcome, Tally};

@@ -5,23 +5,21 @@
 
 use std::sync::Arc;
 
-use crossbeam::queue::ArrayQueue;
 use synward_ebpf::layout::{Flow, HOLD_WINDOW, Profile, flow_flags, state};
 use synward_ebpf::options::ClientOptions;
 use synward_ebpf::request::Hop;
-use synward_ebpf::translate::{self, Direction, Translation};
-use synward_ebpf::wire::Address;
-use synward_ebpf::wire::tcp::{self, flags};
-use synward_ebpf::wire::tcp_options::Options;
+use synward_ebpf::translate::Direction;
+use synward_ebpf::wire::tcp::flags;
 
 use super::hold::{Held, HeldSegment, Pool};
 use super::learn::{Offered, ServerSays};
 use super::link::{Link, Out};
-use super::message::{Mailbox, PACKET};
 use super::opening::{Opening, Phase, RETRY, TRIES};
+use super::overtaken;
 use super::segment::Received;
+use super::shared::{Learned, Policy, Shared};
 use super::tally::{Outcome, Tally};
-use crate::steering::{Established, FlowTable, InsertError};
+use crate::steering::{Established, InsertError};
 
 /// Openings of one worker at most. A full table drops the segment; its client sends it again.
 pub const OPENINGS: usize = 8192;
@@ -31,43 +29,6 @@ const HELD_SEGMENTS: u16 = 8192;
 const CHECK: u64 = 20_000_000;
 /// A client's data lies at most so far behind its ISN while nothing has been acknowledged.
 const REACH: u32 = 1 << 16;
-
-/// What a service wants of its openings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// A client whose server is down gets a RST; otherwise silence.
-    pub reset_when_down: bool,
-    /// The server is to see the client's round-trip time in the handshake.
-    pub true_rtt: bool,
-    /// Bytes held for one client.
-    pub hold_bytes: u32,
-}
-
-/// A server does something else than its profile says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Learned {
-    /// The server.
-    pub address: Address,
-    /// Its port.
-    pub port: u16,
-    /// What it does.
-    pub profile: Profile,
-    /// A client was turned away because of it: the promise must not be made again.
-    pub broken: bool,
-}
-
-/// What all workers share.
-#[derive(Clone, Debug)]
-pub struct Shared {
-    /// The flow table, which the XDP program reads.
-    pub table: Arc<FlowTable>,
-    /// By service.
-    pub policies: Arc<[Policy]>,
-    /// Profiles on their way to the control thread.
-    pub learned: Arc<ArrayQueue<Learned>>,
-    /// By worker.
-    pub mailboxes: Arc<[Mailbox]>,
-}
 
 /// What the XDP program says about a segment with a valid cookie.
 #[derive(Clone, Copy, Debug)]
@@ -251,7 +212,9 @@ impl Splicer {
                 };
                 self.put_back(id, left);
             }
-            state::ESTABLISHED | state::CLOSING => overtaken(packet, l4, &flow, direction, out),
+            state::ESTABLISHED | state::CLOSING => {
+                overtaken::send(packet, l4, &flow, direction, out)
+            }
             _ => {}
         }
     }
@@ -306,10 +269,12 @@ impl Splicer {
             self.count(opening.service, Outcome::BadChecksum);
             return Some(opening);
         }
-        if let Some((tsval, _)) = segment.options.timestamps() {
-            opening.client_tsval = tsval;
+        // The server takes no older one after the SYN's (RFC 7323 §5): what was overtaken on its way says nothing new.
+        let tsval = segment.options.timestamps().map(|(tsval, _)| tsval);
+        if tsval.is_none_or(|tsval| tsval.wrapping_sub(opening.client_tsval) as i32 >= 0) {
+            opening.client_tsval = tsval.unwrap_or(opening.client_tsval);
+            opening.window = segment.window;
         }
-        opening.window = segment.window;
         self.hold(&mut opening, segment);
         match opening.phase {
             // The answer to the probe is a bare ACK; data that was on its way proves no round trip.
@@ -432,6 +397,8 @@ impl Splicer {
     fn overdue(&mut self, now: u64, mut opening: Opening, out: &mut impl Out) -> Option<Opening> {
         match opening.phase {
             Phase::SynSent if opening.tries < TRIES => {
+                let table = &self.shared.table;
+                table.still_opens(opening.entry, &opening.key, self.worker);
                 out.send(&opening.server, &opening.syn(), &[]);
                 opening.due = now + (RETRY << opening.tries);
                 opening.tries += 1;
@@ -536,36 +503,6 @@ impl Splicer {
     fn count(&self, service: u8, outcome: Outcome) {
         self.tally(service, |tally| tally.count(outcome));
     }
-}
-
-/// A segment that was on its way to an opening when the flow was joined: translated here, once, and sent
-/// by the kernel.
-fn overtaken(packet: &[u8], l4: u8, flow: &Flow, direction: Direction, out: &mut impl Out) {
-    let l4 = usize::from(l4);
-    let mut copy = [0u8; PACKET];
-    let Some(copy) = copy.get_mut(..packet.len()) else {
-        return;
-    };
-    copy.copy_from_slice(packet);
-    let translation = Translation::of(flow, direction);
-    let Some(header) = copy
-        .get_mut(l4..)
-        .and_then(|rest| rest.first_chunk_mut::<{ tcp::LENGTH }>())
-    else {
-        return;
-    };
-    let changes = translation.header(header);
-    let length = tcp::Tcp(&*header).header_length();
-    let Some(area) = copy.get_mut(l4 + tcp::LENGTH..l4 + length) else {
-        return;
-    };
-    let mut options = Options::of(area);
-    let changes = translation.options(&mut options, changes);
-    area.copy_from_slice(&options.bytes[..area.len()]);
-    if let Some(header) = copy[l4..].first_chunk_mut::<{ tcp::LENGTH }>() {
-        translate::finish(header, changes);
-    }
-    out.send_by_kernel(copy);
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use synward_ebpf::layout::{HOLD_WINDOW, Profile};
 
 use super::{listeners, probe};
 use crate::config::{Config, Handoff};
-use crate::engine::splicer::Learned as Seen;
+use crate::engine::shared::Learned as Seen;
 use crate::steering::{EndpointProfiles, Learned, Times};
 
 /// How long servers have to answer before the appliance is ready without them.

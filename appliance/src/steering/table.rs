@@ -199,7 +199,7 @@ impl FlowTable {
     /// closing (any more): somebody else was first, or its traffic goes on.
     ///
     /// A segment of the old connection that the XDP program is translating at this moment may set the state once
-    /// more; it costs at most the segments until [`Self::establish`], which sets it again.
+    /// more; [`Self::still_opens`] mends that.
     pub fn reopen(&self, entry: u32, flow: &Flow) -> bool {
         let Some(words) = self.words(entry) else {
             return false;
@@ -219,6 +219,18 @@ impl FlowTable {
         }
         self.write(entry, flow);
         true
+    }
+
+    /// Before the server is asked again: a state that the XDP program has set behind [`Self::reopen`] would keep the server's
+    /// answers from the worker.
+    pub fn still_opens(&self, entry: u32, key: &FlowKey, owner: u8) {
+        if let Some(words) = self.words(entry)
+            && self.tag(entry).load(Acquire) >= FIRST_TAG
+            && key_of(words) == *key
+        {
+            let word = u32::from_ne_bytes([state::OPENING, 0, 0, owner]);
+            words[STATE].store(word, Release);
+        }
     }
 
     /// The server has answered: writes what that says, and then the state from which on the XDP program translates.

@@ -80,6 +80,7 @@ impl Worker {
     }
 
     fn run(mut self) {
+        let _end = End(Arc::clone(&self.heartbeats), self.queue);
         if let Some(core) = self.core {
             self.report
                 .pinned
@@ -215,6 +216,15 @@ impl Worker {
             }
             Request::Answer { .. } => {}
         }
+    }
+}
+
+/// However a worker ends, from then on the XDP program does without it.
+struct End(Arc<Heartbeats>, u32);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.stop(self.1);
     }
 }
 

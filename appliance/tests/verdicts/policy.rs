@@ -2,7 +2,8 @@
 
 use aya::maps::lpm_trie::Key as Prefix;
 use synward_ebpf::counters::Counter;
-use synward_ebpf::layout::{ANY_PORT, Endpoint, NO_PORT, PrefixPort, mode, unknown};
+use synward_ebpf::flow::FlowKey;
+use synward_ebpf::layout::{ANY_PORT, Endpoint, NO_PORT, Passed, PrefixPort, mode, unknown};
 use synward_ebpf::wire::Address;
 
 use crate::frames::{ACK, CLIENT_MAC, FIN, OUT_MAC, PSH, RST, SYN, Segment, read, stack};
@@ -388,6 +389,21 @@ fn connections_that_were_there_before_are_learned_from_the_server_alone() {
                 ),
                 inside("more of it", from_server(ACK | PSH, 5001), &[]),
                 outside("learned", &from_client(ACK, 5001), PASS, PASSED),
+            ]);
+            // Seen last by a CPU whose clock is a tick ahead.
+            let segment = from_client(ACK, 5001);
+            let key = FlowKey::new(
+                segment.source.ip().into(),
+                segment.source.port(),
+                segment.destination.ip().into(),
+                segment.destination.port(),
+            );
+            let mut passed = steer.hash_map::<_, Shared<Passed>>("PASSED");
+            let mut ahead = passed.get(&Shared(key), 0).unwrap();
+            ahead.0.last_seen += 1;
+            passed.insert(Shared(key), ahead, 0).unwrap();
+            steer.check(vec![
+                outside("seen in the next tick", &segment, PASS, PASSED),
                 outside("its FIN", &from_client(ACK | FIN, 5001), PASS, PASSED),
                 outside("its last ACK", &from_client(ACK, 5001), PASS, JUDGED),
                 inside(

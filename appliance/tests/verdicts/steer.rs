@@ -13,8 +13,8 @@ use synward_ebpf::cookie::EPOCH_NANOSECONDS;
 use synward_ebpf::counters::{Counter, NAMES, SLOTS, ServiceCounters};
 use synward_ebpf::flow::{FlowKey, Place, WAYS, entry_index};
 use synward_ebpf::layout::{
-    Clock, Endpoint, EndpointKey, Flow, Globals, Interface, Interfaces, KeySlot, NO_PORT, Profile,
-    Service, key_slot, mode, side,
+    Clock, Endpoint, EndpointKey, Flow, Globals, Interface, Interfaces, KeySlot, NO_PORT, Passed,
+    Profile, Service, key_slot, mode, side,
 };
 use synward_ebpf::options::NO_SCALE;
 use synward_ebpf::replay::{Event, Handshake, MARKS};
@@ -81,6 +81,10 @@ unsafe impl Pod for Shared<KeySlot> {}
 unsafe impl Pod for Shared<Flow> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<ServiceCounters> {}
+// SAFETY: as above.
+unsafe impl Pod for Shared<FlowKey> {}
+// SAFETY: as above.
+unsafe impl Pod for Shared<Passed> {}
 
 /// What became of one frame.
 #[derive(Debug)]

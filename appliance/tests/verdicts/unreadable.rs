@@ -172,6 +172,16 @@ fn malformed_headers_are_dropped_by_name() {
                 MALFORMED,
             ),
             outside(
+                "an extension header that ends behind what a worker is told",
+                Segment {
+                    extensions: long(26),
+                    ..syn(1)
+                }
+                .bytes(),
+                DROP,
+                MALFORMED,
+            ),
+            outside(
                 "an extension header of 520 bytes",
                 Segment {
                     extensions: long(64),

@@ -44,8 +44,9 @@ pub fn redeem(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters)
             counters.bump(Counter::CookieValid);
             if case.service.handoff == handoff::LOCAL {
                 // Nobody has a socket for it, so its connection is over; or is only just being made on another CPU, where
-                // the client's first data come right behind its ACK: the program at TC waits for that.
+                // the client's first data or its FIN come right behind its ACK: the program at TC waits for that.
                 return if case.packet.payload() == 0
+                    && case.packet.flags & tcp::flags::FIN == 0
                     && replay::knows(case.packet, Event::Assigned, case.now)
                 {
                     REPLAYED

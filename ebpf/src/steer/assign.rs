@@ -138,31 +138,18 @@ fn redeem(ctx: &TcContext, case: &mut Case) -> i32 {
     }
     // Before the look at the sockets: a connection that is seen after this has been written down is not in the way.
     let is_over = replay::knows(case.packet, Event::Assigned, case.now);
-    let room = match socket::of(ctx.skb.skb.cast(), case.packet) {
+    let may_have = is_over || replay::knows(case.packet, Event::Offered, case.now);
+    match socket::of(ctx.skb.skb.cast(), case.packet) {
         Socket::Nobody | Socket::Own => return NO_COOKIE,
-        Socket::Connection if is_over => return NO_COOKIE,
+        Socket::Connection if may_have => return NO_COOKIE,
         Socket::Connection => return IN_THE_WAY,
         // One for Multipath TCP has become that since the SYN was answered: the kernel refuses, which is counted.
-        Socket::Listener | Socket::CookieListener => true,
-        Socket::FullListener => false,
-    };
+        Socket::Listener | Socket::CookieListener | Socket::FullListener => {}
+    }
     if is_over {
         return REPLAYED;
     }
-    if !room {
-        // The kernel drops the segment, and the client's next try is no replay.
-        return give(ctx, case.packet, &mut attributes);
-    }
-    // First, because the client's data may be here on another CPU at the same time: the kernel takes only one of two
-    // segments, and the client would have to send the other again.
-    let Some(mark) = replay::remember(case.packet, Event::Assigned, case.now) else {
-        return REPLAYED;
-    };
-    let taken = give(ctx, case.packet, &mut attributes);
-    if taken != 0 {
-        *mark = 0;
-    }
-    taken
+    give(ctx, case, &mut attributes)
 }
 
 /// What the kernel is to believe that it has agreed on with the client. It takes no MSS below the smallest that a
@@ -196,22 +183,44 @@ fn attributes(client: &ClientOptions, promised: &Profile, v4: bool) -> Attribute
     }
 }
 
+/// Gives the segment to its listener, and writes that down first: the client's data may be here on another CPU at the same
+/// time, and of two segments the kernel takes one only.
+///
+/// Where the kernel may drop the segment because others that arrived with it fill the accept queue, the client's next try
+/// must not count as a replay. A replay may then open a connection once more, which is the lesser evil.
 #[inline(always)]
-fn give(ctx: &TcContext, packet: &Packet, attributes: &mut Attributes) -> i32 {
+fn give(ctx: &TcContext, case: &Case, attributes: &mut Attributes) -> i32 {
+    let (packet, now) = (&*case.packet, case.now);
     // SAFETY: a kernel function's number stands where a function's address would (kernel/bpf/verifier.c,
     // BPF_PSEUDO_KFUNC_CALL); the loader refuses to load this program without having put it there.
     let kernel: unsafe extern "C" fn(*mut __sk_buff, *mut c_void, *mut Attributes, i32) -> i32 =
         unsafe { core::mem::transmute(ASSIGN) };
     let taken = socket::with_listener(ctx.skb.skb.cast(), packet, |listener| {
+        let is_sure = socket::has_room_for_all(listener);
+        let event = if is_sure {
+            Event::Assigned
+        } else {
+            Event::Offered
+        };
+        let mark = replay::remember(packet, event, now);
+        if mark.is_none() && is_sure {
+            return REPLAYED;
+        }
         // SAFETY: the context is the kernel's own, the listener is held, the attributes are live and of that size.
-        unsafe {
+        let taken = unsafe {
             kernel(
                 ctx.skb.skb,
                 listener,
                 attributes,
                 size_of::<Attributes>() as i32,
             )
+        };
+        if let Some(mark) = mark
+            && taken != 0
+        {
+            *mark = 0;
         }
+        taken
     });
     taken.unwrap_or(NO_COOKIE)
 }

@@ -231,7 +231,8 @@ impl Packet {
             };
             next = extension[0];
             l4 += (extension[1] as usize + 1) * 8;
-            if l4 > FARTHEST - 128 {
+            // In a request to a worker it has eight bits.
+            if l4 > u8::MAX as usize {
                 return Kind::Malformed;
             }
         }

@@ -39,6 +39,26 @@ pub fn remember(packet: &Packet, event: Event, now: u64) -> Option<&'static mut 
     Some(mark)
 }
 
+/// Forgets it.
+#[inline(never)]
+pub fn forget(packet: &Packet, event: Event) -> bool {
+    let Some(handshake) = handshake(packet, event) else {
+        return false;
+    };
+    let Some(set) = maps::REPLAYS.get_ptr_mut(handshake.set & (SETS as u32 - 1)) else {
+        return false;
+    };
+    // SAFETY: as above.
+    let set = unsafe { &mut *set };
+    match handshake.place_in(set) {
+        Some(place) => {
+            set[place & (replay::MARKS - 1)] = 0;
+            true
+        }
+        None => false,
+    }
+}
+
 #[inline(always)]
 fn handshake(packet: &Packet, event: Event) -> Option<Handshake> {
     let globals = maps::GLOBALS.get(0)?;

@@ -34,6 +34,8 @@ const CURRENT_NETNS: u64 = -1i64 as u64;
 const LISTEN: u32 = 10;
 /// `TCP_TIME_WAIT`, also of sockets that nobody holds any more in FIN_WAIT2.
 const TIME_WAIT: u32 = 6;
+/// `TCP_NEW_SYN_RECV`: half open.
+const HALF_OPEN: u32 = 12;
 
 /// What the kernel's socket table says about a segment's addresses and ports.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,7 +110,8 @@ pub fn with_listener<T>(
 }
 
 /// The sequence number that the connection on a segment's addresses and ports expects next, if the segment cannot be one
-/// of its own: it acknowledges nothing that is outstanding. Nothing for one that is half open.
+/// of its own: it acknowledges nothing that is outstanding. A half-open one is thought to be from the same SYN, which the
+/// kernel answered before this program did.
 #[inline(always)]
 pub fn in_the_way(ctx: *mut c_void, packet: &Packet) -> Option<u32> {
     with(ctx, packet, sender(packet), |state, socket| {
@@ -116,6 +119,9 @@ pub fn in_the_way(ctx: *mut c_void, packet: &Packet) -> Option<u32> {
             // SAFETY: the socket is held; the helper checks what it is.
             let waiting = unsafe { bpf_skc_to_tcp_timewait_sock(socket.cast()) };
             return (!waiting.is_null()).then(|| field(waiting.cast(), &TW_RCV_NXT));
+        }
+        if state == HALF_OPEN {
+            return Some(packet.sequence);
         }
         let tcp = tcp(socket);
         if state == LISTEN || tcp.is_null() {
@@ -198,6 +204,23 @@ fn tuple(packet: &Packet, (source, port): Sender) -> [u32; 9] {
 #[inline(always)]
 fn is_full(tcp: *mut c_void) -> bool {
     field(tcp, &SK_ACK_BACKLOG) > field(tcp, &SK_MAX_ACK_BACKLOG)
+}
+
+/// Segments that may be on their way from the program at TC to TCP at a time: a batch is eight
+/// (`net.core.gro_normal_batch`), and there are some CPUs.
+const ON_THEIR_WAY: u32 = 32;
+
+/// Whether a listener has room for all whose segments may be on their way to it; at least half of a short queue has to be free.
+#[inline(always)]
+pub fn has_room_for_all(listener: *mut c_void) -> bool {
+    let most = field(listener, &SK_MAX_ACK_BACKLOG);
+    let needed = if most / 2 < ON_THEIR_WAY {
+        most / 2
+    } else {
+        ON_THEIR_WAY
+    };
+    // One more than the backlog may wait (`sk_acceptq_is_full`).
+    field(listener, &SK_ACK_BACKLOG).saturating_add(needed) <= most
 }
 
 /// `sk_is_mptcp` of include/net/mptcp.h.

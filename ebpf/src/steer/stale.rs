@@ -45,6 +45,9 @@ pub fn renew(ctx: &TcContext, case: &mut Case, counters: &mut ServiceCounters) -
         reset(ctx, packet, expected);
     }
     round.another(ctx).unwrap_or_else(|| {
+        if round.clears() {
+            replay::forget(packet, Event::Renewed);
+        }
         counters.bump(Counter::AssignRefused);
         TCX_DROP
     })

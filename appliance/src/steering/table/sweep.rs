@@ -9,6 +9,10 @@ use synward_ebpf::layout::{MAX_SERVICES, state};
 use super::{CLAIMED, FlowTable, LAST_SEEN, STATE, WORDS, count, key_of};
 use crate::steering::clock::{coarse_now, tick};
 
+/// Ticks after which no worker has an opening any more; one takes six seconds at most (`Splicer::overdue`). Whoever removes it
+/// before would have its worker end, or establish, the flow that has its place by then.
+const OPENING: u32 = 16;
+
 /// When entries are too old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -16,7 +20,7 @@ pub struct Limits {
     pub now: u32,
     /// Ticks without a segment after which an established flow goes.
     pub idle: u32,
-    /// The same for one that is closing, and for an opening, whose worker should have dealt with it long before.
+    /// The same for one that is closing, and for an opening if that is longer than its worker may take.
     pub closing: u32,
 }
 
@@ -32,7 +36,7 @@ pub struct Swept {
 }
 
 impl FlowTable {
-    /// Expires what is too old and frees what was removed a tick ago, in `count` buckets from bucket `from` on. The
+    /// Expires what is too old and frees what was removed two ticks ago, in `count` buckets from bucket `from` on. The
     /// control thread's alone: two sweeps at once would count entries twice.
     pub fn sweep(&self, limits: Limits, from: u32, count: u32) -> Swept {
         let mut swept = Swept {
@@ -106,10 +110,10 @@ impl FlowTable {
             return;
         }
         let [state, ..] = words[STATE].load(Relaxed).to_ne_bytes();
-        let limit = if state == state::ESTABLISHED {
-            limits.idle
-        } else {
-            limits.closing
+        let limit = match state {
+            state::ESTABLISHED => limits.idle,
+            state::CLOSING => limits.closing,
+            _ => limits.closing.max(OPENING),
         };
         if age > limit && self.remove(entry) {
             swept.expired += 1;

@@ -190,6 +190,13 @@ fn only_a_closing_flow_is_opened_again_and_by_one() {
     });
     assert_eq!(winners, 1);
     assert_eq!(table.read(entry), again);
+
+    // A segment of the old connection was on its way through the XDP program.
+    set_state(&table, entry, state::ESTABLISHED);
+    table.still_opens(entry, &key(2), 9);
+    assert_eq!(table.read(entry).state, state::ESTABLISHED, "another flow");
+    table.still_opens(entry, &again.key, 9);
+    assert_eq!(table.read(entry), again);
 }
 
 #[test]
@@ -232,6 +239,14 @@ fn a_sweep_expires_what_is_idle_and_counts_the_rest() {
     assert_eq!(expired, 10 + 15);
     assert_eq!(live, 40 - 25);
     assert_eq!(table.occupied()[5], 15);
+    // An opening is its worker's as long as that may need.
+    set_state(&table, entries[1], state::OPENING);
+    for (age, live) in [(16, 15), (17, 14)] {
+        table.words(entries[1]).unwrap()[LAST_SEEN].store(now - age, SeqCst);
+        assert_eq!(table.sweep(limits(now), 0, 8).live[5], live, "{age}");
+    }
+    let entry = table.insert(&opening(key(99))).unwrap();
+    table.words(entry).unwrap()[LAST_SEEN].store(now, SeqCst);
     // Seen by a CPU whose clock is a tick ahead of ours.
     table.words(entries[0]).unwrap()[LAST_SEEN].store(now + 1, SeqCst);
     assert_eq!(table.sweep(limits(now), 0, 8).live[5], 15);

@@ -3,12 +3,17 @@
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crossbeam::queue::ArrayQueue;
 use synward_ebpf::flow::FlowKey;
+use synward_ebpf::layout::Profile;
 use synward_ebpf::segment::{HandshakeOptions, MAX_OPTION_WORDS, Segment, padded_timestamps};
+use synward_ebpf::wire::Address;
 use synward_ebpf::wire::tcp::Repr;
 
 use super::super::*;
 use crate::afxdp::{Polling, Waiter};
+use crate::engine::message::Mailbox;
+use crate::steering::FlowTable;
 
 /// The client's ISN, ours and the server's: each wraps somewhere in the stories.
 pub(super) const C: u32 = 0xffff_fff0;
