@@ -181,8 +181,15 @@ impl Page {
              for connections and packets. –: not measured, or nothing to measure. CPU times are of all cores, softirqs \
              included, without the generator's.\n",
         );
-        for contender in told {
+        for contender in &told {
             self.line(&format!("- {contender}: {}", contender.about()));
+        }
+        if told.contains(&Contender::Synproxy) || told.contains(&Contender::SynproxyTs) {
+            self.line(
+                "\nSYNPROXY's connections a second are those of one client address whose ports come round: one that comes back on a \
+                 port does not get through as long as conntrack has an entry of its last connection (10 s after a RST, 120 s \
+                 after FINs). From many addresses it serves more.",
+            );
         }
     }
 
