@@ -1,6 +1,7 @@
-"""A stop leaves no program, map, link, address, rule or file behind."""
+"""A stop leaves no program, map, link, address, rule or file behind; or, where that is wanted, programs that go on."""
 
-from story import story, wait_until
+from segments import LINUX, SYN, Segment, Wire, shake_hands
+from story import PORT, SERVER, SYNWARD, story, wait_until
 from traces import bpf_objects, difference, exists, system
 
 
@@ -21,6 +22,23 @@ def tell(lab, synward):
         print(f"{len(objects)} programs, maps and links came and went")
         changed = difference(before, system(lab))
         assert not changed, f"the stop left changes behind:\n{changed}"
+    keeps_steering(lab, synward)
+    changed = difference(before, system(lab))
+    assert not changed, f"`unload` left changes behind:\n{changed}"
+
+
+def keeps_steering(lab, synward):
+    """What is left in place answers from the moment on at which the workers are gone."""
+    wire = Wire(lab, "client", "client0")
+    synward.configure()
+    process = lab.start("edge", "synward", SYNWARD, "run", "--config", synward.file, "--keep-steering")
+    wait_until("synward is ready", lambda: "ready" in process.output())
+    assert process.stop() == 0
+    for port in range(3000, 3010):
+        shake_hands(wire, Segment("10.7.0.7", port, SERVER[4], PORT, seq=port, flags=SYN, options=LINUX))
+    removed = lab.run("edge", SYNWARD, "unload", "--pin", lab.pins / "synward")
+    assert "the XDP program of out0" in removed, removed
+    print("10 SYNs were answered by what was left in place")
 
 
 story(tell, start=False)
