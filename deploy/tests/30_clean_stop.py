@@ -1,6 +1,6 @@
 """A stop leaves no program, map, link, address, rule or file behind; or, where that is wanted, programs that go on."""
 
-from segments import LINUX, SYN, Segment, Wire, shake_hands
+from segments import LINUX, SPOOFED, SYN, Segment, Wire, shake_hands
 from story import PORT, SERVER, SYNWARD, story, wait_until
 from traces import bpf_objects, difference, exists, system
 
@@ -35,7 +35,7 @@ def keeps_steering(lab, synward):
     wait_until("synward is ready", lambda: "ready" in process.output())
     assert process.stop() == 0
     for port in range(3000, 3010):
-        shake_hands(wire, Segment("10.7.0.7", port, SERVER[4], PORT, seq=port, flags=SYN, options=LINUX))
+        shake_hands(wire, Segment(SPOOFED[4], port, SERVER[4], PORT, seq=port, flags=SYN, options=LINUX))
     removed = lab.run("edge", SYNWARD, "unload", "--pin", lab.pins / "synward")
     assert "the XDP program of out0" in removed, removed
     print("10 SYNs were answered by what was left in place")

@@ -6,11 +6,9 @@ import socket
 import subprocess
 import time
 
-from segments import ACK, LINUX, PSH, SYN, WINDOWS, Segment, Wire, padded_timestamps, shake_hands
+from segments import ACK, LINUX, PSH, SPOOFED, SYN, WINDOWS, Segment, Wire, padded_timestamps, shake_hands
 from story import BENCH, FAST, FLOOD_SOURCES, PORT, SERVER, receive, story, wait_until
 
-# Routed back to the client's link, where no kernel takes what comes for these.
-SPOOFED = {4: "10.7.0.7", 6: "2001:db8:f::7"}
 EPOCH = 32
 RANDOM = 10_000 if FAST else 100_000
 # Of these, by chance, at most: 0.005 are expected.

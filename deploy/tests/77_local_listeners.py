@@ -8,7 +8,7 @@ import struct
 import subprocess
 import time
 
-from segments import ACK, LINUX, PSH, SERVER_MAC, SYN, Segment, Wire, answer_to, shake_hands
+from segments import ACK, LINUX, PSH, SERVER_MAC, SPOOFED, SYN, Segment, Wire, answer_to, shake_hands
 from story import CLIENT, FAMILY, PORT, SERVER, Skip, local_story, receive, receive_all, wait_until
 from transfer import both_ends
 
@@ -16,8 +16,6 @@ from transfer import both_ends
 PROMPT = 0.15
 # For SYNs and whatever else a flood drowns, sent again after 1, 2, 4, … s.
 PATIENT = 60
-# Routed back to the client's link, where no kernel takes what comes for these.
-SPOOFED = {4: "10.7.0.7", 6: "2001:db8:f::7"}
 IPPROTO_MPTCP = 262
 RCVBUF = 8192
 

@@ -12,6 +12,8 @@ ETH_P_ALL = 3
 GATEWAY = {"client": bytes.fromhex("025357000002"), "server": bytes.fromhex("025357000003")}
 # The server's, where nothing is between it and the client.
 SERVER_MAC = bytes.fromhex("025357000004")
+# Routed back to the client's link, where no kernel takes what comes for these.
+SPOOFED = {4: "10.7.0.7", 6: "2001:db8:f::7"}
 IPPROTO_TCP = 6
 ETHERTYPE = {4: 0x0800, 6: 0x86DD}
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16

@@ -96,6 +96,13 @@ impl Profile {
     }
 }
 
+/// Ticks since something was `seen`. What was seen after `now`, by a CPU whose clock is ahead, is not old.
+#[inline(always)]
+pub const fn ticks_since(seen: u32, now: u32) -> u32 {
+    let ticks = now.wrapping_sub(seen);
+    if ticks > u32::MAX / 2 { 0 } else { ticks }
+}
+
 /// Key of the exact look-up: a service's address and port. [`NO_PORT`] marks an address of which some
 /// port is protected; it is asked for packets whose port cannot be read.
 #[repr(C)]

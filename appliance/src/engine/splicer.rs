@@ -270,9 +270,10 @@ impl Splicer {
             return Some(opening);
         }
         // The server takes no older one after the SYN's (RFC 7323 §5): what was overtaken on its way says nothing new.
-        let tsval = segment.options.timestamps().map(|(tsval, _)| tsval);
-        if tsval.is_none_or(|tsval| tsval.wrapping_sub(opening.client_tsval) as i32 >= 0) {
-            opening.client_tsval = tsval.unwrap_or(opening.client_tsval);
+        let times = segment.options.timestamps();
+        let tsval = times.map_or(opening.client_tsval, |(tsval, _)| tsval);
+        if tsval.wrapping_sub(opening.client_tsval) as i32 >= 0 {
+            opening.client_tsval = tsval;
             opening.window = segment.window;
         }
         self.hold(&mut opening, segment);

@@ -201,12 +201,9 @@ impl FlowTable {
     /// A segment of the old connection that the XDP program is translating at this moment may set the state once
     /// more; [`Self::still_opens`] mends that.
     pub fn reopen(&self, entry: u32, flow: &Flow) -> bool {
-        let Some(words) = self.words(entry) else {
+        let Some(words) = self.words_of(entry, &flow.key) else {
             return false;
         };
-        if self.tag(entry).load(Acquire) < FIRST_TAG || key_of(words) != flow.key {
-            return false;
-        }
         let mut old = words[STATE].load(Acquire);
         loop {
             if old.to_ne_bytes()[0] != state::CLOSING {
@@ -224,10 +221,7 @@ impl FlowTable {
     /// Before the server is asked again: a state that the XDP program has set behind [`Self::reopen`] would keep the server's
     /// answers from the worker.
     pub fn still_opens(&self, entry: u32, key: &FlowKey, owner: u8) {
-        if let Some(words) = self.words(entry)
-            && self.tag(entry).load(Acquire) >= FIRST_TAG
-            && key_of(words) == *key
-        {
+        if let Some(words) = self.words_of(entry, key) {
             let word = u32::from_ne_bytes([state::OPENING, 0, 0, owner]);
             words[STATE].store(word, Release);
         }
@@ -313,6 +307,12 @@ impl FlowTable {
         entries
             .get(entry as usize)
             .filter(|_| entry as usize % WORDS < WAYS)
+    }
+
+    /// The words of an entry that is this flow's.
+    fn words_of(&self, entry: u32, key: &FlowKey) -> Option<&[AtomicU32; WORDS]> {
+        self.words(entry)
+            .filter(|words| self.tag(entry).load(Acquire) >= FIRST_TAG && key_of(words) == *key)
     }
 
     /// Looks where the XDP program does, and passes over the entry `except`.

@@ -138,10 +138,11 @@ fn redeem(ctx: &TcContext, case: &mut Case) -> i32 {
     }
     // Before the look at the sockets: a connection that is seen after this has been written down is not in the way.
     let is_over = replay::knows(case.packet, Event::Assigned, case.now);
-    let may_have = is_over || replay::knows(case.packet, Event::Offered, case.now);
     match socket::of(ctx.skb.skb.cast(), case.packet) {
         Socket::Nobody | Socket::Own => return NO_COOKIE,
-        Socket::Connection if may_have => return NO_COOKIE,
+        Socket::Connection if is_over || replay::knows(case.packet, Event::Offered, case.now) => {
+            return NO_COOKIE;
+        }
         Socket::Connection => return IN_THE_WAY,
         // One for Multipath TCP has become that since the SYN was answered: the kernel refuses, which is counted.
         Socket::Listener | Socket::CookieListener | Socket::FullListener => {}

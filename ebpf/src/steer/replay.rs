@@ -41,22 +41,14 @@ pub fn remember(packet: &Packet, event: Event, now: u64) -> Option<&'static mut 
 
 /// Forgets it.
 #[inline(never)]
-pub fn forget(packet: &Packet, event: Event) -> bool {
-    let Some(handshake) = handshake(packet, event) else {
-        return false;
-    };
-    let Some(set) = maps::REPLAYS.get_ptr_mut(handshake.set & (SETS as u32 - 1)) else {
-        return false;
-    };
+pub fn forget(packet: &Packet, event: Event) -> Option<()> {
+    let handshake = handshake(packet, event)?;
+    let set = maps::REPLAYS.get_ptr_mut(handshake.set & (SETS as u32 - 1))?;
     // SAFETY: as above.
     let set = unsafe { &mut *set };
-    match handshake.place_in(set) {
-        Some(place) => {
-            set[place & (replay::MARKS - 1)] = 0;
-            true
-        }
-        None => false,
-    }
+    let place = handshake.place_in(set)?;
+    set[place & (replay::MARKS - 1)] = 0;
+    Some(())
 }
 
 #[inline(always)]

@@ -210,17 +210,11 @@ fn is_full(tcp: *mut c_void) -> bool {
 /// (`net.core.gro_normal_batch`), and there are some CPUs.
 const ON_THEIR_WAY: u32 = 32;
 
-/// Whether a listener has room for all whose segments may be on their way to it; at least half of a short queue has to be free.
+/// Whether a listener has room for all whose segments may be on their way to it. One with a short queue never has.
 #[inline(always)]
 pub fn has_room_for_all(listener: *mut c_void) -> bool {
-    let most = field(listener, &SK_MAX_ACK_BACKLOG);
-    let needed = if most / 2 < ON_THEIR_WAY {
-        most / 2
-    } else {
-        ON_THEIR_WAY
-    };
-    // One more than the backlog may wait (`sk_acceptq_is_full`).
-    field(listener, &SK_ACK_BACKLOG).saturating_add(needed) <= most
+    field(listener, &SK_ACK_BACKLOG).saturating_add(ON_THEIR_WAY)
+        <= field(listener, &SK_MAX_ACK_BACKLOG)
 }
 
 /// `sk_is_mptcp` of include/net/mptcp.h.

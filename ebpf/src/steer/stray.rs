@@ -6,7 +6,7 @@ use aya_ebpf::programs::XdpContext;
 use synward_ebpf::counters::{Counter, ServiceCounters};
 use synward_ebpf::flow::FlowKey;
 use synward_ebpf::hints::Hint;
-use synward_ebpf::layout::{Passed, flow_flags, unknown as policy};
+use synward_ebpf::layout::{Passed, flow_flags, ticks_since, unknown as policy};
 use synward_ebpf::segment;
 use synward_ebpf::wire::tcp::{Repr, flags};
 
@@ -36,9 +36,7 @@ fn alive(case: &Case) -> Option<&'static mut Passed> {
     // SAFETY: the element may be evicted and reused by another CPU meanwhile; then a wrong time
     // or mark is written to another passed connection, which does no more than let it live on.
     let passed = unsafe { &mut *passed };
-    let idle = ((case.now >> 30) as u32).wrapping_sub(passed.last_seen);
-    // A CPU whose clock is a tick behind meets what another has seen after that.
-    let idle = if idle > u32::MAX / 2 { 0 } else { idle };
+    let idle = ticks_since(passed.last_seen, (case.now >> 30) as u32);
     let limit = maps::GLOBALS
         .get(0)
         .map_or(0, |globals| globals.passed_idle);

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use synward_ebpf::flow::{FIRST_TAG, FREE, OVERFLOW, RETIRED, WAYS, entry_index};
-use synward_ebpf::layout::{MAX_SERVICES, state};
+use synward_ebpf::layout::{MAX_SERVICES, state, ticks_since};
 
 use super::{CLAIMED, FlowTable, LAST_SEEN, STATE, WORDS, count, key_of};
 use crate::steering::clock::{coarse_now, tick};
@@ -100,9 +100,7 @@ impl FlowTable {
         if tag == FREE {
             return;
         }
-        let age = limits.now.wrapping_sub(words[LAST_SEEN].load(Relaxed));
-        // What was seen after `now` was read is not old.
-        let age = if age > u32::MAX / 2 { 0 } else { age };
+        let age = ticks_since(words[LAST_SEEN].load(Relaxed), limits.now);
         if tag == RETIRED {
             if age >= 2 {
                 self.free(entry, words);
