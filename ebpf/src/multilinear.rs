@@ -28,19 +28,25 @@ pub const PI: Key = [
 /// The hash of a message.
 #[inline(always)]
 pub const fn hash(key: &Key, message: [u32; WORDS]) -> u64 {
+    mix(sum(key, message))
+}
+
+/// The sum of a message. To one in which some words are zero, those words' products may be added later.
+#[inline(always)]
+pub const fn sum(key: &Key, message: [u32; WORDS]) -> u64 {
     let mut sum = key[WORDS];
     let mut i = 0;
     while i < WORDS {
         sum = sum.wrapping_add(key[i].wrapping_mul(message[i] as u64));
         i += 1;
     }
-    mix(sum)
+    sum
 }
 
 /// A permutation of which every output bit depends on every input bit (Stafford's variant 13 of the mixer of MurmurHash3, as
 /// in SplitMix64).
 #[inline(always)]
-const fn mix(mut bits: u64) -> u64 {
+pub const fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ bits >> 31

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`bystanders`] | what does not concern a service reaches the kernel as it was |
 //! | [`syns`] | SYNs of every stack, and the SYN-ACKs that they get |
+//! | [`ready`] | what is ready for most of them |
 //! | [`acks`] | cookies: valid, altered, expired |
 //! | [`unreadable`] | fragments and malformed headers |
 //! | [`flows`] | spliced flows: their state, and how they are found |
@@ -26,6 +27,7 @@ mod frames;
 mod local;
 mod onward;
 mod policy;
+mod ready;
 mod steer;
 mod syns;
 mod translation;

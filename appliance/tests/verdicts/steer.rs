@@ -109,6 +109,8 @@ pub(crate) struct Steer {
     mask: u32,
     endpoints: u32,
     interfaces: [u32; 3],
+    /// The coarse clock when something was changed that the program may still have ready as it was, until the next tick.
+    changed: Option<u64>,
 }
 
 /// Runs a test on a thread of its own in a new network namespace, which ends with it.
@@ -150,9 +152,10 @@ impl Steer {
             mask,
             endpoints: 0,
             interfaces,
+            changed: None,
         };
         // All that is looked for may be there.
-        for line in 0..object_length(&steer.object, "HINTS") {
+        for line in 0..steer.hint_lines() {
             steer.set("HINTS", line, [u64::MAX; 8]);
         }
         steer.set("GLOBALS", 0, Shared(steer.globals()));
@@ -210,6 +213,11 @@ impl Steer {
     }
 
     fn run_repeatedly(&mut self, side: Side, frame: &[u8], repeat: u32) -> Seen {
+        if let Some(changed) = self.changed.take() {
+            while now() == changed {
+                std::thread::yield_now();
+            }
+        }
         let program: &Xdp = self.object.program("steer").unwrap().try_into().unwrap();
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let words = [
@@ -369,6 +377,7 @@ impl Steer {
             .unwrap()
             .set(index, value, 0)
             .unwrap();
+        self.changed = Some(now());
     }
 
     /// Marks the worker of queue 0 alive.
@@ -403,6 +412,10 @@ impl Steer {
         let isn = ack.sequence.wrapping_sub(1);
         let handshake = Handshake::new(&self.globals().mark_key, &flow, isn, Event::Assigned);
         self.set("REPLAYS", handshake.set, [handshake.mark(epoch); MARKS]);
+    }
+
+    pub(crate) fn hint_lines(&self) -> u32 {
+        object_length(&self.object, "HINTS")
     }
 
     pub(crate) fn place_of(&self, key: &FlowKey) -> Place {

@@ -21,7 +21,7 @@ fn syn(family: usize, options: Vec<u8>) -> Segment {
 }
 
 /// Sends a SYN and checks everything about the SYN-ACK but its options, which it returns.
-fn answered(steer: &mut Steer, what: &str, syn: &Segment) -> Vec<TcpOptionElement> {
+pub(crate) fn answered(steer: &mut Steer, what: &str, syn: &Segment) -> Vec<TcpOptionElement> {
     let before = steer.counters();
     let seen = steer.run(Side::Outside, &syn.bytes());
     assert_eq!(seen.verdict, TX, "{what}");
@@ -57,7 +57,7 @@ fn answered(steer: &mut Steer, what: &str, syn: &Segment) -> Vec<TcpOptionElemen
 }
 
 /// Our TSval is the cookie's: nobody can say what it is, but it must be there, and echo the client's.
-fn without_tsval(options: Vec<TcpOptionElement>) -> Vec<TcpOptionElement> {
+pub(crate) fn without_tsval(options: Vec<TcpOptionElement>) -> Vec<TcpOptionElement> {
     let hide = |option| match option {
         Timestamp(_, tsecr) => Timestamp(0, tsecr),
         other => other,

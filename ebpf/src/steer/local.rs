@@ -7,14 +7,15 @@
 //! proven itself (`stale`).
 
 use crate::packet::Packet;
+use crate::ready::Ready;
 use crate::socket::{self, Socket};
-use crate::{Case, Verdict, kernel_cookie, time};
+use crate::{Case, Verdict, kernel_cookie, maps, time};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::bpf_xdp_adjust_meta;
 use aya_ebpf::programs::{TcContext, XdpContext};
 use synward_ebpf::counters::{Counter, ServiceCounters};
 use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::{Service, cookies};
+use synward_ebpf::layout::cookies;
 use synward_ebpf::wire::tcp::flags;
 
 /// No verdict: a listener has to be convinced by a cookie first.
@@ -68,35 +69,44 @@ const LOOKED_FOR: u32 = 64;
 /// The socket of a SYN, in a flood perhaps that of its listener.
 #[inline(always)]
 fn of_syn(ctx: &XdpContext, packet: &mut Packet) -> Socket {
-    time::now(packet);
-    packet.syns += 1;
-    if packet.syns > LOOKED_FOR && is_listened_for(ctx, packet) {
+    let is_flood = is_flood(packet);
+    if is_flood && packet.listener_tick == packet.tick && packet.listener_slot == packet.slot {
+        return Socket::Listener;
+    }
+    // If it is none with room, the SYN is looked for by itself all the same: of a group of listeners another may have room.
+    if is_flood && socket::of_a_stranger(ctx.ctx.cast(), packet) == Socket::Listener {
+        (packet.listener_tick, packet.listener_slot) = (packet.tick, packet.slot);
         return Socket::Listener;
     }
     socket::of(ctx.ctx.cast(), packet)
 }
 
-/// Whether a listener with room is where a SYN goes to, or was in this tick. If not, the SYN is looked for by itself all the
-/// same: of a group of listeners another may have room.
+/// Counts a SYN, and says whether it is one of more than are looked for.
 #[inline(always)]
-fn is_listened_for(ctx: &XdpContext, packet: &mut Packet) -> bool {
-    if packet.listener_tick == packet.tick && packet.listener_slot == packet.slot {
-        return true;
-    }
-    let listens = socket::of_a_stranger(ctx.ctx.cast(), packet) == Socket::Listener;
-    if listens {
-        (packet.listener_tick, packet.listener_slot) = (packet.tick, packet.slot);
-    }
-    listens
+fn is_flood(packet: &mut Packet) -> bool {
+    time::now(packet);
+    packet.syns += 1;
+    packet.syns > LOOKED_FOR
 }
 
 /// Whether a listener that takes our cookies, and has room, is all that the kernel has for a SYN over IPv4.
 #[inline(always)]
-pub fn listens(ctx: &XdpContext, packet: &mut Packet, flow: &FlowKey, service: &Service) -> bool {
+pub fn listens(ctx: &XdpContext, flow: &FlowKey, ready: &mut Ready) -> bool {
+    let Some(packet) = maps::packet() else {
+        return false;
+    };
+    let is_flood = is_flood(packet);
+    if is_flood && ready.listens != 0 {
+        return true;
+    }
     packet.v4 = true;
     (packet.source, packet.source_port) = (flow.client, flow.client_port());
     (packet.destination, packet.destination_port) = (flow.server, flow.server_port());
-    service.cookies & cookies::KERNEL == 0 && of_syn(ctx, packet) == Socket::Listener
+    if is_flood && socket::of_a_stranger(ctx.ctx.cast(), packet) == Socket::Listener {
+        ready.listens = 1;
+        return true;
+    }
+    socket::of(ctx.ctx.cast(), packet) == Socket::Listener
 }
 
 /// In front of a segment whose connection is known, for the program at TC: "syn:".

@@ -2,8 +2,8 @@
 //!
 //! | file | stage |
 //! |---|---|
+//! | [`plain`], [`ready`] | the SYN that nearly all are, answered at one go by what is ready for its tick |
 //! | [`interface`] | where it arrived, and what is there |
-//! | [`plain`] | the SYN that nearly all are, answered at one go |
 //! | [`packet`] | Ethernet to TCP: where the headers are and what they say |
 //! | [`service`] | whose packet is it? |
 //! | [`table`] | the flow that it belongs to |
@@ -44,6 +44,7 @@ mod maps;
 mod onward;
 mod packet;
 mod plain;
+mod ready;
 mod replay;
 mod reply;
 mod route;
@@ -73,25 +74,18 @@ pub type Verdict = u32;
 /// Decides what happens to one frame.
 #[xdp]
 pub fn steer(ctx: XdpContext) -> Verdict {
-    let Some(packet) = maps::SCRATCH.get_ptr_mut(maps::scratch::STEER) else {
-        return XDP_PASS;
-    };
-    // SAFETY: per-CPU and never freed; this program runs to its end on this CPU before another run of
-    // it starts here.
-    let packet = unsafe { &mut *packet };
-    let Some(interface) = interface::of(ctx.ingress_ifindex() as u32, packet) else {
-        return XDP_PASS;
-    };
-    if interface.side & side::OUTSIDE != 0 && plain::is(&ctx) {
-        let verdict = if syn::is_workers_queue(&ctx, interface) {
-            plain::hand_over(&ctx, packet, interface)
-        } else {
-            plain::answer(&ctx, packet)
-        };
+    if plain::is(&ctx) {
+        let verdict = plain::answer(&ctx);
         if verdict != plain::UNUSUAL {
             return verdict;
         }
     }
+    let Some(packet) = maps::packet() else {
+        return XDP_PASS;
+    };
+    let Some(interface) = interface::of(ctx.ingress_ifindex() as u32, packet) else {
+        return XDP_PASS;
+    };
     match packet.read(&ctx) {
         Kind::Tcp => tcp(&ctx, packet, interface),
         Kind::Icmp => icmp::quoting(&ctx, packet),

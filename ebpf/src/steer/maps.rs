@@ -1,6 +1,7 @@
 //! The maps that this program shares with the appliance; `synward_ebpf::layout` says what they hold.
 
 use crate::packet::Packet;
+use crate::ready::{self, Ready};
 use aya_ebpf::btf_maps::lpm_trie::Key as Prefix;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, XskMap};
 use aya_ebpf::macros::btf_map;
@@ -86,6 +87,19 @@ pub static HEARTBEATS: Array<u64, { MAX_QUEUES as usize }, MMAPABLE> = Array::ne
 /// The packet that each program looks at on this CPU; see [`scratch`].
 #[btf_map]
 pub static SCRATCH: PerCpuArray<Packet, 2> = PerCpuArray::new();
+
+/// What each CPU has ready for the SYNs of a tick.
+#[btf_map]
+pub static READY: PerCpuArray<Ready, { ready::PLACES as usize }> = PerCpuArray::new();
+
+/// The packet that the XDP program looks at on this CPU.
+#[inline(always)]
+pub fn packet() -> Option<&'static mut Packet> {
+    let packet = SCRATCH.get_ptr_mut(scratch::STEER)?;
+    // SAFETY: per-CPU and never freed; this program runs to its end on this CPU before another run of
+    // it starts here.
+    Some(unsafe { &mut *packet })
+}
 
 /// Whose element of [`SCRATCH`] is whose: the one program may run in the middle of the other.
 pub mod scratch {

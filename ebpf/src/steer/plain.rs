@@ -5,14 +5,16 @@
 
 use core::sync::atomic::{Ordering, compiler_fence};
 
-use crate::packet::{Frame as _, Packet, view};
-use crate::{Case, Verdict, local, maps, service, stray, syn, table, time, worker};
+use crate::packet::{Frame as _, view};
+use crate::ready::{self, Ready};
+use crate::{Verdict, local, maps, service, stray, table, worker};
 use aya_ebpf::bindings::xdp_action::XDP_TX;
 use aya_ebpf::programs::XdpContext;
 use synward_ebpf::answer::{Agreed, Syn};
-use synward_ebpf::counters::Counter;
+use synward_ebpf::counters::{Counter, ServiceCounters};
 use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::{Interface, Profile, handoff, key_slot, mode};
+use synward_ebpf::layout::{Profile, handoff};
+use synward_ebpf::request::{Meta, Request};
 use synward_ebpf::wire::ethernet::{self, Ethernet};
 use synward_ebpf::wire::ipv4::{self, Ipv4};
 use synward_ebpf::wire::tcp::{self, Tcp, flags};
@@ -83,89 +85,40 @@ pub fn is(ctx: &XdpContext) -> bool {
         && !ip.is_fragment()
 }
 
-/// Whether it is for a service of which nothing speaks against an answer made here: no list, no flow, no socket.
-/// Its endpoint is then in the packet.
+/// Answers such a SYN or has a worker answer it, or says that it is [`UNUSUAL`] all the same: it is for no service, or
+/// something speaks against an answer, a list, a flow, a socket.
 #[inline(always)]
-fn is_to_be_answered(ctx: &XdpContext, packet: &mut Packet) -> bool {
-    let Some(headers) = headers(ctx) else {
-        return false;
-    };
-    let flow = headers.flow();
-    if !service::find_for(packet, flow.server, flow.server_port()) {
-        return false;
-    }
-    let Some(service) = maps::SERVICES.get(packet.endpoint.service) else {
-        return false;
-    };
-    service.mode == mode::ALWAYS
-        && service.listed == 0
-        && match service.handoff {
-            handoff::SPLICE => {
-                table::find(&flow, &mut packet.may_pass).is_none()
-                    && !(packet.may_pass && stray::is_known(&flow))
-            }
-            handoff::LOCAL => local::listens(ctx, packet, &flow, service),
-            _ => true,
-        }
-}
-
-/// Has the worker of a queue that is a worker's answer it; if that is not alive, it is [`UNUSUAL`].
-#[inline(never)]
-pub fn hand_over(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> Verdict {
-    if !is_to_be_answered(ctx, packet) {
-        return UNUSUAL;
-    }
-    let Some((service, counters)) = service::of(&packet.endpoint) else {
-        return UNUSUAL;
-    };
-    packet.v4 = true;
-    (packet.l3, packet.l4) = (ethernet::LENGTH, ethernet::LENGTH + ipv4::LENGTH);
-    let now = time::now(packet);
-    if !worker::is_alive(ctx.rx_queue_index(), now) {
-        return UNUSUAL;
-    }
-    let case = Case {
-        packet,
-        interface,
-        service,
-        now,
-    };
-    counters.bump(Counter::Syn);
-    syn::hand_over(ctx, &case, counters)
-}
-
-/// Answers it, or says that it is [`UNUSUAL`] all the same.
-#[inline(always)]
-pub fn answer(ctx: &XdpContext, packet: &mut Packet) -> Verdict {
-    if !is_to_be_answered(ctx, packet) {
-        return UNUSUAL;
-    }
-    match try_answer(ctx, packet) {
-        Some(verdict) => verdict,
-        None => UNUSUAL,
-    }
+pub fn answer(ctx: &XdpContext) -> Verdict {
+    try_answer(ctx).unwrap_or(UNUSUAL)
 }
 
 #[inline(always)]
-fn try_answer(ctx: &XdpContext, packet: &mut Packet) -> Option<Verdict> {
-    let epoch = maps::CLOCK.get(0)?.epoch_at(time::now(packet));
-    let slot = maps::KEYS.get(key_slot(packet.endpoint.service, epoch))?;
-    let (_, counters) = service::of(&packet.endpoint)?;
-    if slot.epoch != epoch {
+fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
+    let flow = headers(ctx)?.flow();
+    let ready = ready::of(ctx, &flow)?;
+    let is_new = match ready.handoff {
+        handoff::SPLICE => is_new(&flow, ready),
+        handoff::LOCAL => local::listens(ctx, &flow, ready),
+        _ => true,
+    };
+    if !is_new {
         return None;
     }
-    let profile = packet.endpoint.profile(epoch);
+    let counters = service::counters(ready.service)?;
+    if ready.by_worker != 0 {
+        return Some(hand_over(ctx, ready, counters));
+    }
     let headers = headers(ctx)?;
-    let asked = Question::of(&headers, profile)?;
+    let asked = Question::of(&headers, &ready.profile)?;
     let cookie = asked
         .agreed
-        .cookie(&slot.keys[0], epoch, &asked.flow, asked.isn);
+        .cookie(&ready.key, ready.epoch, &asked.flow, asked.isn);
     // The hash needs all registers: what is read for it and again for the answer is read twice, not kept on the stack.
     compiler_fence(Ordering::SeqCst);
-    let asked = Question::of(&headers, profile)?;
+    let asked = Question::of(&headers, &ready.profile)?;
     let reply = asked
         .agreed
-        .segment(&asked.flow, asked.isn, cookie, profile);
+        .segment(&asked.flow, asked.isn, cookie, &ready.profile);
     if reply.header_length() != tcp::LENGTH + LINUX_SYN {
         return None;
     }
@@ -175,6 +128,44 @@ fn try_answer(ctx: &XdpContext, packet: &mut Packet) -> Option<Verdict> {
     counters.bump(Counter::Syn);
     counters.bump(Counter::AnsweredXdp);
     Some(XDP_TX)
+}
+
+/// Whether nothing is known of a flow, spliced or passing.
+#[inline(always)]
+fn is_new(flow: &FlowKey, ready: &Ready) -> bool {
+    match table::known(ready.bucket(flow)) {
+        Some(known) if known.flows || known.passed => is_new_after_all(flow),
+        Some(_) => true,
+        None => false,
+    }
+}
+
+/// The same where something may be known of flows in its bucket.
+#[inline(never)]
+fn is_new_after_all(flow: &FlowKey) -> bool {
+    let Some(packet) = maps::packet() else {
+        return false;
+    };
+    table::find(flow, &mut packet.may_pass).is_none() && !(packet.may_pass && stray::is_known(flow))
+}
+
+/// Has the worker of the queue answer it. If that is not alive, it is [`UNUSUAL`].
+#[inline(never)]
+fn hand_over(ctx: &XdpContext, ready: &Ready, counters: &mut ServiceCounters) -> Verdict {
+    if !worker::is_alive(ctx.rx_queue_index(), ready.now) {
+        return UNUSUAL;
+    }
+    counters.bump(Counter::Syn);
+    counters.bump(Counter::GivenToWorker);
+    let meta = Meta {
+        request: Request::Answer {
+            profile: ready.profile,
+        },
+        l3: ethernet::LENGTH as u8,
+        l4: (ethernet::LENGTH + ipv4::LENGTH) as u8,
+        service: ready.service as u8,
+    };
+    worker::give(ctx, ready.slot, meta.encode(true), counters)
 }
 
 /// What the SYN asks for, and a profile has.

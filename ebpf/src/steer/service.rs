@@ -94,10 +94,16 @@ fn find_prefix(address: &Address, port: u32, endpoint: &mut Endpoint) -> bool {
 #[inline(always)]
 pub fn of(endpoint: &Endpoint) -> Option<(&'static Service, &'static mut ServiceCounters)> {
     let service = maps::SERVICES.get(endpoint.service)?;
-    let counters = maps::COUNTERS.get_ptr_mut(endpoint.service)?;
+    Some((service, counters(endpoint.service)?))
+}
+
+/// The counters of a service on this CPU.
+#[inline(always)]
+pub fn counters(service: u32) -> Option<&'static mut ServiceCounters> {
+    let counters = maps::COUNTERS.get_ptr_mut(service)?;
     // SAFETY: per-CPU and never freed; this program runs to its end on this CPU before another run
     // of it starts here.
-    Some((service, unsafe { &mut *counters }))
+    Some(unsafe { &mut *counters })
 }
 
 /// What the lists of a service say about a source.

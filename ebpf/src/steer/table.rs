@@ -7,18 +7,36 @@ use synward_ebpf::layout::Flow;
 
 /// No entry.
 const NONE: u32 = u32::MAX;
-/// The flow of a key and its entry's index; `may_pass` says whether it may be one of those that merely pass. One of which
-/// nothing is known costs two bits (`synward_ebpf::hints`), which are nearly always in the cache.
+
+/// What may be known of the flows of a bucket.
+pub struct Known {
+    /// Some flow.
+    pub flows: bool,
+    /// Some connection that merely passes.
+    pub passed: bool,
+}
+
+/// What may be known of the flows of a bucket: two bits (`synward_ebpf::hints`), which are nearly always in the cache.
+#[inline(always)]
+pub fn known(bucket: u32) -> Option<Known> {
+    let hint = Hint::of(bucket);
+    let line = maps::HINTS.get(hint.line)?;
+    let (byte, passed) = hint.passed;
+    let (word, flows) = hint.flows;
+    Some(Known {
+        flows: line.flows[word & 3] & flows != 0,
+        passed: line.passed[byte & 31] & passed != 0,
+    })
+}
+
+/// The flow of a key and its entry's index; `may_pass` says whether it may be one of those that merely pass.
 #[inline(always)]
 pub fn find(key: &FlowKey, may_pass: &mut bool) -> Option<(u32, *mut Flow)> {
     *may_pass = true;
     let place = place(key)?;
-    let hint = Hint::of(place.bucket);
-    let line = maps::HINTS.get(hint.line)?;
-    let (byte, bit) = hint.passed;
-    *may_pass = line.passed[byte & 31] & bit != 0;
-    let (word, bit) = hint.flows;
-    if line.flows[word & 3] & bit == 0 {
+    let known = known(place.bucket)?;
+    *may_pass = known.passed;
+    if !known.flows {
         return None;
     }
     let index = index(key, place.bucket, place.overflow, place.tag);

@@ -44,8 +44,7 @@ pub fn ask(
     counters: &mut ServiceCounters,
     request: Request,
 ) -> Verdict {
-    let queue = ctx.rx_queue_index();
-    if queue >= MAX_QUEUES || !is_alive(queue, case.now) {
+    if !is_alive(ctx.rx_queue_index(), case.now) {
         counters.bump(Counter::DropNoWorker);
         return XDP_DROP;
     }
@@ -56,6 +55,22 @@ pub fn ask(
         service: case.packet.endpoint.service as u8,
     };
     let words = meta.encode(case.packet.v4);
+    give(ctx, case.interface.slot, words, counters)
+}
+
+/// Gives the frame, with a request in front of it, to the socket of its queue at the interface in `slot`.
+#[inline(always)]
+pub fn give(
+    ctx: &XdpContext,
+    slot: u32,
+    words: [u32; META_WORDS],
+    counters: &mut ServiceCounters,
+) -> Verdict {
+    let queue = ctx.rx_queue_index();
+    if queue >= MAX_QUEUES {
+        counters.bump(Counter::DropNoWorker);
+        return XDP_DROP;
+    }
     // SAFETY: the context is the kernel's own; no view into the frame is used afterwards.
     if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(META_BYTES as i32)) } != 0 {
         counters.bump(Counter::DropNoMetadata);
@@ -70,7 +85,7 @@ pub fn ask(
     // SAFETY: the range lies between the metadata's start and the frame's, as just checked; the kernel
     // aligns it to 4 bytes.
     unsafe { *(start as *mut [u32; META_WORDS]) = words };
-    match maps::SOCKETS.redirect(case.interface.slot * MAX_QUEUES + queue, XDP_DROP as u64) {
+    match maps::SOCKETS.redirect(slot * MAX_QUEUES + queue, XDP_DROP as u64) {
         Ok(verdict) => verdict,
         Err(verdict) => {
             counters.bump(Counter::DropNoWorker);
