@@ -122,7 +122,7 @@ fn serve(object: &mut Ebpf, options: &Options) -> Result<()> {
         .map_mut("GLOBALS")
         .context("ebpf/objects/rival.o has no map 'GLOBALS': run ebpf/build")?;
     let globals = Globals {
-        endpoints: 1,
+        changes: 1,
         ..Globals::default()
     };
     Array::<_, Shared<Globals>>::try_from(map)?

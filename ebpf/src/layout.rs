@@ -379,9 +379,9 @@ pub struct Globals {
     pub passed_idle: u32,
     /// 1: some service is given by prefix or by "any" port.
     pub prefixes: u32,
-    /// Another number, never 0, each time that an endpoint has changed: until then a program need not look up again what it
-    /// has found.
-    pub endpoints: u32,
+    /// Another number, never 0, each time that an endpoint or a service has changed: until then a program need not look up
+    /// again what it has found.
+    pub changes: u32,
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::profiles::Profiles;
 use super::start::Appliance;
 use super::view::View;
 use crate::observe::{ControlServer, MetricsServer, Source, notify};
@@ -22,17 +23,16 @@ const SWEEP: u32 = 1 << 11;
 /// # Errors
 /// What the observers need and cannot have (an address in use, say), or what could not be removed at
 /// the end.
-pub fn serve(appliance: Appliance, keep_steering: bool) -> anyhow::Result<()> {
+pub fn serve(appliance: Appliance, profiles: Profiles, keep_steering: bool) -> anyhow::Result<()> {
     let flag = |signal| {
         let flag = Arc::new(AtomicBool::new(false));
         signal_hook::flag::register(signal, Arc::clone(&flag))
             .with_context(|| format!("signal {signal} cannot be handled"))
             .map(|_| flag)
     };
-    let view = Arc::new(View::new(appliance));
+    let view = Arc::new(View::new(appliance, profiles));
     let served = (|| {
         let (term, int, hup) = (flag(SIGTERM)?, flag(SIGINT)?, flag(SIGHUP)?);
-        view.ask_servers();
         let appliance = &view.config().appliance;
         let source = Arc::clone(&view) as Arc<dyn Source>;
         let control = ControlServer::start(&appliance.control, Arc::clone(&source))?;

@@ -42,7 +42,7 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let appliance = start::start(config)?;
-    control::serve(appliance, keep_steering)?;
+    let (appliance, profiles) = start::start(config)?;
+    control::serve(appliance, profiles, keep_steering)?;
     Ok(ExitCode::SUCCESS)
 }

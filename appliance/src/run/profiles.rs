@@ -11,7 +11,7 @@ use synward_ebpf::layout::{HOLD_WINDOW, Profile};
 use super::{listeners, probe};
 use crate::config::{Config, Handoff};
 use crate::engine::shared::Learned as Seen;
-use crate::steering::{EndpointProfiles, Learned, Times};
+use crate::steering::{EndpointProfiles, Learned, NEVER, Times};
 
 /// How long servers have to answer before the appliance is ready without them.
 const AT_START: Duration = Duration::from_millis(500);
@@ -88,7 +88,7 @@ impl Profiles {
         }
     }
 
-    /// Asks every server once, before anything is promised in their names.
+    /// Asks every server once: at start, before anything is promised in their names.
     pub fn ask_all(&mut self) {
         self.ask(probe::MANY, AT_START);
         let silent = self
@@ -126,15 +126,15 @@ impl Profiles {
         match probe::ask(&questions, patience) {
             Ok(answers) => {
                 for (to, said) in answers {
-                    let server = self.servers.get(&to);
-                    let local = server.is_some_and(|server| server.local);
-                    let known = server.is_some_and(|server| server.learned);
+                    let local = self.servers.get(&to).is_some_and(|server| server.local);
                     let profile = if local {
                         listeners::on_link(said, to.ip(), self.mtu)
                     } else {
                         said
                     };
-                    // Cookies of this epoch have promised what was known until now.
+                    // Cookies of this epoch have promised what was known until now, by this process or the one before.
+                    let endpoint = self.endpoints.get(to.ip(), to.port());
+                    let known = endpoint.is_some_and(|endpoint| endpoint.since != NEVER);
                     self.set(to, profile, Times::now().epoch() + u64::from(known));
                 }
             }

@@ -1,4 +1,4 @@
-//! The order in which everything begins: maps, programs, sockets, workers, observers.
+//! The order in which everything begins: maps, programs, servers' answers, sockets, workers, observers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use core_affinity::CoreId;
 use crossbeam::queue::ArrayQueue;
 
 use super::here;
+use super::profiles::Profiles;
 use crate::afxdp::{self, Polling, Port, PortOptions, Waiter};
 use crate::config::{self, Config, Cores, Handoff, Responder, Rtt, WhenDown};
 use crate::engine::message::Mailbox;
@@ -56,14 +57,16 @@ pub struct Appliance {
     stop: Arc<AtomicBool>,
 }
 
-/// Starts everything. What was begun is undone if something fails.
+/// Starts everything: the appliance, and what its servers said. What was begun is undone if something fails.
 ///
 /// # Errors
 /// The first thing that cannot be had: key, privilege, interface, program, socket, thread.
-pub fn start(config: Config) -> anyhow::Result<Appliance> {
+pub fn start(config: Config) -> anyhow::Result<(Appliance, Profiles)> {
     let keyring = config.cookie.keyring().map_err(anyhow::Error::from)?;
     let mut steering = Steering::load(&config, &keyring)?;
     here::knock(&config, &mut steering)?;
+    let mut profiles = Profiles::new(&config, steering.endpoints(), steering.mtu());
+    profiles.ask_all();
     steering.attach()?;
     let stop = Arc::new(AtomicBool::new(false));
     let learned = Arc::new(ArrayQueue::new(LEARNED));
@@ -76,7 +79,7 @@ pub fn start(config: Config) -> anyhow::Result<Appliance> {
         stop,
     };
     match appliance.hire(&keyring) {
-        Ok(()) => Ok(appliance),
+        Ok(()) => Ok((appliance, profiles)),
         Err(error) => {
             // Flows of the process before us go on without us.
             let keep = appliance.steering.taken_over().is_some();

@@ -45,20 +45,17 @@ struct Inner {
 
 impl View {
     /// Of an appliance whose workers run.
-    pub fn new(appliance: Appliance) -> Self {
+    pub fn new(appliance: Appliance, profiles: Profiles) -> Self {
         let services = appliance.config.services.len();
-        let outside = appliance.steering.interfaces().iter();
-        let outside = outside.filter(|one| one.side.faces_clients());
-        let mtu = outside.map(|one| one.mtu).min().unwrap_or(u32::MAX);
-        let endpoints = appliance.steering.endpoints();
-        let profiles = Profiles::new(&appliance.config, endpoints, mtu);
+        let mut notes = Notes::default();
+        notes.renew(&appliance.config);
         Self {
             config: appliance.config.clone(),
             began: Instant::now(),
             inner: Mutex::new(Inner {
                 appliance: Some(appliance),
                 profiles,
-                notes: Notes::default(),
+                notes,
                 serving: false,
                 cursor: 0,
                 expired: 0,
@@ -77,13 +74,6 @@ impl View {
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// Asks servers for their TCP options.
-    pub fn ask_servers(&self) {
-        let mut inner = self.lock();
-        inner.profiles.ask_all();
-        inner.notes.renew(&self.config);
     }
 
     /// Everything is steered and bound.

@@ -92,7 +92,7 @@ impl Steering {
             bucket_mask: sizes.buckets - 1,
             passed_idle: ticks(config.flows.idle.as_secs()),
             prefixes: u32::from(plan.has_prefixes()),
-            endpoints: 1,
+            changes: 1,
         };
         let mut globals_map = shared.globals;
         globals_map

@@ -69,7 +69,7 @@ pub use host::{KernelCookies, kernel_cookies};
 pub use interface::SteeredInterface;
 pub use local::check_local;
 pub use object::verified;
-pub use profiles::{EndpointProfiles, Learned};
+pub use profiles::{EndpointProfiles, Learned, NEVER};
 pub use sockets::{Listener, listeners};
 pub use table::{Established, FlowTable, InsertError, Limits, Swept};
 pub use unload::unload;
@@ -190,6 +190,15 @@ impl Steering {
     /// The interfaces, in the order of the configuration and of their slots.
     pub fn interfaces(&self) -> &[SteeredInterface] {
         &self.interfaces
+    }
+
+    /// Smallest MTU of the links towards clients, bytes.
+    pub fn mtu(&self) -> u32 {
+        let outside = self
+            .interfaces
+            .iter()
+            .filter(|one| one.side.faces_clients());
+        outside.map(|one| one.mtu).min().unwrap_or(u32::MAX)
     }
 
     /// How many spliced connections were taken over from a process that was killed or left its program in place;
@@ -357,7 +366,7 @@ impl Steering {
             .set(index, Plain(service), 0)
             .map_err(failed("SERVICES"))?;
         self.services[index as usize] = service;
-        Ok(())
+        self.endpoints.service_changed()
     }
 
     /// Writes all services, with adoption for as long as configured from `now` on.

@@ -43,8 +43,13 @@ impl Shown {
         self.endpoints
             .insert(Plain(key), Plain(endpoint), 0)
             .map_err(refused)?;
+        self.tell()
+    }
+
+    /// Tells the programs that something has changed.
+    fn tell(&mut self) -> Result<(), SteeringError> {
         let globals = &mut self.globals;
-        globals.endpoints = globals.endpoints.checked_add(1).unwrap_or(1);
+        globals.changes = globals.changes.checked_add(1).unwrap_or(1);
         self.map
             .set(0, Plain(*globals), 0)
             .map_err(failed("GLOBALS"))
@@ -116,6 +121,14 @@ impl EndpointProfiles {
         Ok(learned)
     }
 
+    /// Has the programs look up services again.
+    ///
+    /// # Errors
+    /// The map refuses.
+    pub(super) fn service_changed(&self) -> Result<(), SteeringError> {
+        self.lock().tell()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shown> {
         // Whoever panicked had either changed an element or not.
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
@@ -152,7 +165,7 @@ pub(super) fn refused(error: MapError) -> SteeringError {
 }
 
 /// As [`Endpoint::since`]: what is promised has been supposed, not learned.
-const NEVER: u32 = 0;
+pub const NEVER: u32 = 0;
 
 /// The endpoint that promises `profile` from `since` on, if that is possible.
 fn change(old: &Endpoint, profile: Profile, since: u32) -> (Option<Endpoint>, Learned) {

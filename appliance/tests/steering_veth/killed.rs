@@ -216,3 +216,40 @@ fn what_is_left_can_be_unloaded() {
     assert_eq!(removed[0], "the XDP program of sw-here");
     lab.assert_clean(Some(id));
 }
+
+#[test]
+fn one_interface_can_be_unloaded_and_the_other_goes_on() {
+    let lab = Lab::new();
+    let second = "sw-2nd";
+    lab.ip(&[
+        "link", "add", second, "type", "veth", "peer", "name", "sw-3rd",
+    ]);
+    lab.ip(&["link", "set", second, "up"]);
+    let interface = format!("[[interface]]\nname = \"{second}\"\nside = \"outside\"\n[[service]]");
+    let edits = [
+        ("[[service]]", &interface[..]),
+        ("ports = [80]", "ports = [80]\nhandoff = \"local\""),
+    ];
+    lab.steer(&edits).unwrap().stop(true).unwrap();
+    let links = || {
+        let mut pinned = lab.pinned();
+        pinned.retain(|name| !name.starts_with("map-") && name != "schema");
+        pinned
+    };
+    let (ours, others) = (
+        ["link-sw-here", "tcx-sw-here"],
+        ["link-sw-2nd", "tcx-sw-2nd"],
+    );
+    assert_eq!(links(), [others[0], ours[0], others[1], ours[1]]);
+
+    let removed = unload(&lab.pin(), Some(HERE)).unwrap();
+    assert_eq!(
+        removed,
+        ["the XDP program of sw-here", "the program at TC of sw-here"]
+    );
+    assert_eq!(links(), others);
+    until("nothing is attached", || lab.xdp(HERE).is_none());
+    assert!(lab.xdp(second).is_some());
+    unload(&lab.pin(), None).unwrap();
+    lab.assert_clean(None);
+}

@@ -8,7 +8,8 @@ use synward_ebpf::counters::Counter;
 use synward_ebpf::layout::{cookies, handoff, unknown};
 
 use crate::frames::{ACK, FIN, PSH, RST, SERVERS, SYN, Segment, stack};
-use crate::steer::{EPOCH, Side, Steer, in_namespace, ip};
+use crate::ground::ip;
+use crate::steer::{EPOCH, Side, Steer, in_namespace};
 use crate::{Case, DROP, PASS, TX, needs_root};
 
 const PASSED: &[Counter] = &[Counter::Passed];

@@ -16,7 +16,7 @@
 //! | [`local`] | services of this machine: what its sockets have to do with it |
 //! | [`policy`] | modes, lists, prefixes, unknown segments, adopted connections |
 //!
-//! [`frames`] builds and reads frames with etherparse, [`steer`] runs them.
+//! [`frames`] builds and reads frames with etherparse, [`steer`] runs them, on what [`ground`] has made.
 #![allow(clippy::unwrap_used)]
 
 mod acks;
@@ -24,6 +24,7 @@ mod bystanders;
 mod errors;
 mod flows;
 mod frames;
+mod ground;
 mod local;
 mod onward;
 mod policy;

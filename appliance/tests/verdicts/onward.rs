@@ -4,7 +4,8 @@ use synward_ebpf::layout::{Interface, side};
 
 use crate::flows::flow;
 use crate::frames::{CLIENT_MAC, OUT_MAC, SERVER_MAC, Segment, hex, read};
-use crate::steer::{Side, in_namespace, ip};
+use crate::ground::ip;
+use crate::steer::{Side, in_namespace};
 use crate::translation::segments;
 use crate::{PASS, TX, needs_root};
 

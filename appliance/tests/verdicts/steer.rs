@@ -1,7 +1,6 @@
 //! The steering program, loaded into a network namespace of its own, with its maps at hand.
 
 use std::net::{IpAddr, SocketAddr};
-use std::process::Command;
 
 use aya::maps::lpm_trie::{Key as Prefix, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
@@ -22,6 +21,7 @@ use synward_ebpf::request::{META_BYTES, META_WORDS, Meta};
 use synward_ebpf::wire::Address;
 
 use crate::frames::{self, Segment};
+use crate::ground;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/objects/steer.o");
 
@@ -107,7 +107,7 @@ impl Seen {
 pub(crate) struct Steer {
     object: Ebpf,
     mask: u32,
-    endpoints: u32,
+    changes: u32,
     interfaces: [u32; 3],
     /// The coarse clock when something was changed that the program may still have ready as it was, until the next tick.
     changed: Option<u64>,
@@ -130,7 +130,7 @@ pub(crate) fn in_namespace(test: impl FnOnce(&mut Steer) + Send) {
 impl Steer {
     /// Interfaces, routes and neighbours; the program on all interfaces; one service in mode `always`.
     fn new() -> Self {
-        let interfaces = build_interfaces();
+        let interfaces = ground::build();
         let types = KernelTypes::of_kernel().expect("the kernel's types");
         let fields = steering::fields(&types).expect("the fields of sockets");
         let mut loader = EbpfLoader::new();
@@ -150,7 +150,7 @@ impl Steer {
         let mut steer = Self {
             object,
             mask,
-            endpoints: 0,
+            changes: 0,
             interfaces,
             changed: None,
         };
@@ -291,7 +291,7 @@ impl Steer {
             bucket_mask: self.mask,
             passed_idle: 60,
             prefixes: 0,
-            endpoints: self.endpoints,
+            changes: self.changes,
         }
     }
 
@@ -325,7 +325,7 @@ impl Steer {
         self.hash_map("ENDPOINTS")
             .insert(Shared(key), Shared(endpoint), 0)
             .unwrap();
-        self.endpoints += 1;
+        self.changes += 1;
         self.set("GLOBALS", 0, Shared(self.globals()));
     }
 
@@ -484,69 +484,4 @@ fn object_length(object: &Ebpf, name: &str) -> u32 {
         Some(Map::Array(map)) => map.info().unwrap().max_entries(),
         other => panic!("no array {name}: {other:?}"),
     }
-}
-
-/// An outside and an inside interface with a neighbour each, and one that is not steered.
-fn build_interfaces() -> [u32; 3] {
-    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-    std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
-    for (name, mac, v4, v6, neighbours) in [
-        (
-            "sw-out",
-            frames::OUT_MAC,
-            "198.51.100.1/24",
-            "2001:db8:c::1/64",
-            Some((frames::CLIENT_MAC, frames::CLIENTS)),
-        ),
-        (
-            "sw-in",
-            frames::IN_MAC,
-            "192.0.2.1/24",
-            "2001:db8:5::1/64",
-            Some((frames::SERVER_MAC, frames::SERVERS)),
-        ),
-        (
-            "sw-else",
-            [2, 0, 0, 0, 0, 9],
-            "203.0.113.1/24",
-            "2001:db8:e::1/64",
-            None,
-        ),
-    ] {
-        ip(&format!(
-            "link add {name} address {} type veth peer name {name}-peer",
-            frames::mac_text(mac)
-        ));
-        ip(&format!("link set {name} mtu 1500 up"));
-        ip(&format!("link set {name}-peer up"));
-        ip(&format!("address add {v4} dev {name}"));
-        ip(&format!("address add {v6} dev {name} nodad"));
-        for (mac, address) in neighbours
-            .into_iter()
-            .flat_map(|(mac, all)| all.map(|one| (mac, one.ip())))
-        {
-            ip(&format!(
-                "neighbour replace {address} lladdr {} dev {name} nud permanent",
-                frames::mac_text(mac)
-            ));
-        }
-    }
-    ["sw-out", "sw-in", "sw-else"].map(|name| {
-        let name = std::ffi::CString::new(name).unwrap();
-        // SAFETY: the name is a C string that lives through the call.
-        unsafe { libc::if_nametoindex(name.as_ptr()) }
-    })
-}
-
-/// iproute2 in this thread's namespace.
-pub(crate) fn ip(command: &str) {
-    let done = Command::new("ip")
-        .args(command.split(' '))
-        .output()
-        .expect("ip (iproute2)");
-    assert!(
-        done.status.success(),
-        "ip {command}: {}",
-        String::from_utf8_lossy(&done.stderr)
-    );
 }

@@ -64,7 +64,7 @@ pub struct Packet {
     pub may_pass: bool,
     /// The endpoint that it is for or from.
     pub endpoint: Endpoint,
-    /// Where that is, and `Globals::endpoints` when it was looked up; 0: what stands there is not what was found.
+    /// Where that is, and `Globals::changes` when it was looked up; 0: what stands there is not what was found.
     pub endpoint_at: EndpointKey,
     pub endpoint_since: u32,
     /// Whether `kernel_isn`, a cookie that the kernel made, is the ISN of the answer; `kernel_tsval` is its TSval in network

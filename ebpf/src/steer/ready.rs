@@ -1,10 +1,10 @@
 //! What a CPU has ready for the plain SYNs of a tick: all of an answer that does not depend on who asks.
 //!
-//! Made anew in every tick (1 to 10 ms), so that a change of policy, key or epoch is seen that much later at most, and as soon as
-//! an endpoint changes. For each of the endpoints that a flood alternates between there is an own one, nearly always.
+//! Made anew in every tick (1 to 10 ms), so that another epoch or key is seen that much later at most, and at once when an
+//! endpoint or a service changes. A flood that alternates between endpoints nearly always finds each of them ready.
 
-use crate::{interface, maps, service, syn};
-use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
+use crate::{interface, maps, service, syn, time};
+use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::programs::XdpContext;
 use synward_ebpf::cookie::Key;
 use synward_ebpf::flow::{FlowKey, Place, ServersHash};
@@ -23,7 +23,7 @@ pub struct Ready {
     from: [u32; 2],
     /// The server's address, as it stands in the packet, and its port.
     to: [u32; 2],
-    /// `Globals::endpoints`.
+    /// `Globals::changes`.
     since: u32,
     /// 0: something speaks against an answer at one go.
     is_ready: u8,
@@ -69,8 +69,8 @@ pub fn of(ctx: &XdpContext, flow: &FlowKey) -> Option<&'static mut Ready> {
     let ready = unsafe { &mut *maps::READY.get_ptr_mut(place)? };
     // SAFETY: a helper that takes nothing and reads a clock; the verifier loads it in place.
     let tick = unsafe { bpf_jiffies64() };
-    // SAFETY: a field of a live object. Volatile, so that it is read before the endpoint is.
-    let since = unsafe { core::ptr::read_volatile(&raw const globals.endpoints) };
+    // SAFETY: a field of a live object. Volatile, so that it is read before endpoint and service are.
+    let since = unsafe { core::ptr::read_volatile(&raw const globals.changes) };
     if ready.tick != tick || ready.from != from || ready.to != to || ready.since != since {
         (ready.tick, ready.from, ready.to, ready.since) = (tick, from, to, since);
         ready.is_ready = prepare(ctx, ready).into();
@@ -103,8 +103,7 @@ fn prepare(ctx: &XdpContext, ready: &mut Ready) -> bool {
     };
     ready.hash = ServersHash::new(&globals.table_key, server);
     ready.bucket_mask = globals.bucket_mask;
-    // SAFETY: a helper that takes nothing and reads a clock.
-    ready.now = unsafe { bpf_ktime_get_coarse_ns() };
+    ready.now = time::now(packet);
     ready.epoch = clock.epoch_at(ready.now);
     let Some(keys) = maps::KEYS.get(key_slot(endpoint.service, ready.epoch)) else {
         return false;

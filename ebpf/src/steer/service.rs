@@ -35,7 +35,7 @@ pub fn find_for(packet: &mut Packet, address: Address, port: u16) -> bool {
         return false;
     };
     // SAFETY: a field of a live object. Volatile, so that it is read before the endpoint is.
-    let since = unsafe { core::ptr::read_volatile(&raw const globals.endpoints) };
+    let since = unsafe { core::ptr::read_volatile(&raw const globals.changes) };
     let at = EndpointKey {
         address,
         port: port as u32,

@@ -1,0 +1,153 @@
+//! Segments that belong to what another CPU does.
+
+use super::*;
+
+/// An IP packet as etherparse sees it, whose checksum it has computed itself.
+fn parsed(packet: &[u8]) -> (etherparse::TcpHeader, Vec<u8>) {
+    use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+    let sliced = SlicedPacket::from_ip(packet).unwrap();
+    let Some(TransportSlice::Tcp(tcp)) = sliced.transport else {
+        panic!("not TCP");
+    };
+    let header = tcp.to_header();
+    let payload = tcp.payload();
+    let checksum = match sliced.net.unwrap() {
+        NetSlice::Ipv4(ip) => {
+            assert_eq!(usize::from(ip.header().total_len()), packet.len());
+            let ip = ip.header();
+            header.calc_checksum_ipv4_raw(ip.source(), ip.destination(), payload)
+        }
+        NetSlice::Ipv6(ip) => {
+            let ip = ip.header();
+            assert_eq!(40 + usize::from(ip.payload_length()), packet.len());
+            header.calc_checksum_ipv6_raw(ip.source(), ip.destination(), payload)
+        }
+        NetSlice::Arp(_) => panic!("not IP"),
+    };
+    assert_eq!(header.checksum, checksum.unwrap());
+    (header, payload.to_vec())
+}
+
+#[test]
+fn a_segment_that_was_overtaken_by_the_joining_is_translated() {
+    use etherparse::TcpOptionElement::{SelectiveAcknowledgement, Timestamp};
+    let timestamps = |header: &etherparse::TcpHeader| {
+        header.options_iterator().find_map(|option| match option {
+            Ok(Timestamp(tsval, tsecr)) => Some((tsval, tsecr)),
+            _ => None,
+        })
+    };
+    both(|mut lab| {
+        lab.opens(&ack());
+        lab.server(&scaled_syn_ack(9));
+        lab.sent();
+
+        // The client's, with a SACK block at an odd place, in a frame that was padded.
+        let mut options = [8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 5, 10, 0, 0, 0, 0, 0, 0, 0, 0];
+        let numbers = [CLIENT_CLOCK + 5, OUR_CLOCK + 7, K + 0x1000, K + 0x1100];
+        for (at, number) in [2, 6, 12, 16].into_iter().zip(numbers) {
+            options[at..at + 4].copy_from_slice(&number.to_be_bytes());
+        }
+        let (words, _) = options.as_chunks();
+        let with_sack = Says {
+            options: (std::array::from_fn(|at| u32::from_ne_bytes(words[at])), 5),
+            ..data(0, b"hi")
+        };
+        let (mut packet, l4) = lab.packet(true, &with_sack);
+        packet.extend([0xee; 6]);
+        lab.arrives(&packet, l4);
+        let (header, payload) = parsed(&lab.wire.by_kernel.pop().unwrap());
+        assert_eq!(payload, b"hi");
+        assert_eq!(
+            (header.sequence_number, header.acknowledgment_number),
+            (C + 1, S + 1)
+        );
+        assert_eq!(header.window_size, WINDOW);
+        assert_eq!(
+            timestamps(&header),
+            Some((CLIENT_CLOCK + 5, SERVER_CLOCK.wrapping_add(7)))
+        );
+        let block = (S.wrapping_add(0x1000), S.wrapping_add(0x1100));
+        let sack = SelectiveAcknowledgement(block, [None; 3]);
+        assert!(
+            header
+                .options_iterator()
+                .any(|option| option == Ok(sack.clone()))
+        );
+
+        // The server's.
+        lab.server(&Says {
+            sequence: S + 1,
+            flags: flags::ACK | flags::PSH,
+            options: padded_timestamps(SERVER_CLOCK + 2, CLIENT_CLOCK),
+            payload: b"welcome",
+            ..syn_ack()
+        });
+        let (header, payload) = parsed(&lab.wire.by_kernel.pop().unwrap());
+        assert_eq!(payload, b"welcome");
+        assert_eq!(
+            (header.sequence_number, header.acknowledgment_number),
+            (K + 1, C + 1)
+        );
+        assert_eq!(header.window_size, WINDOW << 2);
+        assert_eq!(timestamps(&header), Some((OUR_CLOCK + 2, CLIENT_CLOCK)));
+        lab.is_at_rest();
+    });
+}
+
+#[test]
+fn what_belongs_to_another_workers_opening_is_left_in_its_letter_box() {
+    both(|mut lab| {
+        lab.opens(&ack());
+        lab.only();
+        let other = Arc::new([Tally::default()]);
+        let mut neighbour = Splicer::new(0, lab.shared.clone(), Arc::clone(&other) as Arc<[Tally]>);
+        let entry = lab.entry().unwrap();
+        let (packet, l4) = lab.packet(false, &syn_ack());
+        neighbour.segment(lab.now, entry, &packet, l4, None, &mut lab.wire);
+        // A second cookie segment that came by the neighbour's queue.
+        let (more, _) = lab.packet(true, &data(0, b"hello"));
+        neighbour.open(
+            lab.now,
+            &more,
+            l4,
+            &lab.redeemed,
+            Link::KERNEL,
+            &mut lab.wire,
+        );
+        assert!(!neighbour.is_waiting() && lab.sent().is_empty());
+
+        let mailbox = &lab.shared.mailboxes[1];
+        let letters = [mailbox.queue.pop().unwrap(), mailbox.queue.pop().unwrap()];
+        assert_eq!(
+            (letters[0].entry, &letters[0].packet[..]),
+            (entry, &packet[..])
+        );
+        assert_eq!(
+            (letters[1].entry, &letters[1].packet[..]),
+            (entry, &more[..])
+        );
+        for letter in letters.iter().rev() {
+            lab.splicer.segment(
+                lab.now,
+                letter.entry,
+                &letter.packet,
+                letter.l4,
+                None,
+                &mut lab.wire,
+            );
+        }
+        assert_eq!(lab.only().payload, b"hello");
+        lab.is_at_rest();
+
+        // A letter box that nobody empties.
+        lab.shared.table.remove(entry);
+        lab.opens(&ack());
+        lab.only();
+        let entry = lab.entry().unwrap();
+        for _ in 0..=crate::engine::message::WAITING {
+            neighbour.segment(lab.now, entry, &packet, l4, None, &mut lab.wire);
+        }
+        assert_eq!(other[0].of(Outcome::MessageLost), 1);
+    });
+}

@@ -1,0 +1,70 @@
+//! The interfaces that the program is on, made with iproute2 in the thread's namespace.
+
+use std::process::Command;
+
+use crate::frames;
+
+/// An outside and an inside interface with a neighbour each, and one that is not steered.
+pub(crate) fn build() -> [u32; 3] {
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+    for (name, mac, v4, v6, neighbours) in [
+        (
+            "sw-out",
+            frames::OUT_MAC,
+            "198.51.100.1/24",
+            "2001:db8:c::1/64",
+            Some((frames::CLIENT_MAC, frames::CLIENTS)),
+        ),
+        (
+            "sw-in",
+            frames::IN_MAC,
+            "192.0.2.1/24",
+            "2001:db8:5::1/64",
+            Some((frames::SERVER_MAC, frames::SERVERS)),
+        ),
+        (
+            "sw-else",
+            [2, 0, 0, 0, 0, 9],
+            "203.0.113.1/24",
+            "2001:db8:e::1/64",
+            None,
+        ),
+    ] {
+        ip(&format!(
+            "link add {name} address {} type veth peer name {name}-peer",
+            frames::mac_text(mac)
+        ));
+        ip(&format!("link set {name} mtu 1500 up"));
+        ip(&format!("link set {name}-peer up"));
+        ip(&format!("address add {v4} dev {name}"));
+        ip(&format!("address add {v6} dev {name} nodad"));
+        for (mac, address) in neighbours
+            .into_iter()
+            .flat_map(|(mac, all)| all.map(|one| (mac, one.ip())))
+        {
+            ip(&format!(
+                "neighbour replace {address} lladdr {} dev {name} nud permanent",
+                frames::mac_text(mac)
+            ));
+        }
+    }
+    ["sw-out", "sw-in", "sw-else"].map(|name| {
+        let name = std::ffi::CString::new(name).unwrap();
+        // SAFETY: the name is a C string that lives through the call.
+        unsafe { libc::if_nametoindex(name.as_ptr()) }
+    })
+}
+
+/// iproute2 in this thread's namespace.
+pub(crate) fn ip(command: &str) {
+    let done = Command::new("ip")
+        .args(command.split(' '))
+        .output()
+        .expect("ip (iproute2)");
+    assert!(
+        done.status.success(),
+        "ip {command}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
