@@ -14,7 +14,7 @@
 //! | [`host`], [`interface`], [`netlink`], [`channels`] | what is there, and why it cannot be steered |
 //! | [`plan`], [`fill`] | what the maps are to hold for a configuration, and writing it |
 //! | [`load`] | from a configuration to a program in the kernel with filled maps |
-//! | [`object`] | the eBPF object: loaded, sized, its maps taken out |
+//! | [`object`], [`verified`](mod@verified) | the eBPF object: loaded, sized, its maps taken out; its programs verified |
 //! | [`btf`], [`kfunc`] | what this kernel calls the fields and functions that the programs use |
 //! | [`local`], [`sockets`], [`knock`], [`astray`] | this machine's listeners, and what firewall, DNAT and routes do with proven clients |
 //! | [`attach`], [`classifier`], [`pins`], [`bpffs`] | onto the interfaces, and what outlives the process |
@@ -51,6 +51,7 @@ mod profiles;
 mod sockets;
 mod table;
 mod unload;
+mod verified;
 
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -68,11 +69,11 @@ pub use heartbeats::Heartbeats;
 pub use host::{KernelCookies, kernel_cookies};
 pub use interface::SteeredInterface;
 pub use local::check_local;
-pub use object::verified;
 pub use profiles::{EndpointProfiles, Learned, NEVER};
 pub use sockets::{Listener, listeners};
 pub use table::{Established, FlowTable, InsertError, Limits, Swept};
 pub use unload::unload;
+pub use verified::verified;
 
 use crate::config::{Mode, XdpMode};
 use attach::Attachment;

@@ -1,6 +1,5 @@
 //! The eBPF object: loaded into the kernel, its maps sized and taken out.
 
-use std::io::ErrorKind;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -23,6 +22,7 @@ use super::plan::Plan;
 use super::pod::Plain;
 use super::profiles::EndpointMap;
 use super::table;
+use super::verified::verified;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/objects/steer.o");
 
@@ -93,28 +93,6 @@ pub(super) struct Shared {
     pub(super) flows: Memory<AtomicU32>,
     pub(super) hints: Memory<AtomicU64>,
     pub(super) heartbeats: Memory<AtomicU64>,
-}
-
-/// How often the kernel is asked to verify a program before that has failed.
-const ATTEMPTS: u32 = 5;
-
-/// Has the kernel verify a program by `load`. It stops with EAGAIN where a signal waits for the thread (`do_check`,
-/// kernel/bpf/verifier.c), and wants to be asked again.
-///
-/// # Errors
-/// That of the last attempt.
-pub fn verified(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
-    let interrupted = |error: &ProgramError| match error {
-        ProgramError::LoadError { io_error, .. } => io_error.kind() == ErrorKind::WouldBlock,
-        _ => false,
-    };
-    for _ in 1..ATTEMPTS {
-        match load() {
-            Err(error) if interrupted(&error) => {}
-            done => return done,
-        }
-    }
-    load()
 }
 
 impl Object {

@@ -14,6 +14,7 @@
 //! | [`onward`] | where those go |
 //! | [`errors`] | ICMP errors that quote them |
 //! | [`local`] | services of this machine: what its sockets have to do with it |
+//! | [`signals`] | signals while the kernel verifies the program |
 //! | [`policy`] | modes, lists, prefixes, unknown segments, adopted connections |
 //!
 //! [`frames`] builds and reads frames with etherparse, [`steer`] runs them, on what [`ground`] has made.
@@ -29,6 +30,7 @@ mod local;
 mod onward;
 mod policy;
 mod ready;
+mod signals;
 mod steer;
 mod syns;
 mod translation;

@@ -113,6 +113,19 @@ pub(crate) struct Steer {
     changed: Option<u64>,
 }
 
+/// The object, its maps made, its programs not verified yet.
+pub(crate) fn object() -> Ebpf {
+    let types = KernelTypes::of_kernel().expect("the kernel's types");
+    let fields = steering::fields(&types).expect("the fields of sockets");
+    let mut loader = EbpfLoader::new();
+    for (name, offset) in &fields {
+        loader.override_global(name, offset, true);
+    }
+    let is_mptcp = types.offset("tcp_sock", "is_mptcp").unwrap_or(0);
+    loader.override_global("TCP_IS_MPTCP", &is_mptcp, true);
+    loader.load(OBJECT).expect("maps")
+}
+
 /// Runs a test on a thread of its own in a new network namespace, which ends with it.
 pub(crate) fn in_namespace(test: impl FnOnce(&mut Steer) + Send) {
     std::thread::scope(|scope| {
@@ -131,15 +144,7 @@ impl Steer {
     /// Interfaces, routes and neighbours; the program on all interfaces; one service in mode `always`.
     fn new() -> Self {
         let interfaces = ground::build();
-        let types = KernelTypes::of_kernel().expect("the kernel's types");
-        let fields = steering::fields(&types).expect("the fields of sockets");
-        let mut loader = EbpfLoader::new();
-        for (name, offset) in &fields {
-            loader.override_global(name, offset, true);
-        }
-        let is_mptcp = types.offset("tcp_sock", "is_mptcp").unwrap_or(0);
-        loader.override_global("TCP_IS_MPTCP", &is_mptcp, true);
-        let mut object = loader.load(OBJECT).expect("maps");
+        let mut object = object();
         let program: &mut Xdp = object.program_mut("steer").unwrap().try_into().unwrap();
         steering::verified(|| program.load()).expect("the verifier takes the program");
         for name in ["sw-out", "sw-in", "sw-else"] {
