@@ -60,7 +60,6 @@ impl Ready {
 /// What is ready for a SYN, if it can be answered at one go.
 #[inline(always)]
 pub fn of(ctx: &XdpContext, flow: &FlowKey) -> Option<&'static mut Ready> {
-    let globals = maps::GLOBALS.get(0)?;
     let from = [ctx.ingress_ifindex() as u32, ctx.rx_queue_index()];
     let to = [flow.server.0[3], flow.server_port().into()];
     // The last byte of the address is the highest here, or the first one; either will do.
@@ -69,8 +68,7 @@ pub fn of(ctx: &XdpContext, flow: &FlowKey) -> Option<&'static mut Ready> {
     let ready = unsafe { &mut *maps::READY.get_ptr_mut(place)? };
     // SAFETY: a helper that takes nothing and reads a clock; the verifier loads it in place.
     let tick = unsafe { bpf_jiffies64() };
-    // SAFETY: a field of a live object. Volatile, so that it is read before endpoint and service are.
-    let since = unsafe { core::ptr::read_volatile(&raw const globals.changes) };
+    let since = service::changes()?;
     if ready.tick != tick || ready.from != from || ready.to != to || ready.since != since {
         (ready.tick, ready.from, ready.to, ready.since) = (tick, from, to, since);
         ready.is_ready = prepare(ctx, ready).into();

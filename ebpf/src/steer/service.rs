@@ -31,11 +31,9 @@ pub const NOBODY: Endpoint = {
 /// still stands there: the look-up is spared.
 #[inline(always)]
 pub fn find_for(packet: &mut Packet, address: Address, port: u16) -> bool {
-    let Some(globals) = maps::GLOBALS.get(0) else {
+    let Some(since) = changes() else {
         return false;
     };
-    // SAFETY: a field of a live object. Volatile, so that it is read before the endpoint is.
-    let since = unsafe { core::ptr::read_volatile(&raw const globals.changes) };
     let at = EndpointKey {
         address,
         port: port as u32,
@@ -49,6 +47,14 @@ pub fn find_for(packet: &mut Packet, address: Address, port: u16) -> bool {
     (packet.endpoint_at, packet.endpoint_since) = (at, since);
     packet.listener_tick = 0;
     true
+}
+
+/// `Globals::changes`: what is kept of endpoints and services is good for as long as this stays the same.
+#[inline(always)]
+pub fn changes() -> Option<u32> {
+    let globals = maps::GLOBALS.get(0)?;
+    // SAFETY: a field of a live object. Volatile, so that it is read before endpoints and services are.
+    Some(unsafe { core::ptr::read_volatile(&raw const globals.changes) })
 }
 
 /// Copies the endpoint at an address and port (or [`NO_PORT`]), if it is protected, and says whether it is.
