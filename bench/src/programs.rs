@@ -1,10 +1,10 @@
-//! The XDP programs of `ebpf/src/flood`, as committed.
+//! The XDP programs of `bench/ebpf/src/flood`, as committed.
 
 use anyhow::{Context as _, Result};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/objects/flood.o");
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../ebpf/objects/flood.o");
 
 /// Creates the maps; programs are loaded by name with [`load`].
 ///
@@ -24,7 +24,9 @@ pub(crate) fn load<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> 
     let program: &mut Xdp = object
         .program_mut(name)
         .with_context(|| {
-            format!("ebpf/objects/flood.o has no program '{name}': rebuild it with ebpf/build")
+            format!(
+                "bench/ebpf/objects/flood.o has no program '{name}': rebuild it with ebpf/build"
+            )
         })?
         .try_into()?;
     program

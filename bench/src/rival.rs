@@ -1,4 +1,4 @@
-//! `bench rival`: the XDP programs of `ebpf/src/rival` that synward is compared with, left on an interface without a
+//! `bench rival`: the XDP programs of `bench/ebpf/src/baseline` that synward is compared with, left on an interface without a
 //! process.
 
 use std::net::SocketAddr;
@@ -9,12 +9,12 @@ use aya::maps::{Array, HashMap, Map};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader, Pod};
 use clap::{Args, ValueEnum};
-use synward_ebpf::layout::{Endpoint, EndpointKey, Globals, Profile};
+use synward_core::layout::{Endpoint, EndpointKey, Globals, Profile};
 
 use crate::device::Device;
 use crate::xdp;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/objects/rival.o");
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../ebpf/objects/baseline.o");
 
 /// Command line of `bench rival`.
 #[derive(Args)]
@@ -32,7 +32,7 @@ pub(crate) struct Options {
     window_scale: u8,
 }
 
-/// A program of ebpf/src/rival.
+/// A program of bench/ebpf/src/baseline.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Program {
     /// The kernel's cookies, and a look at the kernel's sockets first; wants tcp_syncookies=2 and tcp_timestamps=2
@@ -94,7 +94,9 @@ pub(crate) fn open(loader: &mut EbpfLoader<'_>) -> Result<Ebpf> {
 pub(crate) fn load<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
     let program: &mut Xdp = object
         .program_mut(name)
-        .with_context(|| format!("ebpf/objects/rival.o has no program '{name}': run ebpf/build"))?
+        .with_context(|| {
+            format!("bench/ebpf/objects/baseline.o has no program '{name}': run ebpf/build")
+        })?
         .try_into()?;
     program
         .load()
@@ -106,7 +108,7 @@ pub(crate) fn load<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> 
 fn serve(object: &mut Ebpf, options: &Options) -> Result<()> {
     let map: &mut Map = object
         .map_mut("ENDPOINTS")
-        .context("ebpf/objects/rival.o has no map 'ENDPOINTS': run ebpf/build")?;
+        .context("bench/ebpf/objects/baseline.o has no map 'ENDPOINTS': run ebpf/build")?;
     let mut endpoints: HashMap<_, Shared<EndpointKey>, Shared<Endpoint>> = HashMap::try_from(map)?;
     for service in &options.service {
         let key = EndpointKey {
@@ -120,7 +122,7 @@ fn serve(object: &mut Ebpf, options: &Options) -> Result<()> {
     }
     let map: &mut Map = object
         .map_mut("GLOBALS")
-        .context("ebpf/objects/rival.o has no map 'GLOBALS': run ebpf/build")?;
+        .context("bench/ebpf/objects/baseline.o has no map 'GLOBALS': run ebpf/build")?;
     let globals = Globals {
         changes: 1,
         ..Globals::default()

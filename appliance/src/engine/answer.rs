@@ -1,10 +1,10 @@
 //! SYN → SYN-ACK, in place: the worker's half of the responder.
 
 use super::Received;
-use synward_ebpf::answer::{Syn, answer};
-use synward_ebpf::cookie::Key;
-use synward_ebpf::layout::Profile;
-use synward_ebpf::wire::ethernet::{self, Ethernet};
+use synward_core::answer::{Syn, answer};
+use synward_core::cookie::Key;
+use synward_core::layout::Profile;
+use synward_core::wire::ethernet::{self, Ethernet};
 
 /// Overwrites a SYN at the start of `room` with its SYN-ACK: the answer's length in bytes, or nothing
 /// if the frame is no sound segment. `length` is the SYN's; `room` reaches beyond it, because an answer
@@ -32,10 +32,10 @@ pub fn in_place(
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use synward_ebpf::cookie::Claim;
-    use synward_ebpf::segment::{HandshakeOptions, Segment};
-    use synward_ebpf::wire::Address;
-    use synward_ebpf::wire::tcp::{Repr, flags};
+    use synward_core::cookie::Claim;
+    use synward_core::segment::{HandshakeOptions, Segment};
+    use synward_core::wire::Address;
+    use synward_core::wire::tcp::{Repr, flags};
 
     #[test]
     fn the_answer_carries_a_cookie_that_verifies() {

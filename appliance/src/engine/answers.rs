@@ -3,9 +3,9 @@
 //! The bytes are those that [`answer::in_place`] makes from one SYN after the other; SYNs that are
 //! unusual are left to it.
 
-use synward_ebpf::cookie::Key;
-use synward_ebpf::layout::Profile;
-use synward_ebpf::wire::{ethernet, ipv4, ipv6, tcp};
+use synward_core::cookie::Key;
+use synward_core::layout::Profile;
+use synward_core::wire::{ethernet, ipv4, ipv6, tcp};
 
 use super::answer;
 use super::recipe::{ANSWER, Area, FIXED, Kind, LONGEST, Recipe};
@@ -304,8 +304,8 @@ fn raw(segment: &[u8; SEGMENT], at: usize) -> Option<u32> {
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use synward_ebpf::layout::profile_flags;
-    use synward_ebpf::options::NO_SCALE;
+    use synward_core::layout::profile_flags;
+    use synward_core::options::NO_SCALE;
 
     /// Frames that are compared with those of the scalar code.
     const FRAMES: u32 = if cfg!(debug_assertions) {

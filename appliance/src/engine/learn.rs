@@ -1,9 +1,9 @@
 //! What a server's SYN-ACK says about it, and whether it keeps what was promised in its name.
 
 use super::Received;
-use synward_ebpf::layout::{Profile, profile_flags};
-use synward_ebpf::options::{ClientOptions, NO_SCALE};
-use synward_ebpf::wire::tcp::flags;
+use synward_core::layout::{Profile, profile_flags};
+use synward_core::options::{ClientOptions, NO_SCALE};
+use synward_core::wire::tcp::flags;
 
 /// What a SYN to the server offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

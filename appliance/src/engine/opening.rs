@@ -3,10 +3,10 @@
 use super::hold::Held;
 use super::learn::Offered;
 use super::link::Link;
-use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::Profile;
-use synward_ebpf::segment::{HandshakeOptions, MAX_OPTION_WORDS, Segment, padded_timestamps};
-use synward_ebpf::wire::tcp::{Repr, flags};
+use synward_core::flow::FlowKey;
+use synward_core::layout::Profile;
+use synward_core::segment::{HandshakeOptions, MAX_OPTION_WORDS, Segment, padded_timestamps};
+use synward_core::wire::tcp::{Repr, flags};
 
 /// Nanoseconds until the SYN to the server is sent again; doubled each time.
 pub const RETRY: u64 = 250_000_000;

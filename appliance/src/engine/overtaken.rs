@@ -1,9 +1,9 @@
 //! Segments that the joining of their flow has overtaken.
 
-use synward_ebpf::layout::Flow;
-use synward_ebpf::translate::{self, Direction, Translation};
-use synward_ebpf::wire::tcp;
-use synward_ebpf::wire::tcp_options::Options;
+use synward_core::layout::Flow;
+use synward_core::translate::{self, Direction, Translation};
+use synward_core::wire::tcp;
+use synward_core::wire::tcp_options::Options;
 
 use super::link::Out;
 use super::message::PACKET;

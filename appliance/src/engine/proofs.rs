@@ -3,10 +3,10 @@
 //! The XDP program judges each ACK before it wakes a worker, so no worker needs this: it is what an
 //! appliance would do whose XDP program hands ACKs on unjudged, and `bench engine` tells what that costs.
 
-use synward_ebpf::cookie::{Age, Claim, Key, TAIL_BYTES};
-use synward_ebpf::options::ClientOptions;
-use synward_ebpf::wire::tcp_options::{Options, padded_timestamps};
-use synward_ebpf::wire::{ipv4, ipv6, tcp};
+use synward_core::cookie::{Age, Claim, Key, TAIL_BYTES};
+use synward_core::options::ClientOptions;
+use synward_core::wire::tcp_options::{Options, padded_timestamps};
+use synward_core::wire::{ipv4, ipv6, tcp};
 
 use super::segment::Received;
 use super::words::{numbers, word};
@@ -302,10 +302,10 @@ fn key_of(claimed: Claimed, epoch: u64, keys: &Keys) -> (&Key, u32) {
 mod tests {
     use super::*;
     use crate::engine::answer;
-    use synward_ebpf::layout::Profile;
-    use synward_ebpf::segment::{HandshakeOptions, Segment, padded_timestamps};
-    use synward_ebpf::wire::Address;
-    use synward_ebpf::wire::tcp::{Repr, flags};
+    use synward_core::layout::Profile;
+    use synward_core::segment::{HandshakeOptions, Segment, padded_timestamps};
+    use synward_core::wire::Address;
+    use synward_core::wire::tcp::{Repr, flags};
 
     const KEYS: Keys = [[1, 2], [3, 4], [5, 6], [7, 8]];
 

@@ -4,13 +4,13 @@
 //! recipe is made once, by the code that answers SYNs one by one, and found again by the options' bytes as
 //! they lie in the frame: nobody decodes them, or chooses what to promise, a second time.
 
-use synward_ebpf::answer::{Agreed, Syn};
-use synward_ebpf::cookie::{Cookie, TAIL_BYTES, Terms};
-use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::Profile;
-use synward_ebpf::wire::checksum::Sum;
-use synward_ebpf::wire::tcp_options::Options;
-use synward_ebpf::wire::{Address, ipv4, ipv6, tcp};
+use synward_core::answer::{Agreed, Syn};
+use synward_core::cookie::{Cookie, TAIL_BYTES, Terms};
+use synward_core::flow::FlowKey;
+use synward_core::layout::Profile;
+use synward_core::wire::checksum::Sum;
+use synward_core::wire::tcp_options::Options;
+use synward_core::wire::{Address, ipv4, ipv6, tcp};
 
 use super::words::word;
 

@@ -1,12 +1,12 @@
 //! A received segment: its numbers and its payload.
 
-use synward_ebpf::flow::FlowKey;
-use synward_ebpf::wire::Address;
-use synward_ebpf::wire::checksum::segment_is_intact;
-use synward_ebpf::wire::ipv4::Ipv4;
-use synward_ebpf::wire::ipv6::Ipv6;
-use synward_ebpf::wire::tcp::{self, Tcp};
-use synward_ebpf::wire::tcp_options::Options;
+use synward_core::flow::FlowKey;
+use synward_core::wire::Address;
+use synward_core::wire::checksum::segment_is_intact;
+use synward_core::wire::ipv4::Ipv4;
+use synward_core::wire::ipv6::Ipv6;
+use synward_core::wire::tcp::{self, Tcp};
+use synward_core::wire::tcp_options::Options;
 
 /// A TCP segment in a frame.
 #[derive(Clone, Copy, Debug)]

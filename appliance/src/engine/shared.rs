@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
-use synward_ebpf::layout::Profile;
-use synward_ebpf::wire::Address;
+use synward_core::layout::Profile;
+use synward_core::wire::Address;
 
 use super::message::Mailbox;
 use crate::steering::FlowTable;

@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use synward_ebpf::layout::{Flow, HOLD_WINDOW, Profile, flow_flags, state};
-use synward_ebpf::options::ClientOptions;
-use synward_ebpf::request::Hop;
-use synward_ebpf::translate::Direction;
-use synward_ebpf::wire::tcp::flags;
+use synward_core::layout::{Flow, HOLD_WINDOW, Profile, flow_flags, state};
+use synward_core::options::ClientOptions;
+use synward_core::request::Hop;
+use synward_core::translate::Direction;
+use synward_core::wire::tcp::flags;
 
 use super::hold::{Held, HeldSegment, Pool};
 use super::learn::{Offered, ServerSays};

@@ -1,7 +1,7 @@
 //! Headers as the words of a cookie's message: eight bytes of memory, little-endian (see
-//! [`synward_ebpf::cookie`]).
+//! [`synward_core::cookie`]).
 
-use synward_ebpf::wire::checksum::Sum;
+use synward_core::wire::checksum::Sum;
 
 /// Ports and sequence number of a TCP header, as the message has them.
 #[inline(always)]

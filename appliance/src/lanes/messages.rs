@@ -1,6 +1,6 @@
 //! What is hashed: messages of a fixed number of words, side by side.
 
-use synward_ebpf::cookie::Key;
+use synward_core::cookie::Key;
 
 /// Messages side by side in a vector register.
 pub(super) const WIDTH: usize = 8;

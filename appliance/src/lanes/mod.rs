@@ -99,7 +99,7 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use synward_ebpf::siphash::Hasher;
+    use synward_core::siphash::Hasher;
 
     /// Full and partly full batches of IPv4 and IPv6 messages, against the hash that XDP uses.
     #[test]

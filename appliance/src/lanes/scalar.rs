@@ -1,6 +1,6 @@
 //! One message after the other.
 
-use synward_ebpf::siphash::Hasher;
+use synward_core::siphash::Hasher;
 
 use super::messages::Messages;
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use synward_ebpf::counters::{Counter, NAMES, ServiceCounters};
+use synward_core::counters::{Counter, NAMES, ServiceCounters};
 
 /// Sums of [`ServiceCounters`]. In JSON an object of name → value, in the order of [`NAMES`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
-use synward_ebpf::counters::{Counter, MEANINGS, NAMES};
+use synward_core::counters::{Counter, MEANINGS, NAMES};
 
 use crate::engine::Outcome;
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use synward_ebpf::counters::Counter;
+use synward_core::counters::Counter;
 
 use super::{
     Counters, FlowList, FlowState, FlowView, FlowsView, Frames, Histogram, InterfaceView,

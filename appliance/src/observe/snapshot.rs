@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use synward_ebpf::counters::Counter;
+use synward_core::counters::Counter;
 
 use super::counters::Counters;
 use super::histogram::Histogram;

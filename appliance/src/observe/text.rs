@@ -100,7 +100,7 @@ fn services(services: &[ServiceView]) -> String {
         ("openings", Right),
     ]);
     for service in services {
-        use synward_ebpf::counters::Counter;
+        use synward_core::counters::Counter;
         let counter = |counter| thousands(service.counters.of(counter));
         table.row([
             service.name.clone(),

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use synward_ebpf::layout::Profile;
+use synward_core::layout::Profile;
 
 /// Bytes of IP and TCP header without options.
 const HEADERS_V4: u32 = 40;

@@ -8,11 +8,11 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use synward_ebpf::layout::Profile;
-use synward_ebpf::options::ClientOptions;
-use synward_ebpf::segment::{HandshakeOptions, Segment};
-use synward_ebpf::wire::Address;
-use synward_ebpf::wire::tcp::{Repr, flags};
+use synward_core::layout::Profile;
+use synward_core::options::ClientOptions;
+use synward_core::segment::{HandshakeOptions, Segment};
+use synward_core::wire::Address;
+use synward_core::wire::tcp::{Repr, flags};
 
 use crate::engine::Received;
 use crate::engine::learn::{Offered, ServerSays};

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use synward_ebpf::layout::{HOLD_WINDOW, Profile};
+use synward_core::layout::{HOLD_WINDOW, Profile};
 
 use super::{listeners, probe};
 use crate::config::{Config, Handoff};

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use synward_ebpf::counters::{Counter, ServiceCounters};
-use synward_ebpf::layout::{Flow, HEARTBEAT_TIMEOUT, profile_flags, state};
-use synward_ebpf::options::NO_SCALE;
+use synward_core::counters::{Counter, ServiceCounters};
+use synward_core::layout::{Flow, HEARTBEAT_TIMEOUT, profile_flags, state};
+use synward_core::options::NO_SCALE;
 
 use super::here::Notes;
 use super::profiles::Profiles;
@@ -406,7 +406,7 @@ fn taken_by_kernel(counters: Option<&ServiceCounters>) -> BTreeMap<String, u64> 
 fn flow_view(config: &Config, flow: &Flow, now: u32) -> FlowView {
     let key = &flow.key;
     let end =
-        |address: synward_ebpf::wire::Address, port| SocketAddr::new(IpAddr::from(address), port);
+        |address: synward_core::wire::Address, port| SocketAddr::new(IpAddr::from(address), port);
     FlowView {
         client: end(key.client, key.client_port()),
         server: end(key.server, key.server_port()),

@@ -2,8 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use synward_ebpf::cookie::EPOCH_NANOSECONDS;
-use synward_ebpf::layout::Clock;
+use synward_core::cookie::EPOCH_NANOSECONDS;
+use synward_core::layout::Clock;
 
 /// Now in nanoseconds of CLOCK_MONOTONIC_COARSE, which is what `bpf_ktime_get_coarse_ns` reads; exact to a jiffy.
 pub fn coarse_now() -> u64 {
@@ -26,7 +26,7 @@ fn read(clock: libc::clockid_t) -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// The tick of a coarse time, the unit of [`Flow::last_seen`](synward_ebpf::layout::Flow::last_seen): 1.07 s.
+/// The tick of a coarse time, the unit of [`Flow::last_seen`](synward_core::layout::Flow::last_seen): 1.07 s.
 pub const fn tick(coarse: u64) -> u32 {
     (coarse >> 30) as u32
 }

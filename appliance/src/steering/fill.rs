@@ -1,8 +1,8 @@
 //! Writing the plan into maps that are new and empty.
 
 use aya::maps::lpm_trie::Key as Prefix;
-use synward_ebpf::layout::{Interface, Interfaces};
-use synward_ebpf::wire::Address;
+use synward_core::layout::{Interface, Interfaces};
+use synward_core::wire::Address;
 
 use super::error::SteeringError;
 use super::interface::{self, Found};

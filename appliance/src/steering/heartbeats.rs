@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use synward_ebpf::layout::MAX_QUEUES;
+use synward_core::layout::MAX_QUEUES;
 
 use super::memory::Memory;
 
 /// When the worker of each queue was last seen alive. A worker beats well within
-/// [`HEARTBEAT_TIMEOUT`](synward_ebpf::layout::HEARTBEAT_TIMEOUT); a beat costs one store.
+/// [`HEARTBEAT_TIMEOUT`](synward_core::layout::HEARTBEAT_TIMEOUT); a beat costs one store.
 #[derive(Debug)]
 pub struct Heartbeats(Memory<AtomicU64>);
 

@@ -1,6 +1,6 @@
 //! Which interfaces are steered, and which cannot be.
 
-use synward_ebpf::layout::{MAX_QUEUES, side};
+use synward_core::layout::{MAX_QUEUES, side};
 
 use super::channels;
 use super::error::SteeringError;
@@ -54,7 +54,7 @@ impl Found {
     }
 }
 
-/// The bits of [`Interface::side`](synward_ebpf::layout::Interface::side).
+/// The bits of [`Interface::side`](synward_core::layout::Interface::side).
 pub(super) fn side_bits(of: Side) -> u32 {
     let outside = if of.faces_clients() { side::OUTSIDE } else { 0 };
     let inside = if of.faces_servers() { side::INSIDE } else { 0 };

@@ -1,6 +1,6 @@
 //! The keys of the epochs around now, and of those ahead in which no process may run.
 
-use synward_ebpf::layout::{KEY_SLOTS, KeySlot, MAX_SECRETS};
+use synward_core::layout::{KEY_SLOTS, KeySlot, MAX_SECRETS};
 
 use crate::secret::{ServiceKey, epoch_key};
 

@@ -5,7 +5,7 @@
 //! register and the function's number in the kernel's BTF (`check_kfunc_call`, kernel/bpf/verifier.c). So the object's
 //! bytes are changed before aya reads them.
 
-use synward_ebpf::layout::ASSIGN_KFUNC;
+use synward_core::layout::ASSIGN_KFUNC;
 
 use super::btf::Types;
 

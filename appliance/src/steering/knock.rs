@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use synward_ebpf::segment::Segment;
-use synward_ebpf::wire::tcp::{Repr, Tcp, flags};
-use synward_ebpf::wire::{ethernet, tcp};
+use synward_core::segment::Segment;
+use synward_core::wire::tcp::{Repr, Tcp, flags};
+use synward_core::wire::{ethernet, tcp};
 
 use super::interface::SteeredInterface;
 use super::{astray, netlink};

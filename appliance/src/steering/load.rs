@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use synward_ebpf::layout::{Clock, Globals};
+use synward_core::layout::{Clock, Globals};
 
 use super::clock::{Times, ticks};
 use super::error::SteeringError;

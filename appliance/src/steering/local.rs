@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use synward_ebpf::layout::{cookies, handoff};
+use synward_core::layout::{cookies, handoff};
 
 use super::error::SteeringError;
 use super::object::Kernel;

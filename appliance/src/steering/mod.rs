@@ -58,8 +58,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use synward_ebpf::counters::{SLOTS, ServiceCounters};
-use synward_ebpf::layout::{Clock, Interface, MAX_INTERFACES, MAX_QUEUES, Service, key_slot, mode};
+use synward_core::counters::{SLOTS, ServiceCounters};
+use synward_core::layout::{Clock, Interface, MAX_INTERFACES, MAX_QUEUES, Service, key_slot, mode};
 
 pub use btf::Types as KernelTypes;
 pub use clock::{Times, coarse_now, fine_now, tick, ticks};

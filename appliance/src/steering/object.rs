@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use synward_ebpf::counters::ServiceCounters;
-use synward_ebpf::layout::{
+use synward_core::counters::ServiceCounters;
+use synward_core::layout::{
     Clock, Endpoint, Globals, Interfaces, KeySlot, MAX_QUEUES, PrefixPort, Service,
 };
-use synward_ebpf::{hints, replay};
+use synward_core::{hints, replay};
 
 use super::btf::Types;
 use super::error::{SteeringError, cause, errno};
@@ -24,7 +24,7 @@ use super::profiles::EndpointMap;
 use super::table;
 use super::verified::verified;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/objects/steer.o");
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/xdp/objects/steer.o");
 
 /// The programs that only local services need.
 const ASSIGN: &str = "assign";

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use aya::maps::{Array, Map, MapData, MapInfo};
 use aya::pin::PinError;
 use aya::programs::links::{FdLink, PinnedLink};
-use synward_ebpf::layout::{Globals, SCHEMA};
+use synward_core::layout::{Globals, SCHEMA};
 
 use super::bpffs;
 use super::error::{SteeringError, cause};

@@ -9,11 +9,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use synward_ebpf::layout::{
+use synward_core::layout::{
     ANY_PORT, Endpoint, EndpointKey, HOLD_WINDOW, NO_PORT, PrefixKey, PrefixPort, Profile, Service,
     cookies, handoff, mode, profile_flags, unknown,
 };
-use synward_ebpf::wire::Address;
+use synward_core::wire::Address;
 
 use crate::config::{self, Config, Cookies, Fragments, Handoff, Mode, Offer, Ports, Unknown};
 

@@ -1,13 +1,13 @@
 //! The layout's types, as aya takes them for keys and values of maps.
 
 use aya::Pod;
-use synward_ebpf::counters::ServiceCounters;
-use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::{
+use synward_core::counters::ServiceCounters;
+use synward_core::flow::FlowKey;
+use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Globals, Interfaces, KeySlot, Passed, PrefixPort, Service,
 };
 
-/// A type of [`synward_ebpf::layout`] by value; [`Pod`] cannot be implemented for the type itself, which like the
+/// A type of [`synward_core::layout`] by value; [`Pod`] cannot be implemented for the type itself, which like the
 /// trait belongs to another crate.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aya::maps::{Array, HashMap, MapData, MapError};
-use synward_ebpf::layout::{Endpoint, EndpointKey, Globals, Profile};
+use synward_core::layout::{Endpoint, EndpointKey, Globals, Profile};
 
 use super::error::{SteeringError, cause};
 use super::object::failed;

@@ -36,11 +36,11 @@ mod tests;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
-use synward_ebpf::flow::{FIRST_TAG, FREE, FlowKey, OVERFLOW, Place, RETIRED, WAYS, entry_index};
-use synward_ebpf::hints::{self, Hint};
-use synward_ebpf::layout::{Flow, MAX_SERVICES, state};
-use synward_ebpf::multilinear;
-use synward_ebpf::wire::Address;
+use synward_core::flow::{FIRST_TAG, FREE, FlowKey, OVERFLOW, Place, RETIRED, WAYS, entry_index};
+use synward_core::hints::{self, Hint};
+use synward_core::layout::{Flow, MAX_SERVICES, state};
+use synward_core::multilinear;
+use synward_core::wire::Address;
 
 use super::clock::{coarse_now, tick};
 use super::memory::Memory;
@@ -91,7 +91,7 @@ pub struct Established {
     pub timestamp_delta: u32,
     /// Left shift of the windows that the server sends; negative: right.
     pub window_shift: i8,
-    /// See [`flow_flags`](synward_ebpf::layout::flow_flags).
+    /// See [`flow_flags`](synward_core::layout::flow_flags).
     pub flags: u8,
 }
 

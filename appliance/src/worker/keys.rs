@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use synward_ebpf::cookie::{EPOCH_SECONDS, Key};
+use synward_core::cookie::{EPOCH_SECONDS, Key};
 
 use crate::secret::{ServiceKey, epoch_key};
 

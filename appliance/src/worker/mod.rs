@@ -17,8 +17,8 @@ use std::time::Instant;
 
 use arrayvec::ArrayVec;
 use core_affinity::CoreId;
-use synward_ebpf::request::{META_BYTES, Meta, Request};
-use synward_ebpf::wire::ethernet;
+use synward_core::request::{META_BYTES, Meta, Request};
+use synward_core::wire::ethernet;
 
 use crate::afxdp::{BATCH, Frame, Waiter};
 use crate::engine::Tally;

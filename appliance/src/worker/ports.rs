@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use synward_ebpf::segment::Segment;
-use synward_ebpf::wire::Address;
+use synward_core::segment::Segment;
+use synward_core::wire::Address;
 
 use super::Batch;
 use crate::afxdp::{Frame, Port};
@@ -149,7 +149,7 @@ impl Out for Ports {
 }
 
 fn destination(packet: &[u8]) -> Option<IpAddr> {
-    use synward_ebpf::wire::{ipv4::Ipv4, ipv6::Ipv6};
+    use synward_core::wire::{ipv4::Ipv4, ipv6::Ipv6};
     let address: Address = match packet.first()? >> 4 {
         4 => Ipv4(packet.first_chunk::<20>()?).destination(),
         _ => Ipv6(packet.first_chunk::<40>()?).destination(),

@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 
 use aya::programs::links::{FdLink, PinnedLink};
 use synward::steering::{Established, Learned, Times, coarse_now, tick, unload};
-use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::{Flow, Profile, state};
-use synward_ebpf::wire::Address;
+use synward_core::flow::FlowKey;
+use synward_core::layout::{Flow, Profile, state};
+use synward_core::wire::Address;
 
 use super::lab::{HERE, Lab, inside, is_loaded, load, until};
 

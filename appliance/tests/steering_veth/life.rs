@@ -2,7 +2,7 @@
 
 use synward::config::{Mode, Side};
 use synward::steering::Times;
-use synward_ebpf::counters::Counter;
+use synward_core::counters::Counter;
 
 use super::lab::{HERE, Lab, inside};
 

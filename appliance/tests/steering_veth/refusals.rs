@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use synward::steering::unload;
-use synward_ebpf::layout::SCHEMA;
+use synward_core::layout::SCHEMA;
 
 use super::lab::{HERE, Lab, inside, ip_in, load, until};
 

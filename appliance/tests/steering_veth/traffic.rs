@@ -7,7 +7,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use synward::config::Mode;
 use synward::steering::Steering;
-use synward_ebpf::counters::Counter;
+use synward_core::counters::Counter;
 
 use super::lab::{Lab, inside};
 

@@ -1,10 +1,10 @@
 //! Cookies: valid, altered, expired.
 
-use synward_ebpf::cookie::EPOCH_NANOSECONDS;
-use synward_ebpf::counters::Counter;
-use synward_ebpf::layout::{Clock, KeySlot, key_slot};
-use synward_ebpf::options::ClientOptions;
-use synward_ebpf::request::Request;
+use synward_core::cookie::EPOCH_NANOSECONDS;
+use synward_core::counters::Counter;
+use synward_core::layout::{Clock, KeySlot, key_slot};
+use synward_core::options::ClientOptions;
+use synward_core::request::Request;
 
 use crate::frames::{ACK, FIN, IN_MAC, PSH, SERVER_MAC, SYN, Segment, padded_timestamps, stack};
 use crate::steer::{EPOCH, PROFILE, SERVICE, Shared, Side, Steer, in_namespace, key, now};
@@ -109,7 +109,7 @@ fn no_worker_no_opening() {
         let seen = steer.run(Side::Outside, &ack.bytes());
         assert_eq!((seen.verdict, seen.meta), (DROP, None));
         steer.assert_counted(&before, VALID, "no worker was ever alive");
-        let long_ago = now() - 2 * synward_ebpf::layout::HEARTBEAT_TIMEOUT;
+        let long_ago = now() - 2 * synward_core::layout::HEARTBEAT_TIMEOUT;
         steer.set("HEARTBEATS", 0, long_ago);
         assert_eq!(
             steer.run(Side::Outside, &ack.bytes()).meta,

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use etherparse::checksum::Sum16BitWords;
-use synward_ebpf::counters::{Counter, SLOTS};
-use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::{Flow, state};
+use synward_core::counters::{Counter, SLOTS};
+use synward_core::flow::FlowKey;
+use synward_core::layout::{Flow, state};
 
 use crate::frames::{ACK, CLIENTS, SERVERS, Segment, hex};
 use crate::steer::{SERVICE, Side, Steer, in_namespace};

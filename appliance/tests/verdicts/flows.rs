@@ -1,10 +1,10 @@
 //! Segments of spliced flows: their state, and how they are found.
 
-use synward_ebpf::counters::Counter;
-use synward_ebpf::flow::{FlowKey, OVERFLOW, WAYS, entry_index};
-use synward_ebpf::hints::Hint;
-use synward_ebpf::layout::{Flow, flow_flags, state};
-use synward_ebpf::request::Request;
+use synward_core::counters::Counter;
+use synward_core::flow::{FlowKey, OVERFLOW, WAYS, entry_index};
+use synward_core::hints::Hint;
+use synward_core::layout::{Flow, flow_flags, state};
+use synward_core::request::Request;
 
 use crate::frames::{
     ACK, CLIENTS, FIN, RST, SERVERS, SYN, Segment, padded_timestamps, read, stack,

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use synward_ebpf::counters::Counter;
-use synward_ebpf::layout::{cookies, handoff, unknown};
+use synward_core::counters::Counter;
+use synward_core::layout::{cookies, handoff, unknown};
 
 use crate::frames::{ACK, FIN, PSH, RST, SERVERS, SYN, Segment, stack};
 use crate::ground::ip;

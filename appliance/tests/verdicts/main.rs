@@ -36,7 +36,7 @@ mod syns;
 mod translation;
 mod unreadable;
 
-use synward_ebpf::counters::Counter;
+use synward_core::counters::Counter;
 
 use crate::frames::hex;
 use crate::steer::{Side, Steer};

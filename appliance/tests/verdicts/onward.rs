@@ -1,6 +1,6 @@
 //! Where a translated segment goes: the kernel refuses it, or forwards it, or it leaves where it came in.
 
-use synward_ebpf::layout::{Interface, side};
+use synward_core::layout::{Interface, side};
 
 use crate::flows::flow;
 use crate::frames::{CLIENT_MAC, OUT_MAC, SERVER_MAC, Segment, hex, read};

@@ -1,10 +1,10 @@
 //! Modes, lists, prefixes, unknown segments, and connections that were there before.
 
 use aya::maps::lpm_trie::Key as Prefix;
-use synward_ebpf::counters::Counter;
-use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::{ANY_PORT, Endpoint, NO_PORT, Passed, PrefixPort, mode, unknown};
-use synward_ebpf::wire::Address;
+use synward_core::counters::Counter;
+use synward_core::flow::FlowKey;
+use synward_core::layout::{ANY_PORT, Endpoint, NO_PORT, Passed, PrefixPort, mode, unknown};
+use synward_core::wire::Address;
 
 use crate::frames::{ACK, CLIENT_MAC, FIN, OUT_MAC, PSH, RST, SYN, Segment, read, stack};
 use crate::steer::{PROFILE, SERVICE, Shared, Side, Steer, in_namespace, now};
@@ -274,7 +274,7 @@ fn prefixes_and_any_port_are_looked_up_after_exact_addresses() {
         at("10.1.2.0", 24, 2);
         at("2001:db8:99::", 48, 3);
         let port = |steer: &mut Steer, prefix: u32, port: u32, mss: u16| {
-            let profile = synward_ebpf::layout::Profile { mss, ..PROFILE };
+            let profile = synward_core::layout::Profile { mss, ..PROFILE };
             let endpoint = Endpoint {
                 service: SERVICE,
                 since: 0,
@@ -307,7 +307,7 @@ fn prefixes_and_any_port_are_looked_up_after_exact_addresses() {
             };
             steer.check(vec![outside("prefixes are off", &segment, PASS, &[])]);
         }
-        let globals = synward_ebpf::layout::Globals {
+        let globals = synward_core::layout::Globals {
             prefixes: 1,
             ..steer.globals()
         };

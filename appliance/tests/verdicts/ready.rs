@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use etherparse::TcpOptionElement::{
     MaximumSegmentSize, SelectiveAcknowledgementPermitted as Sack, Timestamp, WindowScale,
 };
-use synward_ebpf::counters::Counter;
-use synward_ebpf::hints::Hint;
-use synward_ebpf::layout::{KeySlot, Profile, key_slot, mode};
-use synward_ebpf::request::Request;
+use synward_core::counters::Counter;
+use synward_core::hints::Hint;
+use synward_core::layout::{KeySlot, Profile, key_slot, mode};
+use synward_core::request::Request;
 
 use crate::flows::flow;
 use crate::frames::{SERVERS, SYN, Segment, stack};

@@ -8,22 +8,22 @@ use aya::programs::xdp::XdpMode;
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use synward::steering::{self, KernelTypes};
-use synward_ebpf::cookie::EPOCH_NANOSECONDS;
-use synward_ebpf::counters::{Counter, NAMES, SLOTS, ServiceCounters};
-use synward_ebpf::flow::{FlowKey, Place, WAYS, entry_index};
-use synward_ebpf::layout::{
+use synward_core::cookie::EPOCH_NANOSECONDS;
+use synward_core::counters::{Counter, NAMES, SLOTS, ServiceCounters};
+use synward_core::flow::{FlowKey, Place, WAYS, entry_index};
+use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interface, Interfaces, KeySlot, NO_PORT, Passed,
     Profile, Service, key_slot, mode, side,
 };
-use synward_ebpf::options::NO_SCALE;
-use synward_ebpf::replay::{Event, Handshake, MARKS};
-use synward_ebpf::request::{META_BYTES, META_WORDS, Meta};
-use synward_ebpf::wire::Address;
+use synward_core::options::NO_SCALE;
+use synward_core::replay::{Event, Handshake, MARKS};
+use synward_core::request::{META_BYTES, META_WORDS, Meta};
+use synward_core::wire::Address;
 
 use crate::frames::{self, Segment};
 use crate::ground;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/objects/steer.o");
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/xdp/objects/steer.o");
 
 /// The epoch in which tests live.
 pub(crate) const EPOCH: u64 = 1000;
@@ -72,7 +72,7 @@ unsafe impl Pod for Shared<EndpointKey> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<Endpoint> {}
 // SAFETY: as above.
-unsafe impl Pod for Shared<synward_ebpf::layout::PrefixPort> {}
+unsafe impl Pod for Shared<synward_core::layout::PrefixPort> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<Service> {}
 // SAFETY: as above.

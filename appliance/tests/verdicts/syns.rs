@@ -3,10 +3,10 @@
 use etherparse::TcpOptionElement::{
     self, MaximumSegmentSize, SelectiveAcknowledgementPermitted as Sack, Timestamp, WindowScale,
 };
-use synward_ebpf::counters::Counter;
-use synward_ebpf::layout::Profile;
-use synward_ebpf::options::NO_SCALE;
-use synward_ebpf::request::{META_WORDS, Request};
+use synward_core::counters::Counter;
+use synward_core::layout::Profile;
+use synward_core::options::NO_SCALE;
+use synward_core::request::{META_WORDS, Request};
 
 use crate::frames::{self, CLIENT_MAC, CWR, ECE, OUT_MAC, SYN, Segment, options, read, stack};
 use crate::steer::{PROFILE, SERVICE, SPARSE, Side, Steer, in_namespace};
@@ -419,11 +419,11 @@ fn no_key_no_answer() {
     needs_root!();
     in_namespace(|steer| {
         use crate::steer::{EPOCH, Shared};
-        let index = synward_ebpf::layout::key_slot(SERVICE, EPOCH);
+        let index = synward_core::layout::key_slot(SERVICE, EPOCH);
         steer.set(
             "KEYS",
             index,
-            Shared(synward_ebpf::layout::KeySlot {
+            Shared(synward_core::layout::KeySlot {
                 epoch: EPOCH - 256,
                 keys: [[1; 2]; 4],
             }),

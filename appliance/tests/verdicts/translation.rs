@@ -1,10 +1,10 @@
 //! Translation: what comes out is compared with a segment built from scratch out of the numbers that it should have,
 //! and with what the shared library makes of the same input.
 
-use synward_ebpf::counters::Counter;
-use synward_ebpf::layout::Flow;
-use synward_ebpf::translate::{self, Direction, Translation};
-use synward_ebpf::wire::tcp_options::Options;
+use synward_core::counters::Counter;
+use synward_core::layout::Flow;
+use synward_core::translate::{self, Direction, Translation};
+use synward_core::wire::tcp_options::Options;
 
 use crate::flows::flow;
 use crate::frames::{
@@ -66,7 +66,7 @@ impl Numbers {
         }
     }
 
-    /// What the other side should see: the table of `synward_ebpf::translate`, written out once more.
+    /// What the other side should see: the table of `synward_core::translate`, written out once more.
     pub(crate) fn translated(&self, flow: &Flow, side: Side) -> Self {
         let (delta, clock) = (flow.sequence_delta, flow.timestamp_delta);
         let mut other = self.clone();

@@ -1,6 +1,6 @@
 //! Fragments and malformed headers towards protected addresses.
 
-use synward_ebpf::counters::Counter;
+use synward_core::counters::Counter;
 
 use crate::frames::{SYN, Segment, stack};
 use crate::steer::{Side, in_namespace};

@@ -44,8 +44,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let mut object = rival::open(&mut EbpfLoader::new())?;
     let map = object
-        .take_map("SOCKETS")
-        .context("ebpf/objects/rival.o has no map 'SOCKETS': run ebpf/build")?;
+        .take_map("ECHO_SOCKETS")
+        .context("bench/ebpf/objects/baseline.o has no map 'ECHO_SOCKETS': run ebpf/build")?;
     let mut sockets = XskMap::try_from(map)?;
     let mut queues = Vec::new();
     for queue in 0..options.queues {

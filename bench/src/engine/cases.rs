@@ -6,10 +6,10 @@ use synward::engine::answer;
 use synward::engine::answers::{Answers, Asked, Place};
 use synward::engine::proofs::{self, Keys, Proof, Proofs};
 use synward::lanes::Lanes;
-use synward_ebpf::cookie::Key;
-use synward_ebpf::layout::{Flow, Profile};
-use synward_ebpf::translate::{self, Direction, Translation};
-use synward_ebpf::wire::tcp;
+use synward_core::cookie::Key;
+use synward_core::layout::{Flow, Profile};
+use synward_core::translate::{self, Direction, Translation};
+use synward_core::wire::tcp;
 
 use super::frames::{BATCH, Client, Frames, L3, l4};
 

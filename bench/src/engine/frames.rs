@@ -1,8 +1,8 @@
 //! The frames of a batch, as they lie in a UMEM.
 
-use synward_ebpf::segment::Segment;
-use synward_ebpf::wire::tcp::{Repr, flags};
-use synward_ebpf::wire::{Address, ethernet};
+use synward_core::segment::Segment;
+use synward_core::wire::tcp::{Repr, flags};
+use synward_core::wire::{Address, ethernet};
 
 /// Frames of a batch.
 pub(super) const BATCH: usize = 64;

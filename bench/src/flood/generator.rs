@@ -53,11 +53,11 @@ pub(super) struct Generator {
     rate: Option<u64>,
 }
 
-/// `WORDS` of ebpf/src/flood/plan.rs.
+/// `WORDS` of bench/ebpf/src/flood/plan.rs.
 const WORDS: usize = 13;
-/// `Segment` of ebpf/src/flood/plan.rs: words, length, tsval, ip_sum, tcp_sum.
+/// `Segment` of bench/ebpf/src/flood/plan.rs: words, length, tsval, ip_sum, tcp_sum.
 type Global = [u8; WORDS * 8 + 16];
-/// `Progress` of ebpf/src/flood/main.rs: random state, SYNs, ACKs, due, start.
+/// `Progress` of bench/ebpf/src/flood/main.rs: random state, SYNs, ACKs, due, start.
 type Progress = [u64; 5];
 
 impl Generator {
@@ -214,7 +214,7 @@ impl Generator {
 
     fn map(&mut self, name: &str) -> Result<&mut aya::maps::Map> {
         self.object.map_mut(name).with_context(|| {
-            format!("ebpf/objects/flood.o has no map {name}: rebuild it with ebpf/build")
+            format!("bench/ebpf/objects/flood.o has no map {name}: rebuild it with ebpf/build")
         })
     }
 }

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use synward_ebpf::wire::checksum::segment_is_intact;
-use synward_ebpf::wire::ethernet::{self, Ethernet};
-use synward_ebpf::wire::ipv4::{self, Ipv4};
-use synward_ebpf::wire::tcp::{self, Tcp, flags};
+use synward_core::wire::checksum::segment_is_intact;
+use synward_core::wire::ethernet::{self, Ethernet};
+use synward_core::wire::ipv4::{self, Ipv4};
+use synward_core::wire::tcp::{self, Tcp, flags};
 
 use super::generator::{Generator, Plan};
 use super::options::Kind;
@@ -204,9 +204,9 @@ impl<'a> Seen<'a> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use synward_ebpf::segment::{Segment, padded_timestamps};
-    use synward_ebpf::wire::Address;
-    use synward_ebpf::wire::tcp::Repr;
+    use synward_core::segment::{Segment, padded_timestamps};
+    use synward_core::wire::Address;
+    use synward_core::wire::tcp::Repr;
 
     use super::*;
 

@@ -63,8 +63,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut flood = programs::open(&mut EbpfLoader::new())?;
     site.attach(THERE, programs::load(&mut flood, "sink")?.fd()?.as_fd())?;
     let mut object = rival::open(&mut EbpfLoader::new())?;
-    let map = object.take_map("SOCKETS");
-    let mut sockets = XskMap::try_from(map.context("ebpf/objects/rival.o has no map 'SOCKETS'")?)?;
+    let map = object.take_map("ECHO_SOCKETS");
+    let mut sockets =
+        XskMap::try_from(map.context("bench/ebpf/objects/baseline.o has no map 'ECHO_SOCKETS'")?)?;
     let here = site.attach(HERE, rival::load(&mut object, "echo")?.fd()?.as_fd())?;
 
     let mut port = Port::open(HERE, 0, &self::options())?;

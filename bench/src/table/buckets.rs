@@ -5,10 +5,10 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
-use synward_ebpf::flow::{FREE, FlowKey, OVERFLOW, Place, WAYS, entry_index};
-use synward_ebpf::hints::{self, Hint};
-use synward_ebpf::layout::Flow;
-use synward_ebpf::multilinear;
+use synward_core::flow::{FREE, FlowKey, OVERFLOW, Place, WAYS, entry_index};
+use synward_core::hints::{self, Hint};
+use synward_core::layout::Flow;
+use synward_core::multilinear;
 
 /// Buckets for so many flows: a power of two with half of the ways, eight a bucket, in use.
 pub(super) fn needed(flows: u32) -> u32 {

@@ -1,17 +1,10 @@
 //! `bench table`: what a look-up and an insertion cost in each table that could hold the flows.
 //!
-//! The look-ups run in the kernel by BPF_PROG_TEST_RUN (`ebpf/src/table`), so the figures contain what the
+//! The look-ups run in the kernel by BPF_PROG_TEST_RUN (`bench/ebpf/src/flow_table`), so the figures contain what the
 //! steering program pays, and the empty run is subtracted. Rounds of all contenders alternate, so that a
 //! neighbour on the machine disturbs all of them or none.
 
 mod buckets;
-#[path = "../../../ebpf/src/table/plan.rs"]
-#[allow(
-    dead_code,
-    unreachable_pub,
-    reason = "shared with the eBPF programs, which use all of it"
-)]
-mod plan;
 mod programs;
 mod report;
 
@@ -19,15 +12,15 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::{Flow, state};
-use synward_ebpf::multilinear;
+use synward_core::flow::FlowKey;
+use synward_core::layout::{Flow, state};
+use synward_core::multilinear;
 
 pub(crate) use self::buckets::Buckets;
-use self::plan::{Plan, flow};
 use self::programs::Kernel;
 pub(crate) use self::programs::Shared;
 use self::report::{Report, Row};
+use synward_bench_ebpf::flow_draw::{Plan, flow};
 
 /// Flows that are used again and again in the measurement with a warm cache.
 const HOT: u32 = 1024;

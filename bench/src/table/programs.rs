@@ -1,4 +1,4 @@
-//! `ebpf/objects/table.o` in the kernel: the contenders' maps and the programs that use them.
+//! `bench/ebpf/objects/flow_table.o` in the kernel: the contenders' maps and the programs that use them.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -7,15 +7,15 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
-use synward_ebpf::flow::FlowKey;
-use synward_ebpf::hints;
-use synward_ebpf::layout::Globals;
-use synward_ebpf::multilinear;
+use synward_core::flow::FlowKey;
+use synward_core::hints;
+use synward_core::layout::Globals;
+use synward_core::multilinear;
 
 use super::Map as Which;
-use super::plan::Plan;
+use synward_bench_ebpf::flow_draw::Plan;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/objects/table.o");
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/objects/flow_table.o");
 
 const PROGRAMS: [&str; 6] = [
     "baseline",
@@ -26,7 +26,7 @@ const PROGRAMS: [&str; 6] = [
     "lru_insert",
 ];
 
-/// `Value` of ebpf/src/table/maps.rs.
+/// `Value` of bench/ebpf/src/flow_table/maps.rs.
 type Value = [u32; 7];
 /// What every flow holds: `last_seen`, the fifth word, tells a hit.
 const VALUE: Value = [0, 0, 0, 0, 1, 0, 0];
@@ -66,7 +66,9 @@ impl Kernel {
             let program: &mut Xdp = object
                 .program_mut(name)
                 .with_context(|| {
-                    format!("ebpf/objects/table.o has no program '{name}': run ebpf/build")
+                    format!(
+                        "bench/ebpf/objects/flow_table.o has no program '{name}': run ebpf/build"
+                    )
                 })?
                 .try_into()?;
             program
@@ -95,7 +97,9 @@ impl Kernel {
     pub(super) fn array(&self, name: &str) -> Result<BorrowedFd<'_>> {
         match self.object.map(name) {
             Some(Map::Array(map)) => Ok(map.fd().as_fd()),
-            _ => anyhow::bail!("ebpf/objects/table.o has no array '{name}': run ebpf/build"),
+            _ => anyhow::bail!(
+                "bench/ebpf/objects/flow_table.o has no array '{name}': run ebpf/build"
+            ),
         }
     }
 
@@ -161,8 +165,8 @@ impl Kernel {
     }
 
     fn map(&mut self, name: &str) -> Result<&mut Map> {
-        self.object
-            .map_mut(name)
-            .with_context(|| format!("ebpf/objects/table.o has no map '{name}': run ebpf/build"))
+        self.object.map_mut(name).with_context(|| {
+            format!("bench/ebpf/objects/flow_table.o has no map '{name}': run ebpf/build")
+        })
     }
 }

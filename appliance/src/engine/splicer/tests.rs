@@ -10,9 +10,9 @@ mod refusals;
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::profile_flags;
-use synward_ebpf::segment::{HandshakeOptions, padded_timestamps};
+use synward_core::flow::FlowKey;
+use synward_core::layout::profile_flags;
+use synward_core::segment::{HandshakeOptions, padded_timestamps};
 
 use super::*;
 use crate::steering::FlowTable;

@@ -3,8 +3,8 @@
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
-use synward_ebpf::flow::{FIRST_TAG, FREE, OVERFLOW, RETIRED, WAYS, entry_index};
-use synward_ebpf::layout::{MAX_SERVICES, state, ticks_since};
+use synward_core::flow::{FIRST_TAG, FREE, OVERFLOW, RETIRED, WAYS, entry_index};
+use synward_core::layout::{MAX_SERVICES, state, ticks_since};
 
 use super::{CLAIMED, FlowTable, LAST_SEEN, STATE, WORDS, count, key_of};
 use crate::steering::clock::{coarse_now, tick};

@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use synward_ebpf::layout::flow_flags;
+use synward_core::layout::flow_flags;
 
 use super::*;
 

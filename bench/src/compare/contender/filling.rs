@@ -9,9 +9,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Array, Map, MapData};
 use rustix::time::{ClockId, clock_gettime};
-use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::{Flow, Globals, state};
-use synward_ebpf::wire::Address;
+use synward_core::flow::FlowKey;
+use synward_core::layout::{Flow, Globals, state};
+use synward_core::wire::Address;
 
 use crate::table::{Buckets, Shared};
 

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam::queue::ArrayQueue;
-use synward_ebpf::flow::FlowKey;
-use synward_ebpf::layout::Profile;
-use synward_ebpf::segment::{HandshakeOptions, MAX_OPTION_WORDS, Segment, padded_timestamps};
-use synward_ebpf::wire::Address;
-use synward_ebpf::wire::tcp::Repr;
+use synward_core::flow::FlowKey;
+use synward_core::layout::Profile;
+use synward_core::segment::{HandshakeOptions, MAX_OPTION_WORDS, Segment, padded_timestamps};
+use synward_core::wire::Address;
+use synward_core::wire::tcp::Repr;
 
 use super::super::*;
 use crate::afxdp::{Polling, Waiter};

@@ -1,0 +1,39 @@
+//! What synward is compared with at XDP: programs that answer SYNs with the kernel's own cookies, and the least program
+//! that answers a SYN at all. Loaded by `bench rival`; no part of the appliance.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`guard`] | the kernel's cookies made and checked at XDP; the kernel completes the connection |
+//! | [`cookie`] | the helpers that do that, and what else the kernel reads from a cookie |
+//! | [`socket`] | whether the kernel has a connection already |
+//! | [`reminder`] | a SYN now and then for the kernel, or it would not take the cookies |
+//! | [`bare`] | one SipHash, fixed options, no look-up |
+//! | [`echo`] | to an AF_XDP socket, unread |
+//!
+//! Parsing, the look-up of the service and the writing of the answer are the steering program's own code, so that what
+//! differs is the cookie.
+#![no_std]
+#![no_main]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "a program has no public interface"
+)]
+
+mod bare;
+mod cookie;
+mod echo;
+mod guard;
+mod reminder;
+mod socket;
+
+/// Needed to link; nothing in these programs panics.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    loop {}
+}
+
+/// The helpers that make the kernel's cookies are for GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

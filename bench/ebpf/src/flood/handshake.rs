@@ -1,0 +1,63 @@
+//! The third segment of the handshake, for whoever answers the flood: so every SYN becomes a connection, which nobody uses.
+
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use synward_core::counters::Counter;
+use synward_core::segment::padded_timestamps;
+use synward_core::wire::tcp::{Repr, flags};
+
+use crate::answers;
+use synward_xdp::packet::Kind;
+use synward_xdp::{maps, reply};
+
+const WINDOW: u16 = 502;
+
+/// Acknowledges the SYN-ACKs for the flood's sources; drops and counts what else is for them.
+#[xdp]
+pub fn handshake(ctx: XdpContext) -> u32 {
+    match answers::count(&ctx) {
+        Some(answers::SYN_ACK) => acknowledge(&ctx).unwrap_or(xdp_action::XDP_DROP),
+        Some(_) => xdp_action::XDP_DROP,
+        None => xdp_action::XDP_PASS,
+    }
+}
+
+#[inline(always)]
+fn acknowledge(ctx: &XdpContext) -> Option<u32> {
+    // SAFETY: both are per-CPU and never freed; this program runs to its end on this CPU before another run of it starts
+    // here.
+    let (packet, counters) = unsafe {
+        (
+            &mut *maps::SCRATCH.get_ptr_mut(0)?,
+            &mut *maps::COUNTERS.get_ptr_mut(0)?,
+        )
+    };
+    if packet.read(ctx) != Kind::Tcp {
+        return None;
+    }
+    let times = packet.timestamps(ctx);
+    let (options, words) = if times.present {
+        // No clock of its own: the latest that the other end has seen of it.
+        padded_timestamps(times.tsecr, times.tsval)
+    } else {
+        ([0; 5], 0)
+    };
+    packet.reply.source = packet.destination;
+    packet.reply.destination = packet.source;
+    packet.reply.tcp = Repr {
+        source: packet.destination_port,
+        destination: packet.source_port,
+        sequence: packet.acknowledgement,
+        acknowledgement: packet.sequence.wrapping_add(1),
+        flags: flags::ACK,
+        window: WINDOW,
+        options: words * 4,
+    };
+    packet.reply.options = options;
+    let verdict = reply::send(ctx, packet, counters, Counter::AnsweredXdp);
+    if verdict == xdp_action::XDP_TX {
+        answers::note(answers::ACKNOWLEDGED);
+    }
+    Some(verdict)
+}

@@ -1,0 +1,87 @@
+//! The contenders for the flow table, as `bench table` measures them with BPF_PROG_TEST_RUN: the bucketed table
+//! of the steering program (its very code), the kernel's hash map and its LRU hash map.
+//!
+//! Every run draws a flow, looks it up (or inserts it) and lets the next draw depend on what was found, so that
+//! the CPU cannot overlap one run's cache misses with the next one's.
+#![no_std]
+#![no_main]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "a program has no public interface"
+)]
+
+mod maps;
+
+use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use synward_bench_ebpf::flow_draw::{self, Plan};
+use synward_core::flow::FlowKey;
+use synward_xdp::table;
+
+/// Draws a flow and notes whether it was found; `look` returns 0 for no, 1 for yes.
+#[inline(always)]
+fn run(look: impl FnOnce(&FlowKey) -> u32) -> u32 {
+    let (Some(plan), Some(drawn)) = (maps::PLAN.get_ptr_mut(0), maps::DRAWN.get_ptr_mut(0)) else {
+        return XDP_ABORTED;
+    };
+    // SAFETY: elements of arrays live as long as the program, and `bench table` runs one program at a
+    // time on maps of its own, so nobody else holds a reference to either.
+    let (plan, drawn): (&mut Plan, &mut FlowKey) = unsafe { (&mut *plan, &mut *drawn) };
+    *drawn = flow_draw::flow(plan.draw(), plan.v6 != 0);
+    let found = look(drawn) as u64;
+    plan.found += found;
+    plan.random ^= found >> 1;
+    XDP_PASS
+}
+
+/// What all the others do besides looking up.
+#[xdp]
+pub fn baseline(_: XdpContext) -> u32 {
+    run(|key| key.ports >> 31 & 1)
+}
+
+#[xdp]
+pub fn bucketed(_: XdpContext) -> u32 {
+    run(|key| match table::find(key, &mut true) {
+        // SAFETY: the element lives as long as the program; nobody writes it while programs run.
+        Some((_, flow)) => unsafe { (*flow).last_seen },
+        None => 0,
+    })
+}
+
+#[xdp]
+pub fn hash(_: XdpContext) -> u32 {
+    // SAFETY: nobody removes elements while programs run.
+    run(|key| unsafe { maps::HASH.get(key) }.map_or(0, |value| value[4]))
+}
+
+#[xdp]
+pub fn lru(_: XdpContext) -> u32 {
+    // SAFETY: nobody removes elements while programs run.
+    run(|key| unsafe { maps::LRU.get(key) }.map_or(0, |value| value[4]))
+}
+
+/// `last_seen` is the fifth word, 1 in every flow of the measurement.
+const VALUE: maps::Value = [0, 0, 0, 0, 1, 0, 0];
+
+#[xdp]
+pub fn hash_insert(_: XdpContext) -> u32 {
+    run(|key| maps::HASH.insert(key, &VALUE, 0).is_ok() as u32)
+}
+
+#[xdp]
+pub fn lru_insert(_: XdpContext) -> u32 {
+    run(|key| maps::LRU.insert(key, &VALUE, 0).is_ok() as u32)
+}
+
+/// Needed to link; nothing in these programs panics.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,72 @@
+//! ICMP errors about a translated segment: their quoted numbers are translated back.
+//!
+//! Only what the server sent was renumbered in its sequence, and TCP judges an error by the quoted
+//! sequence number alone (RFC 5927 §4.1), so errors towards the server are all there is to do.
+
+use crate::Verdict;
+use crate::packet::{Packet, view};
+use crate::{service, table};
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
+use aya_ebpf::programs::XdpContext;
+use synward_core::counters::Counter;
+use synward_core::flow::FlowKey;
+use synward_core::layout::state;
+use synward_core::wire::checksum::Sum;
+use synward_core::wire::icmp::{self, is_error_v4, is_error_v6};
+use synward_core::wire::ipv4::{self, Ipv4};
+use synward_core::wire::ipv6::{self, Ipv6};
+
+/// Translates the quotation if it is one of a spliced flow; the kernel delivers the error.
+#[inline(never)]
+pub fn quoting(ctx: &XdpContext, error: &Packet) -> Verdict {
+    translate(ctx, error);
+    XDP_PASS
+}
+
+#[inline(always)]
+fn translate(ctx: &XdpContext, error: &Packet) -> Option<()> {
+    let kind = view::<{ icmp::LENGTH }>(ctx, error.l4)?[0];
+    let quoted = error.l4 + icmp::LENGTH;
+    let (source, destination, l4) = if error.v4 {
+        if !is_error_v4(kind) {
+            return None;
+        }
+        let ip = Ipv4(&*view::<{ ipv4::LENGTH }>(ctx, quoted)?);
+        if ip.protocol() != ipv4::TCP || ip.is_fragment() || !ip.is_sound() {
+            return None;
+        }
+        (ip.source(), ip.destination(), quoted + ip.header_length())
+    } else {
+        if !is_error_v6(kind) {
+            return None;
+        }
+        let ip = Ipv6(&*view::<{ ipv6::LENGTH }>(ctx, quoted)?);
+        if ip.next_header() != ipv4::TCP {
+            return None;
+        }
+        (ip.source(), ip.destination(), quoted + ipv6::LENGTH)
+    };
+    let segment = view::<{ icmp::QUOTED_TCP }>(ctx, l4)?;
+    let port = |at: usize| u16::from_be_bytes([segment[at], segment[at + 1]]);
+    let mut endpoint = service::NOBODY;
+    if !service::find(&source, port(0) as u32, &mut endpoint) {
+        return None;
+    }
+    let key = FlowKey::new(destination, port(2), source, port(0));
+    let (_, flow) = table::find(&key, &mut true)?;
+    // SAFETY: an element of an array lives as long as the program.
+    let flow = unsafe { &*flow };
+    if flow.state != state::ESTABLISHED && flow.state != state::CLOSING {
+        return None;
+    }
+    let old = u32::from_be_bytes([segment[4], segment[5], segment[6], segment[7]]);
+    let new = old.wrapping_sub(flow.sequence_delta);
+    segment[4..8].copy_from_slice(&new.to_be_bytes());
+    let header = view::<{ icmp::LENGTH }>(ctx, error.l4)?;
+    let checksum = Sum(0).replace_u32(old, new).update([header[2], header[3]]);
+    header[2..4].copy_from_slice(&checksum);
+    if let Some((_, counters)) = service::of(&endpoint) {
+        counters.bump(Counter::IcmpTranslated);
+    }
+    Some(())
+}

@@ -1,0 +1,13 @@
+//! Lets a frame arrive that nobody sent: at start the appliance asks this machine's firewall what it does with the
+//! segments of proven clients (appliance/src/steering/knock.rs). Attached nowhere; run by BPF_PROG_TEST_RUN.
+
+use aya_ebpf::bindings::BPF_F_INGRESS;
+use aya_ebpf::programs::TcContext;
+
+/// Gives the frame to the interface that the context names, as if received there. 1 if the kernel took it.
+#[inline(always)]
+pub fn inject(ctx: &TcContext) -> i32 {
+    // SAFETY: the context is the kernel's own, and this field of it is readable.
+    let interface = unsafe { (*ctx.skb.skb).ifindex };
+    ctx.clone_redirect(interface, BPF_F_INGRESS as u64).is_ok() as i32
+}

@@ -1,0 +1,102 @@
+//! A listener that takes only the kernel's own cookies: one for Multipath TCP, for which the kernel takes no connection
+//! from us (`bpf_sk_assign_tcp_reqsk`, net/core/filter.c), or any, where the kernel is too old for that.
+//!
+//! So the SYN is answered with the kernel's cookie, made here by its helper, and the kernel judges the ACK as that of
+//! any cookie. That wants `net.ipv4.tcp_syncookies=2`: at 1 the kernel makes cookies only when it is flooded itself
+//! (`tcp_get_syncookie_mss`, net/ipv4/tcp_input.c), and the SYN goes to it as it came. Its ISN holds no option but
+//! the MSS; the others are hidden in the timestamps, where we can do that for it ([`synward_core::kernel_cookie`]). A
+//! client that offers Multipath TCP falls back to TCP (RFC 8684 §3.1).
+
+use crate::headers::{IP_BYTES, TCP_BYTES, headers};
+use crate::packet::Packet;
+use crate::{Case, socket};
+use aya_ebpf::helpers::generated::{bpf_tcp_check_syncookie, bpf_tcp_gen_syncookie};
+use aya_ebpf::programs::XdpContext;
+use core::ffi::c_void;
+use synward_core::answer::ECN_SETUP;
+use synward_core::kernel_cookie;
+use synward_core::layout::{Profile, cookies, profile_flags};
+use synward_core::options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6, NO_SCALE};
+use synward_core::wire::tcp_options::Found;
+
+/// Has the kernel make its cookie for a SYN and notes it as ISN and TSval of the answer, which promises nothing that
+/// they cannot hold. False if it makes none.
+#[inline(never)]
+pub fn make(ctx: &XdpContext, case: &mut Case) -> bool {
+    let packet = &mut *case.packet;
+    packet.walk_options(ctx);
+    let least = if packet.v4 {
+        DEFAULT_MSS_V4
+    } else {
+        DEFAULT_MSS_V6
+    };
+    let mut headers = headers(packet, packet.walked.found.mss().unwrap_or(least));
+    let made = socket::with_listener(ctx.ctx.cast(), packet, |listener| {
+        let (ip, tcp) = (headers.ip.as_mut_ptr(), headers.tcp.as_mut_ptr());
+        // SAFETY: the listener is held, and both headers are live and of the lengths given.
+        unsafe {
+            bpf_tcp_gen_syncookie(
+                listener,
+                ip.cast::<c_void>(),
+                IP_BYTES,
+                tcp.cast(),
+                TCP_BYTES,
+            )
+        }
+    });
+    let made = made.unwrap_or(-1);
+    if made < 0 {
+        return false;
+    }
+    packet.kernel_isn = made as u32;
+    packet.kernel_cookie = true;
+    // The kernel decides about the listener's options anew when the ACK comes: only what it does is promised, to this client.
+    packet.endpoint_since = 0;
+    let profile = &mut packet.endpoint.now;
+    let times = case.service.cookies & cookies::TIMES != 0
+        && packet.endpoint.since != 0
+        && packet.walked.found.timestamps_at().is_some()
+        && profile.timestamps();
+    packet.kernel_tsval = if times {
+        hidden(profile, &packet.walked.found, packet.flags, case.now)
+    } else {
+        profile.flags = 0;
+        profile.window_scale = NO_SCALE;
+        0
+    };
+    packet.endpoint.before = *profile;
+    true
+}
+
+/// TSval, in network order, that holds what is agreed on.
+#[inline(always)]
+fn hidden(profile: &Profile, client: &Found, tcp_flags: u8, now: u64) -> u32 {
+    let scale = if profile.window_scale == NO_SCALE {
+        None
+    } else {
+        client.window_scale()
+    };
+    let sack = client.sack_permitted() && profile.flags & profile_flags::SACK != 0;
+    let ecn = tcp_flags & ECN_SETUP == ECN_SETUP && profile.flags & profile_flags::ECN != 0;
+    kernel_cookie::tsval((now / 1_000_000) as u32, scale, sack, ecn).to_be()
+}
+
+/// Whether an ACK carries a cookie that the kernel will take.
+#[inline(never)]
+pub fn is_valid(ctx: &XdpContext, packet: &Packet) -> bool {
+    let mut headers = headers(packet, 0);
+    let judged = socket::with_listener(ctx.ctx.cast(), packet, |listener| {
+        let (ip, tcp) = (headers.ip.as_mut_ptr(), headers.tcp.as_mut_ptr());
+        // SAFETY: as above.
+        unsafe {
+            bpf_tcp_check_syncookie(
+                listener,
+                ip.cast::<c_void>(),
+                IP_BYTES,
+                tcp.cast(),
+                TCP_BYTES,
+            )
+        }
+    });
+    judged.unwrap_or(-1) == 0
+}

@@ -1,0 +1,113 @@
+//! The maps that this program shares with the appliance; `synward_core::layout` says what they hold.
+
+use crate::packet::Packet;
+use crate::ready::{self, Ready};
+use aya_ebpf::btf_maps::lpm_trie::Key as Prefix;
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, XskMap};
+use aya_ebpf::macros::btf_map;
+use synward_core::counters::ServiceCounters;
+use synward_core::flow::{FlowKey, WAYS};
+use synward_core::layout::{
+    Clock, Endpoint, EndpointKey, Flow, Globals, Interfaces, KEY_SLOTS, KeySlot, MAX_INTERFACES,
+    MAX_QUEUES, MAX_SERVICES, Passed, PrefixPort, Service,
+};
+use synward_core::{hints, replay};
+
+/// User space maps the array into its memory and reads and writes it without system calls.
+const MMAPABLE: usize = 1 << 10;
+
+/// How each interface is steered.
+#[btf_map]
+pub static INTERFACES: Array<Interfaces, 1, MMAPABLE> = Array::new();
+
+/// Numbers set once at start.
+#[btf_map]
+pub static GLOBALS: Array<Globals, 1, MMAPABLE> = Array::new();
+
+/// The epoch, kept by the control thread.
+#[btf_map]
+pub static CLOCK: Array<Clock, 1, MMAPABLE> = Array::new();
+
+/// Exact address and port → service and what its server does.
+#[btf_map]
+pub static ENDPOINTS: HashMap<EndpointKey, Endpoint, 16384> = HashMap::new();
+
+/// Address prefix → index of the prefix. Asked only where a service has prefixes or any port.
+#[btf_map]
+pub static PREFIXES: LpmTrie<[u32; 4], u32, 4096> = LpmTrie::new();
+
+/// (Prefix, port or any) → service and what its servers do.
+#[btf_map]
+pub static PREFIX_PORTS: HashMap<PrefixPort, Endpoint, 16384> = HashMap::new();
+
+/// (Service, source prefix) → 1 allowed, 2 denied.
+#[btf_map]
+pub static LISTS: LpmTrie<[u32; 5], u32, 16384> = LpmTrie::new();
+
+/// Service → policy.
+#[btf_map]
+pub static SERVICES: Array<Service, { MAX_SERVICES as usize }, MMAPABLE> = Array::new();
+
+/// Service and epoch → keys.
+#[btf_map]
+pub static KEYS: Array<KeySlot, { (MAX_SERVICES * KEY_SLOTS) as usize }, MMAPABLE> = Array::new();
+
+/// Service → counters of this CPU.
+#[btf_map]
+pub static COUNTERS: PerCpuArray<ServiceCounters, { MAX_SERVICES as usize }> = PerCpuArray::new();
+
+/// Fingerprints of the flow table: one bucket, a cache line, an element. Sized at load.
+#[btf_map]
+pub static TAGS: Array<[u32; WAYS + 1], 1024, MMAPABLE> = Array::new();
+
+/// Two bits a bucket: whether anything may be known about its flows. Sized at load.
+#[btf_map]
+pub static HINTS: Array<hints::Line, 4, MMAPABLE> = Array::new();
+
+/// The flows, one for each way of each bucket. Sized at load.
+#[btf_map]
+pub static FLOWS: Array<Flow, 16384, MMAPABLE> = Array::new();
+
+/// Connections that pass as they are. Sized at load.
+#[btf_map]
+pub static PASSED: LruHashMap<FlowKey, Passed, 4096> = LruHashMap::new();
+
+/// Handshakes of local services that have had their connection.
+#[btf_map]
+pub static REPLAYS: Array<replay::Set, { replay::SETS }> = Array::new();
+
+/// The AF_XDP sockets: interface slot * 64 + queue.
+#[btf_map]
+pub static SOCKETS: XskMap<{ (MAX_INTERFACES * MAX_QUEUES) as usize }> = XskMap::new();
+
+/// When the worker of each queue was last seen alive, coarse clock, ns.
+#[btf_map]
+pub static HEARTBEATS: Array<u64, { MAX_QUEUES as usize }, MMAPABLE> = Array::new();
+
+/// The packet that each program looks at on this CPU; see [`scratch`].
+#[btf_map]
+pub static SCRATCH: PerCpuArray<Packet, 2> = PerCpuArray::new();
+
+/// What each CPU has ready for the SYNs of a tick.
+#[btf_map]
+pub static READY: PerCpuArray<Ready, { ready::PLACES as usize }> = PerCpuArray::new();
+
+/// The packet that the XDP program looks at on this CPU.
+#[inline(always)]
+pub fn packet() -> Option<&'static mut Packet> {
+    let packet = SCRATCH.get_ptr_mut(scratch::STEER)?;
+    // SAFETY: per-CPU and never freed; this program runs to its end on this CPU before another run of
+    // it starts here.
+    Some(unsafe { &mut *packet })
+}
+
+/// Whose element of [`SCRATCH`] is whose: the one program may run in the middle of the other.
+pub mod scratch {
+    pub const STEER: u32 = 0;
+    pub const ASSIGN: u32 = 1;
+}
+
+/// A prefix of an address.
+pub type AddressPrefix = Prefix<[u32; 4]>;
+/// A prefix of (service, address).
+pub type ListPrefix = Prefix<[u32; 5]>;

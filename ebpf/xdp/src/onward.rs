@@ -1,0 +1,52 @@
+//! Onward to the next hop, as a router does it.
+
+use crate::Verdict;
+use crate::packet::{Packet, view};
+use crate::route::{self, Route};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
+use aya_ebpf::helpers::bpf_redirect;
+use aya_ebpf::programs::XdpContext;
+use synward_core::request::Hop;
+use synward_core::wire::ethernet::{self, Ethernet};
+use synward_core::wire::ipv4::Ipv4;
+use synward_core::wire::ipv6::Ipv6;
+
+/// Forwards a segment as it is. The kernel does it where more is needed than a next hop: an ICMP error, fragments, a
+/// neighbour that is not known, a tag, a device that is not steered.
+#[inline(never)]
+pub fn send(ctx: &XdpContext, packet: &Packet) -> Verdict {
+    if packet.ttl <= 1 {
+        return XDP_PASS;
+    }
+    match route::of(ctx, packet) {
+        Route::Via(hop) if packet.l3 == ethernet::LENGTH => via(ctx, packet, &hop),
+        _ => XDP_PASS,
+    }
+}
+
+/// Sends an untagged frame, of which the hop count was looked at, to its next hop.
+#[inline(always)]
+pub fn via(ctx: &XdpContext, packet: &Packet, hop: &Hop) -> Verdict {
+    if count_hop(ctx, packet).is_none() {
+        return XDP_DROP;
+    }
+    let Some(eth) = view::<{ ethernet::LENGTH }>(ctx, 0) else {
+        return XDP_DROP;
+    };
+    Ethernet(eth).set_stations(hop.to, hop.from);
+    if hop.interface == ctx.ingress_ifindex() as u32 {
+        return XDP_TX;
+    }
+    // SAFETY: the helper takes two integers.
+    unsafe { bpf_redirect(hop.interface, 0) as Verdict }
+}
+
+#[inline(always)]
+fn count_hop(ctx: &XdpContext, packet: &Packet) -> Option<()> {
+    if packet.v4 {
+        Ipv4(view::<20>(ctx, packet.l3)?).decrement_ttl();
+    } else {
+        Ipv6(view::<40>(ctx, packet.l3)?).decrement_hop_limit();
+    }
+    Some(())
+}

@@ -1,0 +1,64 @@
+//! Which handshakes of local services have had their connection; `synward_core::replay` says how that is kept.
+
+use crate::maps;
+use crate::packet::Packet;
+use synward_core::cookie::Claim;
+use synward_core::replay::{self, Event, Handshake, SETS};
+
+/// Whether that happened to the handshake that a segment with a valid cookie ends; `now` is on the coarse clock, ns.
+#[inline(never)]
+pub fn knows(packet: &Packet, event: Event, now: u64) -> bool {
+    let (Some(clock), Some(handshake)) = (maps::CLOCK.get(0), handshake(packet, event)) else {
+        return false;
+    };
+    match maps::REPLAYS.get(handshake.set & (SETS as u32 - 1)) {
+        Some(set) => handshake.is_in(set, clock.epoch_at(now)),
+        None => false,
+    }
+}
+
+/// Remembers it for as long as the cookie is accepted, and gives the mark; nothing if that has been done already.
+#[inline(never)]
+pub fn remember(packet: &Packet, event: Event, now: u64) -> Option<&'static mut u32> {
+    let clock = maps::CLOCK.get(0)?;
+    let handshake = handshake(packet, event)?;
+    let current = clock.epoch_at(now);
+    let claim = Claim {
+        client_isn: packet.sequence.wrapping_sub(1),
+        isn: packet.acknowledgement.wrapping_sub(1),
+        tsecr: None,
+    };
+    let set = maps::REPLAYS.get_ptr_mut(handshake.set & (SETS as u32 - 1))?;
+    // SAFETY: an element of an array lives as long as the program. Other CPUs write it as well, each mark at once.
+    let set = unsafe { &mut *set };
+    if handshake.is_in(set, current) {
+        return None;
+    }
+    let mark = &mut set[replay::room(set, current) & (replay::MARKS - 1)];
+    *mark = handshake.mark(claim.epoch(current).0);
+    Some(mark)
+}
+
+/// Forgets it.
+#[inline(never)]
+pub fn forget(packet: &Packet, event: Event) -> Option<()> {
+    let handshake = handshake(packet, event)?;
+    let set = maps::REPLAYS.get_ptr_mut(handshake.set & (SETS as u32 - 1))?;
+    // SAFETY: as above.
+    let set = unsafe { &mut *set };
+    let place = handshake.place_in(set)?;
+    set[place & (replay::MARKS - 1)] = 0;
+    Some(())
+}
+
+#[inline(always)]
+fn handshake(packet: &Packet, event: Event) -> Option<Handshake> {
+    let globals = maps::GLOBALS.get(0)?;
+    let client_isn = packet.sequence.wrapping_sub(1);
+    Some(Handshake::new(
+        &globals.mark_key,
+        &packet.key,
+        client_isn,
+        event,
+    ))
+}

@@ -1,0 +1,57 @@
+//! Back to the sender, in the frame that it sent.
+
+use crate::Verdict;
+use crate::packet::{Frame as _, Packet, view};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_TX};
+use aya_ebpf::helpers::bpf_xdp_adjust_tail;
+use aya_ebpf::programs::XdpContext;
+use synward_core::counters::{Counter, ServiceCounters};
+use synward_core::segment::MAX_OPTION_WORDS;
+use synward_core::wire::ethernet::{self, Ethernet};
+use synward_core::wire::tcp;
+
+/// Overwrites the frame with the packet's reply and sends it back; `counter` counts that.
+#[inline(always)]
+pub fn send(
+    ctx: &XdpContext,
+    packet: &Packet,
+    counters: &mut ServiceCounters,
+    counter: Counter,
+) -> Verdict {
+    let l4 = packet.l3 + if packet.v4 { 20 } else { 40 };
+    let wanted = l4 + packet.reply.header_length();
+    let (start, end) = ctx.bounds();
+    let grow = wanted as i32 - (end - start) as i32;
+    // Most stacks' SYNs have the length of their answer already.
+    // SAFETY: the context is the kernel's own; all views into the frame are made anew below.
+    if grow != 0 && unsafe { bpf_xdp_adjust_tail(ctx.ctx, grow) } != 0 {
+        counters.bump(Counter::DropResize);
+        return XDP_DROP;
+    }
+    if write(ctx, packet, l4).is_none() {
+        counters.bump(Counter::DropResize);
+        return XDP_DROP;
+    }
+    counters.bump(counter);
+    XDP_TX
+}
+
+#[inline(always)]
+fn write(ctx: &XdpContext, packet: &Packet, l4: usize) -> Option<()> {
+    let segment = &packet.reply;
+    Ethernet(view::<{ ethernet::LENGTH }>(ctx, 0)?).turn_around();
+    let header = view::<{ tcp::LENGTH }>(ctx, l4)?;
+    if packet.v4 {
+        segment.emit_v4(view::<20>(ctx, packet.l3)?, header);
+    } else {
+        segment.emit_v6(view::<40>(ctx, packet.l3)?, header);
+    }
+    for word in 0..MAX_OPTION_WORDS {
+        if word >= segment.option_words() {
+            break;
+        }
+        let bytes = view::<4>(ctx, l4 + tcp::LENGTH + word * 4)?;
+        *bytes = segment.options[word].to_ne_bytes();
+    }
+    Some(())
+}

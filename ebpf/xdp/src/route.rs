@@ -1,0 +1,62 @@
+//! The next hop.
+
+use crate::interface;
+use crate::packet::Packet;
+use aya_ebpf::bindings::bpf_fib_lookup as FibQuery;
+use aya_ebpf::helpers::bpf_fib_lookup;
+use aya_ebpf::programs::XdpContext;
+use synward_core::request::Hop;
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+/// `BPF_FIB_LKUP_RET_*` of include/uapi/linux/bpf.h.
+const SUCCESS: i64 = 0;
+const BLACKHOLE: i64 = 1;
+const UNREACHABLE: i64 = 2;
+const PROHIBIT: i64 = 3;
+const FRAGMENTATION_NEEDED: i64 = 8;
+
+/// What the kernel's routing says about a packet.
+pub enum Route {
+    /// Send it from here.
+    Via(Hop),
+    /// It does not fit through the next link.
+    TooBig,
+    /// It has no way; the kernel knows what to tell the sender.
+    Refused,
+    /// The kernel has to find the neighbour, or the device is not steered.
+    Kernel,
+}
+
+/// Asks the kernel's routing table for the way of a packet that is to be forwarded.
+#[inline(never)]
+pub fn of(ctx: &XdpContext, packet: &Packet) -> Route {
+    // SAFETY: plain integers and unions of them, for which zero is a value.
+    let mut query: FibQuery = unsafe { core::mem::zeroed() };
+    query.family = if packet.v4 { AF_INET } else { AF_INET6 };
+    query.l4_protocol = 6;
+    query.sport = packet.source_port.to_be();
+    query.dport = packet.destination_port.to_be();
+    query.ifindex = ctx.ingress_ifindex() as u32;
+    query.__bindgen_anon_1.tot_len = packet.length;
+    if packet.v4 {
+        query.__bindgen_anon_2.tos = packet.class;
+        query.__bindgen_anon_3.ipv4_src = packet.source.0[3];
+        query.__bindgen_anon_4.ipv4_dst = packet.destination.0[3];
+    } else {
+        query.__bindgen_anon_3.ipv6_src = packet.source.0;
+        query.__bindgen_anon_4.ipv6_dst = packet.destination.0;
+    }
+    let size = size_of::<FibQuery>() as i32;
+    // SAFETY: the query is a live object of the size given.
+    match unsafe { bpf_fib_lookup(ctx.ctx.cast(), &mut query, size, 0) } {
+        SUCCESS if interface::is_steered(query.ifindex) => Route::Via(Hop {
+            interface: query.ifindex,
+            to: query.dmac,
+            from: query.smac,
+        }),
+        FRAGMENTATION_NEEDED => Route::TooBig,
+        BLACKHOLE | UNREACHABLE | PROHIBIT => Route::Refused,
+        _ => Route::Kernel,
+    }
+}

@@ -1,0 +1,154 @@
+//! Whose packet is it: exact address and port first, prefixes only where some service has them.
+
+use crate::Verdict;
+use crate::maps::{self, AddressPrefix, ListPrefix};
+use crate::packet::{Kind, Packet};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use synward_core::counters::{Counter, ServiceCounters};
+use synward_core::layout::{
+    ANY_PORT, Endpoint, EndpointKey, NO_PORT, PrefixPort, Profile, Service, mode,
+};
+use synward_core::wire::Address;
+
+/// What [`find`] starts from.
+pub const NOBODY: Endpoint = {
+    let profile = Profile {
+        mss: 0,
+        window: 0,
+        window_scale: 0,
+        flags: 0,
+        reserved: [0; 2],
+    };
+    Endpoint {
+        service: 0,
+        since: 0,
+        now: profile,
+        before: profile,
+    }
+};
+
+/// Finds the packet's endpoint, at an address and port that it is for or from. Most are for that of the packet before, which
+/// still stands there: the look-up is spared.
+#[inline(always)]
+pub fn find_for(packet: &mut Packet, address: Address, port: u16) -> bool {
+    let Some(since) = changes() else {
+        return false;
+    };
+    let at = EndpointKey {
+        address,
+        port: port as u32,
+    };
+    if packet.endpoint_at == at && packet.endpoint_since == since && since != 0 {
+        return true;
+    }
+    if !find(&address, at.port, &mut packet.endpoint) {
+        return false;
+    }
+    (packet.endpoint_at, packet.endpoint_since) = (at, since);
+    packet.listener_tick = 0;
+    true
+}
+
+/// `Globals::changes`: what is kept of endpoints and services is good for as long as this stays the same.
+#[inline(always)]
+pub fn changes() -> Option<u32> {
+    let globals = maps::GLOBALS.get(0)?;
+    // SAFETY: a field of a live object. Volatile, so that it is read before endpoints and services are.
+    Some(unsafe { core::ptr::read_volatile(&raw const globals.changes) })
+}
+
+/// Copies the endpoint at an address and port (or [`NO_PORT`]), if it is protected, and says whether it is.
+#[inline(always)]
+pub fn find(address: &Address, port: u32, endpoint: &mut Endpoint) -> bool {
+    let key = EndpointKey {
+        address: *address,
+        port,
+    };
+    // SAFETY: an element may be replaced while it is read; the appliance replaces whole elements, and
+    // a run of this program is over before the kernel reuses the old one's memory (RCU).
+    if let Some(found) = unsafe { maps::ENDPOINTS.get(&key) } {
+        *endpoint = *found;
+        return true;
+    }
+    match maps::GLOBALS.get(0) {
+        Some(globals) if globals.prefixes != 0 => find_prefix(address, port, endpoint),
+        _ => false,
+    }
+}
+
+#[inline(never)]
+fn find_prefix(address: &Address, port: u32, endpoint: &mut Endpoint) -> bool {
+    let Some(prefix) = maps::PREFIXES.get(&AddressPrefix::new(128, address.0)) else {
+        return false;
+    };
+    for port in [port, ANY_PORT] {
+        // SAFETY: as above.
+        if let Some(found) = unsafe {
+            maps::PREFIX_PORTS.get(&PrefixPort {
+                prefix: *prefix,
+                port,
+            })
+        } {
+            *endpoint = *found;
+            return true;
+        }
+    }
+    false
+}
+
+/// The service of an endpoint and its counters on this CPU.
+#[inline(always)]
+pub fn of(endpoint: &Endpoint) -> Option<(&'static Service, &'static mut ServiceCounters)> {
+    let service = maps::SERVICES.get(endpoint.service)?;
+    Some((service, counters(endpoint.service)?))
+}
+
+/// The counters of a service on this CPU.
+#[inline(always)]
+pub fn counters(service: u32) -> Option<&'static mut ServiceCounters> {
+    let counters = maps::COUNTERS.get_ptr_mut(service)?;
+    // SAFETY: per-CPU and never freed; this program runs to its end on this CPU before another run
+    // of it starts here.
+    Some(unsafe { &mut *counters })
+}
+
+/// What the lists of a service say about a source.
+pub enum Listed {
+    No,
+    Allowed,
+    Denied,
+}
+
+/// Asks the lists of a service.
+#[inline(always)]
+pub fn listed(service: u32, source: &Address) -> Listed {
+    let [a, b, c, d] = source.0;
+    match maps::LISTS.get(&ListPrefix::new(160, [service, a, b, c, d])) {
+        Some(1) => Listed::Allowed,
+        Some(_) => Listed::Denied,
+        None => Listed::No,
+    }
+}
+
+/// A packet without readable ports: dropped if its address is protected and the policy says so.
+/// Two-fragment SYNs would otherwise reach the listener.
+#[inline(always)]
+pub fn unreadable(destination: &Address, kind: Kind) -> Verdict {
+    let mut endpoint = NOBODY;
+    if !find(destination, NO_PORT, &mut endpoint) {
+        return XDP_PASS;
+    }
+    let Some((service, counters)) = of(&endpoint) else {
+        return XDP_PASS;
+    };
+    let fragment = kind == Kind::Fragment;
+    if service.mode != mode::ALWAYS || (fragment && service.pass_fragments != 0) {
+        return XDP_PASS;
+    }
+    counters.bump(if fragment {
+        Counter::DropFragment
+    } else {
+        Counter::DropMalformed
+    });
+    XDP_DROP
+}

@@ -1,0 +1,154 @@
+//! Segments without a spliced flow: connections that were there before, and what belongs to nothing.
+
+use crate::{Case, Verdict, maps, reply, table};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::programs::XdpContext;
+use synward_core::counters::{Counter, ServiceCounters};
+use synward_core::flow::FlowKey;
+use synward_core::hints::Hint;
+use synward_core::layout::{Passed, flow_flags, ticks_since, unknown as policy};
+use synward_core::segment;
+use synward_core::wire::tcp::{Repr, flags};
+
+/// Whether a client's segment goes to the kernel because its connection, learned from the server, is not ours.
+/// A connection that was seen to end is judged like any other first: its ports may be those of a new one.
+#[inline(never)]
+pub fn passes(case: &Case) -> bool {
+    alive(case).is_some_and(|passed| {
+        let goes_on = passed.flags == 0;
+        if goes_on {
+            touch(passed, case, flow_flags::CLIENT_FIN);
+        }
+        goes_on
+    })
+}
+
+/// Whether anything is remembered of a connection that passes, or did.
+#[inline(always)]
+pub fn is_known(key: &FlowKey) -> bool {
+    maps::PASSED.get_ptr_mut(key).is_some()
+}
+
+/// The entry of a passed connection that was not idle for too long.
+#[inline(always)]
+fn alive(case: &Case) -> Option<&'static mut Passed> {
+    let passed = maps::PASSED.get_ptr_mut(&case.packet.key)?;
+    // SAFETY: the element may be evicted and reused by another CPU meanwhile; then a wrong time
+    // or mark is written to another passed connection, which does no more than let it live on.
+    let passed = unsafe { &mut *passed };
+    let idle = ticks_since(passed.last_seen, (case.now >> 30) as u32);
+    let limit = maps::GLOBALS
+        .get(0)
+        .map_or(0, |globals| globals.passed_idle);
+    (idle <= limit).then_some(passed)
+}
+
+/// Learns a connection from a segment that the server sent. Nothing is learned from a SYN-ACK or a
+/// RST: a spoofed segment that passed could have provoked them.
+#[inline(never)]
+pub fn learn(case: &Case, counters: &mut ServiceCounters) {
+    let packet = &*case.packet;
+    if packet.flags & flags::RST != 0
+        || packet.flags & (flags::SYN | flags::ACK) == flags::SYN | flags::ACK
+    {
+        return;
+    }
+    if let Some(passed) = maps::PASSED.get_ptr_mut(&case.packet.key) {
+        // SAFETY: as in `passes`.
+        touch(unsafe { &mut *passed }, case, flow_flags::SERVER_FIN);
+        if packet.may_pass {
+            return;
+        }
+    } else {
+        let entry = Passed {
+            last_seen: (case.now >> 30) as u32,
+            flags: 0,
+        };
+        if maps::PASSED.insert(&packet.key, &entry, 0).is_err() {
+            return;
+        }
+        counters.bump(Counter::Learned);
+    }
+    note(&packet.key);
+}
+
+/// Notes that a flow is one of those that pass. Nothing takes that back: a bit that is set in vain costs a look.
+#[inline(always)]
+fn note(key: &FlowKey) {
+    let Some(place) = table::place(key) else {
+        return;
+    };
+    let hint = Hint::of(place.bucket);
+    if let Some(line) = maps::HINTS.get_ptr_mut(hint.line) {
+        let (byte, bit) = hint.passed;
+        // SAFETY: the element lives as long as the program, and these bytes are written by its runs alone; what two of them
+        // lose is said at `Line::passed`.
+        unsafe { (*line).passed[byte & 31] |= bit };
+    }
+}
+
+#[inline(always)]
+fn touch(passed: &mut Passed, case: &Case, fin: u8) {
+    passed.last_seen = (case.now >> 30) as u32;
+    if case.packet.flags & flags::RST != 0 {
+        passed.flags |= flow_flags::RESET as u32;
+    } else if case.packet.flags & flags::FIN != 0 {
+        passed.flags |= fin as u32;
+    } else if case.packet.flags & flags::SYN != 0 {
+        passed.flags = 0;
+    }
+}
+
+/// Whether a segment with no flow and no valid cookie belongs to a connection from before: one that is ending,
+/// or any while connections are adopted. SYNs are challenged also then and do not come here.
+#[inline(always)]
+fn was_before(case: &Case) -> bool {
+    if case.packet.may_pass
+        && let Some(passed) = alive(case)
+    {
+        touch(passed, case, flow_flags::CLIENT_FIN);
+        return true;
+    }
+    case.now < case.service.adopt_until
+}
+
+/// A segment that belongs to nothing, by the service's policy; `reason` counts the drop.
+#[inline(never)]
+pub fn unknown(
+    ctx: &XdpContext,
+    case: &mut Case,
+    counters: &mut ServiceCounters,
+    reason: Counter,
+) -> Verdict {
+    if was_before(case) {
+        counters.bump(Counter::Passed);
+        return XDP_PASS;
+    }
+    let packet = &mut *case.packet;
+    match case.service.unknown {
+        policy::PASS => {
+            counters.bump(Counter::Passed);
+            XDP_PASS
+        }
+        policy::RESET if packet.flags & flags::RST == 0 => {
+            let repr = Repr {
+                source: packet.source_port,
+                destination: packet.destination_port,
+                sequence: packet.sequence,
+                acknowledgement: packet.acknowledgement,
+                flags: packet.flags,
+                window: 0,
+                options: 0,
+            };
+            let marks =
+                (packet.flags & flags::FIN != 0) as u32 + (packet.flags & flags::SYN != 0) as u32;
+            let length = packet.payload() as u32 + marks;
+            packet.reply = segment::refusal(packet.source, packet.destination, &repr, length);
+            reply::send(ctx, packet, counters, Counter::Reset)
+        }
+        _ => {
+            counters.bump(reason);
+            XDP_DROP
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The flow table, as the XDP program sees it: it finds entries, the appliance places them.
+
+use crate::maps;
+use synward_core::flow::{FlowKey, OVERFLOW, Place, WAYS, entry_index};
+use synward_core::hints::Hint;
+use synward_core::layout::Flow;
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+
+/// What may be known of the flows of a bucket.
+pub struct Known {
+    /// Some flow.
+    pub flows: bool,
+    /// Some connection that merely passes.
+    pub passed: bool,
+}
+
+/// What may be known of the flows of a bucket: two bits (`synward_core::hints`), which are nearly always in the cache.
+#[inline(always)]
+pub fn known(bucket: u32) -> Option<Known> {
+    let hint = Hint::of(bucket);
+    let line = maps::HINTS.get(hint.line)?;
+    let (byte, passed) = hint.passed;
+    let (word, flows) = hint.flows;
+    Some(Known {
+        flows: line.flows[word & 3] & flows != 0,
+        passed: line.passed[byte & 31] & passed != 0,
+    })
+}
+
+/// The flow of a key and its entry's index; `may_pass` says whether it may be one of those that merely pass.
+#[inline(always)]
+pub fn find(key: &FlowKey, may_pass: &mut bool) -> Option<(u32, *mut Flow)> {
+    *may_pass = true;
+    let place = place(key)?;
+    let known = known(place.bucket)?;
+    *may_pass = known.passed;
+    if !known.flows {
+        return None;
+    }
+    let index = index(key, place.bucket, place.overflow, place.tag);
+    if index == NONE {
+        return None;
+    }
+    Some((index, maps::FLOWS.get_ptr_mut(index)?))
+}
+
+/// Where a flow is, if it is in the table.
+#[inline(always)]
+pub fn place(key: &FlowKey) -> Option<Place> {
+    let globals = maps::GLOBALS.get(0)?;
+    let hash = key.table_hash(&globals.table_key);
+    Some(Place::of(hash, globals.bucket_mask))
+}
+
+/// Apart from [`find`], so that the verifier follows one way on from here and not one a way.
+#[inline(never)]
+fn index(key: &FlowKey, bucket: u32, overflow: u32, tag: u32) -> u32 {
+    let Some(tags) = maps::TAGS.get(bucket) else {
+        return NONE;
+    };
+    let found = search(key, bucket, tag, tags);
+    if found != NONE || tags[OVERFLOW] == 0 {
+        return found;
+    }
+    match maps::TAGS.get(overflow) {
+        Some(tags) => search(key, overflow, tag, tags),
+        None => NONE,
+    }
+}
+
+#[inline(always)]
+fn search(key: &FlowKey, bucket: u32, tag: u32, tags: &[u32; WAYS + 1]) -> u32 {
+    for (way, found) in tags[..WAYS].iter().enumerate() {
+        if *found == tag {
+            let index = entry_index(bucket, way as u32);
+            // An element of an array lives as long as the program.
+            if maps::FLOWS.get(index).is_some_and(|flow| flow.key == *key) {
+                return index;
+            }
+        }
+    }
+    NONE
+}
