@@ -1,5 +1,7 @@
 //! `bench`: tools to load and to measure SYN defences, synward and others.
 
+mod baseline;
+mod cli_values;
 mod compare;
 mod connect;
 mod cores;
@@ -8,18 +10,16 @@ mod device;
 mod echo;
 mod engine;
 mod flood;
+mod flow_table_bench;
 mod interrupt;
 mod machine;
 mod order;
 mod pass;
-mod programs;
-mod quantity;
 mod report;
 mod rings;
-mod rival;
-mod table;
-mod wire;
-mod xdp;
+mod two_machines;
+mod xdp_attach;
+mod xdp_objects;
 
 use clap::Parser;
 
@@ -34,7 +34,7 @@ enum Bench {
     /// Gives an interface an XDP program that lets everything pass, as veth peers of XDP need it
     Pass(pass::Options),
     /// Gives an interface an XDP program that synward is compared with: the kernel's cookies made at XDP, and others
-    Rival(rival::Options),
+    Baseline(baseline::Options),
     /// Answers SYNs over AF_XDP with the least code that can, until it is interrupted; synward is compared with it
     Echo(echo::Options),
     /// Joins two interfaces by a line with delay, loss and reordering, until it is interrupted
@@ -51,10 +51,10 @@ enum Bench {
     /// Makes a page with a table and plots of all comparisons
     Report(report::Options),
     /// Measures look-ups and insertions in the tables that could hold the flows
-    Table(table::Options),
+    FlowTable(flow_table_bench::Options),
     /// Measures a defence on real NICs: from a second machine, with a flood and data at once
     #[command(subcommand)]
-    Wire(wire::Command),
+    TwoMachines(two_machines::Command),
 }
 
 fn main() {
@@ -62,7 +62,7 @@ fn main() {
         Bench::Flood(options) => flood::run(&options),
         Bench::Repeat(options) => flood::repeat::run(&options),
         Bench::Pass(options) => pass::run(&options),
-        Bench::Rival(options) => rival::run(&options),
+        Bench::Baseline(options) => baseline::run(&options),
         Bench::Echo(options) => echo::run(&options),
         Bench::Delay(options) => delay::run(&options),
         Bench::Connect(options) => connect::run(&options),
@@ -70,8 +70,8 @@ fn main() {
         Bench::Engine(options) => engine::run(&options),
         Bench::Rings(options) => rings::run(&options),
         Bench::Report(options) => report::run(&options),
-        Bench::Table(options) => table::run(&options),
-        Bench::Wire(command) => wire::run(&command),
+        Bench::FlowTable(options) => flow_table_bench::run(&options),
+        Bench::TwoMachines(command) => two_machines::run(&command),
     };
     if let Err(error) = done {
         eprintln!("bench: {error:#}");

@@ -7,7 +7,7 @@ use aya::EbpfLoader;
 use clap::Args;
 
 use crate::device::Device;
-use crate::{programs, xdp};
+use crate::{xdp_attach, xdp_objects};
 
 /// Command line of `bench pass`.
 #[derive(Args)]
@@ -30,9 +30,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let device = Device::named(&options.interface)?;
     if options.detach {
-        return xdp::detach(&device);
+        return xdp_attach::detach(&device);
     }
-    let mut object = programs::open(&mut EbpfLoader::new())?;
-    let program = programs::load(&mut object, if options.drop { "sink" } else { "pass" })?;
-    xdp::attach(&device, program.fd()?.as_fd())
+    let mut object = xdp_objects::open(&mut EbpfLoader::new())?;
+    let program = xdp_objects::load(&mut object, if options.drop { "sink" } else { "pass" })?;
+    xdp_attach::attach(&device, program.fd()?.as_fd())
 }

@@ -1,4 +1,4 @@
-//! What one measurement asks the programs to do: shared with `bench table`.
+//! What one measurement asks the programs to do: shared with `bench flow-table`.
 
 use synward_core::flow::FlowKey;
 use synward_core::wire::Address;

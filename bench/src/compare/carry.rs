@@ -11,14 +11,14 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use super::account::{Moment, Span};
-use super::answer::{SPARE, spare};
+use super::answer_cost::{SPARE, spare};
+use super::background_flood::{Flood, Gate};
 use super::contender::Contender;
-use super::flood::{Flood, Gate};
-use super::lab::{Lab, PATIENCE, Role, Site};
+use super::cpu_time::{Moment, Span};
+use super::netns_lab::{Lab, PATIENCE, Role, Site};
 use super::process::Process;
 use super::work::{Column, Measured, Need, Stand, Work, column};
-use crate::quantity::seconds;
+use crate::cli_values::seconds;
 
 /// Where iperf3 listens.
 const PORT: u16 = 5201;

@@ -1,13 +1,13 @@
 //! The defences that compete.
 
-mod echo;
+mod afxdp_echo;
 mod filling;
-pub(super) mod kernel;
 mod nobody;
 mod offers;
-mod rival;
+pub(super) mod server_kernel;
 mod synproxy;
 mod synward;
+mod xdp_baseline;
 
 use std::fmt;
 
@@ -15,15 +15,15 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use self::echo::Echo;
-use self::kernel::Kernel;
+use self::afxdp_echo::Echo;
 use self::nobody::Nobody;
-use self::rival::Rival;
+use self::server_kernel::Kernel;
 use self::synproxy::Synproxy;
 use self::synward::{Place, Synward};
-use super::lab::{Lab, Path, Role, Site};
-use super::memory::Memory;
-use super::work::{Matter, Need};
+use self::xdp_baseline::Baseline;
+use super::memory_use::Memory;
+use super::netns_lab::{Lab, Path, Role, Site};
+use super::work::{Need, Workload};
 
 /// A way to defend the lab's server. The names are those of the command line and of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
@@ -64,7 +64,7 @@ impl Contender {
     }
 
     /// Those of them to whom `matter` can be handed.
-    pub(super) fn suited(matter: Matter) -> Vec<Self> {
+    pub(super) fn suited(matter: Workload) -> Vec<Self> {
         let mut contenders = Self::all();
         contenders.retain(|contender| contender.suits(matter));
         contenders
@@ -79,10 +79,10 @@ impl Contender {
     }
 
     /// Whether `matter` can be handed to it.
-    pub(super) fn suits(self, matter: Matter) -> bool {
+    pub(super) fn suits(self, matter: Workload) -> bool {
         match matter {
-            Matter::Connections => self.carries(),
-            Matter::Segments => self != Self::KernelPass,
+            Workload::Connections => self.carries(),
+            Workload::Segments => self != Self::KernelPass,
         }
     }
 
@@ -170,9 +170,9 @@ impl Contender {
             }),
             Self::Synproxy => Box::new(Synproxy { timestamps: false }),
             Self::SynproxyTs => Box::new(Synproxy { timestamps: true }),
-            Self::XdpKernelCookie => Box::new(Rival::KernelCookie { asks: true }),
-            Self::XdpKernelCookieBlind => Box::new(Rival::KernelCookie { asks: false }),
-            Self::Bare => Box::new(Rival::Bare),
+            Self::XdpKernelCookie => Box::new(Baseline::KernelCookie { asks: true }),
+            Self::XdpKernelCookieBlind => Box::new(Baseline::KernelCookie { asks: false }),
+            Self::Bare => Box::new(Baseline::Bare),
             Self::AfxdpEcho => Box::new(Echo::default()),
             Self::SpliceXdp => Box::new(Synward::new(Place::Edge { responder: "xdp" })),
             Self::SpliceAfxdp => Box::new(Synward::new(Place::Edge { responder: "afxdp" })),

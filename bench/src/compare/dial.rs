@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::lab::{Lab, PATIENCE, Role};
+use super::netns_lab::{Lab, PATIENCE, Role};
 use crate::connect::{Percentiles, Report};
 
 /// How long a hundred connections at most take that fill caches before anything is measured.

@@ -8,20 +8,20 @@
 //!
 //! A defence is a [`contender::Contender`], what is measured is a [`work::Work`]; neither knows of the other.
 
-mod account;
-mod answer;
+mod answer_cost;
+mod background_flood;
 mod carry;
-mod connect;
+mod connect_time;
+mod connection_rate;
 mod contender;
+mod cpu_time;
 mod dial;
-mod flood;
-mod lab;
-mod memory;
+mod flood_sweep;
+mod memory_use;
+mod netns_lab;
 mod process;
-mod rate;
 mod result;
-mod sweep;
-mod table;
+mod results_markdown;
 mod work;
 
 use std::fs::File;
@@ -31,14 +31,14 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use self::account::{BUSY, SOFTIRQ, nanoseconds};
+pub(crate) use self::background_flood::{Flooded, Rate};
 pub(crate) use self::contender::Contender;
 use self::contender::Raised;
-pub(crate) use self::flood::{Flooded, Rate};
-use self::lab::{Lab, Programs};
+pub(crate) use self::cpu_time::{BUSY, SOFTIRQ, nanoseconds};
+use self::netns_lab::{Lab, Programs};
 pub(crate) use self::process::Process;
 use self::result::{Results, Turn};
-pub(crate) use self::table::{cell, median};
+pub(crate) use self::results_markdown::{cell, median};
 use self::work::{Stand, Work};
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
@@ -48,13 +48,13 @@ use crate::order::Order;
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// How long connections take to be established and to be answered, idle and under a flood of SYNs
-    Connect(Box<connect::Options>),
+    Connect(Box<connect_time::Options>),
     /// What it costs to answer SYNs, and to refuse ACKs that belong to nothing
-    Answer(Box<answer::Options>),
+    Answer(Box<answer_cost::Options>),
     /// What becomes of connections while a flood into the same receive queue grows
-    Sweep(Box<sweep::Options>),
+    Sweep(Box<flood_sweep::Options>),
     /// How many connections a second can be made, and what each costs
-    Rate(Box<rate::Options>),
+    Rate(Box<connection_rate::Options>),
     /// How much established connections carry, and what a packet costs
     Carry(Box<carry::Options>),
 }
@@ -125,12 +125,12 @@ fn compare(options: &Options, work: &dyn Work) -> Result<()> {
         None => getrandom::u64().context("no random seed: give one with --seed")?,
     };
     let contenders = match options.contenders.as_slice() {
-        [] => Contender::suited(work.matter()),
+        [] => Contender::suited(work.workload()),
         some => some.to_vec(),
     };
     for contender in &contenders {
         ensure!(
-            contender.suits(work.matter()),
+            contender.suits(work.workload()),
             "{contender} is no contender here: it carries no connection; leave it out of --contenders"
         );
     }
@@ -166,7 +166,7 @@ fn compare(options: &Options, work: &dyn Work) -> Result<()> {
     }
     serde_json::to_writer_pretty(&mut output, &results)?;
     writeln!(output)?;
-    write!(stdout(), "{}", table::markdown(&results, work))?;
+    write!(stdout(), "{}", results_markdown::markdown(&results, work))?;
     ensure!(!interrupt.requested(), "interrupted");
     match results.failed() {
         0 => Ok(()),

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::contender::{Contender, Defence};
-use super::lab::{Lab, Site};
+use super::netns_lab::{Lab, Site};
 use super::process::Process;
 
 /// A piece of work that is the same for every contender.
@@ -19,8 +19,8 @@ pub(super) trait Work {
     fn conditions(&self) -> Vec<String>;
 
     /// What it needs of a contender.
-    fn matter(&self) -> Matter {
-        Matter::Connections
+    fn workload(&self) -> Workload {
+        Workload::Connections
     }
 
     /// What it needs of a lab.
@@ -80,7 +80,7 @@ pub(super) enum Need {
 
 /// What is handed to a defence.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Matter {
+pub(super) enum Workload {
     /// Connections from client to server.
     Connections,
     /// Segments that come to nothing.

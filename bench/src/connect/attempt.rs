@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::options::Close;
-use super::record::Failure;
+use super::connect_options::Close;
+use super::outcomes::Failure;
 
 /// A connection under way. All times are since the run's start.
 pub(super) struct Attempt {

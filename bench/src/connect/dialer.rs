@@ -12,8 +12,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::attempt::{Answer, Attempt, Origin};
-use super::record::{Failure, Record};
-use super::request;
+use super::http_request;
+use super::outcomes::{Failure, Record};
 use super::schedule::Schedule;
 use super::{Options, Report};
 use crate::interrupt::Interrupt;
@@ -50,7 +50,7 @@ impl<'a> Dialer<'a> {
         rustix::thread::set_current_timer_slack(NonZero::new(1))?;
         Ok(Self {
             options,
-            request: options.data.map(request::of),
+            request: options.data.map(http_request::of),
             start: Instant::now(),
             schedule: options.schedule(),
             origin: Origin::new(options.source_ports.clone(), options.close),

@@ -5,11 +5,11 @@
 //! until the first byte of an answer is measured too.
 
 mod attempt;
+mod connect_options;
+mod connection_report;
 mod dialer;
-mod options;
-mod record;
-mod report;
-mod request;
+mod http_request;
+mod outcomes;
 mod schedule;
 
 use std::io::{Write as _, stdout};
@@ -17,9 +17,9 @@ use std::io::{Write as _, stdout};
 use anyhow::{Context as _, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+pub(crate) use self::connect_options::Options;
+pub(crate) use self::connection_report::{Percentiles, Report};
 use self::dialer::Dialer;
-pub(crate) use self::options::Options;
-pub(crate) use self::report::{Percentiles, Report};
 use crate::cores::pin;
 use crate::interrupt::Interrupt;
 

@@ -1,7 +1,7 @@
 //! `bench delay`: a line between two interfaces, in user space, for kernels without netem.
 
 mod line;
-pub(crate) mod port;
+pub(crate) mod packet_socket;
 
 use std::io::ErrorKind;
 use std::thread;
@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use self::line::{Counts, Line, Weather};
-use self::port::Port;
+use self::packet_socket::PacketSocket;
 use crate::device::Device;
 use crate::interrupt::Interrupt;
 
@@ -59,8 +59,8 @@ struct Report {
 /// # Errors
 /// No such interface, no privilege, or an interface that went away.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let open = |name: &str| -> Result<Port> {
-        Port::open(&Device::named(name)?)
+    let open = |name: &str| -> Result<PacketSocket> {
+        PacketSocket::open(&Device::named(name)?)
             .with_context(|| format!("opening a packet socket on {name} failed"))
     };
     let ports = [open(&options.near)?, open(&options.far)?];
@@ -88,14 +88,24 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// Carries frames in one direction until it is time to stop; a line that breaks stops the other as well.
-fn carry(from: &Port, to: &Port, line: Line, interrupt: &Interrupt) -> Result<Counts> {
+fn carry(
+    from: &PacketSocket,
+    to: &PacketSocket,
+    line: Line,
+    interrupt: &Interrupt,
+) -> Result<Counts> {
     let done = carry_until(from, to, line, interrupt);
     interrupt.request();
     done
 }
 
-fn carry_until(from: &Port, to: &Port, mut line: Line, interrupt: &Interrupt) -> Result<Counts> {
-    let mut landing = vec![0; port::LONGEST];
+fn carry_until(
+    from: &PacketSocket,
+    to: &PacketSocket,
+    mut line: Line,
+    interrupt: &Interrupt,
+) -> Result<Counts> {
+    let mut landing = vec![0; packet_socket::LONGEST];
     while !interrupt.requested() {
         let busy = take(from, &mut landing, &mut line)?;
         release(&mut line, to);
@@ -107,7 +117,7 @@ fn carry_until(from: &Port, to: &Port, mut line: Line, interrupt: &Interrupt) ->
 }
 
 /// Takes some frames from a port; whether there may be more.
-fn take(from: &Port, landing: &mut [u8], line: &mut Line) -> Result<bool> {
+fn take(from: &PacketSocket, landing: &mut [u8], line: &mut Line) -> Result<bool> {
     for _ in 0..TURN {
         let mut frame = line.blank();
         match from.receive(landing, &mut frame) {
@@ -128,7 +138,7 @@ fn take(from: &Port, landing: &mut [u8], line: &mut Line) -> Result<bool> {
 }
 
 /// Sends what is due. A frame that the interface refuses is lost, as on any line.
-fn release(line: &mut Line, to: &Port) {
+fn release(line: &mut Line, to: &PacketSocket) {
     while let Some(frame) = line.pop(Instant::now()) {
         if to.send(&frame).is_err() {
             line.refused();
@@ -137,11 +147,11 @@ fn release(line: &mut Line, to: &Port) {
     }
 }
 
-fn wait(from: &Port, line: &Line) -> Result<()> {
+fn wait(from: &PacketSocket, line: &Line) -> Result<()> {
     let time = line.due().map_or(IDLE, |due| {
         due.saturating_duration_since(Instant::now()).min(IDLE)
     });
-    match port::wait(from, time) {
+    match packet_socket::wait(from, time) {
         Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
         done => done.context("waiting for frames failed"),
     }

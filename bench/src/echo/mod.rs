@@ -1,8 +1,8 @@
 //! `bench echo`: the least that answers SYNs over AF_XDP, one thread a queue. What a library, an account of frames, a
 //! look-up and a cookie cost, is what the appliance's workers take beyond this.
 
-mod answer;
-pub(crate) mod rings;
+mod echo_syn_ack;
+pub(crate) mod raw_rings;
 
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,11 +14,11 @@ use aya::maps::XskMap;
 use aya::programs::Xdp;
 use clap::Args;
 
-pub(crate) use self::answer::answer;
-use self::rings::Rings;
+pub(crate) use self::echo_syn_ack::answer;
+use self::raw_rings::Rings;
 use crate::device::Device;
 use crate::interrupt::Interrupt;
-use crate::{rival, xdp};
+use crate::{baseline, xdp_attach};
 
 /// How long a thread sleeps at most before it looks whether it is to end, in milliseconds.
 const NAP: i32 = 50;
@@ -42,7 +42,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let device = Device::named(&options.interface)?;
     let interrupt = Interrupt::new()?;
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let mut object = rival::open(&mut EbpfLoader::new())?;
+    let mut object = baseline::open(&mut EbpfLoader::new())?;
     let map = object
         .take_map("ECHO_SOCKETS")
         .context("bench/ebpf/objects/baseline.o has no map 'ECHO_SOCKETS': run ebpf/build")?;
@@ -53,8 +53,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         sockets.set(queue, rings.fd(), 0)?;
         queues.push(rings);
     }
-    let program: &mut Xdp = rival::load(&mut object, "echo")?;
-    xdp::attach(&device, program.fd()?.as_fd())?;
+    let program: &mut Xdp = baseline::load(&mut object, "echo")?;
+    xdp_attach::attach(&device, program.fd()?.as_fd())?;
     println!("ready");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -71,7 +71,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         stop.store(true, Ordering::Relaxed);
     });
-    xdp::detach(&device)
+    xdp_attach::detach(&device)
 }
 
 fn echo(mut rings: Rings, stop: &AtomicBool) {

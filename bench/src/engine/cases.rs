@@ -11,7 +11,7 @@ use synward_core::layout::{Flow, Profile};
 use synward_core::translate::{self, Direction, Translation};
 use synward_core::wire::tcp;
 
-use super::frames::{BATCH, Client, Frames, L3, l4};
+use super::frame_batch::{BATCH, Client, Frames, L3, l4};
 
 const EPOCH: u64 = 100;
 const KEYS: Keys = [[1, 2], [3, 4], [5, 6], [7, 8]];

@@ -6,8 +6,8 @@
 //! Frames are put back outside the measured time, and what reading the clock costs is taken off.
 
 mod cases;
-mod frames;
-mod report;
+mod engine_report;
+mod frame_batch;
 
 use std::fs::File;
 use std::hint::black_box;
@@ -20,8 +20,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Parser};
 
 use self::cases::Case;
-use self::frames::BATCH;
-use self::report::Report;
+use self::engine_report::Report;
+use self::frame_batch::BATCH;
 use crate::machine::Machine;
 use crate::order::Order;
 

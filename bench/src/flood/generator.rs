@@ -11,13 +11,13 @@ use aya::programs::{ProgramError, TestRun as _, TestRunAttrs, TestRunOptions, Xd
 use aya::{Ebpf, EbpfLoader};
 
 use super::Answers;
-use super::options::Kind;
+use super::flood_options::Kind;
+use super::frame_template::Segment;
 use super::prefix::Prefix;
-use super::segment::Segment;
 use crate::device::Device;
 use crate::interrupt::Interrupt;
-use crate::programs;
-use crate::xdp::Visit;
+use crate::xdp_attach::Visit;
+use crate::xdp_objects;
 
 /// Runs of the program in one system call; each call costs some 20 ms to set up and to tear down.
 const RUNS: u64 = u32::MAX as u64;
@@ -91,8 +91,8 @@ impl Generator {
             .override_global("INTERVAL", &interval, true)
             .override_global("SOURCE", &fixed, true)
             .override_global("SOURCE_RANDOM", &random, true);
-        let mut object = programs::open(&mut loader)?;
-        programs::load(&mut object, "flood")?;
+        let mut object = xdp_objects::open(&mut loader)?;
+        xdp_objects::load(&mut object, "flood")?;
         let mut generator = Self {
             object,
             frame,
@@ -119,7 +119,7 @@ impl Generator {
     /// # Errors
     /// The kernel's refusal.
     pub(super) fn visit(&mut self, program: &str, device: Device) -> Result<Visit> {
-        let program = programs::load(&mut self.object, program)?;
+        let program = xdp_objects::load(&mut self.object, program)?;
         Visit::begin(device, program.fd()?.as_fd())
     }
 

@@ -1,19 +1,19 @@
 //! `bench flood`: a bounded flood of TCP segments, made by an XDP program that the kernel runs over and over.
 
+mod flood_options;
+mod frame_template;
 mod generator;
-mod options;
 mod prefix;
 pub(crate) mod repeat;
-mod segment;
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
 
+pub(crate) use self::flood_options::Options;
+use self::flood_options::{Kind, Rate};
+use self::frame_template::Segment;
 use self::generator::{Generator, Plan};
-pub(crate) use self::options::Options;
-use self::options::{Kind, Rate};
 pub(crate) use self::prefix::Prefix;
-use self::segment::Segment;
 use crate::cores::pin;
 use crate::device::{Device, parse_mac};
 

@@ -14,15 +14,15 @@ use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::ipv4::{self, Ipv4};
 use synward_core::wire::tcp::{self, Tcp, flags};
 
+use super::flood_options::Kind;
+use super::frame_template::{LONGEST, Segment};
 use super::generator::{Generator, Plan};
-use super::options::Kind;
 use super::prefix::Prefix;
-use super::segment::{LONGEST, Segment};
 use super::{Report, print};
+use crate::cli_values::seconds;
 use crate::cores::pin;
-use crate::delay::port::{self, Port};
+use crate::delay::packet_socket::{self, PacketSocket};
 use crate::device::Device;
-use crate::quantity::seconds;
 
 /// The beginning of a request that never ends: the server waits, and the connection stays as it is.
 const DATA: &[u8; 16] = b"GET / HTTP/1.1\r\n";
@@ -106,7 +106,8 @@ fn plan(device: &Device, frame: Vec<u8>) -> Plan {
 
 /// Connects, sends [`DATA`] and waits until the server has it; gives the connection and the frame that carried it.
 fn connect(destination: SocketAddrV4, device: &Device) -> Result<(TcpStream, Vec<u8>)> {
-    let port = Port::tap(device).context("opening a packet socket failed (bench needs root)")?;
+    let port =
+        PacketSocket::tap(device).context("opening a packet socket failed (bench needs root)")?;
     let mut connection = TcpStream::connect_timeout(&SocketAddr::V4(destination), PATIENCE)
         .with_context(|| format!("connecting to {destination} failed"))?;
     connection.set_nodelay(true)?;
@@ -114,7 +115,7 @@ fn connect(destination: SocketAddrV4, device: &Device) -> Result<(TcpStream, Vec
     connection.write_all(DATA)?;
 
     let deadline = Instant::now() + PATIENCE;
-    let (mut landing, mut sent) = (vec![0; port::LONGEST], None);
+    let (mut landing, mut sent) = (vec![0; packet_socket::LONGEST], None);
     loop {
         ensure!(
             Instant::now() < deadline,
@@ -124,7 +125,7 @@ fn connect(destination: SocketAddrV4, device: &Device) -> Result<(TcpStream, Vec
         let mut frame = Vec::new();
         match port.receive(&mut landing, &mut frame) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                match port::wait(&port, Duration::from_millis(100)) {
+                match packet_socket::wait(&port, Duration::from_millis(100)) {
                     Err(error) if error.kind() != ErrorKind::Interrupted => {
                         return Err(error.into());
                     }

@@ -1,6 +1,6 @@
 //! What is claimed of synward, and what the figures say to it.
 
-use super::data::Archive;
+use super::archive::Archive;
 use super::figures::{self, BY_FIN, BY_RST, IDLE, latency, loss_free};
 use crate::compare::Contender::{self, *};
 
@@ -49,13 +49,13 @@ pub(super) fn all(archive: &Archive) -> Vec<Claim> {
             because,
         });
     };
-    // Beside the rival that does not ask the kernel's sockets: splice does not either, and local not for each SYN of a flood.
+    // Beside the baseline that does not ask the kernel's sockets: splice does not either, and local not for each SYN of a flood.
     let in_xdp = XdpKernelCookieBlind;
     for synward in [SpliceXdp, Local] {
-        for (rival, name) in [(Synproxy, "SYNPROXY"), (Syncookies, "the kernel's cookies")] {
+        for (baseline, name) in [(Synproxy, "SYNPROXY"), (Syncookies, "the kernel's cookies")] {
             add(
                 format!("{synward}: an answered SYN costs a tenth of one by {name}, or less"),
-                at_most(cost(synward), 0.1, cost(rival), "ns"),
+                at_most(cost(synward), 0.1, cost(baseline), "ns"),
             );
         }
         add(
@@ -69,10 +69,10 @@ pub(super) fn all(archive: &Archive) -> Vec<Claim> {
             at_most(cost(synward), 1.5, cost(Bare), "ns"),
         );
     }
-    for (rival, name) in [(Synproxy, "SYNPROXY"), (Syncookies, "the kernel's cookies")] {
+    for (baseline, name) in [(Synproxy, "SYNPROXY"), (Syncookies, "the kernel's cookies")] {
         add(
             format!("{SpliceAfxdp}: an answered SYN costs less than one by {name}"),
-            at_most(cost(SpliceAfxdp), 1.0, cost(rival), "ns"),
+            at_most(cost(SpliceAfxdp), 1.0, cost(baseline), "ns"),
         );
     }
     let answers = |contender| Some(figures::answers(archive, contender)?.median);
@@ -98,12 +98,12 @@ pub(super) fn all(archive: &Archive) -> Vec<Claim> {
         ),
     );
     for synward in [SpliceXdp, Local] {
-        for (rival, name) in [(Synproxy, "SYNPROXY"), (Syncookies, "the kernel's cookies")] {
+        for (baseline, name) in [(Synproxy, "SYNPROXY"), (Syncookies, "the kernel's cookies")] {
             add(
                 format!(
                     "{synward}: no connection needs a second SYN under a flood five times that of {name}"
                 ),
-                five_times(archive, synward, rival),
+                five_times(archive, synward, baseline),
             );
         }
         add(
@@ -224,7 +224,7 @@ fn all_succeed(archive: &Archive, contender: Contender) -> Option<(bool, String)
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::tests::run;
+    use super::super::archive::tests::run;
     use super::super::figures::SYNS;
     use super::*;
 

@@ -2,7 +2,7 @@
 //!
 //! Cases and columns are called here as bench/src/compare calls them.
 
-use super::data::{Archive, Run, Spread};
+use super::archive::{Archive, Run, Spread};
 use crate::compare::Contender;
 
 pub(super) const SYNS: &str = "SYNs at full speed";
@@ -144,7 +144,7 @@ pub(super) fn latency(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::data::tests::run;
+    use super::super::archive::tests::run;
     use super::*;
 
     #[test]

@@ -9,11 +9,11 @@
 //! | [`plots`] | the SVGs |
 //! | [`page`] | the Markdown |
 
+mod archive;
 mod claims;
-mod data;
+mod comparisons;
 mod figures;
 mod page;
-mod plan;
 mod plots;
 
 use std::fs;
@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use self::data::Archive;
+use self::archive::Archive;
 use crate::compare::{self, Contender};
 use crate::engine;
 
@@ -43,7 +43,7 @@ pub(crate) struct Options {
     quick: bool,
     /// Only these, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', requires = "run")]
-    works: Vec<plan::Work>,
+    works: Vec<comparisons::Work>,
     /// Which defences, separated by commas (default: all)
     #[arg(long, value_enum, value_delimiter = ',', requires = "run")]
     contenders: Vec<Contender>,
@@ -67,11 +67,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .with_context(|| format!("{} cannot be made", options.folder.display()))?;
     let mut failed = Ok(());
     if options.run {
-        if let Some(line) = plan::engine(options) {
+        if let Some(line) = comparisons::engine(options) {
             eprintln!("bench {}", line.join(" "));
             engine::run_line(&line)?;
         }
-        for line in plan::lines(options) {
+        for line in comparisons::lines(options) {
             eprintln!("bench compare {}", line.join(" "));
             if let Err(error) = compare::run_line(&line) {
                 eprintln!("bench: {error:#}");

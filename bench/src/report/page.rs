@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::archive::{Archive, EngineRow, Run, Spread};
 use super::claims::{self, Verdict};
-use super::data::{Archive, EngineRow, Run, Spread};
 use super::figures::{self, ACKS, ACKS_MANY, BEST, BY_FIN, BY_RST, EQUAL, IDLE, latency};
 use crate::compare::Contender;
 
@@ -342,7 +342,7 @@ fn number(figure: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::tests::run;
+    use super::super::archive::tests::run;
     use super::*;
 
     #[test]

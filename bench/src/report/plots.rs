@@ -10,7 +10,7 @@ use plotters::coord::combinators::LogCoord;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
-use super::data::{Archive, Run};
+use super::archive::{Archive, Run};
 use super::figures::{self, ACKS, ACKS_MANY, IDLE, floods, latency, packet, segment, short};
 use crate::compare::Contender;
 
@@ -354,7 +354,7 @@ fn plain(figure: f64) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::data::tests::run;
+    use super::super::archive::tests::run;
     use super::*;
 
     #[test]

@@ -4,9 +4,9 @@
 //! from the same thread, and make the same answers of them. Whatever sends and receives in the kernel is the same; the
 //! rounds alternate in random order, so that a neighbour disturbs both or none.
 
-mod site;
 mod soak;
-mod source;
+mod syn_source;
+mod veth_pair;
 
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -20,14 +20,14 @@ use clap::Args;
 use rustix::time::{ClockId, clock_gettime};
 use synward::afxdp::{BATCH, Frame, Port};
 
-use self::site::{HERE, Site, THERE};
-use self::source::{Source, options};
+use self::syn_source::{Source, options};
+use self::veth_pair::{HERE, THERE, VethPair};
+use crate::cli_values::number;
 use crate::echo::answer;
-use crate::echo::rings::Rings;
+use crate::echo::raw_rings::Rings;
 use crate::machine::Machine;
 use crate::order::Order;
-use crate::quantity::number;
-use crate::{programs, rival};
+use crate::{baseline, xdp_objects};
 
 /// Command line of `bench rings`.
 #[derive(Args)]
@@ -59,14 +59,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if let Some(core) = options.core {
         crate::cores::pin(core)?;
     }
-    let site = Site::new()?;
-    let mut flood = programs::open(&mut EbpfLoader::new())?;
-    site.attach(THERE, programs::load(&mut flood, "sink")?.fd()?.as_fd())?;
-    let mut object = rival::open(&mut EbpfLoader::new())?;
+    let site = VethPair::new()?;
+    let mut flood = xdp_objects::open(&mut EbpfLoader::new())?;
+    site.attach(THERE, xdp_objects::load(&mut flood, "sink")?.fd()?.as_fd())?;
+    let mut object = baseline::open(&mut EbpfLoader::new())?;
     let map = object.take_map("ECHO_SOCKETS");
     let mut sockets =
         XskMap::try_from(map.context("bench/ebpf/objects/baseline.o has no map 'ECHO_SOCKETS'")?)?;
-    let here = site.attach(HERE, rival::load(&mut object, "echo")?.fd()?.as_fd())?;
+    let here = site.attach(HERE, baseline::load(&mut object, "echo")?.fd()?.as_fd())?;
 
     let mut port = Port::open(HERE, 0, &self::options())?;
     sockets.set(0, port.fd(), 0)?;

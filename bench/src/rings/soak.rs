@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use synward::afxdp::{BATCH, Frame, Port};
 
 use super::PATIENCE;
-use super::source::{Source, options};
+use super::syn_source::{Source, options};
 use crate::echo::answer;
 use crate::interrupt::Interrupt;
 

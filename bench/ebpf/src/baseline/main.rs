@@ -1,5 +1,5 @@
 //! What synward is compared with at XDP: programs that answer SYNs with the kernel's own cookies, and the least program
-//! that answers a SYN at all. Loaded by `bench rival`; no part of the appliance.
+//! that answers a SYN at all. Loaded by `bench baseline`; no part of the appliance.
 //!
 //! | file | idea |
 //! |---|---|

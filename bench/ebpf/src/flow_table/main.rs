@@ -1,4 +1,4 @@
-//! The contenders for the flow table, as `bench table` measures them with BPF_PROG_TEST_RUN: the bucketed table
+//! The contenders for the flow table, as `bench flow-table` measures them with BPF_PROG_TEST_RUN: the bucketed table
 //! of the steering program (its very code), the kernel's hash map and its LRU hash map.
 //!
 //! Every run draws a flow, looks it up (or inserts it) and lets the next draw depend on what was found, so that
@@ -26,7 +26,7 @@ fn run(look: impl FnOnce(&FlowKey) -> u32) -> u32 {
     let (Some(plan), Some(drawn)) = (maps::PLAN.get_ptr_mut(0), maps::DRAWN.get_ptr_mut(0)) else {
         return XDP_ABORTED;
     };
-    // SAFETY: elements of arrays live as long as the program, and `bench table` runs one program at a
+    // SAFETY: elements of arrays live as long as the program, and `bench flow-table` runs one program at a
     // time on maps of its own, so nobody else holds a reference to either.
     let (plan, drawn): (&mut Plan, &mut FlowKey) = unsafe { (&mut *plan, &mut *drawn) };
     *drawn = flow_draw::flow(plan.draw(), plan.v6 != 0);

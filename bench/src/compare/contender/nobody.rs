@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{Defence, Raised};
-use crate::compare::lab::{Lab, PATIENCE};
+use crate::compare::netns_lab::{Lab, PATIENCE};
 
 /// The empty program that drops everything.
 pub(super) struct Nobody;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use crate::compare::lab::{Lab, PATIENCE, Role};
+use crate::compare::netns_lab::{Lab, PATIENCE, Role};
 
 /// The window scale that the server's kernel offers: tcp_select_initial_window() of net/ipv4/tcp_output.c.
 pub(super) fn window_scale(lab: &Lab<'_>) -> Result<u32> {

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 
 use super::offers::window_scale;
 use super::{Defence, Raised};
-use crate::compare::lab::{Lab, PATIENCE, Role};
+use crate::compare::netns_lab::{Lab, PATIENCE, Role};
 
 /// With timestamps in its SYN-ACKs or without; neither is better in everything.
 pub(super) struct Synproxy {

@@ -9,10 +9,10 @@ use std::process::{Command, Output};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::kernel::opened;
+use super::server_kernel::opened;
 use super::{Defence, Raised, filling};
-use crate::compare::lab::{Lab, PATIENCE, Role};
-use crate::compare::memory::Memory;
+use crate::compare::memory_use::Memory;
+use crate::compare::netns_lab::{Lab, PATIENCE, Role};
 use crate::compare::process::Process;
 
 /// Where the appliance is, and what that leaves to choose.

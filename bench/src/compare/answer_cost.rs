@@ -1,0 +1,408 @@
+//! `bench compare answer`: what it costs to answer a SYN, and to refuse an ACK that nobody sent a SYN for.
+//!
+//! The generator and whoever receives on its queue share one core, so at full speed more work for a segment is fewer
+//! segments. The generator's own part is measured in each turn on a spare veth whose other end drops everything.
+
+use std::ops::AddAssign;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, ValueEnum};
+
+use super::background_flood::{Flood, Flooded, Gate, Rate, Target};
+use super::cpu_time::{Moment, Span};
+use super::memory_use::available;
+use super::netns_lab::{Lab, PATIENCE, Role, Site};
+use super::work::{Column, Measured, Need, Stand, Work, Workload, column};
+use crate::cli_values::seconds;
+
+pub(super) const SPARE: Gate<'_> = Gate {
+    sent_on: "spare0",
+    role: Role::Client,
+    received_on: "spare1",
+    mac: Some("02:53:57:00:00:0f"),
+};
+
+/// Core's worth of others that may be busy while the whole machine is measured.
+const QUIET: f64 = 0.1;
+
+/// The floods of one turn, and as many of the generator alone in between: a shared machine is faster at one time than at
+/// another, and what is subtracted must be of the same time.
+const SLICES: u32 = 5;
+
+/// To see that the defence is in the way.
+const WARM_UP: &str = "20";
+
+const COLUMNS: &[Column] = &[
+    column("segments", "k/s"),
+    column("SYN-ACKs", "k/s"),
+    column("RSTs", "k/s"),
+    column("generator, a segment", "ns"),
+    column("lab's tasks, a segment", "ns"),
+    column("lab's tasks, an answer", "ns"),
+    column("whole machine, a segment", "ns"),
+    column("memory that the flood took", "MiB"),
+    column("program", "MiB"),
+    column("its maps", "MiB"),
+];
+
+/// Command line of `bench compare answer`.
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    pub(super) compare: super::Options,
+    /// What the floods consist of, separated by commas
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "syn,ack,ack-many"
+    )]
+    kind: Vec<Kind>,
+    /// How long each flood is measured
+    #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
+    seconds: Duration,
+    /// Core of the generator, which decides the receive queue
+    #[arg(long, value_name = "CORE", default_value = "0")]
+    flood_core: usize,
+    /// Over IPv6
+    #[arg(long)]
+    ipv6: bool,
+}
+
+/// Which segments arrive.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Kind {
+    /// SYNs as Linux sends them
+    Syn,
+    /// ACKs with timestamps and random numbers: to nobody a valid cookie
+    Ack,
+    /// The same, while a million other connections are remembered; only where they can be had
+    AckMany,
+}
+
+/// Connections that are remembered in the last case.
+const MANY: u32 = 1_000_000;
+
+impl Kind {
+    fn case(self) -> &'static str {
+        match self {
+            Self::Syn => "SYNs at full speed",
+            Self::Ack => "ACKs of no connection at full speed",
+            Self::AckMany => "ACKs of no connection at full speed, a million connections open",
+        }
+    }
+}
+
+impl Options {
+    /// The work that is asked for.
+    pub(super) fn work(&self) -> Answer {
+        Answer {
+            kinds: self.kind.clone(),
+            cases: self.kind.iter().map(|kind| kind.case().into()).collect(),
+            time: self.seconds,
+            core: self.flood_core,
+            destination: match self.ipv6 {
+                false => "192.0.2.10:80",
+                true => "[2001:db8:5::10]:80",
+            },
+            sources: match self.ipv6 {
+                false => "10.0.0.0/8",
+                true => "2001:db8:f::/48",
+            },
+        }
+    }
+}
+
+/// Floods at full speed, with an account of their cost.
+pub(super) struct Answer {
+    kinds: Vec<Kind>,
+    cases: Vec<String>,
+    time: Duration,
+    core: usize,
+    destination: &'static str,
+    sources: &'static str,
+}
+
+impl Work for Answer {
+    fn name(&self) -> &'static str {
+        "answer"
+    }
+
+    fn title(&self) -> String {
+        "Cost of answering SYNs, and of refusing ACKs".into()
+    }
+
+    fn conditions(&self) -> Vec<String> {
+        vec![
+            format!(
+                "{} s of segments to {} from random addresses of {}, made on core {}, all into the receive queue of \
+                 that core; no connection is under way",
+                self.time.as_secs_f64(),
+                self.destination,
+                self.sources,
+                self.core
+            ),
+            "a veth joins the generator and the contender: defences on the server have no edge in front of them".into(),
+            format!(
+                "costs are CPU time of all cores, softirqs included, without what the generator costs on a spare veth whose \
+                 other end drops everything, measured by turns with it in the same lab, {SLICES} times; counting an answer \
+                 at the client is part of its cost"
+            ),
+            "lab's tasks: all processes in the lab and ksoftirqd, by the scheduler's account; whole machine: /proc/stat, \
+             without what the machine did just before; not told if that kept more than a tenth of a core busy"
+                .into(),
+            "memory that the flood took: by how much MemAvailable fell from before the flood to its end, with everybody \
+             on the machine in it; program: what it has for itself (RssAnon); its maps: what the kernel charges for those \
+             that it holds (memlock in its fdinfo)"
+                .into(),
+        ]
+    }
+
+    fn workload(&self) -> Workload {
+        Workload::Segments
+    }
+
+    fn site(&self) -> Site {
+        Site {
+            same_path: false,
+            ..Site::default()
+        }
+    }
+
+    fn need(&self, case: usize) -> Need {
+        match self.kinds[case] {
+            Kind::Syn => Need::Nothing,
+            Kind::Ack => Need::Refusals,
+            Kind::AckMany => Need::ManyFlows,
+        }
+    }
+
+    fn cases(&self) -> &[String] {
+        &self.cases
+    }
+
+    fn columns(&self) -> &[Column] {
+        COLUMNS
+    }
+
+    fn measure(&self, case: usize, stand: &Stand<'_, '_>) -> Result<Measured> {
+        let lab = stand.lab;
+        let connections = self.connect(lab)?;
+        if self.kinds[case] == Kind::AckMany {
+            stand.defence.fill(lab, MANY)?;
+        }
+        let spare = spare(lab)?;
+        let background = self.span(lab, &SPARE, self.time)?;
+        let available_before = available()? as f64;
+        let (mut generator, mut with) = (Outcome::default(), Outcome::default());
+        for _ in 0..SLICES {
+            generator += self.flood(lab, self.kinds[case], &spare)?;
+            with += self.flood(lab, self.kinds[case], &Gate::front(lab))?;
+        }
+        let memory = stand.defence.memory(lab)?;
+        let mut figures = figures(&with.flooded, &background, &generator.span, &with.span);
+        figures.extend([
+            Some(mebibytes(available_before - with.available)),
+            memory
+                .as_ref()
+                .map(|memory| mebibytes(memory.program as f64)),
+            memory.as_ref().map(|memory| mebibytes(memory.maps as f64)),
+        ]);
+        Ok(Measured {
+            connections,
+            figures,
+        })
+    }
+}
+
+impl Answer {
+    /// How many connections succeed: none, where everything is dropped.
+    fn connect(&self, lab: &Lab<'_>) -> Result<u64> {
+        let arguments = [
+            "connect",
+            self.destination,
+            "--connections",
+            WARM_UP,
+            "--rate",
+            "200",
+            "--data",
+            "100",
+            "--patience",
+            "1",
+            "--json",
+        ];
+        let printed = lab.run(Role::Client, lab.bench(), arguments, PATIENCE)?;
+        let report: crate::connect::Report = serde_json::from_str(&printed)
+            .with_context(|| format!("bench connect reported something unexpected: {printed}"))?;
+        Ok(report.answered)
+    }
+
+    fn flood(&self, lab: &Lab<'_>, kind: Kind, gate: &Gate<'_>) -> Result<Outcome> {
+        let target = Target {
+            destination: self.destination,
+            sources: self.sources,
+            core: self.core,
+            gate,
+            options: match kind {
+                Kind::Syn => &["--kind", "syn"],
+                Kind::Ack | Kind::AckMany => &["--kind", "ack", "--timestamps"],
+            },
+        };
+        let flood = Flood::start(lab, Rate::Max, &target, self.time + PATIENCE)?
+            .context("a flood at full speed is one")?;
+        let span = self.span(lab, gate, self.time / SLICES)?;
+        let available = available()? as f64;
+        let flooded = flood.stop()?;
+        ensure!(span.arrived > 0.0, "nothing of the flood arrived");
+        Ok(Outcome {
+            flooded,
+            span,
+            available,
+        })
+    }
+
+    fn span(&self, lab: &Lab<'_>, gate: &Gate<'_>, time: Duration) -> Result<Span> {
+        let before = Moment::now(lab, gate)?;
+        lab.pause(time)?;
+        Ok(Moment::now(lab, gate)?.since(&before))
+    }
+}
+
+/// What floods came to.
+#[derive(Default)]
+struct Outcome {
+    flooded: Flooded,
+    span: Span,
+    /// Bytes that were available at the end of the last.
+    available: f64,
+}
+
+impl AddAssign for Outcome {
+    fn add_assign(&mut self, other: Self) {
+        self.flooded += other.flooded;
+        self.span += other.span;
+        self.available = other.available;
+    }
+}
+
+fn mebibytes(bytes: f64) -> f64 {
+    bytes / f64::from(1 << 20)
+}
+
+/// A veth whose other end drops everything.
+pub(super) fn spare(lab: &Lab<'_>) -> Result<Gate<'static>> {
+    let Gate {
+        sent_on,
+        received_on,
+        ..
+    } = SPARE;
+    let link = [
+        "link",
+        "add",
+        sent_on,
+        "numrxqueues",
+        "2",
+        "numtxqueues",
+        "2",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        received_on,
+        "numrxqueues",
+        "2",
+        "numtxqueues",
+        "2",
+    ];
+    lab.run(Role::Client, "ip", link, PATIENCE)?;
+    for interface in [sent_on, received_on] {
+        lab.run(
+            Role::Client,
+            "ip",
+            ["link", "set", interface, "up"],
+            PATIENCE,
+        )?;
+    }
+    let drop_all = ["pass", "--interface", received_on, "--drop"];
+    lab.run(Role::Client, lab.bench(), drop_all, PATIENCE)?;
+    Ok(SPARE)
+}
+
+/// In the order of [`COLUMNS`], without those of memory.
+fn figures(
+    flooded: &Flooded,
+    background: &Span,
+    generator: &Span,
+    with: &Span,
+) -> Vec<Option<f64>> {
+    let thousands = |count: u64| Some(count as f64 / flooded.seconds.max(f64::MIN_POSITIVE) / 1e3);
+    let each = |cost: f64, count: f64| (count > 0.0).then_some(cost / count);
+    let generated = generator.tasks / generator.arrived;
+    let tasks = with.tasks - generated * with.arrived;
+    // What the machine did beside a flood it would have done without, if there was room for both.
+    let others = background.machine / background.seconds;
+    let own = |span: &Span| span.machine - others * span.seconds;
+    let machine = own(with) - own(generator) / generator.arrived * with.arrived;
+    let quiet = others < QUIET * 1e9;
+    let answered = flooded.answers.syn_ack + flooded.answers.rst;
+    vec![
+        thousands(flooded.syns + flooded.acks),
+        thousands(flooded.answers.syn_ack),
+        thousands(flooded.answers.rst),
+        Some(generated),
+        each(tasks, with.arrived),
+        // A handful of answers is no answering.
+        (answered > (flooded.syns + flooded.acks) / 100)
+            .then(|| each(tasks, with.answered))
+            .flatten(),
+        quiet.then(|| each(machine, with.arrived)).flatten(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::background_flood::Answers;
+    use super::*;
+
+    #[test]
+    fn what_the_generator_costs_is_taken_off() {
+        let flooded = |syn_ack| Flooded {
+            seconds: 2.0,
+            syns: 10_000,
+            acks: 0,
+            answers: Answers { syn_ack, rst: 0 },
+        };
+        let background = Span {
+            seconds: 1.0,
+            machine: 1e5,
+            ..Span::default()
+        };
+        let generator = Span {
+            seconds: 1.0,
+            tasks: 1e6,
+            machine: 1.1e6,
+            arrived: 10_000.0,
+            answered: 0.0,
+        };
+        let with = Span {
+            seconds: 2.0,
+            tasks: 2e6,
+            machine: 2.4e6,
+            arrived: 4000.0,
+            answered: 2000.0,
+        };
+        let found = figures(&flooded(5000), &background, &generator, &with);
+        assert_eq!(found.len() + 3, COLUMNS.len());
+        let expected = [5.0, 2.5, 0.0, 100.0, 400.0, 800.0, 450.0];
+        assert_eq!(found, expected.map(Some));
+        let found = figures(&flooded(7), &background, &generator, &with);
+        assert_eq!(found[5], None, "seven of ten thousand are no answers");
+        let busy = Span {
+            machine: 5e8,
+            ..background
+        };
+        let found = figures(&flooded(5000), &busy, &generator, &with);
+        assert_eq!(found[6], None, "half a core was somebody else's");
+    }
+}

@@ -1,0 +1,64 @@
+//! XDP programs on the server that are not synward's.
+
+use anyhow::Result;
+
+use super::offers::window_scale;
+use super::server_kernel::proven;
+use super::{Defence, Raised};
+use crate::compare::netns_lab::{Lab, PATIENCE, Role};
+
+/// Which of them, as `bench baseline` calls it.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Baseline {
+    /// The kernel's cookies, with or without a look at its sockets.
+    KernelCookie { asks: bool },
+    /// The least program that answers.
+    Bare,
+}
+
+impl Baseline {
+    fn program(self) -> &'static str {
+        match self {
+            Self::KernelCookie { asks: true } => "kernel-cookie",
+            Self::KernelCookie { asks: false } => "kernel-cookie-blind",
+            Self::Bare => "bare",
+        }
+    }
+}
+
+impl<'a> Defence<'a> for Baseline {
+    fn raise(&mut self, lab: &Lab<'a>) -> Result<Raised> {
+        // As xdp_synproxy asks for: the kernel takes every valid cookie, and adds nothing to its timestamps.
+        lab.sysctl(Role::Server, "net.ipv4.tcp_syncookies=2")?;
+        lab.sysctl(Role::Server, "net.ipv4.tcp_timestamps=2")?;
+        // What XDP transmits on a veth arrives where a program is.
+        lab.pass_through_edge()?;
+        let services: Vec<_> = lab
+            .ports()
+            .iter()
+            .flat_map(|port| {
+                [
+                    format!("192.0.2.10:{port}"),
+                    format!("[2001:db8:5::10]:{port}"),
+                ]
+            })
+            .collect();
+        let (services, scale) = (services.join(","), window_scale(lab)?.to_string());
+        let arguments = [
+            "baseline",
+            self.program(),
+            "--interface",
+            "server0",
+            "--service",
+            &services,
+            "--window-scale",
+            &scale,
+        ];
+        lab.run(Role::Server, lab.bench(), arguments, PATIENCE)?;
+        Ok(Raised::Up)
+    }
+
+    fn carried(&self, lab: &Lab<'a>) -> Result<Option<u64>> {
+        proven(lab).map(Some)
+    }
+}

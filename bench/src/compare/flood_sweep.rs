@@ -1,0 +1,320 @@
+//! `bench compare sweep`: what becomes of legitimate connections while a flood into the same receive queue grows.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+
+use super::background_flood::{Flood, Flooded, Gate, Rate, Target};
+use super::contender::server_kernel::statistic;
+use super::dial::{Dial, WARMING, milliseconds};
+use super::netns_lab::{Lab, Role, Site};
+use super::work::{Column, Measured, Stand, Work, column};
+use crate::cli_values::{number, seconds};
+use crate::connect::Report;
+use crate::cores;
+
+/// Connections before each flood: they fill caches, and show that the defence is there.
+const WARM_UP: u64 = 50;
+
+const COLUMNS: &[Column] = &[
+    column("flood sent", "k/s"),
+    column("arrived", "k/s"),
+    column("SYN-ACKs", "k/s"),
+    column("goodput", "/s"),
+    column("succeeded", "%"),
+    column("SYNs sent again", ""),
+    column("connected p50", "ms"),
+    column("p99", "ms"),
+    column("p99.9", "ms"),
+    column("answered p50", "ms"),
+    column("p99", "ms"),
+    column("p99.9", "ms"),
+    column("begun late p99", "ms"),
+];
+
+/// Command line of `bench compare sweep`.
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    pub(super) compare: super::Options,
+    /// Floods of so many SYNs a second, rising, separated by commas: 0 is none, max as many as it goes
+    #[arg(
+        long,
+        value_name = "RATES",
+        value_delimiter = ',',
+        default_value = "0,25k,50k,100k,200k,400k,800k,1600k,max"
+    )]
+    flood: Vec<Rate>,
+    /// Connections a second
+    #[arg(long, value_name = "R", default_value = "500", value_parser = number)]
+    rate: u64,
+    /// How long connections are begun under each flood
+    #[arg(long, value_name = "S", default_value = "4", value_parser = seconds)]
+    seconds: Duration,
+    /// Give a connection up after this time
+    #[arg(long, value_name = "S", default_value = "4", value_parser = seconds)]
+    patience: Duration,
+    /// Bytes of each connection's request
+    #[arg(long, value_name = "BYTES", default_value = "100", value_parser = clap::value_parser!(u32).range(18..=4096))]
+    data: u32,
+    /// Core of the client (default: the last)
+    #[arg(long, value_name = "CORE")]
+    client_core: Option<usize>,
+    /// Core of the flood
+    #[arg(long, value_name = "CORE", default_value = "0")]
+    flood_core: usize,
+}
+
+impl Options {
+    /// The work that is asked for.
+    ///
+    /// # Errors
+    /// This process may not run on any core that it could name.
+    pub(super) fn work(&self) -> Result<Sweep> {
+        Ok(Sweep {
+            cases: self.flood.iter().map(ToString::to_string).collect(),
+            floods: self.flood.clone(),
+            rate: self.rate,
+            time: self.seconds,
+            core: self.flood_core,
+            dial: Dial {
+                destination: "192.0.2.10:80",
+                data: self.data,
+                patience: self.patience,
+                core: match self.client_core {
+                    Some(core) => core,
+                    None => cores::last()?,
+                },
+            },
+        })
+    }
+}
+
+/// Connections at a constant rate beside floods that grow.
+pub(super) struct Sweep {
+    floods: Vec<Rate>,
+    cases: Vec<String>,
+    rate: u64,
+    time: Duration,
+    core: usize,
+    dial: Dial,
+}
+
+impl Work for Sweep {
+    fn name(&self) -> &'static str {
+        "sweep"
+    }
+
+    fn title(&self) -> String {
+        "Legitimate connections under a growing flood".into()
+    }
+
+    fn conditions(&self) -> Vec<String> {
+        vec![
+            format!(
+                "{} connections a second for {} s to {}, begun whatever became of earlier ones, each with an HTTP \
+                 request of {} bytes to a stock nginx, closed by a RST, given up after {} s",
+                self.rate,
+                self.time.as_secs_f64(),
+                self.dial.destination,
+                self.dial.data,
+                self.dial.patience.as_secs_f64()
+            ),
+            "interfaces have one receive queue: flood and connections meet in it; defences on the server have no edge in \
+             front of them, whose kernel would lose more than they do"
+                .into(),
+            "times count from when a connection was meant to begin; those that failed are not in them".into(),
+            "goodput: requests answered, by the time in which connections began; SYNs sent again: TCPSynRetrans of the \
+             client's kernel"
+                .into(),
+            "flood sent: what the generator made; arrived: what the first receive queue took of it, which runs over while the \
+             generator keeps the receiver from its core"
+                .into(),
+            "floods follow each other in one lab, rising; where a defence keeps something of them or of closed connections \
+             (kernel, synproxy), each has its own"
+                .into(),
+            format!(
+                "cores: client {}, flood {}; edge, server and whatever interrupts they cause share all cores",
+                self.dial.core, self.core
+            ),
+        ]
+    }
+
+    fn site(&self) -> Site {
+        Site {
+            queues: 1,
+            same_path: false,
+            ..Site::default()
+        }
+    }
+
+    fn shares_lab(&self) -> bool {
+        true
+    }
+
+    fn cases(&self) -> &[String] {
+        &self.cases
+    }
+
+    fn columns(&self) -> &[Column] {
+        COLUMNS
+    }
+
+    fn measure(&self, case: usize, stand: &Stand<'_, '_>) -> Result<Measured> {
+        let lab = stand.lab;
+        let count = WARM_UP.to_string();
+        let warm_up = self
+            .dial
+            .open(lab, WARMING, &["--rate", "200", "--connections", &count])?;
+        // One or the other that stalls is this defence's, and is measured below.
+        ensure!(
+            2 * warm_up.answered >= WARM_UP,
+            "without a flood {} of {WARM_UP} connections succeeded: {:?}",
+            warm_up.answered,
+            warm_up.failures
+        );
+        // Longer than the work, whose end ends it.
+        let time = self.dial.longest(self.time).min(Duration::from_secs(600));
+        let target = Target {
+            destination: self.dial.destination,
+            sources: "10.0.0.0/8",
+            core: self.core,
+            gate: &Gate::front(lab),
+            options: &[],
+        };
+        let flood = Flood::start(lab, self.floods[case], &target, time)?;
+        let before = Tally::now(lab)?;
+        let (rate, time) = (self.rate.to_string(), self.time.as_secs_f64().to_string());
+        let report = self
+            .dial
+            .open(lab, self.time, &["--rate", &rate, "--seconds", &time])?;
+        let seen = Tally::now(lab)?.since(&before);
+        let flooded = flood.map(Flood::stop).transpose()?;
+        Ok(Measured {
+            connections: warm_up.answered + report.answered,
+            figures: figures(&report, &seen, self.time, flooded.as_ref()),
+        })
+    }
+}
+
+/// Counters at one moment, or their differences.
+struct Tally {
+    at: Instant,
+    seconds: f64,
+    /// SYNs that the client's kernel has sent again.
+    retried: u64,
+    /// Frames of the flood that arrived where it is received.
+    arrived: u64,
+}
+
+impl Tally {
+    fn now(lab: &Lab<'_>) -> Result<Self> {
+        let client = |file, group, name| {
+            statistic(lab, Role::Client, file, group, name)
+                .context("asking the client's kernel what it sent")
+        };
+        let (role, interface) = lab.front();
+        let sent = client("/proc/net/snmp", "Tcp:", "OutSegs")?
+            + client("/proc/net/snmp", "Tcp:", "OutRsts")?;
+        Ok(Self {
+            retried: client("/proc/net/netstat", "TcpExt:", "TCPSynRetrans")?,
+            arrived: lab.received(role, interface)?.saturating_sub(sent),
+            at: Instant::now(),
+            seconds: 0.0,
+        })
+    }
+
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            at: self.at,
+            seconds: (self.at - earlier.at).as_secs_f64(),
+            retried: self.retried - earlier.retried,
+            arrived: self.arrived.saturating_sub(earlier.arrived),
+        }
+    }
+}
+
+/// In the order of [`COLUMNS`].
+fn figures(
+    report: &Report,
+    seen: &Tally,
+    time: Duration,
+    flood: Option<&Flooded>,
+) -> Vec<Option<f64>> {
+    let per_second =
+        |count: fn(&Flooded) -> u64| flood.map_or(0.0, |flood| flood.thousands(count(flood)));
+    let connected = milliseconds(&report.until_connected);
+    let answered = milliseconds(&report.until_answered);
+    let [_, begun_late, _] = milliseconds(&report.begun_late);
+    vec![
+        Some(per_second(|flood| flood.syns)),
+        Some(flood.map_or(0.0, |_| seen.arrived as f64 / seen.seconds / 1e3)),
+        Some(per_second(|flood| flood.answers.syn_ack)),
+        Some(report.answered as f64 / time.as_secs_f64()),
+        Some(100.0 * report.answered as f64 / report.attempted.max(1) as f64),
+        Some(seen.retried as f64),
+        connected[0],
+        connected[1],
+        connected[2],
+        answered[0],
+        answered[1],
+        answered[2],
+        begun_late,
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::background_flood::Answers;
+    use super::*;
+    use crate::connect::Percentiles;
+
+    #[test]
+    fn every_column_has_its_figure() {
+        let times = |p50| {
+            Some(Percentiles {
+                p50,
+                p90: 0.0,
+                p99: 2.0 * p50,
+                p999: 3.0 * p50,
+                max: 0.0,
+            })
+        };
+        let report = Report {
+            attempted: 200,
+            established: 190,
+            answered: 180,
+            syn_retries: 10,
+            failures: [("connect: given up".into(), 20)].into(),
+            seconds: 4.0,
+            per_second: 45.0,
+            begun_late: times(500.0),
+            until_connected: times(1000.0),
+            until_answered: times(2000.0),
+        };
+        let flood = Flooded {
+            seconds: 2.0,
+            syns: 100_000,
+            acks: 0,
+            answers: Answers {
+                syn_ack: 50_000,
+                rst: 0,
+            },
+        };
+        let seen = Tally {
+            at: Instant::now(),
+            seconds: 2.0,
+            retried: 12,
+            arrived: 80_000,
+        };
+        let found = figures(&report, &seen, Duration::from_secs(2), Some(&flood));
+        assert_eq!(found.len(), COLUMNS.len());
+        let expected = [
+            50.0, 40.0, 25.0, 90.0, 90.0, 12.0, 1.0, 2.0, 3.0, 2.0, 4.0, 6.0, 1.0,
+        ];
+        assert_eq!(found, expected.map(Some));
+        let found = figures(&report, &seen, Duration::from_secs(2), None);
+        assert_eq!(found[..3], [Some(0.0); 3]);
+    }
+}
