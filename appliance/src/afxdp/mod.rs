@@ -36,28 +36,28 @@
 //! |---|---|
 //! | [`port`] | the socket with its four rings: receive, transmit, release, flush |
 //! | [`open`](mod@open) | binding, its retries, and what each refusal means |
-//! | [`frame`] | the move-only token |
+//! | [`frame_token`] | the move-only token |
 //! | [`umem`] | the memory behind the tokens, and the chunks nobody uses at the moment |
 //! | [`ledger`] | who holds each chunk; proves that none is lost or handed out twice |
-//! | [`options`] | what can be chosen |
-//! | [`socket`] | the socket options and the two system calls that wake the kernel |
-//! | [`statistics`] | counters, the kernel's and ours |
+//! | [`port_options`] | what can be chosen |
+//! | [`socket_options`] | the socket options and the two system calls that wake the kernel |
+//! | [`port_counters`] | counters, the kernel's and ours |
 //! | [`wait`] | spin while packets come, sleep while none do |
 
-pub mod frame;
+pub mod frame_token;
 pub mod ledger;
 pub mod open;
-pub mod options;
 pub mod port;
-mod socket;
-pub mod statistics;
+pub mod port_counters;
+pub mod port_options;
+mod socket_options;
 mod umem;
 pub mod wait;
 
-pub use frame::Frame;
+pub use frame_token::Frame;
 pub use ledger::FrameAccount;
 pub use open::OpenError;
-pub use options::{Chunk, PortOptions, ZeroCopy};
 pub use port::{BATCH, Port};
-pub use statistics::{KernelStatistics, PortCounters};
+pub use port_counters::{KernelStatistics, PortCounters};
+pub use port_options::{Chunk, PortOptions, ZeroCopy};
 pub use wait::{Polling, Waiter, Waker};

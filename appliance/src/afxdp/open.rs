@@ -14,9 +14,9 @@ use xsk_rs::{
 };
 
 use super::{
-    options::{PortOptions, ZeroCopy},
     port::{Parts, Port},
-    socket,
+    port_options::{PortOptions, ZeroCopy},
+    socket_options,
     umem::Memory,
 };
 
@@ -156,13 +156,13 @@ impl Attempt<'_> {
         };
 
         let fd = rx.fd().as_raw_fd();
-        socket::close_on_exec(fd).map_err(|cause| self.system(cause))?;
-        let zero_copy = socket::zero_copy(fd).map_err(|cause| self.system(cause))?;
+        socket_options::close_on_exec(fd).map_err(|cause| self.system(cause))?;
+        let zero_copy = socket_options::zero_copy(fd).map_err(|cause| self.system(cause))?;
         if !zero_copy {
             self.tune_copy_mode(fd);
         }
         // Without it softirqs receive, as everywhere.
-        let busy_poll = self.options.busy_poll && socket::prefer_busy_poll(fd).is_ok();
+        let busy_poll = self.options.busy_poll && socket_options::prefer_busy_poll(fd).is_ok();
         Ok(Port::assemble(Parts {
             rx,
             tx,
@@ -195,9 +195,9 @@ impl Attempt<'_> {
     /// Both only make copy mode faster, so a kernel that refuses them is fine: [`Port::flush`] asks
     /// again as needed.
     fn tune_copy_mode(&self, fd: i32) {
-        let _ = socket::raise_transmit_budget(fd, self.options.ring);
+        let _ = socket_options::raise_transmit_budget(fd, self.options.ring);
         let bytes = self.options.umem_bytes().min(1 << 30) as i32;
-        let _ = socket::raise_send_buffer(fd, bytes);
+        let _ = socket_options::raise_send_buffer(fd, bytes);
     }
 
     fn memory_refused(&self, cause: io::Error) -> OpenError {

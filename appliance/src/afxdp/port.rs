@@ -9,10 +9,10 @@ use arrayvec::ArrayVec;
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue};
 
 use super::{
-    frame::{Frame, PortId},
+    frame_token::{Frame, PortId},
     ledger::{FrameAccount, Holder, Ledger},
-    socket,
-    statistics::{KernelStatistics, PortCounters},
+    port_counters::{KernelStatistics, PortCounters},
+    socket_options,
     umem::Memory,
 };
 
@@ -383,19 +383,19 @@ impl Port {
     /// System calls, as few as possible.
     fn wake(&mut self) {
         if self.busy_poll || self.fill.needs_wakeup() {
-            self.count_wakeup(socket::wake_receiver(self.fd()));
+            self.count_wakeup(socket_options::wake_receiver(self.fd()));
         }
         if self.sent == 0 || !self.tx.needs_wakeup() {
             return;
         }
         if self.zero_copy {
-            return self.count_wakeup(socket::wake_transmitter(self.fd()));
+            return self.count_wakeup(socket_options::wake_transmitter(self.fd()));
         }
         // In copy mode the call itself sends, 32 frames of the ring on kernels before 6.18: again
         // while it gets on.
         let mut before = self.in_tx_ring();
         while before > 0 {
-            self.count_wakeup(socket::wake_transmitter(self.fd()));
+            self.count_wakeup(socket_options::wake_transmitter(self.fd()));
             let after = self.in_tx_ring();
             if after >= before {
                 break;

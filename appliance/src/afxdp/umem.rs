@@ -8,7 +8,7 @@ use xsk_rs::{
     umem::UmemCreateError,
 };
 
-use super::options::PortOptions;
+use super::port_options::PortOptions;
 
 /// The UMEM's memory and its free list.
 #[derive(Debug)]

@@ -41,7 +41,7 @@ impl Default for Polling {
 #[derive(Debug)]
 pub struct Waiter {
     polling: Polling,
-    bell: Arc<Bell>,
+    event: Arc<WakeEvent>,
     descriptors: Vec<libc::pollfd>,
     idle: u32,
     slept: Duration,
@@ -55,7 +55,7 @@ impl Waiter {
     pub fn new(polling: Polling) -> io::Result<Self> {
         Ok(Waiter {
             polling,
-            bell: Arc::new(Bell::new()?),
+            event: Arc::new(WakeEvent::new()?),
             descriptors: Vec::with_capacity(16),
             idle: 0,
             slept: Duration::ZERO,
@@ -64,7 +64,7 @@ impl Waiter {
 
     /// A handle with which other threads end this worker's sleep.
     pub fn waker(&self) -> Waker {
-        Waker(Arc::clone(&self.bell))
+        Waker(Arc::clone(&self.event))
     }
 
     /// Time spent asleep since the start; what a worker was not, it was busy (or spinning).
@@ -104,13 +104,13 @@ impl Waiter {
         ports: impl IntoIterator<Item = &'a mut Port>,
         timeout_ms: u16,
     ) -> bool {
-        if !self.bell.fall_asleep() {
+        if !self.event.fall_asleep() {
             self.idle = 0;
             return false;
         }
         let mut timeout = i32::from(timeout_ms);
         self.descriptors.clear();
-        self.descriptors.push(readable(self.bell.event.as_raw_fd()));
+        self.descriptors.push(readable(self.event.fd.as_raw_fd()));
         for port in ports {
             self.descriptors.push(readable(port.fd()));
             if port.unsent() {
@@ -128,7 +128,7 @@ impl Waiter {
             )
         };
         self.slept += before.elapsed();
-        self.bell.awake(self.descriptors[0].revents != 0);
+        self.event.awake(self.descriptors[0].revents != 0);
         if ready > 0 {
             self.idle = 0;
         }
@@ -138,34 +138,34 @@ impl Waiter {
 
 /// Ends a worker's sleep. Ring it after putting a message where the worker will look.
 #[derive(Debug, Clone)]
-pub struct Waker(Arc<Bell>);
+pub struct Waker(Arc<WakeEvent>);
 
 impl Waker {
     /// Wakes the worker, or makes its next attempt to sleep return at once. One atomic exchange
     /// while it is awake.
     #[inline]
     pub fn wake(&self) {
-        self.0.ring();
+        self.0.signal();
     }
 }
 
 /// An eventfd that is only written to while somebody sleeps on it.
 ///
-/// A message can't be missed: the ringer puts the message first and then sets `RUNG`; the sleeper
+/// A message can't be missed: the ringer puts the message first and then sets `SIGNALED`; the sleeper
 /// looks at its messages after every return from [`Waiter::wait`], and only falls asleep from
-/// `AWAKE`. If `RUNG` came before, it does not sleep; if it comes after, the ringer sees `ASLEEP`
+/// `AWAKE`. If `SIGNALED` came before, it does not sleep; if it comes after, the ringer sees `ASLEEP`
 /// and writes to the eventfd, which ends the poll.
 #[derive(Debug)]
-struct Bell {
+struct WakeEvent {
     state: AtomicU8,
-    event: OwnedFd,
+    fd: OwnedFd,
 }
 
 const AWAKE: u8 = 0;
 const ASLEEP: u8 = 1;
-const RUNG: u8 = 2;
+const SIGNALED: u8 = 2;
 
-impl Bell {
+impl WakeEvent {
     fn new() -> io::Result<Self> {
         // SAFETY: takes two numbers, returns a descriptor or -1.
         let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
@@ -173,23 +173,23 @@ impl Bell {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the descriptor was made a line above, and nobody else knows it.
-        let event = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Bell {
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(WakeEvent {
             state: AtomicU8::new(AWAKE),
-            event,
+            fd,
         })
     }
 
-    fn ring(&self) {
-        if self.state.swap(RUNG, Ordering::AcqRel) == ASLEEP {
+    fn signal(&self) {
+        if self.state.swap(SIGNALED, Ordering::AcqRel) == ASLEEP {
             let one = 1u64;
             // SAFETY: eight bytes are read from `one`, which has eight. It fails only when the
             // counter is full, and then the sleeper wakes anyway.
-            unsafe { libc::write(self.event.as_raw_fd(), ptr::from_ref(&one).cast(), 8) };
+            unsafe { libc::write(self.fd.as_raw_fd(), ptr::from_ref(&one).cast(), 8) };
         }
     }
 
-    /// False if the bell was rung since the last time.
+    /// False if it was signaled since the last time.
     fn fall_asleep(&self) -> bool {
         let free = self
             .state
@@ -210,7 +210,7 @@ impl Bell {
             let mut count = 0u64;
             // SAFETY: eight bytes are written to `count`, which has eight. The descriptor does not
             // block.
-            unsafe { libc::read(self.event.as_raw_fd(), ptr::from_mut(&mut count).cast(), 8) };
+            unsafe { libc::read(self.fd.as_raw_fd(), ptr::from_mut(&mut count).cast(), 8) };
         }
     }
 }

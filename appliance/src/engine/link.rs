@@ -26,7 +26,7 @@ impl Link {
 
     /// Back to the sender of a frame: its header, stations swapped, tags kept. `header` is everything
     /// before the IP header; a longer one than two tags make is left to the kernel.
-    pub fn back(interface: u32, header: &[u8]) -> Self {
+    pub fn reverse(interface: u32, header: &[u8]) -> Self {
         if header.len() < ethernet::LENGTH || header.len() > MAX_HEADER {
             return Self::KERNEL;
         }
@@ -41,7 +41,7 @@ impl Link {
     }
 
     /// To the next hop that the XDP program looked up.
-    pub fn to(hop: &Hop, v4: bool) -> Self {
+    pub fn to_hop(hop: &Hop, v4: bool) -> Self {
         if hop.interface == 0 {
             return Self::KERNEL;
         }
@@ -79,11 +79,11 @@ mod tests {
     #[test]
     fn the_way_back_keeps_tags() {
         let header = [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 0x81, 0, 0, 5, 8, 0];
-        let link = Link::back(7, &header);
+        let link = Link::reverse(7, &header);
         assert_eq!(
             link.header(),
             [2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 0x81, 0, 0, 5, 8, 0]
         );
-        assert_eq!(Link::back(7, &header[..13]), Link::KERNEL);
+        assert_eq!(Link::reverse(7, &header[..13]), Link::KERNEL);
     }
 }

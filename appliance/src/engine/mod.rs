@@ -5,42 +5,42 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`segment`] | a received segment: its numbers and its payload |
-//! | [`answer`] | SYN → SYN-ACK, in place, one by one |
-//! | [`answers`] | the same for a batch: cookies in vector lanes |
+//! | [`received`] | a received segment: its numbers and its payload |
+//! | [`single_answer`] | SYN → SYN-ACK, in place, one by one |
+//! | [`batch_answers`] | the same for a batch: cookies in vector lanes |
 //! | [`proofs`] | ACKs with cookies, a batch at a time: measured, but used by no worker (XDP verifies them) |
-//! | `words` | headers as the words of a cookie's message |
-//! | `recipe` | what of an answer does not depend on who asks |
+//! | `cookie_message` | headers as the words of a cookie's message |
+//! | `template` | what of an answer does not depend on who asks |
 //! | [`opening`] | a connection whose server has not answered yet |
 //! | [`splicer`] | opens connections, holds the client's data, joins both sides |
-//! | [`shared`] | what all workers share |
-//! | `overtaken` | segments that come when their flow is joined already |
-//! | [`hold`] | the client's data meanwhile, bounded |
-//! | [`learn`] | what a server's SYN-ACK says about it |
-//! | [`message`] | what workers tell each other |
+//! | [`worker_shared`] | what all workers share |
+//! | `late_segments` | segments that come when their flow is joined already |
+//! | [`pending_data`] | the client's data meanwhile, bounded |
+//! | [`server_syn_ack`] | what a server's SYN-ACK says about it |
+//! | [`mailbox`] | what workers tell each other |
 //! | [`link`] | how a segment leaves: the frame header and the interface |
-//! | [`tally`] | what is counted |
+//! | [`stats`] | what is counted |
 #![forbid(unsafe_code)]
 
-pub mod answer;
-pub mod answers;
-pub mod hold;
-pub mod learn;
+pub mod batch_answers;
+mod cookie_message;
+mod late_segments;
 pub mod link;
-pub mod message;
+pub mod mailbox;
 pub mod opening;
-mod overtaken;
+pub mod pending_data;
 pub mod proofs;
-mod recipe;
-pub mod segment;
-pub mod shared;
+pub mod received;
+pub mod server_syn_ack;
+pub mod single_answer;
 pub mod splicer;
-pub mod tally;
-mod words;
+pub mod stats;
+mod template;
+pub mod worker_shared;
 
-pub use answers::Answers;
+pub use batch_answers::BatchAnswers;
 pub use link::{Link, Out};
-pub use segment::Received;
-pub use shared::Policy;
+pub use received::Received;
 pub use splicer::Splicer;
-pub use tally::{Outcome, Tally};
+pub use stats::{Outcome, ServiceStats};
+pub use worker_shared::Policy;

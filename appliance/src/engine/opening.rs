@@ -1,8 +1,8 @@
 //! An opening: a client with a valid cookie whose server has not answered yet.
 
-use super::hold::Held;
-use super::learn::Offered;
 use super::link::Link;
+use super::pending_data::PendingData;
+use super::server_syn_ack::Offered;
 use synward_core::flow::FlowKey;
 use synward_core::layout::Profile;
 use synward_core::segment::{HandshakeOptions, MAX_OPTION_WORDS, Segment, padded_timestamps};
@@ -60,7 +60,7 @@ pub struct Opening {
     /// How far it is.
     pub phase: Phase,
     /// The client's data.
-    pub held: Held,
+    pub pending: PendingData,
     /// When it began, ns.
     pub began: u64,
     /// When the SYN is sent again or the server given up, ns.

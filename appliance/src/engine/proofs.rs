@@ -8,9 +8,9 @@ use synward_core::options::ClientOptions;
 use synward_core::wire::tcp_options::{Options, padded_timestamps};
 use synward_core::wire::{ipv4, ipv6, tcp};
 
-use super::segment::Received;
-use super::words::{numbers, word};
-use crate::lanes::{Lanes, Messages};
+use super::cookie_message::{ports_and_sequence, read_word};
+use super::received::Received;
+use crate::siphash_simd::{HashBackend, Messages};
 
 /// ACKs of one batch at most.
 pub const BATCH: usize = 64;
@@ -33,7 +33,7 @@ pub enum Proof {
 /// Judges the ACKs of one batch after the other.
 #[derive(Debug)]
 pub struct Proofs {
-    lanes: Lanes,
+    backend: HashBackend,
     epoch: u64,
     v4: Messages<3>,
     v6: Messages<6>,
@@ -80,9 +80,9 @@ impl Claimed {
 
 impl Proofs {
     /// No ACKs yet.
-    pub fn new(lanes: Lanes) -> Self {
+    pub fn new(backend: HashBackend) -> Self {
         Self {
-            lanes,
+            backend,
             epoch: 0,
             v4: Messages::default(),
             v6: Messages::default(),
@@ -105,8 +105,8 @@ impl Proofs {
     /// Takes an ACK with its IP header at `l3` and its TCP header at `l4`. Nothing if it is no sound
     /// segment, or the batch is full.
     #[inline(always)]
-    pub fn ask(&mut self, frame: &[u8], l3: u8, l4: u8, keys: &Keys) -> Option<Ticket> {
-        match self.ask_common(frame, l3, l4, keys) {
+    pub fn push(&mut self, frame: &[u8], l3: u8, l4: u8, keys: &Keys) -> Option<Ticket> {
+        match self.push_common(frame, l3, l4, keys) {
             Some(ticket) => Some(ticket),
             None => self.judge_alone(frame, l3, l4, keys),
         }
@@ -123,7 +123,7 @@ impl Proofs {
     }
 
     #[inline(always)]
-    fn ask_common(&mut self, frame: &[u8], l3: u8, l4: u8, keys: &Keys) -> Option<Ticket> {
+    fn push_common(&mut self, frame: &[u8], l3: u8, l4: u8, keys: &Keys) -> Option<Ticket> {
         let packet = frame.get(usize::from(l3)..)?;
         let (start, rest) = packet.split_first_chunk::<{ ipv4::LENGTH }>()?;
         let (first, ip_length) = (start[0] >> 4, l4.wrapping_sub(l3));
@@ -134,7 +134,7 @@ impl Proofs {
             let asked = Asked::read(segment)?;
             let tail = asked.tail | u64::from(16 + TAIL_BYTES) << 56;
             let (key, expired) = key_of(asked.claimed, self.epoch, keys);
-            let message = [word(start, 12), asked.numbers(), tail];
+            let message = [read_word(start, 12), asked.numbers(), tail];
             let lane = self.v4.push(key, &message)?;
             self.v4_claims[lane % BATCH] = asked.claimed;
             return Some(Ticket(lane as u32 | asked.known | expired));
@@ -142,7 +142,7 @@ impl Proofs {
         if first == 6 && usize::from(ip_length) == ipv6::LENGTH {
             let (ip, rest) = packet.split_first_chunk::<{ ipv6::LENGTH }>()?;
             let segment = rest.get(..usize::from(u16::from_be_bytes([ip[4], ip[5]])))?;
-            let [a, b, c, d] = [8, 16, 24, 32].map(|at| word(ip, at));
+            let [a, b, c, d] = [8, 16, 24, 32].map(|at| read_word(ip, at));
             // ::/64 holds the mapped IPv4 addresses, which mean another message.
             if a == 0 || c == 0 {
                 return None;
@@ -159,9 +159,9 @@ impl Proofs {
 
     /// Hashes for all ACKs that were taken.
     #[inline]
-    pub fn make(&mut self) {
-        self.lanes.hash_all(&mut self.v4);
-        self.lanes.hash_all(&mut self.v6);
+    pub fn hash_all(&mut self) {
+        self.backend.hash_all(&mut self.v4);
+        self.backend.hash_all(&mut self.v6);
     }
 
     /// What an ACK proves.
@@ -266,7 +266,7 @@ impl<'a> Asked<'a> {
     /// Ports and ISN of the SYN that this ACK follows.
     #[inline(always)]
     fn numbers(&self) -> u64 {
-        let numbers = numbers(self.header);
+        let numbers = ports_and_sequence(self.header);
         numbers & 0xffff_ffff | u64::from(((numbers >> 32) as u32).wrapping_sub(1)) << 32
     }
 }
@@ -301,7 +301,7 @@ fn key_of(claimed: Claimed, epoch: u64, keys: &Keys) -> (&Key, u32) {
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use crate::engine::answer;
+    use crate::engine::single_answer;
     use synward_core::layout::Profile;
     use synward_core::segment::{HandshakeOptions, Segment, padded_timestamps};
     use synward_core::wire::Address;
@@ -345,7 +345,8 @@ mod tests {
         let l4 = if v4 { 34 } else { 54 };
         let key = &KEYS[(epoch - 98) as usize];
         let profile = Profile::default();
-        let end = answer::in_place(room, length, 14, l4, key, epoch, &profile).unwrap();
+        let end =
+            single_answer::answer_in_place(room, length, 14, l4, key, epoch, &profile).unwrap();
         let answer = Received::read(&room[..end], 14, l4).unwrap();
         let tsval = answer.options.timestamps().map(|(tsval, _)| tsval);
         tcp.sequence = tcp.sequence.wrapping_add(1);
@@ -363,8 +364,8 @@ mod tests {
     #[test]
     fn a_batch_is_judged_like_the_scalar_code() {
         let rounds = if cfg!(debug_assertions) { 300 } else { 20_000 };
-        for lanes in Lanes::all() {
-            let mut proofs = Proofs::new(lanes);
+        for backend in HashBackend::available() {
+            let mut proofs = Proofs::new(backend);
             let mut seen = [0; 4];
             for round in 0..rounds {
                 proofs.begin(100);
@@ -380,7 +381,7 @@ mod tests {
                     }
                     let l4 = if v4 { 34 } else { 54 };
                     let alone = judge(&room[..length], 14, l4, 100, &KEYS);
-                    let ticket = proofs.ask(&room[..length], 14, l4 as u8, &KEYS);
+                    let ticket = proofs.push(&room[..length], 14, l4 as u8, &KEYS);
                     assert_eq!(ticket.is_some(), alone.is_some());
                     seen[match alone {
                         Some(Proof::Valid(_)) => 0,
@@ -390,9 +391,9 @@ mod tests {
                     }] += 1;
                     expected.extend(ticket.zip(alone));
                 }
-                proofs.make();
+                proofs.hash_all();
                 for (ticket, alone) in expected {
-                    assert_eq!(proofs.proof(ticket), alone, "{}", lanes.name());
+                    assert_eq!(proofs.proof(ticket), alone, "{}", backend.name());
                 }
             }
             assert!(seen.iter().all(|count| *count > 0), "{seen:?}");

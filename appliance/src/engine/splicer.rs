@@ -11,20 +11,20 @@ use synward_core::request::Hop;
 use synward_core::translate::Direction;
 use synward_core::wire::tcp::flags;
 
-use super::hold::{Held, HeldSegment, Pool};
-use super::learn::{Offered, ServerSays};
+use super::late_segments;
 use super::link::{Link, Out};
 use super::opening::{Opening, Phase, RETRY, TRIES};
-use super::overtaken;
-use super::segment::Received;
-use super::shared::{Learned, Policy, Shared};
-use super::tally::{Outcome, Tally};
+use super::pending_data::{PendingData, PendingSegment, SegmentPool};
+use super::received::Received;
+use super::server_syn_ack::{Offered, ServerSynAck};
+use super::stats::{Outcome, ServiceStats};
+use super::worker_shared::{Learned, Policy, Shared};
 use crate::steering::{Established, InsertError};
 
 /// Openings of one worker at most. A full table drops the segment; its client sends it again.
 pub const OPENINGS: usize = 8192;
 /// Segments that one worker holds at most, in all.
-const HELD_SEGMENTS: u16 = 8192;
+const PENDING_SEGMENTS: u16 = 8192;
 /// Nanoseconds between two looks at the openings' due times.
 const CHECK: u64 = 20_000_000;
 /// A client's data lies at most so far behind its ISN while nothing has been acknowledged.
@@ -32,7 +32,7 @@ const REACH: u32 = 1 << 16;
 
 /// What the XDP program says about a segment with a valid cookie.
 #[derive(Clone, Copy, Debug)]
-pub struct Redeemed {
+pub struct ValidAck {
     /// Index of the service.
     pub service: u8,
     /// What the client asked for.
@@ -48,28 +48,28 @@ pub struct Redeemed {
 pub struct Splicer {
     worker: u8,
     shared: Shared,
-    tallies: Arc<[Tally]>,
+    stats: Arc<[ServiceStats]>,
     openings: Vec<Option<Opening>>,
     free: Vec<u32>,
-    pool: Pool,
+    pool: SegmentPool,
     next_check: u64,
 }
 
 impl Splicer {
-    /// The splicer of a worker; `tallies` are its own, by service.
-    pub fn new(worker: u8, shared: Shared, tallies: Arc<[Tally]>) -> Self {
+    /// The splicer of a worker; `stats` are its own, by service.
+    pub fn new(worker: u8, shared: Shared, stats: Arc<[ServiceStats]>) -> Self {
         Self {
             worker,
             shared,
-            tallies,
+            stats,
             openings: (0..OPENINGS).map(|_| None).collect(),
             free: (0..OPENINGS as u32).rev().collect(),
-            pool: Pool::new(HELD_SEGMENTS),
+            pool: SegmentPool::new(PENDING_SEGMENTS),
             next_check: 0,
         }
     }
 
-    /// Whether any opening waits, so that [`Self::tick`] has to be called.
+    /// Whether any opening waits, so that [`Self::run_timers`] has to be called.
     pub fn is_waiting(&self) -> bool {
         self.free.len() < OPENINGS
     }
@@ -81,7 +81,7 @@ impl Splicer {
         now: u64,
         packet: &[u8],
         l4: u8,
-        redeemed: &Redeemed,
+        valid_ack: &ValidAck,
         client: Link,
         out: &mut impl Out,
     ) {
@@ -89,10 +89,10 @@ impl Splicer {
             return;
         };
         if !segment.is_intact() {
-            return self.count(redeemed.service, Outcome::BadChecksum);
+            return self.count(valid_ack.service, Outcome::BadChecksum);
         }
         let Some(id) = self.free.pop() else {
-            return self.count(redeemed.service, Outcome::OpeningsFull);
+            return self.count(valid_ack.service, Outcome::OpeningsFull);
         };
         let key = segment.sent_by_client();
         let times = segment.options.timestamps();
@@ -104,14 +104,14 @@ impl Splicer {
             last_seen: (now >> 30) as u32,
             state: state::OPENING,
             owner: self.worker,
-            service: u16::from(redeemed.service),
+            service: u16::from(valid_ack.service),
             ..Flow::default()
         };
         let entry = match self.place(&flow) {
             Ok(entry) => entry,
             Err(outcome) => {
                 self.free.push(id);
-                self.count(redeemed.service, outcome);
+                self.count(valid_ack.service, outcome);
                 if outcome == Outcome::Duplicate
                     && let Some(entry) = self.shared.table.find(&key)
                 {
@@ -124,28 +124,28 @@ impl Splicer {
         let mut opening = Opening {
             key,
             entry,
-            service: redeemed.service,
+            service: valid_ack.service,
             client_isn: flow.client_isn,
             isn: flow.isn,
             offered: Offered {
-                options: redeemed.options,
+                options: valid_ack.options,
                 timestamps: times.is_some(),
             },
-            promised: redeemed.promised,
+            promised: valid_ack.promised,
             client_tsval,
             our_tsval,
             window: segment.window,
             client,
-            server: Link::to(&redeemed.hop, key.client.is_v4()),
+            server: Link::to_hop(&valid_ack.hop, key.client.is_v4()),
             phase: Phase::SynSent,
-            held: Held::default(),
+            pending: PendingData::default(),
             began: now,
             due: now + RETRY,
             tries: 1,
         };
-        self.hold(&mut opening, &segment);
+        self.store(&mut opening, &segment);
         out.send(&opening.server, &opening.syn(), &[]);
-        self.tally(redeemed.service, |tally| tally.opened(true));
+        self.stats(valid_ack.service, |stats| stats.opened(true));
         self.openings[id as usize] = Some(opening);
     }
 
@@ -193,7 +193,7 @@ impl Splicer {
         match flow.state {
             state::OPENING if flow.owner != self.worker => {
                 let owner = self.shared.mailboxes.get(usize::from(flow.owner));
-                if !owner.is_some_and(|mailbox| mailbox.leave(entry, l4, packet)) {
+                if !owner.is_some_and(|mailbox| mailbox.post(entry, l4, packet)) {
                     self.count(flow.service as u8, Outcome::MessageLost);
                 }
             }
@@ -207,20 +207,22 @@ impl Splicer {
                     return;
                 };
                 let left = match direction {
-                    Direction::ToServer => self.client_says(now, opening, &segment, out),
-                    Direction::ToClient => self.server_says(now, opening, &segment, back, out),
+                    Direction::ToServer => self.on_client_segment(now, opening, &segment, out),
+                    Direction::ToClient => {
+                        self.on_server_segment(now, opening, &segment, back, out)
+                    }
                 };
                 self.put_back(id, left);
             }
             state::ESTABLISHED | state::CLOSING => {
-                overtaken::send(packet, l4, &flow, direction, out)
+                late_segments::translate_and_send(packet, l4, &flow, direction, out)
             }
             _ => {}
         }
     }
 
     /// Sends again what was not answered, and gives up what was not answered often enough.
-    pub fn tick(&mut self, now: u64, out: &mut impl Out) {
+    pub fn run_timers(&mut self, now: u64, out: &mut impl Out) {
         if now < self.next_check || !self.is_waiting() {
             return;
         }
@@ -240,7 +242,7 @@ impl Splicer {
         self.openings[id as usize] = left;
     }
 
-    fn client_says(
+    fn on_client_segment(
         &mut self,
         now: u64,
         mut opening: Opening,
@@ -276,7 +278,7 @@ impl Splicer {
             opening.client_tsval = tsval;
             opening.window = segment.window;
         }
-        self.hold(&mut opening, segment);
+        self.store(&mut opening, segment);
         match opening.phase {
             // The answer to the probe is a bare ACK; data that was on its way proves no round trip.
             Phase::Measuring { .. } if segment.payload.is_empty() => self.join(now, opening, out),
@@ -284,7 +286,7 @@ impl Splicer {
         }
     }
 
-    fn server_says(
+    fn on_server_segment(
         &mut self,
         now: u64,
         mut opening: Opening,
@@ -324,8 +326,8 @@ impl Splicer {
             }
             return Some(opening);
         }
-        let says = ServerSays::read(segment);
-        let kept = says.keeps(&opening.offered);
+        let says = ServerSynAck::read(segment);
+        let kept = says.accepts(&opening.offered);
         self.learn(&opening, &says, kept);
         if !kept {
             out.send(&opening.server, &opening.abort_server(), &[]);
@@ -357,7 +359,7 @@ impl Splicer {
         };
         let fin = self
             .pool
-            .segments(&opening.held)
+            .segments(&opening.pending)
             .any(|held| held.flags & flags::FIN != 0);
         let mut marks = if opening.offered.timestamps {
             flow_flags::TIMESTAMPS
@@ -377,7 +379,7 @@ impl Splicer {
             .table
             .establish(opening.entry, &found, (now >> 30) as u32);
         let mut sent = false;
-        for held in self.pool.segments(&opening.held) {
+        for held in self.pool.segments(&opening.pending) {
             let segment = opening.segment(held.sequence, held.flags, server_isn, server_tsval);
             out.send(&opening.server, &segment, held.payload);
             sent = true;
@@ -388,9 +390,9 @@ impl Splicer {
             out.send(&opening.server, &segment, &[]);
         }
         self.release(&mut opening);
-        self.tally(opening.service, |tally| {
-            tally.opened(false);
-            tally.established(now.saturating_sub(opening.began));
+        self.stats(opening.service, |stats| {
+            stats.opened(false);
+            stats.established(now.saturating_sub(opening.began));
         });
         None
     }
@@ -433,39 +435,39 @@ impl Splicer {
     fn end(&mut self, mut opening: Opening, outcome: Outcome) -> Option<Opening> {
         self.shared.table.remove(opening.entry);
         self.release(&mut opening);
-        self.tally(opening.service, |tally| {
-            tally.opened(false);
-            tally.count(outcome);
+        self.stats(opening.service, |stats| {
+            stats.opened(false);
+            stats.count(outcome);
         });
         None
     }
 
-    fn hold(&mut self, opening: &mut Opening, segment: &Received<'_>) {
+    fn store(&mut self, opening: &mut Opening, segment: &Received<'_>) {
         if segment.payload.is_empty() && !segment.has(flags::FIN) {
             return;
         }
         let limit = self.policy(opening.service).hold_bytes;
-        let piece = HeldSegment {
+        let piece = PendingSegment {
             sequence: segment.sequence,
             // Not URG, whose pointer is not kept: the byte stays in the stream (RFC 6093 §3.1).
             flags: segment.flags & (flags::FIN | flags::PSH),
             payload: segment.payload,
         };
-        let before = opening.held.bytes();
-        if !self.pool.hold(&mut opening.held, piece, limit) {
+        let before = opening.pending.bytes();
+        if !self.pool.store(&mut opening.pending, piece, limit) {
             self.count(opening.service, Outcome::HoldFull);
         }
-        let after = opening.held.bytes();
-        self.tally(opening.service, |tally| tally.held(before, after));
+        let after = opening.pending.bytes();
+        self.stats(opening.service, |stats| stats.held(before, after));
     }
 
     fn release(&mut self, opening: &mut Opening) {
-        let bytes = opening.held.bytes();
-        self.pool.release(&mut opening.held);
-        self.tally(opening.service, |tally| tally.held(bytes, 0));
+        let bytes = opening.pending.bytes();
+        self.pool.release(&mut opening.pending);
+        self.stats(opening.service, |stats| stats.held(bytes, 0));
     }
 
-    fn learn(&self, opening: &Opening, says: &ServerSays, kept: bool) {
+    fn learn(&self, opening: &Opening, says: &ServerSynAck, kept: bool) {
         let hold = self
             .policy(opening.service)
             .hold_bytes
@@ -495,14 +497,14 @@ impl Splicer {
             })
     }
 
-    fn tally(&self, service: u8, note: impl FnOnce(&Tally)) {
-        if let Some(tally) = self.tallies.get(usize::from(service)) {
-            note(tally);
+    fn stats(&self, service: u8, note: impl FnOnce(&ServiceStats)) {
+        if let Some(stats) = self.stats.get(usize::from(service)) {
+            note(stats);
         }
     }
 
     fn count(&self, service: u8, outcome: Outcome) {
-        self.tally(service, |tally| tally.count(outcome));
+        self.stats(service, |stats| stats.count(outcome));
     }
 }
 

@@ -15,7 +15,7 @@ use synward_core::wire::Address;
 use synward_core::wire::tcp::{Repr, flags};
 
 use crate::engine::Received;
-use crate::engine::learn::{Offered, ServerSays};
+use crate::engine::server_syn_ack::{Offered, ServerSynAck};
 
 /// At most this many servers are asked at a time.
 pub const MANY: usize = 256;
@@ -109,9 +109,9 @@ fn ask_family(
         } else {
             Some(segment)
         };
-        let Some(segment) =
-            segment.and_then(|segment| Received::of(from.ip().into(), Address::default(), segment))
-        else {
+        let Some(segment) = segment.and_then(|segment| {
+            Received::parse_segment(from.ip().into(), Address::default(), segment)
+        }) else {
             continue;
         };
         if segment.destination_port != port
@@ -129,7 +129,7 @@ fn ask_family(
         if let Some((_, known, hold)) = servers.iter().find(|server| server.0 == to) {
             answers.push((
                 to,
-                ServerSays::read(&segment).refine(known, &EVERYTHING, *hold),
+                ServerSynAck::read(&segment).refine(known, &EVERYTHING, *hold),
             ));
         }
     }

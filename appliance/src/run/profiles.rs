@@ -10,7 +10,7 @@ use synward_core::layout::{HOLD_WINDOW, Profile};
 
 use super::{listeners, probe};
 use crate::config::{Config, Handoff};
-use crate::engine::shared::Learned as Seen;
+use crate::engine::worker_shared::Learned as Seen;
 use crate::steering::{EndpointProfiles, Learned, NEVER, Times};
 
 /// How long servers have to answer before the appliance is ready without them.

@@ -13,16 +13,16 @@ use super::here;
 use super::profiles::Profiles;
 use crate::afxdp::{self, Polling, Port, PortOptions, Waiter};
 use crate::config::{self, Config, Cores, Handoff, Responder, Rtt, WhenDown};
-use crate::engine::message::Mailbox;
-use crate::engine::shared::{Learned, Policy, Shared};
+use crate::engine::mailbox::Mailbox;
 use crate::engine::splicer::Splicer;
-use crate::engine::{Answers, Tally};
-use crate::lanes::Lanes;
+use crate::engine::worker_shared::{Learned, Policy, Shared};
+use crate::engine::{BatchAnswers, ServiceStats};
+use crate::siphash_simd::HashBackend;
 use crate::steering::Steering;
 use crate::worker::Worker;
-use crate::worker::keys::Keys;
+use crate::worker::epoch_keys::EpochKeys;
 use crate::worker::ports::Ports;
-use crate::worker::report::Report;
+use crate::worker::status::WorkerStatus;
 
 /// Profiles that wait for the control thread at most.
 const LEARNED: usize = 256;
@@ -34,9 +34,9 @@ pub struct Crew {
     /// Where it runs.
     pub core: Option<CoreId>,
     /// What it counts, by service.
-    pub tallies: Arc<[Tally]>,
+    pub stats: Arc<[ServiceStats]>,
     /// What it reports.
-    pub report: Arc<Report>,
+    pub status: Arc<WorkerStatus>,
     /// How to wake it.
     pub mailbox: Mailbox,
     thread: Option<JoinHandle<()>>,
@@ -128,27 +128,27 @@ impl Appliance {
             let services = self.config.services.iter();
             let keys = services
                 .filter_map(|service| keyring.service_keys(&service.name).into_iter().next());
-            let tallies: Arc<[Tally]> = self
+            let stats: Arc<[ServiceStats]> = self
                 .config
                 .services
                 .iter()
-                .map(|_| Tally::default())
+                .map(|_| ServiceStats::default())
                 .collect();
             let core = (!cores.is_empty()).then(|| cores[place % cores.len()]);
-            let report = Arc::new(Report::default());
+            let status = Arc::new(WorkerStatus::default());
             let mailbox = shared.mailboxes[queue as usize].clone();
             let worker = Worker {
                 queue,
                 core,
                 ports: Ports::new(ports),
-                splicer: Splicer::new(queue as u8, shared.clone(), Arc::clone(&tallies)),
-                tallies: Arc::clone(&tallies),
-                answers: Answers::new(Lanes::best()),
-                keys: Keys::new(keys),
+                splicer: Splicer::new(queue as u8, shared.clone(), Arc::clone(&stats)),
+                stats: Arc::clone(&stats),
+                answers: BatchAnswers::new(HashBackend::best()),
+                keys: EpochKeys::new(keys),
                 waiter,
                 mailbox: mailbox.clone(),
                 heartbeats: self.steering.heartbeats(),
-                report: Arc::clone(&report),
+                status: Arc::clone(&status),
                 stop: Arc::clone(&self.stop),
             };
             let thread = worker
@@ -157,8 +157,8 @@ impl Appliance {
             self.crew.push(Crew {
                 queue,
                 core,
-                tallies,
-                report,
+                stats,
+                status,
                 mailbox,
                 thread: Some(thread),
             });

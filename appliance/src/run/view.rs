@@ -20,7 +20,7 @@ use crate::observe::{
     QueueView, Responder, ServiceView, Snapshot, Source, WorkerView, XskCounters,
 };
 use crate::steering::{Limits, Swept, Times, coarse_now, tick, ticks};
-use crate::worker::report::PortReport;
+use crate::worker::status::PortStatus;
 
 /// What runs, behind one lock that no worker ever takes.
 pub struct View {
@@ -40,7 +40,7 @@ struct Inner {
     /// By service: live entries, counted over one sweep of the whole table.
     flows: Vec<u64>,
     counting: Vec<u64>,
-    reports: BTreeMap<u32, Vec<PortReport>>,
+    reports: BTreeMap<u32, Vec<PortStatus>>,
 }
 
 impl View {
@@ -173,7 +173,7 @@ impl Source for View {
             return snapshot;
         };
         for one in &appliance.crew {
-            if let Some(report) = one.report.take_latest() {
+            if let Some(report) = one.status.take_latest() {
                 inner.reports.insert(one.queue, report);
             }
         }
@@ -197,8 +197,8 @@ impl Source for View {
             full_total: outcomes(appliance, None, Outcome::TableFull),
         };
         for one in &appliance.crew {
-            for tally in &*one.tallies {
-                snapshot.handoff_seconds.add(&tally.latency());
+            for stats in &*one.stats {
+                snapshot.handoff_seconds.add(&stats.latency());
             }
         }
         snapshot
@@ -258,11 +258,11 @@ fn workers(appliance: &Appliance, degraded: &mut Vec<String>) -> Vec<WorkerView>
                 one.queue
             ));
         }
-        let (loops, sleeps, busy_ratio) = one.report.rounds();
-        let (unreadable_total, unsent_total) = one.report.trouble();
+        let (loops, sleeps, busy_ratio) = one.status.rounds();
+        let (unreadable_total, unsent_total) = one.status.trouble();
         let core = one
             .core
-            .filter(|_| one.report.pinned.load(Relaxed))
+            .filter(|_| one.status.pinned.load(Relaxed))
             .map(|core| core.id);
         WorkerView {
             queue: one.queue,
@@ -280,7 +280,7 @@ fn workers(appliance: &Appliance, degraded: &mut Vec<String>) -> Vec<WorkerView>
 
 fn interfaces(
     appliance: &Appliance,
-    reports: &BTreeMap<u32, Vec<PortReport>>,
+    reports: &BTreeMap<u32, Vec<PortStatus>>,
 ) -> Vec<InterfaceView> {
     let steered = appliance.steering.interfaces().iter();
     steered
@@ -318,13 +318,13 @@ fn interfaces(
 }
 
 fn outcomes(appliance: &Appliance, service: Option<usize>, outcome: Outcome) -> u64 {
-    let tallies = appliance
+    let stats = appliance
         .crew
         .iter()
-        .flat_map(|one| one.tallies.iter().enumerate());
-    tallies
+        .flat_map(|one| one.stats.iter().enumerate());
+    stats
         .filter(|(index, _)| service.is_none_or(|wanted| wanted == *index))
-        .map(|(_, tally)| tally.of(outcome))
+        .map(|(_, stats)| stats.count_of(outcome))
         .sum()
 }
 
@@ -336,11 +336,11 @@ fn service(
     flows: u64,
 ) -> ServiceView {
     let known = &config.services[index];
-    let sum = |read: fn(&crate::engine::Tally) -> u64| {
+    let sum = |read: fn(&crate::engine::ServiceStats) -> u64| {
         appliance
             .crew
             .iter()
-            .filter_map(|one| one.tallies.get(index))
+            .filter_map(|one| one.stats.get(index))
             .map(read)
             .fold(0, u64::wrapping_add)
     };
@@ -352,9 +352,9 @@ fn service(
         mode: mode.to_string(),
         active: mode == Mode::Always,
         flows,
-        openings: sum(|tally| tally.openings.load(Relaxed)),
-        held_bytes: sum(|tally| tally.held_bytes.load(Relaxed)),
-        answered_afxdp: sum(|tally| tally.answered.load(Relaxed)),
+        openings: sum(|stats| stats.openings.load(Relaxed)),
+        held_bytes: sum(|stats| stats.held_bytes.load(Relaxed)),
+        answered_afxdp: sum(|stats| stats.answered.load(Relaxed)),
         counters: Counters::sum(counters.as_ref().ok()),
         handoffs: match known.handoff {
             Handoff::Splice => Outcome::ALL

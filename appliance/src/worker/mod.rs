@@ -3,12 +3,12 @@
 //! | file | idea |
 //! |---|---|
 //! | [`ports`] | where segments leave: the sockets, and the kernel for what they cannot send |
-//! | [`keys`] | the current cookie key of each service |
-//! | [`report`] | what is known of a worker from outside |
+//! | [`epoch_keys`] | the current cookie key of each service |
+//! | [`status`] | what is known of a worker from outside |
 
-pub mod keys;
+pub mod epoch_keys;
 pub mod ports;
-pub mod report;
+pub mod status;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -21,19 +21,19 @@ use synward_core::request::{META_BYTES, Meta, Request};
 use synward_core::wire::ethernet;
 
 use crate::afxdp::{BATCH, Frame, Waiter};
-use crate::engine::Tally;
-use crate::engine::answers::{self, Answers, Asked, Place};
+use crate::engine::ServiceStats;
+use crate::engine::batch_answers::{self, BatchAnswers, Place, Queued};
 use crate::engine::link::Link;
-use crate::engine::message::{Mailbox, PACKET};
-use crate::engine::splicer::{Redeemed, Splicer};
+use crate::engine::mailbox::{Mailbox, PACKET};
+use crate::engine::splicer::{Splicer, ValidAck};
 use crate::steering::{Heartbeats, fine_now};
 
-use keys::{Keys, epoch_now};
+use epoch_keys::{EpochKeys, current_epoch};
 use ports::Ports;
-use report::Report;
+use status::WorkerStatus;
 
 const _: () = assert!(
-    BATCH <= answers::BATCH,
+    BATCH <= batch_answers::BATCH,
     "every frame of a batch has its place"
 );
 
@@ -51,11 +51,11 @@ pub struct Worker {
     /// Its openings.
     pub splicer: Splicer,
     /// Its counters by service.
-    pub tallies: Arc<[Tally]>,
+    pub stats: Arc<[ServiceStats]>,
     /// Its batch of SYNs.
-    pub answers: Answers,
+    pub answers: BatchAnswers,
     /// The keys that its cookies are made with.
-    pub keys: Keys,
+    pub keys: EpochKeys,
     /// How it waits.
     pub waiter: Waiter,
     /// What other workers tell it.
@@ -63,7 +63,7 @@ pub struct Worker {
     /// Where it shows that it lives.
     pub heartbeats: Arc<Heartbeats>,
     /// Where it reports.
-    pub report: Arc<Report>,
+    pub status: Arc<WorkerStatus>,
     /// Whether it is to end.
     pub stop: Arc<AtomicBool>,
 }
@@ -82,7 +82,7 @@ impl Worker {
     fn run(mut self) {
         let _end = End(Arc::clone(&self.heartbeats), self.queue);
         if let Some(core) = self.core {
-            self.report
+            self.status
                 .pinned
                 .store(core_affinity::set_for_current(core), Relaxed);
         }
@@ -104,15 +104,15 @@ impl Worker {
                 self.splicer
                     .segment(now, entry, &message.packet, l4, None, &mut self.ports);
             }
-            self.splicer.tick(now, &mut self.ports);
+            self.splicer.run_timers(now, &mut self.ports);
             self.ports.flush();
             if now.wrapping_sub(reported) >= REPORT_EVERY {
                 reported = now;
-                self.report
+                self.status
                     .publish(&mut self.ports, self.waiter.slept(), &mut clock);
             }
             let slept = self.waiter.wait(self.ports.sockets(), work > 0);
-            self.report.round(slept);
+            self.status.round(slept);
         }
     }
 
@@ -122,14 +122,14 @@ impl Worker {
         if batch.is_empty() {
             return;
         }
-        let epoch = epoch_now();
+        let epoch = current_epoch();
         self.answers.begin(epoch);
         let socket = self.ports.socket(index).0;
         let mut tasks = ArrayVec::<Task, BATCH>::new();
         for frame in &mut *batch {
             let Some(meta) = read_meta(socket.metadata::<META_BYTES>(frame), socket.bytes(frame))
             else {
-                self.report.unreadable();
+                self.status.unreadable();
                 tasks.push(Task::Release);
                 continue;
             };
@@ -142,13 +142,15 @@ impl Worker {
                 l3: meta.l3,
                 l4: meta.l4,
             };
-            let asked = match self.keys.of(meta.service, epoch) {
-                Some(key) => self.answers.ask(socket.bytes_mut(frame), at, key, &profile),
-                None => Asked::Refused,
+            let asked = match self.keys.key(meta.service, epoch) {
+                Some(key) => self
+                    .answers
+                    .push(socket.bytes_mut(frame), at, key, &profile),
+                None => Queued::Refused,
             };
             tasks.push(Task::Answer(meta.service, asked));
         }
-        self.answers.make();
+        self.answers.make_cookies();
         for (frame, task) in batch.drain(..).zip(tasks) {
             match task {
                 Task::Answer(service, asked) => self.answer(index, frame, service, asked),
@@ -159,21 +161,21 @@ impl Worker {
     }
 
     /// Sends the answer to a SYN.
-    fn answer(&mut self, index: usize, mut frame: Frame, service: u8, asked: Asked) {
+    fn answer(&mut self, index: usize, mut frame: Frame, service: u8, asked: Queued) {
         let length = match asked {
-            Asked::Waiting(ticket) => {
+            Queued::Waiting(ticket) => {
                 let socket = self.ports.socket(index).0;
                 self.answers.write(ticket, socket.bytes_mut(&mut frame))
             }
-            Asked::Answered(length) => Some(length as usize),
-            Asked::Refused => None,
+            Queued::Answered(length) => Some(length as usize),
+            Queued::Refused => None,
         };
         let Some(length) = length.and_then(|length| u16::try_from(length).ok()) else {
             return self.ports.release(index, frame);
         };
         frame.set_len(length);
-        if let Some(tally) = self.tallies.get(usize::from(service)) {
-            tally.answer();
+        if let Some(stats) = self.stats.get(usize::from(service)) {
+            stats.answer();
         }
         self.ports.transmit(index, frame);
     }
@@ -188,11 +190,11 @@ impl Worker {
         let (Some(header), Some(ip)) = (bytes.get(..l3), bytes.get(l3..)) else {
             return self.ports.release(index, frame);
         };
-        let back = Link::back(interface, header);
+        let back = Link::reverse(interface, header);
         let fits = packet.try_extend_from_slice(ip).is_ok();
         self.ports.release(index, frame);
         if !fits || l4 < l3 {
-            return self.report.unreadable();
+            return self.status.unreadable();
         }
         let l4 = (l4 - l3) as u8;
         let out = &mut self.ports;
@@ -202,13 +204,13 @@ impl Worker {
                 promised,
                 hop,
             } => {
-                let redeemed = Redeemed {
+                let valid_ack = ValidAck {
                     service: meta.service,
                     options,
                     promised,
                     hop,
                 };
-                self.splicer.open(now, &packet, l4, &redeemed, back, out);
+                self.splicer.open(now, &packet, l4, &valid_ack, back, out);
             }
             Request::Held { entry } | Request::ServerSays { entry } => {
                 self.splicer
@@ -231,7 +233,7 @@ impl Drop for End {
 /// What is to be done with a frame once the cookies of its batch are made.
 #[derive(Clone, Copy)]
 enum Task {
-    Answer(u8, Asked),
+    Answer(u8, Queued),
     Splice(Meta),
     Release,
 }

@@ -9,7 +9,7 @@ use synward_core::wire::Address;
 use super::Batch;
 use crate::afxdp::{Frame, Port};
 use crate::engine::link::{Link, Out};
-use crate::engine::message::PACKET;
+use crate::engine::mailbox::PACKET;
 
 /// Raw IP: the packet's own header is sent (raw(7), ipv6(7)).
 const IPPROTO_RAW: i32 = 255;

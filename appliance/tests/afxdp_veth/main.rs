@@ -2,15 +2,15 @@
 //! root.
 #![allow(clippy::unwrap_used)]
 
-mod bpf;
-mod echo;
-mod frames;
-mod lab;
+mod echo_rate;
 mod metadata;
-mod opening;
+mod numbered_frames;
+mod open_errors;
 mod overload;
-mod rate;
-mod waiting;
+mod round_trip;
+mod test_programs;
+mod veth_lab;
+mod worker_sleep;
 
 /// Leaves a test early, with the reason, where it cannot run.
 macro_rules! needs_root {

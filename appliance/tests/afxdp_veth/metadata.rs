@@ -5,11 +5,10 @@ use std::os::fd::OwnedFd;
 use synward::afxdp::{Chunk, PortOptions};
 
 use crate::{
-    bpf::{self, MARKER, Mode},
-    echo::receive_one,
-    frames,
-    lab::{End, Lab},
-    needs_root,
+    needs_root, numbered_frames,
+    round_trip::receive_one,
+    test_programs::{self, MARKER, Mode},
+    veth_lab::{End, Lab},
 };
 
 #[test]
@@ -35,19 +34,19 @@ fn metadata_arrives(mode: Mode, queue: u32, chunk: Chunk) {
     };
     let mut here = lab.open(End::Here, queue, &options).unwrap();
     let mut there = lab.open(End::There, queue, &options).unwrap();
-    let sockets: OwnedFd = bpf::socket_map(2).unwrap();
-    bpf::set_socket(&sockets, queue, here.fd()).unwrap();
-    let program = bpf::steer_with_metadata(&sockets).unwrap();
+    let sockets: OwnedFd = test_programs::socket_map(2).unwrap();
+    test_programs::set_socket(&sockets, queue, here.fd()).unwrap();
+    let program = test_programs::steer_with_metadata(&sockets).unwrap();
     let _steering = lab.attach(End::Here, &program, mode);
 
     for number in 100..200 {
         let mut frame = there.allocate().unwrap();
-        frames::write(&there, &mut frame, number);
+        numbered_frames::write(&there, &mut frame, number);
         there.transmit(frame);
         there.flush();
 
         let frame = receive_one(&mut here);
-        assert_eq!(frames::number(here.bytes(&frame)), number);
+        assert_eq!(numbered_frames::number(here.bytes(&frame)), number);
         let words: &[u8; 32] = here.metadata(&frame).unwrap();
         let words: Vec<u64> = words
             .chunks_exact(8)

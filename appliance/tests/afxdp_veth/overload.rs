@@ -10,10 +10,10 @@ use arrayvec::ArrayVec;
 use synward::afxdp::{FrameAccount, PortOptions};
 
 use crate::{
-    bpf,
-    frames::{self, Seen},
-    lab::{End, Lab},
     needs_root,
+    numbered_frames::{self, Seen},
+    test_programs,
+    veth_lab::{End, Lab},
 };
 
 /// A generator in the kernel floods the port with some ten million frames a second. It drops most,
@@ -27,15 +27,22 @@ fn a_flood_loses_no_frame() {
     let mut here = lab.open(End::Here, 0, &options).unwrap();
     let mut here1 = lab.open(End::Here, 1, &options).unwrap();
     let _steering = lab.steer(End::Here, &[&here, &here1]);
-    let _peer = lab.attach(End::There, &bpf::pass().unwrap(), bpf::Mode::Native);
-    let generator = bpf::number(&bpf::counter().unwrap(), lab.index(End::There)).unwrap();
+    let _peer = lab.attach(
+        End::There,
+        &test_programs::pass().unwrap(),
+        test_programs::Mode::Native,
+    );
+    let generator =
+        test_programs::number(&test_programs::counter().unwrap(), lab.index(End::There)).unwrap();
     let interface = lab.index(End::There);
 
     let done = AtomicBool::new(false);
     let mut seen = Seen::new(u64::from(COUNT));
     thread::scope(|scope| {
         scope.spawn(|| {
-            let result = lab.inside(End::There, || bpf::generate(&generator, interface, COUNT));
+            let result = lab.inside(End::There, || {
+                test_programs::generate(&generator, interface, COUNT)
+            });
             done.store(true, Ordering::Relaxed);
             result.unwrap();
         });
@@ -47,12 +54,12 @@ fn a_flood_loses_no_frame() {
                 while port.receive(&mut batch) > 0 {
                     idle = false;
                     for mut frame in batch.drain(..) {
-                        seen.mark(frames::number(port.bytes(&frame)));
-                        frames::swap_addresses(port.bytes_mut(&mut frame));
+                        seen.mark(numbered_frames::number(port.bytes(&frame)));
+                        numbered_frames::swap_addresses(port.bytes_mut(&mut frame));
                         port.transmit(frame);
                     }
                     port.flush();
-                    frames::assert_conserved(port, options.frames);
+                    numbered_frames::assert_conserved(port, options.frames);
                 }
                 port.flush();
             }
@@ -61,7 +68,7 @@ fn a_flood_loses_no_frame() {
     assert!(seen.count() > 10_000, "received only {}", seen.count());
     assert!(seen.count() < u64::from(COUNT), "not an overload");
     for port in [&mut here, &mut here1] {
-        frames::assert_all_come_home(port, options.frames);
+        numbered_frames::assert_all_come_home(port, options.frames);
         let counters = port.counters();
         assert_eq!(
             counters.transmitted + counters.dropped_full,
@@ -87,7 +94,11 @@ fn transmitting_too_much_drops_and_counts() {
         ..PortOptions::default()
     };
     let mut port = lab.open(End::There, 0, &options).unwrap();
-    let _peer = lab.attach(End::Here, &bpf::pass().unwrap(), bpf::Mode::Native);
+    let _peer = lab.attach(
+        End::Here,
+        &test_programs::pass().unwrap(),
+        test_programs::Mode::Native,
+    );
     assert_eq!(
         port.accounting(),
         FrameAccount {
@@ -111,16 +122,16 @@ fn transmitting_too_much_drops_and_counts() {
         }
     );
     for (number, frame) in all.iter_mut().enumerate() {
-        frames::write(&port, frame, number as u64);
+        numbered_frames::write(&port, frame, number as u64);
     }
     for frame in all {
         port.transmit(frame);
-        frames::assert_conserved(&port, options.frames);
+        numbered_frames::assert_conserved(&port, options.frames);
     }
     // 64 in the TX ring, 64 in the backlog, the rest dropped.
     assert_eq!(port.counters().dropped_full, 960 - 128);
     assert_eq!(port.accounting().transmit, 128);
-    frames::assert_all_come_home(&mut port, options.frames);
+    numbered_frames::assert_all_come_home(&mut port, options.frames);
     assert_eq!(port.counters().transmitted, 128);
 }
 
@@ -138,7 +149,7 @@ fn lengths_that_cannot_be_sent_are_dropped_and_counted() {
         port.transmit(frame);
     }
     assert_eq!(port.counters().dropped_length, 4);
-    frames::assert_all_come_home(&mut port, options.frames);
+    numbered_frames::assert_all_come_home(&mut port, options.frames);
 }
 
 /// Without anyone who drains the port, the kernel drops, and all is in order once somebody does.
@@ -156,30 +167,30 @@ fn a_worker_that_stalls_recovers() {
 
     let mut send = |numbers: std::ops::Range<u64>| {
         for number in numbers {
-            frames::wait_until(Duration::from_secs(10), || {
+            numbered_frames::wait_until(Duration::from_secs(10), || {
                 there.flush();
                 there.accounting().free > 0
             });
             let mut frame = there.allocate().unwrap();
-            frames::write(&there, &mut frame, number);
+            numbered_frames::write(&there, &mut frame, number);
             there.transmit(frame);
         }
-        frames::assert_all_come_home(&mut there, options.frames);
+        numbered_frames::assert_all_come_home(&mut there, options.frames);
     };
     send(0..10_000);
     let mut seen = Seen::new(20_000);
     let mut batch = ArrayVec::new();
     let mut drain = |until: u64| {
-        frames::wait_until(Duration::from_secs(10), || {
+        numbered_frames::wait_until(Duration::from_secs(10), || {
             here.receive(&mut batch);
             for frame in batch.drain(..) {
-                seen.mark(frames::number(here.bytes(&frame)));
+                seen.mark(numbered_frames::number(here.bytes(&frame)));
                 here.release(frame);
             }
             here.flush();
             seen.count() >= until
         });
-        frames::assert_conserved(&here, options.frames);
+        numbered_frames::assert_conserved(&here, options.frames);
     };
     // One RX ring full waited for us; from then on nothing is lost.
     drain(2048);
@@ -188,5 +199,5 @@ fn a_worker_that_stalls_recovers() {
         drain(2048 + start - 10_000 + 1000);
     }
     assert_eq!(seen.count(), 2048 + 10_000);
-    frames::assert_all_come_home(&mut here, options.frames);
+    numbered_frames::assert_all_come_home(&mut here, options.frames);
 }

@@ -2,10 +2,10 @@
 
 use std::hint::black_box;
 
-use synward::engine::answer;
-use synward::engine::answers::{Answers, Asked, Place};
+use synward::engine::batch_answers::{BatchAnswers, Place, Queued};
 use synward::engine::proofs::{self, Keys, Proof, Proofs};
-use synward::lanes::Lanes;
+use synward::engine::single_answer;
+use synward::siphash_simd::HashBackend;
 use synward_core::cookie::Key;
 use synward_core::layout::{Flow, Profile};
 use synward_core::translate::{self, Direction, Translation};
@@ -30,7 +30,7 @@ pub(super) struct Case {
 enum Work {
     Nothing,
     Touch,
-    Answer(Box<Answers>, usize),
+    Answer(Box<BatchAnswers>, usize),
     AnswerAlone,
     Verify(Box<Proofs>, usize),
     VerifyAlone,
@@ -76,11 +76,11 @@ impl Case {
         }
         for (what, frames) in &syns {
             let name = format!("SYN → SYN-ACK ({what})");
-            for lanes in Lanes::all() {
-                let work = Work::Answer(Box::new(Answers::new(lanes)), BATCH);
-                add(name.clone(), lanes.name(), frames, work);
+            for backend in HashBackend::available() {
+                let work = Work::Answer(Box::new(BatchAnswers::new(backend)), BATCH);
+                add(name.clone(), backend.name(), frames, work);
             }
-            let work = Work::Answer(Box::new(Answers::new(Lanes::best())), 1);
+            let work = Work::Answer(Box::new(BatchAnswers::new(HashBackend::best())), 1);
             add(name.clone(), "batches of one", frames, work);
             add(name, ALONE, frames, Work::AnswerAlone);
         }
@@ -89,11 +89,11 @@ impl Case {
             let acks = frames.acks(|room, length| {
                 alone(room, length, frames.v4);
             });
-            for lanes in Lanes::all() {
-                let work = Work::Verify(Box::new(Proofs::new(lanes)), BATCH);
-                add(name.clone(), lanes.name(), &acks, work);
+            for backend in HashBackend::available() {
+                let work = Work::Verify(Box::new(Proofs::new(backend)), BATCH);
+                add(name.clone(), backend.name(), &acks, work);
             }
-            let work = Work::Verify(Box::new(Proofs::new(Lanes::best())), 1);
+            let work = Work::Verify(Box::new(Proofs::new(HashBackend::best())), 1);
             add(name.clone(), "batches of one", &acks, work);
             add(name, ALONE, &acks, Work::VerifyAlone);
         }
@@ -163,10 +163,10 @@ impl Case {
                     .frames
                     .each()
                     .map(|(length, room)| {
-                        proofs.ask(&room[..length], L3 as u8, l4(v4) as u8, &KEYS)
+                        proofs.push(&room[..length], L3 as u8, l4(v4) as u8, &KEYS)
                     })
                     .collect();
-                proofs.make();
+                proofs.hash_all();
                 tickets.iter().all(|ticket| {
                     ticket.is_some_and(|ticket| matches!(proofs.proof(ticket), Proof::Valid(_)))
                 })
@@ -200,18 +200,18 @@ fn touch(frames: &mut Frames) {
 }
 
 #[inline(never)]
-fn answer_batch(answers: &mut Answers, frames: &mut Frames) {
+fn answer_batch(answers: &mut BatchAnswers, frames: &mut Frames) {
     let profile = Profile::default();
     let l4 = l4(frames.v4) as u8;
     answers.begin(EPOCH);
-    let mut waiting = [Asked::Refused; BATCH];
+    let mut waiting = [Queued::Refused; BATCH];
     for ((length, room), waiting) in frames.each().zip(&mut waiting) {
         *waiting = ask(answers, room, length, l4, &profile);
     }
-    answers.make();
+    answers.make_cookies();
     let mut bytes = 0;
     for ((_, room), waiting) in frames.each().zip(&waiting) {
-        if let Asked::Waiting(ticket) = waiting {
+        if let Queued::Waiting(ticket) = waiting {
             bytes += answers.write(*ticket, room).unwrap_or_default();
         }
     }
@@ -219,28 +219,34 @@ fn answer_batch(answers: &mut Answers, frames: &mut Frames) {
 }
 
 #[inline(never)]
-fn answer_each(answers: &mut Answers, frames: &mut Frames) {
+fn answer_each(answers: &mut BatchAnswers, frames: &mut Frames) {
     let profile = Profile::default();
     let l4 = l4(frames.v4) as u8;
     for (length, room) in frames.each() {
         answers.begin(EPOCH);
         let asked = ask(answers, room, length, l4, &profile);
-        answers.make();
-        if let Asked::Waiting(ticket) = asked {
+        answers.make_cookies();
+        if let Queued::Waiting(ticket) = asked {
             black_box(answers.write(ticket, room));
         }
     }
 }
 
 #[inline(always)]
-fn ask(answers: &mut Answers, room: &mut [u8], length: usize, l4: u8, profile: &Profile) -> Asked {
+fn ask(
+    answers: &mut BatchAnswers,
+    room: &mut [u8],
+    length: usize,
+    l4: u8,
+    profile: &Profile,
+) -> Queued {
     let l3 = L3 as u8;
-    answers.ask(room, Place { length, l3, l4 }, &KEY, profile)
+    answers.push(room, Place { length, l3, l4 }, &KEY, profile)
 }
 
 #[inline(never)]
 fn alone(room: &mut [u8], length: usize, v4: bool) -> Option<usize> {
-    answer::in_place(room, length, L3, l4(v4), &KEY, EPOCH, &Profile::default())
+    single_answer::answer_in_place(room, length, L3, l4(v4), &KEY, EPOCH, &Profile::default())
 }
 
 #[inline(never)]
@@ -249,9 +255,9 @@ fn verify_batch(proofs: &mut Proofs, frames: &mut Frames) {
     proofs.begin(EPOCH);
     let mut tickets = [None; BATCH];
     for ((length, room), ticket) in frames.each().zip(&mut tickets) {
-        *ticket = proofs.ask(&room[..length], L3 as u8, l4, &KEYS);
+        *ticket = proofs.push(&room[..length], L3 as u8, l4, &KEYS);
     }
-    proofs.make();
+    proofs.hash_all();
     for ticket in tickets.into_iter().flatten() {
         black_box(proofs.proof(ticket));
     }
@@ -262,8 +268,8 @@ fn verify_each(proofs: &mut Proofs, frames: &mut Frames) {
     let l4 = l4(frames.v4) as u8;
     for (length, room) in frames.each() {
         proofs.begin(EPOCH);
-        let ticket = proofs.ask(&room[..length], L3 as u8, l4, &KEYS);
-        proofs.make();
+        let ticket = proofs.push(&room[..length], L3 as u8, l4, &KEYS);
+        proofs.hash_all();
         if let Some(ticket) = ticket {
             black_box(proofs.proof(ticket));
         }

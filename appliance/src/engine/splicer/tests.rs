@@ -1,12 +1,12 @@
 //! The splicer's stories, over IPv4 and IPv6.
 
-mod again;
-mod elsewhere;
-mod joining;
-mod lab;
-mod measuring;
-mod promises;
-mod refusals;
+mod duplicate_cookies;
+mod failed_openings;
+mod handoff;
+mod offered_options;
+mod other_workers;
+mod splicer_lab;
+mod true_rtt;
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -16,4 +16,4 @@ use synward_core::segment::{HandshakeOptions, padded_timestamps};
 
 use super::*;
 use crate::steering::FlowTable;
-use lab::*;
+use splicer_lab::*;

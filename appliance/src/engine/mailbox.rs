@@ -1,6 +1,6 @@
 //! What workers tell each other: fields and payloads, not frames, because a frame belongs to its UMEM.
 
-use super::hold::SEGMENT;
+use super::pending_data::MAX_SEGMENT_BYTES;
 use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ pub struct Message {
 }
 
 /// Bytes of the longest packet that is passed on: a full frame's.
-pub const PACKET: usize = SEGMENT;
+pub const PACKET: usize = MAX_SEGMENT_BYTES;
 
 /// Messages that wait for one worker at most; further ones are counted and lost, as on any link.
-pub const WAITING: usize = 512;
+pub const MAX_MESSAGES: usize = 512;
 
 /// A worker's letter box, and the bell that wakes it.
 #[derive(Clone, Debug)]
@@ -38,13 +38,13 @@ impl Mailbox {
     /// A letter box for the worker that sleeps by `waker`.
     pub fn new(waker: Waker) -> Self {
         Self {
-            queue: Arc::new(ArrayQueue::new(WAITING)),
+            queue: Arc::new(ArrayQueue::new(MAX_MESSAGES)),
             waker,
         }
     }
 
     /// Leaves a message; says whether there was room.
-    pub fn leave(&self, entry: u32, l4: u8, packet: &[u8]) -> bool {
+    pub fn post(&self, entry: u32, l4: u8, packet: &[u8]) -> bool {
         let Ok(packet) = ArrayVec::try_from(packet) else {
             return false;
         };

@@ -10,7 +10,7 @@ use crate::afxdp::{FrameAccount, KernelStatistics, PortCounters};
 
 /// One socket at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct PortReport {
+pub struct PortStatus {
     /// Index of the interface.
     pub interface: u32,
     /// Whether it has zero-copy.
@@ -25,7 +25,7 @@ pub struct PortReport {
 
 /// A worker, seen from outside.
 #[derive(Debug)]
-pub struct Report {
+pub struct WorkerStatus {
     /// Whether it runs on its core.
     pub pinned: AtomicBool,
     loops: AtomicU64,
@@ -35,10 +35,10 @@ pub struct Report {
     /// Busy share of the last interval, in millionths.
     busy: AtomicU64,
     slept: AtomicU64,
-    latest: ArrayQueue<Vec<PortReport>>,
+    latest: ArrayQueue<Vec<PortStatus>>,
 }
 
-impl Default for Report {
+impl Default for WorkerStatus {
     fn default() -> Self {
         Self {
             pinned: AtomicBool::new(false),
@@ -57,7 +57,7 @@ fn add(counter: &AtomicU64, n: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
 }
 
-impl Report {
+impl WorkerStatus {
     /// The worker went round once.
     pub fn round(&self, slept: bool) {
         add(&self.loops, 1);
@@ -82,7 +82,7 @@ impl Report {
         self.unsent.store(ports.unsent(), Relaxed);
         let report = ports
             .each()
-            .map(|(interface, port)| PortReport {
+            .map(|(interface, port)| PortStatus {
                 interface,
                 zero_copy: port.zero_copy(),
                 kernel: port.statistics(),
@@ -94,7 +94,7 @@ impl Report {
     }
 
     /// The latest report of the sockets, if there is a new one.
-    pub fn take_latest(&self) -> Option<Vec<PortReport>> {
+    pub fn take_latest(&self) -> Option<Vec<PortStatus>> {
         self.latest.pop()
     }
 

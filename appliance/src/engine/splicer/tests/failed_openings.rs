@@ -130,7 +130,7 @@ fn full_tables_refuse_and_forget() {
     both(|mut lab| {
         // A single bucket of fifteen ways.
         lab.shared.table = Arc::new(FlowTable::in_memory(10).unwrap());
-        lab.splicer = Splicer::new(1, lab.shared.clone(), Arc::clone(&lab.tallies));
+        lab.splicer = Splicer::new(1, lab.shared.clone(), Arc::clone(&lab.stats));
         let key = lab.key;
         for port in 1..=16 {
             lab.key = FlowKey::new(key.client, port, key.server, 80);

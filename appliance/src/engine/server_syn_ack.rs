@@ -16,7 +16,7 @@ pub struct Offered {
 
 /// The options of a server's SYN-ACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServerSays {
+pub struct ServerSynAck {
     /// The server's ISN, S.
     pub isn: u32,
     /// Its TSval.
@@ -29,7 +29,7 @@ pub struct ServerSays {
     ecn: bool,
 }
 
-impl ServerSays {
+impl ServerSynAck {
     /// Reads a SYN-ACK.
     pub fn read(segment: &Received<'_>) -> Self {
         let found = &segment.options.found;
@@ -46,7 +46,7 @@ impl ServerSays {
     }
 
     /// Whether the server agreed to everything that the client was promised.
-    pub fn keeps(&self, offered: &Offered) -> bool {
+    pub fn accepts(&self, offered: &Offered) -> bool {
         self.tsval.is_some() == offered.timestamps
             && self.window_scale.is_some() == offered.options.window_scale.is_some()
             && (self.sack || !offered.options.sack)
@@ -88,7 +88,7 @@ impl ServerSays {
 mod tests {
     use super::*;
 
-    const SERVER: ServerSays = ServerSays {
+    const SERVER: ServerSynAck = ServerSynAck {
         isn: 1,
         tsval: Some(2),
         window_scale: Some(9),
@@ -109,31 +109,31 @@ mod tests {
 
     #[test]
     fn refusals_are_seen() {
-        assert!(SERVER.keeps(&OFFERED));
+        assert!(SERVER.accepts(&OFFERED));
         assert!(
-            !ServerSays {
+            !ServerSynAck {
                 tsval: None,
                 ..SERVER
             }
-            .keeps(&OFFERED)
+            .accepts(&OFFERED)
         );
         assert!(
-            !ServerSays {
+            !ServerSynAck {
                 window_scale: None,
                 ..SERVER
             }
-            .keeps(&OFFERED)
+            .accepts(&OFFERED)
         );
         assert!(
-            !ServerSays {
+            !ServerSynAck {
                 sack: false,
                 ..SERVER
             }
-            .keeps(&OFFERED)
+            .accepts(&OFFERED)
         );
         let mut ecn = OFFERED;
         ecn.options.ecn = true;
-        assert!(!SERVER.keeps(&ecn));
+        assert!(!SERVER.accepts(&ecn));
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
             options: ClientOptions::default(),
             timestamps: false,
         };
-        let silent = ServerSays {
+        let silent = ServerSynAck {
             tsval: None,
             window_scale: None,
             sack: false,

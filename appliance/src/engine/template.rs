@@ -1,7 +1,7 @@
-//! Recipes: everything of a SYN-ACK that does not depend on who asks.
+//! Templates: everything of a SYN-ACK that does not depend on who asks.
 //!
 //! The SYNs of one system have the same options but for the timestamps, and so have their answers. A
-//! recipe is made once, by the code that answers SYNs one by one, and found again by the options' bytes as
+//! template is made once, by the code that answers SYNs one by one, and found again by the options' bytes as
 //! they lie in the frame: nobody decodes them, or chooses what to promise, a second time.
 
 use synward_core::answer::{Agreed, Syn};
@@ -12,9 +12,9 @@ use synward_core::wire::checksum::Sum;
 use synward_core::wire::tcp_options::Options;
 use synward_core::wire::{Address, ipv4, ipv6, tcp};
 
-use super::words::word;
+use super::cookie_message::read_word;
 
-/// SYNs with more bytes of options have no recipe; no common system sends more.
+/// SYNs with more bytes of options have no template; no common system sends more.
 pub(super) const LONGEST: usize = 24;
 /// TCP header and options of an answer.
 pub(super) const ANSWER: usize = tcp::LENGTH + 20;
@@ -24,7 +24,7 @@ pub(super) const FIXED: usize = 12;
 /// The options area of a SYN as words of memory; what lies behind the options is not looked at.
 pub(super) type Area = [u64; LONGEST / 8];
 
-/// What a recipe is for, apart from the options.
+/// What a template is for, apart from the options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
     profile: u64,
@@ -54,7 +54,7 @@ impl Kind {
         }
     }
 
-    /// Where a recipe is looked for: a hash of the first and the last four bytes of the options, which
+    /// Where a template is looked for: a hash of the first and the last four bytes of the options, which
     /// hold MSS and window scale in all common layouts.
     #[inline(always)]
     pub(super) fn place(self, first: u32, last: u32) -> usize {
@@ -92,7 +92,7 @@ impl Kind {
 /// How to answer SYNs of a kind.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-pub(super) struct Recipe {
+pub(super) struct Template {
     kind: Kind,
     /// Which bits of the options count, and what they are.
     mask: Area,
@@ -102,7 +102,7 @@ pub(super) struct Recipe {
     /// Which bits of the hash go into our ISN, and what stands beside them but for the epoch.
     pub(super) isn_mask: u32,
     pub(super) isn_terms: u32,
-    /// Which bits of both timestamps are not in the template: all of the client's, and those of the hash
+    /// Which bits of both timestamps are not in the packet: all of the client's, and those of the hash
     /// in ours. None without timestamps.
     pub(super) times_mask: u64,
     /// The last word of the cookie's message.
@@ -111,7 +111,7 @@ pub(super) struct Recipe {
     pub(super) ip_length: u8,
     /// Bytes of the answer from its IP header on.
     pub(super) answer_length: u8,
-    /// The sums that the checksums of such an answer start from: what is not zero in the template.
+    /// The sums that the checksums of such an answer start from: what is not zero in the packet.
     pub(super) ip_sum: Sum,
     pub(super) tcp_sum: Sum,
     /// The first words of the IP header, without addresses and checksum.
@@ -122,7 +122,7 @@ pub(super) struct Recipe {
     pub(super) rest: u32,
 }
 
-impl Recipe {
+impl Template {
     /// For no SYN at all.
     pub(super) fn none() -> Self {
         let profile = Profile::default();
@@ -132,7 +132,7 @@ impl Recipe {
         }
     }
 
-    /// The recipe for SYNs of `kind` with these options.
+    /// The template for SYNs of `kind` with these options.
     pub(super) fn new(kind: Kind, area: &Area, profile: &Profile) -> Self {
         let mut bytes = [0; LONGEST];
         for (bytes, word) in bytes.chunks_exact_mut(8).zip(area) {
@@ -159,13 +159,13 @@ impl Recipe {
             tsval: bare.tsval,
         };
         let segment = agreed.segment(&flow, syn.isn, numbers, profile);
-        let mut template = [0; ipv6::LENGTH + ANSWER];
-        let answer_length = segment.emit(&mut template, &[]).unwrap_or_default();
+        let mut packet = [0; ipv6::LENGTH + ANSWER];
+        let answer_length = segment.emit(&mut packet, &[]).unwrap_or_default();
 
         // A checksum is the complement of its sum.
         let mut sum = |at: usize| {
-            let checksum = [template[at], template[at + 1]];
-            template[at..at + 2].fill(0);
+            let checksum = [packet[at], packet[at + 1]];
+            packet[at..at + 2].fill(0);
             Sum(u64::from(!u16::from_ne_bytes(checksum)))
         };
         let ip_length = if kind.is_v4() {
@@ -177,7 +177,7 @@ impl Recipe {
         let ip_sum = if kind.is_v4() { sum(10) } else { Sum(0) };
         let tcp_sum = sum(ip_length + 16);
         let mut segment = [0; ANSWER];
-        segment.copy_from_slice(&template[ip_length..][..ANSWER]);
+        segment.copy_from_slice(&packet[ip_length..][..ANSWER]);
 
         let mut mask = [0; LONGEST];
         mask[..length].fill(0xff);
@@ -205,9 +205,9 @@ impl Recipe {
             answer_length: answer_length as u8,
             ip_sum,
             tcp_sum,
-            ip: [0, 8].map(|at| word(&template, at)),
-            tcp: [0, 8, 16].map(|at| word(&segment, FIXED + at)),
-            rest: (word(&segment, FIXED + 20) >> 32) as u32,
+            ip: [0, 8].map(|at| read_word(&packet, at)),
+            tcp: [0, 8, 16].map(|at| read_word(&segment, FIXED + at)),
+            rest: (read_word(&segment, FIXED + 20) >> 32) as u32,
         }
     }
 

@@ -59,11 +59,11 @@ impl<'a> Received<'a> {
             }
             _ => return None,
         };
-        Self::of(source, destination, frame.get(l4..l3 + length)?)
+        Self::parse_segment(source, destination, frame.get(l4..l3 + length)?)
     }
 
     /// Reads a whole TCP segment without its IP header.
-    pub fn of(source: Address, destination: Address, whole: &'a [u8]) -> Option<Self> {
+    pub fn parse_segment(source: Address, destination: Address, whole: &'a [u8]) -> Option<Self> {
         let header = Tcp(whole.first_chunk::<{ tcp::LENGTH }>()?);
         let options = whole.get(tcp::LENGTH..header.header_length())?;
         Some(Self {

@@ -12,7 +12,7 @@ use synward_core::wire::tcp::Repr;
 
 use super::super::*;
 use crate::afxdp::{Polling, Waiter};
-use crate::engine::message::Mailbox;
+use crate::engine::mailbox::Mailbox;
 use crate::steering::FlowTable;
 
 /// The client's ISN, ours and the server's: each wraps somewhere in the stories.
@@ -81,9 +81,9 @@ impl Out for Wire {
 pub(super) struct Lab {
     pub(super) key: FlowKey,
     pub(super) splicer: Splicer,
-    pub(super) tallies: Arc<[Tally]>,
+    pub(super) stats: Arc<[ServiceStats]>,
     pub(super) shared: Shared,
-    pub(super) redeemed: Redeemed,
+    pub(super) valid_ack: ValidAck,
     pub(super) wire: Wire,
     pub(super) now: u64,
 }
@@ -111,13 +111,13 @@ impl Lab {
             learned: Arc::new(ArrayQueue::new(4)),
             mailboxes: Arc::new([mailbox(), mailbox()]),
         };
-        let tallies: Arc<[Tally]> = Arc::new([Tally::default()]);
+        let stats: Arc<[ServiceStats]> = Arc::new([ServiceStats::default()]);
         Self {
             key: FlowKey::new(address(client), 40000, address(server), 80),
-            splicer: Splicer::new(1, shared.clone(), Arc::clone(&tallies)),
-            tallies,
+            splicer: Splicer::new(1, shared.clone(), Arc::clone(&stats)),
+            stats,
             shared,
-            redeemed: Redeemed {
+            valid_ack: ValidAck {
                 service: 0,
                 options: ASKED,
                 promised: Profile::default(),
@@ -170,9 +170,9 @@ impl Lab {
     }
 
     pub(super) fn opens_with(&mut self, packet: &[u8], l4: u8) {
-        let way = Link::back(1, &[1; 14]);
+        let way = Link::reverse(1, &[1; 14]);
         self.splicer
-            .open(self.now, packet, l4, &self.redeemed, way, &mut self.wire);
+            .open(self.now, packet, l4, &self.valid_ack, way, &mut self.wire);
     }
 
     /// The XDP program found the opening of this.
@@ -188,7 +188,7 @@ impl Lab {
 
     pub(super) fn arrives(&mut self, packet: &[u8], l4: u8) {
         let entry = self.entry().unwrap();
-        let back = Some(Link::back(9, &[9; 14]));
+        let back = Some(Link::reverse(9, &[9; 14]));
         self.splicer
             .segment(self.now, entry, packet, l4, back, &mut self.wire);
     }
@@ -197,7 +197,7 @@ impl Lab {
     pub(super) fn wait(&mut self, milliseconds: u64) {
         for _ in 0..milliseconds / 10 {
             self.now += 10 * MILLISECOND;
-            self.splicer.tick(self.now, &mut self.wire);
+            self.splicer.run_timers(self.now, &mut self.wire);
         }
     }
 
@@ -210,7 +210,7 @@ impl Lab {
     }
 
     pub(super) fn counted(&self, outcome: Outcome) -> u64 {
-        self.tallies[0].of(outcome)
+        self.stats[0].count_of(outcome)
     }
 
     /// What was sent since the last look, each to the right side over the right link, with its own ports.
@@ -248,8 +248,8 @@ impl Lab {
             "each slot home once"
         );
         assert_eq!(self.splicer.pool.used(), 0);
-        assert_eq!(self.tallies[0].openings.load(Relaxed), 0);
-        assert_eq!(self.tallies[0].held_bytes.load(Relaxed), 0);
+        assert_eq!(self.stats[0].openings.load(Relaxed), 0);
+        assert_eq!(self.stats[0].held_bytes.load(Relaxed), 0);
     }
 }
 

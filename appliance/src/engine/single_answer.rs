@@ -9,7 +9,7 @@ use synward_core::wire::ethernet::{self, Ethernet};
 /// Overwrites a SYN at the start of `room` with its SYN-ACK: the answer's length in bytes, or nothing
 /// if the frame is no sound segment. `length` is the SYN's; `room` reaches beyond it, because an answer
 /// can be four bytes longer than a SYN without options.
-pub fn in_place(
+pub fn answer_in_place(
     room: &mut [u8],
     length: usize,
     l3: usize,
@@ -65,7 +65,8 @@ mod tests {
             options,
         };
         let length = 14 + syn.emit(&mut room[14..], &[]).unwrap();
-        let end = in_place(&mut room, length, 14, 34, &[3, 4], 7, &Profile::default()).unwrap();
+        let end =
+            answer_in_place(&mut room, length, 14, 34, &[3, 4], 7, &Profile::default()).unwrap();
         assert_eq!(end, length, "a Linux SYN has the length of its answer");
         let answer = Received::read(&room[..end], 14, 34).unwrap();
         assert!(answer.is_intact() && answer.has(flags::SYN | flags::ACK));
@@ -83,7 +84,8 @@ mod tests {
     fn nonsense_is_left_alone() {
         let mut room = [0xffu8; 128];
         for length in 0..128 {
-            let answer = in_place(&mut room, length, 14, 34, &[3, 4], 7, &Profile::default());
+            let answer =
+                answer_in_place(&mut room, length, 14, 34, &[3, 4], 7, &Profile::default());
             assert_eq!(answer, None);
         }
     }

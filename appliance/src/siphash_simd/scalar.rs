@@ -8,12 +8,12 @@ use super::messages::Messages;
 pub(super) fn hash<const W: usize>(messages: &mut Messages<W>) {
     for lane in 0..messages.count() {
         let [k0, k1] = &messages.keys;
-        let mut hasher = Hasher::<2, 4>::new(&[k0.of(lane), k1.of(lane)]);
+        let mut hasher = Hasher::<2, 4>::new(&[k0.word(lane), k1.word(lane)]);
         for row in &messages.words[..W - 1] {
-            hasher = hasher.word(row.of(lane));
+            hasher = hasher.word(row.word(lane));
         }
         // The word has the length in it.
-        let hash = hasher.finish(messages.words[W - 1].of(lane), 0);
-        messages.hashes.set(lane, hash);
+        let hash = hasher.finish(messages.words[W - 1].word(lane), 0);
+        messages.hashes.set_word(lane, hash);
     }
 }

@@ -40,13 +40,13 @@ impl Row {
 
     /// The word of one message.
     #[inline(always)]
-    pub(super) fn of(&self, lane: usize) -> u64 {
+    pub(super) fn word(&self, lane: usize) -> u64 {
         self.0[lane % MOST]
     }
 
     /// Sets the word of one message.
     #[inline(always)]
-    pub(super) fn set(&mut self, lane: usize, word: u64) {
+    pub(super) fn set_word(&mut self, lane: usize, word: u64) {
         self.0[lane % MOST] = word;
     }
 }
@@ -84,10 +84,10 @@ impl<const W: usize> Messages<W> {
             return None;
         }
         for (row, value) in self.keys.iter_mut().zip(key) {
-            row.set(lane, *value);
+            row.set_word(lane, *value);
         }
         for (row, value) in self.words.iter_mut().zip(words) {
-            row.set(lane, *value);
+            row.set_word(lane, *value);
         }
         self.count = lane + 1;
         Some(lane)
@@ -96,13 +96,13 @@ impl<const W: usize> Messages<W> {
     /// The message of a lane. A lane that does not exist stands for the one that it is modulo 64.
     #[inline(always)]
     pub fn words(&self, lane: usize) -> [u64; W] {
-        std::array::from_fn(|word| self.words[word].of(lane))
+        std::array::from_fn(|word| self.words[word].word(lane))
     }
 
-    /// The hash of a lane, once [`Lanes::hash_all`](super::Lanes::hash_all) has made it.
+    /// The hash of a lane, once [`HashBackend::hash_all`](super::HashBackend::hash_all) has made it.
     #[inline(always)]
     pub fn hash(&self, lane: usize) -> u64 {
-        self.hashes.of(lane)
+        self.hashes.word(lane)
     }
 
     /// How many blocks hold messages; the last one may hold fewer than eight, and old ones beside them.

@@ -18,7 +18,7 @@ fn a_client_with_a_valid_cookie_is_joined_with_its_server() {
         // A SYN's window is not scaled.
         assert_eq!(syn.segment.tcp.window, WINDOW << 6);
         assert_eq!((lab.flow().state, lab.flow().owner), (state::OPENING, 1));
-        assert_eq!(lab.tallies[0].openings.load(Relaxed), 1);
+        assert_eq!(lab.stats[0].openings.load(Relaxed), 1);
 
         lab.now += 3 * MILLISECOND;
         lab.server(&syn_ack());
@@ -39,7 +39,7 @@ fn a_client_with_a_valid_cookie_is_joined_with_its_server() {
             (state::ESTABLISHED, 0, flow_flags::TIMESTAMPS)
         );
         assert_eq!(lab.counted(Outcome::Established), 1);
-        let latency = lab.tallies[0].latency();
+        let latency = lab.stats[0].latency();
         assert!((latency.sum_seconds - 0.003).abs() < 1e-9);
         lab.is_at_rest();
     });
@@ -48,7 +48,7 @@ fn a_client_with_a_valid_cookie_is_joined_with_its_server() {
 #[test]
 fn a_client_that_asked_for_little_gets_no_more() {
     both(|mut lab| {
-        lab.redeemed.options = ClientOptions {
+        lab.valid_ack.options = ClientOptions {
             mss: 536,
             ..ClientOptions::default()
         };
@@ -134,7 +134,7 @@ fn data_over_the_limit_is_counted_and_left_to_the_client() {
         lab.client(&data(8, b"90A"));
         lab.client(&data(8, b"90"));
         assert_eq!(lab.counted(Outcome::HoldFull), 1);
-        assert_eq!(lab.tallies[0].held_bytes.load(Relaxed), 10);
+        assert_eq!(lab.stats[0].held_bytes.load(Relaxed), 10);
         lab.only();
         lab.server(&syn_ack());
         let payloads: Vec<_> = lab.sent().into_iter().map(|sent| sent.payload).collect();
@@ -201,11 +201,11 @@ fn only_the_one_who_saw_our_isn_adds_data() {
 #[test]
 fn a_server_whose_way_is_not_known_yet_is_answered_where_it_came_from() {
     both(|mut lab| {
-        lab.redeemed.hop = Hop::default();
+        lab.valid_ack.hop = Hop::default();
         lab.opens(&ack());
         lab.server(&syn_ack());
         let links: Vec<_> = lab.wire.sent.drain(..).map(|sent| sent.link).collect();
-        assert_eq!(links, [Link::KERNEL, Link::back(9, &[9; 14])]);
+        assert_eq!(links, [Link::KERNEL, Link::reverse(9, &[9; 14])]);
         lab.is_at_rest();
     });
 }

@@ -5,14 +5,14 @@ use synward_core::wire::checksum::Sum;
 
 /// Ports and sequence number of a TCP header, as the message has them.
 #[inline(always)]
-pub(super) fn numbers<const N: usize>(segment: &[u8; N]) -> u64 {
-    let word = word(segment, 0);
+pub(super) fn ports_and_sequence<const N: usize>(segment: &[u8; N]) -> u64 {
+    let word = read_word(segment, 0);
     word & 0xffff_ffff | word.swap_bytes() << 32
 }
 
 /// The sum of `few`, which holds a few words of 32 bits, and of the memory in `words`.
 #[inline(always)]
-pub(super) fn sum<const N: usize>(few: u64, words: [u64; N]) -> Sum {
+pub(super) fn sum_words<const N: usize>(few: u64, words: [u64; N]) -> Sum {
     // One's complement: a carry comes in again at the other end, here with the next word.
     let (sum, carry) = words
         .iter()
@@ -26,7 +26,7 @@ pub(super) fn sum<const N: usize>(few: u64, words: [u64; N]) -> Sum {
 
 /// Eight bytes as a word of a message. `at` must be a constant inside `N`.
 #[inline(always)]
-pub(super) fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
+pub(super) fn read_word<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(word)
@@ -34,6 +34,6 @@ pub(super) fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
 
 /// Writes a word of a message. `at` must be a constant inside the slice.
 #[inline(always)]
-pub(super) fn set(bytes: &mut [u8], at: usize, word: u64) {
+pub(super) fn write_word(bytes: &mut [u8], at: usize, word: u64) {
     bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
 }

@@ -3,36 +3,36 @@
 use arrayvec::ArrayVec;
 
 /// Bytes of one held segment at most; a longer one is left to the client's retransmission.
-pub const SEGMENT: usize = 2048;
+pub const MAX_SEGMENT_BYTES: usize = 2048;
 /// Segments held for one opening at most: a client's initial window and some duplicates.
-pub const SEGMENTS: usize = 32;
+pub const MAX_SEGMENTS: usize = 32;
 
-/// A place in the [`Pool`].
+/// A place in the [`SegmentPool`].
 #[derive(Debug)]
 struct Slot {
     sequence: u32,
     flags: u8,
     length: u16,
-    bytes: [u8; SEGMENT],
+    bytes: [u8; MAX_SEGMENT_BYTES],
 }
 
 /// The held segments of all openings of one worker.
 #[derive(Debug)]
-pub struct Pool {
+pub struct SegmentPool {
     slots: Vec<Slot>,
     free: Vec<u16>,
 }
 
 /// The held segments of one opening.
 #[derive(Debug, Default)]
-pub struct Held {
-    slots: ArrayVec<u16, SEGMENTS>,
+pub struct PendingData {
+    slots: ArrayVec<u16, MAX_SEGMENTS>,
     bytes: u32,
 }
 
 /// A held segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeldSegment<'a> {
+pub struct PendingSegment<'a> {
     /// SEG.SEQ.
     pub sequence: u32,
     /// The flags.
@@ -41,14 +41,14 @@ pub struct HeldSegment<'a> {
     pub payload: &'a [u8],
 }
 
-impl Held {
+impl PendingData {
     /// Bytes of data.
     pub fn bytes(&self) -> u32 {
         self.bytes
     }
 }
 
-impl Pool {
+impl SegmentPool {
     /// Room for `segments` segments.
     pub fn new(segments: u16) -> Self {
         let slots = (0..segments)
@@ -56,7 +56,7 @@ impl Pool {
                 sequence: 0,
                 flags: 0,
                 length: 0,
-                bytes: [0; SEGMENT],
+                bytes: [0; MAX_SEGMENT_BYTES],
             })
             .collect();
         Self {
@@ -66,7 +66,12 @@ impl Pool {
     }
 
     /// Holds a segment; says whether it is held now. `limit` is the opening's, in bytes.
-    pub fn hold(&mut self, held: &mut Held, segment: HeldSegment<'_>, limit: u32) -> bool {
+    pub fn store(
+        &mut self,
+        held: &mut PendingData,
+        segment: PendingSegment<'_>,
+        limit: u32,
+    ) -> bool {
         let length = segment.payload.len();
         let known = held.slots.iter().any(|slot| {
             let slot = &self.slots[usize::from(*slot)];
@@ -75,7 +80,8 @@ impl Pool {
         if known {
             return true;
         }
-        if length > SEGMENT || held.bytes + length as u32 > limit || held.slots.is_full() {
+        if length > MAX_SEGMENT_BYTES || held.bytes + length as u32 > limit || held.slots.is_full()
+        {
             return false;
         }
         let Some(index) = self.free.pop() else {
@@ -92,10 +98,13 @@ impl Pool {
     }
 
     /// The segments of an opening, in order of arrival.
-    pub fn segments<'a>(&'a self, held: &'a Held) -> impl Iterator<Item = HeldSegment<'a>> {
+    pub fn segments<'a>(
+        &'a self,
+        held: &'a PendingData,
+    ) -> impl Iterator<Item = PendingSegment<'a>> {
         held.slots.iter().map(|slot| {
             let slot = &self.slots[usize::from(*slot)];
-            HeldSegment {
+            PendingSegment {
                 sequence: slot.sequence,
                 flags: slot.flags,
                 payload: &slot.bytes[..usize::from(slot.length)],
@@ -104,7 +113,7 @@ impl Pool {
     }
 
     /// Gives an opening's segments up.
-    pub fn release(&mut self, held: &mut Held) {
+    pub fn release(&mut self, held: &mut PendingData) {
         self.free.extend(held.slots.drain(..));
         held.bytes = 0;
     }
@@ -119,8 +128,8 @@ impl Pool {
 mod tests {
     use super::*;
 
-    fn segment(sequence: u32, payload: &[u8]) -> HeldSegment<'_> {
-        HeldSegment {
+    fn segment(sequence: u32, payload: &[u8]) -> PendingSegment<'_> {
+        PendingSegment {
             sequence,
             flags: 0x10,
             payload,
@@ -129,11 +138,11 @@ mod tests {
 
     #[test]
     fn holds_in_order_without_duplicates_and_gives_everything_back() {
-        let mut pool = Pool::new(4);
-        let mut held = Held::default();
-        assert!(pool.hold(&mut held, segment(1, b"one"), 100));
-        assert!(pool.hold(&mut held, segment(4, b"two"), 100));
-        assert!(pool.hold(&mut held, segment(1, b"one"), 100));
+        let mut pool = SegmentPool::new(4);
+        let mut held = PendingData::default();
+        assert!(pool.store(&mut held, segment(1, b"one"), 100));
+        assert!(pool.store(&mut held, segment(4, b"two"), 100));
+        assert!(pool.store(&mut held, segment(1, b"one"), 100));
         let got: Vec<_> = pool
             .segments(&held)
             .map(|s| (s.sequence, s.payload))
@@ -145,15 +154,15 @@ mod tests {
 
     #[test]
     fn is_bounded_by_bytes_by_segments_and_by_the_pool() {
-        let mut pool = Pool::new(3);
-        let (mut a, mut b) = (Held::default(), Held::default());
-        assert!(!pool.hold(&mut a, segment(1, &[0; 101]), 100));
-        assert!(!pool.hold(&mut a, segment(1, &[0; SEGMENT + 1]), 65536));
+        let mut pool = SegmentPool::new(3);
+        let (mut a, mut b) = (PendingData::default(), PendingData::default());
+        assert!(!pool.store(&mut a, segment(1, &[0; 101]), 100));
+        assert!(!pool.store(&mut a, segment(1, &[0; MAX_SEGMENT_BYTES + 1]), 65536));
         for n in 0..3 {
-            assert!(pool.hold(&mut a, segment(n, b"x"), 100));
+            assert!(pool.store(&mut a, segment(n, b"x"), 100));
         }
-        assert!(!pool.hold(&mut b, segment(9, b"x"), 100));
+        assert!(!pool.store(&mut b, segment(9, b"x"), 100));
         pool.release(&mut a);
-        assert!(pool.hold(&mut b, segment(9, b"x"), 100));
+        assert!(pool.store(&mut b, segment(9, b"x"), 100));
     }
 }

@@ -1,32 +1,32 @@
 //! SYNs → SYN-ACKs, a batch at a time: all are read, then all cookies are made, then all are written.
 //!
-//! The bytes are those that [`answer::in_place`] makes from one SYN after the other; SYNs that are
+//! The bytes are those that [`single_answer::answer_in_place`] makes from one SYN after the other; SYNs that are
 //! unusual are left to it.
 
 use synward_core::cookie::Key;
 use synward_core::layout::Profile;
 use synward_core::wire::{ethernet, ipv4, ipv6, tcp};
 
-use super::answer;
-use super::recipe::{ANSWER, Area, FIXED, Kind, LONGEST, Recipe};
-use super::words::{numbers, set, sum, word};
-use crate::lanes::{Lanes, Messages};
+use super::cookie_message::{ports_and_sequence, read_word, sum_words, write_word};
+use super::single_answer;
+use super::template::{ANSWER, Area, FIXED, Kind, LONGEST, Template};
+use crate::siphash_simd::{HashBackend, Messages};
 
 /// SYNs of one batch at most.
 pub const BATCH: usize = 64;
 
 /// Answers the SYNs of one batch after the other.
 #[derive(Debug)]
-pub struct Answers {
-    lanes: Lanes,
+pub struct BatchAnswers {
+    backend: HashBackend,
     epoch: u64,
     /// The epoch as it stands in our ISN.
     epoch_bits: u32,
     v4: Messages<3>,
     v6: Messages<6>,
     /// By a hash of the options, and behind them one for each SYN of the batch that found its place in use.
-    recipes: Box<[Recipe; 2 * BATCH]>,
-    /// The batch that used a recipe last, and the current one.
+    templates: Box<[Template; 2 * BATCH]>,
+    /// The batch that used a template last, and the current one.
     used: [u32; 2 * BATCH],
     batch: u32,
 }
@@ -44,7 +44,7 @@ pub struct Place {
 
 /// What becomes of a SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum Queued {
     /// It is answered when the cookies are made.
     Waiting(Ticket),
     /// It was answered at once, in so many bytes.
@@ -53,7 +53,7 @@ pub enum Asked {
     Refused,
 }
 
-/// What was understood of a SYN that waits, in one word, which passes through a register: lane, recipe and
+/// What was understood of a SYN that waits, in one word, which passes through a register: lane, template and
 /// the offset of the IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(u32);
@@ -61,16 +61,16 @@ pub struct Ticket(u32);
 /// Set in the ticket of an IPv6 SYN.
 const V6: u32 = 1 << 24;
 
-impl Answers {
+impl BatchAnswers {
     /// No SYNs yet.
-    pub fn new(lanes: Lanes) -> Self {
+    pub fn new(backend: HashBackend) -> Self {
         Self {
-            lanes,
+            backend,
             epoch: 0,
             epoch_bits: 0,
             v4: Messages::default(),
             v6: Messages::default(),
-            recipes: Box::new([Recipe::none(); 2 * BATCH]),
+            templates: Box::new([Template::none(); 2 * BATCH]),
             used: [0; 2 * BATCH],
             batch: 1,
         }
@@ -89,17 +89,17 @@ impl Answers {
     /// Takes a SYN at the start of `room`, which reaches beyond it: an answer can be longer. `key` is its
     /// service's for the epoch. What comes after the 64th of a batch is answered at once.
     #[inline]
-    pub fn ask(&mut self, room: &mut [u8], at: Place, key: &Key, profile: &Profile) -> Asked {
-        match self.ask_common(room, at, key, profile) {
-            Some(ticket) => Asked::Waiting(ticket),
-            None => self.answer_alone(room, at.length, at.l3, at.l4, key, profile),
+    pub fn push(&mut self, room: &mut [u8], at: Place, key: &Key, profile: &Profile) -> Queued {
+        match self.push_common(room, at, key, profile) {
+            Some(ticket) => Queued::Waiting(ticket),
+            None => self.answer_single(room, at.length, at.l3, at.l4, key, profile),
         }
     }
 
     /// Where the SYN is comes in registers: the common path shall not write it to memory for this one.
     #[cold]
     #[inline(never)]
-    fn answer_alone(
+    fn answer_single(
         &self,
         room: &mut [u8],
         length: usize,
@@ -107,14 +107,14 @@ impl Answers {
         l4: u8,
         key: &Key,
         profile: &Profile,
-    ) -> Asked {
+    ) -> Queued {
         let (l3, l4) = (l3.into(), l4.into());
-        let length = answer::in_place(room, length, l3, l4, key, self.epoch, profile);
-        length.map_or(Asked::Refused, |length| Asked::Answered(length as u32))
+        let length = single_answer::answer_in_place(room, length, l3, l4, key, self.epoch, profile);
+        length.map_or(Queued::Refused, |length| Queued::Answered(length as u32))
     }
 
     #[inline(always)]
-    fn ask_common(
+    fn push_common(
         &mut self,
         room: &[u8],
         at: Place,
@@ -132,33 +132,35 @@ impl Answers {
             if !is_sound(kind, ipv4::LENGTH, total, l3, at.length) {
                 return None;
             }
-            let (recipe, tail) = self.recipe(kind, segment, profile)?;
-            let message = [word(start, 12), numbers(segment), tail];
+            let (template, tail) = self.template(kind, segment, profile)?;
+            let message = [read_word(start, 12), ports_and_sequence(segment), tail];
             let lane = self.v4.push(key, &message)?;
-            return Some(Ticket(lane as u32 | recipe << 8 | u32::from(at.l3) << 16));
+            return Some(Ticket(lane as u32 | template << 8 | u32::from(at.l3) << 16));
         }
         if first == 6 && usize::from(ip_length) == ipv6::LENGTH {
             let (ip, rest) = packet.split_first_chunk::<{ ipv6::LENGTH }>()?;
             let segment: &[u8; SEGMENT] = rest.first_chunk()?;
             let total = ipv6::LENGTH + usize::from(u16::from_be_bytes([ip[4], ip[5]]));
             let kind = Kind::new(profile, false, [segment[12], segment[13]]);
-            let [a, b, c, d] = [8, 16, 24, 32].map(|at| word(ip, at));
+            let [a, b, c, d] = [8, 16, 24, 32].map(|at| read_word(ip, at));
             // ::/64 holds the mapped IPv4 addresses, which mean another message.
             if !is_sound(kind, ipv6::LENGTH, total, l3, at.length) | (a == 0) | (c == 0) {
                 return None;
             }
-            let (recipe, tail) = self.recipe(kind, segment, profile)?;
-            let lane = self.v6.push(key, &[a, b, c, d, numbers(segment), tail])?;
+            let (template, tail) = self.template(kind, segment, profile)?;
+            let lane = self
+                .v6
+                .push(key, &[a, b, c, d, ports_and_sequence(segment), tail])?;
             return Some(Ticket(
-                lane as u32 | recipe << 8 | u32::from(at.l3) << 16 | V6,
+                lane as u32 | template << 8 | u32::from(at.l3) << 16 | V6,
             ));
         }
         None
     }
 
-    /// Finds the recipe for a segment, or makes one: its place, and the message's tail.
+    /// Finds the template for a segment, or makes one: its place, and the message's tail.
     #[inline(always)]
-    fn recipe(
+    fn template(
         &mut self,
         kind: Kind,
         segment: &[u8; SEGMENT],
@@ -167,17 +169,17 @@ impl Answers {
         let area = area(segment);
         let last = raw(segment, kind.header() - 4)?;
         let mut place = kind.place(area[0] as u32, last) % BATCH;
-        if !self.recipes[place].is_for(&kind, &area) {
-            place = self.new_recipe(place, segment, profile, kind) % (2 * BATCH);
+        if !self.templates[place].is_for(&kind, &area) {
+            place = self.new_template(place, segment, profile, kind) % (2 * BATCH);
         }
         self.used[place] = self.batch;
-        Some((place as u32, self.recipes[place].tail))
+        Some((place as u32, self.templates[place].tail))
     }
 
-    /// Makes a recipe, at a place of its own if another SYN of this batch needs the one that is there.
+    /// Makes a template, at a place of its own if another SYN of this batch needs the one that is there.
     #[cold]
     #[inline(never)]
-    fn new_recipe(
+    fn new_template(
         &mut self,
         place: usize,
         segment: &[u8; SEGMENT],
@@ -189,15 +191,15 @@ impl Answers {
         } else {
             place % BATCH
         };
-        self.recipes[place] = Recipe::new(kind, &area(segment), profile);
+        self.templates[place] = Template::new(kind, &area(segment), profile);
         place
     }
 
     /// Makes the cookies of all SYNs that wait.
     #[inline]
-    pub fn make(&mut self) {
-        self.lanes.hash_all(&mut self.v4);
-        self.lanes.hash_all(&mut self.v6);
+    pub fn make_cookies(&mut self) {
+        self.backend.hash_all(&mut self.v4);
+        self.backend.hash_all(&mut self.v6);
     }
 
     /// Writes the SYN-ACK over the SYN that waited, at the start of its room: the answer's length in bytes,
@@ -205,34 +207,38 @@ impl Answers {
     #[inline(always)]
     pub fn write(&self, ticket: Ticket, room: &mut [u8]) -> Option<usize> {
         let lane = (ticket.0 & 0xff) as usize;
-        let recipe = &self.recipes[(ticket.0 >> 8) as usize % (2 * BATCH)];
+        let template = &self.templates[(ticket.0 >> 8) as usize % (2 * BATCH)];
         let l3 = (ticket.0 >> 16 & 0xff) as usize;
-        let l4 = l3 + usize::from(recipe.ip_length);
+        let l4 = l3 + usize::from(template.ip_length);
         // Both ends are looked at before the first byte is written.
         let segment: &[u8; SEGMENT] = room.get(l4..)?.first_chunk()?;
-        let tsval = raw(segment, tcp::LENGTH + usize::from(recipe.tsval_at))?;
+        let tsval = raw(segment, tcp::LENGTH + usize::from(template.tsval_at))?;
         turn_around(room.first_chunk_mut()?);
         let packet = room.get_mut(l3..)?;
         let (hash, numbers, addresses) = if ticket.0 & V6 == 0 {
             let ip: &mut [u8; ipv4::LENGTH] = packet.first_chunk_mut()?;
             let [addresses, numbers, _] = self.v4.words(lane);
-            let checksum = u16::from_le_bytes(sum(recipe.ip_sum.0, [addresses]).checksum());
-            set(ip, 0, recipe.ip[0]);
+            let checksum = u16::from_le_bytes(sum_words(template.ip_sum.0, [addresses]).checksum());
+            write_word(ip, 0, template.ip[0]);
             // The addresses change places.
-            set(ip, 8, recipe.ip[1] | u64::from(checksum) << 16);
-            set(ip, 12, addresses.rotate_left(32));
+            write_word(ip, 8, template.ip[1] | u64::from(checksum) << 16);
+            write_word(ip, 12, addresses.rotate_left(32));
             (self.v4.hash(lane), numbers, addresses)
         } else {
             let ip: &mut [u8; ipv6::LENGTH] = packet.first_chunk_mut()?;
             let [a, b, c, d, numbers, _] = self.v6.words(lane);
-            for (at, word) in [(0, recipe.ip[0]), (8, c), (16, d), (24, a), (32, b)] {
-                set(ip, at, word);
+            for (at, word) in [(0, template.ip[0]), (8, c), (16, d), (24, a), (32, b)] {
+                write_word(ip, at, word);
             }
-            (self.v6.hash(lane), numbers, sum(0, [a, b, c, d]).0.to_le())
+            (
+                self.v6.hash(lane),
+                numbers,
+                sum_words(0, [a, b, c, d]).0.to_le(),
+            )
         };
         let segment: &mut [u8; SEGMENT] = room.get_mut(l4..)?.first_chunk_mut()?;
-        self.segment(segment, recipe, hash, numbers, addresses, tsval);
-        Some(l3 + usize::from(recipe.answer_length))
+        self.segment(segment, template, hash, numbers, addresses, tsval);
+        Some(l3 + usize::from(template.answer_length))
     }
 
     /// Writes TCP header and options of an answer, each byte once. `addresses` stands for both in the checksum.
@@ -240,33 +246,33 @@ impl Answers {
     fn segment(
         &self,
         segment: &mut [u8; SEGMENT],
-        recipe: &Recipe,
+        template: &Template,
         hash: u64,
         numbers: u64,
         addresses: u64,
         tsval: u32,
     ) {
         let client_isn = (numbers >> 32) as u32;
-        let layout = self.epoch_bits | recipe.isn_terms | hash as u32 & recipe.isn_mask;
+        let layout = self.epoch_bits | template.isn_terms | hash as u32 & template.isn_mask;
         let isn = client_isn.wrapping_add(layout);
         let ports = (numbers as u32).rotate_left(16);
         let sequence = (u64::from(isn) << 32 | u64::from(client_isn.wrapping_add(1))).swap_bytes();
         let ours = ((hash >> 30) as u32).swap_bytes();
-        let times = (u64::from(ours) | u64::from(tsval) << 32) & recipe.times_mask;
+        let times = (u64::from(ours) | u64::from(tsval) << 32) & template.times_mask;
 
-        let few = recipe.tcp_sum.0 + u64::from(ports.to_le());
-        let checksum = sum(few, [addresses, sequence, times]).checksum();
+        let few = template.tcp_sum.0 + u64::from(ports.to_le());
+        let checksum = sum_words(few, [addresses, sequence, times]).checksum();
         let checksum = u16::from_le_bytes(checksum);
         segment[..4].copy_from_slice(&ports.to_le_bytes());
-        set(segment, 4, sequence);
-        set(segment, FIXED, recipe.tcp[0] | u64::from(checksum) << 32);
-        set(segment, 20, recipe.tcp[1]);
-        set(segment, 28, recipe.tcp[2] | times);
-        segment[36..ANSWER].copy_from_slice(&recipe.rest.to_le_bytes());
+        write_word(segment, 4, sequence);
+        write_word(segment, FIXED, template.tcp[0] | u64::from(checksum) << 32);
+        write_word(segment, 20, template.tcp[1]);
+        write_word(segment, 28, template.tcp[2] | times);
+        segment[36..ANSWER].copy_from_slice(&template.rest.to_le_bytes());
     }
 }
 
-/// TCP header and the options that a recipe looks at.
+/// TCP header and the options that a template looks at.
 const SEGMENT: usize = tcp::LENGTH + LONGEST;
 
 /// Whether a SYN's TCP header is one, lies inside its packet of `total` bytes and has not too many options,
@@ -282,15 +288,15 @@ fn is_sound(kind: Kind, ip: usize, total: usize, l3: usize, length: usize) -> bo
 #[inline(always)]
 fn turn_around(header: &mut [u8; ethernet::LENGTH]) {
     const STATION: u64 = 0xffff_ffff_ffff;
-    let (to, from) = (word(header, 0), word(header, 6));
-    set(header, 0, from);
-    set(header, 6, to & STATION | from & !STATION);
+    let (to, from) = (read_word(header, 0), read_word(header, 6));
+    write_word(header, 0, from);
+    write_word(header, 6, to & STATION | from & !STATION);
 }
 
 /// The options area of a segment.
 #[inline(always)]
 fn area(segment: &[u8; SEGMENT]) -> Area {
-    [20, 28, 36].map(|at| word(segment, at))
+    [20, 28, 36].map(|at| read_word(segment, at))
 }
 
 /// Four bytes of a segment, little-endian.
@@ -427,13 +433,13 @@ mod tests {
     /// Every variant, every frame, sound or not: the bytes that XDP would send.
     #[test]
     fn a_batch_answers_like_the_scalar_code() {
-        for lanes in Lanes::all() {
+        for backend in HashBackend::available() {
             let mut random = Random(0x5eed);
-            let mut answers = Answers::new(lanes);
+            let mut answers = BatchAnswers::new(backend);
             let (mut compared, mut alone) = (0, 0);
             for round in 0..FRAMES / BATCH as u32 {
                 let epoch = u64::from(round);
-                // Few kinds of SYNs, or many: recipes are found again, or driven out.
+                // Few kinds of SYNs, or many: templates are found again, or driven out.
                 let profiles = [profile(&mut random), profile(&mut random)];
                 let count = random.pick(&[1, 7, 64, 64]);
                 let mut rooms = [[0; ROOM]; BATCH];
@@ -451,26 +457,27 @@ mod tests {
                     };
                     let mut other = room.to_vec();
                     let (at, tcp) = (usize::from(l3), usize::from(l4));
-                    let scalar =
-                        answer::in_place(&mut other, length, at, tcp, &key, epoch, &profile);
+                    let scalar = single_answer::answer_in_place(
+                        &mut other, length, at, tcp, &key, epoch, &profile,
+                    );
                     expected.push(scalar.map(|end| other[..end].to_vec()));
                     let room_length = room.len();
                     let at = Place { length, l3, l4 };
-                    asked.push((answers.ask(room, at, &key, &profile), room_length));
+                    asked.push((answers.push(room, at, &key, &profile), room_length));
                 }
-                answers.make();
+                answers.make_cookies();
                 for ((room, (asked, end)), expected) in rooms.iter_mut().zip(asked).zip(expected) {
                     let length = match asked {
-                        Asked::Waiting(ticket) => answers.write(ticket, &mut room[..end]),
-                        Asked::Answered(length) => {
+                        Queued::Waiting(ticket) => answers.write(ticket, &mut room[..end]),
+                        Queued::Answered(length) => {
                             alone += 1;
                             Some(length as usize)
                         }
-                        Asked::Refused => None,
+                        Queued::Refused => None,
                     };
                     compared += usize::from(length.is_some());
                     let answer = length.map(|length| room[..length].to_vec());
-                    assert_eq!(answer, expected, "{} {room:?}", lanes.name());
+                    assert_eq!(answer, expected, "{} {room:?}", backend.name());
                 }
             }
             // The test is of little use if nearly all frames were refused, or answered by the other code.

@@ -6,7 +6,7 @@ use crossbeam::queue::ArrayQueue;
 use synward_core::layout::Profile;
 use synward_core::wire::Address;
 
-use super::message::Mailbox;
+use super::mailbox::Mailbox;
 use crate::steering::FlowTable;
 
 /// What a service wants of its openings.

@@ -6,11 +6,17 @@ use synward_core::wire::tcp;
 use synward_core::wire::tcp_options::Options;
 
 use super::link::Out;
-use super::message::PACKET;
+use super::mailbox::PACKET;
 
 /// A segment that was on its way to an opening when the flow was joined: translated here, once, and sent
 /// by the kernel.
-pub(super) fn send(packet: &[u8], l4: u8, flow: &Flow, direction: Direction, out: &mut impl Out) {
+pub(super) fn translate_and_send(
+    packet: &[u8],
+    l4: u8,
+    flow: &Flow,
+    direction: Direction,
+    out: &mut impl Out,
+) {
     let l4 = usize::from(l4);
     let mut copy = [0u8; PACKET];
     let Some(copy) = copy.get_mut(..packet.len()) else {

@@ -10,9 +10,8 @@ use arrayvec::ArrayVec;
 use synward::afxdp::{Polling, PortOptions, Waiter};
 
 use crate::{
-    frames,
-    lab::{End, Lab},
-    needs_root,
+    needs_root, numbered_frames,
+    veth_lab::{End, Lab},
 };
 
 #[test]
@@ -41,7 +40,8 @@ fn a_packet_ends_the_sleep() {
         while count < COUNT {
             let received = ports[0].receive(&mut batch);
             for frame in batch.drain(..) {
-                seen.send(frames::number(ports[0].bytes(&frame))).unwrap();
+                seen.send(numbered_frames::number(ports[0].bytes(&frame)))
+                    .unwrap();
                 ports[0].release(frame);
             }
             ports[0].flush();
@@ -53,7 +53,7 @@ fn a_packet_ends_the_sleep() {
     let start = Instant::now();
     for number in 0..COUNT {
         let mut frame = there.allocate().unwrap();
-        frames::write(&there, &mut frame, number);
+        numbered_frames::write(&there, &mut frame, number);
         there.transmit(frame);
         there.flush();
         assert_eq!(
@@ -85,18 +85,18 @@ fn a_port_that_polls_its_driver_receives() {
     let mut batch = ArrayVec::new();
     for number in 0..COUNT {
         let mut frame = there.allocate().unwrap();
-        frames::write(&there, &mut frame, number);
+        numbered_frames::write(&there, &mut frame, number);
         there.transmit(frame);
         there.flush();
-        frames::wait_until(Duration::from_secs(10), || {
+        numbered_frames::wait_until(Duration::from_secs(10), || {
             here.flush();
             here.receive(&mut batch) > 0
         });
         for frame in batch.drain(..) {
-            assert_eq!(frames::number(here.bytes(&frame)), number);
+            assert_eq!(numbered_frames::number(here.bytes(&frame)), number);
             here.release(frame);
         }
     }
     assert_eq!(here.counters().failed_wakeups, 0);
-    frames::assert_all_come_home(&mut here, options.frames);
+    numbered_frames::assert_all_come_home(&mut here, options.frames);
 }

@@ -63,7 +63,7 @@ outcomes! {
 
 /// The counters of one service at one worker.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct ServiceStats {
     /// SYN-ACKs sent over AF_XDP.
     pub answered: AtomicU64,
     /// Openings at the moment.
@@ -82,7 +82,7 @@ fn add(counter: &AtomicU64, n: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
 }
 
-impl Tally {
+impl ServiceStats {
     /// Counts a SYN-ACK.
     pub fn answer(&self) {
         add(&self.answered, 1);
@@ -115,7 +115,7 @@ impl Tally {
     }
 
     /// How often an outcome was counted.
-    pub fn of(&self, outcome: Outcome) -> u64 {
+    pub fn count_of(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome as usize].load(Relaxed)
     }
 
@@ -137,15 +137,15 @@ mod tests {
 
     #[test]
     fn latencies_fall_into_the_bucket_that_holds_them() {
-        let tally = Tally::default();
+        let stats = ServiceStats::default();
         for nanoseconds in [1_000, 100_000, 100_001, 60_000_000_000] {
-            tally.established(nanoseconds);
+            stats.established(nanoseconds);
         }
-        let histogram = tally.latency();
+        let histogram = stats.latency();
         assert_eq!(
             (histogram.buckets[0], histogram.buckets[1], histogram.count),
             (2, 1, 4)
         );
-        assert_eq!(tally.of(Outcome::Established), 4);
+        assert_eq!(stats.count_of(Outcome::Established), 4);
     }
 }

@@ -11,9 +11,8 @@ use arrayvec::ArrayVec;
 use synward::afxdp::PortOptions;
 
 use crate::{
-    bpf, frames,
-    lab::{End, Lab},
-    needs_root,
+    needs_root, numbered_frames, test_programs,
+    veth_lab::{End, Lab},
 };
 
 /// One core generates and receives (veth's receive side runs where the sender is), the other
@@ -29,12 +28,20 @@ fn echo_rate() {
     // The generator's core chooses the queue.
     let queue = generating.id as u32 % 2;
     let mut here = lab.open(End::Here, queue, &options).unwrap();
-    let sockets = bpf::socket_map(2).unwrap();
-    bpf::set_socket(&sockets, queue, here.fd()).unwrap();
-    let _steering = lab.attach(End::Here, &bpf::steer(&sockets).unwrap(), bpf::Mode::Native);
-    let _peer = lab.attach(End::There, &bpf::sink().unwrap(), bpf::Mode::Native);
+    let sockets = test_programs::socket_map(2).unwrap();
+    test_programs::set_socket(&sockets, queue, here.fd()).unwrap();
+    let _steering = lab.attach(
+        End::Here,
+        &test_programs::steer(&sockets).unwrap(),
+        test_programs::Mode::Native,
+    );
+    let _peer = lab.attach(
+        End::There,
+        &test_programs::sink().unwrap(),
+        test_programs::Mode::Native,
+    );
     let interface = lab.index(End::There);
-    let generator = bpf::number(&bpf::counter().unwrap(), interface).unwrap();
+    let generator = test_programs::number(&test_programs::counter().unwrap(), interface).unwrap();
 
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -42,7 +49,7 @@ fn echo_rate() {
             lab.inside(End::There, || {
                 core_affinity::set_for_current(generating);
                 while !done.load(Ordering::Relaxed) {
-                    bpf::generate(&generator, interface, 1 << 20).unwrap();
+                    test_programs::generate(&generator, interface, 1 << 20).unwrap();
                 }
             });
         });
@@ -55,7 +62,7 @@ fn echo_rate() {
                 for _ in 0..64 {
                     here.receive(&mut batch);
                     for mut frame in batch.drain(..) {
-                        frames::swap_addresses(here.bytes_mut(&mut frame));
+                        numbered_frames::swap_addresses(here.bytes_mut(&mut frame));
                         here.transmit(frame);
                     }
                     here.flush();
@@ -78,7 +85,7 @@ fn echo_rate() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    frames::assert_all_come_home(&mut here, options.frames);
+    numbered_frames::assert_all_come_home(&mut here, options.frames);
 }
 
 /// Seconds that this thread has run: on a machine that others use as well, frames a second of it

@@ -11,7 +11,7 @@ use std::{
 
 use synward::afxdp::{OpenError, Port, PortOptions};
 
-use super::bpf::{self, Mode};
+use super::test_programs::{self, Mode};
 
 /// One end of the veth pair.
 #[derive(Clone, Copy, Debug)]
@@ -107,17 +107,17 @@ impl Lab {
     /// Attaches a program for as long as the result lives.
     pub(crate) fn attach(&self, end: End, program: &OwnedFd, mode: Mode) -> OwnedFd {
         let index = self.index(end);
-        self.inside(end, || bpf::attach(program, index, mode))
+        self.inside(end, || test_programs::attach(program, index, mode))
             .unwrap()
     }
 
-    /// Attaches [`bpf::steer`] with the ports in their slots: the first for queue 0, and so on.
+    /// Attaches [`test_programs::steer`] with the ports in their slots: the first for queue 0, and so on.
     pub(crate) fn steer(&self, end: End, ports: &[&Port]) -> [OwnedFd; 2] {
-        let sockets = bpf::socket_map(2).unwrap();
+        let sockets = test_programs::socket_map(2).unwrap();
         for (queue, port) in ports.iter().enumerate() {
-            bpf::set_socket(&sockets, queue as u32, port.fd()).unwrap();
+            test_programs::set_socket(&sockets, queue as u32, port.fd()).unwrap();
         }
-        let program = bpf::steer(&sockets).unwrap();
+        let program = test_programs::steer(&sockets).unwrap();
         [self.attach(end, &program, Mode::Native), sockets]
     }
 

@@ -1,4 +1,4 @@
-//! Lanes: SipHash-2-4 of up to 64 short messages, eight at a time, each under its own key.
+//! HashBackend: SipHash-2-4 of up to 64 short messages, eight at a time, each under its own key.
 //!
 //! The cookies of a batch cost most of what the batch costs, and they do not depend on each other:
 //! vector instructions make eight of them in the time of two or three.
@@ -30,9 +30,9 @@ pub use messages::Messages;
 
 /// A way to hash that this machine's processor has. Chosen once, at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lanes(Kind);
+pub struct HashBackend(Kind);
 
-/// Private, so that a [`Lanes`] proves what its processor can.
+/// Private, so that a [`HashBackend`] proves what its processor can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     #[cfg(target_arch = "x86_64")]
@@ -45,12 +45,12 @@ enum Kind {
 /// So few messages are hashed sooner one after the other than as eight at once.
 const FEW: usize = 2;
 
-impl Lanes {
+impl HashBackend {
     /// One message after the other, on every processor.
     pub const SCALAR: Self = Self(Kind::Scalar);
 
     /// Every way that this processor has, the fastest first.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub fn available() -> impl Iterator<Item = Self> {
         let kinds = [
             #[cfg(target_arch = "x86_64")]
             is_x86_feature_detected!("avx512f").then_some(Kind::Avx512),
@@ -63,7 +63,7 @@ impl Lanes {
 
     /// The fastest way.
     pub fn best() -> Self {
-        Self::all().next().unwrap_or(Self::SCALAR)
+        Self::available().next().unwrap_or(Self::SCALAR)
     }
 
     /// Its name, for reports.
@@ -84,7 +84,7 @@ impl Lanes {
             return scalar::hash(messages);
         }
         match self.0 {
-            // SAFETY: a `Kind::Avx512` is made in `all` alone, after the processor said that it has
+            // SAFETY: a `Kind::Avx512` is made in `available` alone, after the processor said that it has
             // AVX-512F, the one feature that the function asks for.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => unsafe { avx512::hash(messages) },
@@ -104,15 +104,15 @@ mod tests {
     /// Full and partly full batches of IPv4 and IPv6 messages, against the hash that XDP uses.
     #[test]
     fn every_way_hashes_like_the_shared_library() {
-        for lanes in Lanes::all() {
+        for backend in HashBackend::available() {
             for count in [0, 1, 7, 8, 9, 63, 64] {
-                compare::<3>(lanes, count);
-                compare::<6>(lanes, count);
+                compare::<3>(backend, count);
+                compare::<6>(backend, count);
             }
         }
     }
 
-    fn compare<const W: usize>(lanes: Lanes, count: usize) {
+    fn compare<const W: usize>(backend: HashBackend, count: usize) {
         let mut seed = 1u64;
         let mut random = || {
             seed = seed
@@ -134,9 +134,9 @@ mod tests {
                 words[W - 1] |= 19 << 56;
                 assert_eq!(messages.push(&key, &words), Some(lane));
             }
-            lanes.hash_all(&mut messages);
+            backend.hash_all(&mut messages);
             for (lane, expected) in expected.iter().enumerate() {
-                assert_eq!(messages.hash(lane), *expected, "{} {lane}", lanes.name());
+                assert_eq!(messages.hash(lane), *expected, "{} {lane}", backend.name());
             }
         }
     }

@@ -100,8 +100,12 @@ fn what_belongs_to_another_workers_opening_is_left_in_its_letter_box() {
     both(|mut lab| {
         lab.opens(&ack());
         lab.only();
-        let other = Arc::new([Tally::default()]);
-        let mut neighbour = Splicer::new(0, lab.shared.clone(), Arc::clone(&other) as Arc<[Tally]>);
+        let other = Arc::new([ServiceStats::default()]);
+        let mut neighbour = Splicer::new(
+            0,
+            lab.shared.clone(),
+            Arc::clone(&other) as Arc<[ServiceStats]>,
+        );
         let entry = lab.entry().unwrap();
         let (packet, l4) = lab.packet(false, &syn_ack());
         neighbour.segment(lab.now, entry, &packet, l4, None, &mut lab.wire);
@@ -111,7 +115,7 @@ fn what_belongs_to_another_workers_opening_is_left_in_its_letter_box() {
             lab.now,
             &more,
             l4,
-            &lab.redeemed,
+            &lab.valid_ack,
             Link::KERNEL,
             &mut lab.wire,
         );
@@ -145,9 +149,9 @@ fn what_belongs_to_another_workers_opening_is_left_in_its_letter_box() {
         lab.opens(&ack());
         lab.only();
         let entry = lab.entry().unwrap();
-        for _ in 0..=crate::engine::message::WAITING {
+        for _ in 0..=crate::engine::mailbox::MAX_MESSAGES {
             neighbour.segment(lab.now, entry, &packet, l4, None, &mut lab.wire);
         }
-        assert_eq!(other[0].of(Outcome::MessageLost), 1);
+        assert_eq!(other[0].count_of(Outcome::MessageLost), 1);
     });
 }

@@ -10,9 +10,9 @@ use arrayvec::ArrayVec;
 use synward::afxdp::{Port, PortOptions};
 
 use crate::{
-    frames::{self, Seen},
-    lab::{End, Lab},
     needs_root,
+    numbered_frames::{self, Seen},
+    veth_lab::{End, Lab},
 };
 
 const FRAMES: u32 = 8192;
@@ -41,12 +41,12 @@ fn a_million_frames_come_back_each_once() {
             while !done.load(Ordering::Relaxed) {
                 here.receive(&mut batch);
                 for mut frame in batch.drain(..) {
-                    seen.mark(frames::number(here.bytes(&frame)));
-                    frames::swap_addresses(here.bytes_mut(&mut frame));
+                    seen.mark(numbered_frames::number(here.bytes(&frame)));
+                    numbered_frames::swap_addresses(here.bytes_mut(&mut frame));
                     here.transmit(frame);
                 }
                 here.flush();
-                frames::assert_conserved(&here, FRAMES);
+                numbered_frames::assert_conserved(&here, FRAMES);
             }
             seen.count()
         });
@@ -57,8 +57,8 @@ fn a_million_frames_come_back_each_once() {
         (echo.join().unwrap(), returned)
     });
     assert_eq!((arrived, returned), (COUNT, COUNT));
-    frames::assert_all_come_home(&mut here, FRAMES);
-    frames::assert_all_come_home(&mut there, FRAMES);
+    numbered_frames::assert_all_come_home(&mut here, FRAMES);
+    numbered_frames::assert_all_come_home(&mut there, FRAMES);
     assert_eq!(here.counters().received, COUNT);
     assert_eq!(here.counters().transmitted, COUNT);
 }
@@ -76,19 +76,19 @@ fn send_and_count(port: &mut Port, count: u64) -> u64 {
             let Some(mut frame) = port.allocate() else {
                 break;
             };
-            frames::write(port, &mut frame, next);
+            numbered_frames::write(port, &mut frame, next);
             port.transmit(frame);
             next += 1;
         }
         port.flush();
-        frames::assert_conserved(port, FRAMES);
+        numbered_frames::assert_conserved(port, FRAMES);
         if port.receive(&mut batch) > 0 {
             last_news = Instant::now();
         }
         for frame in batch.drain(..) {
             let bytes = port.bytes(&frame);
             assert_eq!(bytes[..6], [2, 0, 0, 0, 0, 2], "the addresses were swapped");
-            seen.mark(frames::number(bytes));
+            seen.mark(numbered_frames::number(bytes));
             port.release(frame);
         }
     }
@@ -112,7 +112,7 @@ fn queues_do_not_mix() {
     for (port, first) in [(&mut there0, 0), (&mut there1, 1000)] {
         for number in first..first + 100 {
             let mut frame = port.allocate().unwrap();
-            frames::write(port, &mut frame, number);
+            numbered_frames::write(port, &mut frame, number);
             port.transmit(frame);
         }
         port.flush();
@@ -120,17 +120,17 @@ fn queues_do_not_mix() {
     for (port, first) in [(&mut here0, 0), (&mut here1, 1000)] {
         let mut numbers = Vec::new();
         let mut batch = ArrayVec::new();
-        frames::wait_until(Duration::from_secs(10), || {
+        numbered_frames::wait_until(Duration::from_secs(10), || {
             port.flush();
             port.receive(&mut batch);
             for frame in batch.drain(..) {
-                numbers.push(frames::number(port.bytes(&frame)));
+                numbers.push(numbered_frames::number(port.bytes(&frame)));
                 port.release(frame);
             }
             numbers.len() >= 100
         });
         assert_eq!(numbers, (first..first + 100).collect::<Vec<_>>());
-        frames::assert_all_come_home(port, FRAMES);
+        numbered_frames::assert_all_come_home(port, FRAMES);
     }
 }
 
@@ -153,7 +153,7 @@ fn a_frame_can_grow_in_place() {
         there.bytes_mut(&mut frame).len() as u32,
         options.chunk.packet_room()
     );
-    frames::write(&there, &mut frame, 7);
+    numbered_frames::write(&there, &mut frame, 7);
     there.transmit(frame);
     there.flush();
 
@@ -170,7 +170,7 @@ fn a_frame_can_grow_in_place() {
 
     let frame = receive_one(&mut there);
     let bytes = there.bytes(&frame);
-    assert_eq!((bytes.len(), frames::number(bytes)), (1514, 7));
+    assert_eq!((bytes.len(), numbered_frames::number(bytes)), (1514, 7));
     assert!(
         bytes[60..]
             .iter()
@@ -183,7 +183,7 @@ fn a_frame_can_grow_in_place() {
 /// The next packet.
 pub(crate) fn receive_one(port: &mut Port) -> synward::afxdp::Frame {
     let mut batch = ArrayVec::new();
-    frames::wait_until(Duration::from_secs(10), || {
+    numbered_frames::wait_until(Duration::from_secs(10), || {
         port.flush();
         port.receive(&mut batch) > 0
     });

@@ -7,7 +7,7 @@ use synward_core::cookie::{EPOCH_SECONDS, Key};
 use crate::secret::{ServiceKey, epoch_key};
 
 /// The issuing keys of all services, derived once an epoch.
-pub struct Keys {
+pub struct EpochKeys {
     services: Vec<Cached>,
 }
 
@@ -17,7 +17,7 @@ struct Cached {
     key: Key,
 }
 
-impl Keys {
+impl EpochKeys {
     /// From the key of each service that makes cookies, in the order of the services.
     pub fn new(services: impl IntoIterator<Item = ServiceKey>) -> Self {
         let cached = |service| Cached {
@@ -31,7 +31,7 @@ impl Keys {
     }
 
     /// The key of a service for an epoch.
-    pub fn of(&mut self, service: u8, epoch: u64) -> Option<&Key> {
+    pub fn key(&mut self, service: u8, epoch: u64) -> Option<&Key> {
         let cached = self.services.get_mut(usize::from(service))?;
         if cached.epoch != epoch {
             cached.key = epoch_key(&cached.service, epoch);
@@ -42,7 +42,7 @@ impl Keys {
 }
 
 /// The epoch that it is: unix time in units of 32 s.
-pub fn epoch_now() -> u64 {
+pub fn current_epoch() -> u64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -5,10 +5,10 @@ use std::time::Duration;
 use synward::afxdp::{OpenError, PortOptions, ZeroCopy};
 
 use crate::{
-    echo::receive_one,
-    frames::{self, wait_until},
-    lab::{End, Lab},
     needs_root,
+    numbered_frames::{self, wait_until},
+    round_trip::receive_one,
+    veth_lab::{End, Lab},
 };
 
 #[test]
@@ -132,12 +132,12 @@ fn a_link_that_goes_down_loses_no_frame() {
 
     lab.set_up(End::There, false);
     let mut frame = there.allocate().unwrap();
-    frames::write(&there, &mut frame, 1);
+    numbered_frames::write(&there, &mut frame, 1);
     there.transmit(frame);
     there.flush();
     assert!(there.unsent());
     assert!(there.counters().failed_wakeups > 0);
-    frames::assert_conserved(&there, options.frames);
+    numbered_frames::assert_conserved(&there, options.frames);
 
     lab.set_up(End::There, true);
     wait_until(Duration::from_secs(10), || {
@@ -145,10 +145,10 @@ fn a_link_that_goes_down_loses_no_frame() {
         !there.unsent()
     });
     let frame = receive_one(&mut here);
-    assert_eq!(frames::number(here.bytes(&frame)), 1);
+    assert_eq!(numbered_frames::number(here.bytes(&frame)), 1);
     here.release(frame);
-    frames::assert_all_come_home(&mut here, options.frames);
-    frames::assert_all_come_home(&mut there, options.frames);
+    numbered_frames::assert_all_come_home(&mut here, options.frames);
+    numbered_frames::assert_all_come_home(&mut there, options.frames);
 }
 
 const CAP_NET_RAW: u32 = 13;
