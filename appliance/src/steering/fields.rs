@@ -1,4 +1,4 @@
-//! Fields of the kernel's sockets that the programs read (ebpf/src/steer/socket.rs): aya does not relocate them in
+//! Fields of the kernel's sockets that the programs read (ebpf/xdp/src/kernel_socket.rs): aya does not relocate them in
 //! programs written in Rust.
 
 use super::btf::Types;

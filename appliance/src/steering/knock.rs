@@ -2,7 +2,7 @@
 //!
 //! The kernel sees no SYN of such a client: its first segment is an ACK of no known connection. Rules such as `ct state
 //! invalid drop` with nf_conntrack_tcp_loose=0, or `ct state new` that must be a SYN, drop it behind the TC program,
-//! and the client hangs. So one such ACK is let arrive on the interface itself (the eBPF program `inject`), from an
+//! and the client hangs. So one such ACK is let arrive on the interface itself (the eBPF program `test_inject`), from an
 //! address on its link, for the service's own address and port. A raw socket sees what has passed INPUT
 //! (`raw_local_deliver`, net/ipv4/ip_input.c). No application notices: to an ACK without a cookie the kernel
 //! answers with a RST, which goes to that neighbour. If the ACK does not come through, a SYN tells whether the

@@ -28,7 +28,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/xdp/objects/st
 
 /// The programs that only local services need.
 const ASSIGN: &str = "assign";
-const INJECT: &str = "inject";
+const TEST_INJECT: &str = "test_inject";
 
 /// Room in the maps of endpoints and prefixes at least, for what is learned and reloaded later.
 const ROOM: usize = 16384;
@@ -135,7 +135,7 @@ impl Object {
             verified(|| program.load()).map_err(rejected)?;
         }
         if kernel.is_some() {
-            let program = classifier(&mut ebpf, INJECT)?;
+            let program = classifier(&mut ebpf, TEST_INJECT)?;
             verified(|| program.load()).map_err(rejected)?;
         }
         take(ebpf, sizes)
@@ -153,7 +153,7 @@ impl Object {
 
     /// The program that lets a frame arrive; loaded only if some service is local.
     pub(super) fn injector(&mut self) -> Result<&SchedClassifier, SteeringError> {
-        classifier(&mut self.ebpf, INJECT).map(|program| &*program)
+        classifier(&mut self.ebpf, TEST_INJECT).map(|program| &*program)
     }
 }
 

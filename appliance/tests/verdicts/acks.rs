@@ -6,7 +6,9 @@ use synward_core::layout::{Clock, KeySlot, key_slot};
 use synward_core::options::ClientOptions;
 use synward_core::request::Request;
 
-use crate::frames::{ACK, FIN, IN_MAC, PSH, SERVER_MAC, SYN, Segment, padded_timestamps, stack};
+use crate::frame_builder::{
+    ACK, FIN, IN_MAC, PSH, SERVER_MAC, SYN, Segment, padded_timestamps, stack,
+};
 use crate::steer::{EPOCH, PROFILE, SERVICE, Shared, Side, Steer, in_namespace, key, now};
 use crate::{Case, DROP, needs_root};
 
@@ -193,7 +195,7 @@ fn altered(good: &Segment) -> Vec<Case> {
         },
         INVALID,
     ));
-    match crate::frames::timestamps_of(&good.options) {
+    match crate::frame_builder::timestamps_of(&good.options) {
         Some((tsval, tsecr)) => {
             for bit in 0..32 {
                 let options = padded_timestamps(tsval, tsecr ^ 1 << bit);

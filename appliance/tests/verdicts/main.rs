@@ -4,41 +4,41 @@
 //!
 //! | file | what it shows |
 //! |---|---|
-//! | [`bystanders`] | what does not concern a service reaches the kernel as it was |
+//! | [`other_traffic`] | what does not concern a service reaches the kernel as it was |
 //! | [`syns`] | SYNs of every stack, and the SYN-ACKs that they get |
-//! | [`ready`] | what is ready for most of them |
+//! | [`prepared_answers`] | what is ready for most of them |
 //! | [`acks`] | cookies: valid, altered, expired |
 //! | [`unreadable`] | fragments and malformed headers |
-//! | [`flows`] | spliced flows: their state, and how they are found |
+//! | [`spliced_flows`] | spliced flows: their state, and how they are found |
 //! | [`translation`] | what becomes of the numbers of their segments |
-//! | [`onward`] | where those go |
-//! | [`errors`] | ICMP errors that quote them |
-//! | [`local`] | services of this machine: what its sockets have to do with it |
+//! | [`next_hop`] | where those go |
+//! | [`icmp_errors`] | ICMP errors that quote them |
+//! | [`local_services`] | services of this machine: what its sockets have to do with it |
 //! | [`signals`] | signals while the kernel verifies the program |
 //! | [`policy`] | modes, lists, prefixes, unknown segments, adopted connections |
 //!
-//! [`frames`] builds and reads frames with etherparse, [`steer`] runs them, on what [`ground`] has made.
+//! [`frame_builder`] builds and reads frames with etherparse, [`steer`] runs them, on what [`test_network`] has made.
 #![allow(clippy::unwrap_used)]
 
 mod acks;
-mod bystanders;
-mod errors;
-mod flows;
-mod frames;
-mod ground;
-mod local;
-mod onward;
+mod frame_builder;
+mod icmp_errors;
+mod local_services;
+mod next_hop;
+mod other_traffic;
 mod policy;
-mod ready;
+mod prepared_answers;
 mod signals;
+mod spliced_flows;
 mod steer;
 mod syns;
+mod test_network;
 mod translation;
 mod unreadable;
 
 use synward_core::counters::Counter;
 
-use crate::frames::hex;
+use crate::frame_builder::hex;
 use crate::steer::{Side, Steer};
 
 /// `XDP_*` of include/uapi/linux/bpf.h.

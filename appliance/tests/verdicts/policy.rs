@@ -6,7 +6,7 @@ use synward_core::flow::FlowKey;
 use synward_core::layout::{ANY_PORT, Endpoint, NO_PORT, Passed, PrefixPort, mode, unknown};
 use synward_core::wire::Address;
 
-use crate::frames::{ACK, CLIENT_MAC, FIN, OUT_MAC, PSH, RST, SYN, Segment, read, stack};
+use crate::frame_builder::{ACK, CLIENT_MAC, FIN, OUT_MAC, PSH, RST, SYN, Segment, read, stack};
 use crate::steer::{PROFILE, SERVICE, Shared, Side, Steer, in_namespace, now};
 use crate::{Case, DROP, PASS, TX, needs_root};
 
@@ -321,7 +321,7 @@ fn prefixes_and_any_port_are_looked_up_after_exact_addresses() {
             let seen = steer.run(Side::Outside, &segment.bytes());
             let promised = (seen.verdict == TX).then(|| {
                 let answer = read(&seen.frame);
-                crate::frames::options(&answer.tcp)
+                crate::frame_builder::options(&answer.tcp)
                     .into_iter()
                     .find_map(|option| match option {
                         etherparse::TcpOptionElement::MaximumSegmentSize(mss) => Some(mss),

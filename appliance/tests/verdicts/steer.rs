@@ -20,8 +20,8 @@ use synward_core::replay::{Event, Handshake, MARKS};
 use synward_core::request::{META_BYTES, META_WORDS, Meta};
 use synward_core::wire::Address;
 
-use crate::frames::{self, Segment};
-use crate::ground;
+use crate::frame_builder::{self, Segment};
+use crate::test_network;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/xdp/objects/steer.o");
 
@@ -143,7 +143,7 @@ pub(crate) fn in_namespace(test: impl FnOnce(&mut Steer) + Send) {
 impl Steer {
     /// Interfaces, routes and neighbours; the program on all interfaces; one service in mode `always`.
     fn new() -> Self {
-        let interfaces = ground::build();
+        let interfaces = test_network::build();
         let mut object = object();
         let program: &mut Xdp = object.program_mut("steer").unwrap().try_into().unwrap();
         steering::verified(|| program.load()).expect("the verifier takes the program");
@@ -191,7 +191,7 @@ impl Steer {
             );
         }
         steer.policy(|_| {});
-        for server in frames::SERVERS {
+        for server in frame_builder::SERVERS {
             for port in [server.port().into(), 443, NO_PORT] {
                 steer.protect(server.ip(), port, PROFILE);
             }
@@ -273,15 +273,15 @@ impl Steer {
     pub(crate) fn shake_hands(&mut self, syn: &Segment) -> Segment {
         let seen = self.run(Side::Outside, &syn.bytes());
         assert_eq!(seen.verdict, crate::TX, "the SYN is answered");
-        let answer = frames::read(&seen.frame);
-        let times = frames::timestamps(&answer.tcp)
-            .filter(|_| frames::timestamps_of(&syn.options).is_some());
+        let answer = frame_builder::read(&seen.frame);
+        let times = frame_builder::timestamps(&answer.tcp)
+            .filter(|_| frame_builder::timestamps_of(&syn.options).is_some());
         Segment {
-            flags: frames::ACK,
+            flags: frame_builder::ACK,
             sequence: syn.sequence.wrapping_add(1),
             acknowledgement: answer.tcp.sequence_number.wrapping_add(1),
             options: times.map_or(vec![], |(tsval, tsecr)| {
-                frames::padded_timestamps(tsecr + 1, tsval)
+                frame_builder::padded_timestamps(tsecr + 1, tsval)
             }),
             payload: vec![],
             padding: 0,

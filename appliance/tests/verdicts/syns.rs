@@ -8,7 +8,9 @@ use synward_core::layout::Profile;
 use synward_core::options::NO_SCALE;
 use synward_core::request::{META_WORDS, Request};
 
-use crate::frames::{self, CLIENT_MAC, CWR, ECE, OUT_MAC, SYN, Segment, options, read, stack};
+use crate::frame_builder::{
+    self, CLIENT_MAC, CWR, ECE, OUT_MAC, SYN, Segment, options, read, stack,
+};
 use crate::steer::{PROFILE, SERVICE, SPARSE, Side, Steer, in_namespace};
 use crate::{DROP, REDIRECT, TX, needs_root};
 
@@ -157,7 +159,7 @@ fn every_stack_gets_what_it_asked_for_and_the_server_does() {
 fn nothing_is_promised_that_the_server_does_not_do() {
     needs_root!();
     in_namespace(|steer| {
-        for (family, server) in frames::SERVERS.into_iter().enumerate() {
+        for (family, server) in frame_builder::SERVERS.into_iter().enumerate() {
             steer.endpoint(server, SPARSE);
             let got = answered(steer, "a sparse server", &syn(family, stack::linux()));
             assert_eq!(got, [MaximumSegmentSize(536)]);
@@ -277,7 +279,7 @@ fn syns_are_answered_in_any_wrapping() {
                 (
                     "PSH and URG",
                     Segment {
-                        flags: SYN | frames::PSH,
+                        flags: SYN | frame_builder::PSH,
                         ..plain.clone()
                     },
                 ),
@@ -370,7 +372,7 @@ fn ecn_is_agreed_classically_or_not_at_all() {
         assert_eq!(echo(steer, SYN | ECE), (false, false), "half of it");
         assert_eq!(echo(steer, SYN), (false, false), "none of it");
         steer.endpoint(
-            frames::SERVERS[0],
+            frame_builder::SERVERS[0],
             Profile {
                 flags: 3,
                 ..PROFILE

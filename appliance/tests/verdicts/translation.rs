@@ -6,10 +6,10 @@ use synward_core::layout::Flow;
 use synward_core::translate::{self, Direction, Translation};
 use synward_core::wire::tcp_options::Options;
 
-use crate::flows::flow;
-use crate::frames::{
+use crate::frame_builder::{
     ACK, CLIENT_MAC, FIN, IN_MAC, OUT_MAC, PSH, RST, SERVER_MAC, SYN, Segment, hex, read,
 };
+use crate::spliced_flows::flow;
 use crate::steer::{Side, in_namespace};
 use crate::{REDIRECT, needs_root};
 
@@ -185,7 +185,7 @@ pub(crate) fn segments(family: usize, side: Side) -> Vec<Numbers> {
         ACK | RST,
         RST,
         SYN | ACK,
-        ACK | crate::frames::ECE,
+        ACK | crate::frame_builder::ECE,
     ] {
         // A SYN-ACK comes again from the server alone.
         if flags & SYN == 0 || side == Side::Inside {

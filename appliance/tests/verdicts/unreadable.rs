@@ -2,7 +2,7 @@
 
 use synward_core::counters::Counter;
 
-use crate::frames::{SYN, Segment, stack};
+use crate::frame_builder::{SYN, Segment, stack};
 use crate::steer::{Side, in_namespace};
 use crate::{Case, DROP, PASS, needs_root};
 

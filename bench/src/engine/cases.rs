@@ -276,7 +276,7 @@ fn verify_each(proofs: &mut Proofs, frames: &mut Frames) {
     }
 }
 
-/// As `ebpf/src/steer/splice.rs` does: header, padded timestamps, checksum.
+/// As `ebpf/xdp/src/splice.rs` does: header, padded timestamps, checksum.
 #[inline(never)]
 fn translate_each(translation: &Translation, frames: &mut Frames) {
     let l4 = l4(frames.v4);

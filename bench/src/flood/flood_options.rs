@@ -75,7 +75,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// `KIND` of bench/ebpf/src/flood/plan.rs.
+    /// `KIND` of bench/ebpf/src/flood/flood_plan.rs.
     pub(super) fn of_program(self) -> u32 {
         match self {
             Self::Syn | Self::Handshake => 0,

@@ -11,7 +11,7 @@ const MSS_BESIDE_IPV6: u16 = 1440;
 /// Ethernet's shortest frame without its check sequence (IEEE 802.3).
 const SHORTEST: usize = 60;
 
-/// `WORDS` of bench/ebpf/src/flood/plan.rs, eight bytes each.
+/// `WORDS` of bench/ebpf/src/flood/flood_plan.rs, eight bytes each.
 pub(super) const LONGEST: usize = 13 * 8;
 
 const SYN: u8 = 0x02;

@@ -53,9 +53,9 @@ pub(super) struct Generator {
     rate: Option<u64>,
 }
 
-/// `WORDS` of bench/ebpf/src/flood/plan.rs.
+/// `WORDS` of bench/ebpf/src/flood/flood_plan.rs.
 const WORDS: usize = 13;
-/// `Segment` of bench/ebpf/src/flood/plan.rs: words, length, tsval, ip_sum, tcp_sum.
+/// `Segment` of bench/ebpf/src/flood/flood_plan.rs: words, length, tsval, ip_sum, tcp_sum.
 type Global = [u8; WORDS * 8 + 16];
 /// `Progress` of bench/ebpf/src/flood/main.rs: random state, SYNs, ACKs, due, start.
 type Progress = [u64; 5];

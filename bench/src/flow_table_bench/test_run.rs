@@ -26,7 +26,7 @@ const PROGRAMS: [&str; 6] = [
     "lru_insert",
 ];
 
-/// `Value` of bench/ebpf/src/flow_table/maps.rs.
+/// `Value` of bench/ebpf/src/flow_table/contender_maps.rs.
 type Value = [u32; 7];
 /// What every flow holds: `last_seen`, the fifth word, tells a hit.
 const VALUE: Value = [0, 0, 0, 0, 1, 0, 0];

@@ -2,7 +2,7 @@
 
 use crate::packet::{Frame, Packet};
 use crate::route::{self, Route};
-use crate::{Case, Verdict, maps, replay, worker};
+use crate::{PacketContext, Verdict, maps, replay_check, worker};
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::programs::XdpContext;
 use synward_core::cookie::{Age, Claim};
@@ -14,7 +14,7 @@ use synward_core::request::{Hop, Request};
 use synward_core::wire::tcp;
 
 /// What became of a cookie.
-pub enum Judgement {
+pub enum CookieCheck {
     Valid {
         options: ClientOptions,
         promised: Profile,
@@ -31,37 +31,41 @@ pub const INVALID: Verdict = 101;
 /// No verdict: the cookie has had its connection.
 pub const REPLAYED: Verdict = 103;
 
-/// No verdict: the cookie is valid, and a worker is to open the connection ([`open`]).
-pub const PROVEN: Verdict = 105;
+/// No verdict: the cookie is valid, and a worker is to open the connection ([`request_open`]).
+pub const VALID: Verdict = 105;
 
 /// Verifies the cookie before anyone is woken. The connection of a local service is made behind this program
 /// (`assign`).
 #[inline(never)]
-pub fn redeem(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters) -> Verdict {
-    let claim = claim(ctx, case.packet);
-    match judge(case, &claim) {
-        Judgement::Valid { options, promised } => {
+pub fn verify_cookie(
+    ctx: &XdpContext,
+    pkt: &mut PacketContext,
+    counters: &mut ServiceCounters,
+) -> Verdict {
+    let claim = ack_fields(ctx, pkt.packet);
+    match check_cookie(pkt, &claim) {
+        CookieCheck::Valid { options, promised } => {
             counters.bump(Counter::CookieValid);
-            if case.service.handoff == handoff::LOCAL {
+            if pkt.service.handoff == handoff::LOCAL {
                 // Nobody has a socket for it, so its connection is over; or is only just being made on another CPU, where
                 // the client's first data or its FIN come right behind its ACK: the program at TC waits for that.
-                return if case.packet.payload() == 0
-                    && case.packet.flags & tcp::flags::FIN == 0
-                    && replay::knows(case.packet, Event::Assigned, case.now)
+                return if pkt.packet.payload() == 0
+                    && pkt.packet.flags & tcp::flags::FIN == 0
+                    && replay_check::is_recorded(pkt.packet, Event::Assigned, pkt.now)
                 {
                     REPLAYED
                 } else {
                     XDP_PASS
                 };
             }
-            (case.packet.options_proven, case.packet.promised) = (options, promised);
-            PROVEN
+            (pkt.packet.validated_options, pkt.packet.promised) = (options, promised);
+            VALID
         }
-        Judgement::Expired => {
+        CookieCheck::Expired => {
             counters.bump(Counter::CookieExpired);
             EXPIRED
         }
-        Judgement::Invalid => {
+        CookieCheck::Invalid => {
             counters.bump(Counter::CookieInvalid);
             INVALID
         }
@@ -70,36 +74,40 @@ pub fn redeem(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters)
 
 /// Asks a worker to open the connection of a client that has proven itself.
 #[inline(never)]
-pub fn open(ctx: &XdpContext, case: &Case, counters: &mut ServiceCounters) -> Verdict {
+pub fn request_open(
+    ctx: &XdpContext,
+    pkt: &PacketContext,
+    counters: &mut ServiceCounters,
+) -> Verdict {
     let request = Request::Open {
-        options: case.packet.options_proven,
-        promised: case.packet.promised,
-        hop: match route::of(ctx, case.packet) {
-            Route::Via(hop) => hop,
+        options: pkt.packet.validated_options,
+        promised: pkt.packet.promised,
+        hop: match route::look_up_route(ctx, pkt.packet) {
+            Route::NextHop(hop) => hop,
             _ => Hop::default(),
         },
     };
-    worker::ask(ctx, case, counters, request)
+    worker::send_request(ctx, pkt, counters, request)
 }
 
 /// Whether a segment of a closing flow is the valid ACK of a new handshake on the same addresses and
 /// ports. The pair that opened the flow itself is only an old duplicate.
 #[inline(never)]
-pub fn opens_anew(ctx: &XdpContext, case: &mut Case, flow: &Flow) -> bool {
-    let packet = &mut *case.packet;
+pub fn starts_new_connection(ctx: &XdpContext, pkt: &mut PacketContext, flow: &Flow) -> bool {
+    let packet = &mut *pkt.packet;
     if packet.flags & (tcp::flags::ACK | tcp::flags::RST | tcp::flags::SYN) != tcp::flags::ACK {
         return false;
     }
-    let claim = claim(ctx, packet);
+    let claim = ack_fields(ctx, packet);
     if claim.client_isn == flow.client_isn && claim.isn == flow.isn {
         return false;
     }
-    matches!(judge(case, &claim), Judgement::Valid { .. })
+    matches!(check_cookie(pkt, &claim), CookieCheck::Valid { .. })
 }
 
 /// The numbers of an ACK in which a cookie would be.
 #[inline(always)]
-pub fn claim(ctx: &impl Frame, packet: &mut Packet) -> Claim {
+pub fn ack_fields(ctx: &impl Frame, packet: &mut Packet) -> Claim {
     Claim {
         client_isn: packet.sequence.wrapping_sub(1),
         isn: packet.acknowledgement.wrapping_sub(1),
@@ -120,30 +128,30 @@ fn tsecr(ctx: &impl Frame, packet: &mut Packet) -> Option<u32> {
 
 /// Checks a cookie under the keys of its epoch.
 #[inline(always)]
-pub fn judge(case: &Case, claim: &Claim) -> Judgement {
+pub fn check_cookie(pkt: &PacketContext, claim: &Claim) -> CookieCheck {
     let Some(clock) = maps::CLOCK.get(0) else {
-        return Judgement::Invalid;
+        return CookieCheck::Invalid;
     };
-    let (epoch, age) = claim.epoch(clock.epoch_at(case.now));
-    let Some(slot) = maps::KEYS.get(key_slot(case.packet.endpoint.service, epoch)) else {
-        return Judgement::Invalid;
+    let (epoch, age) = claim.epoch(clock.epoch_at(pkt.now));
+    let Some(slot) = maps::KEYS.get(key_slot(pkt.packet.endpoint.service, epoch)) else {
+        return CookieCheck::Invalid;
     };
     if slot.epoch != epoch {
-        return Judgement::Invalid;
+        return CookieCheck::Invalid;
     }
     for secret in 0..MAX_SECRETS {
-        if secret as u16 >= case.service.keys {
+        if secret as u16 >= pkt.service.keys {
             break;
         }
-        if let Some(options) = claim.check(&slot.keys[secret], &case.packet.key) {
+        if let Some(options) = claim.check(&slot.keys[secret], &pkt.packet.key) {
             return match age {
-                Age::Fresh => Judgement::Valid {
+                Age::Fresh => CookieCheck::Valid {
                     options,
-                    promised: *case.packet.endpoint.profile(epoch),
+                    promised: *pkt.packet.endpoint.profile(epoch),
                 },
-                Age::Expired => Judgement::Expired,
+                Age::Expired => CookieCheck::Expired,
             };
         }
     }
-    Judgement::Invalid
+    CookieCheck::Invalid
 }

@@ -1,11 +1,14 @@
 //! Behind XDP, at TC: the ACK of a proven client becomes a connection of this machine's kernel, as if the kernel had
 //! shaken hands itself. The application accepts it like any other; nothing is translated afterwards.
 
-use crate::ack::{self, Judgement};
-use crate::again::Round;
+use crate::ack::{self, CookieCheck};
+use crate::kernel_socket::{self, Socket};
 use crate::packet::{Kind, Packet};
-use crate::socket::{self, Socket};
-use crate::{Case, interface, local, maps, replay, service, stale, time};
+use crate::requeue::Round;
+use crate::{
+    PacketContext, local_service, maps, replay_check, service_lookup, stale_connection,
+    steered_interface, time,
+};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::{TCX_DROP, TCX_NEXT};
 use aya_ebpf::programs::TcContext;
@@ -40,7 +43,7 @@ struct Attributes {
 /// Looks at one segment that goes to the kernel. Others see it afterwards as they would without us.
 #[inline(always)]
 pub fn assign(ctx: &TcContext) -> i32 {
-    if local::is_settled(ctx) {
+    if local_service::is_known_connection(ctx) {
         return TCX_NEXT;
     }
     if let Some(packet) = maps::SCRATCH.get_ptr_mut(maps::scratch::ASSIGN) {
@@ -54,17 +57,17 @@ pub fn assign(ctx: &TcContext) -> i32 {
 #[inline(always)]
 fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<i32> {
     // SAFETY: the context is the kernel's own, and the field is readable.
-    let interface = interface::of(unsafe { (*ctx.skb.skb).ifindex }, packet)?;
+    let interface = steered_interface::find_steered(unsafe { (*ctx.skb.skb).ifindex }, packet)?;
     if interface.side & side::OUTSIDE == 0 || !read(ctx, packet) {
         return None;
     }
     let (destination, port) = (packet.destination, packet.destination_port);
     if packet.flags & (flags::ACK | flags::RST | flags::SYN) != flags::ACK
-        || !service::find_for(packet, destination, port)
+        || !service_lookup::find_endpoint_for(packet, destination, port)
     {
         return None;
     }
-    let (service, counters) = service::of(&packet.endpoint)?;
+    let (service, counters) = service_lookup::policy_and_counters(&packet.endpoint)?;
     if service.handoff != handoff::LOCAL || service.cookies & cookies::KERNEL != 0 {
         return None;
     }
@@ -75,19 +78,23 @@ fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<i32> {
         packet.destination_port,
     );
     let now = time::now(packet);
-    let mut case = Case {
+    let mut pkt = PacketContext {
         packet,
         interface,
         service,
         now,
     };
-    match redeem(ctx, &mut case) {
+    match verify_and_assign(ctx, &mut pkt) {
         NO_COOKIE => return None,
-        IN_THE_WAY => return Some(stale::renew(ctx, &mut case, counters)),
+        STALE_CONNECTION => {
+            return Some(stale_connection::reset_stale_connection(
+                ctx, &mut pkt, counters,
+            ));
+        }
         // The first of two segments that arrived together may have just had its connection, and TCP comes after this.
         // Behind that the second meets the connection; a replay does not.
         REPLAYED => {
-            return Some(Round::of(ctx).another(ctx).unwrap_or_else(|| {
+            return Some(Round::of(ctx).requeue(ctx).unwrap_or_else(|| {
                 counters.bump(Counter::DropReplayedCookie);
                 TCX_DROP
             }));
@@ -118,38 +125,40 @@ const NO_COOKIE: i32 = 1;
 /// The connection has been, and is over.
 const REPLAYED: i32 = 2;
 /// There is a connection on these addresses and ports.
-const IN_THE_WAY: i32 = 3;
+const STALE_CONNECTION: i32 = 3;
 
 /// Verifies the cookie and asks the kernel for the connection: 0, a negative error number, or one of the above. The
 /// cookie comes first, because nearly no segment has one and a look at the kernel's sockets costs more.
 #[inline(never)]
-fn redeem(ctx: &TcContext, case: &mut Case) -> i32 {
-    let claim = ack::claim(ctx, case.packet);
-    let Judgement::Valid { options, promised } = ack::judge(case, &claim) else {
+fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
+    let claim = ack::ack_fields(ctx, pkt.packet);
+    let CookieCheck::Valid { options, promised } = ack::check_cookie(pkt, &claim) else {
         return NO_COOKIE;
     };
-    let mut attributes = attributes(&options, &promised, case.packet.v4);
-    let times = case.packet.timestamps(ctx);
+    let mut attributes = attributes(&options, &promised, pkt.packet.v4);
+    let times = pkt.packet.timestamps(ctx);
     if times.present {
         attributes.timestamps = 1;
         attributes.tsval = times.tsval;
         attributes.tsecr = times.tsecr;
     }
     // Before the look at the sockets: a connection that is seen after this has been written down is not in the way.
-    let is_over = replay::knows(case.packet, Event::Assigned, case.now);
-    match socket::of(ctx.skb.skb.cast(), case.packet) {
-        Socket::Nobody | Socket::Own => return NO_COOKIE,
-        Socket::Connection if is_over || replay::knows(case.packet, Event::Offered, case.now) => {
+    let is_over = replay_check::is_recorded(pkt.packet, Event::Assigned, pkt.now);
+    match kernel_socket::look_up_socket(ctx.skb.skb.cast(), pkt.packet) {
+        Socket::NotFound | Socket::OwnConnection => return NO_COOKIE,
+        Socket::Connection
+            if is_over || replay_check::is_recorded(pkt.packet, Event::Offered, pkt.now) =>
+        {
             return NO_COOKIE;
         }
-        Socket::Connection => return IN_THE_WAY,
+        Socket::Connection => return STALE_CONNECTION,
         // One for Multipath TCP has become that since the SYN was answered: the kernel refuses, which is counted.
         Socket::Listener | Socket::CookieListener | Socket::FullListener => {}
     }
     if is_over {
         return REPLAYED;
     }
-    give(ctx, case, &mut attributes)
+    assign_to_listener(ctx, pkt, &mut attributes)
 }
 
 /// What the kernel is to believe that it has agreed on with the client. It takes no MSS below the smallest that a
@@ -189,20 +198,20 @@ fn attributes(client: &ClientOptions, promised: &Profile, v4: bool) -> Attribute
 /// Where the kernel may drop the segment because others that arrived with it fill the accept queue, the client's next try
 /// must not count as a replay. A replay may then open a connection once more, which is the lesser evil.
 #[inline(always)]
-fn give(ctx: &TcContext, case: &Case, attributes: &mut Attributes) -> i32 {
-    let (packet, now) = (&*case.packet, case.now);
+fn assign_to_listener(ctx: &TcContext, pkt: &PacketContext, attributes: &mut Attributes) -> i32 {
+    let (packet, now) = (&*pkt.packet, pkt.now);
     // SAFETY: a kernel function's number stands where a function's address would (kernel/bpf/verifier.c,
     // BPF_PSEUDO_KFUNC_CALL); the loader refuses to load this program without having put it there.
     let kernel: unsafe extern "C" fn(*mut __sk_buff, *mut c_void, *mut Attributes, i32) -> i32 =
         unsafe { core::mem::transmute(ASSIGN) };
-    let taken = socket::with_listener(ctx.skb.skb.cast(), packet, |listener| {
-        let is_sure = socket::has_room_for_all(listener);
+    let taken = kernel_socket::with_listener(ctx.skb.skb.cast(), packet, |listener| {
+        let is_sure = kernel_socket::has_room_for_all(listener);
         let event = if is_sure {
             Event::Assigned
         } else {
             Event::Offered
         };
-        let mark = replay::remember(packet, event, now);
+        let mark = replay_check::record_event(packet, event, now);
         if mark.is_none() && is_sure {
             return REPLAYED;
         }

@@ -1,4 +1,4 @@
-//! The programs of the object: `steer` at XDP, `assign` and `inject` at TC.
+//! The programs of the object: `steer` at XDP, `assign` and `test_inject` at TC.
 #![no_std]
 #![no_main]
 #![allow(
@@ -17,30 +17,31 @@ use synward_core::translate::Direction;
 use synward_core::wire::tcp::flags;
 use synward_xdp::packet::{Kind, Packet};
 use synward_xdp::{
-    Case, Verdict, ack, icmp, interface, local, maps, onward, plain, reply, service, splice, stray,
-    syn, table, time, worker,
+    PacketContext, Verdict, ack, fast_path, flow_lookup, forward, icmp_error, local_service, maps,
+    reply, service_lookup, splice, steered_interface, syn, time, unknown, worker,
 };
 
 /// Decides what happens to one frame.
 #[xdp]
 pub fn steer(ctx: XdpContext) -> Verdict {
-    if plain::is(&ctx) {
-        let verdict = plain::answer(&ctx);
-        if verdict != plain::UNUSUAL {
+    if fast_path::is_candidate(&ctx) {
+        let verdict = fast_path::answer_candidate(&ctx);
+        if verdict != fast_path::GENERAL_PATH {
             return verdict;
         }
     }
     let Some(packet) = maps::packet() else {
         return XDP_PASS;
     };
-    let Some(interface) = interface::of(ctx.ingress_ifindex() as u32, packet) else {
+    let Some(interface) = steered_interface::find_steered(ctx.ingress_ifindex() as u32, packet)
+    else {
         return XDP_PASS;
     };
     match packet.read(&ctx) {
         Kind::Tcp => tcp(&ctx, packet, interface),
-        Kind::Icmp => icmp::quoting(&ctx, packet),
+        Kind::Icmp => icmp_error::translate_quotation(&ctx, packet),
         kind @ (Kind::Fragment | Kind::Malformed) if interface.side & side::OUTSIDE != 0 => {
-            service::unreadable(&packet.destination, kind)
+            service_lookup::decide_unreadable(&packet.destination, kind)
         }
         _ => XDP_PASS,
     }
@@ -49,12 +50,12 @@ pub fn steer(ctx: XdpContext) -> Verdict {
 #[inline(always)]
 fn tcp(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> Verdict {
     if interface.side & side::OUTSIDE != 0
-        && service::find_for(packet, packet.destination, packet.destination_port)
+        && service_lookup::find_endpoint_for(packet, packet.destination, packet.destination_port)
     {
         return from_client(ctx, packet, interface);
     }
     if interface.side & side::INSIDE != 0
-        && service::find_for(packet, packet.source, packet.source_port)
+        && service_lookup::find_endpoint_for(packet, packet.source, packet.source_port)
     {
         return from_server(ctx, packet, interface);
     }
@@ -63,7 +64,7 @@ fn tcp(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> Verdict 
 
 #[inline(always)]
 fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> Verdict {
-    let Some((service, counters)) = service::of(&packet.endpoint) else {
+    let Some((service, counters)) = service_lookup::policy_and_counters(&packet.endpoint) else {
         return XDP_PASS;
     };
     packet.key = FlowKey::new(
@@ -74,21 +75,22 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
     );
     packet.kernel_cookie = false;
     let now = time::now(packet);
-    let mut case = Case {
+    let mut pkt = PacketContext {
         packet,
         interface,
         service,
         now,
     };
     let is_syn =
-        case.packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::SYN;
+        pkt.packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::SYN;
     if is_syn {
         counters.bump(Counter::Syn);
     }
 
-    case.packet.may_pass = false;
+    pkt.packet.may_pass = false;
     if service.handoff == handoff::SPLICE
-        && let Some((index, flow)) = table::find(&case.packet.key, &mut case.packet.may_pass)
+        && let Some((index, flow)) =
+            flow_lookup::find_flow(&pkt.packet.key, &mut pkt.packet.may_pass)
     {
         // SAFETY: the table hands out entries of the flow array, which outlives the program. Other
         // CPUs and the appliance write them too, each field at once; see `layout::Flow`.
@@ -96,14 +98,14 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         let goes_on = match flow.state {
             // Its SYN-ACK was lost, or the client starts over: the cookie answers again.
             state::OPENING if is_syn => false,
-            state::OPENING => return worker::held(ctx, &case, counters, index),
+            state::OPENING => return worker::deliver_from_client(ctx, &pkt, counters, index),
             state::ESTABLISHED => true,
-            state::CLOSING => !is_syn && !ack::opens_anew(ctx, &mut case, flow),
+            state::CLOSING => !is_syn && !ack::starts_new_connection(ctx, &mut pkt, flow),
             _ => false,
         };
         if goes_on {
             counters.bump(Counter::ToServer);
-            return splice::forward(ctx, &mut case, flow, Direction::ToServer);
+            return splice::forward(ctx, &mut pkt, flow, Direction::ToServer);
         }
     }
 
@@ -112,67 +114,67 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         return XDP_PASS;
     }
     if service.listed != 0 {
-        match service::listed(case.packet.endpoint.service, &case.packet.source) {
-            service::Listed::Denied => {
+        match service_lookup::look_up_lists(pkt.packet.endpoint.service, &pkt.packet.source) {
+            service_lookup::Listed::Denied => {
                 counters.bump(Counter::DropDenied);
                 return XDP_DROP;
             }
-            service::Listed::Allowed => {
+            service_lookup::Listed::Allowed => {
                 counters.bump(Counter::Passed);
                 return XDP_PASS;
             }
-            service::Listed::No => {}
+            service_lookup::Listed::No => {}
         }
     }
     match service.handoff {
-        handoff::LOCAL => match local::owner(ctx, &mut case, counters) {
-            local::NOBODY => {}
+        handoff::LOCAL => match local_service::decide_by_socket(ctx, &mut pkt, counters) {
+            local_service::NEEDS_COOKIE => {}
             verdict => return verdict,
         },
         // The server's own machine judges everything else; no state is kept here.
         handoff::FORWARD if !is_syn => {
             counters.bump(Counter::Forwarded);
-            return onward::send(ctx, case.packet);
+            return forward::forward_unchanged(ctx, pkt.packet);
         }
-        handoff::SPLICE if case.packet.may_pass && stray::passes(&case) => {
+        handoff::SPLICE if pkt.packet.may_pass && unknown::passes_through(&pkt) => {
             counters.bump(Counter::Passed);
             return XDP_PASS;
         }
         _ => {}
     }
     if is_syn {
-        if syn::is_for_worker(ctx, &case) {
-            return syn::hand_over(ctx, &case, counters);
+        if syn::is_for_worker(ctx, &pkt) {
+            return syn::send_to_worker(ctx, &pkt, counters);
         }
-        return match syn::challenge(ctx, &mut case, counters) {
-            syn::ANSWER => reply::send(ctx, case.packet, counters, Counter::AnsweredXdp),
+        return match syn::make_syn_ack(ctx, &mut pkt, counters) {
+            syn::SEND_REPLY => reply::send_reply(ctx, pkt.packet, counters, Counter::AnsweredXdp),
             verdict => verdict,
         };
     }
-    let reason = if case.packet.flags & (flags::SYN | flags::ACK | flags::RST) == flags::ACK {
-        match ack::redeem(ctx, &mut case, counters) {
+    let reason = if pkt.packet.flags & (flags::SYN | flags::ACK | flags::RST) == flags::ACK {
+        match ack::verify_cookie(ctx, &mut pkt, counters) {
             ack::EXPIRED => Counter::DropExpiredCookie,
             ack::INVALID => Counter::DropInvalidCookie,
-            ack::PROVEN => return ack::open(ctx, &case, counters),
+            ack::VALID => return ack::request_open(ctx, &pkt, counters),
             ack::REPLAYED => Counter::DropReplayedCookie,
             verdict => return verdict,
         }
     } else {
         Counter::DropUnknown
     };
-    stray::unknown(ctx, &mut case, counters, reason)
+    unknown::apply_unknown_policy(ctx, &mut pkt, counters, reason)
 }
 
 #[inline(always)]
 fn from_server(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> Verdict {
-    let Some((service, counters)) = service::of(&packet.endpoint) else {
+    let Some((service, counters)) = service_lookup::policy_and_counters(&packet.endpoint) else {
         return XDP_PASS;
     };
     match service.handoff {
         handoff::LOCAL => return XDP_PASS,
         handoff::FORWARD if service.mode == mode::ALWAYS => {
             counters.bump(Counter::Forwarded);
-            return onward::send(ctx, packet);
+            return forward::forward_unchanged(ctx, packet);
         }
         handoff::FORWARD => return XDP_PASS,
         _ => {}
@@ -184,25 +186,25 @@ fn from_server(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         packet.source_port,
     );
     let now = time::now(packet);
-    let mut case = Case {
+    let mut pkt = PacketContext {
         packet,
         interface,
         service,
         now,
     };
-    if let Some((index, flow)) = table::find(&case.packet.key, &mut case.packet.may_pass) {
+    if let Some((index, flow)) = flow_lookup::find_flow(&pkt.packet.key, &mut pkt.packet.may_pass) {
         // SAFETY: as in `from_client`.
         let flow: &mut Flow = unsafe { &mut *flow };
         match flow.state {
-            state::OPENING => return worker::server_says(ctx, &case, counters, index),
+            state::OPENING => return worker::deliver_from_server(ctx, &pkt, counters, index),
             state::ESTABLISHED | state::CLOSING => {
                 counters.bump(Counter::ToClient);
-                return splice::forward(ctx, &mut case, flow, Direction::ToClient);
+                return splice::forward(ctx, &mut pkt, flow, Direction::ToClient);
             }
             _ => {}
         }
     }
-    stray::learn(&case, counters);
+    unknown::learn_connection(&pkt, counters);
     XDP_PASS
 }
 
@@ -212,10 +214,10 @@ pub fn assign(ctx: TcContext) -> i32 {
     synward_xdp::assign::assign(&ctx)
 }
 
-/// Lets a frame arrive that nobody sent; see [`synward_xdp::inject`].
+/// Lets a frame arrive that nobody sent; see [`synward_xdp::test_inject`].
 #[classifier]
-pub fn inject(ctx: TcContext) -> i32 {
-    synward_xdp::inject::inject(&ctx)
+pub fn test_inject(ctx: TcContext) -> i32 {
+    synward_xdp::test_inject::test_inject(&ctx)
 }
 
 /// Needed to link; nothing in this program panics.

@@ -1,7 +1,7 @@
 //! The maps that this program shares with the appliance; `synward_core::layout` says what they hold.
 
 use crate::packet::Packet;
-use crate::ready::{self, Ready};
+use crate::prepared::{self, Prepared};
 use aya_ebpf::btf_maps::lpm_trie::Key as Prefix;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, XskMap};
 use aya_ebpf::macros::btf_map;
@@ -90,7 +90,7 @@ pub static SCRATCH: PerCpuArray<Packet, 2> = PerCpuArray::new();
 
 /// What each CPU has ready for the SYNs of a tick.
 #[btf_map]
-pub static READY: PerCpuArray<Ready, { ready::PLACES as usize }> = PerCpuArray::new();
+pub static PREPARED: PerCpuArray<Prepared, { prepared::SLOTS as usize }> = PerCpuArray::new();
 
 /// The packet that the XDP program looks at on this CPU.
 #[inline(always)]

@@ -81,7 +81,7 @@ pub struct Packet {
     pub listener_slot: u32,
     pub listener_tick: u64,
     /// What a valid cookie says about the client, and what was promised to it.
-    pub options_proven: ClientOptions,
+    pub validated_options: ClientOptions,
     pub promised: Profile,
     /// What is sent back.
     pub reply: Segment,

@@ -12,7 +12,7 @@ use synward_core::wire::tcp;
 
 /// Overwrites the frame with the packet's reply and sends it back; `counter` counts that.
 #[inline(always)]
-pub fn send(
+pub fn send_reply(
     ctx: &XdpContext,
     packet: &Packet,
     counters: &mut ServiceCounters,

@@ -1,7 +1,7 @@
 //! The next hop.
 
-use crate::interface;
 use crate::packet::Packet;
+use crate::steered_interface;
 use aya_ebpf::bindings::bpf_fib_lookup as FibQuery;
 use aya_ebpf::helpers::bpf_fib_lookup;
 use aya_ebpf::programs::XdpContext;
@@ -19,7 +19,7 @@ const FRAGMENTATION_NEEDED: i64 = 8;
 /// What the kernel's routing says about a packet.
 pub enum Route {
     /// Send it from here.
-    Via(Hop),
+    NextHop(Hop),
     /// It does not fit through the next link.
     TooBig,
     /// It has no way; the kernel knows what to tell the sender.
@@ -30,7 +30,7 @@ pub enum Route {
 
 /// Asks the kernel's routing table for the way of a packet that is to be forwarded.
 #[inline(never)]
-pub fn of(ctx: &XdpContext, packet: &Packet) -> Route {
+pub fn look_up_route(ctx: &XdpContext, packet: &Packet) -> Route {
     // SAFETY: plain integers and unions of them, for which zero is a value.
     let mut query: FibQuery = unsafe { core::mem::zeroed() };
     query.family = if packet.v4 { AF_INET } else { AF_INET6 };
@@ -50,7 +50,7 @@ pub fn of(ctx: &XdpContext, packet: &Packet) -> Route {
     let size = size_of::<FibQuery>() as i32;
     // SAFETY: the query is a live object of the size given.
     match unsafe { bpf_fib_lookup(ctx.ctx.cast(), &mut query, size, 0) } {
-        SUCCESS if interface::is_steered(query.ifindex) => Route::Via(Hop {
+        SUCCESS if steered_interface::is_steered(query.ifindex) => Route::NextHop(Hop {
             interface: query.ifindex,
             to: query.dmac,
             from: query.smac,

@@ -1,9 +1,9 @@
 //! A segment of a spliced flow: hop count and MTU, next hop, translation, and out.
 
-use crate::onward;
+use crate::forward;
 use crate::packet::{Packet, view};
 use crate::route::{self, Route};
-use crate::{Case, Verdict};
+use crate::{PacketContext, Verdict};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
 use synward_core::layout::{Flow, flow_flags, state};
@@ -18,19 +18,19 @@ use synward_core::wire::tcp::{self, flags};
 #[inline(never)]
 pub fn forward(
     ctx: &XdpContext,
-    case: &mut Case,
+    pkt: &mut PacketContext,
     flow: &mut Flow,
     direction: Direction,
 ) -> Verdict {
-    let packet = &mut *case.packet;
-    mark(flow, packet, direction, case.now);
+    let packet = &mut *pkt.packet;
+    mark(flow, packet, direction, pkt.now);
     if packet.ttl <= 1 {
         return XDP_PASS;
     }
-    match route::of(ctx, packet) {
-        Route::Via(hop) if packet.l3 == ethernet::LENGTH => {
+    match route::look_up_route(ctx, packet) {
+        Route::NextHop(hop) if packet.l3 == ethernet::LENGTH => {
             match translate(ctx, packet, flow, direction) {
-                Some(()) => onward::via(ctx, packet, &hop),
+                Some(()) => forward::send_to_hop(ctx, packet, &hop),
                 None => XDP_DROP,
             }
         }

@@ -1,7 +1,7 @@
 //! A SYN: answered here with a cookie, or by a worker where AF_XDP is the better way.
 
 use crate::worker;
-use crate::{Case, Verdict, maps};
+use crate::{PacketContext, Verdict, maps};
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::programs::XdpContext;
 use synward_core::answer::{self, Syn};
@@ -11,10 +11,10 @@ use synward_core::request::Request;
 
 /// Whether a worker answers the SYNs of this queue rather than this program.
 #[inline(always)]
-pub fn is_for_worker(ctx: &XdpContext, case: &Case) -> bool {
-    !case.packet.kernel_cookie
-        && is_workers_queue(ctx, case.interface)
-        && worker::is_alive(ctx.rx_queue_index(), case.now)
+pub fn is_for_worker(ctx: &XdpContext, pkt: &PacketContext) -> bool {
+    !pkt.packet.kernel_cookie
+        && is_workers_queue(ctx, pkt.interface)
+        && worker::is_alive(ctx.rx_queue_index(), pkt.now)
 }
 
 /// Whether the SYNs of this queue are a worker's to answer, as long as it is alive.
@@ -25,33 +25,41 @@ pub fn is_workers_queue(ctx: &XdpContext, interface: &Interface) -> bool {
 
 /// Has a worker answer a SYN.
 #[inline(never)]
-pub fn hand_over(ctx: &XdpContext, case: &Case, counters: &mut ServiceCounters) -> Verdict {
+pub fn send_to_worker(
+    ctx: &XdpContext,
+    pkt: &PacketContext,
+    counters: &mut ServiceCounters,
+) -> Verdict {
     let Some(clock) = maps::CLOCK.get(0) else {
         return XDP_DROP;
     };
-    let profile = *case.packet.endpoint.profile(clock.epoch_at(case.now));
+    let profile = *pkt.packet.endpoint.profile(clock.epoch_at(pkt.now));
     counters.bump(Counter::GivenToWorker);
-    worker::ask(ctx, case, counters, Request::Answer { profile })
+    worker::send_request(ctx, pkt, counters, Request::Answer { profile })
 }
 
 /// No verdict: the packet's reply is to be sent. By the caller, because all frames of a call chain share one small stack.
-pub const ANSWER: Verdict = 104;
+pub const SEND_REPLY: Verdict = 104;
 
 /// Makes the answer to a SYN.
 #[inline(never)]
-pub fn challenge(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters) -> Verdict {
+pub fn make_syn_ack(
+    ctx: &XdpContext,
+    pkt: &mut PacketContext,
+    counters: &mut ServiceCounters,
+) -> Verdict {
     let Some(clock) = maps::CLOCK.get(0) else {
         return XDP_DROP;
     };
-    let epoch = clock.epoch_at(case.now);
-    let Some(slot) = maps::KEYS.get(key_slot(case.packet.endpoint.service, epoch)) else {
+    let epoch = clock.epoch_at(pkt.now);
+    let Some(slot) = maps::KEYS.get(key_slot(pkt.packet.endpoint.service, epoch)) else {
         return XDP_DROP;
     };
     if slot.epoch != epoch {
         counters.bump(Counter::DropNoKey);
         return XDP_DROP;
     }
-    let packet = &mut *case.packet;
+    let packet = &mut *pkt.packet;
     packet.read_options(ctx);
     let times = packet.walked_timestamps();
     let tsval = if times.present {
@@ -72,5 +80,5 @@ pub fn challenge(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounte
         packet.reply.tcp.sequence = packet.kernel_isn;
         packet.reply.options[2] = packet.kernel_tsval;
     }
-    ANSWER
+    SEND_REPLY
 }

@@ -1,7 +1,7 @@
 //! To user space: the request in front of the frame, the frame into the queue's AF_XDP socket.
 
 use crate::packet::Frame as _;
-use crate::{Case, Verdict, maps};
+use crate::{PacketContext, Verdict, maps};
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::helpers::bpf_xdp_adjust_meta;
 use aya_ebpf::programs::XdpContext;
@@ -21,46 +21,51 @@ pub fn is_alive(queue: u32, now: u64) -> bool {
 
 /// A client's segment for an opening.
 #[inline(never)]
-pub fn held(ctx: &XdpContext, case: &Case, counters: &mut ServiceCounters, entry: u32) -> Verdict {
-    ask(ctx, case, counters, Request::Held { entry })
+pub fn deliver_from_client(
+    ctx: &XdpContext,
+    pkt: &PacketContext,
+    counters: &mut ServiceCounters,
+    entry: u32,
+) -> Verdict {
+    send_request(ctx, pkt, counters, Request::Held { entry })
 }
 
 /// The server's segment for an opening.
 #[inline(never)]
-pub fn server_says(
+pub fn deliver_from_server(
     ctx: &XdpContext,
-    case: &Case,
+    pkt: &PacketContext,
     counters: &mut ServiceCounters,
     entry: u32,
 ) -> Verdict {
-    ask(ctx, case, counters, Request::ServerSays { entry })
+    send_request(ctx, pkt, counters, Request::ServerSays { entry })
 }
 
 /// Hands the frame and `request` to the worker of this queue.
 #[inline(always)]
-pub fn ask(
+pub fn send_request(
     ctx: &XdpContext,
-    case: &Case,
+    pkt: &PacketContext,
     counters: &mut ServiceCounters,
     request: Request,
 ) -> Verdict {
-    if !is_alive(ctx.rx_queue_index(), case.now) {
+    if !is_alive(ctx.rx_queue_index(), pkt.now) {
         counters.bump(Counter::DropNoWorker);
         return XDP_DROP;
     }
     let meta = Meta {
         request,
-        l3: case.packet.l3 as u8,
-        l4: case.packet.l4 as u8,
-        service: case.packet.endpoint.service as u8,
+        l3: pkt.packet.l3 as u8,
+        l4: pkt.packet.l4 as u8,
+        service: pkt.packet.endpoint.service as u8,
     };
-    let words = meta.encode(case.packet.v4);
-    give(ctx, case.interface.slot, words, counters)
+    let words = meta.encode(pkt.packet.v4);
+    redirect_frame(ctx, pkt.interface.slot, words, counters)
 }
 
 /// Gives the frame, with a request in front of it, to the socket of its queue at the interface in `slot`.
 #[inline(always)]
-pub fn give(
+pub fn redirect_frame(
     ctx: &XdpContext,
     slot: u32,
     words: [u32; META_WORDS],

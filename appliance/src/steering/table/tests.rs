@@ -43,7 +43,7 @@ fn opening(key: FlowKey) -> Flow {
     }
 }
 
-/// As the XDP program looks (ebpf/src/steer/table.rs), written again.
+/// As the XDP program looks (ebpf/xdp/src/flow_lookup.rs), written again.
 fn found_by_program(table: &FlowTable, key: &FlowKey) -> Option<u32> {
     let place = Place::of(key.table_hash(&table.key), table.mask);
     if !hinted(table, place.bucket) {

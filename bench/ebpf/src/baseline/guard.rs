@@ -5,31 +5,31 @@
 //! completes the connection by itself (`net.ipv4.tcp_syncookies=2`) and no SYNPROXY rule is behind. The program that asks
 //! nothing about a SYN is what the cookie alone costs: clients that come back to a TIME_WAIT socket would hang.
 
-use crate::cookie;
+use crate::connection_lookup;
+use crate::raw_cookie;
 use crate::reminder;
-use crate::socket;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::wire::tcp::flags;
 use synward_xdp::packet::{Kind, Packet};
-use synward_xdp::{Verdict, maps, reply, service};
+use synward_xdp::{Verdict, maps, reply, service_lookup};
 
 /// Answers SYNs for which the kernel has no connection; passes segments of its connections, and valid cookies.
 #[xdp]
 pub fn guard(ctx: XdpContext) -> Verdict {
-    judge(&ctx, true)
+    guard_segment(&ctx, true)
 }
 
 /// The same, but answers every SYN without a look at the socket table.
 #[xdp]
 pub fn guard_blind(ctx: XdpContext) -> Verdict {
-    judge(&ctx, false)
+    guard_segment(&ctx, false)
 }
 
 #[inline(always)]
-fn judge(ctx: &XdpContext, asks: bool) -> Verdict {
+fn guard_segment(ctx: &XdpContext, asks: bool) -> Verdict {
     let Some(packet) = maps::SCRATCH.get_ptr_mut(0) else {
         return XDP_PASS;
     };
@@ -39,25 +39,25 @@ fn judge(ctx: &XdpContext, asks: bool) -> Verdict {
     if packet.read(ctx) != Kind::Tcp {
         return XDP_PASS;
     }
-    if !service::find_for(packet, packet.destination, packet.destination_port) {
+    if !service_lookup::find_endpoint_for(packet, packet.destination, packet.destination_port) {
         return XDP_PASS;
     }
-    let Some((_, counters)) = service::of(&packet.endpoint) else {
+    let Some((_, counters)) = service_lookup::policy_and_counters(&packet.endpoint) else {
         return XDP_PASS;
     };
     let kind = packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN);
     if kind == flags::SYN {
         counters.bump(Counter::Syn);
-        if reminder::is_due(packet) || asks && socket::is_connected(ctx, packet) {
+        if reminder::is_due(packet) || asks && connection_lookup::is_connected(ctx, packet) {
             return XDP_PASS;
         }
         return answer(ctx, packet, counters);
     }
-    if socket::is_connected(ctx, packet) {
+    if connection_lookup::is_connected(ctx, packet) {
         counters.bump(Counter::Passed);
         return XDP_PASS;
     }
-    if kind & flags::ACK != 0 && kind & flags::RST == 0 && cookie::is_valid(packet) {
+    if kind & flags::ACK != 0 && kind & flags::RST == 0 && raw_cookie::is_valid(packet) {
         counters.bump(Counter::CookieValid);
         return XDP_PASS;
     }
@@ -68,8 +68,8 @@ fn judge(ctx: &XdpContext, asks: bool) -> Verdict {
 #[inline(always)]
 fn answer(ctx: &XdpContext, packet: &mut Packet, counters: &mut ServiceCounters) -> Verdict {
     packet.read_options(ctx);
-    if !cookie::answer(packet) {
+    if !raw_cookie::answer(packet) {
         return XDP_DROP;
     }
-    reply::send(ctx, packet, counters, Counter::AnsweredXdp)
+    reply::send_reply(ctx, packet, counters, Counter::AnsweredXdp)
 }

@@ -4,11 +4,11 @@
 //! | file | idea |
 //! |---|---|
 //! | [`guard`] | the kernel's cookies made and checked at XDP; the kernel completes the connection |
-//! | [`cookie`] | the helpers that do that, and what else the kernel reads from a cookie |
-//! | [`socket`] | whether the kernel has a connection already |
+//! | [`raw_cookie`] | the helpers that do that, and what else the kernel reads from a cookie |
+//! | [`connection_lookup`] | whether the kernel has a connection already |
 //! | [`reminder`] | a SYN now and then for the kernel, or it would not take the cookies |
 //! | [`bare`] | one SipHash, fixed options, no look-up |
-//! | [`echo`] | to an AF_XDP socket, unread |
+//! | [`afxdp_echo`] | to an AF_XDP socket, unread |
 //!
 //! Parsing, the look-up of the service and the writing of the answer are the steering program's own code, so that what
 //! differs is the cookie.
@@ -20,12 +20,12 @@
     reason = "a program has no public interface"
 )]
 
+mod afxdp_echo;
 mod bare;
-mod cookie;
-mod echo;
+mod connection_lookup;
 mod guard;
+mod raw_cookie;
 mod reminder;
-mod socket;
 
 /// Needed to link; nothing in these programs panics.
 #[panic_handler]

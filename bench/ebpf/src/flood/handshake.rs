@@ -7,7 +7,7 @@ use synward_core::counters::Counter;
 use synward_core::segment::padded_timestamps;
 use synward_core::wire::tcp::{Repr, flags};
 
-use crate::answers;
+use crate::flood_replies;
 use synward_xdp::packet::Kind;
 use synward_xdp::{maps, reply};
 
@@ -16,8 +16,8 @@ const WINDOW: u16 = 502;
 /// Acknowledges the SYN-ACKs for the flood's sources; drops and counts what else is for them.
 #[xdp]
 pub fn handshake(ctx: XdpContext) -> u32 {
-    match answers::count(&ctx) {
-        Some(answers::SYN_ACK) => acknowledge(&ctx).unwrap_or(xdp_action::XDP_DROP),
+    match flood_replies::count(&ctx) {
+        Some(flood_replies::SYN_ACK) => acknowledge(&ctx).unwrap_or(xdp_action::XDP_DROP),
         Some(_) => xdp_action::XDP_DROP,
         None => xdp_action::XDP_PASS,
     }
@@ -55,9 +55,9 @@ fn acknowledge(ctx: &XdpContext) -> Option<u32> {
         options: words * 4,
     };
     packet.reply.options = options;
-    let verdict = reply::send(ctx, packet, counters, Counter::AnsweredXdp);
+    let verdict = reply::send_reply(ctx, packet, counters, Counter::AnsweredXdp);
     if verdict == xdp_action::XDP_TX {
-        answers::note(answers::ACKNOWLEDGED);
+        flood_replies::note(flood_replies::ACKNOWLEDGED);
     }
     Some(verdict)
 }

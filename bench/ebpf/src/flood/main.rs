@@ -7,11 +7,11 @@
 #![no_main]
 #![allow(missing_docs, unreachable_pub)] // of what #[xdp] expands to
 
-mod answers;
-mod frame;
+mod flood_frame;
+mod flood_plan;
+mod flood_replies;
 mod handshake;
 mod pace;
-mod plan;
 mod random;
 
 use aya_ebpf::bindings::xdp_action;
@@ -47,34 +47,35 @@ pub fn flood(ctx: XdpContext) -> u32 {
     // SAFETY: the pointer is checked and aligned, the map outlives the program, and `bench flood` loads an
     // object of its own for the one thread that runs it: nobody else writes this element.
     let progress = unsafe { &mut *progress };
-    if progress.syns + progress.acks >= plan::LIMIT.load() || !pace::due(progress) {
+    if progress.syns + progress.acks >= flood_plan::LIMIT.load() || !pace::due(progress) {
         return xdp_action::XDP_DROP;
     }
     let bits = random::next(&mut progress.random);
-    let ack = match plan::KIND.load() {
-        plan::SYN | plan::EXACT => false,
-        plan::ACK => true,
+    let ack = match flood_plan::KIND.load() {
+        flood_plan::SYN | flood_plan::EXACT => false,
+        flood_plan::ACK => true,
         _ => bits & 1 != 0,
     };
     let (data, end) = (ctx.data(), ctx.data_end());
     let (segment, sent) = if ack {
-        (&plan::ACK_SEGMENT, &mut progress.acks)
+        (&flood_plan::ACK_SEGMENT, &mut progress.acks)
     } else {
-        (&plan::SYN_SEGMENT, &mut progress.syns)
+        (&flood_plan::SYN_SEGMENT, &mut progress.syns)
     };
-    if !frame::write(data, end, segment, ack, bits, &mut progress.random) {
+    if !flood_frame::write(data, end, segment, ack, bits, &mut progress.random) {
         return xdp_action::XDP_ABORTED;
     }
     *sent += 1;
     if ack {
-        let spare = plan::ACK_SEGMENT.length.load() as i32 - plan::FRAME_LENGTH.load() as i32;
+        let spare =
+            flood_plan::ACK_SEGMENT.length.load() as i32 - flood_plan::FRAME_LENGTH.load() as i32;
         // SAFETY: the context is the one that the kernel gave; no pointer into the frame is used afterwards.
         if spare != 0 && unsafe { bpf_xdp_adjust_tail(ctx.ctx, spare) } != 0 {
             return xdp_action::XDP_ABORTED;
         }
     }
     // SAFETY: the helper takes two integers; an interface that is gone makes the kernel drop the frame.
-    unsafe { bpf_redirect(plan::INTERFACE.load(), 0) as u32 }
+    unsafe { bpf_redirect(flood_plan::INTERFACE.load(), 0) as u32 }
 }
 
 /// Lets every frame pass. A veth receives what its peer transmits by XDP only while it has a program.

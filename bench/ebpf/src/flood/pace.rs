@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 
-use crate::{Progress, plan};
+use crate::{Progress, flood_plan};
 
 /// One millisecond in 1/1024 ns.
 const CATCH_UP: u64 = 1_000_000 << 10;
@@ -10,7 +10,7 @@ const CATCH_UP: u64 = 1_000_000 << 10;
 /// Whether a segment is due now; if so it is taken as sent.
 #[inline(always)]
 pub(crate) fn due(progress: &mut Progress) -> bool {
-    let interval = plan::INTERVAL.load();
+    let interval = flood_plan::INTERVAL.load();
     if interval == 0 {
         return true;
     }

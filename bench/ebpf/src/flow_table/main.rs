@@ -11,19 +11,22 @@
     reason = "a program has no public interface"
 )]
 
-mod maps;
+mod contender_maps;
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use synward_bench_ebpf::flow_draw::{self, Plan};
 use synward_core::flow::FlowKey;
-use synward_xdp::table;
+use synward_xdp::flow_lookup;
 
 /// Draws a flow and notes whether it was found; `look` returns 0 for no, 1 for yes.
 #[inline(always)]
 fn run(look: impl FnOnce(&FlowKey) -> u32) -> u32 {
-    let (Some(plan), Some(drawn)) = (maps::PLAN.get_ptr_mut(0), maps::DRAWN.get_ptr_mut(0)) else {
+    let (Some(plan), Some(drawn)) = (
+        contender_maps::PLAN.get_ptr_mut(0),
+        contender_maps::DRAWN.get_ptr_mut(0),
+    ) else {
         return XDP_ABORTED;
     };
     // SAFETY: elements of arrays live as long as the program, and `bench flow-table` runs one program at a
@@ -44,7 +47,7 @@ pub fn baseline(_: XdpContext) -> u32 {
 
 #[xdp]
 pub fn bucketed(_: XdpContext) -> u32 {
-    run(|key| match table::find(key, &mut true) {
+    run(|key| match flow_lookup::find_flow(key, &mut true) {
         // SAFETY: the element lives as long as the program; nobody writes it while programs run.
         Some((_, flow)) => unsafe { (*flow).last_seen },
         None => 0,
@@ -54,26 +57,26 @@ pub fn bucketed(_: XdpContext) -> u32 {
 #[xdp]
 pub fn hash(_: XdpContext) -> u32 {
     // SAFETY: nobody removes elements while programs run.
-    run(|key| unsafe { maps::HASH.get(key) }.map_or(0, |value| value[4]))
+    run(|key| unsafe { contender_maps::HASH.get(key) }.map_or(0, |value| value[4]))
 }
 
 #[xdp]
 pub fn lru(_: XdpContext) -> u32 {
     // SAFETY: nobody removes elements while programs run.
-    run(|key| unsafe { maps::LRU.get(key) }.map_or(0, |value| value[4]))
+    run(|key| unsafe { contender_maps::LRU.get(key) }.map_or(0, |value| value[4]))
 }
 
 /// `last_seen` is the fifth word, 1 in every flow of the measurement.
-const VALUE: maps::Value = [0, 0, 0, 0, 1, 0, 0];
+const VALUE: contender_maps::Value = [0, 0, 0, 0, 1, 0, 0];
 
 #[xdp]
 pub fn hash_insert(_: XdpContext) -> u32 {
-    run(|key| maps::HASH.insert(key, &VALUE, 0).is_ok() as u32)
+    run(|key| contender_maps::HASH.insert(key, &VALUE, 0).is_ok() as u32)
 }
 
 #[xdp]
 pub fn lru_insert(_: XdpContext) -> u32 {
-    run(|key| maps::LRU.insert(key, &VALUE, 0).is_ok() as u32)
+    run(|key| contender_maps::LRU.insert(key, &VALUE, 0).is_ok() as u32)
 }
 
 /// Needed to link; nothing in these programs panics.

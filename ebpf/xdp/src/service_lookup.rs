@@ -10,8 +10,8 @@ use synward_core::layout::{
 };
 use synward_core::wire::Address;
 
-/// What [`find`] starts from.
-pub const NOBODY: Endpoint = {
+/// What [`find_endpoint`] starts from.
+pub const NO_ENDPOINT: Endpoint = {
     let profile = Profile {
         mss: 0,
         window: 0,
@@ -30,7 +30,7 @@ pub const NOBODY: Endpoint = {
 /// Finds the packet's endpoint, at an address and port that it is for or from. Most are for that of the packet before, which
 /// still stands there: the look-up is spared.
 #[inline(always)]
-pub fn find_for(packet: &mut Packet, address: Address, port: u16) -> bool {
+pub fn find_endpoint_for(packet: &mut Packet, address: Address, port: u16) -> bool {
     let Some(since) = changes() else {
         return false;
     };
@@ -41,7 +41,7 @@ pub fn find_for(packet: &mut Packet, address: Address, port: u16) -> bool {
     if packet.endpoint_at == at && packet.endpoint_since == since && since != 0 {
         return true;
     }
-    if !find(&address, at.port, &mut packet.endpoint) {
+    if !find_endpoint(&address, at.port, &mut packet.endpoint) {
         return false;
     }
     (packet.endpoint_at, packet.endpoint_since) = (at, since);
@@ -59,7 +59,7 @@ pub fn changes() -> Option<u32> {
 
 /// Copies the endpoint at an address and port (or [`NO_PORT`]), if it is protected, and says whether it is.
 #[inline(always)]
-pub fn find(address: &Address, port: u32, endpoint: &mut Endpoint) -> bool {
+pub fn find_endpoint(address: &Address, port: u32, endpoint: &mut Endpoint) -> bool {
     let key = EndpointKey {
         address: *address,
         port,
@@ -98,14 +98,16 @@ fn find_prefix(address: &Address, port: u32, endpoint: &mut Endpoint) -> bool {
 
 /// The service of an endpoint and its counters on this CPU.
 #[inline(always)]
-pub fn of(endpoint: &Endpoint) -> Option<(&'static Service, &'static mut ServiceCounters)> {
+pub fn policy_and_counters(
+    endpoint: &Endpoint,
+) -> Option<(&'static Service, &'static mut ServiceCounters)> {
     let service = maps::SERVICES.get(endpoint.service)?;
-    Some((service, counters(endpoint.service)?))
+    Some((service, counters_of(endpoint.service)?))
 }
 
 /// The counters of a service on this CPU.
 #[inline(always)]
-pub fn counters(service: u32) -> Option<&'static mut ServiceCounters> {
+pub fn counters_of(service: u32) -> Option<&'static mut ServiceCounters> {
     let counters = maps::COUNTERS.get_ptr_mut(service)?;
     // SAFETY: per-CPU and never freed; this program runs to its end on this CPU before another run
     // of it starts here.
@@ -121,7 +123,7 @@ pub enum Listed {
 
 /// Asks the lists of a service.
 #[inline(always)]
-pub fn listed(service: u32, source: &Address) -> Listed {
+pub fn look_up_lists(service: u32, source: &Address) -> Listed {
     let [a, b, c, d] = source.0;
     match maps::LISTS.get(&ListPrefix::new(160, [service, a, b, c, d])) {
         Some(1) => Listed::Allowed,
@@ -133,12 +135,12 @@ pub fn listed(service: u32, source: &Address) -> Listed {
 /// A packet without readable ports: dropped if its address is protected and the policy says so.
 /// Two-fragment SYNs would otherwise reach the listener.
 #[inline(always)]
-pub fn unreadable(destination: &Address, kind: Kind) -> Verdict {
-    let mut endpoint = NOBODY;
-    if !find(destination, NO_PORT, &mut endpoint) {
+pub fn decide_unreadable(destination: &Address, kind: Kind) -> Verdict {
+    let mut endpoint = NO_ENDPOINT;
+    if !find_endpoint(destination, NO_PORT, &mut endpoint) {
         return XDP_PASS;
     }
-    let Some((service, counters)) = of(&endpoint) else {
+    let Some((service, counters)) = policy_and_counters(&endpoint) else {
         return XDP_PASS;
     };
     let fragment = kind == Kind::Fragment;

@@ -42,11 +42,11 @@ const HALF_OPEN: u32 = 12;
 #[repr(u32)]
 pub enum Socket {
     /// No socket at all.
-    Nobody,
+    NotFound,
     /// A connection in whatever state: open, opening, TIME_WAIT.
     Connection,
     /// A connection of which the segment acknowledges what is outstanding, or the latest: without doubt its own.
-    Own,
+    OwnConnection,
     /// A listener that has room for another connection.
     Listener,
     /// A listener whose accept queue is full.
@@ -57,27 +57,27 @@ pub enum Socket {
 
 /// Looks a segment's socket up; `ctx` is the context of an XDP or TC program.
 #[inline(never)]
-pub fn of(ctx: *mut c_void, packet: &Packet) -> Socket {
-    look(ctx, packet, sender(packet))
+pub fn look_up_socket(ctx: *mut c_void, packet: &Packet) -> Socket {
+    classify(ctx, packet, sender(packet))
 }
 
 /// The same for a sender that cannot have a connection, 0.0.0.0:0 or [::]:0: what is to a segment's address and port for
 /// those who are new. The place where the kernel looks for connections first is always the same, and so in the cache.
 #[inline(never)]
-pub fn of_a_stranger(ctx: *mut c_void, packet: &Packet) -> Socket {
-    look(ctx, packet, ([0; 4], 0))
+pub fn look_up_listener(ctx: *mut c_void, packet: &Packet) -> Socket {
+    classify(ctx, packet, ([0; 4], 0))
 }
 
 #[inline(always)]
-fn look(ctx: *mut c_void, packet: &Packet, from: Sender) -> Socket {
-    with(ctx, packet, from, |state, socket| {
+fn classify(ctx: *mut c_void, packet: &Packet, from: Sender) -> Socket {
+    with_socket(ctx, packet, from, |state, socket| {
         if state == TIME_WAIT {
             return Socket::Connection;
         }
         let tcp = tcp(socket);
         if state != LISTEN {
-            return if !tcp.is_null() && is_its_own(tcp, packet) {
-                Socket::Own
+            return if !tcp.is_null() && acknowledges_outstanding(tcp, packet) {
+                Socket::OwnConnection
             } else {
                 Socket::Connection
             };
@@ -92,7 +92,7 @@ fn look(ctx: *mut c_void, packet: &Packet, from: Sender) -> Socket {
             Socket::Listener
         }
     })
-    .unwrap_or(Socket::Nobody)
+    .unwrap_or(Socket::NotFound)
 }
 
 /// Gives `act` the listener that a segment belongs to, if it is one.
@@ -102,7 +102,7 @@ pub fn with_listener<T>(
     packet: &Packet,
     act: impl FnOnce(*mut c_void) -> T,
 ) -> Option<T> {
-    with(ctx, packet, sender(packet), |state, socket| {
+    with_socket(ctx, packet, sender(packet), |state, socket| {
         let tcp = tcp(socket);
         (state == LISTEN && !tcp.is_null()).then(|| act(tcp))
     })
@@ -113,8 +113,8 @@ pub fn with_listener<T>(
 /// of its own: it acknowledges nothing that is outstanding. A half-open one is thought to be from the same SYN, which the
 /// kernel answered before this program did.
 #[inline(always)]
-pub fn in_the_way(ctx: *mut c_void, packet: &Packet) -> Option<u32> {
-    with(ctx, packet, sender(packet), |state, socket| {
+pub fn stale_rcv_nxt(ctx: *mut c_void, packet: &Packet) -> Option<u32> {
+    with_socket(ctx, packet, sender(packet), |state, socket| {
         if state == TIME_WAIT {
             // SAFETY: the socket is held; the helper checks what it is.
             let waiting = unsafe { bpf_skc_to_tcp_timewait_sock(socket.cast()) };
@@ -127,14 +127,14 @@ pub fn in_the_way(ctx: *mut c_void, packet: &Packet) -> Option<u32> {
         if state == LISTEN || tcp.is_null() {
             return None;
         }
-        (!is_its_own(tcp, packet)).then(|| field(tcp, &TCP_RCV_NXT))
+        (!acknowledges_outstanding(tcp, packet)).then(|| field(tcp, &TCP_RCV_NXT))
     })
     .flatten()
 }
 
 /// SND.UNA ≤ SEG.ACK ≤ SND.NXT (RFC 9293 §3.10.7.4).
 #[inline(always)]
-fn is_its_own(tcp: *mut c_void, packet: &Packet) -> bool {
+fn acknowledges_outstanding(tcp: *mut c_void, packet: &Packet) -> bool {
     let oldest = field(tcp, &TCP_SND_UNA);
     let outstanding = field(tcp, &TCP_SND_NXT).wrapping_sub(oldest);
     packet.acknowledgement.wrapping_sub(oldest) <= outstanding
@@ -149,7 +149,7 @@ fn tcp(socket: *mut bpf_sock) -> *mut c_void {
 
 /// Gives `act` a segment's socket and its state, as long as it is held.
 #[inline(always)]
-fn with<T>(
+fn with_socket<T>(
     ctx: *mut c_void,
     packet: &Packet,
     from: Sender,
@@ -208,12 +208,12 @@ fn is_full(tcp: *mut c_void) -> bool {
 
 /// Segments that may be on their way from the program at TC to TCP at a time: a batch is eight
 /// (`net.core.gro_normal_batch`), and there are some CPUs.
-const ON_THEIR_WAY: u32 = 32;
+const IN_FLIGHT_TO_TCP: u32 = 32;
 
 /// Whether a listener has room for all whose segments may be on their way to it. One with a short queue never has.
 #[inline(always)]
 pub fn has_room_for_all(listener: *mut c_void) -> bool {
-    field(listener, &SK_ACK_BACKLOG).saturating_add(ON_THEIR_WAY)
+    field(listener, &SK_ACK_BACKLOG).saturating_add(IN_FLIGHT_TO_TCP)
         <= field(listener, &SK_MAX_ACK_BACKLOG)
 }
 

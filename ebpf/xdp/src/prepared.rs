@@ -1,9 +1,9 @@
-//! What a CPU has ready for the plain SYNs of a tick: all of an answer that does not depend on who asks.
+//! What a CPU has prepared for the plain SYNs of a tick: all of an answer that does not depend on who asks.
 //!
 //! Made anew in every tick (1 to 10 ms), so that another epoch or key is seen that much later at most, and at once when an
-//! endpoint or a service changes. A flood that alternates between endpoints nearly always finds each of them ready.
+//! endpoint or a service changes. A flood that alternates between endpoints nearly always finds each of them prepared.
 
-use crate::{interface, maps, service, syn, time};
+use crate::{maps, service_lookup, steered_interface, syn, time};
 use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::programs::XdpContext;
 use synward_core::cookie::Key;
@@ -11,12 +11,12 @@ use synward_core::flow::{FlowKey, Place, ServersHash};
 use synward_core::layout::{Profile, cookies, handoff, key_slot, mode, side};
 use synward_core::wire::Address;
 
-/// At most so many endpoints are ready at a time. A power of two.
-pub const PLACES: u32 = 16;
+/// At most so many endpoints are prepared at a time. A power of two.
+pub const SLOTS: u32 = 16;
 
 /// The answer to SYNs over IPv4 that come in by one queue, to one endpoint, in one tick.
 #[repr(C)]
-pub struct Ready {
+pub struct Prepared {
     /// Which tick, counted by the kernel.
     tick: u64,
     /// The interface's index and the queue.
@@ -26,7 +26,7 @@ pub struct Ready {
     /// `Globals::changes`.
     since: u32,
     /// 0: something speaks against an answer at one go.
-    is_ready: u8,
+    is_usable: u8,
     /// Whose it is afterwards (`layout::handoff`).
     pub handoff: u8,
     /// 1: the queue's worker answers.
@@ -49,7 +49,7 @@ pub struct Ready {
     pub now: u64,
 }
 
-impl Ready {
+impl Prepared {
     /// The bucket of a flow to the server.
     #[inline(always)]
     pub fn bucket(&self, flow: &FlowKey) -> u32 {
@@ -57,37 +57,43 @@ impl Ready {
     }
 }
 
-/// What is ready for a SYN, if it can be answered at one go.
+/// What is prepared for a SYN, if it can be answered at one go.
 #[inline(always)]
-pub fn of(ctx: &XdpContext, flow: &FlowKey) -> Option<&'static mut Ready> {
+pub fn find_prepared(ctx: &XdpContext, flow: &FlowKey) -> Option<&'static mut Prepared> {
     let from = [ctx.ingress_ifindex() as u32, ctx.rx_queue_index()];
     let to = [flow.server.0[3], flow.server_port().into()];
     // The last byte of the address is the highest here, or the first one; either will do.
-    let place = (to[0] >> 24 ^ to[1]) % PLACES;
+    let slot = (to[0] >> 24 ^ to[1]) % SLOTS;
     // SAFETY: per-CPU and never freed; this program runs to its end on this CPU before another run of it starts here.
-    let ready = unsafe { &mut *maps::READY.get_ptr_mut(place)? };
-    // SAFETY: a helper that takes nothing and reads a clock; the verifier loads it in place.
+    let prepared = unsafe { &mut *maps::PREPARED.get_ptr_mut(slot)? };
+    // SAFETY: a helper that takes nothing and reads a clock; the verifier loads it in slot.
     let tick = unsafe { bpf_jiffies64() };
-    let since = service::changes()?;
-    if ready.tick != tick || ready.from != from || ready.to != to || ready.since != since {
-        (ready.tick, ready.from, ready.to, ready.since) = (tick, from, to, since);
-        ready.is_ready = prepare(ctx, ready).into();
+    let since = service_lookup::changes()?;
+    if prepared.tick != tick
+        || prepared.from != from
+        || prepared.to != to
+        || prepared.since != since
+    {
+        (prepared.tick, prepared.from, prepared.to, prepared.since) = (tick, from, to, since);
+        prepared.is_usable = prepare(ctx, prepared).into();
     }
-    (ready.is_ready != 0).then_some(ready)
+    (prepared.is_usable != 0).then_some(prepared)
 }
 
-/// Makes it ready, if nothing speaks against an answer at one go.
+/// Makes it prepared, if nothing speaks against an answer at one go.
 #[inline(never)]
-fn prepare(ctx: &XdpContext, ready: &mut Ready) -> bool {
+fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
     let Some(packet) = maps::packet() else {
         return false;
     };
-    let Some(interface) = interface::of(ready.from[0], packet) else {
+    let Some(interface) = steered_interface::find_steered(prepared.from[0], packet) else {
         return false;
     };
-    let mut endpoint = service::NOBODY;
-    let server = Address::v4(ready.to[0]);
-    if interface.side & side::OUTSIDE == 0 || !service::find(&server, ready.to[1], &mut endpoint) {
+    let mut endpoint = service_lookup::NO_ENDPOINT;
+    let server = Address::v4(prepared.to[0]);
+    if interface.side & side::OUTSIDE == 0
+        || !service_lookup::find_endpoint(&server, prepared.to[1], &mut endpoint)
+    {
         return false;
     }
     let Some(service) = maps::SERVICES.get(endpoint.service) else {
@@ -99,19 +105,19 @@ fn prepare(ctx: &XdpContext, ready: &mut Ready) -> bool {
     let (Some(clock), Some(globals)) = (maps::CLOCK.get(0), maps::GLOBALS.get(0)) else {
         return false;
     };
-    ready.hash = ServersHash::new(&globals.table_key, server);
-    ready.bucket_mask = globals.bucket_mask;
-    ready.now = time::now(packet);
-    ready.epoch = clock.epoch_at(ready.now);
-    let Some(keys) = maps::KEYS.get(key_slot(endpoint.service, ready.epoch)) else {
+    prepared.hash = ServersHash::new(&globals.table_key, server);
+    prepared.bucket_mask = globals.bucket_mask;
+    prepared.now = time::now(packet);
+    prepared.epoch = clock.epoch_at(prepared.now);
+    let Some(keys) = maps::KEYS.get(key_slot(endpoint.service, prepared.epoch)) else {
         return false;
     };
-    ready.key = keys.keys[0];
-    ready.profile = *endpoint.profile(ready.epoch);
-    ready.service = endpoint.service;
-    ready.slot = interface.slot;
-    ready.handoff = service.handoff;
-    ready.by_worker = syn::is_workers_queue(ctx, interface).into();
-    ready.listens = 0;
-    is_usual && keys.epoch == ready.epoch
+    prepared.key = keys.keys[0];
+    prepared.profile = *endpoint.profile(prepared.epoch);
+    prepared.service = endpoint.service;
+    prepared.slot = interface.slot;
+    prepared.handoff = service.handoff;
+    prepared.by_worker = syn::is_workers_queue(ctx, interface).into();
+    prepared.listens = 0;
+    is_usual && keys.epoch == prepared.epoch
 }

@@ -2,10 +2,10 @@
 
 use synward_core::layout::{Interface, side};
 
-use crate::flows::flow;
-use crate::frames::{CLIENT_MAC, OUT_MAC, SERVER_MAC, Segment, hex, read};
-use crate::ground::ip;
+use crate::frame_builder::{CLIENT_MAC, OUT_MAC, SERVER_MAC, Segment, hex, read};
+use crate::spliced_flows::flow;
 use crate::steer::{Side, in_namespace};
+use crate::test_network::ip;
 use crate::translation::segments;
 use crate::{PASS, TX, needs_root};
 

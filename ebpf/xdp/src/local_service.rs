@@ -6,10 +6,10 @@
 //! there the listener alone is asked, once a tick, and a connection in the way of a new one is seen to when its client has
 //! proven itself (`stale`).
 
+use crate::kernel_socket::{self, Socket};
 use crate::packet::Packet;
-use crate::ready::Ready;
-use crate::socket::{self, Socket};
-use crate::{Case, Verdict, kernel_cookie, maps, time};
+use crate::prepared::Prepared;
+use crate::{PacketContext, Verdict, kernel_cookie_listener, maps, time};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::bpf_xdp_adjust_meta;
 use aya_ebpf::programs::{TcContext, XdpContext};
@@ -19,44 +19,54 @@ use synward_core::layout::cookies;
 use synward_core::wire::tcp::flags;
 
 /// No verdict: a listener has to be convinced by a cookie first.
-pub const NOBODY: Verdict = 102;
+pub const NEEDS_COOKIE: Verdict = 102;
 
 /// Passes what a socket owns, and what the kernel itself answers best; refuses what it would refuse.
 #[inline(never)]
-pub fn owner(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters) -> Verdict {
+pub fn decide_by_socket(
+    ctx: &XdpContext,
+    pkt: &mut PacketContext,
+    counters: &mut ServiceCounters,
+) -> Verdict {
     let is_syn =
-        case.packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::SYN;
+        pkt.packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::SYN;
     let found = if is_syn {
-        of_syn(ctx, case.packet)
+        look_up_syn(ctx, pkt.packet)
     } else {
-        socket::of(ctx.ctx.cast(), case.packet)
+        kernel_socket::look_up_socket(ctx.ctx.cast(), pkt.packet)
     };
     let socket = match found {
-        Socket::Listener if case.service.cookies & cookies::KERNEL != 0 => Socket::CookieListener,
+        Socket::Listener if pkt.service.cookies & cookies::KERNEL != 0 => Socket::CookieListener,
         socket => socket,
     };
     match socket {
-        Socket::Listener => NOBODY,
+        Socket::Listener => NEEDS_COOKIE,
         // The kernel drops a SYN for which it has no room (`tcp_conn_request`, net/ipv4/tcp_input.c).
         Socket::FullListener if is_syn => {
             counters.bump(Counter::DropQueueFull);
             XDP_DROP
         }
-        Socket::FullListener => NOBODY,
-        Socket::CookieListener if is_syn && kernel_cookie::make(ctx, case) => NOBODY,
-        Socket::CookieListener if !is_syn && kernel_cookie::is_valid(ctx, case.packet) => {
+        Socket::FullListener => NEEDS_COOKIE,
+        Socket::CookieListener
+            if is_syn && kernel_cookie_listener::make_kernel_cookie(ctx, pkt) =>
+        {
+            NEEDS_COOKIE
+        }
+        Socket::CookieListener
+            if !is_syn && kernel_cookie_listener::is_valid_kernel_cookie(ctx, pkt.packet) =>
+        {
             counters.bump(Counter::CookieValid);
             XDP_PASS
         }
         // To a SYN the kernel says that the port is closed. Anything else has only a cookie to show.
-        Socket::Nobody | Socket::CookieListener if !is_syn => NOBODY,
-        Socket::Own if !is_syn => {
-            settle(ctx);
+        Socket::NotFound | Socket::CookieListener if !is_syn => NEEDS_COOKIE,
+        Socket::OwnConnection if !is_syn => {
+            mark_known_connection(ctx);
             counters.bump(Counter::Passed);
             XDP_PASS
         }
         // The kernel makes no cookie, or none yet: its listener looks after itself.
-        Socket::Own | Socket::Connection | Socket::Nobody | Socket::CookieListener => {
+        Socket::OwnConnection | Socket::Connection | Socket::NotFound | Socket::CookieListener => {
             counters.bump(Counter::Passed);
             XDP_PASS
         }
@@ -64,57 +74,57 @@ pub fn owner(ctx: &XdpContext, case: &mut Case, counters: &mut ServiceCounters) 
 }
 
 /// SYNs that each CPU looks for among the kernel's connections in every tick (1 to 10 ms). More are a flood.
-const LOOKED_FOR: u32 = 64;
+const SYNS_LOOKED_UP: u32 = 64;
 
 /// The socket of a SYN, in a flood perhaps that of its listener.
 #[inline(always)]
-fn of_syn(ctx: &XdpContext, packet: &mut Packet) -> Socket {
-    let is_flood = is_flood(packet);
+fn look_up_syn(ctx: &XdpContext, packet: &mut Packet) -> Socket {
+    let is_flood = count_syn(packet);
     if is_flood && packet.listener_tick == packet.tick && packet.listener_slot == packet.slot {
         return Socket::Listener;
     }
     // If it is none with room, the SYN is looked for by itself all the same: of a group of listeners another may have room.
-    if is_flood && socket::of_a_stranger(ctx.ctx.cast(), packet) == Socket::Listener {
+    if is_flood && kernel_socket::look_up_listener(ctx.ctx.cast(), packet) == Socket::Listener {
         (packet.listener_tick, packet.listener_slot) = (packet.tick, packet.slot);
         return Socket::Listener;
     }
-    socket::of(ctx.ctx.cast(), packet)
+    kernel_socket::look_up_socket(ctx.ctx.cast(), packet)
 }
 
 /// Counts a SYN, and says whether it is one of more than are looked for.
 #[inline(always)]
-fn is_flood(packet: &mut Packet) -> bool {
+fn count_syn(packet: &mut Packet) -> bool {
     time::now(packet);
     packet.syns += 1;
-    packet.syns > LOOKED_FOR
+    packet.syns > SYNS_LOOKED_UP
 }
 
 /// Whether a listener that takes our cookies, and has room, is all that the kernel has for a SYN over IPv4.
 #[inline(always)]
-pub fn listens(ctx: &XdpContext, flow: &FlowKey, ready: &mut Ready) -> bool {
+pub fn has_listener_with_room(ctx: &XdpContext, flow: &FlowKey, prepared: &mut Prepared) -> bool {
     let Some(packet) = maps::packet() else {
         return false;
     };
-    let is_flood = is_flood(packet);
-    if is_flood && ready.listens != 0 {
+    let is_flood = count_syn(packet);
+    if is_flood && prepared.listens != 0 {
         return true;
     }
     packet.v4 = true;
     (packet.source, packet.source_port) = (flow.client, flow.client_port());
     (packet.destination, packet.destination_port) = (flow.server, flow.server_port());
-    if is_flood && socket::of_a_stranger(ctx.ctx.cast(), packet) == Socket::Listener {
-        ready.listens = 1;
+    if is_flood && kernel_socket::look_up_listener(ctx.ctx.cast(), packet) == Socket::Listener {
+        prepared.listens = 1;
         return true;
     }
-    socket::of(ctx.ctx.cast(), packet) == Socket::Listener
+    kernel_socket::look_up_socket(ctx.ctx.cast(), packet) == Socket::Listener
 }
 
 /// In front of a segment whose connection is known, for the program at TC: "syn:".
-const SETTLED: u32 = 0x3a6e_7973;
+const KNOWN_CONNECTION: u32 = 0x3a6e_7973;
 
 /// Spares the program at TC a second look at a segment. A driver that does not bring metadata along has it look.
 #[inline(always)]
-fn settle(ctx: &XdpContext) {
+fn mark_known_connection(ctx: &XdpContext) {
     // SAFETY: the context is the kernel's own; nothing of the frame is looked at afterwards.
     if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(size_of::<u32>() as i32)) } != 0 {
         return;
@@ -129,13 +139,13 @@ fn settle(ctx: &XdpContext) {
     if start + size_of::<u32>() <= end {
         // SAFETY: the word lies between metadata and frame (checked just above, and by the verifier again), and
         // metadata is aligned to 4 bytes.
-        unsafe { *(start as *mut u32) = SETTLED };
+        unsafe { *(start as *mut u32) = KNOWN_CONNECTION };
     }
 }
 
 /// Whether XDP knew the connection of a segment.
 #[inline(always)]
-pub fn is_settled(ctx: &TcContext) -> bool {
+pub fn is_known_connection(ctx: &TcContext) -> bool {
     // SAFETY: the context is the kernel's own; both fields are readable.
     let (start, end) = unsafe {
         (
@@ -144,5 +154,5 @@ pub fn is_settled(ctx: &TcContext) -> bool {
         )
     };
     // SAFETY: read only inside of the metadata, as above.
-    start + size_of::<u32>() <= end && unsafe { *(start as *const u32) } == SETTLED
+    start + size_of::<u32>() <= end && unsafe { *(start as *const u32) } == KNOWN_CONNECTION
 }

@@ -7,7 +7,7 @@ use synward_core::replay::{self, Event, Handshake, SETS};
 
 /// Whether that happened to the handshake that a segment with a valid cookie ends; `now` is on the coarse clock, ns.
 #[inline(never)]
-pub fn knows(packet: &Packet, event: Event, now: u64) -> bool {
+pub fn is_recorded(packet: &Packet, event: Event, now: u64) -> bool {
     let (Some(clock), Some(handshake)) = (maps::CLOCK.get(0), handshake(packet, event)) else {
         return false;
     };
@@ -19,7 +19,7 @@ pub fn knows(packet: &Packet, event: Event, now: u64) -> bool {
 
 /// Remembers it for as long as the cookie is accepted, and gives the mark; nothing if that has been done already.
 #[inline(never)]
-pub fn remember(packet: &Packet, event: Event, now: u64) -> Option<&'static mut u32> {
+pub fn record_event(packet: &Packet, event: Event, now: u64) -> Option<&'static mut u32> {
     let clock = maps::CLOCK.get(0)?;
     let handshake = handshake(packet, event)?;
     let current = clock.epoch_at(now);
@@ -41,7 +41,7 @@ pub fn remember(packet: &Packet, event: Event, now: u64) -> Option<&'static mut 
 
 /// Forgets it.
 #[inline(never)]
-pub fn forget(packet: &Packet, event: Event) -> Option<()> {
+pub fn erase_event(packet: &Packet, event: Event) -> Option<()> {
     let handshake = handshake(packet, event)?;
     let set = maps::REPLAYS.get_ptr_mut(handshake.set & (SETS as u32 - 1))?;
     // SAFETY: as above.

@@ -10,8 +10,8 @@ use synward_core::hints::Hint;
 use synward_core::layout::{KeySlot, Profile, key_slot, mode};
 use synward_core::request::Request;
 
-use crate::flows::flow;
-use crate::frames::{SERVERS, SYN, Segment, stack};
+use crate::frame_builder::{SERVERS, SYN, Segment, stack};
+use crate::spliced_flows::flow;
 use crate::steer::{EPOCH, PROFILE, SERVICE, Shared, Side, Steer, in_namespace, key};
 use crate::syns::{answered, without_tsval};
 use crate::{DROP, PASS, REDIRECT, TX, needs_root};

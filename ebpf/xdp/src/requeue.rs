@@ -11,8 +11,8 @@ const ROUNDS: u32 = 16;
 /// In `tc_index`, 16 bits that the kernel keeps with the segment and nothing else uses.
 const TAG: u32 = 0x5300;
 const TAG_MASK: u32 = 0xff00;
-/// It is this segment that has the way cleared ([`stale`](crate::stale)).
-const CLEARS: u32 = 0x80;
+/// It is this segment that has the way cleared ([`stale_connection`](crate::stale_connection)).
+const RESETS: u32 = 0x80;
 const ROUND_MASK: u32 = 0x7f;
 
 /// What a segment has behind it.
@@ -28,18 +28,18 @@ impl Round {
     }
 
     #[inline(always)]
-    pub const fn clears(self) -> bool {
-        self.0 & CLEARS != 0
+    pub const fn resets(self) -> bool {
+        self.0 & RESETS != 0
     }
 
     #[inline(always)]
-    pub const fn clearing(self) -> Self {
-        Self(self.0 | CLEARS)
+    pub const fn resetting(self) -> Self {
+        Self(self.0 | RESETS)
     }
 
     /// Another one; nothing after the last.
     #[inline(always)]
-    pub fn another(self, ctx: &TcContext) -> Option<i32> {
+    pub fn requeue(self, ctx: &TcContext) -> Option<i32> {
         if self.0 & ROUND_MASK >= ROUNDS {
             return None;
         }

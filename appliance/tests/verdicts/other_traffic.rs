@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::frames::{ACK, SYN, Segment};
+use crate::frame_builder::{ACK, SYN, Segment};
 use crate::steer::{Side, in_namespace};
 use crate::{Case, PASS, needs_root};
 

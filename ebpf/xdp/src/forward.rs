@@ -14,19 +14,19 @@ use synward_core::wire::ipv6::Ipv6;
 /// Forwards a segment as it is. The kernel does it where more is needed than a next hop: an ICMP error, fragments, a
 /// neighbour that is not known, a tag, a device that is not steered.
 #[inline(never)]
-pub fn send(ctx: &XdpContext, packet: &Packet) -> Verdict {
+pub fn forward_unchanged(ctx: &XdpContext, packet: &Packet) -> Verdict {
     if packet.ttl <= 1 {
         return XDP_PASS;
     }
-    match route::of(ctx, packet) {
-        Route::Via(hop) if packet.l3 == ethernet::LENGTH => via(ctx, packet, &hop),
+    match route::look_up_route(ctx, packet) {
+        Route::NextHop(hop) if packet.l3 == ethernet::LENGTH => send_to_hop(ctx, packet, &hop),
         _ => XDP_PASS,
     }
 }
 
 /// Sends an untagged frame, of which the hop count was looked at, to its next hop.
 #[inline(always)]
-pub fn via(ctx: &XdpContext, packet: &Packet, hop: &Hop) -> Verdict {
+pub fn send_to_hop(ctx: &XdpContext, packet: &Packet, hop: &Hop) -> Verdict {
     if count_hop(ctx, packet).is_none() {
         return XDP_DROP;
     }

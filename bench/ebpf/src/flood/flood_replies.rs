@@ -5,7 +5,7 @@ use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 
-use crate::plan;
+use crate::flood_plan;
 
 pub(crate) const SYN_ACK: u32 = 0;
 const RST: u32 = 1;
@@ -48,7 +48,7 @@ pub(crate) fn note(kind: u32) {
 #[inline(always)]
 fn answer(ctx: &XdpContext) -> Option<u32> {
     let ethertype: u16 = load(ctx, 12)?;
-    let (protocol, tcp) = match (plan::FAMILY.load(), u16::from_be(ethertype)) {
+    let (protocol, tcp) = match (flood_plan::FAMILY.load(), u16::from_be(ethertype)) {
         (4, 0x0800) => {
             to_sources(ctx, 14 + 16, 2)?;
             let header = usize::from(load::<u8>(ctx, 14)? & 15) * 4;
@@ -79,8 +79,8 @@ fn answer(ctx: &XdpContext) -> Option<u32> {
 #[inline(always)]
 fn to_sources(ctx: &XdpContext, at: usize, words: usize) -> Option<()> {
     for word in 0..words {
-        let fixed = load::<u16>(ctx, at + 2 * word)? & !plan::SOURCE_RANDOM[word].load();
-        if fixed != plan::SOURCE[word].load() {
+        let fixed = load::<u16>(ctx, at + 2 * word)? & !flood_plan::SOURCE_RANDOM[word].load();
+        if fixed != flood_plan::SOURCE[word].load() {
             return None;
         }
     }

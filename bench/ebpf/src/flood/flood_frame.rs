@@ -1,6 +1,6 @@
 //! Writing one segment: the template, then the fields that vary, then the checksums.
 
-use crate::plan::{self, Segment};
+use crate::flood_plan::{self, Segment};
 use crate::random;
 
 const IPV4: usize = 14;
@@ -26,12 +26,12 @@ pub(crate) fn write(
     }
     let frame = Frame { data, length };
     frame.copy(segment);
-    if plan::KIND.load() == plan::EXACT {
+    if flood_plan::KIND.load() == flood_plan::EXACT {
         return true;
     }
 
     let mut source = 0;
-    let tcp = if plan::FAMILY.load() == 4 {
+    let tcp = if flood_plan::FAMILY.load() == 4 {
         let low = random::next(state);
         for word in 0..2 {
             source += frame.source(IPV4 + 12, word, low >> (16 * word));
@@ -120,8 +120,8 @@ impl Frame {
     /// Writes one word of the source address; gives what it adds to a checksum.
     #[inline(always)]
     fn source(&self, at: usize, word: usize, random: u64) -> u32 {
-        let random = random as u16 & plan::SOURCE_RANDOM[word].load();
-        self.put(at + 2 * word, plan::SOURCE[word].load() | random)
+        let random = random as u16 & flood_plan::SOURCE_RANDOM[word].load();
+        self.put(at + 2 * word, flood_plan::SOURCE[word].load() | random)
     }
 
     /// Writes two bytes at an even place, if it is in the frame; gives what they add to a checksum.

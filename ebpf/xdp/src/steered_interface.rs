@@ -7,7 +7,7 @@ use synward_core::layout::{Interface, MAX_INTERFACES};
 /// How the interface of that index is steered. Its slot is noted in the packet on the way: from there it comes back to
 /// the verifier as some number, which spares it a look at all that follows for each slot.
 #[inline(always)]
-pub fn of(index: u32, packet: &mut Packet) -> Option<&'static Interface> {
+pub fn find_steered(index: u32, packet: &mut Packet) -> Option<&'static Interface> {
     let interfaces = maps::INTERFACES.get(0)?;
     packet.slot = MAX_INTERFACES;
     for (slot, known) in interfaces.index.iter().enumerate() {

@@ -7,9 +7,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use synward_core::counters::Counter;
 use synward_core::layout::{cookies, handoff, unknown};
 
-use crate::frames::{ACK, FIN, PSH, RST, SERVERS, SYN, Segment, stack};
-use crate::ground::ip;
+use crate::frame_builder::{ACK, FIN, PSH, RST, SERVERS, SYN, Segment, stack};
 use crate::steer::{EPOCH, Side, Steer, in_namespace};
+use crate::test_network::ip;
 use crate::{Case, DROP, PASS, TX, needs_root};
 
 const PASSED: &[Counter] = &[Counter::Passed];
@@ -295,7 +295,11 @@ fn an_mptcp_listener_gets_the_kernel_s_own_cookie() {
         syncookies(2);
         let seen = steer.run(Side::Outside, &syn(family).bytes());
         assert_eq!(seen.verdict, TX);
-        assert_eq!(crate::frames::read(&seen.frame).tcp.options.len(), 4, "MSS");
+        assert_eq!(
+            crate::frame_builder::read(&seen.frame).tcp.options.len(),
+            4,
+            "MSS"
+        );
         let proven = steer.shake_hands(&syn(family));
         let wrong = Segment {
             // The lowest bits are the MSS, of which others are as good.
@@ -314,7 +318,7 @@ fn an_mptcp_listener_gets_the_kernel_s_own_cookie() {
             service.cookies = cookies::TIMES;
         });
         let seen = steer.run(Side::Outside, &syn(family).bytes());
-        let options = crate::frames::read(&seen.frame).tcp.options;
+        let options = crate::frame_builder::read(&seen.frame).tcp.options;
         assert_eq!(options[4..8], [4, 2, 8, 10]);
         assert_eq!(options[11] & 0x3f, 0x17, "SACK, shift 7");
     });

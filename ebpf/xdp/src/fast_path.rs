@@ -6,8 +6,8 @@
 use core::sync::atomic::{Ordering, compiler_fence};
 
 use crate::packet::{Frame as _, view};
-use crate::ready::{self, Ready};
-use crate::{Verdict, local, maps, service, stray, table, worker};
+use crate::prepared::{self, Prepared};
+use crate::{Verdict, flow_lookup, local_service, maps, service_lookup, unknown, worker};
 use aya_ebpf::bindings::xdp_action::XDP_TX;
 use aya_ebpf::programs::XdpContext;
 use synward_core::answer::{Agreed, Syn};
@@ -21,7 +21,7 @@ use synward_core::wire::tcp::{self, Tcp, flags};
 use synward_core::wire::tcp_options::{self, Found, LINUX_SYN};
 
 /// No verdict: the stages have to look at it.
-pub const UNUSUAL: Verdict = 106;
+pub const GENERAL_PATH: Verdict = 106;
 
 const IP_LENGTH: usize = ipv4::LENGTH + tcp::LENGTH + LINUX_SYN;
 const LENGTH: usize = ethernet::LENGTH + IP_LENGTH;
@@ -64,7 +64,7 @@ fn headers(ctx: &XdpContext) -> Option<Headers<'_>> {
 
 /// Whether a frame is such a SYN, as far as its headers say.
 #[inline(always)]
-pub fn is(ctx: &XdpContext) -> bool {
+pub fn is_candidate(ctx: &XdpContext) -> bool {
     let (start, end) = ctx.bounds();
     if end - start != LENGTH {
         return false;
@@ -85,40 +85,46 @@ pub fn is(ctx: &XdpContext) -> bool {
         && !ip.is_fragment()
 }
 
-/// Answers such a SYN or has a worker answer it, or says that it is [`UNUSUAL`] all the same: it is for no service, or
+/// Answers such a SYN or has a worker answer it, or says that it is [`GENERAL_PATH`] all the same: it is for no service, or
 /// something speaks against an answer, a list, a flow, a socket.
 #[inline(always)]
-pub fn answer(ctx: &XdpContext) -> Verdict {
-    try_answer(ctx).unwrap_or(UNUSUAL)
+pub fn answer_candidate(ctx: &XdpContext) -> Verdict {
+    try_answer(ctx).unwrap_or(GENERAL_PATH)
 }
 
 #[inline(always)]
 fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
     let flow = headers(ctx)?.flow();
-    let ready = ready::of(ctx, &flow)?;
-    let is_new = match ready.handoff {
-        handoff::SPLICE => is_new(&flow, ready),
-        handoff::LOCAL => local::listens(ctx, &flow, ready),
+    let prepared = prepared::find_prepared(ctx, &flow)?;
+    let is_new = match prepared.handoff {
+        handoff::SPLICE => is_new(&flow, prepared),
+        handoff::LOCAL => local_service::has_listener_with_room(ctx, &flow, prepared),
         _ => true,
     };
     if !is_new {
         return None;
     }
-    let counters = service::counters(ready.service)?;
-    if ready.by_worker != 0 {
-        return Some(hand_over(ctx, ready, counters));
+    let counters = service_lookup::counters_of(prepared.service)?;
+    if prepared.by_worker != 0 {
+        return Some(send_to_worker(ctx, prepared, counters));
     }
     let headers = headers(ctx)?;
-    let asked = Question::of(&headers, &ready.profile)?;
-    let cookie = asked
-        .agreed
-        .cookie(&ready.key, ready.epoch, &asked.flow, asked.isn);
+    let negotiation = Negotiation::of(&headers, &prepared.profile)?;
+    let cookie = negotiation.agreed.cookie(
+        &prepared.key,
+        prepared.epoch,
+        &negotiation.flow,
+        negotiation.isn,
+    );
     // The hash needs all registers: what is read for it and again for the answer is read twice, not kept on the stack.
     compiler_fence(Ordering::SeqCst);
-    let asked = Question::of(&headers, &ready.profile)?;
-    let reply = asked
-        .agreed
-        .segment(&asked.flow, asked.isn, cookie, &ready.profile);
+    let negotiation = Negotiation::of(&headers, &prepared.profile)?;
+    let reply = negotiation.agreed.segment(
+        &negotiation.flow,
+        negotiation.isn,
+        cookie,
+        &prepared.profile,
+    );
     if reply.header_length() != tcp::LENGTH + LINUX_SYN {
         return None;
     }
@@ -132,9 +138,9 @@ fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
 
 /// Whether nothing is known of a flow, spliced or passing.
 #[inline(always)]
-fn is_new(flow: &FlowKey, ready: &Ready) -> bool {
-    match table::known(ready.bucket(flow)) {
-        Some(known) if known.flows || known.passed => is_new_after_all(flow),
+fn is_new(flow: &FlowKey, prepared: &Prepared) -> bool {
+    match flow_lookup::bucket_may_hold(prepared.bucket(flow)) {
+        Some(known) if known.flows || known.passed => is_new_by_lookup(flow),
         Some(_) => true,
         None => false,
     }
@@ -142,40 +148,45 @@ fn is_new(flow: &FlowKey, ready: &Ready) -> bool {
 
 /// The same where something may be known of flows in its bucket.
 #[inline(never)]
-fn is_new_after_all(flow: &FlowKey) -> bool {
+fn is_new_by_lookup(flow: &FlowKey) -> bool {
     let Some(packet) = maps::packet() else {
         return false;
     };
-    table::find(flow, &mut packet.may_pass).is_none() && !(packet.may_pass && stray::is_known(flow))
+    flow_lookup::find_flow(flow, &mut packet.may_pass).is_none()
+        && !(packet.may_pass && unknown::is_passed_connection(flow))
 }
 
-/// Has the worker of the queue answer it. If that is not alive, it is [`UNUSUAL`].
+/// Has the worker of the queue answer it. If that is not alive, it is [`GENERAL_PATH`].
 #[inline(never)]
-fn hand_over(ctx: &XdpContext, ready: &Ready, counters: &mut ServiceCounters) -> Verdict {
-    if !worker::is_alive(ctx.rx_queue_index(), ready.now) {
-        return UNUSUAL;
+fn send_to_worker(
+    ctx: &XdpContext,
+    prepared: &Prepared,
+    counters: &mut ServiceCounters,
+) -> Verdict {
+    if !worker::is_alive(ctx.rx_queue_index(), prepared.now) {
+        return GENERAL_PATH;
     }
     counters.bump(Counter::Syn);
     counters.bump(Counter::GivenToWorker);
     let meta = Meta {
         request: Request::Answer {
-            profile: ready.profile,
+            profile: prepared.profile,
         },
         l3: ethernet::LENGTH as u8,
         l4: (ethernet::LENGTH + ipv4::LENGTH) as u8,
-        service: ready.service as u8,
+        service: prepared.service as u8,
     };
-    worker::give(ctx, ready.slot, meta.encode(true), counters)
+    worker::redirect_frame(ctx, prepared.slot, meta.encode(true), counters)
 }
 
 /// What the SYN asks for, and a profile has.
-struct Question {
+struct Negotiation {
     flow: FlowKey,
     isn: u32,
     agreed: Agreed,
 }
 
-impl Question {
+impl Negotiation {
     #[inline(always)]
     fn of(headers: &Headers, profile: &Profile) -> Option<Self> {
         let flow = headers.flow();

@@ -7,9 +7,9 @@
 //! the MSS; the others are hidden in the timestamps, where we can do that for it ([`synward_core::kernel_cookie`]). A
 //! client that offers Multipath TCP falls back to TCP (RFC 8684 §3.1).
 
-use crate::headers::{IP_BYTES, TCP_BYTES, headers};
+use crate::cookie_headers::{IP_BYTES, TCP_BYTES, headers};
 use crate::packet::Packet;
-use crate::{Case, socket};
+use crate::{PacketContext, kernel_socket};
 use aya_ebpf::helpers::generated::{bpf_tcp_check_syncookie, bpf_tcp_gen_syncookie};
 use aya_ebpf::programs::XdpContext;
 use core::ffi::c_void;
@@ -22,8 +22,8 @@ use synward_core::wire::tcp_options::Found;
 /// Has the kernel make its cookie for a SYN and notes it as ISN and TSval of the answer, which promises nothing that
 /// they cannot hold. False if it makes none.
 #[inline(never)]
-pub fn make(ctx: &XdpContext, case: &mut Case) -> bool {
-    let packet = &mut *case.packet;
+pub fn make_kernel_cookie(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
+    let packet = &mut *pkt.packet;
     packet.walk_options(ctx);
     let least = if packet.v4 {
         DEFAULT_MSS_V4
@@ -31,7 +31,7 @@ pub fn make(ctx: &XdpContext, case: &mut Case) -> bool {
         DEFAULT_MSS_V6
     };
     let mut headers = headers(packet, packet.walked.found.mss().unwrap_or(least));
-    let made = socket::with_listener(ctx.ctx.cast(), packet, |listener| {
+    let made = kernel_socket::with_listener(ctx.ctx.cast(), packet, |listener| {
         let (ip, tcp) = (headers.ip.as_mut_ptr(), headers.tcp.as_mut_ptr());
         // SAFETY: the listener is held, and both headers are live and of the lengths given.
         unsafe {
@@ -53,12 +53,12 @@ pub fn make(ctx: &XdpContext, case: &mut Case) -> bool {
     // The kernel decides about the listener's options anew when the ACK comes: only what it does is promised, to this client.
     packet.endpoint_since = 0;
     let profile = &mut packet.endpoint.now;
-    let times = case.service.cookies & cookies::TIMES != 0
+    let times = pkt.service.cookies & cookies::TIMES != 0
         && packet.endpoint.since != 0
         && packet.walked.found.timestamps_at().is_some()
         && profile.timestamps();
     packet.kernel_tsval = if times {
-        hidden(profile, &packet.walked.found, packet.flags, case.now)
+        tsval_with_options(profile, &packet.walked.found, packet.flags, pkt.now)
     } else {
         profile.flags = 0;
         profile.window_scale = NO_SCALE;
@@ -70,7 +70,7 @@ pub fn make(ctx: &XdpContext, case: &mut Case) -> bool {
 
 /// TSval, in network order, that holds what is agreed on.
 #[inline(always)]
-fn hidden(profile: &Profile, client: &Found, tcp_flags: u8, now: u64) -> u32 {
+fn tsval_with_options(profile: &Profile, client: &Found, tcp_flags: u8, now: u64) -> u32 {
     let scale = if profile.window_scale == NO_SCALE {
         None
     } else {
@@ -83,9 +83,9 @@ fn hidden(profile: &Profile, client: &Found, tcp_flags: u8, now: u64) -> u32 {
 
 /// Whether an ACK carries a cookie that the kernel will take.
 #[inline(never)]
-pub fn is_valid(ctx: &XdpContext, packet: &Packet) -> bool {
+pub fn is_valid_kernel_cookie(ctx: &XdpContext, packet: &Packet) -> bool {
     let mut headers = headers(packet, 0);
-    let judged = socket::with_listener(ctx.ctx.cast(), packet, |listener| {
+    let judged = kernel_socket::with_listener(ctx.ctx.cast(), packet, |listener| {
         let (ip, tcp) = (headers.ip.as_mut_ptr(), headers.tcp.as_mut_ptr());
         // SAFETY: as above.
         unsafe {

@@ -7,7 +7,7 @@ use synward_core::counters::{Counter, SLOTS};
 use synward_core::flow::FlowKey;
 use synward_core::layout::{Flow, state};
 
-use crate::frames::{ACK, CLIENTS, SERVERS, Segment, hex};
+use crate::frame_builder::{ACK, CLIENTS, SERVERS, Segment, hex};
 use crate::steer::{SERVICE, Side, Steer, in_namespace};
 use crate::{PASS, needs_root};
 
@@ -113,7 +113,7 @@ fn the_server_reads_its_own_sequence_number() {
                     sequence,
                     ttl: 1,
                     payload: vec![3; 200],
-                    options: crate::frames::padded_timestamps(1, 2),
+                    options: crate::frame_builder::padded_timestamps(1, 2),
                     ..Segment::from_server(family, ACK)
                 };
                 let mut wanted = about.segment();

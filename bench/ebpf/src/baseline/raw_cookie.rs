@@ -9,7 +9,7 @@ use synward_core::kernel_cookie;
 use synward_core::options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6};
 use synward_core::segment::{HandshakeOptions, Segment};
 use synward_core::wire::tcp::{Repr, flags};
-use synward_xdp::headers::{TCP_BYTES, headers};
+use synward_xdp::cookie_headers::{TCP_BYTES, headers};
 use synward_xdp::packet::Packet;
 
 /// Ticks of the kernel's timestamps (TCP_TS_HZ), ns.

@@ -1,6 +1,6 @@
 //! Segments without a spliced flow: connections that were there before, and what belongs to nothing.
 
-use crate::{Case, Verdict, maps, reply, table};
+use crate::{PacketContext, Verdict, flow_lookup, maps, reply};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
@@ -13,11 +13,11 @@ use synward_core::wire::tcp::{Repr, flags};
 /// Whether a client's segment goes to the kernel because its connection, learned from the server, is not ours.
 /// A connection that was seen to end is judged like any other first: its ports may be those of a new one.
 #[inline(never)]
-pub fn passes(case: &Case) -> bool {
-    alive(case).is_some_and(|passed| {
+pub fn passes_through(pkt: &PacketContext) -> bool {
+    alive(pkt).is_some_and(|passed| {
         let goes_on = passed.flags == 0;
         if goes_on {
-            touch(passed, case, flow_flags::CLIENT_FIN);
+            touch(passed, pkt, flow_flags::CLIENT_FIN);
         }
         goes_on
     })
@@ -25,18 +25,18 @@ pub fn passes(case: &Case) -> bool {
 
 /// Whether anything is remembered of a connection that passes, or did.
 #[inline(always)]
-pub fn is_known(key: &FlowKey) -> bool {
+pub fn is_passed_connection(key: &FlowKey) -> bool {
     maps::PASSED.get_ptr_mut(key).is_some()
 }
 
 /// The entry of a passed connection that was not idle for too long.
 #[inline(always)]
-fn alive(case: &Case) -> Option<&'static mut Passed> {
-    let passed = maps::PASSED.get_ptr_mut(&case.packet.key)?;
+fn alive(pkt: &PacketContext) -> Option<&'static mut Passed> {
+    let passed = maps::PASSED.get_ptr_mut(&pkt.packet.key)?;
     // SAFETY: the element may be evicted and reused by another CPU meanwhile; then a wrong time
     // or mark is written to another passed connection, which does no more than let it live on.
     let passed = unsafe { &mut *passed };
-    let idle = ticks_since(passed.last_seen, (case.now >> 30) as u32);
+    let idle = ticks_since(passed.last_seen, (pkt.now >> 30) as u32);
     let limit = maps::GLOBALS
         .get(0)
         .map_or(0, |globals| globals.passed_idle);
@@ -46,22 +46,22 @@ fn alive(case: &Case) -> Option<&'static mut Passed> {
 /// Learns a connection from a segment that the server sent. Nothing is learned from a SYN-ACK or a
 /// RST: a spoofed segment that passed could have provoked them.
 #[inline(never)]
-pub fn learn(case: &Case, counters: &mut ServiceCounters) {
-    let packet = &*case.packet;
+pub fn learn_connection(pkt: &PacketContext, counters: &mut ServiceCounters) {
+    let packet = &*pkt.packet;
     if packet.flags & flags::RST != 0
         || packet.flags & (flags::SYN | flags::ACK) == flags::SYN | flags::ACK
     {
         return;
     }
-    if let Some(passed) = maps::PASSED.get_ptr_mut(&case.packet.key) {
-        // SAFETY: as in `passes`.
-        touch(unsafe { &mut *passed }, case, flow_flags::SERVER_FIN);
+    if let Some(passed) = maps::PASSED.get_ptr_mut(&pkt.packet.key) {
+        // SAFETY: as in `passes_through`.
+        touch(unsafe { &mut *passed }, pkt, flow_flags::SERVER_FIN);
         if packet.may_pass {
             return;
         }
     } else {
         let entry = Passed {
-            last_seen: (case.now >> 30) as u32,
+            last_seen: (pkt.now >> 30) as u32,
             flags: 0,
         };
         if maps::PASSED.insert(&packet.key, &entry, 0).is_err() {
@@ -69,13 +69,13 @@ pub fn learn(case: &Case, counters: &mut ServiceCounters) {
         }
         counters.bump(Counter::Learned);
     }
-    note(&packet.key);
+    set_passed_bit(&packet.key);
 }
 
 /// Notes that a flow is one of those that pass. Nothing takes that back: a bit that is set in vain costs a look.
 #[inline(always)]
-fn note(key: &FlowKey) {
-    let Some(place) = table::place(key) else {
+fn set_passed_bit(key: &FlowKey) {
+    let Some(place) = flow_lookup::place_of(key) else {
         return;
     };
     let hint = Hint::of(place.bucket);
@@ -88,13 +88,13 @@ fn note(key: &FlowKey) {
 }
 
 #[inline(always)]
-fn touch(passed: &mut Passed, case: &Case, fin: u8) {
-    passed.last_seen = (case.now >> 30) as u32;
-    if case.packet.flags & flags::RST != 0 {
+fn touch(passed: &mut Passed, pkt: &PacketContext, fin: u8) {
+    passed.last_seen = (pkt.now >> 30) as u32;
+    if pkt.packet.flags & flags::RST != 0 {
         passed.flags |= flow_flags::RESET as u32;
-    } else if case.packet.flags & flags::FIN != 0 {
+    } else if pkt.packet.flags & flags::FIN != 0 {
         passed.flags |= fin as u32;
-    } else if case.packet.flags & flags::SYN != 0 {
+    } else if pkt.packet.flags & flags::SYN != 0 {
         passed.flags = 0;
     }
 }
@@ -102,30 +102,30 @@ fn touch(passed: &mut Passed, case: &Case, fin: u8) {
 /// Whether a segment with no flow and no valid cookie belongs to a connection from before: one that is ending,
 /// or any while connections are adopted. SYNs are challenged also then and do not come here.
 #[inline(always)]
-fn was_before(case: &Case) -> bool {
-    if case.packet.may_pass
-        && let Some(passed) = alive(case)
+fn was_before(pkt: &PacketContext) -> bool {
+    if pkt.packet.may_pass
+        && let Some(passed) = alive(pkt)
     {
-        touch(passed, case, flow_flags::CLIENT_FIN);
+        touch(passed, pkt, flow_flags::CLIENT_FIN);
         return true;
     }
-    case.now < case.service.adopt_until
+    pkt.now < pkt.service.adopt_until
 }
 
 /// A segment that belongs to nothing, by the service's policy; `reason` counts the drop.
 #[inline(never)]
-pub fn unknown(
+pub fn apply_unknown_policy(
     ctx: &XdpContext,
-    case: &mut Case,
+    pkt: &mut PacketContext,
     counters: &mut ServiceCounters,
     reason: Counter,
 ) -> Verdict {
-    if was_before(case) {
+    if was_before(pkt) {
         counters.bump(Counter::Passed);
         return XDP_PASS;
     }
-    let packet = &mut *case.packet;
-    match case.service.unknown {
+    let packet = &mut *pkt.packet;
+    match pkt.service.unknown {
         policy::PASS => {
             counters.bump(Counter::Passed);
             XDP_PASS
@@ -144,7 +144,7 @@ pub fn unknown(
                 (packet.flags & flags::FIN != 0) as u32 + (packet.flags & flags::SYN != 0) as u32;
             let length = packet.payload() as u32 + marks;
             packet.reply = segment::refusal(packet.source, packet.destination, &repr, length);
-            reply::send(ctx, packet, counters, Counter::Reset)
+            reply::send_reply(ctx, packet, counters, Counter::Reset)
         }
         _ => {
             counters.bump(reason);

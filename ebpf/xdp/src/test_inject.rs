@@ -6,7 +6,7 @@ use aya_ebpf::programs::TcContext;
 
 /// Gives the frame to the interface that the context names, as if received there. 1 if the kernel took it.
 #[inline(always)]
-pub fn inject(ctx: &TcContext) -> i32 {
+pub fn test_inject(ctx: &TcContext) -> i32 {
     // SAFETY: the context is the kernel's own, and this field of it is readable.
     let interface = unsafe { (*ctx.skb.skb).ifindex };
     ctx.clone_redirect(interface, BPF_F_INGRESS as u64).is_ok() as i32

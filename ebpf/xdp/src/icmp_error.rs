@@ -5,7 +5,7 @@
 
 use crate::Verdict;
 use crate::packet::{Packet, view};
-use crate::{service, table};
+use crate::{flow_lookup, service_lookup};
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::Counter;
@@ -18,7 +18,7 @@ use synward_core::wire::ipv6::{self, Ipv6};
 
 /// Translates the quotation if it is one of a spliced flow; the kernel delivers the error.
 #[inline(never)]
-pub fn quoting(ctx: &XdpContext, error: &Packet) -> Verdict {
+pub fn translate_quotation(ctx: &XdpContext, error: &Packet) -> Verdict {
     translate(ctx, error);
     XDP_PASS
 }
@@ -48,12 +48,12 @@ fn translate(ctx: &XdpContext, error: &Packet) -> Option<()> {
     };
     let segment = view::<{ icmp::QUOTED_TCP }>(ctx, l4)?;
     let port = |at: usize| u16::from_be_bytes([segment[at], segment[at + 1]]);
-    let mut endpoint = service::NOBODY;
-    if !service::find(&source, port(0) as u32, &mut endpoint) {
+    let mut endpoint = service_lookup::NO_ENDPOINT;
+    if !service_lookup::find_endpoint(&source, port(0) as u32, &mut endpoint) {
         return None;
     }
     let key = FlowKey::new(destination, port(2), source, port(0));
-    let (_, flow) = table::find(&key, &mut true)?;
+    let (_, flow) = flow_lookup::find_flow(&key, &mut true)?;
     // SAFETY: an element of an array lives as long as the program.
     let flow = unsafe { &*flow };
     if flow.state != state::ESTABLISHED && flow.state != state::CLOSING {
@@ -65,7 +65,7 @@ fn translate(ctx: &XdpContext, error: &Packet) -> Option<()> {
     let header = view::<{ icmp::LENGTH }>(ctx, error.l4)?;
     let checksum = Sum(0).replace_u32(old, new).update([header[2], header[3]]);
     header[2..4].copy_from_slice(&checksum);
-    if let Some((_, counters)) = service::of(&endpoint) {
+    if let Some((_, counters)) = service_lookup::policy_and_counters(&endpoint) {
         counters.bump(Counter::IcmpTranslated);
     }
     Some(())

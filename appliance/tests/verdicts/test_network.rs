@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::frames;
+use crate::frame_builder;
 
 /// An outside and an inside interface with a neighbour each, and one that is not steered.
 pub(crate) fn build() -> [u32; 3] {
@@ -11,17 +11,17 @@ pub(crate) fn build() -> [u32; 3] {
     for (name, mac, v4, v6, neighbours) in [
         (
             "sw-out",
-            frames::OUT_MAC,
+            frame_builder::OUT_MAC,
             "198.51.100.1/24",
             "2001:db8:c::1/64",
-            Some((frames::CLIENT_MAC, frames::CLIENTS)),
+            Some((frame_builder::CLIENT_MAC, frame_builder::CLIENTS)),
         ),
         (
             "sw-in",
-            frames::IN_MAC,
+            frame_builder::IN_MAC,
             "192.0.2.1/24",
             "2001:db8:5::1/64",
-            Some((frames::SERVER_MAC, frames::SERVERS)),
+            Some((frame_builder::SERVER_MAC, frame_builder::SERVERS)),
         ),
         (
             "sw-else",
@@ -33,7 +33,7 @@ pub(crate) fn build() -> [u32; 3] {
     ] {
         ip(&format!(
             "link add {name} address {} type veth peer name {name}-peer",
-            frames::mac_text(mac)
+            frame_builder::mac_text(mac)
         ));
         ip(&format!("link set {name} mtu 1500 up"));
         ip(&format!("link set {name}-peer up"));
@@ -45,7 +45,7 @@ pub(crate) fn build() -> [u32; 3] {
         {
             ip(&format!(
                 "neighbour replace {address} lladdr {} dev {name} nud permanent",
-                frames::mac_text(mac)
+                frame_builder::mac_text(mac)
             ));
         }
     }

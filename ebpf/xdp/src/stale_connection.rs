@@ -10,10 +10,10 @@
 //! another CPU has just cleared the way, and would answer a listener's segment without a connection with a RST, which
 //! ends the client's.
 
-use crate::Case;
-use crate::again::Round;
+use crate::PacketContext;
 use crate::packet::{Packet, view};
-use crate::{replay, socket};
+use crate::requeue::Round;
+use crate::{kernel_socket, replay_check};
 use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, tcx_action_base::TCX_DROP};
 use aya_ebpf::helpers::{bpf_clone_redirect, bpf_l4_csum_replace, bpf_skb_store_bytes};
 use aya_ebpf::programs::TcContext;
@@ -29,24 +29,28 @@ const CHECKSUM: usize = 16;
 /// Resets the connection that a segment with a valid cookie meets, and has the segment come again. One that still meets
 /// it in its last round is dropped, and the client's next try is looked at anew.
 #[inline(never)]
-pub fn renew(ctx: &TcContext, case: &mut Case, counters: &mut ServiceCounters) -> i32 {
-    let packet = &*case.packet;
+pub fn reset_stale_connection(
+    ctx: &TcContext,
+    pkt: &mut PacketContext,
+    counters: &mut ServiceCounters,
+) -> i32 {
+    let packet = &*pkt.packet;
     let mut round = Round::of(ctx);
     // What the client sends right behind its ACK has the same numbers: it waits, without a RST of its own. The number
     // that the old connection expects may change between the look and the RST: the one that began looks again.
-    let is_first = !replay::knows(packet, Event::Renewed, case.now);
-    if (is_first || round.clears())
-        && let Some(expected) = socket::in_the_way(ctx.skb.skb.cast(), packet)
+    let is_first = !replay_check::is_recorded(packet, Event::Renewed, pkt.now);
+    if (is_first || round.resets())
+        && let Some(expected) = kernel_socket::stale_rcv_nxt(ctx.skb.skb.cast(), packet)
     {
-        if replay::remember(packet, Event::Renewed, case.now).is_some() {
+        if replay_check::record_event(packet, Event::Renewed, pkt.now).is_some() {
             counters.bump(Counter::Renewed);
         }
-        round = round.clearing();
-        reset(ctx, packet, expected);
+        round = round.resetting();
+        send_reset(ctx, packet, expected);
     }
-    round.another(ctx).unwrap_or_else(|| {
-        if round.clears() {
-            replay::forget(packet, Event::Renewed);
+    round.requeue(ctx).unwrap_or_else(|| {
+        if round.resets() {
+            replay_check::erase_event(packet, Event::Renewed);
         }
         counters.bump(Counter::AssignRefused);
         TCX_DROP
@@ -55,7 +59,7 @@ pub fn renew(ctx: &TcContext, case: &mut Case, counters: &mut ServiceCounters) -
 
 /// Sends the kernel a copy of the segment as a RST, if it can, and leaves the segment as it was.
 #[inline(always)]
-fn reset(ctx: &TcContext, packet: &Packet, expected: u32) {
+fn send_reset(ctx: &TcContext, packet: &Packet, expected: u32) {
     let l4 = packet.l4;
     let Some(header) = view::<{ tcp::LENGTH }>(ctx, l4) else {
         return;

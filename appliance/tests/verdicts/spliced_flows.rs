@@ -6,7 +6,7 @@ use synward_core::hints::Hint;
 use synward_core::layout::{Flow, flow_flags, state};
 use synward_core::request::Request;
 
-use crate::frames::{
+use crate::frame_builder::{
     ACK, CLIENTS, FIN, RST, SERVERS, SYN, Segment, padded_timestamps, read, stack,
 };
 use crate::steer::{SERVICE, Shared, Side, Steer, in_namespace, now};

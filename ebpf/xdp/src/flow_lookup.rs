@@ -9,7 +9,7 @@ use synward_core::layout::Flow;
 const NONE: u32 = u32::MAX;
 
 /// What may be known of the flows of a bucket.
-pub struct Known {
+pub struct MayHold {
     /// Some flow.
     pub flows: bool,
     /// Some connection that merely passes.
@@ -18,12 +18,12 @@ pub struct Known {
 
 /// What may be known of the flows of a bucket: two bits (`synward_core::hints`), which are nearly always in the cache.
 #[inline(always)]
-pub fn known(bucket: u32) -> Option<Known> {
+pub fn bucket_may_hold(bucket: u32) -> Option<MayHold> {
     let hint = Hint::of(bucket);
     let line = maps::HINTS.get(hint.line)?;
     let (byte, passed) = hint.passed;
     let (word, flows) = hint.flows;
-    Some(Known {
+    Some(MayHold {
         flows: line.flows[word & 3] & flows != 0,
         passed: line.passed[byte & 31] & passed != 0,
     })
@@ -31,15 +31,15 @@ pub fn known(bucket: u32) -> Option<Known> {
 
 /// The flow of a key and its entry's index; `may_pass` says whether it may be one of those that merely pass.
 #[inline(always)]
-pub fn find(key: &FlowKey, may_pass: &mut bool) -> Option<(u32, *mut Flow)> {
+pub fn find_flow(key: &FlowKey, may_pass: &mut bool) -> Option<(u32, *mut Flow)> {
     *may_pass = true;
-    let place = place(key)?;
-    let known = known(place.bucket)?;
-    *may_pass = known.passed;
-    if !known.flows {
+    let place = place_of(key)?;
+    let may_hold = bucket_may_hold(place.bucket)?;
+    *may_pass = may_hold.passed;
+    if !may_hold.flows {
         return None;
     }
-    let index = index(key, place.bucket, place.overflow, place.tag);
+    let index = find_index(key, place.bucket, place.overflow, place.tag);
     if index == NONE {
         return None;
     }
@@ -48,15 +48,15 @@ pub fn find(key: &FlowKey, may_pass: &mut bool) -> Option<(u32, *mut Flow)> {
 
 /// Where a flow is, if it is in the table.
 #[inline(always)]
-pub fn place(key: &FlowKey) -> Option<Place> {
+pub fn place_of(key: &FlowKey) -> Option<Place> {
     let globals = maps::GLOBALS.get(0)?;
     let hash = key.table_hash(&globals.table_key);
     Some(Place::of(hash, globals.bucket_mask))
 }
 
-/// Apart from [`find`], so that the verifier follows one way on from here and not one a way.
+/// Apart from [`find_flow`], so that the verifier follows one way on from here and not one a way.
 #[inline(never)]
-fn index(key: &FlowKey, bucket: u32, overflow: u32, tag: u32) -> u32 {
+fn find_index(key: &FlowKey, bucket: u32, overflow: u32, tag: u32) -> u32 {
     let Some(tags) = maps::TAGS.get(bucket) else {
         return NONE;
     };
