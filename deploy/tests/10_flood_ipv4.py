@@ -4,8 +4,8 @@ from flood import check, requests_under_flood
 from story import story
 
 
-def tell(lab, synward):
+def run(lab, synward):
     check(requests_under_flood(lab, synward, 4, "http"), synward.responder)
 
 
-story(tell)
+story(run)

@@ -7,11 +7,13 @@ import subprocess
 from flood import request
 from story import BENCH, FAST, FLOOD_SOURCES, SERVER, story
 
+# The worker answers the SYNs of these clients and opens their connections, which is the harder case.
+ONCE = "afxdp"
 CONNECTIONS = 200 if FAST else 2000
 A_SECOND = 500
 
 
-def tell(lab, synward):
+def run(lab, synward):
     for family in 4, 6:
         before = synward.metric("handoffs_total", result="established")
         host = f"[{SERVER[family]}]" if family == 6 else SERVER[family]
@@ -35,4 +37,4 @@ def tell(lab, synward):
             assert opened >= CONNECTIONS * 0.99, f"{opened:.0f} connections were opened"
 
 
-story(tell)
+story(run)

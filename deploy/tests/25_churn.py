@@ -3,8 +3,10 @@
 from churn import SHARE, churn, restrict_ports
 from story import story
 
+BESIDE_OTHERS = True
 
-def tell(lab, synward):
+
+def run(lab, synward):
     # nginx closes first: TIME_WAIT is at the server, and the client's port is free again at once.
     restrict_ports(lab, 2000)
     churn(lab, 40_000 // SHARE, b"close", "the server closes first")
@@ -15,4 +17,4 @@ def tell(lab, synward):
     synward.carried(50_000 // SHARE)
 
 
-story(tell)
+story(run)

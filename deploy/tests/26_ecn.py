@@ -3,4 +3,6 @@
 from ecn import check_ecn
 from story import story
 
+BESIDE_OTHERS = True
+
 story(check_ecn, lab=("--no-nginx",))

@@ -4,8 +4,10 @@ from segments import LINUX, SPOOFED, SYN, Segment, Wire, shake_hands
 from story import PORT, SERVER, SYNWARD, story, wait_until
 from traces import bpf_objects, difference, exists, system
 
+BESIDE_OTHERS = True
 
-def tell(lab, synward):
+
+def run(lab, synward):
     before = system(lab)
     for _ in range(2):
         synward.start()
@@ -41,4 +43,4 @@ def keeps_steering(lab, synward):
     print("10 SYNs were answered by what was left in place")
 
 
-story(tell, start=False)
+story(run, start=False)

@@ -9,8 +9,12 @@ import subprocess
 from story import BENCH, PORT, SYNWARD, TWO_ARMS, libc, story
 from traces import difference, system
 
+# The checks before the start are the same for both responders.
+ONCE = "afxdp"
+BESIDE_OTHERS = True
 
-def tell(lab, synward):
+
+def run(lab, synward):
     wrong_configuration(lab, synward)
     absent_interface(lab, synward)
     missing_capabilities(lab, synward)
@@ -117,4 +121,4 @@ def xdp_socket(interface, queue):
     return xdp
 
 
-story(tell, start=False)
+story(run, start=False)

@@ -4,7 +4,7 @@ from flood import check, request, requests_under_flood
 from story import ONE_ARM, receive, story
 
 
-def tell(lab, synward):
+def run(lab, synward):
     for family in 4, 6:
         for scheme in "http", "https":
             for _ in range(10):
@@ -17,4 +17,4 @@ def tell(lab, synward):
     check(requests_under_flood(lab, synward, 4, requests=200, shortest=5), synward.responder)
 
 
-story(tell, lab=("--arms", "one", "--file-mib", "1"), interfaces=ONE_ARM)
+story(run, lab=("--arms", "one", "--file-mib", "1"), interfaces=ONE_ARM)

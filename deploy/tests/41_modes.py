@@ -4,10 +4,13 @@ import time
 
 from story import receive, story
 
+# The mode is decided before a responder is chosen.
+ONCE = "xdp"
+BESIDE_OTHERS = True
 ADOPT = 3
 
 
-def tell(lab, synward):
+def run(lab, synward):
     pairs = {"always": lab.pair()}
     talk(pairs)
     synward.carried(1)
@@ -46,4 +49,4 @@ def talk(pairs):
             assert receive(other, len(mode)) == mode.encode()
 
 
-story(tell, adopt_seconds=ADOPT)
+story(run, adopt_seconds=ADOPT)

@@ -7,6 +7,9 @@ import time
 
 from story import receive, receive_all, story
 
+# Connections are adopted segment by segment; no responder sees them.
+ONCE = "xdp"
+BESIDE_OTHERS = True
 ADOPT = 3
 # Long enough to be under way before the start, while connections are adopted, and afterwards.
 SECONDS = 9
@@ -14,7 +17,7 @@ STEPS = 90
 DATA = os.urandom(1 << 16)
 
 
-def tell(lab, synward):
+def run(lab, synward):
     transfers = [Transfer(*lab.pair(family), direction) for family in (4, 6) for direction in ("down", "up")]
     quiet = [lab.pair(4), lab.pair(6)]
     talk(quiet)
@@ -69,4 +72,4 @@ def talk(pairs):
             assert receive(other, 5) == b"hello"
 
 
-story(tell, start=False, adopt_seconds=ADOPT)
+story(run, start=False, adopt_seconds=ADOPT)

@@ -8,13 +8,13 @@ import threading
 import time
 from pathlib import Path
 
-from story import FAST, SERVER, story, wait_until
+from story import SERVER, TENTH, story, wait_until
 from transfer import MIB, both_ends, negotiated, sum_of, timestamps
 
-DOWNLOAD, UPLOAD = (102, 25) if FAST else (1024, 256)
+DOWNLOAD, UPLOAD = (102, 25) if TENTH else (1024, 256)
 
 
-def tell(lab, synward):
+def run(lab, synward):
     files = Path((lab.nginx / "www").resolve())
     for family, stamped, share in (4, True, 1), (6, False, 1), (6, True, 8), (4, False, 8):
         timestamps(lab, stamped)
@@ -79,4 +79,4 @@ class Watch:
         return self.result
 
 
-story(tell, lab=("--file-mib", str(DOWNLOAD)))
+story(run, lab=("--file-mib", str(DOWNLOAD)))

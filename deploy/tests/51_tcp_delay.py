@@ -3,14 +3,15 @@ clients with timestamps and without."""
 
 import itertools
 
-from story import story
-from transfer import (LITTLE, WHOLE, congestion_control, connection, finished, negotiated, part, pseudo_random, send,
+from story import TENTH, story
+from transfer import (WHOLE, congestion_control, connection, finished, negotiated, part, pseudo_random, send,
                       timestamps, way)
 
-DATA = pseudo_random(WHOLE or (6 if LITTLE else 64))
+BESIDE_OTHERS = True
+DATA = pseudo_random(WHOLE or (6 if TENTH else 64))
 
 
-def tell(lab, synward):
+def run(lab, synward):
     transfers = 0
     for rtt, control in itertools.product(("fast", "true"), ("cubic", "bbr")):
         if synward.settings["service"] != f'rtt = "{rtt}"':
@@ -35,4 +36,4 @@ def tell(lab, synward):
             synward.carried(transfers)
 
 
-story(tell, lab=("--delay", "50", "--no-nginx"), service='rtt = "fast"')
+story(run, lab=("--delay", "50", "--no-nginx"), service='rtt = "fast"')

@@ -8,6 +8,9 @@ from segments import ACK, SYN, Wire
 from story import CLIENT, FAMILY, FAST, PORT, SERVER, receive, story
 from transfer import MIB, finished, pseudo_random, send, way
 
+# A spliced connection does not depend on who answered its SYN.
+ONCE = "xdp"
+BESIDE_OTHERS = True
 # linux/tcp.h: a socket in repair lets its numbers be read and written.
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ, TCP_TIMESTAMP = 19, 20, 21, 24
 RECEIVES, SENDS = 1, 2
@@ -18,7 +21,7 @@ DATA = pseudo_random(32)
 NEAR = 16 * MIB
 
 
-def tell(lab, synward):
+def run(lab, synward):
     with lab.listen(4) as four, lab.listen(6) as six:
         listeners = {4: four, 6: six}
         for family in 4, 6:
@@ -183,4 +186,4 @@ def clock_values(wire, sender, port):
     return values
 
 
-story(tell, lab=("--no-nginx",))
+story(run, lab=("--no-nginx",))

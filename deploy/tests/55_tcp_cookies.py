@@ -9,13 +9,16 @@ import time
 from segments import ACK, LINUX, PSH, SPOOFED, SYN, WINDOWS, Segment, Wire, padded_timestamps, shake_hands
 from story import BENCH, FAST, FLOOD_SOURCES, PORT, SERVER, receive, story, wait_until
 
+# The XDP program checks every ACK, and both responders make the same cookie.
+ONCE = "xdp"
+BESIDE_OTHERS = True
 EPOCH = 32
 RANDOM = 10_000 if FAST else 100_000
 # Of these, by chance, at most: 0.005 are expected.
 LUCKY = 2
 
 
-def tell(lab, synward):
+def run(lab, synward):
     count_clients_syns(lab)
     wire = Wire(lab, "client", "client0")
     listeners = [lab.listen(family) for family in (4, 6)]
@@ -221,4 +224,4 @@ def exactly_one(synward, change):
     assert seen == wanted, f"{seen} instead of {wanted}"
 
 
-story(tell, lab=("--no-nginx",))
+story(run, lab=("--no-nginx",))

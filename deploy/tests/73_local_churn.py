@@ -7,7 +7,7 @@ from story import SERVER, local_story
 from tools import iperf, wrk
 
 
-def tell(lab, synward):
+def run(lab, synward):
     before = overflows(lab)
     # The server closes first: its kernel knows the tuple when it comes back, and answers the SYN itself.
     restrict_ports(lab, 2000)
@@ -28,4 +28,4 @@ def tell(lab, synward):
         iperf(lab, family)
 
 
-local_story(tell)
+local_story(run)

@@ -11,7 +11,7 @@ from transfer import MIB, pseudo_random, send
 MUCH = 20 if FAST else 100
 
 
-def tell(lab, synward):
+def run(lab, synward):
     if synward.responder == "none":
         return
     data = pseudo_random(MUCH)
@@ -48,4 +48,4 @@ def served(lab, by):
             speak(lab, listener, family)
 
 
-local_story(tell)
+local_story(run)

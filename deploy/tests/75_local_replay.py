@@ -8,10 +8,13 @@ from segments import ACK, PSH, SERVER_MAC, Wire
 from story import PORT, local_story, receive, wait_until
 from transfer import timestamps
 
+# The programs at XDP and TC check ACKs; no responder sees them.
+ONCE = "xdp"
+BESIDE_OTHERS = True
 COMBINATIONS = list(itertools.product((4, 6), (True, False)))
 
 
-def tell(lab, synward):
+def run(lab, synward):
     if synward.responder == "none":
         return
     wire = Wire(lab, "client", "client0", SERVER_MAC)
@@ -106,4 +109,4 @@ def state(lab, port):
     return names.get(remote[0], remote[0]) if remote else "nothing"
 
 
-local_story(tell)
+local_story(run)

@@ -3,4 +3,6 @@
 from ecn import check_ecn
 from story import local_story
 
+BESIDE_OTHERS = True
+
 local_story(check_ecn)

@@ -9,13 +9,15 @@ import subprocess
 
 from story import BENCH, SERVER, story
 
+# This is about the benchmark, not about the responder.
+ONCE = "xdp"
 RATES = {"0", "20000"}
 ROUNDS = 2
 CONNECTIONS = 50
 SECONDS = 3
 
 
-def tell(lab, synward):
+def run(lab, synward):
     refused(lab)
     observer = lab.start("edge", "observe", BENCH, "two-machines", "observe", "--interface", "out0",
                          "--control", synward.control, "--output", lab.folder / "observe.json")
@@ -86,4 +88,4 @@ def check_report(report, configuration):
     assert "doubtful" not in report
 
 
-story(tell)
+story(run)

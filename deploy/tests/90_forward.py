@@ -24,7 +24,7 @@ EACH = pseudo_random(2)
 WSCALE = "wscale = 7"
 
 
-def tell(lab, server):
+def run(lab, server):
     lab.free_server()
     responder = server.responder
     if responder == "none":
@@ -154,5 +154,5 @@ def a_dies(lab, a, b):
     print(f"{TRANSFERS} of {TRANSFERS} transfers of {len(EACH) // MIB} MiB finished, though their edge died")
 
 
-story(tell, ("--file-mib", "1", "--arms", "one", "--edges", "two", "--return", "direct"), start=False, role="server",
+story(run, ("--file-mib", "1", "--arms", "one", "--edges", "two", "--return", "direct"), start=False, role="server",
       interfaces=AT_SERVER, handoff="local", service=WSCALE)

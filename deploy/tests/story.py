@@ -1,8 +1,10 @@
-"""What every story needs: a lab, synward in front of its server, sockets at both ends, patience with a deadline.
+"""What every story needs: a lab, synward in front of its server, sockets at both ends, waiting with a deadline.
 
-A story is a file NN_name.py that hands a function to `story()`. `python3 NN_name.py RESPONDER` tells it: builds a lab,
-starts synward with that responder ("afxdp", "xdp", or "none": the kernel forwards, to try the story itself), calls
-the function, stops synward, removes the lab. Exit 0 if all of that went well.
+A story is an end-to-end test: a file NN_name.py that passes a function to `story()`. `python3 NN_name.py RESPONDER` builds a
+lab, starts synward with that responder ("afxdp", "xdp", or "none": the kernel forwards, to try the story itself), calls the
+function, stops synward and removes the lab. It exits with 0 if all of that succeeds.
+
+deploy/test runs a story with both responders and alone, unless its file says otherwise: see plan.py.
 """
 
 import contextlib
@@ -22,25 +24,28 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RELEASE = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
-# Another build, or an installed one, may be told of as well.
+# SYNWARD_PROGRAM tests another build, or an installed one.
 SYNWARD = Path(os.environ.get("SYNWARD_PROGRAM", RELEASE / "synward"))
 BENCH = RELEASE / "bench"
-# A tenth of everything that takes long.
-FAST = bool(os.environ.get("SYNWARD_FAST"))
+# "fast", "usual" or "full": the options of deploy/test.
+SIZE = os.environ.get("SYNWARD_STORY_SIZE", "usual")
+FAST, FULL = SIZE == "fast", SIZE == "full"
+# Whether a tenth of what takes long is enough: the variant "xdp" does all of it.
+TENTH = FAST or ("afxdp" in sys.argv and not FULL)
 
 SERVER = {4: "192.0.2.10", 6: "2001:db8:5::10"}
 CLIENT = {4: "198.51.100.2", 6: "2001:db8:c::2"}
 FLOOD_SOURCES = {4: "10.0.0.0/8", 6: "2001:db8:f::/48"}
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
-# A port of the server for a story's own protocol; nginx has 80 and 443.
+# The server's port for a story's own protocol; nginx listens on 80 and 443.
 PORT = 9000
 METRICS_PORT = 9470
-# Rarely more than some milliseconds pass; a SYN that the kernel sends again takes a second.
+# Most answers take milliseconds; a SYN that the kernel retransmits takes a second.
 PATIENCE = 10
 
 
 def wait_until(what, condition, seconds=PATIENCE):
-    """Polls until `condition()` is true, and returns what it gave."""
+    """Polls until `condition()` is true, and returns its value."""
     deadline = time.monotonic() + seconds
     while True:
         if found := condition():
@@ -58,7 +63,7 @@ CLONE_NEWNET = 0x40000000
 
 @contextlib.contextmanager
 def namespace(name):
-    """This thread, and what it starts, is in the network namespace; sockets stay where they are made."""
+    """Moves this thread, and what it starts, to the network namespace. A socket stays where it is created."""
     with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{name}") as there:
         enter_namespace(there)
         try:
@@ -90,25 +95,25 @@ class Lab:
         return namespace(f"sw-{self.name}-{role}")
 
     def run(self, role, *command):
-        """What the command prints; it must succeed. For commands that need the namespace's network and no more."""
+        """The output of a command, which must succeed. It sees the namespace's network, but not its /sys."""
         with self.inside(role):
             return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
 
     def start(self, role, name, *command):
-        """A process that sees the namespace in /sys too. Output goes to NAME.log in the lab's folder."""
+        """Starts a process that sees the namespace in /sys too. Its output goes to NAME.log in the lab's folder."""
         process = Process(self, role, name, command)
         self.processes.append(process)
         return process
 
     def flood(self, family, port=80, seconds=60, *options):
-        """A flood of SYNs at full speed from one core; `stop()` ends it and gives its report."""
+        """Starts a flood of SYNs at full speed from one core. `report()` stops it and returns its report."""
         host = f"[{SERVER[family]}]" if family == 6 else SERVER[family]
         return self.start(
             "client", "flood", BENCH, "flood", "--interface", "client0", "--destination", f"{host}:{port}",
             "--sources", FLOOD_SOURCES[family], "--core", "0", "--seconds", str(seconds), "--json", *options)
 
     def listen(self, family=4, port=PORT, role="server", backlog=128):
-        """A socket that listens at the role's address."""
+        """A socket that listens on the role's address."""
         address = (SERVER if role == "server" else CLIENT)[family]
         with self.inside(role):
             listener = socket.socket(FAMILY[family])
@@ -119,7 +124,7 @@ class Lab:
         return listener
 
     def connect(self, family=4, port=PORT, role="client"):
-        """A socket in the role's namespace, connected to the server (or from there to the client)."""
+        """A socket in the role's namespace that is connected to the server, or from there to the client."""
         address = (SERVER if role == "client" else CLIENT)[family]
         with self.inside(role):
             connection = socket.socket(FAMILY[family])
@@ -136,11 +141,11 @@ class Lab:
         return client, server
 
     def free_server(self):
-        """Takes the program that only passes off server0."""
+        """Detaches the program from server0 that passes every frame."""
         self.start("server", "pass", BENCH, "pass", "--interface", "server0", "--detach").wait()
 
     def kernel_counters(self, role="server"):
-        """Tcp and TcpExt: what nstat shows."""
+        """The counters Tcp and TcpExt, as nstat shows them."""
         counters = {}
         for file, group in ("snmp", "Tcp:"), ("netstat", "TcpExt:"):
             with self.inside(role):
@@ -150,7 +155,7 @@ class Lab:
         return counters
 
     def count_at_server(self):
-        """From now on, counts what the server receives: see `counted_at_server`."""
+        """Counts what the server receives from now on; `counted_at_server` reads the counters."""
         rules = """
             table inet story {}
             delete table inet story
@@ -168,12 +173,12 @@ class Lab:
             subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
 
     def counted_at_server(self, counter):
-        """Packets that the server received: "flood" by source, "syns" of anyone."""
+        """Packets that the server received: "flood" from the flood's sources, "syns" from any."""
         listing = json.loads(self.run("server", "nft", "-j", "list", "counter", "inet", "story", counter))
         return next(entry["counter"]["packets"] for entry in listing["nftables"] if "counter" in entry)
 
     def syn_received(self):
-        """How many of the server's connections wait for the third segment of their handshake."""
+        """How many of the server's connections are in SYN-RECV."""
         with self.inside("server"):
             return sum(state_column(f"/proc/thread-self/net/tcp{six}").count("03") for six in ("", "6"))
 
@@ -183,14 +188,14 @@ def state_column(path):
 
 
 class Process:
-    """A program in a namespace of the lab, started through deploy/lab exec."""
+    """A program in a namespace of the lab, started by deploy/lab exec."""
 
     def __init__(self, lab, role, name, command):
         self.name = name
         self.log = lab.folder / f"{name}.log"
         number = lab.folder / f"{name}.pid"
         number.unlink(missing_ok=True)
-        # The shell's number is the program's, for it becomes the program.
+        # The shell writes its process number down and then becomes the program.
         launch = 'echo $$ >"$1.new" && mv "$1.new" "$1" && shift && exec "$@"'
         with open(self.log, "wb") as log:
             self.launcher = subprocess.Popen(
@@ -206,27 +211,27 @@ class Process:
         return self.launcher.poll() is None
 
     def wait(self, seconds=PATIENCE):
-        """The exit code, once it has ended by itself."""
+        """The exit code, once the program has exited."""
         return self.launcher.wait(seconds)
 
     def stop(self, number=signal.SIGTERM, seconds=PATIENCE):
-        """Asks it to end; gives its exit code."""
+        """Sends the signal; returns the exit code."""
         if self.running():
             os.kill(self.pid, number)
         return self.wait(seconds)
 
     def report(self):
-        """Stops a flood and reads its report."""
+        """Stops a flood and returns its report."""
         code = self.stop(signal.SIGINT)
         assert code == 0, f"{self.name} exited with {code}: {self.output()}"
         return self.json()
 
     def json(self):
-        """Its last line."""
+        """The last line of the output."""
         return json.loads(self.output().splitlines()[-1])
 
     def memory(self):
-        """Resident memory, bytes."""
+        """Resident memory in bytes."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) << 10
 
@@ -257,20 +262,20 @@ mode = "{mode}"
 TWO_ARMS = '[[interface]]\nname = "out0"\nside = "outside"\n\n[[interface]]\nname = "in0"\nside = "inside"'
 ONE_ARM = '[[interface]]\nname = "out0"\nside = "both"'
 AT_SERVER = '[[interface]]\nname = "server0"\nside = "outside"'
-# What the stories leave as it is unless they say otherwise.
-USUAL = {"adopt_seconds": 0, "appliance": "", "interfaces": TWO_ARMS, "ports": [80, 443, PORT], "mode": "always",
+# The settings of a story that gives no others.
+DEFAULTS = {"adopt_seconds": 0, "appliance": "", "interfaces": TWO_ARMS, "ports": [80, 443, PORT], "mode": "always",
          "handoff": "splice", "service": ""}
 
 
 class Synward:
-    """The appliance at the lab's edge, or where the service is: at the server."""
+    """The appliance at the lab's edge, or at the server."""
 
     def __init__(self, lab, responder, role="edge", name="synward", **settings):
         self.lab = lab
         self.role = role
         self.name = name
         self.responder = responder
-        self.settings = USUAL | settings
+        self.settings = DEFAULTS | settings
         self.control = lab.folder / f"{name}.sock"
         self.secret = lab.folder / "secret"
         self.file = lab.folder / f"{name}.toml"
@@ -287,9 +292,9 @@ class Synward:
             control=self.control, secret=self.secret, responder=self.responder, **self.settings))
 
     def start(self, **settings):
-        """Runs until it says that it is ready."""
+        """Starts it and waits until it is ready."""
         if self.responder == "none":
-            # A flood's frames reach a veth only where some XDP program is.
+            # Frames that XDP transmits reach a veth only if it has an XDP program.
             if self.role == "edge":
                 self.lab.start("edge", "pass", BENCH, "pass", "--interface", "out0").wait()
             return
@@ -298,11 +303,11 @@ class Synward:
         wait_until("synward is ready", self.ready)
 
     def ready(self):
-        assert self.process.running(), f"synward ended instead of getting ready:\n{self.process.output()}"
+        assert self.process.running(), f"synward ended before it was ready:\n{self.process.output()}"
         return re.search(r"\bready\b", self.process.output())
 
     def stop(self):
-        """Stops it, and sees to it that nothing went wrong."""
+        """Stops it, and checks that it ran until then and exits with 0."""
         if self.process is None:
             return
         process, self.process = self.process, None
@@ -312,7 +317,7 @@ class Synward:
         assert "panicked" not in process.output(), "synward panicked: see its log"
 
     def command(self, *arguments):
-        """A command to the running synward, as (exit code, what it printed)."""
+        """Runs a command of synward against the running one. Returns exit code and output."""
         done = subprocess.run([SYNWARD, "--control", self.control, *arguments], text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         return done.returncode, done.stdout
@@ -324,7 +329,7 @@ class Synward:
         assert code == 0, f"synward mode web {mode}: exit code {code}: {text}"
 
     def metrics(self):
-        """Every sample of the Prometheus endpoint, as {(name, ((label, value), …)): number}."""
+        """All samples of the Prometheus endpoint, as {(name, ((label, value), …)): number}."""
         if self.responder == "none":
             return {}
         with self.lab.inside(self.role):
@@ -345,11 +350,11 @@ class Synward:
         return total(self.metrics(), name, **labels)
 
     def carried(self, connections):
-        """Sees to it that at least so many connections were handed onward, and did not go past synward."""
+        """Checks that synward handed over at least so many connections: they did not pass it unnoticed."""
         if self.responder == "none":
             return
         handed = self.metric("handoffs_total", handoff=self.settings["handoff"], result="established")
-        assert handed >= connections, f"{handed:.0f} connections were handed onward, not {connections}"
+        assert handed >= connections, f"{handed:.0f} connections were handed over, not {connections}"
 
 
 def total(samples, name, **labels):
@@ -359,55 +364,63 @@ def total(samples, name, **labels):
                if full == f"synward_{name}" and wanted <= set(found))
 
 
-# ---- telling a story
+# ---- running a story
+
 
 class Skip(Exception):
-    """The story cannot be told on this machine, and why."""
+    """The story cannot run on this machine, and why."""
 
 
 SKIPPED = 77
 
 
-def local_story(tell, **settings):
-    """A story of a service on the machine that synward runs on, with nothing between it and the client."""
-    def told(lab, synward):
+def local_story(run, *lab, **settings):
+    """A story of a service on the machine that synward runs on, with a direct link to the client."""
+    def with_synward(lab, synward):
         if synward.responder != "none":
             lab.free_server()
         synward.start()
-        tell(lab, synward)
+        run(lab, synward)
 
-    options = ("--file-mib", "1", "--arms", "none")
-    story(told, options, start=False, role="server", interfaces=AT_SERVER, handoff="local", **settings)
+    options = ("--file-mib", "1", "--arms", "none", *lab)
+    story(with_synward, options, start=False, role="server", interfaces=AT_SERVER, handoff="local", **settings)
 
 
-def story(tell, lab=("--file-mib", "1"), start=True, **settings):
-    """Tells a story as the command line asks: `tell(lab, synward)`."""
-    responder = sys.argv[1] if len(sys.argv) > 1 else "afxdp"
+def story(run, lab=("--file-mib", "1"), start=True, **settings):
+    """Runs a story as the command line asks: calls `run(lab, synward)`."""
+    responder = sys.argv[1] if len(sys.argv) > 1 else "xdp"
     assert responder in ("afxdp", "xdp", "none"), f"no responder {responder}"
-    name = os.environ.get("SYNWARD_STORY_LAB", f"story{os.getpid()}")
-    # To end by an exception removes the lab.
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
-    place = Lab(name, *lab)
+    exit_on_signals()
+    place = Lab(lab_name(), *lab)
     synward = Synward(place, responder, **settings)
     try:
         if start:
             synward.start()
-        tell(place, synward)
+        run(place, synward)
         synward.stop()
     except Skip as reason:
         print(reason)
         sys.exit(SKIPPED)
     except Exception:
-        show_what_was(place, synward)
+        print_state(place, synward)
         traceback.print_exc(file=sys.stdout)
         sys.exit(1)
     finally:
         place.down()
 
 
-def show_what_was(lab, synward):
-    """What helps to understand a failure, while the lab still stands."""
+def lab_name():
+    return os.environ.get("SYNWARD_STORY_LAB", f"story{os.getpid()}")
+
+
+def exit_on_signals():
+    """A signal raises SystemExit, so that `finally` removes the lab."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
+def print_state(lab, synward):
+    """Prints what helps to understand a failure while the lab still exists."""
     if synward.process and synward.process.running():
         with contextlib.suppress(Exception):
             print("---- synward's metrics")
@@ -417,17 +430,17 @@ def show_what_was(lab, synward):
             print("---- synward status:", *synward.command("status"))
     for role in "client", "server":
         with contextlib.suppress(Exception):
-            print(f"---- connections of the {role}, and what its TCP has counted")
+            print(f"---- connections and TCP counters of the {role}")
             print(*lab.run(role, "ss", "-Htaonie").splitlines()[:40], sep="\n")
             print({name: count for name, count in lab.kernel_counters(role).items() if count})
     for process in lab.processes:
-        print(f"---- the last of {process.name}'s log")
+        print(f"---- the last lines of {process.name}.log")
         print(*process.output().splitlines()[-25:], sep="\n")
-    print("---- what went wrong")
+    print("---- the failure")
 
 
 def receive_all(connection):
-    """Everything until the other end has finished sending."""
+    """All bytes until the other end's FIN."""
     parts = []
     while part := connection.recv(65536):
         parts.append(part)
@@ -435,7 +448,7 @@ def receive_all(connection):
 
 
 def receive(connection, length):
-    """Exactly so many bytes."""
+    """Exactly `length` bytes."""
     parts = b""
     while len(parts) < length:
         part = connection.recv(length - len(parts))

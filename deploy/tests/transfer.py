@@ -8,17 +8,14 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 
-from story import BENCH, FAST, PORT, receive_all, wait_until
+from story import BENCH, PORT, receive_all, wait_until
 
 MIB = 1 << 20
-# Downloads of so many MiB, and uploads of a quarter, in place of what a test of every day does.
+# Downloads of so many MiB, and uploads of a quarter, in place of the usual amounts.
 WHOLE = int(os.environ.get("SYNWARD_TRANSFER_MIB", 0))
-# Whether a tenth does. An established connection does not know who answered its SYN: one responder carries the bulk.
-LITTLE = FAST or "xdp" not in sys.argv
 
 
 def pseudo_random(mib):

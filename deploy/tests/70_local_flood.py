@@ -5,7 +5,7 @@ from flood import check, requests_under_flood
 from story import local_story
 
 
-def tell(lab, synward):
+def run(lab, synward):
     outcome = requests_under_flood(lab, synward, 4, "http")
     check(outcome, synward.responder)
     # The kernel itself shakes hands again with a tuple that it still has in TIME_WAIT, and with no other.
@@ -14,4 +14,4 @@ def tell(lab, synward):
     synward.carried(len(outcome.seconds) - others)
 
 
-local_story(tell)
+local_story(run)

@@ -5,8 +5,11 @@ from flood import requests_under_flood
 from story import AT_SERVER, story
 from transfer import both_ends, negotiated
 
+# Workers never answer with the kernel's cookies.
+ONCE = "xdp"
 
-def tell(lab, synward):
+
+def run(lab, synward):
     lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_syncookies=2")
     if synward.responder != "none":
         lab.free_server()
@@ -50,5 +53,5 @@ def options(lab, listeners, clock_is_bare):
         server.close()
 
 
-story(tell, ("--file-mib", "1", "--arms", "none"), start=False, role="server", interfaces=AT_SERVER, handoff="local",
+story(run, ("--file-mib", "1", "--arms", "none"), start=False, role="server", interfaces=AT_SERVER, handoff="local",
       service='cookies = "kernel"')

@@ -7,6 +7,9 @@ import time
 
 from story import AT_SERVER, PORT, SYNWARD, story
 
+# The checks before the start are the same for both responders.
+ONCE = "xdp"
+BESIDE_OTHERS = True
 WALL = """
     table inet wall {{
         chain arriving {{
@@ -16,7 +19,7 @@ WALL = """
     }}"""
 
 
-def tell(lab, synward):
+def run(lab, synward):
     if synward.responder == "none":
         return
     lab.free_server()
@@ -140,4 +143,4 @@ def sysctl(lab, setting):
     lab.run("server", "sysctl", "-qw", setting)
 
 
-story(tell, ("--file-mib", "1", "--arms", "none"), start=False, role="server", interfaces=AT_SERVER, handoff="local")
+story(run, ("--file-mib", "1", "--arms", "none"), start=False, role="server", interfaces=AT_SERVER, handoff="local")

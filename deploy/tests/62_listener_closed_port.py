@@ -1,0 +1,23 @@
+"""Where nothing listens, the kernel refuses a client at once."""
+
+import errno
+import time
+
+from listeners import PROMPT, client_socket
+from story import PORT, SERVER, local_story
+
+# SYNs to a closed port reach the kernel; no responder sees them.
+ONCE = "xdp"
+BESIDE_OTHERS = True
+
+
+def run(lab, synward):
+    for family in 4, 6:
+        client = client_socket(lab, family)
+        began = time.monotonic()
+        assert client.connect_ex((SERVER[family], PORT)) == errno.ECONNREFUSED
+        assert time.monotonic() - began < PROMPT
+        client.close()
+
+
+local_story(run, "--no-nginx")

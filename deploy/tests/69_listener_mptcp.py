@@ -1,0 +1,55 @@
+"""A listener for Multipath TCP: the kernel answers until it has cookies of its own; then synward answers with these.
+
+With net.ipv4.tcp_timestamps=2 these cookies keep all options.
+"""
+
+from listeners import client_socket, exchange, reset, server_socket
+from story import PORT, SERVER, Skip, local_story, wait_until
+from transfer import both_ends
+
+# Workers never answer with the kernel's cookies.
+ONCE = "xdp"
+BESIDE_OTHERS = True
+IPPROTO_MPTCP = 262
+
+
+def run(lab, synward):
+    for family in 4, 6:
+        mptcp(lab, synward, family)
+
+
+def mptcp(lab, synward, family):
+    try:
+        listener = server_socket(lab, family, protocol=IPPROTO_MPTCP)
+    except OSError as reason:
+        raise Skip(f"no MPTCP: {reason}") from None
+    with listener:
+        listener.listen(8)
+        exchange(lab, family, listener)
+        before = lab.kernel_counters()["TCPReqQFullDoCookies"], synward.metric("cookies_total", result="sent")
+        lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_syncookies=2")
+        valid = synward.metric("cookies_total", result="valid")
+        exchange(lab, family, listener)
+        exchange(lab, family, listener, protocol=IPPROTO_MPTCP)
+        after = lab.kernel_counters()["TCPReqQFullDoCookies"], synward.metric("cookies_total", result="sent")
+        assert after[0] > before[0], "no cookie of the kernel was made"
+        if synward.responder != "none":
+            assert after[1] >= before[1] + 2, "synward did not answer"
+            assert synward.metric("cookies_total", result="valid") >= valid + 2
+        # If the clock of timestamps has no secret offset, the kernel's cookies hold all options.
+        lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_timestamps=2")
+        if synward.responder != "none":
+            wait_until("synward uses the timestamps", lambda: keeps_options(lab, family, listener), 60)
+        lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_syncookies=1", "net.ipv4.tcp_timestamps=1")
+
+
+def keeps_options(lab, family, listener):
+    client = client_socket(lab, family)
+    client.connect((SERVER[family], PORT))
+    server, _ = listener.accept()
+    ends = both_ends(lab)
+    reset(client, server)
+    return all(end.has("sack") and end.has("ts") and end.wscale() for end in ends)
+
+
+local_story(run, "--no-nginx")
