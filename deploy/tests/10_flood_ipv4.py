@@ -1,4 +1,4 @@
-"""Under a flood of SYNs at the generator's full speed every request succeeds: IPv4."""
+"""Every IPv4 request succeeds during a flood of SYNs at the generator's full speed."""
 
 from flood import check, requests_under_flood
 from story import story

@@ -1,5 +1,5 @@
-"""A flood that shakes hands: clients that prove themselves and then say nothing. Each gets its connection to the server, and
-real requests go on beside them."""
+"""A flood of clients that complete the handshake and then send nothing: each gets its connection to the server, and real
+requests succeed meanwhile."""
 
 import signal
 import subprocess
@@ -7,10 +7,10 @@ import subprocess
 from flood import request
 from story import BENCH, FAST, FLOOD_SOURCES, SERVER, story
 
-# The worker answers the SYNs of these clients and opens their connections, which is the harder case.
+# With AF_XDP a worker answers the SYNs and also opens the connections: the harder case.
 ONCE = "afxdp"
 CONNECTIONS = 200 if FAST else 2000
-A_SECOND = 500
+PER_SECOND = 500
 
 
 def run(lab, synward):
@@ -19,7 +19,7 @@ def run(lab, synward):
         host = f"[{SERVER[family]}]" if family == 6 else SERVER[family]
         flood = lab.start(
             "client", "flood", BENCH, "flood", "--interface", "client0", "--destination", f"{host}:80", "--sources",
-            FLOOD_SOURCES[family], "--core", "0", "--kind", "handshake", "--rate", str(A_SECOND), "--count",
+            FLOOD_SOURCES[family], "--core", "0", "--kind", "handshake", "--rate", str(PER_SECOND), "--count",
             str(CONNECTIONS), "--seconds", "60", "--json")
         outcomes = [request(lab, family, "http") for _ in range(20)]
         try:

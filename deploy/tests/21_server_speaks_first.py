@@ -1,4 +1,4 @@
-"""A protocol in which the server speaks first: the client gets its greeting without a byte of its own."""
+"""In a protocol where the server speaks first, the client receives the greeting before it sends any data."""
 
 import threading
 
@@ -20,7 +20,7 @@ def run(lab, synward):
                 with lab.connect(family) as client:
                     assert receive(client, len(GREETING)) == GREETING
                     client.sendall(b"QUIT\r\n")
-                    assert client.recv(1) == b"", "the server has nothing to add"
+                    assert client.recv(1) == b"", "the server sends no more"
             greeter.join()
     synward.carried(2 * CLIENTS)
 

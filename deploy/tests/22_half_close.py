@@ -1,4 +1,4 @@
-"""Either end may finish sending and still receive."""
+"""Either end can close its direction and still receive."""
 
 import hashlib
 import os
@@ -16,14 +16,14 @@ DATA = os.urandom(3 << 20)
 def run(lab, synward):
     for family in 4, 6:
         client, server = lab.pair(family)
-        finishes_then_receives(client, server)
+        closes_then_receives(client, server)
         client, server = lab.pair(family)
-        finishes_then_receives(server, client)
+        closes_then_receives(server, client)
     synward.carried(4)
 
 
-def finishes_then_receives(first, second):
-    """The first says something and FIN; the second sees both, and sends much more only then."""
+def closes_then_receives(first, second):
+    """The first end sends data and a FIN; the second receives both, and only then sends its data."""
     with first, second:
         first.sendall(b"that is all from me")
         first.shutdown(socket.SHUT_WR)

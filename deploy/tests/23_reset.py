@@ -1,4 +1,4 @@
-"""A reset by one end is a reset at the other, in both directions."""
+"""When one end resets a connection, the other end sees the reset; in both directions."""
 
 import socket
 import struct
@@ -35,7 +35,7 @@ def expect_reset(connection, what):
         got = connection.recv(1)
     except ConnectionResetError:
         return
-    raise AssertionError(f"{what}: {'an orderly end' if got == b'' else 'data'} instead of ECONNRESET")
+    raise AssertionError(f"{what}: {'a FIN' if got == b'' else 'data'} instead of ECONNRESET")
 
 
 story(run)

@@ -1,4 +1,4 @@
-"""Idle connections live on: with keepalive probes that are answered through the splice, and without any."""
+"""Idle connections stay usable: with keepalive probes, which are answered through the splice, and without."""
 
 import socket
 import struct
@@ -21,7 +21,7 @@ def run(lab, synward):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, INTERVAL)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, INTERVAL)
-            # Two probes without an answer, and the kernel gives the connection up.
+            # After two unanswered probes the kernel closes the connection.
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
     time.sleep(IDLE)
     for end in (end for pair in kept for end in pair):
@@ -29,7 +29,7 @@ def run(lab, synward):
         assert quiet < 3, f"no ACK for {quiet:.1f} s: keepalive probes get no answer"
     for client, server in silent:
         quiet = since_last_ack(client)
-        assert quiet > IDLE - 1, f"an ACK came {quiet:.1f} s ago on a connection that should be silent"
+        assert quiet > IDLE - 1, f"an ACK arrived {quiet:.1f} s ago on a connection that should be silent"
     for client, server in silent + kept:
         client.sendall(b"still there?")
         assert receive(server, 12) == b"still there?"
@@ -39,7 +39,7 @@ def run(lab, synward):
 
 
 def since_last_ack(connection):
-    """Seconds: tcpi_last_ack_recv of struct tcp_info (linux/tcp.h), in milliseconds there."""
+    """Seconds since the last ACK: tcpi_last_ack_recv of struct tcp_info (linux/tcp.h) has milliseconds."""
     information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     return struct.unpack_from("=I", information, 56)[0] / 1000
 

@@ -1,4 +1,4 @@
-"""Explicit congestion notification through a splice."""
+"""Client and server negotiate explicit congestion notification through a splice."""
 
 from ecn import check_ecn
 from story import story

@@ -1,4 +1,4 @@
-"""A stop leaves no program, map, link, address, rule or file behind; or, where that is wanted, programs that go on."""
+"""A stop leaves no program, map, link, address, rule or file behind; with --keep-steering it leaves programs that still answer."""
 
 from segments import LINUX, SPOOFED, SYN, Segment, Wire, shake_hands
 from story import PORT, SERVER, SYNWARD, story, wait_until
@@ -19,9 +19,9 @@ def run(lab, synward):
         synward.stop()
         client.close()
         server.close()
-        # The kernel frees programs and maps a moment after the last one let go.
+        # The kernel frees programs and maps a moment after their last reference is dropped.
         wait_until("programs, maps and links are gone", lambda: not any(exists(*one) for one in objects))
-        print(f"{len(objects)} programs, maps and links came and went")
+        print(f"{len(objects)} programs, maps and links were removed")
         changed = difference(before, system(lab))
         assert not changed, f"the stop left changes behind:\n{changed}"
     keeps_steering(lab, synward)
@@ -30,7 +30,7 @@ def run(lab, synward):
 
 
 def keeps_steering(lab, synward):
-    """What is left in place answers from the moment on at which the workers are gone."""
+    """The programs left in place answer as soon as the workers are gone."""
     wire = Wire(lab, "client", "client0")
     synward.configure()
     process = lab.start("edge", "synward", SYNWARD, "run", "--config", synward.file, "--keep-steering")
@@ -40,7 +40,7 @@ def keeps_steering(lab, synward):
         shake_hands(wire, Segment(SPOOFED[4], port, SERVER[4], PORT, seq=port, flags=SYN, options=LINUX))
     removed = lab.run("edge", SYNWARD, "unload", "--pin", lab.pins / "synward")
     assert "the XDP program of out0" in removed, removed
-    print("10 SYNs were answered by what was left in place")
+    print("the programs left in place answered 10 SYNs")
 
 
 story(run, start=False)

@@ -1,4 +1,4 @@
-"""What cannot work is refused by one clear line and exit code 1, and the system stays as it was."""
+"""synward refuses what cannot work with one line and exit code 1, and leaves the system unchanged."""
 
 import ctypes
 import mmap
@@ -73,14 +73,14 @@ def second_appliance(lab, synward):
     separate = 'metrics = ""\npin = "/sys/fs/bpf/second"'
     synward.control = lab.folder / "second.sock"
     refused(lab, synward, ["out0"], appliance=separate)
-    # The first one does not notice.
+    # The first one keeps working.
     client.sendall(b"still here")
     assert server.recv(100) == b"still here"
     synward.control = lab.folder / "control.sock"
 
 
 def refused(lab, synward, words, prefix=(), **settings):
-    """Starts synward in vain."""
+    """Starts synward, which must refuse with these words."""
     usual = dict(synward.settings)
     synward.configure(**settings)
     synward.settings = usual
@@ -90,11 +90,11 @@ def refused(lab, synward, words, prefix=(), **settings):
         code = process.wait()
     except subprocess.TimeoutExpired:
         process.stop()
-        raise AssertionError(f"synward ran, though it should speak of {words}:\n{process.output()}") from None
+        raise AssertionError(f"synward runs, though it should refuse with {words}:\n{process.output()}") from None
     text = process.output().strip()
     print(text)
     assert code == 1, f"exit code {code}, not 1"
-    assert len(text.splitlines()) == 1, "not one line"
+    assert len(text.splitlines()) == 1, "more than one line"
     for word in words:
         assert word in text, f"the line does not name {word}"
     changed = difference(before, system(lab))
@@ -108,7 +108,7 @@ RX_RING, UMEM_REG, FILL_RING, COMPLETION_RING = 2, 4, 5, 6
 
 
 def xdp_socket(interface, queue):
-    """A socket that occupies the queue of the interface until it is closed."""
+    """A socket that is bound to the interface's queue until it is closed."""
     xdp = socket.socket(AF_XDP, socket.SOCK_RAW)
     memory = mmap.mmap(-1, 64 * 4096)
     area = struct.pack("=QQIIII", ctypes.addressof(ctypes.c_char.from_buffer(memory)), len(memory), 4096, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Placed beside the path, with one interface for both sides, synward does all the same."""
+"""With one interface for both sides, beside the path, synward serves every request as it does with two."""
 
 from flood import check, request, requests_under_flood
 from story import ONE_ARM, receive, story

@@ -1,4 +1,4 @@
-"""The mode of a service changes at run time, and no connection breaks, whichever mode it began in."""
+"""When the mode of a service changes at run time no connection breaks, whichever mode it started in."""
 
 import time
 
@@ -21,12 +21,12 @@ def run(lab, synward):
         talk(pairs)
     if synward.process:
         handed = synward.metric("handoffs_total", handoff="splice")
-        assert handed == 1, f"{handed:.0f} connections were spliced, but only one began in mode always"
+        assert handed == 1, f"{handed:.0f} connections were spliced, but only one started in mode always"
         assert synward.metric("service_active", service="web") == 0
-        assert synward.metric("syns_total", service="web") >= 2, "monitor counts what it would challenge"
+        assert synward.metric("syns_total", service="web") >= 2, "monitor counts the SYNs that it would challenge"
 
     synward.mode("always")
-    # The servers speak first: what goes from inside to outside is learned.
+    # The servers speak first: synward learns connections from what goes from inside to outside.
     for _, server in pairs.values():
         server.sendall(b"news")
     for client, _ in pairs.values():
@@ -39,7 +39,7 @@ def run(lab, synward):
     synward.carried(2)
     for client, server in pairs.values():
         client.close()
-        assert server.recv(1) == b"", "the end of a connection arrives too"
+        assert server.recv(1) == b"", "the FIN arrives too"
 
 
 def talk(pairs):

@@ -1,4 +1,4 @@
-"""synward starts on a live path: downloads, uploads and quiet connections that exist go on."""
+"""synward starts on a live path: existing downloads, uploads and idle connections continue."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from story import receive, receive_all, story
 ONCE = "xdp"
 BESIDE_OTHERS = True
 ADOPT = 3
-# Long enough to be under way before the start, while connections are adopted, and afterwards.
+# Long enough to be active before the start, during adoption and afterwards.
 SECONDS = 9
 STEPS = 90
 DATA = os.urandom(1 << 16)
@@ -23,20 +23,20 @@ def run(lab, synward):
     talk(quiet)
     time.sleep(1)
     synward.start()
-    # New clients are challenged from the first moment.
+    # New clients are challenged at once.
     newcomer = lab.pair()
     talk([newcomer])
     synward.carried(1)
     talk(quiet)
     time.sleep(ADOPT + 1)
-    assert all(transfer.running() for transfer in transfers), "the transfers ended too early to show anything"
+    assert all(transfer.running() for transfer in transfers), "the transfers ended before the adoption did"
     talk(quiet + [newcomer])
     for transfer in transfers:
         transfer.check()
 
 
 class Transfer:
-    """Many steps of data through a connection, evenly over some seconds."""
+    """Data sent in equal steps over some seconds."""
 
     def __init__(self, client, server, direction):
         self.what = f"{direction}load"
@@ -62,7 +62,7 @@ class Transfer:
     def check(self):
         for thread in self.threads:
             thread.join()
-        assert self.digest == hashlib.sha256(DATA * STEPS).digest(), f"the {self.what} broke"
+        assert self.digest == hashlib.sha256(DATA * STEPS).digest(), f"the {self.what} received other data"
 
 
 def talk(pairs):

@@ -1,6 +1,6 @@
-"""Big files both ways between a stock curl and a stock nginx, by clients with timestamps and without.
+"""Large files arrive unharmed in both directions between a stock curl and a stock nginx, with timestamps and without.
 
-1 GiB down and 256 MiB up over IPv4 with timestamps and over IPv6 without; the other two pairs move less.
+1 GiB down and 256 MiB up over IPv4 with timestamps and over IPv6 without; the other two pairs move an eighth.
 """
 
 import subprocess
@@ -54,20 +54,20 @@ def upload(lab, what, family, share, files):
 
 
 class Watch:
-    """Looks at the connection to port 80 while it lasts."""
+    """Inspects the connection to port 80 while it exists."""
 
     def __init__(self, lab, stamped):
         self.lab, self.stamped = lab, stamped
         self.result = None
-        self.thread = threading.Thread(target=self.look)
+        self.thread = threading.Thread(target=self.inspect)
         self.thread.start()
 
-    def look(self):
+    def inspect(self):
         try:
             wait_until("a connection", lambda: all(end.words for end in both_ends(self.lab, 80)))
             client, server = negotiated(self.lab, self.stamped, 80)
-            # synward asked this server before the first client came.
-            assert client.wscale()[0] == server.wscale()[1], f"a window is shifted:\n{client.text}{server.text}"
+            # synward learned this server's options before the first client came.
+            assert client.wscale()[0] == server.wscale()[1], f"the ends scale windows differently:\n{client.text}{server.text}"
             self.result = f"wscale {client.wscale()} at the client, {server.wscale()} at the server"
         except Exception as error:
             self.result = error

@@ -1,11 +1,11 @@
-"""Downloads and uploads over a path with a round trip of 100 ms: CUBIC and BBR, both ways to measure the round trip,
+"""Downloads and uploads arrive unharmed over a path with a round trip of 100 ms: CUBIC and BBR, both settings of `rtt`,
 clients with timestamps and without."""
 
 import itertools
 
 from story import TENTH, story
 from transfer import (WHOLE, congestion_control, connection, finished, negotiated, part, pseudo_random, send,
-                      timestamps, way)
+                      timestamps, source_and_sink)
 
 BESIDE_OTHERS = True
 DATA = pseudo_random(WHOLE or (6 if TENTH else 64))
@@ -23,12 +23,12 @@ def run(lab, synward):
             timestamps(lab, stamped)
             client, server = connection(lab, 4 if stamped else 6)
 
-            def look():
+            def inspect():
                 for end in negotiated(lab, stamped):
                     assert end.has(control), f"no {control} at the {end.role}: {end.text}"
 
             data = part(DATA, direction)
-            took = send(*way(direction, client, server), data, look)
+            took = send(*source_and_sink(direction, client, server), data, inspect)
             finished(client, server)
             print(f"rtt {rtt:4} {control:5} {'with' if stamped else 'without':7} timestamps {direction:8}"
                   f" {len(data) >> 20} MiB in {took:.2f} s")

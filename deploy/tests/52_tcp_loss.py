@@ -1,13 +1,13 @@
-"""Loss and reordering on a path with a round trip of 100 ms: everything arrives, and SACK is what repairs it."""
+"""Everything arrives over a path with a round trip of 100 ms, loss and reordering, and SACK repairs the loss."""
 
 import itertools
 
 from story import TENTH, story
 from transfer import (WHOLE, congestion_control, connection, counter, finished, negotiated, part, pseudo_random,
-                      send, timestamps, way)
+                      send, timestamps, source_and_sink)
 
 BESIDE_OTHERS = True
-# What CUBIC carries at these losses in some ten seconds; BBR does not mind them and takes more.
+# What CUBIC carries at this loss in about ten seconds; BBR ignores such loss and carries more.
 SIZES = {"cubic": pseudo_random(WHOLE or (4 if TENTH else 16)), "bbr": pseudo_random(WHOLE or (6 if TENTH else 64))}
 
 
@@ -25,12 +25,12 @@ def run(lab, synward):
             before = {name: counter(lab, sender, name) for name in ("TCPSackRecovery", "TCPRenoRecovery")}
             client, server = connection(lab, 4 if stamped else 6, seconds=60)
             data = part(SIZES[control], direction)
-            took = send(*way(direction, client, server), data, lambda: negotiated(lab, stamped))
+            took = send(*source_and_sink(direction, client, server), data, lambda: negotiated(lab, stamped))
             finished(client, server)
             recovered = {name: counter(lab, sender, name) - before[name] for name in before}
             print(f"rtt {rtt:4} {control:5} {'with' if stamped else 'without':7} timestamps {direction:8}"
                   f" {len(data) >> 20} MiB in {took:.2f} s, {recovered['TCPSackRecovery']} recoveries by SACK")
-            # A small transfer may lose nothing; all of them together do.
+            # A small transfer may lose nothing; all of them together lose some.
             assert TENTH or recovered["TCPSackRecovery"] > 0, f"nothing recovered by SACK: {recovered}"
             assert recovered["TCPRenoRecovery"] == 0, f"recovered without SACK: {recovered}"
             repaired += recovered["TCPSackRecovery"]

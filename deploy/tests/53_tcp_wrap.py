@@ -1,4 +1,4 @@
-"""Sequence numbers and timestamps wrap in the middle of transfers, on each side of the splice."""
+"""Transfers survive the wrap of sequence numbers and timestamps, on each side of the splice."""
 
 import socket
 import struct
@@ -6,18 +6,18 @@ import time
 
 from segments import ACK, SYN, Wire
 from story import CLIENT, FAMILY, FAST, PORT, SERVER, receive, story
-from transfer import MIB, finished, pseudo_random, send, way
+from transfer import MIB, finished, pseudo_random, send, source_and_sink
 
 # A spliced connection does not depend on who answered its SYN.
 ONCE = "xdp"
 BESIDE_OTHERS = True
-# linux/tcp.h: a socket in repair lets its numbers be read and written.
+# linux/tcp.h: the numbers of a socket in repair mode can be read and written.
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ, TCP_TIMESTAMP = 19, 20, 21, 24
 RECEIVES, SENDS = 1, 2
 OFF_WITHOUT_PROBE = -1
 WRAP = 1 << 32
 DATA = pseudo_random(32)
-# So close before the wrap that the data goes over it.
+# So close to the wrap that the data crosses it.
 NEAR = 16 * MIB
 
 
@@ -25,15 +25,15 @@ def run(lab, synward):
     with lab.listen(4) as four, lab.listen(6) as six:
         listeners = {4: four, 6: six}
         for family in 4, 6:
-            the_clients_numbers(lab, family, listeners[family])
-        the_servers_numbers(lab, listeners)
+            clients_numbers(lab, family, listeners[family])
+        servers_numbers(lab, listeners)
         for family in 4, 6:
-            for of in "the server's clock at the server", "the server's clock at the client", "the client's clock":
-                a_clock(lab, family, listeners[family], of)
+            for which in "the server's clock at the server", "the server's clock at the client", "the client's clock":
+                clock_wraps(lab, family, listeners[family], which)
 
 
 class Repaired:
-    """A TCP socket whose numbers can be touched while it is inside."""
+    """A TCP socket in repair mode: its numbers can be read and written inside."""
 
     def __init__(self, connection, queue=None):
         self.connection, self.queue = connection, queue
@@ -52,7 +52,7 @@ class Repaired:
 
 
 def next_number(connection, queue):
-    """What a queue's next byte is numbered."""
+    """The sequence number of a queue's next byte."""
     with Repaired(connection, queue) as repaired:
         return repaired.number()
 
@@ -76,7 +76,7 @@ def signed(number):
     return number - WRAP if number >= WRAP // 2 else number
 
 
-def the_clients_numbers(lab, family, listener):
+def clients_numbers(lab, family, listener):
     for before in 0, 1, 2, 10, NEAR:
         data = DATA if before == NEAR else DATA[:MIB]
         first = (WRAP - 1 - before) % WRAP
@@ -89,8 +89,8 @@ def the_clients_numbers(lab, family, listener):
     print(f"IPv{family}: the client's sequence numbers wrapped in 5 uploads")
 
 
-def the_servers_numbers(lab, listeners):
-    """Nobody chooses these; so connect until each has come close to the wrap."""
+def servers_numbers(lab, listeners):
+    """Nobody can choose these, so this connects until each has come close to the wrap."""
     missing = {(family, where) for family in (4, 6) for where in ("at the client", "at the server")}
     attempts = 0
     wanted = 2 if FAST else 0
@@ -109,7 +109,7 @@ def the_servers_numbers(lab, listeners):
                 missing -= {(family, where) for where in near}
                 print(f"IPv{family}: the server's sequence numbers wrapped {', '.join(near)}")
             else:
-                # A RST: no TIME_WAIT that would use up the client's ports.
+                # A RST leaves no TIME_WAIT that would use up the client's ports.
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 client.close()
                 server.close()
@@ -131,20 +131,20 @@ class Clock:
             self.connection.setsockopt(socket.IPPROTO_TCP, TCP_TIMESTAMP, signed(value % WRAP & ~1))
 
 
-def a_clock(lab, family, listener, of):
-    """A clock wraps while data goes both ways; whose it is and where it wraps, `of` says."""
+def clock_wraps(lab, family, listener, which):
+    """A clock of timestamps wraps while data goes both ways; `which` says whose clock and where."""
     at_client, at_server = Wire(lab, "client", "client0"), Wire(lab, "server", "server0")
     client, server = connect(lab, family, listener)
     port = client.getsockname()[1]
     answer = lambda segment: segment.flags & (SYN | ACK) == SYN | ACK and segment.dport == port
-    promised, own = at_client.see(answer).timestamps(), at_server.see(answer).timestamps()
-    difference = (promised[0] - own[0]) % WRAP
-    assert difference, "the clocks are the same: this shows nothing"
-    offset = difference if of == "the server's clock at the client" else 0
-    mover, wire = (client, at_server) if of == "the client's clock" else (server, at_client)
+    offered, own = at_client.see(answer).timestamps(), at_server.see(answer).timestamps()
+    difference = (offered[0] - own[0]) % WRAP
+    assert difference, "the clocks are equal, so this shows nothing"
+    offset = difference if which == "the server's clock at the client" else 0
+    mover, wire = (client, at_server) if which == "the client's clock" else (server, at_client)
     clock = Clock(mover)
     talk(client, server)
-    # A receiver takes jumps of less than half a round for time that has passed (RFC 7323 §5.2).
+    # A receiver takes a jump of less than half the range for elapsed time (RFC 7323 §5.2).
     while (left := (-offset - clock.read()) % WRAP) > 1 << 30:
         clock.set(clock.read() + (1 << 30))
         talk(client, server)
@@ -154,21 +154,21 @@ def a_clock(lab, family, listener, of):
     end = time.monotonic() + 0.8
     while time.monotonic() < end:
         talk(client, server)
-    wire = at_server if of != "the server's clock at the client" else at_client
+    wire = at_server if which != "the server's clock at the client" else at_client
     sender = (CLIENT if mover is client else SERVER)[family]
     values = clock_values(wire, sender, port)
-    assert max(values) > WRAP - 2000 and min(values) < 10_000, f"{of} did not wrap: {min(values)} to {max(values)}"
+    assert max(values) > WRAP - 2000 and min(values) < 10_000, f"{which} did not wrap: {min(values)} to {max(values)}"
     for direction in "download", "upload":
-        one, other = way(direction, client, server)
+        one, other = source_and_sink(direction, client, server)
         send(one, other, DATA[:4 * MIB])
     finished(client, server)
     at_client.close()
     at_server.close()
-    print(f"IPv{family}: {of} wrapped (difference {difference}), {len(values)} segments seen")
+    print(f"IPv{family}: {which} wrapped (difference {difference}), {len(values)} segments seen")
 
 
 def talk(client, server):
-    """Some data there and back."""
+    """Some data in both directions."""
     client.sendall(DATA[:3000])
     assert receive(server, 3000) == DATA[:3000]
     server.sendall(DATA[:3000])
@@ -177,7 +177,7 @@ def talk(client, server):
 
 
 def clock_values(wire, sender, port):
-    """TSvals of all segments from a sender that the wire has kept, of the connection with this client's port."""
+    """The TSvals of a sender's segments that the wire has received, for the connection with this client port."""
     values = []
     wanted = lambda segment: segment.source == sender and port in (segment.sport, segment.dport)
     while segment := wire.see(wanted, 0.2):

@@ -1,5 +1,5 @@
-"""Path MTU discovery through a spliced flow: a link of 1300 bytes beyond the client, beyond the server, and at the
-edge itself; much data both ways, IPv4 and IPv6."""
+"""Path MTU discovery works through a splice: with a link of 1300 bytes behind the client, behind the server, and at the edge
+itself; bulk data both ways, IPv4 and IPv6."""
 
 import contextlib
 import hashlib
@@ -31,12 +31,12 @@ handoff = "splice"
 
 
 def run(lab, synward):
-    with beyond(lab, "client", 1, FAR_CLIENT, ("198.51.100.2", "2001:db8:c::2")) as far:
+    with behind(lab, "client", 1, FAR_CLIENT, ("198.51.100.2", "2001:db8:c::2")) as far:
         for family in 4, 6:
-            carry(lab, family, SERVER, client=far, small={"server"}, where="beyond the client")
-    with beyond(lab, "server", 2, FAR_SERVER, ("192.0.2.10", "2001:db8:5::10")) as far:
+            carry(lab, family, SERVER, client=far, small={"server"}, where="behind the client")
+    with behind(lab, "server", 2, FAR_SERVER, ("192.0.2.10", "2001:db8:5::10")) as far:
         for family in 4, 6:
-            carry(lab, family, FAR_SERVER, server=far, small={"client"}, where="beyond the server")
+            carry(lab, family, FAR_SERVER, server=far, small={"client"}, where="behind the server")
     at_the_edge(lab)
     synward.carried(8)
 
@@ -51,8 +51,8 @@ def ip(lab, role, *words):
 
 
 @contextlib.contextmanager
-def beyond(lab, host, number, addresses, host_addresses):
-    """Makes a router of one of the lab's hosts: behind it a small link to another router, behind that the new host."""
+def behind(lab, host, number, addresses, host_addresses):
+    """Makes a router of one of the lab's hosts: it has a small link to another router, and that one a link to a new host."""
     middle, far = f"{host}mid", f"{host}far"
     near_net, far_net = f"172.31.{number}", addresses[4].rsplit(".", 1)[0]
     near_net6, far_net6 = f"2001:db8:b{number}:", addresses[6].split("::")[0] + ":"
@@ -99,7 +99,7 @@ def cable(lab, one, device, other, peer, mtu):
 
 
 def carry(lab, family, addresses, client="client", server="server", small=(), where=""):
-    """Data both ways over a new connection; the ends in `small` must have been told of the small link."""
+    """Data both ways over a new connection; the ends in `small` must have learned the MTU of the small link."""
     with lab.inside(server):
         listener = socket.socket(FAMILY[family])
     with listener:
@@ -121,13 +121,13 @@ def carry(lab, family, addresses, client="client", server="server", small=(), wh
     print(f"IPv{family}, a small link {where}: {len(DATA) >> 20} MiB down in {down:.2f} s, up in {up:.2f} s,"
           f" MTU {before} -> {after}")
     for name in small:
-        assert before[name] == 1500, f"the {name} knew already: {before}"
-        assert after[name] == SMALL, f"the {name} was not told: {after}"
+        assert before[name] == 1500, f"the {name} knew the MTU before: {before}"
+        assert after[name] == SMALL, f"the {name} did not learn the MTU: {after}"
     finished(near, far)
 
 
 def exchange(source, sink):
-    """Sends the data and an answer, and leaves the connection open."""
+    """Sends the data one way, and leaves the connection open."""
     start = time.monotonic()
     sender = threading.Thread(target=source.sendall, args=(DATA,))
     sender.start()
@@ -147,7 +147,7 @@ def path_mtu(connection, family):
 
 
 def at_the_edge(lab):
-    """The edge's own next link is the small one: its kernel says so, about segments as their senders know them."""
+    """The edge's own next link is the small one: its kernel reports that, quoting segments as their senders sent them."""
     for device, host, small, towards in (
         ("out0", ("198.51.100.2", "2001:db8:c::2"), "server", "client"),
         ("in0", ("192.0.2.10", "2001:db8:5::10"), "client", "server"),

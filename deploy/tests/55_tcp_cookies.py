@@ -1,4 +1,4 @@
-"""Who has no valid cookie gets nothing: random ACKs, altered cookies, expired ones, replayed ones."""
+"""Without a valid cookie a client gets no connection: random ACKs, and altered, expired and replayed cookies."""
 
 import json
 import os
@@ -14,7 +14,7 @@ ONCE = "xdp"
 BESIDE_OTHERS = True
 EPOCH = 32
 RANDOM = 10_000 if FAST else 100_000
-# Of these, by chance, at most: 0.005 are expected.
+# At most so many of them are valid by chance: 0.005 are expected.
 LUCKY = 2
 
 
@@ -25,14 +25,14 @@ def run(lab, synward):
     old, made = cookies_of_an_epochs_end(wire)
     random_acks(lab, synward)
     altered_cookies(lab, synward, wire)
-    replayed_pairs(lab, synward, wire, listeners)
+    replayed_acks(lab, synward, wire, listeners)
     expired_cookies(lab, synward, wire, old, made)
     for listener in listeners:
         listener.close()
 
 
 def count_clients_syns(lab):
-    """From now on, counts the SYNs that the server receives; those with which synward itself asks it do not count."""
+    """Counts the SYNs that the server receives from now on, without those of synward itself."""
     rules = """
         table inet cookies {
             counter syns {}
@@ -67,7 +67,7 @@ class Change:
             "expired": metric("cookies_total", result="expired"),
             "dropped as invalid": metric("drops_total", reason="invalid_cookie"),
             "dropped as expired": metric("drops_total", reason="expired_cookie"),
-            "handed on": metric("handoffs_total"),
+            "handed over": metric("handoffs_total"),
             "SYNs at the server": clients_syns(self.lab),
         }
 
@@ -76,7 +76,7 @@ class Change:
         return {name: int(now[name] - self.before[name]) for name in now if now[name] != self.before[name]}
 
     def is_exactly(self, what, **expected):
-        """Waits for the counters to arrive at these changes, and sees to it that no other moved."""
+        """Waits until the counters have changed by exactly this, and no others have."""
         if self.synward.responder == "none":
             return
         expected = {name.replace("_", " "): number for name, number in expected.items() if number}
@@ -99,13 +99,13 @@ def random_acks(lab, synward):
                      FLOOD_SOURCES[family], "--kind", "ack", "--count", str(RANDOM), "--rate", "50k", *stamped],
                     check=True, stdout=subprocess.DEVNULL)
             if not stamped and synward.responder != "none":
-                # One in 22 million is right by chance, and then opens what its sender asked for.
-                judged = lambda: sum(change.so_far().get(name, 0) for name in ("valid", "invalid", "expired"))
-                wait_until("all random ACKs judged", lambda: judged() == RANDOM)
+                # One in 22 million is valid by chance, and then opens a connection.
+                checked = lambda: sum(change.so_far().get(name, 0) for name in ("valid", "invalid", "expired"))
+                wait_until("all random ACKs are checked", lambda: checked() == RANDOM)
                 lucky = RANDOM - change.so_far().get("invalid", 0)
-                assert lucky <= LUCKY, f"{lucky} of {RANDOM} random ACKs were right"
+                assert lucky <= LUCKY, f"{lucky} of {RANDOM} random ACKs were valid"
                 if lucky:
-                    print(f"{lucky} random ACKs were right by chance")
+                    print(f"{lucky} random ACKs were valid by chance")
                     continue
             change.is_exactly(f"random ACKs, IPv{family} {stamped}", invalid=RANDOM, dropped_as_invalid=RANDOM)
     print(f"4 times {RANDOM} random ACKs opened nothing")
@@ -140,7 +140,7 @@ def altered_cookies(lab, synward, wire):
 
 
 def cookies_of_an_epochs_end(wire):
-    """Cookies made just before an epoch ends, so that they expire soon; and the epoch."""
+    """Cookies made just before their epoch ends, so that they expire soon; and the epoch."""
     while time.time() % EPOCH < EPOCH - 4:
         time.sleep(0.1)
     epoch = time.time() // EPOCH
@@ -151,19 +151,19 @@ def cookies_of_an_epochs_end(wire):
 
 
 def expired_cookies(lab, synward, wire, cookies, made):
-    """Refused from the second epoch after their own on, and known for what they are during that one."""
+    """A cookie is refused from the second epoch after its own on, and counted as expired during that one."""
     wait = (made + 2) * EPOCH + 1 - time.time()
-    assert wait > -EPOCH + 5, "the cookies are too old to be told as expired"
+    assert wait > -EPOCH + 5, "the cookies are too old to be counted as expired"
     time.sleep(max(wait, 0))
     change = Change(lab, synward)
     for cookie in cookies:
         wire.send(cookie)
     change.is_exactly("expired cookies", expired=len(cookies), dropped_as_expired=len(cookies))
-    print(f"{len(cookies)} expired cookies were refused by their name")
+    print(f"{len(cookies)} expired cookies were refused and counted as expired")
 
 
-def replayed_pairs(lab, synward, wire, listeners):
-    """The ACK of a real client's handshake, again and again: while the connection lives, while it closes, after."""
+def replayed_acks(lab, synward, wire, listeners):
+    """The ACK of a real client's handshake is replayed: while the connection is open, while it closes, and afterwards."""
     for listener in listeners:
         family = 4 if listener.family == socket.AF_INET else 6
         change = Change(lab, synward)
@@ -171,42 +171,42 @@ def replayed_pairs(lab, synward, wire, listeners):
         client = lab.connect(family)
         server = server_end(listener, client)
         port = client.getsockname()[1]
-        # The last segment of the handshake, as it went by.
-        pair = wire.see(lambda segment: segment.sport == port and segment.flags == ACK)
+        # The last segment of the handshake.
+        ack = wire.see(lambda segment: segment.sport == port and segment.flags == ACK)
         replays = 300
         for _ in range(replays):
-            wire.send(pair)
+            wire.send(ack)
         for number in range(100):
             word = b"%08d" % number
             client.sendall(word)
             assert receive(server, 8) == word, "the server got something else"
             server.sendall(word)
             assert receive(client, 8) == word, "the client got something else"
-            wire.send(pair)
+            wire.send(ack)
         exactly_one(synward, change)
         client.shutdown(socket.SHUT_WR)
         assert server.recv(1) == b""
         for _ in range(replays):
-            wire.send(pair)
+            wire.send(ack)
         server.close()
         assert client.recv(1) == b""
         client.close()
         for _ in range(replays):
-            wire.send(pair)
-            wire.send(pair.but(payload=b"spoofed", flags=ACK | PSH))
+            wire.send(ack)
+            wire.send(ack.but(payload=b"spoofed", flags=ACK | PSH))
         time.sleep(0.3)
         exactly_one(synward, change)
         listener.settimeout(0.2)
         try:
             listener.accept()
-            raise AssertionError("a replayed pair opened a second connection")
+            raise AssertionError("a replayed ACK opened a second connection")
         except TimeoutError:
             pass
-    print("replayed pairs disturbed nothing and opened nothing")
+    print("replayed ACKs disturbed nothing and opened nothing")
 
 
 def server_end(listener, client):
-    """The server's end of a client's connection. A random ACK that was right has one as well, and it comes first."""
+    """The server's end of a client's connection. A random ACK that was valid has one as well, which comes first."""
     while True:
         server, peer = listener.accept()
         if peer[:2] == client.getsockname()[:2]:
@@ -216,11 +216,11 @@ def server_end(listener, client):
 
 
 def exactly_one(synward, change):
-    """One cookie was redeemed, one SYN reached the server."""
+    """One cookie was valid, and one SYN reached the server."""
     if synward.responder == "none":
         return
     seen = change.so_far()
-    wanted = {"valid": 1, "handed on": 1, "SYNs at the server": 1}
+    wanted = {"valid": 1, "handed over": 1, "SYNs at the server": 1}
     assert seen == wanted, f"{seen} instead of {wanted}"
 
 

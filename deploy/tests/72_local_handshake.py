@@ -1,15 +1,15 @@
-"""A connection that synward opened for this machine's kernel is like one that the kernel opened itself: options, client's
-address, a server that speaks first, data in the first segment, much data both ways."""
+"""A connection that synward opens for this machine's kernel equals one that the kernel opens itself: options, client's
+address, a server that speaks first, data in the first segment, bulk data both ways."""
 
 import subprocess
 
-from story import CLIENT, PORT, TENTH, local_story, receive, same_address
-from transfer import MIB, negotiated, pseudo_random, send, timestamps, way
+from story import CLIENT, TENTH, local_story, receive, same_address
+from transfer import MIB, negotiated, pseudo_random, send, source_and_sink, timestamps
 
 BESIDE_OTHERS = True
 GREETING = b"220 lab ESMTP\r\n"
-MUCH = (20 if TENTH else 200) * MIB
-# Drops the bare third segment of handshakes at the client.
+BULK = (20 if TENTH else 200) * MIB
+# Drops the empty third segment of handshakes at the client.
 SILENCE = """
     table inet silence {
         chain leaving {
@@ -20,7 +20,7 @@ SILENCE = """
 
 
 def run(lab, synward):
-    data = pseudo_random(MUCH // MIB)
+    data = pseudo_random(BULK // MIB)
     opened = 0
     for family in 4, 6:
         for stamped in True, False:
@@ -30,14 +30,14 @@ def run(lab, synward):
             address = server.getpeername()[0].removeprefix("::ffff:")
             assert same_address(address, CLIENT[family]), f"the server sees {address}"
             ends = negotiated(lab, stamped)
-            assert ends[0].wscale() == ends[1].wscale()[::-1], f"a window is shifted:\n{ends[0].text}{ends[1].text}"
-            # The server has not heard a byte of the client.
+            assert ends[0].wscale() == ends[1].wscale()[::-1], f"the ends scale windows differently:\n{ends[0].text}{ends[1].text}"
+            # The server has received no data from the client.
             server.sendall(GREETING)
             assert receive(client, len(GREETING)) == GREETING
             for direction in "download", "upload":
                 one, other = lab.pair(family)
-                took = send(*way(direction, one, other), data)
-                print(f"{what}: {direction} of {MUCH >> 20} MiB in {took:.2f} s, {MUCH * 8 / took / 1e9:.1f} Gbit/s")
+                took = send(*source_and_sink(direction, one, other), data)
+                print(f"{what}: {direction} of {BULK >> 20} MiB in {took:.2f} s, {BULK * 8 / took / 1e9:.1f} Gbit/s")
                 one.close()
                 other.close()
             first_segment_with_data(lab, family)
@@ -49,7 +49,7 @@ def run(lab, synward):
 
 
 def first_segment_with_data(lab, family):
-    """The ACK that should come first is lost; what arrives is the client's data, and it is not lost."""
+    """The handshake's ACK is lost; the client's data takes its place, and arrives."""
     with lab.listen(family) as listener:
         with lab.inside("client"):
             subprocess.run(["nft", "-f", "-"], input=SILENCE, text=True, check=True)

@@ -1,5 +1,5 @@
-"""Connections in quick succession to a service on synward's own machine: TIME_WAIT at either end, wrk without keep-alive,
-and much data by iperf3."""
+"""One client connects again and again to a service on synward's own machine, with TIME_WAIT at either end; wrk without
+keep-alive and bulk data by iperf3 succeed too."""
 
 from churn import SHARE, churn, restrict_ports
 from flood import overflows
@@ -9,12 +9,12 @@ from tools import iperf, wrk
 
 def run(lab, synward):
     before = overflows(lab)
-    # The server closes first: its kernel knows the tuple when it comes back, and answers the SYN itself.
+    # The server closes first: its kernel still has the tuple when it returns, and answers the SYN itself.
     restrict_ports(lab, 2000)
     churn(lab, 20_000 // SHARE, b"close", "the server closes first")
-    # connect(2) takes every other port, at random.
+    # connect(2) uses every other port, in random order.
     synward.carried(500)
-    # The client closes first: the server's kernel has forgotten the tuple, unless it is one of those above.
+    # The client closes first: the server's kernel has no longer the tuple, unless it is one of those above.
     restrict_ports(lab, 8000)
     lab.run("client", "sysctl", "-qw", "net.ipv4.tcp_tw_reuse=1")
     churn(lab, 10_000 // SHARE, b"keep-alive", "the client closes first")

@@ -1,25 +1,25 @@
-"""synward is killed and started again under a flood and during a transfer: nothing breaks, and while no process runs
-clients are served as well. Stopped, it leaves nothing behind."""
+"""synward is killed and started again during a flood and a transfer: no connection breaks, and clients are served while no
+process runs. A stop leaves nothing behind."""
 
 import signal
 
 from flood import request
 from story import FAST, local_story
-from tools import speak
-from transfer import MIB, pseudo_random, send
+from tools import greet
+from transfer import pseudo_random, send
 
-MUCH = 20 if FAST else 100
+MIB = 20 if FAST else 100
 
 
 def run(lab, synward):
     if synward.responder == "none":
         return
-    data = pseudo_random(MUCH)
+    data = pseudo_random(MIB)
     flood = lab.flood(4, 80, 300)
     client, server = lab.pair()
     took = send(server, client, data, meanwhile=lambda: kill(lab, synward))
-    print(f"{MUCH} MiB in {took:.2f} s, synward killed meanwhile")
-    served(lab, "by nobody")
+    print(f"{MIB} MiB in {took:.2f} s, synward killed meanwhile")
+    served(lab, "without a process")
     synward.start()
     served(lab, "by the next process")
     client, server = lab.pair(6)
@@ -45,7 +45,7 @@ def served(lab, by):
             _, error = request(lab, family, "http")
             assert error is None, f"{by}: {error}"
         with lab.listen(family) as listener:
-            speak(lab, listener, family)
+            greet(lab, listener, family)
 
 
 local_story(run)

@@ -1,5 +1,5 @@
-"""The valid ACK of a handshake opens one connection. Sent again it changes nothing while that is open, and opens nothing
-when it is over: not with data either, and not after synward was killed and started again."""
+"""The valid ACK of a handshake opens one connection. A replay changes nothing while the connection is open, and opens nothing
+afterwards: not with data either, and not after synward was killed and started again."""
 
 import itertools
 import signal
@@ -33,7 +33,7 @@ def run(lab, synward):
 
 
 def connection(lab, synward, wire, listener, family, first):
-    """One that is not disturbed by its own first ACK, and is then closed; gives that ACK."""
+    """Opens a connection, replays its first ACK without effect, and closes it. Returns that ACK."""
     wire.forget()
     client = lab.connect(family)
     server, _ = listener.accept()
@@ -52,7 +52,7 @@ def connection(lab, synward, wire, listener, family, first):
     assert other.recv(1) == b""
     other.close()
     last = "nothing" if first == "client" else "TIME_WAIT"
-    wait_until(f"the server has {last} of it", lambda: state(lab, port) == last)
+    wait_until(f"the server's socket is: {last}", lambda: state(lab, port) == last)
     return ack
 
 
@@ -62,21 +62,21 @@ def refused(synward, wire, listener, ack):
         wire.send(segment)
         wait_until("the replay is counted", lambda: counted(synward)[1] > drops)
         assert counted(synward) == (established, drops + 1, stale)
-    nobody_came(listener)
+    nothing_accepted(listener)
 
 
 def in_time_wait(lab, synward, wire, listener, ack):
-    """The kernel answers an old duplicate itself; the client's, which has forgotten the connection, resets it then."""
+    """The kernel answers an old duplicate itself; the client's kernel, which has no such connection, then resets it."""
     before, passed = counted(synward), synward.metric("segments_total", fate="passed")
     wire.send(ack)
     wait_until("the replay passes", lambda: synward.metric("segments_total", fate="passed") > passed)
     assert counted(synward) == before, f"in TIME_WAIT: {before}, then {counted(synward)}"
-    wait_until("the server has nothing of it", lambda: state(lab, ack.sport) == "nothing")
-    nobody_came(listener)
+    wait_until("the server has no socket for it", lambda: state(lab, ack.sport) == "nothing")
+    nothing_accepted(listener)
 
 
 def after_a_kill(lab, synward, wire, over):
-    """Their cookies are still valid, for this takes no minute."""
+    """Their cookies are still valid, because the story takes less than a minute."""
     synward.process.stop(signal.SIGKILL)
     synward.start()
     for family, ack in over:
@@ -90,7 +90,7 @@ def counted(synward):
     return tuple(synward.metric(name, **labels) for name, labels in metrics)
 
 
-def nobody_came(listener):
+def nothing_accepted(listener):
     listener.setblocking(False)
     try:
         taken, address = listener.accept()
@@ -101,7 +101,7 @@ def nobody_came(listener):
 
 
 def state(lab, port):
-    """What the server's kernel has of the client's port: /proc/net/tcp."""
+    """The state of the server's socket for the client's port: /proc/net/tcp."""
     with lab.inside("server"):
         rows = [line.split() for six in ("", "6") for line in open(f"/proc/thread-self/net/tcp{six}")]
     names = {"06": "TIME_WAIT"}

@@ -1,5 +1,5 @@
-"""A million ACKs with random numbers for a service on synward's own machine: they end in XDP, and the kernel does not see
-them. What one costs, beside a SYN, is printed."""
+"""XDP drops a million ACKs with random numbers for a service on synward's own machine; the kernel sees none. The story prints
+what an ACK costs, and what a SYN costs."""
 
 import contextlib
 import json
@@ -37,8 +37,8 @@ def acks(lab, synward, family, options, what):
     cost, sent = flood(lab, family, "--kind", "ack", *options)
     wait_until("all are counted", lambda: sum(counted(synward)) >= sum(before) + sent)
     invalid, valid = (now - then for now, then in zip(counted(synward), before))
-    # One in 2^24 of those without timestamps is right by chance.
-    assert valid <= (0 if options else 3), f"{what}: {valid} of {sent} were taken for valid"
+    # One in 2^24 of those without timestamps is valid by chance.
+    assert valid <= (0 if options else 3), f"{what}: {valid} of {sent} were valid"
     assert invalid + valid == sent, f"{what}: {invalid} of {sent} dropped as invalid"
     reached = lab.counted_at_server("flood") - seen
     assert reached == valid, f"{what}: {reached} of {sent} reached the kernel"
@@ -46,14 +46,14 @@ def acks(lab, synward, family, options, what):
 
 
 def flood(lab, family, *options):
-    """Nanoseconds that the program took for each of so many segments, and their number."""
+    """Nanoseconds that the program took for each segment, and the number of segments."""
     link = json.loads(lab.run("server", "ip", "-j", "link", "show", "server0"))[0]
     program = link["xdp"]["prog"]["id"]
     nanoseconds, runs = program_times(program)
     generator = lab.flood(family, 80, 60, "--count", str(COUNT), *options)
     assert generator.wait(60) == 0, generator.output()
     sent = generator.report()["sent"]
-    wait_until("all have come", lambda: program_times(program)[1] >= runs + sent)
+    wait_until("all have arrived", lambda: program_times(program)[1] >= runs + sent)
     later, ran = program_times(program)
     return (later - nanoseconds) / (ran - runs), sent
 
@@ -64,7 +64,7 @@ def counted(synward):
 
 @contextlib.contextmanager
 def statistics():
-    """The kernel measures how long programs run."""
+    """The kernel keeps statistics of programs meanwhile."""
     was = STATISTICS.read_text()
     STATISTICS.write_text("1")
     try:

@@ -1,5 +1,5 @@
-"""A service on synward's own machine that cannot work there is refused by one line and exit code 1, and nothing is left
-behind; what only may be wrong is said, and does not keep synward from starting."""
+"""synward refuses a service on its own machine that cannot work there, with one line and exit code 1, and leaves nothing
+behind; what may be wrong it reports, and starts."""
 
 import re
 import subprocess
@@ -10,8 +10,8 @@ from story import AT_SERVER, PORT, SYNWARD, story
 # The checks before the start are the same for both responders.
 ONCE = "xdp"
 BESIDE_OTHERS = True
-WALL = """
-    table inet wall {{
+FIREWALL = """
+    table inet firewall {{
         chain arriving {{
             type {hook};
             {rule}
@@ -28,7 +28,7 @@ def run(lab, synward):
     assert "tcp_syncookies is 0" in checked(synward)
     sysctl(lab, "net.ipv4.tcp_syncookies=1")
     refused(lab, synward, ["web", "kernel", "net.ipv4.tcp_syncookies=2"], service='cookies = "kernel"')
-    goes_elsewhere(lab, synward)
+    routed_elsewhere(lab, synward)
 
     sysctl(lab, "net.netfilter.nf_conntrack_tcp_loose=0")
     for rule, address in (
@@ -36,19 +36,19 @@ def run(lab, synward):
         ("meta nfproto ipv6 ct state invalid drop", "[2001:db8:5::10]:80"),
         ('iifname "server0" tcp dport 443 ct state invalid drop', "192.0.2.10:443"),
     ):
-        with wall(lab, rule):
+        with firewall(lab, rule):
             refused(lab, synward, ["firewall", address, "server0", "nf_conntrack_tcp_loose=1"])
     sysctl(lab, "net.netfilter.nf_conntrack_tcp_loose=1")
-    with wall(lab, "tcp flags & (fin|syn|rst|ack) != syn ct state new drop"):
+    with firewall(lab, "tcp flags & (fin|syn|rst|ack) != syn ct state new drop"):
         refused(lab, synward, ["firewall", "192.0.2.10:80", "server0"])
 
-    # To know no neighbour is no such firewall.
-    with wall(lab, "ip saddr 192.0.2.0/24 drop; ip6 saddr 2001:db8:5::/64 drop"):
+    # Without a known neighbour there is nothing to test the firewall with: synward starts.
+    with firewall(lab, "ip saddr 192.0.2.0/24 drop; ip6 saddr 2001:db8:5::/64 drop"):
         runs(lab, synward)
-    says_what_listens(lab, synward)
+    reports_missing_listeners(lab, synward)
 
 
-def says_what_listens(lab, synward):
+def reports_missing_listeners(lab, synward):
     """PORT has no listener."""
     runs(lab, synward, ends=False)
     code, text = synward.command("status")
@@ -59,8 +59,8 @@ def says_what_listens(lab, synward):
     synward.stop()
 
 
-def goes_elsewhere(lab, synward):
-    """What is sent on to a container, here at the other end of a veth: by a DNAT rule, or by a route."""
+def routed_elsewhere(lab, synward):
+    """Clients are sent to a container, here at the other end of a veth: by a DNAT rule, or by a route."""
     box = "ip link add box0 type veth peer box1; ip link set box0 up; ip link set box1 up; " \
           "ip address add 198.51.100.1/24 dev box0; ip neighbour add 198.51.100.2 lladdr 2:0:0:0:0:2 dev box0; " \
           "ip -6 address add 2001:db8:b::1/64 dev box0 nodad; " \
@@ -72,7 +72,7 @@ def goes_elsewhere(lab, synward):
         ("ip6 daddr 2001:db8:5::10 tcp dport 443 dnat ip6 to [2001:db8:b::2]:8443", "[2001:db8:5::10]:443",
          "[2001:db8:b::2]:8443"),
     ):
-        with wall(lab, rule, "nat hook prerouting priority dstnat"):
+        with firewall(lab, rule, "nat hook prerouting priority dstnat"):
             refused(lab, synward, ["DNAT", address, on, "splice"])
     lab.run("server", "ip", "route", "add", "203.0.113.7", "dev", "box0")
     elsewhere = '[[service]]\nname = "box"\naddresses = ["203.0.113.7"]\nports = [80]\nhandoff = "local"'
@@ -98,11 +98,11 @@ def refused(lab, synward, words, service=""):
         code = process.wait()
     except subprocess.TimeoutExpired:
         process.stop()
-        raise AssertionError(f"synward ran, though it should speak of {words}:\n{process.output()}") from None
+        raise AssertionError(f"synward runs, though it should refuse with {words}:\n{process.output()}") from None
     text = process.output().strip()
     print(f"{time.monotonic() - began:.2f} s: {text}")
     assert code == 1, f"exit code {code}, not 1"
-    assert len(text.splitlines()) == 1, "not one line"
+    assert len(text.splitlines()) == 1, "more than one line"
     for word in words:
         assert word in text, f"the line does not name {word}"
     after = state(lab)
@@ -110,7 +110,7 @@ def refused(lab, synward, words, service=""):
 
 
 def checked(synward):
-    """What `check` says at the server."""
+    """The output of `check` at the server."""
     with synward.lab.inside("server"):
         done = subprocess.run([SYNWARD, "check", "--config", synward.file], text=True, check=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -118,25 +118,25 @@ def checked(synward):
 
 
 def state(lab):
-    """What a start would change at the server."""
+    """What a start could change at the server."""
     links = lab.run("server", "ip", "-d", "link", "show", "server0")
     half_open = lab.syn_received()
     rules = re.sub(r"packets \d+ bytes \d+", "", lab.run("server", "nft", "list", "ruleset"))
     return links, half_open, rules, sorted((lab.pins / "synward").rglob("*"))
 
 
-class wall:
-    """A firewall at the server with that rule."""
+class firewall:
+    """A firewall at the server with this rule."""
 
     def __init__(self, lab, rule, hook="filter hook input priority filter"):
         self.lab, self.rule, self.hook = lab, rule, hook
 
     def __enter__(self):
         with self.lab.inside("server"):
-            subprocess.run(["nft", "-f", "-"], input=WALL.format(rule=self.rule, hook=self.hook), text=True, check=True)
+            subprocess.run(["nft", "-f", "-"], input=FIREWALL.format(rule=self.rule, hook=self.hook), text=True, check=True)
 
     def __exit__(self, *_):
-        self.lab.run("server", "nft", "delete", "table", "inet", "wall")
+        self.lab.run("server", "nft", "delete", "table", "inet", "firewall")
 
 
 def sysctl(lab, setting):

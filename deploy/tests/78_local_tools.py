@@ -1,9 +1,9 @@
-"""Stock tools beside a flood at full speed, on a service of synward's own machine: every connection succeeds, and the
-server's kernel notices nothing."""
+"""Stock tools use a service on synward's own machine during a flood at full speed: every connection succeeds, and the
+server's kernel sees nothing of the flood."""
 
 from flood import overflows
 from story import FAST, SERVER, local_story, wait_until
-from tools import iperf, speak, wrk
+from tools import iperf, greet, wrk
 
 # Story 70 floods both responders.
 ONCE = "xdp"
@@ -16,14 +16,14 @@ def run(lab, synward):
     before = overflows(lab)
     for family, host in (4, SERVER[4]), (6, f"[{SERVER[6]}]"):
         flood = lab.flood(family, 80, 120)
-        wait_until("the flood is answered", lambda: synward.metric("answers_total") > 50_000)
+        wait_until("synward answers the flood", lambda: synward.metric("answers_total") > 50_000)
         wrk(lab, host)
         iperf(lab, family)
         with lab.listen(family) as listener:
             for _ in range(ROUNDS):
-                speak(lab, listener, family)
+                greet(lab, listener, family)
         assert lab.syn_received() <= 1
-        print(f"IPv{family}: {flood.report()['sent']:,} SYNs meanwhile, {ROUNDS} sessions as SSH begins them")
+        print(f"IPv{family}: {flood.report()['sent']:,} SYNs meanwhile, {ROUNDS} sessions that start as SSH does")
     after = overflows(lab)
     assert after == before, f"the server's kernel was flooded: {before}, then {after}"
 

@@ -1,4 +1,4 @@
-"""Explicit congestion notification with this machine's own kernel."""
+"""A client negotiates explicit congestion notification with the kernel of synward's own machine."""
 
 from ecn import check_ecn
 from story import local_story

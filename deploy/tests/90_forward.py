@@ -1,17 +1,17 @@
-"""Two edges answer SYNs for one server whose own kernel takes the clients; its answers do not pass an edge. Which edge
-a segment goes through does not matter, and an edge may die."""
+"""Two edges answer SYNs for one server, whose own kernel accepts the clients and answers them directly. A segment may pass
+either edge, and an edge may fail."""
 
 import signal
 import socket
 import subprocess
 import threading
 
-from flood import request
-from story import AT_SERVER, FAST, FLOOD_SOURCES, ONE_ARM, PORT, SERVER, Synward, receive, receive_all, story, wait_until
+from flood import AT_ONCE, request, send_requests
+from story import AT_SERVER, FAST, FLOOD_SOURCES, ONE_ARM, Synward, receive, receive_all, story, wait_until
 from transfer import MIB, pseudo_random, timestamps
 
 EDGES = {"edge": ("198.51.100.1", "2001:db8:c::1"), "edge2": ("198.51.100.3", "2001:db8:c::3")}
-# SYNs go another way than everything else.
+# SYNs take another route than everything else.
 SYNS_APART = """
     table inet apart {
         chain leaving {
@@ -34,25 +34,25 @@ def run(lab, server):
     for one in server, *edges:
         one.start()
     a, b = edges
-    the_handshake_through_one_the_rest_through_the_other(lab, server, a, b)
+    syns_through_one_edge_the_rest_through_the_other(lab, server, a, b)
     under_a_flood(lab, server, a)
-    a_dies(lab, a, b)
+    an_edge_fails(lab, a, b)
     b.stop()
 
 
-def go_by(lab, edge, *of):
-    """The client's way from now on."""
+def route_via(lab, edge, *table):
+    """Sets the client's routes."""
     for family, gateway in zip(("-4", "-6"), EDGES[edge]):
-        lab.run("client", "ip", family, "route", "replace", "default", "via", gateway, *of)
+        lab.run("client", "ip", family, "route", "replace", "default", "via", gateway, *table)
 
 
-def the_handshake_through_one_the_rest_through_the_other(lab, server, a, b):
+def syns_through_one_edge_the_rest_through_the_other(lab, server, a, b):
     with lab.inside("client"):
         subprocess.run(["nft", "-f", "-"], input=SYNS_APART, text=True, check=True)
     for family in "-4", "-6":
         lab.run("client", "ip", family, "rule", "add", "fwmark", "1", "lookup", "100")
-    go_by(lab, "edge", "table", "100")
-    go_by(lab, "edge2")
+    route_via(lab, "edge", "table", "100")
+    route_via(lab, "edge2")
     opened = 0
     for stamped in True, False:
         timestamps(lab, stamped)
@@ -77,27 +77,26 @@ def the_handshake_through_one_the_rest_through_the_other(lab, server, a, b):
     assert forwarded > 5 * opened, f"the second edge forwarded {forwarded:.0f} segments"
     assert server.metric("handoffs_total", result="established") == opened
     assert server.metric("answers_total") == 0, "the server answered SYNs itself"
-    print(f"{opened} connections: SYNs by one edge, {forwarded:.0f} segments by the other, answers straight back")
+    print(f"{opened} connections: SYNs through one edge, {forwarded:.0f} segments through the other, direct return")
 
 
 def under_a_flood(lab, server, a):
-    go_by(lab, "edge")
+    route_via(lab, "edge")
     for family in 4, 6:
         before = server.metric("syns_total")
         flood = lab.flood(family, 80, 60)
-        wait_until("the flood is answered", lambda: a.metric("answers_total") > 100_000)
-        for _ in range(20 if FAST else 200):
-            _, error = request(lab, family, "http")
+        wait_until("the edge answers the flood", lambda: a.metric("answers_total") > 100_000)
+        for _, error in send_requests(lab, family, "http", 20 if FAST else 200, AT_ONCE[server.responder]):
             assert error is None, f"IPv{family}: {error}"
         sent = flood.report()["sent"]
-        assert server.metric("syns_total") == before, "SYNs came to the server"
+        assert server.metric("syns_total") == before, "SYNs reached the server"
         assert lab.syn_received() == 0
         print(f"IPv{family}: requests beside a flood of {sent:,} SYNs from {FLOOD_SOURCES[family]}, none at the server")
 
 
-def a_dies(lab, a, b):
-    """Killed, and then its machine as well."""
-    go_by(lab, "edge")
+def an_edge_fails(lab, a, b):
+    """First its process is killed, then its link fails."""
+    route_via(lab, "edge")
     failures, halfway = [], threading.Semaphore(0)
     done = threading.Event()
 
@@ -135,12 +134,12 @@ def a_dies(lab, a, b):
         halfway.acquire()
     process, a.process = a.process, None
     process.stop(signal.SIGKILL)
-    # Its program goes on: clients are answered still.
+    # Its program stays attached and still answers clients.
     for family in 4, 6:
         _, error = request(lab, family, "http")
         assert error is None, f"after the process, IPv{family}: {error}"
     lab.run("edge", "ip", "link", "set", "out0", "down")
-    go_by(lab, "edge2")
+    route_via(lab, "edge2")
     done.set()
     for thread in threads:
         thread.join()
@@ -150,8 +149,8 @@ def a_dies(lab, a, b):
         taken.close()
     for family in 4, 6:
         _, error = request(lab, family, "http")
-        assert error is None, f"by the edge that is left, IPv{family}: {error}"
-    print(f"{TRANSFERS} of {TRANSFERS} transfers of {len(EACH) // MIB} MiB finished, though their edge died")
+        assert error is None, f"by the remaining edge, IPv{family}: {error}"
+    print(f"{TRANSFERS} of {TRANSFERS} transfers of {len(EACH) // MIB} MiB finished, though their edge failed")
 
 
 story(run, ("--file-mib", "1", "--arms", "one", "--edges", "two", "--return", "direct"), start=False, role="server",

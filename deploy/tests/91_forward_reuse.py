@@ -1,5 +1,5 @@
-"""An edge answers SYNs for a server whose sockets it does not see. Clients that come back on the same port are served all
-the same: while the server is in TIME_WAIT, and when it still has the connection of a client that has crashed."""
+"""An edge answers SYNs for a server whose sockets it does not see. A client that connects again from the same port is served
+all the same: while the server has TIME_WAIT, and while it still has the connection of a client that crashed."""
 
 import contextlib
 import itertools
@@ -12,10 +12,10 @@ from churn import SHARE, churn, restrict_ports
 from story import AT_SERVER, CLIENT, FAMILY, ONE_ARM, PORT, SERVER, Synward, receive, story
 from transfer import timestamps
 
-# With workers on another core than the client, its ACK and its data reach the server on two CPUs at once.
+# Only workers on another core than the client let its ACK and its data reach the server on two CPUs at once.
 ONCE = "afxdp"
 WSCALE = "wscale = 7"
-# What a crashed client's kernel does not say any more.
+# Drops what the kernel of a crashed client does not send.
 SILENCE = """
     table inet silence {
         chain leaving {
@@ -31,7 +31,7 @@ def run(lab, server):
     lab.free_server()
     if server.responder == "none":
         return
-    # Behind workers on another core than the client, its ACK and its data reach the server on two CPUs at once.
+    # With workers on another core than the client, its ACK and its data reach the server on two CPUs at once.
     cores = os.sched_getaffinity(0)
     edge = Synward(lab, server.responder, "edge", "edge", handoff="forward", interfaces=ONE_ARM, service=WSCALE,
                    appliance=f'cores = [{max(cores)}]\npin = "/sys/fs/bpf/edge"')
@@ -57,7 +57,7 @@ def time_wait(lab, server, listener, family, port):
         taken.close()
         assert client.recv(1) == b""
         client.close()
-    assert stale_resets(server) == resets + 4, f"{stale_resets(server) - resets:.0f} sockets in TIME_WAIT made room"
+    assert stale_resets(server) == resets + 4, f"{stale_resets(server) - resets:.0f} sockets in TIME_WAIT were reset"
 
 
 def crashed(lab, server, listener, family, port):
@@ -90,7 +90,7 @@ def crash(lab, client, meanwhile=lambda: None):
 
 
 def connection(lab, listener, family, port):
-    """Both ends of a connection that carries data both ways, the client's first segment with its ACK or right behind."""
+    """Both ends of a connection that carries data both ways. The client's first data comes with its ACK or right after it."""
     with lab.inside("client"):
         client = socket.socket(FAMILY[family])
     client.settimeout(10)
@@ -110,7 +110,7 @@ def connection(lab, listener, family, port):
 def is_reset(stale):
     with contextlib.closing(stale):
         try:
-            raise AssertionError(f"the stale connection lives on and has received {stale.recv(1)}")
+            raise AssertionError(f"the stale connection is still open and has received {stale.recv(1)}")
         except ConnectionResetError:
             pass
 
@@ -126,7 +126,7 @@ def silence(lab):
 
 
 def many(lab, server):
-    """From so few ports that nearly every connection meets one in TIME_WAIT."""
+    """Connects from so few ports that nearly every connection meets one in TIME_WAIT."""
     resets = stale_resets(server)
     ports = 2000 // SHARE
     restrict_ports(lab, ports)

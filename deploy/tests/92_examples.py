@@ -1,17 +1,19 @@
-"""Each example of deploy/examples works as its own first lines say."""
+"""Each configuration of deploy/examples works with the commands in its first lines."""
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
-from story import RELEASE, ROOT, SKIPPED, wait_until
+from story import RELEASE, ROOT, exit_on_signals, lab_name, wait_until
 
-NAME = os.environ.get("SYNWARD_STORY_LAB", f"story{os.getpid()}")
+# The examples leave the responder to synward.
+VARIANTS = ("auto",)
+BESIDE_OTHERS = True
+NAME = lab_name()
 
 
 def commands(example):
-    """The indented lines of the comment at its top, in a lab of our own name."""
+    """The indented lines of the comment at its top, with this lab's name."""
     head = example.read_text().split("\n\n")[0]
     lines = [line.removeprefix("#   ") for line in head.splitlines() if line.startswith("#   ")]
     return [line.replace(" try", f" {NAME}").replace("/try/", f"/{NAME}/").replace("target/release", str(RELEASE))
@@ -19,7 +21,7 @@ def commands(example):
 
 
 def configuration(path):
-    """The file with the lab's name in it, where the lab keeps its files."""
+    """A copy in the lab's folder, with this lab's name."""
     there = Path(f"/run/synward-lab/{NAME}") / path.name
     there.write_text(path.read_text().replace("/try/", f"/{NAME}/"))
     return there
@@ -35,11 +37,11 @@ def follow(example):
         if " run --config " in line:
             serve(line, Path(f"/run/synward-lab/{NAME}/run{number}.log"))
             continue
-        said = subprocess.run(["bash", "-c", line], check=True, text=True, stdout=subprocess.PIPE, timeout=60).stdout
+        output = subprocess.run(["bash", "-c", line], check=True, text=True, stdout=subprocess.PIPE, timeout=60).stdout
         if " curl " in line:
-            assert said == "synward lab\n", said
+            assert output == "synward lab\n", output
             pages += 1
-    assert pages, "no page was asked for"
+    assert pages, "no command requests a page"
 
 
 def serve(line, log):
@@ -53,9 +55,7 @@ def serve(line, log):
     wait_until("synward is ready", ready)
 
 
-if sys.argv[1:] == ["afxdp"]:
-    print("the examples leave the responder to synward: told once, with xdp")
-    sys.exit(SKIPPED)
+exit_on_signals()
 os.chdir(ROOT)
 for example in sorted((ROOT / "deploy/examples").glob("*.toml")):
     if commands(example):

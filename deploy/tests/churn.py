@@ -1,4 +1,4 @@
-"""Connections in quick succession from one client to a stock nginx."""
+"""One client connects to a stock nginx again and again."""
 
 import errno
 import socket
@@ -35,7 +35,7 @@ def churn(lab, count, connection, what):
 
 
 def one_request(request):
-    """What went wrong, or nothing."""
+    """The failure, or None."""
     try:
         with connected() as connection:
             connection.sendall(request)
@@ -45,7 +45,7 @@ def one_request(request):
                 if not part:
                     return f"the connection ended after {answer}"
                 answer += part
-            # Its FIN first, or ours.
+            # The server's FIN comes first, or ours.
             if b"Connection: close" in answer and connection.recv(1) != b"":
                 return "more than the answer"
     except OSError as error:
@@ -54,7 +54,7 @@ def one_request(request):
 
 
 def connected():
-    """A connection; while this client's own kernel has no port to spare, another try."""
+    """A connection. Retries while the client's kernel has no free port."""
     while True:
         connection = socket.socket()
         connection.settimeout(20)

@@ -1,14 +1,13 @@
 """Explicit congestion notification, as both ends of a connection see it."""
 
 from story import PATIENCE, receive
-from transfer import asks_for_ecn, timestamps
+from transfer import request_ecn, timestamps
 
 
 def check_ecn(lab, synward):
-    """It is agreed on where the client asks for it and the server does it; a cookie has room for it beside timestamps
-    only."""
+    """Client and server negotiate it if both support it. A cookie has room for it only beside timestamps."""
     with lab.listen(4) as four, lab.listen(6) as six:
-        # Servers that are there are asked at the start.
+        # At its start synward learns the options of servers that listen already.
         synward.stop()
         synward.start()
         for family, listener in (4, four), (6, six):
@@ -17,7 +16,7 @@ def check_ecn(lab, synward):
 
 def check_family(lab, synward, family, listener):
     for wanted, stamped in (True, True), (False, True), (True, False):
-        asks_for_ecn(lab, wanted)
+        request_ecn(lab, wanted)
         timestamps(lab, stamped)
         with lab.connect(family) as client:
             server, _ = listener.accept()
@@ -27,10 +26,10 @@ def check_family(lab, synward, family, listener):
                 assert receive(server, 1) == b"?"
                 server.sendall(b"!")
                 assert receive(client, 1) == b"!"
-                agreed = wanted and (stamped or synward.responder == "none")
+                negotiated = wanted and (stamped or synward.responder == "none")
                 port = client.getsockname()[1]
                 for role, side in ("client", "sport"), ("server", "dport"):
                     text = lab.run(role, "ss", "-tionH", side, "=", f":{port}")
-                    assert ("ecn" in text.split()) == agreed, f"{role}, {wanted=}, {stamped=}: {text}"
-        print(f"IPv{family}, client {'asks' if wanted else 'does not ask'}, {'' if stamped else 'no '}timestamps:"
-              f" {'' if agreed else 'no '}ECN at both ends")
+                    assert ("ecn" in text.split()) == negotiated, f"{role}, {wanted=}, {stamped=}: {text}"
+        print(f"IPv{family}, client {'requests it' if wanted else 'does not'}, {'' if stamped else 'no '}timestamps:"
+              f" {'' if negotiated else 'no '}ECN at both ends")

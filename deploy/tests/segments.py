@@ -1,4 +1,4 @@
-"""TCP segments as bytes: sent and seen on an interface past the kernel's own TCP."""
+"""TCP segments as bytes, sent and received on an interface without the kernel's TCP."""
 
 import ctypes
 import ipaddress
@@ -10,9 +10,9 @@ import time
 ETH_P_ALL = 3
 # The edge's MAC on each link, see deploy/lab.d/README.md.
 GATEWAY = {"client": bytes.fromhex("025357000002"), "server": bytes.fromhex("025357000003")}
-# The server's, where nothing is between it and the client.
+# The server's, where client and server have a direct link.
 SERVER_MAC = bytes.fromhex("025357000004")
-# Routed back to the client's link, where no kernel takes what comes for these.
+# Routed back to the client's link, where no kernel has these addresses.
 SPOOFED = {4: "10.7.0.7", 6: "2001:db8:f::7"}
 IPPROTO_TCP = 6
 ETHERTYPE = {4: 0x0800, 6: 0x86DD}
@@ -36,7 +36,7 @@ class Segment:
         return Segment(**(vars(self) | changes))
 
     def packet(self):
-        """The IP packet, with right checksums."""
+        """The IP packet, with valid checksums."""
         source, destination = ipaddress.ip_address(self.source), ipaddress.ip_address(self.destination)
         offset = 5 + len(self.options) // 4
         header = struct.pack(">HHIIBBHHH", self.sport, self.dport, self.seq & 0xFFFFFFFF, self.ack & 0xFFFFFFFF,
@@ -53,7 +53,7 @@ class Segment:
         return ip + tcp
 
     def timestamps(self):
-        """TSval and TSecr, or nothing."""
+        """TSval and TSecr, or None."""
         at = 0
         while at < len(self.options):
             kind = self.options[at]
@@ -65,7 +65,7 @@ class Segment:
         return None
 
     def answers(self, other):
-        """Whether it goes back the way that the other came."""
+        """Whether it belongs to the other's connection, in the opposite direction."""
         return ((self.source, self.sport, self.destination, self.dport)
                 == (other.destination, other.dport, other.source, other.sport))
 
@@ -85,7 +85,7 @@ def padded_timestamps(tsval, tsecr):
 
 
 def parse(frame):
-    """The TCP segment in an Ethernet frame without tags, or nothing."""
+    """The TCP segment in an untagged Ethernet frame, or None."""
     ethertype = int.from_bytes(frame[12:14], "big")
     if ethertype == ETHERTYPE[4] and frame[23] == IPPROTO_TCP:
         start, length = 14 + (frame[14] & 15) * 4, int.from_bytes(frame[16:18], "big")
@@ -102,7 +102,7 @@ def parse(frame):
 
 
 class Wire:
-    """An interface in a role's namespace: frames out, and all frames that pass, in both directions."""
+    """A packet socket in a role's namespace: sends frames, and sees all frames of the interface in both directions."""
 
     def __init__(self, lab, role, interface, gateway=None):
         with lab.inside(role):
@@ -117,7 +117,7 @@ class Wire:
         self.socket.send(self.gateway + self.own + struct.pack(">H", ETHERTYPE[version]) + segment.packet())
 
     def see(self, wanted, seconds=10):
-        """The next segment for which `wanted(segment)` is true; nothing after these seconds."""
+        """The next segment for which `wanted(segment)` is true, or None after these seconds."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self.socket.settimeout(left)
@@ -130,7 +130,7 @@ class Wire:
         return None
 
     def forget(self):
-        """Drops what has been seen so far."""
+        """Drops the frames received so far."""
         self.socket.setblocking(False)
         try:
             while True:
@@ -139,7 +139,7 @@ class Wire:
             pass
 
     def only(self, expression):
-        """From now on only frames that this filter of tcpdump lets through are seen: in a flood there are too many others."""
+        """Receives only frames that match this tcpdump filter from now on: a flood has too many others."""
         listing = subprocess.run(["tcpdump", "-y", "EN10MB", "-ddd", expression], check=True, capture_output=True, text=True)
         lines = listing.stdout.splitlines()[1:]
         code = b"".join(struct.pack("HBBI", *map(int, line.split())) for line in lines)
@@ -152,7 +152,7 @@ class Wire:
 
 
 def shake_hands(wire, syn, seconds=10):
-    """Sends a SYN and gives the ACK that its sender would answer the SYN-ACK with; it is not sent."""
+    """Sends a SYN, and returns the ACK for the SYN-ACK without sending it."""
     wire.send(syn)
     answer = wire.see(lambda segment: segment.answers(syn) and segment.flags & (SYN | ACK) == SYN | ACK, seconds)
     assert answer, f"no SYN-ACK for {vars(syn)}"
@@ -161,7 +161,7 @@ def shake_hands(wire, syn, seconds=10):
 
 
 def answer_to(syn, answer):
-    """The ACK that a SYN's sender gives back for a SYN-ACK."""
+    """The ACK that a SYN's sender sends for the SYN-ACK."""
     options = b""
     if times := answer.timestamps():
         options = padded_timestamps(syn.timestamps()[0] + 1, times[0])

@@ -1,4 +1,4 @@
-"""Stock tools of load."""
+"""Stock load generators."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ GREETING = b"SSH-2.0-lab\r\n"
 
 
 def wrk(lab, host, at_once=32):
-    """Requests with a connection each, from one address; every one is answered."""
+    """Requests from one address, one connection each; every one is answered."""
     before = {role: lab.kernel_counters(role) for role in ("client", "server")}
     said = lab.run("client", "wrk", "-t", "1", "-c", str(at_once), "-d", f"{SECONDS}s", "--timeout", "30s",
                    "-H", "Connection: close", f"http://{host}/")
@@ -24,7 +24,7 @@ def wrk(lab, host, at_once=32):
 
 
 def iperf(lab, family):
-    """Much data in four connections."""
+    """Bulk data in four connections."""
     server = lab.start("server", "iperf3", "iperf3", "-s", "-1", "-B", SERVER[family], "-p", str(PORT))
     with lab.inside("server"):
         wait_until("iperf3 listens", lambda: subprocess.run(
@@ -35,9 +35,9 @@ def iperf(lab, family):
     assert server.wait() == 0, server.output()
 
 
-def speak(lab, listener, family):
-    """Both ends say who they are at once. A client that only listened would wait for ever if the flood swept its ACK
-    away: a server with cookies does not know that it should send its SYN-ACK again."""
+def greet(lab, listener, family):
+    """Both ends send a greeting at once. A client that only receives would wait for ever if the flood displaced its ACK:
+    a server with cookies keeps no state from which it could retransmit its SYN-ACK."""
     with lab.connect(family) as client:
         client.sendall(GREETING)
         server, _ = listener.accept()

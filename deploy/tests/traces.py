@@ -1,4 +1,4 @@
-"""What a program may leave behind in the system: to compare before with after."""
+"""What a program may leave behind in the system, to compare before with after."""
 
 import ctypes
 import re
@@ -13,7 +13,7 @@ GET_FD_BY_ID = {"prog_id": 13, "map_id": 14, "link_id": 30}
 
 
 def system(lab):
-    """The edge's network, pins and files, as text: one line a fact."""
+    """The edge's network, pins and files as text, one line for each fact."""
     facts = []
     for command in (
         "ip -d link", "ip addr", "ip -4 route show table all", "ip -6 route show table all", "ip -4 rule", "ip -6 rule",
@@ -23,12 +23,12 @@ def system(lab):
         facts += [f"{command}: {line}" for line in lab.run("edge", *command.split()).splitlines()]
     facts += napi(lab)
     for folder in lab.pins, lab.folder, Path("/run/synward"), Path("/etc/synward"):
-        facts += sorted(str(path) for path in folder.glob("**/*") if not of_the_story(lab, path))
+        facts += sorted(str(path) for path in folder.glob("**/*") if not belongs_to_story(lab, path))
     return [fact for fact in facts if not re.search(r"valid_lft|expires \d", fact)]
 
 
-def of_the_story(lab, path):
-    """Logs, settings and the server's files are the story's own."""
+def belongs_to_story(lab, path):
+    """Logs, settings and the server's files belong to the story."""
     return path.suffix in (".log", ".pid", ".toml") or path.name == "secret" or lab.nginx in (path, *path.parents)
 
 
@@ -40,7 +40,7 @@ def napi(lab):
 
 
 def difference(before, after):
-    """What went and what came, a line each."""
+    """The facts that went (-) and came (+), one line for each."""
     return "\n".join([f"- {fact}" for fact in before if fact not in after] +
                      [f"+ {fact}" for fact in after if fact not in before])
 
@@ -68,7 +68,7 @@ def exists(kind, number):
 
 
 def program_times(number):
-    """Nanoseconds that a program has run while the kernel measured that, and how often: bpf_prog_show_fdinfo of
+    """Nanoseconds and number of runs of a program, counted while the kernel keeps statistics: bpf_prog_show_fdinfo of
     kernel/bpf/syscall.c."""
     attributes = (ctypes.c_uint32 * 32)(number)
     descriptor = libc.syscall(BPF, GET_FD_BY_ID["prog_id"], ctypes.byref(attributes), 12)

@@ -1,17 +1,16 @@
-"""Bulk data through a connection, what the kernels at both ends say of it, and the path's weather."""
+"""Bulk data through a connection, what the kernels at both ends report about it, and the path's delay and loss."""
 
 import contextlib
 import hashlib
 import os
 import random
 import re
-import signal
 import socket
 import subprocess
 import threading
 import time
 
-from story import BENCH, PORT, receive_all, wait_until
+from story import PORT, receive_all
 
 MIB = 1 << 20
 # Downloads of so many MiB, and uploads of a quarter, in place of the usual amounts.
@@ -19,47 +18,36 @@ WHOLE = int(os.environ.get("SYNWARD_TRANSFER_MIB", 0))
 
 
 def pseudo_random(mib):
-    """So many MiB, the same every time, no two blocks alike."""
+    """`mib` MiB, the same every time, without equal blocks."""
     source = random.Random(mib)
     return b"".join(source.randbytes(MIB) for _ in range(mib))
 
 
 def part(data, direction):
-    """What of `data` goes in a direction."""
+    """The part of `data` that goes in this direction."""
     return memoryview(data)[: len(data) // 4] if WHOLE and direction == "upload" else data
 
 
 def timestamps(lab, on):
-    """Whether the client offers timestamps from now on. Windows does not."""
+    """Sets whether the client offers timestamps. Windows does not."""
     lab.run("client", "sysctl", "-qw", f"net.ipv4.tcp_timestamps={int(on)}")
 
 
-def asks_for_ecn(lab, on):
-    """Whether the client asks for ECN from now on. Linux servers agree when asked."""
+def request_ecn(lab, on):
+    """Sets whether the client requests ECN. Linux servers accept it."""
     lab.run("client", "sysctl", "-qw", f"net.ipv4.tcp_ecn={1 if on else 2}")
 
 
 def congestion_control(lab, name):
-    """Both ends' congestion control from now on."""
+    """Sets the congestion control of both ends."""
     for role, gateways in ("client", ("198.51.100.1", "2001:db8:c::1")), ("server", ("192.0.2.1", "2001:db8:5::1")):
         for gateway in gateways:
             family = "-6" if ":" in gateway else "-4"
             lab.run(role, "ip", family, "route", "change", "default", "via", gateway, "congctl", name)
 
 
-def weather(lab, delay_ms, loss=0, reorder=0):
-    """The delay line starts anew: MS in each direction, shares of lost and overtaken frames."""
-    for pid in lab.run("client", "ip", "netns", "pids", f"sw-{lab.name}-line").split():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(pid), signal.SIGTERM)
-    wait_until("the old line ends", lambda: not lab.run("client", "ip", "netns", "pids", f"sw-{lab.name}-line"))
-    line = lab.start("line", "line", BENCH, "delay", "--near", "near", "--far", "far", "--delay-ms", str(delay_ms),
-                     "--loss", str(loss), "--reorder", str(reorder))
-    wait_until("the line is ready", lambda: "ready" in line.output())
-
-
 def connection(lab, family, port=PORT, seconds=30):
-    """Both ends of a new connection that may take its time."""
+    """Both ends of a new connection with a longer timeout."""
     client, server = lab.pair(family, port)
     client.settimeout(seconds)
     server.settimeout(seconds)
@@ -67,15 +55,15 @@ def connection(lab, family, port=PORT, seconds=30):
 
 
 def send(source, sink, data, meanwhile=None):
-    """Sends all of the data one way and closes that way; gives the seconds that took. The data arrives unharmed.
+    """Sends the data in one direction, closes that direction and checks what arrived. Returns the seconds that it took.
 
-    `meanwhile()` is called once, when some of the data has arrived.
+    `meanwhile()` is called once, when half of the data has arrived.
     """
     digest, failures = hashlib.sha256(), []
 
     def deliver():
         try:
-            # In pieces: a time-out counts for all of a call.
+            # In pieces: a timeout applies to a whole call.
             for start in range(0, len(data), MIB):
                 source.sendall(data[start : start + MIB])
             source.shutdown(socket.SHUT_WR)
@@ -105,13 +93,13 @@ def send(source, sink, data, meanwhile=None):
     return took
 
 
-def way(direction, client, server):
+def source_and_sink(direction, client, server):
     """Source and sink of a "download" or an "upload"."""
     return (server, client) if direction == "download" else (client, server)
 
 
 class End:
-    """What `ss -tio` says of one end of a connection."""
+    """What `ss -tio` prints for one end of a connection."""
 
     def __init__(self, lab, role, port):
         side = "sport" if role == "server" else "dport"
@@ -123,7 +111,7 @@ class End:
         return word in self.words
 
     def wscale(self):
-        """Shift of what the other end announces, shift of what this end does; nothing without scaling."""
+        """Shift of the other end's windows, shift of this end's windows; None without scaling."""
         found = re.search(r"wscale:(\d+),(\d+)", self.text)
         return (int(found[1]), int(found[2])) if found else None
 
@@ -133,20 +121,20 @@ def both_ends(lab, port=PORT):
 
 
 def negotiated(lab, stamped, port=PORT):
-    """Sees to it that both ends have SACK and scaling, and timestamps as the client offers them."""
+    """Checks that both ends have SACK and scaling, and timestamps if the client offers them."""
     client, server = both_ends(lab, port)
     for end in client, server:
         assert end.has("sack"), f"no SACK at the {end.role}: {end.text}"
         assert end.has("ts") == stamped, f"timestamps at the {end.role}, with the client's {stamped}: {end.text}"
         assert end.wscale(), f"no window scaling at the {end.role}: {end.text}"
     assert client.wscale()[1] == server.wscale()[0], \
-        f"the server takes the client's windows for others:\n{client.text}{server.text}"
-    # The other way they may differ: synward shifts a server's windows until it has learned what the server does.
+        f"the server scales the client's windows by another shift:\n{client.text}{server.text}"
+    # In the other direction they may differ: synward shifts a server's windows until it has learned the server's shift.
     return client, server
 
 
 def counter(lab, role, name):
-    """A counter of the kernel's TCP in this namespace, as nstat calls it."""
+    """A counter of the kernel's TCP in this namespace, by its nstat name."""
     with lab.inside(role):
         lines = open("/proc/thread-self/net/netstat").read().splitlines()
     for names, values in zip(lines[::2], lines[1::2]):
@@ -157,7 +145,7 @@ def counter(lab, role, name):
 
 
 def finished(client, server):
-    """Both close, and nothing more comes."""
+    """Closes both ends, and checks that no more data arrives."""
     for end in client, server:
         with contextlib.suppress(OSError):
             end.shutdown(socket.SHUT_WR)
@@ -167,7 +155,7 @@ def finished(client, server):
 
 
 def sum_of(lab, role, *command):
-    """The sha256 of what a command in the role's namespace prints."""
+    """The SHA-256 of a command's output in the role's namespace."""
     with lab.inside(role):
         source = subprocess.Popen(command, stdout=subprocess.PIPE)
     done = subprocess.run(["sha256sum"], stdin=source.stdout, stdout=subprocess.PIPE, text=True, check=True)
