@@ -1,42 +1,43 @@
-"""`bench compare connect`, in small: every contender does its work, and nothing of it is left.
+"""`bench compare connect` makes every contender do its work, and leaves nothing behind: not when it is interrupted either.
 
-All responders are contenders; told as a story of "afxdp" it is about IPv4, as one of "xdp" about IPv6. There
-SYNPROXY is left out: with nftables it lets no connection over IPv6 through on the kernel that this was written on.
+All contenders take part with --full. Over IPv6 SYNPROXY is left out: with nftables it lets no connection over IPv6 through
+on the kernel that this was written on.
 """
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import tempfile
-import traceback
 from pathlib import Path
 
-from story import BENCH, ROOT, SYNWARD, wait_until
+from benchmark import bench, benchmark_story, nothing_is_left, started
+from story import FULL, wait_until
 
+VARIANTS = ("ipv4", "ipv6")
+# The benchmark's use of IPv6 is a matter for --full.
+ONCE = "ipv4"
+BESIDE_OTHERS = True
 RATE = 100
 SECONDS = 0.5
-CONTENDERS = {"kernel", "kernel-pass", "syncookies", "synproxy", "synproxy-ts", "xdp-kernel-cookie", "splice-xdp",
-              "splice-afxdp", "local"}
-# Has been seen to leave clients waiting without any flood: how reliable it is is not ours to vouch for.
+ALL = {"kernel", "kernel-pass", "syncookies", "synproxy", "synproxy-ts", "xdp-kernel-cookie", "splice-xdp",
+       "splice-afxdp", "local"}
+# One on the edge and one on the server, of the kernel's, of the baselines and of synward's.
+SOME = {"kernel", "synproxy-ts", "xdp-kernel-cookie", "splice-xdp", "local"}
+# It has left clients waiting without any flood; its reliability is not this project's to assert.
 SYNPROXY = {"synproxy", "synproxy-ts"}
 FLOOD = "flood of 5000 SYN/s"
 
 
-def main():
-    # To end by an exception ends the comparison, and that removes its lab.
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
-    lab = os.environ.get("SYNWARD_STORY_LAB", f"story{os.getpid()}")
-    family, contenders = [], CONTENDERS
-    if sys.argv[1:] == ["xdp"]:
-        contenders = {name for name in CONTENDERS if "synproxy" not in name}
-        family = ["--ipv6", "--contenders", ",".join(contenders)]
+def run(lab, variant):
+    contenders = ALL if FULL else SOME
+    family = []
+    if variant == "ipv6":
+        contenders = contenders - SYNPROXY
+        family = ["--ipv6"]
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "results.json"
-        table = compare(lab, "--output", output, "--rounds", "1", "--flood", "0,5k", "--rate", str(RATE),
-                        "--seconds", str(SECONDS), "--patience", "8", *family)
+        table = bench("compare", "connect", "--lab-name", lab, "--output", output, "--rounds", "1", "--flood", "0,5k",
+                      "--rate", str(RATE), "--seconds", str(SECONDS), "--patience", "8",
+                      "--contenders", ",".join(contenders), *family)
         print(table)
         results = json.loads(output.read_text())
     check(results, contenders)
@@ -45,12 +46,7 @@ def main():
         assert len(rows) == 2, f"{contender}: one row for each flood, not {rows}"
     nothing_is_left(lab)
     interrupted(lab, f"synward-lab-{lab}.log", tempfile.gettempdir())  # while the lab is built
-    interrupted(lab, "bench-flood.log", f"/run/synward-lab/{lab}")  # in the midst of the flood
-
-
-def nothing_is_left(lab):
-    left = [*Path("/run/netns").glob(f"sw-{lab}-*"), *Path("/run/synward-lab").glob(lab)]
-    assert not left, f"left behind: {left}"
+    interrupted(lab, "bench-flood.log", f"/run/synward-lab/{lab}")  # during the flood
 
 
 def check(results, contenders):
@@ -60,7 +56,7 @@ def check(results, contenders):
     for (contender, case), turn in turns.items():
         assert "error" not in turn, turn
         figures = dict(zip(((column["name"], column["unit"]) for column in results["columns"]), turn["figures"]))
-        # Without a defence it is the flood's to say who gets through.
+        # Without a defence the flood decides who gets through.
         if contender not in SYNPROXY and (case != FLOOD or contender not in ("kernel", "kernel-pass")):
             assert figures["failed", "%"] == 0, turn
         flood = figures["SYNs of the flood", "k/s"]
@@ -68,43 +64,14 @@ def check(results, contenders):
 
 
 def interrupted(lab, file, folder):
-    """Ctrl-C as soon as there is such a file leaves nothing behind."""
-    process = start(lab, "--output", "/dev/null", "--contenders", "splice-xdp", "--seconds", "60", "--flood", "max")
-    try:
-        wait_until(f"{file} appears", (Path(folder) / file).exists, 30)
+    """Ctrl-C as soon as this file exists leaves nothing behind."""
+    with started("compare", "connect", "--lab-name", lab, "--output", "/dev/null", "--contenders", "splice-xdp",
+                 "--seconds", "60", "--flood", "max") as process:
+        wait_until(f"{file} exists", (Path(folder) / file).exists, 30)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
-    finally:
-        end(process)
     assert process.returncode == 1 and b"interrupted" in errors, (process.returncode, errors)
     nothing_is_left(lab)
 
 
-def compare(lab, *arguments):
-    process = start(lab, *arguments)
-    try:
-        table, errors = process.communicate()
-    finally:
-        end(process)
-    assert process.returncode == 0, errors.decode()
-    return table.decode()
-
-
-def start(lab, *arguments):
-    return subprocess.Popen(
-        [BENCH, "compare", "connect", "--lab-name", lab, "--lab", ROOT / "deploy/lab", "--synward", SYNWARD, *arguments],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def end(process):
-    if process.poll() is None:
-        process.terminate()
-        process.wait(60)
-
-
-try:
-    main()
-except AssertionError:
-    # As any story: what went wrong is on stdout.
-    traceback.print_exc(file=sys.stdout)
-    sys.exit(1)
+benchmark_story(run)

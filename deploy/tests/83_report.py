@@ -1,39 +1,30 @@
-"""`bench report --run`, in small: every comparison is made, and what was measured is on a page with its plots.
+"""`bench report --run` makes every comparison, and a page with the results and their plots.
 
-Told as a story of "afxdp", that responder is a contender, as one of "xdp" the other; beside it the kernel's own cookies.
+The contenders are the kernel's own cookies and synward with one responder.
 """
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import tempfile
-import traceback
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
-from story import BENCH, ROOT, SYNWARD
+from benchmark import bench, benchmark_story, nothing_is_left
 
+# The benchmark does not depend on the responder.
+ONCE = "xdp"
 WORKS = {"answer", "sweep", "rate", "carry"}
 PLOTS = {"floods.svg", "latency.svg", "cost.svg"}
 
 
-def main():
-    # To end by an exception ends the comparison, and that removes its lab.
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
-    lab = os.environ.get("SYNWARD_STORY_LAB", f"story{os.getpid()}")
-    responder = sys.argv[1] if sys.argv[1:] == ["xdp"] else "afxdp"
+def run(lab, responder):
     contenders = {"syncookies", f"splice-{responder}"}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         report(folder)  # of nothing
         assert "Nothing was measured yet" in (folder / "README.md").read_text()
 
-        report(folder, "--run", "--quick", "--rounds", "1", "--contenders", ",".join(contenders),
-               "--lab-name", lab, "--synward", SYNWARD)
+        report(folder, "--run", "--quick", "--rounds", "1", "--contenders", ",".join(contenders), "--lab-name", lab)
         page = (folder / "README.md").read_text()
         print(page)
         assert {file.name for file in folder.iterdir()} == {"README.md", *PLOTS, "engine.json",
@@ -47,13 +38,12 @@ def main():
             assert f"]({plot})" in page, plot
         check_page(page, contenders, responder)
 
-        # Without what was not measured there is still a page, which says so.
+        # If a result is missing there is still a page, which says so.
         (folder / "sweep.json").unlink()
         report(folder)
         page = (folder / "README.md").read_text()
         assert "`bench compare sweep` was not run" in page and "![CPU" in page and "](floods.svg)" not in page, page
-    left = [*Path("/run/netns").glob(f"sw-{lab}-*"), *Path("/run/synward-lab").glob(lab)]
-    assert not left, f"left behind: {left}"
+    nothing_is_left(lab)
 
 
 def check_results(results, work, contenders):
@@ -84,21 +74,7 @@ def check_page(page, contenders, responder):
 
 
 def report(folder, *arguments):
-    process = subprocess.Popen(
-        [BENCH, "report", "--folder", folder, "--lab", ROOT / "deploy/lab", *arguments],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        _, errors = process.communicate()
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(60)
-    assert process.returncode == 0, errors.decode()
+    bench("report", "--folder", folder, *arguments)
 
 
-try:
-    main()
-except AssertionError:
-    # As any story: what went wrong is on stdout.
-    traceback.print_exc(file=sys.stdout)
-    sys.exit(1)
+benchmark_story(run)
