@@ -1,7 +1,7 @@
 """A stop leaves no program, map, link, address, rule or file behind; with --keep-steering it leaves programs that still answer."""
 
 from segments import LINUX, SPOOFED, SYN, Segment, Wire, shake_hands
-from story import PORT, SERVER, SYNWARD, story, wait_until
+from story import PORT, SERVER, START, SYNWARD, story, wait_until
 from traces import bpf_objects, difference, exists, system
 
 BESIDE_OTHERS = True
@@ -34,7 +34,7 @@ def keeps_steering(lab, synward):
     wire = Wire(lab, "client", "client0")
     synward.configure()
     process = lab.start("edge", "synward", SYNWARD, "run", "--config", synward.file, "--keep-steering")
-    wait_until("synward is ready", lambda: "ready" in process.output())
+    wait_until("synward is ready", lambda: "ready" in process.output(), START)
     assert process.stop() == 0
     for port in range(3000, 3010):
         shake_hands(wire, Segment(SPOOFED[4], port, SERVER[4], PORT, seq=port, flags=SYN, options=LINUX))

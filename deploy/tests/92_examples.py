@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from story import RELEASE, ROOT, exit_on_signals, lab_name, wait_until
+from story import RELEASE, ROOT, START, exit_on_signals, lab_name, wait_until
 
 # The examples leave the responder to synward.
 VARIANTS = ("auto",)
@@ -52,7 +52,7 @@ def serve(line, log):
         assert process.poll() is None, f"it ended:\n{log.read_text()}"
         return "ready" in log.read_text()
 
-    wait_until("synward is ready", ready)
+    wait_until("synward is ready", ready, START)
 
 
 exit_on_signals()

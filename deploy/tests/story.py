@@ -42,6 +42,8 @@ PORT = 9000
 METRICS_PORT = 9470
 # Most answers take milliseconds; a SYN that the kernel retransmits takes a second.
 PATIENCE = 10
+# Seconds for a start on a busy machine: the kernel verifies the program, and synward probes firewall and servers.
+START = 60
 
 
 def wait_until(what, condition, seconds=PATIENCE):
@@ -201,7 +203,7 @@ class Process:
             self.launcher = subprocess.Popen(
                 [ROOT / "deploy/lab", "exec", lab.name, role, "sh", "-c", launch, "sh", number, *command],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        wait_until(f"{name} starts", number.exists)
+        wait_until(f"{name} starts", number.exists, START)
         self.pid = int(number.read_text())
 
     def output(self):
@@ -300,7 +302,7 @@ class Synward:
             return
         self.configure(**settings)
         self.process = self.lab.start(self.role, self.name, SYNWARD, "run", "--config", self.file)
-        wait_until("synward is ready", self.ready)
+        wait_until("synward is ready", self.ready, START)
 
     def ready(self):
         assert self.process.running(), f"synward ended before it was ready:\n{self.process.output()}"
