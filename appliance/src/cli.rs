@@ -1,4 +1,5 @@
 //! The command line: every command of `synward`, its arguments and its help.
+#![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
 //! The `synward` program: parses the command line, hands over to the library, tells how it ended.
+#![forbid(unsafe_code)]
 
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
@@ -8,6 +9,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use synward::cli::{Check, Cli, Command, SecretArgs};
 use synward::config::Config;
+use synward::local_checks;
 use synward::observe::client::{self, Outcome};
 use synward::run;
 use synward::secret::{Keyring, Secret, service_line};
@@ -78,7 +80,7 @@ fn check(arguments: &Check) -> anyhow::Result<ExitCode> {
                 .warnings
                 .iter()
                 .for_each(|warning| eprintln!("{warning}"));
-            for (line, what) in run::here::in_the_way(&config) {
+            for (line, what) in local_checks::warnings(&config) {
                 eprintln!(
                     "{}:{line}: warning: on this machine: {what}",
                     file.display()

@@ -3,6 +3,7 @@
 //! A *secret* is 32 random bytes that every node of a fleet shares. Each service has a key of its own, derived from
 //! it, and each epoch of a service a SipHash key derived from that ([`derive`] has the exact recipe). So a machine
 //! that serves one service can be given that service's key alone, and can then forge cookies of no other.
+#![forbid(unsafe_code)]
 
 mod derive;
 mod file;

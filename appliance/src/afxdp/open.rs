@@ -1,4 +1,5 @@
 //! Binding a socket, its retries, and what each refusal means.
+#![allow(unsafe_code)] // creates rings over memory that the kernel shares
 
 use std::{
     ffi::CString,

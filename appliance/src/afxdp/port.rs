@@ -1,4 +1,5 @@
 //! The socket with its four rings.
+#![allow(unsafe_code)] // the calls of the rings
 
 use std::{
     os::fd::{AsRawFd, RawFd},

@@ -1,6 +1,7 @@
 //! Socket options that libxdp does not know, and the two system calls that wake the kernel.
 //!
 //! Numbers from include/uapi/linux/if_xdp.h and include/uapi/asm-generic/socket.h.
+#![allow(unsafe_code)] // system calls on the socket
 
 use std::{io, mem, os::fd::RawFd, ptr};
 

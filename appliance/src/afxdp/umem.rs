@@ -1,4 +1,5 @@
 //! The memory behind the tokens, and the chunks that nobody uses at the moment.
+#![allow(unsafe_code)] // the memory behind frames
 
 use std::{num::NonZeroU32, ptr, slice};
 

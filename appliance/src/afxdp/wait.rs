@@ -1,4 +1,5 @@
 //! Spin while packets come, sleep while none do.
+#![allow(unsafe_code)] // poll(2), eventfd(2)
 
 use std::{
     hint, io,

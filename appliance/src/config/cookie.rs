@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::appliance::absolute;
-use super::problem::{Problem, Problems};
 use super::reader::Table;
 use super::report::Report;
 use super::service::{Handoff, Service};
+use crate::problem::{Problem, Problems};
 use crate::secret::{self, Keyring, ServiceKey};
 
 /// The secret file and what was in it.

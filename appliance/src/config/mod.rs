@@ -2,6 +2,7 @@
 //!
 //! [`keys`] lists what may be written, [`reader`] takes values out of the parsed TOML, and each section has a file
 //! that turns its values into types which cannot hold nonsense. Nothing is checked after that.
+#![forbid(unsafe_code)]
 
 mod address;
 mod appliance;
@@ -12,7 +13,6 @@ mod flows;
 mod interface;
 mod keys;
 pub mod limits;
-mod problem;
 mod reader;
 mod report;
 mod service;
@@ -31,12 +31,13 @@ pub use choice::Choice;
 pub use cookie::{Cookie, DEFAULT_SECRET};
 pub use flows::Flows;
 pub use interface::{Interface, Queues, Side, XdpMode, ZeroCopy};
-pub use problem::{Problem, Problems};
 pub use service::{
     Cookies, Fragments, Handoff, Mode, Offer, Ports, Rtt, Service, Unknown, WhenDown, is_name,
 };
 
 use report::Report;
+
+pub use crate::problem::{Problem, Problems};
 
 /// A valid configuration.
 #[derive(Clone, Debug)]

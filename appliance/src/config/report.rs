@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use super::problem::{Problem, Problems};
+use crate::problem::{Problem, Problems};
 
 /// The problems and warnings found so far, and what is needed to tell a byte offset's line.
 pub(super) struct Report {

@@ -19,7 +19,7 @@ use super::received::Received;
 use super::server_syn_ack::{Offered, ServerSynAck};
 use super::stats::{Outcome, ServiceStats};
 use super::worker_shared::{Learned, Policy, Shared};
-use crate::steering::{Established, InsertError};
+use crate::maps::{Established, InsertError};
 
 /// Openings of one worker at most. A full table drops the segment; its client sends it again.
 pub const OPENINGS: usize = 8192;

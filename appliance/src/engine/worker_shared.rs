@@ -7,7 +7,7 @@ use synward_core::layout::Profile;
 use synward_core::wire::Address;
 
 use super::mailbox::Mailbox;
-use crate::steering::FlowTable;
+use crate::maps::FlowTable;
 
 /// What a service wants of its openings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@
 //! | `control`, `socket_file`, [`protocol`] | the control socket; its file; what is said on it |
 //! | [`client`], `text`, `table`, [`quantity`] | `status`, `flows`, `mode`; what they print |
 //! | [`log`], [`notify`] | the log on stderr; the service manager |
+#![forbid(unsafe_code)]
 
 pub mod client;
 mod control;

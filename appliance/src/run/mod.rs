@@ -6,13 +6,10 @@
 //! | [`control`] | the control thread: everything slow |
 //! | [`profiles`] | what servers do with TCP options: asked at start, refined by every SYN-ACK |
 //! | [`probe`] | how they are asked |
-//! | [`here`] | what there is to say about services of this machine |
-//! | [`listeners`] | what those of this machine do on a link |
 //! | [`view`] | the appliance as metrics and `status` show it |
+#![forbid(unsafe_code)]
 
 pub mod control;
-pub mod here;
-pub mod listeners;
 pub mod probe;
 pub mod profiles;
 pub mod start;

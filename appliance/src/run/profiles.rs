@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use synward_core::layout::{HOLD_WINDOW, Profile};
 
-use super::{listeners, probe};
+use super::probe;
 use crate::config::{Config, Handoff};
 use crate::engine::worker_shared::Learned as Seen;
-use crate::steering::{EndpointProfiles, Learned, NEVER, Times};
+use crate::local_checks;
+use crate::maps::Times;
+use crate::steering::{EndpointProfiles, Learned, NEVER};
 
 /// How long servers have to answer before the appliance is ready without them.
 const AT_START: Duration = Duration::from_millis(500);
@@ -128,7 +130,7 @@ impl Profiles {
                 for (to, said) in answers {
                     let local = self.servers.get(&to).is_some_and(|server| server.local);
                     let profile = if local {
-                        listeners::on_link(said, to.ip(), self.mtu)
+                        local_checks::profile_on_link(said, to.ip(), self.mtu)
                     } else {
                         said
                     };

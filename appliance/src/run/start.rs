@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use core_affinity::CoreId;
 use crossbeam::queue::ArrayQueue;
 
-use super::here;
 use super::profiles::Profiles;
 use crate::afxdp::{self, Polling, Port, PortOptions, Waiter};
 use crate::config::{self, Config, Cores, Handoff, Responder, Rtt, WhenDown};
@@ -17,6 +16,8 @@ use crate::engine::mailbox::Mailbox;
 use crate::engine::splicer::Splicer;
 use crate::engine::worker_shared::{Learned, Policy, Shared};
 use crate::engine::{BatchAnswers, ServiceStats};
+use crate::kernel;
+use crate::local_checks;
 use crate::siphash_simd::HashBackend;
 use crate::steering::Steering;
 use crate::worker::Worker;
@@ -63,8 +64,10 @@ pub struct Appliance {
 /// The first thing that cannot be had: key, privilege, interface, program, socket, thread.
 pub fn start(config: Config) -> anyhow::Result<(Appliance, Profiles)> {
     let keyring = config.cookie.keyring().map_err(anyhow::Error::from)?;
-    let mut steering = Steering::load(&config, &keyring)?;
-    here::knock(&config, &mut steering)?;
+    kernel::check_host()?;
+    let abi = local_checks::check_kernel(&config)?;
+    let mut steering = Steering::load(&config, &keyring, abi.as_ref())?;
+    local_checks::check_reachable(&config, &mut steering)?;
     let mut profiles = Profiles::new(&config, steering.endpoints(), steering.mtu());
     profiles.ask_all();
     steering.attach()?;

@@ -10,16 +10,16 @@ use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::{Flow, HEARTBEAT_TIMEOUT, profile_flags, state};
 use synward_core::options::NO_SCALE;
 
-use super::here::Notes;
 use super::profiles::Profiles;
 use super::start::Appliance;
 use crate::config::{Config, Handoff, Mode};
 use crate::engine::Outcome;
+use crate::local_checks::Notes;
+use crate::maps::{Limits, Swept, Times, coarse_now, tick, ticks};
 use crate::observe::{
     Counters, FlowList, FlowState, FlowView, FlowsView, Frames, InterfaceView, ProfileView,
     QueueView, Responder, ServiceView, Snapshot, Source, WorkerView, XskCounters,
 };
-use crate::steering::{Limits, Swept, Times, coarse_now, tick, ticks};
 use crate::worker::status::PortStatus;
 
 /// What runs, behind one lock that no worker ever takes.
@@ -115,7 +115,7 @@ impl View {
         inner.profiles.ask_again();
         if inner.notes.are_old() {
             inner.notes.renew(&self.config);
-            if let Err(error) = appliance.steering.look_at_kernel_clock() {
+            if let Err(error) = appliance.steering.refresh_kernel_clock() {
                 tracing::error!(%error, "what the kernel's cookies can hold cannot be told to the program");
             }
         }

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::{Secret, ServiceKey, derive_service_key, from_hex, to_hex};
-use crate::config::{Problem, Problems, is_name};
+use crate::config::is_name;
+use crate::problem::{Problem, Problems};
 
 /// Keys of one service at a time, and so also secrets in a file.
 pub const MAX_KEYS: usize = 4;

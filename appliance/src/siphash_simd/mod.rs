@@ -16,6 +16,7 @@
 //!
 //! This is the third room with unsafe code: the vector functions themselves are safe, but calling one is
 //! sound only on a processor that has its instructions.
+#![allow(unsafe_code)] // calls functions that need instructions
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -8,10 +8,10 @@ use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp, XdpMode as Mode};
 
 use super::error::{SteeringError, cause, errno};
-use super::interface::Found;
-use super::netlink;
 use super::pins::Pins;
+use super::steered_interface::Found;
 use crate::config::XdpMode;
+use crate::kernel;
 
 /// How long our own link may go on after its file and our descriptor are gone: until the last descriptor is, and whatever
 /// was forked meanwhile has one until it executes its program.
@@ -230,7 +230,7 @@ fn is_taken(error: &ProgramError) -> bool {
 
 /// Somebody has attached a program since we looked.
 fn occupied(found: &Found) -> SteeringError {
-    let links = netlink::links().unwrap_or_default();
+    let links = kernel::links().unwrap_or_default();
     let now = links
         .into_iter()
         .find(|link| link.index == found.steered.index)

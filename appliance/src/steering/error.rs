@@ -1,78 +1,15 @@
 //! What can be in the way of steering, and what to do about it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+
+use aya::maps::MapError;
 
 /// Why the kernel does not steer as the configuration says. Every message is one line that names the thing and the
 /// cure.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say it
 pub enum SteeringError {
-    #[error(
-        "no permission to steer, missing {missing}: run as root, or give the process these capabilities (systemd: \
-         AmbientCapabilities=, container: --cap-add)"
-    )]
-    Capabilities { missing: String },
-
-    #[error("this kernel is older than Linux 5.11, which steering needs: install a newer one")]
-    Kernel,
-
-    #[error(
-        "this kernel does not describe its types (no /sys/kernel/btf/vmlinux): use one with CONFIG_DEBUG_INFO_BTF, as \
-         current distributions have, and see that sysfs is mounted on /sys"
-    )]
-    NoBtf,
-
-    #[error(
-        "this kernel cannot take over proven clients from synward's cookies (no bpf_sk_assign_tcp_reqsk, which Linux 6.9 and \
-         later have with CONFIG_SYN_COOKIES), only from its own: `sysctl -w net.ipv4.tcp_syncookies=2`, or set \
-         handoff = \"splice\", or install a newer one"
-    )]
-    NoAssign,
-
-    #[error(
-        "service \"{service}\" is to use the kernel's own cookies (cookies = \"kernel\"), which the kernel makes for us only \
-         with net.ipv4.tcp_syncookies=2: `sysctl -w net.ipv4.tcp_syncookies=2`, or take `cookies` out"
-    )]
-    KernelCookies { service: String },
-
-    #[error(
-        "this kernel's sockets are not as synward knows them (BTF without some fields of tcp_sock): set handoff = \"splice\""
-    )]
-    NoFields,
-
-    #[error(
-        "clients of {to} are sent on to {on} by a DNAT rule of this machine, as a container's published port makes one, so its \
-         kernel cannot take them at {to}: let the program listen in this network namespace (for a container: host \
-         networking), or put synward with handoff = \"splice\" on a machine in front"
-    )]
-    Dnat { to: SocketAddr, on: SocketAddr },
-
-    #[error(
-        "{to} is not of this network namespace but behind {interface}, as a container's address is, so nothing here can \
-         listen at it: set handoff = \"splice\", with {interface} as an [[interface]] of side \"inside\""
-    )]
-    Elsewhere { to: IpAddr, interface: String },
-
-    #[error(
-        "net.ipv4.tcp_syncookies is 0, and then this kernel resets the connections of proven clients: \
-         `sysctl -w net.ipv4.tcp_syncookies=1`, or set handoff = \"splice\""
-    )]
-    NoSyncookies,
-
-    #[error(
-        "a firewall of this machine drops what proven clients send to {to}: on {interface}, an ACK of a connection whose \
-         SYN it did not see does not get through (tried in the name of {from}), though a SYN does. Let it in, for \
-         example `nft insert rule inet filter input ip daddr {} tcp dport {} accept` or \
-         `sysctl -w net.netfilter.nf_conntrack_tcp_loose=1`; or set handoff = \"splice\"", to.ip(), to.port()
-    )]
-    Firewall {
-        to: SocketAddr,
-        interface: String,
-        from: IpAddr,
-    },
-
     #[error(
         "{name} takes no program at TC: {cause}; handoff = \"local\" needs one on every interface that faces clients"
     )]
@@ -212,6 +149,14 @@ pub enum SteeringError {
 
     #[error("no random numbers from the kernel: {0}")]
     Random(String),
+}
+
+/// Names the map in an error.
+pub(super) fn map_failed(map: &'static str) -> impl Fn(MapError) -> SteeringError {
+    move |error| SteeringError::Map {
+        map,
+        cause: cause(&error),
+    }
 }
 
 /// The innermost cause of an error, which is where the kernel's own words are, on one line.

@@ -4,23 +4,27 @@ use aya::maps::lpm_trie::Key as Prefix;
 use synward_core::layout::{Interface, Interfaces};
 use synward_core::wire::Address;
 
-use super::error::SteeringError;
-use super::interface::{self, Found};
-use super::object::{Object, failed};
+use super::endpoint_profiles;
+use super::error::{SteeringError, map_failed};
+use super::map_plan::{self, Plan};
+use super::object::Object;
 use super::pins::Previous;
-use super::plan::{self, Plan};
-use super::pod::Plain;
-use super::profiles;
+use super::steered_interface::{Found, side_bits};
 use crate::config::Config;
+use crate::maps::{EndpointMap, Plain};
 
 /// Writes all but endpoints and services.
-pub(super) fn all(object: &mut Object, plan: &Plan, found: &[Found]) -> Result<(), SteeringError> {
+pub(super) fn fill_maps(
+    object: &mut Object,
+    plan: &Plan,
+    found: &[Found],
+) -> Result<(), SteeringError> {
     let mut interfaces = Interfaces::default();
     for Found { steered, .. } in found {
         let slot = steered.slot as usize;
         interfaces.index[slot] = steered.index;
         interfaces.interface[slot] = Interface {
-            side: interface::side_bits(steered.side),
+            side: side_bits(steered.side),
             slot: steered.slot,
             afxdp: 0,
         };
@@ -28,43 +32,43 @@ pub(super) fn all(object: &mut Object, plan: &Plan, found: &[Found]) -> Result<(
     object
         .interfaces
         .set(0, Plain(interfaces), 0)
-        .map_err(failed("INTERFACES"))?;
+        .map_err(map_failed("INTERFACES"))?;
     for (key, endpoint) in &plan.prefix_ports {
         object
             .prefix_ports
             .insert(Plain(*key), Plain(*endpoint), 0)
-            .map_err(failed("PREFIX_PORTS"))?;
+            .map_err(map_failed("PREFIX_PORTS"))?;
     }
     for (index, net) in (0..).zip(&plan.prefixes) {
-        let key = plan::prefix_key(*net);
+        let key = map_plan::prefix_key(*net);
         object
             .prefixes
             .insert(&Prefix::new(key.length, key.address.0), index, 0)
-            .map_err(failed("PREFIXES"))?;
+            .map_err(map_failed("PREFIXES"))?;
     }
     for (service, net, what) in &plan.lists {
-        let key = plan::prefix_key(*net);
+        let key = map_plan::prefix_key(*net);
         let Address([a, b, c, d]) = key.address;
         let key = Prefix::new(32 + key.length, [*service, a, b, c, d]);
         object
             .lists
             .insert(&key, *what, 0)
-            .map_err(failed("LISTS"))?;
+            .map_err(map_failed("LISTS"))?;
     }
     Ok(())
 }
 
 /// Writes the endpoints, with what a process before us had learned about their servers.
-pub(super) fn endpoints(
-    map: &mut profiles::EndpointMap,
+pub(super) fn fill_endpoints(
+    map: &mut EndpointMap,
     plan: &Plan,
     config: &Config,
     previous: Option<&Previous>,
 ) -> Result<(), SteeringError> {
     for ((address, port), planned) in &plan.endpoints {
-        let key = plan::endpoint_key(*address, *port);
+        let key = map_plan::endpoint_key(*address, *port);
         map.insert(Plain(key), Plain(*planned), 0)
-            .map_err(profiles::refused)?;
+            .map_err(map_failed("ENDPOINTS"))?;
     }
     let Some(learned) = previous.and_then(|previous| previous.endpoints.as_ref()) else {
         return Ok(());
@@ -76,7 +80,7 @@ pub(super) fn endpoints(
             continue;
         };
         let service = &config.services[planned.service as usize];
-        let endpoint = profiles::inherited(&planned, &old, service);
+        let endpoint = endpoint_profiles::inherited(&planned, &old, service);
         if map.insert(Plain(key), Plain(endpoint), 0).is_err() {
             // No room for all that was learned: the rest is learned again.
             break;

@@ -13,16 +13,10 @@ use synward_core::layout::{
 };
 use synward_core::{hints, replay};
 
-use super::btf::Types;
-use super::error::{SteeringError, cause, errno};
-use super::fields::{FIELDS, fields};
-use super::kfunc;
-use super::memory::{Atomic, Memory};
-use super::plan::Plan;
-use super::pod::Plain;
-use super::profiles::EndpointMap;
-use super::table;
-use super::verified::verified;
+use super::error::{SteeringError, cause, errno, map_failed};
+use super::map_plan::Plan;
+use crate::kernel::{self, KernelAbi, load_verified};
+use crate::maps::{self, Atomic, EndpointMap, Memory, Plain};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/xdp/objects/steer.o");
 
@@ -45,7 +39,7 @@ impl Sizes {
     pub(super) fn new(capacity: u32) -> Self {
         Self {
             capacity,
-            buckets: table::buckets(capacity),
+            buckets: maps::buckets_for(capacity),
         }
     }
 
@@ -55,7 +49,7 @@ impl Sizes {
         let passed = (self.capacity / 4).max(4096);
         [
             ("TAGS", self.buckets),
-            ("FLOWS", table::entries(self.buckets)),
+            ("FLOWS", maps::entries_of(self.buckets)),
             ("PASSED", passed),
             ("REPLAYS", replay::SETS as u32),
             ("HINTS", hints::lines(self.buckets)),
@@ -100,7 +94,7 @@ impl Object {
     pub(super) fn load(
         sizes: &Sizes,
         plan: &Plan,
-        kernel: Option<&Kernel>,
+        abi: Option<&KernelAbi>,
         pinned: &[(&'static str, PathBuf)],
     ) -> Result<(Self, Shared), SteeringError> {
         let mut loader = EbpfLoader::new();
@@ -116,27 +110,35 @@ impl Object {
         for (name, path) in pinned {
             loader.map_pin_path(name, path.as_path());
         }
-        if let Some(kernel) = kernel {
-            for (name, offset) in &kernel.fields {
+        if let Some(abi) = abi {
+            for (name, offset) in &abi.fields {
                 loader.override_global(name, offset, true);
             }
-            loader.override_global("TCP_IS_MPTCP", &kernel.is_mptcp, true);
+            loader.override_global("TCP_IS_MPTCP", &abi.is_mptcp, true);
         }
+        let patched = match abi.and_then(|abi| abi.assign) {
+            Some(function) => Some(kernel::patch_calls(OBJECT, function).ok_or(
+                SteeringError::Object {
+                    what: "call of the kernel function that takes over connections",
+                },
+            )?),
+            None => None,
+        };
         let mut ebpf = loader
-            .load(kernel.map_or(OBJECT, Kernel::object))
+            .load(patched.as_deref().unwrap_or(OBJECT))
             .map_err(|error| refused(&error, sizes))?;
         let rejected = |error: ProgramError| SteeringError::Verifier {
             cause: verdict(&error),
         };
         let program = xdp(&mut ebpf)?;
-        verified(|| program.load()).map_err(rejected)?;
+        load_verified(|| program.load()).map_err(rejected)?;
         if plan.assigns() {
             let program = classifier(&mut ebpf, ASSIGN)?;
-            verified(|| program.load()).map_err(rejected)?;
+            load_verified(|| program.load()).map_err(rejected)?;
         }
-        if kernel.is_some() {
+        if abi.is_some() {
             let program = classifier(&mut ebpf, TEST_INJECT)?;
-            verified(|| program.load()).map_err(rejected)?;
+            load_verified(|| program.load()).map_err(rejected)?;
         }
         take(ebpf, sizes)
     }
@@ -154,36 +156,6 @@ impl Object {
     /// The program that lets a frame arrive; loaded only if some service is local.
     pub(super) fn injector(&mut self) -> Result<&SchedClassifier, SteeringError> {
         classifier(&mut self.ebpf, TEST_INJECT).map(|program| &*program)
-    }
-}
-
-/// What only the running kernel can say, for services that it serves itself.
-pub(super) struct Kernel {
-    /// The object as this kernel takes it; none if it takes no connection from us.
-    object: Option<Vec<u8>>,
-    /// Offsets that the program asks for, by the names under which it does.
-    fields: [(&'static str, u32); FIELDS.len()],
-    /// Where `tcp_sock` has `is_mptcp`; 0 in kernels without Multipath TCP.
-    is_mptcp: u32,
-}
-
-impl Kernel {
-    pub(super) fn new() -> Result<Self, SteeringError> {
-        let types = Types::of_kernel().map_err(|_| SteeringError::NoBtf)?;
-        Ok(Self {
-            object: kfunc::patched(OBJECT, &types),
-            fields: fields(&types).ok_or(SteeringError::NoFields)?,
-            is_mptcp: types.offset("tcp_sock", "is_mptcp").unwrap_or(0),
-        })
-    }
-
-    /// Whether it takes connections whose cookies are ours.
-    pub(super) fn takes_connections(&self) -> bool {
-        self.object.is_some()
-    }
-
-    fn object(&self) -> &[u8] {
-        self.object.as_deref().unwrap_or(OBJECT)
     }
 }
 
@@ -252,7 +224,7 @@ fn typed<T: TryFrom<Map, Error = MapError>>(
     let map = ebpf
         .take_map(name)
         .ok_or(SteeringError::Object { what: name })?;
-    T::try_from(map).map_err(failed(name))
+    T::try_from(map).map_err(map_failed(name))
 }
 
 /// The memory of a mmap-able array: its first `length` atomics.
@@ -283,15 +255,7 @@ fn twin(ebpf: &Ebpf, name: &'static str) -> Result<MapData, SteeringError> {
         map: name,
         cause: error.to_string(),
     })?;
-    MapData::from_fd(fd).map_err(failed(name))
-}
-
-/// Names the map in an error.
-pub(super) fn failed(map: &'static str) -> impl Fn(MapError) -> SteeringError {
-    move |error| SteeringError::Map {
-        map,
-        cause: cause(&error),
-    }
+    MapData::from_fd(fd).map_err(map_failed(name))
 }
 
 fn refused(error: &EbpfError, sizes: &Sizes) -> SteeringError {

@@ -21,8 +21,7 @@ use synward_core::layout::{Globals, SCHEMA};
 
 use super::bpffs;
 use super::error::{SteeringError, cause};
-use super::pod::Plain;
-use super::profiles::EndpointMap;
+use crate::maps::{EndpointMap, Plain};
 
 const LINK: &str = "link-";
 const TCX: &str = "tcx-";

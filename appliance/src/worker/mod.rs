@@ -5,6 +5,7 @@
 //! | [`ports`] | where segments leave: the sockets, and the kernel for what they cannot send |
 //! | [`epoch_keys`] | the current cookie key of each service |
 //! | [`status`] | what is known of a worker from outside |
+#![forbid(unsafe_code)]
 
 pub mod epoch_keys;
 pub mod ports;
@@ -26,7 +27,7 @@ use crate::engine::batch_answers::{self, BatchAnswers, Place, Queued};
 use crate::engine::link::Link;
 use crate::engine::mailbox::{Mailbox, PACKET};
 use crate::engine::splicer::{Splicer, ValidAck};
-use crate::steering::{Heartbeats, fine_now};
+use crate::maps::{Heartbeats, fine_now};
 
 use epoch_keys::{EpochKeys, current_epoch};
 use ports::Ports;

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use aya::programs::links::{FdLink, PinnedLink};
-use synward::steering::{Established, Learned, Times, coarse_now, tick, unload};
+use synward::maps::{Established, Times, coarse_now, tick};
+use synward::steering::{Learned, unload};
 use synward_core::flow::FlowKey;
 use synward_core::layout::{Flow, Profile, state};
 use synward_core::wire::Address;

@@ -10,8 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use synward::config::Config;
+use synward::kernel;
+use synward::local_checks::{self, LocalError};
 use synward::secret::Keyring;
-use synward::steering::{Steering, SteeringError};
+use synward::steering::Steering;
 
 /// The appliance's interface, and the client's.
 pub(crate) const HERE: &str = "sw-here";
@@ -119,15 +121,16 @@ ports = [80]
     }
 
     /// Loads what [`Self::write_config`] writes.
-    pub(crate) fn load(&self, edits: &[(&str, &str)]) -> Result<Steering, SteeringError> {
+    pub(crate) fn load(&self, edits: &[(&str, &str)]) -> Result<Steering, LocalError> {
         let path = self.write_config(edits);
         inside(&self.here(), || load(&path))
     }
 
     /// Loads and attaches.
-    pub(crate) fn steer(&self, edits: &[(&str, &str)]) -> Result<Steering, SteeringError> {
+    pub(crate) fn steer(&self, edits: &[(&str, &str)]) -> Result<Steering, LocalError> {
         let mut steering = self.load(edits)?;
-        inside(&self.here(), || steering.attach()).map(|()| steering)
+        inside(&self.here(), || steering.attach())?;
+        Ok(steering)
     }
 
     /// The id of the XDP program on an interface here, and whether it is native.
@@ -169,9 +172,12 @@ impl Drop for Lab {
 }
 
 /// Loads a configuration in the calling thread's namespace.
-pub(crate) fn load(path: &Path) -> Result<Steering, SteeringError> {
+pub(crate) fn load(path: &Path) -> Result<Steering, LocalError> {
     let config = Config::load(path).unwrap();
-    Steering::load(&config, &config.cookie.keyring().unwrap())
+    kernel::check_host()?;
+    let abi = local_checks::check_kernel(&config)?;
+    let keyring = config.cookie.keyring().unwrap();
+    Ok(Steering::load(&config, &keyring, abi.as_ref())?)
 }
 
 /// Runs `work` on a thread of its own inside a network namespace.

@@ -1,7 +1,7 @@
 //! From load to stop: steered in between, and nothing before and after.
 
 use synward::config::{Mode, Side};
-use synward::steering::Times;
+use synward::maps::Times;
 use synward_core::counters::Counter;
 
 use super::lab::{HERE, Lab, inside};

@@ -140,10 +140,9 @@ fn pin_folders_that_are_elsewhere_or_taken() {
         lab.pin().display()
     );
     for line in [
-        lab.steer(&[]).unwrap_err(),
-        unload(&lab.pin(), None).unwrap_err(),
+        lab.steer(&[]).unwrap_err().to_string(),
+        unload(&lab.pin(), None).unwrap_err().to_string(),
     ] {
-        let line = line.to_string();
         assert!(line.starts_with(&held), "{line}");
     }
     assert_eq!(lab.xdp(HERE), before);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aya::programs::Xdp;
-use synward::steering;
+use synward::kernel;
 
 use crate::{needs_root, steer};
 
@@ -20,7 +20,7 @@ fn they_do_not_stop_it() {
         let mut object = steer::object();
         let program: &mut Xdp = object.program_mut("steer").unwrap().try_into().unwrap();
         let mut attempts = 0;
-        steering::verified(|| {
+        kernel::load_verified(|| {
             attempts += 1;
             program.load()
         })

@@ -7,7 +7,7 @@ use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::xdp::XdpMode;
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
-use synward::steering::{self, KernelTypes};
+use synward::kernel::{self, KernelTypes};
 use synward_core::cookie::EPOCH_NANOSECONDS;
 use synward_core::counters::{Counter, NAMES, SLOTS, ServiceCounters};
 use synward_core::flow::{FlowKey, Place, WAYS, entry_index};
@@ -116,7 +116,7 @@ pub(crate) struct Steer {
 /// The object, its maps made, its programs not verified yet.
 pub(crate) fn object() -> Ebpf {
     let types = KernelTypes::of_kernel().expect("the kernel's types");
-    let fields = steering::fields(&types).expect("the fields of sockets");
+    let fields = kernel::socket_fields(&types).expect("the fields of sockets");
     let mut loader = EbpfLoader::new();
     for (name, offset) in &fields {
         loader.override_global(name, offset, true);
@@ -146,7 +146,7 @@ impl Steer {
         let interfaces = test_network::build();
         let mut object = object();
         let program: &mut Xdp = object.program_mut("steer").unwrap().try_into().unwrap();
-        steering::verified(|| program.load()).expect("the verifier takes the program");
+        kernel::load_verified(|| program.load()).expect("the verifier takes the program");
         for name in ["sw-out", "sw-in", "sw-else"] {
             // Test runs ask for a receive queue that XDP knows.
             program.attach(name, XdpMode::Driver).unwrap();

@@ -21,7 +21,7 @@ use synward_core::replay::Event;
 use synward_core::wire::tcp::flags;
 
 /// Stands for the number of `bpf_sk_assign_tcp_reqsk` in the kernel's BTF until the loader puts that in its place
-/// (appliance/src/steering/kfunc.rs).
+/// (appliance/src/kernel/kfunc.rs).
 const ASSIGN: usize = synward_core::layout::ASSIGN_KFUNC as usize;
 
 /// `struct bpf_tcp_req_attrs` of include/net/tcp.h.

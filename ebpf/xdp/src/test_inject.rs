@@ -1,5 +1,5 @@
 //! Lets a frame arrive that nobody sent: at start the appliance asks this machine's firewall what it does with the
-//! segments of proven clients (appliance/src/steering/knock.rs). Attached nowhere; run by BPF_PROG_TEST_RUN.
+//! segments of proven clients (appliance/src/local_checks/firewall_probe.rs). Attached nowhere; run by BPF_PROG_TEST_RUN.
 
 use aya_ebpf::bindings::BPF_F_INGRESS;
 use aya_ebpf::programs::TcContext;

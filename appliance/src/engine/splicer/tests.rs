@@ -15,5 +15,5 @@ use synward_core::layout::profile_flags;
 use synward_core::segment::{HandshakeOptions, padded_timestamps};
 
 use super::*;
-use crate::steering::FlowTable;
+use crate::maps::FlowTable;
 use splicer_lab::*;

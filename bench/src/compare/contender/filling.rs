@@ -1,7 +1,7 @@
 //! A flow table full of connections that nobody uses: what synward's look-ups meet on a busy day.
 //!
 //! They are written into the running appliance's own arrays, which it pins for its successor, by the rules of
-//! appliance/src/steering/table.rs: an entry first, then the tag that shows it.
+//! appliance/src/maps/flow_table.rs: an entry first, then the tag that shows it.
 
 use std::os::fd::AsFd as _;
 use std::path::Path;

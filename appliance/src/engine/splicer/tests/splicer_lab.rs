@@ -13,7 +13,7 @@ use synward_core::wire::tcp::Repr;
 use super::super::*;
 use crate::afxdp::{Polling, Waiter};
 use crate::engine::mailbox::Mailbox;
-use crate::steering::FlowTable;
+use crate::maps::FlowTable;
 
 /// The client's ISN, ours and the server's: each wraps somewhere in the stories.
 pub(super) const C: u32 = 0xffff_fff0;

@@ -1,0 +1,79 @@
+//! What the process and the kernel must have before anything is tried.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::Path;
+
+use aya::util::KernelVersion;
+
+use super::error::KernelError;
+
+/// Capability numbers of include/uapi/linux/capability.h; the second one, if any, includes the first.
+const NEEDED: [(&str, u32, Option<u32>); 4] = [
+    ("CAP_BPF", 39, Some(SYS_ADMIN)),
+    ("CAP_PERFMON", 38, Some(SYS_ADMIN)),
+    ("CAP_NET_ADMIN", 12, None),
+    ("CAP_NET_RAW", 13, None),
+];
+const SYS_ADMIN: u32 = 21;
+
+/// Linux 5.11 brought `bpf_ktime_get_coarse_ns` and stopped counting maps as locked memory; XDP links are older (5.9).
+const LINUX: (u8, u8) = (5, 11);
+
+/// Checks the capabilities of the calling thread, and the version and type information of the kernel.
+///
+/// # Errors
+/// The first of them that is missing.
+pub fn check_host() -> Result<(), KernelError> {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    // Where /proc says nothing, the kernel's own refusals have to do.
+    let missing = effective(&status).map(missing).unwrap_or_default();
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        return Err(KernelError::Capabilities { missing });
+    }
+    let version = KernelVersion::current().ok();
+    if version.is_some_and(|version| version < KernelVersion::new(LINUX.0, LINUX.1, 0)) {
+        return Err(KernelError::Version);
+    }
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        return Err(KernelError::NoBtf);
+    }
+    Ok(())
+}
+
+/// The effective capabilities in the text of /proc/PID/status.
+fn effective(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+fn missing(effective: u64) -> Vec<&'static str> {
+    let has = |capability: u32| effective >> capability & 1 != 0;
+    let lacks =
+        |(_, capability, or): &&(&str, u32, Option<u32>)| !has(*capability) && !or.is_some_and(has);
+    NEEDED
+        .iter()
+        .filter(lacks)
+        .map(|(name, ..)| *name)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert_eq!(
+            effective("Name:\tx\nCapEff:\t000001ffffffffff\n"),
+            Some(0x1ff_ffff_ffff)
+        );
+        assert!(missing(0x1ff_ffff_ffff).is_empty());
+        assert_eq!(missing(1 << 12 | 1 << 39), ["CAP_PERFMON", "CAP_NET_RAW"]);
+        assert!(missing(1 << 12 | 1 << 13 | 1 << 21).is_empty());
+        assert_eq!(effective("nothing"), None);
+    }
+}

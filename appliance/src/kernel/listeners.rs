@@ -1,0 +1,120 @@
+//! The listeners of this network namespace, as sock_diag(7) lists them.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use super::netlink;
+
+/// `SOCK_DIAG_BY_FAMILY` of include/uapi/linux/sock_diag.h.
+const BY_FAMILY: u16 = 20;
+/// `TCP_LISTEN` of include/net/tcp_states.h, as bit of `idiag_states`.
+const LISTENING: u32 = 1 << 10;
+/// struct inet_diag_req_v2.
+const REQUEST: usize = 56;
+/// struct inet_diag_msg.
+const MESSAGE: usize = 72;
+/// `INET_DIAG_ULP_INFO` of include/uapi/linux/inet_diag.h, and in it `INET_ULP_INFO_NAME`.
+const ULP_INFO: u16 = 16;
+const ULP_NAME: u16 = 1;
+
+/// A TCP socket that listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where; an unspecified address stands for all of its family.
+    pub at: SocketAddr,
+    /// The interface that it is bound to, 0 for none.
+    pub interface: u32,
+    /// Whether it belongs to a listener for Multipath TCP.
+    pub mptcp: bool,
+}
+
+impl Listener {
+    /// Whether connections to `server` are, or may be, this one's. Whether an IPv6 socket takes IPv4 as well is not
+    /// told by every kernel, so those at `::` count for both.
+    pub fn takes(&self, server: &SocketAddr) -> bool {
+        let any = match self.at.ip() {
+            IpAddr::V4(ip) => ip.is_unspecified() && server.is_ipv4(),
+            IpAddr::V6(ip) => ip.is_unspecified(),
+        };
+        self.at.port() == server.port() && (any || self.at.ip().to_canonical() == server.ip())
+    }
+}
+
+/// Every listener of the caller's network namespace.
+///
+/// # Errors
+/// The kernel does not tell (CONFIG_INET_DIAG).
+pub fn listeners() -> io::Result<Vec<Listener>> {
+    let mut found = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let mut request = [0; REQUEST];
+        request[0] = family as u8;
+        request[1] = libc::IPPROTO_TCP as u8;
+        request[4..8].copy_from_slice(&LISTENING.to_ne_bytes());
+        found.extend(netlink::dump(
+            libc::NETLINK_SOCK_DIAG,
+            BY_FAMILY,
+            &request,
+            |kind, body| (kind == BY_FAMILY).then(|| listener(body))?,
+        )?);
+    }
+    Ok(found)
+}
+
+/// struct inet_diag_msg: family, state, timer, retransmits, then struct inet_diag_sockid: ports, addresses,
+/// interface, cookie.
+fn listener(body: &[u8]) -> Option<Listener> {
+    let address = body.get(8..24)?;
+    let address = match i32::from(*body.first()?) {
+        libc::AF_INET => netlink::ip_address(&address[..4])?,
+        libc::AF_INET6 => Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?).into(),
+        _ => return None,
+    };
+    let port = u16::from_be_bytes(body.get(4..6)?.try_into().ok()?);
+    let name = netlink::find_attribute(body.get(MESSAGE..)?, ULP_INFO)
+        .and_then(|info| netlink::find_attribute(info, ULP_NAME))
+        .map(netlink::text);
+    Some(Listener {
+        at: SocketAddr::new(address, port),
+        interface: netlink::u32_at(body, 40)?,
+        mptcp: name.as_deref() == Some("mptcp"),
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_listener_is_listed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let listed = listeners().unwrap();
+        let found = listed.iter().find(|one| one.at == at).unwrap();
+        assert_eq!((found.interface, found.mptcp), (0, false));
+        assert!(found.takes(&at) && !found.takes(&"127.0.0.2:1".parse().unwrap()));
+    }
+
+    #[test]
+    fn those_for_every_address_take_it() {
+        let listener = |at: &str| Listener {
+            at: at.parse().unwrap(),
+            interface: 0,
+            mptcp: false,
+        };
+        let (v4, v6) = ("192.0.2.1:80", "[2001:db8::1]:80");
+        for (at, takes_v4, takes_v6) in [
+            ("0.0.0.0:80", true, false),
+            ("[::]:80", true, true),
+            ("[::]:81", false, false),
+            ("[::ffff:192.0.2.1]:80", true, false),
+            ("[2001:db8::1]:80", false, true),
+        ] {
+            let takes = |server: &str| listener(at).takes(&server.parse().unwrap());
+            assert_eq!((takes(v4), takes(v6)), (takes_v4, takes_v6), "{at}");
+        }
+    }
+}

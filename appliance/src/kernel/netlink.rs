@@ -1,0 +1,179 @@
+//! Netlink: one request, and its answer as messages with attributes (Documentation/userspace-api/netlink/intro.rst).
+//!
+//! The callers ask by netlink because /sys may show the devices of another namespace. Answers are read by hand and
+//! leniently: an attribute that a newer kernel adds or lengthens must not keep the appliance from starting.
+#![forbid(unsafe_code)]
+
+use std::io::{self, Read as _, Write as _};
+use std::net::IpAddr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// struct nlmsghdr.
+const HEADER: usize = 16;
+/// The bits of `nla_type` that are the type itself.
+const NLA_TYPE_MASK: u16 = 0x3fff;
+/// `NLA_F_NESTED` of include/uapi/linux/netlink.h.
+pub(super) const NESTED: u16 = 1 << 15;
+
+/// The kernel fills at most 32 KiB a datagram (rtnl_dump_all, net/core/rtnetlink.c).
+const DATAGRAM: usize = 1 << 16;
+
+/// Requests a dump, and gives what `read` makes of the type and body of each message of the answer.
+pub(super) fn dump<T>(
+    protocol: libc::c_int,
+    kind: u16,
+    body: &[u8],
+    read: impl Fn(u16, &[u8]) -> Option<T>,
+) -> io::Result<Vec<T>> {
+    let mut socket = send_request(protocol, kind, libc::NLM_F_DUMP, body)?;
+    let mut found = Vec::new();
+    let mut buffer = vec![0; DATAGRAM];
+    loop {
+        let length = socket.read(&mut buffer)?;
+        let mut rest = &buffer[..length];
+        if rest.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        while let Some((kind, body, next)) = message(rest) {
+            match libc::c_int::from(kind) {
+                libc::NLMSG_DONE => return Ok(found),
+                libc::NLMSG_ERROR => return Err(error(body)),
+                _ => found.extend(read(kind, body)),
+            }
+            rest = next;
+        }
+    }
+}
+
+/// Requests one thing; gives the type and body of the answer.
+pub(super) fn get(protocol: libc::c_int, kind: u16, body: &[u8]) -> io::Result<(u16, Vec<u8>)> {
+    let mut socket = send_request(protocol, kind, 0, body)?;
+    let mut buffer = vec![0; DATAGRAM];
+    let length = socket.read(&mut buffer)?;
+    match message(&buffer[..length]) {
+        Some((kind, body, _)) if libc::c_int::from(kind) == libc::NLMSG_ERROR => Err(error(body)),
+        Some((kind, body, _)) => Ok((kind, body.to_vec())),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+fn send_request(
+    protocol: libc::c_int,
+    kind: u16,
+    flags: libc::c_int,
+    body: &[u8],
+) -> io::Result<Socket> {
+    let mut socket = Socket::new(
+        Domain::from(libc::AF_NETLINK),
+        Type::RAW,
+        Some(Protocol::from(protocol)),
+    )?;
+    socket.write_all(&request(kind, flags, body))?;
+    Ok(socket)
+}
+
+fn request(kind: u16, flags: libc::c_int, body: &[u8]) -> Vec<u8> {
+    let length = (HEADER + body.len()) as u32;
+    let flags = (libc::NLM_F_REQUEST | flags) as u16;
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    // Sequence number and port: one request a socket needs neither.
+    bytes.extend([0; 8]);
+    bytes.extend(body);
+    bytes
+}
+
+/// The type and body of the first message, and what follows it.
+fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let length = u32_at(bytes, 0)? as usize;
+    let kind = u16_at(bytes, 4)?;
+    let body = bytes.get(HEADER..length)?;
+    Some((
+        kind,
+        body,
+        bytes.get(length.next_multiple_of(4)..).unwrap_or_default(),
+    ))
+}
+
+/// The error of struct nlmsgerr.
+fn error(body: &[u8]) -> io::Error {
+    match u32_at(body, 0) {
+        Some(errno) => io::Error::from_raw_os_error((errno as i32).wrapping_neg()),
+        None => io::ErrorKind::UnexpectedEof.into(),
+    }
+}
+
+/// The attributes in a sequence of them: type and value.
+pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = usize::from(u16_at(bytes, 0)?);
+        let kind = u16_at(bytes, 2)? & NLA_TYPE_MASK;
+        let value = bytes.get(4..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+/// The value of the first attribute of a type.
+pub(super) fn find_attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    let mut attributes = attributes(bytes);
+    attributes
+        .find(|(kind, _)| *kind == wanted)
+        .map(|(_, value)| value)
+}
+
+/// struct nlattr and its value, padded to 4 bytes.
+pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = (value.len() as u16 + 4).to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+/// A string that may end in NUL.
+pub(super) fn text(value: &[u8]) -> String {
+    let end = value
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(value.len());
+    String::from_utf8_lossy(&value[..end]).into_owned()
+}
+
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// An address of 4 or 16 bytes.
+pub(super) fn ip_address(value: &[u8]) -> Option<IpAddr> {
+    match value.len() {
+        4 => Some(<[u8; 4]>::try_from(value).ok()?.into()),
+        16 => Some(<[u8; 16]>::try_from(value).ok()?.into()),
+        _ => None,
+    }
+}
+
+/// The address family and the bytes of an address.
+pub(super) fn family_and_bytes(ip: IpAddr) -> (u8, Vec<u8>) {
+    match ip {
+        IpAddr::V4(ip) => (libc::AF_INET as u8, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (libc::AF_INET6 as u8, ip.octets().to_vec()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attribute_of_no_length_ends_the_list() {
+        assert_eq!(attributes(&[0; 8]).count(), 0);
+        assert_eq!(attributes(&[4, 0, 9, 0, 3, 0, 1, 0]).count(), 1);
+    }
+}

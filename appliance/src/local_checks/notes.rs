@@ -1,0 +1,196 @@
+//! What to know about local services though nothing keeps the appliance from starting: what listens for them, and what
+//! the kernel's own cookies keep for it.
+//!
+//! A service without a listener is not refused, and does not make the appliance degraded: it may start later, and until
+//! then its clients get the kernel's own RST, as they would without synward. But it is said.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::services::{is_own_address, local_services};
+use crate::config::{Config, Cookies};
+use crate::kernel::{self, KernelCookies, Listener};
+
+/// How often listeners are looked for.
+const AGAIN: Duration = Duration::from_secs(15);
+
+/// What was last found.
+#[derive(Debug, Default)]
+pub struct Notes {
+    found: BTreeSet<(usize, String)>,
+    at: Option<Instant>,
+}
+
+impl Notes {
+    /// Whether it is time to look again.
+    pub fn are_old(&self) -> bool {
+        self.at.is_none_or(|at| at.elapsed() >= AGAIN)
+    }
+
+    /// Looks again; what is new goes to the log.
+    pub fn renew(&mut self, config: &Config) {
+        let found = notes(config).into_iter().collect::<BTreeSet<_>>();
+        for (_, note) in found.difference(&self.found) {
+            tracing::warn!("{note}");
+        }
+        self.found = found;
+        self.at = Some(Instant::now());
+    }
+
+    /// A sentence each.
+    pub fn texts(&self) -> Vec<String> {
+        self.found.iter().map(|(_, text)| text.clone()).collect()
+    }
+}
+
+pub(super) fn notes(config: &Config) -> Vec<(usize, String)> {
+    if local_services(config).next().is_none() {
+        return Vec::new();
+    }
+    // A kernel that does not list its sockets leaves nothing to say.
+    let Ok(listeners) = kernel::listeners() else {
+        return Vec::new();
+    };
+    let cookies = kernel::kernel_cookies();
+    local_services(config)
+        .flat_map(|service| service.servers().map(move |server| (service, server)))
+        .filter_map(|(service, server)| {
+            let forced = service.cookies == Cookies::Kernel;
+            let what = note(
+                &server,
+                is_own_address(&server),
+                &listeners,
+                forced,
+                &cookies,
+            )?;
+            Some((
+                service.line,
+                format!("service \"{}\": {what}", service.name),
+            ))
+        })
+        .collect()
+}
+
+/// What to say about one address and port.
+fn note(
+    server: &SocketAddr,
+    is_own: bool,
+    listeners: &[Listener],
+    forced: bool,
+    kernel: &KernelCookies,
+) -> Option<String> {
+    const ELSEWHERE: &str = "a container's program that listens in another network namespace needs handoff = \"splice\"";
+    let mut taking = listeners.iter().filter(|one| one.takes(server));
+    let Some(first) = taking.next() else {
+        return Some(if is_own {
+            format!("nothing listens at {server} yet; {ELSEWHERE}")
+        } else {
+            let ip = server.ip();
+            format!(
+                "{ip} is no address of this network namespace, so nothing can listen at {server}; {ELSEWHERE}"
+            )
+        });
+    };
+    let mptcp = first.mptcp || taking.any(|one| one.mptcp);
+    let why = if mptcp {
+        format!(
+            "what listens at {server} does so for Multipath TCP, as Go programs do since 1.24, and takes"
+        )
+    } else if forced || !kernel.takes_ours {
+        format!("{server} takes")
+    } else {
+        return None;
+    };
+    let cure = if mptcp {
+        "; so does GODEBUG=multipathtcp=0 for that program, or handoff = \"splice\""
+    } else {
+        ""
+    };
+    if kernel.syncookies != Some(2) {
+        return Some(format!(
+            "{why} only the kernel's own cookies, so its SYNs go to the kernel unanswered: \
+             `sysctl -w net.ipv4.tcp_syncookies=2` protects it{cure}"
+        ));
+    }
+    (!kernel.bare_clock).then(|| {
+        format!(
+            "{why} only the kernel's own cookies, which keep no window scaling, SACK or timestamps as they are: \
+             `sysctl -w net.ipv4.tcp_timestamps=2` makes them keep those of clients with timestamps{cure}"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(mptcp: &[bool], is_own: bool, kernel: KernelCookies) -> Option<String> {
+        let at = SocketAddr::from(([192, 0, 2, 10], 80));
+        let listener = |mptcp: &bool| Listener {
+            at,
+            interface: 0,
+            mptcp: *mptcp,
+        };
+        let listeners = mptcp.iter().map(listener).collect::<Vec<_>>();
+        note(&at, is_own, &listeners, false, &kernel)
+    }
+
+    fn kernel(syncookies: u8, bare_clock: bool, takes_ours: bool) -> KernelCookies {
+        KernelCookies {
+            syncookies: Some(syncookies),
+            bare_clock,
+            takes_ours,
+        }
+    }
+
+    #[test]
+    fn what_is_said_names_the_address_and_the_cure() {
+        for (mptcp, kernel) in [
+            (&[false][..], kernel(1, false, true)),
+            (&[false, false], kernel(1, false, true)),
+            (&[false, true], kernel(2, true, true)),
+            (&[false], kernel(2, true, false)),
+        ] {
+            assert_eq!(said(mptcp, true, kernel), None, "{mptcp:?} {kernel:?}");
+        }
+        let usual = kernel(1, false, true);
+        for (mptcp, is_own, kernel, words) in [
+            (
+                &[][..],
+                true,
+                usual,
+                ["192.0.2.10:80", "nothing listens", "splice"],
+            ),
+            (
+                &[],
+                false,
+                usual,
+                ["192.0.2.10:80", "no address", "container"],
+            ),
+            (
+                &[true],
+                true,
+                usual,
+                ["192.0.2.10:80", "tcp_syncookies=2", "multipathtcp=0"],
+            ),
+            (
+                &[false, true],
+                true,
+                kernel(2, false, true),
+                ["tcp_timestamps=2", "window scaling", "splice"],
+            ),
+            (
+                &[false],
+                true,
+                kernel(2, false, false),
+                ["192.0.2.10:80", "window scaling", "tcp_timestamps=2"],
+            ),
+        ] {
+            let said = said(mptcp, is_own, kernel).unwrap_or_default();
+            for word in words {
+                assert!(said.contains(word), "{word}: {said}");
+            }
+        }
+    }
+}

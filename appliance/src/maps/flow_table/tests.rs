@@ -1,0 +1,460 @@
+//! The table over memory that nobody else sees, against a hash map.
+
+use std::collections::HashMap;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use synward_core::layout::flow_flags;
+
+use super::*;
+use crate::maps::Limits;
+
+fn table(buckets: u32) -> FlowTable {
+    FlowTable::new(
+        Memory::anonymous(buckets as usize * WORDS).unwrap(),
+        Memory::anonymous(entries_of(buckets) as usize * WORDS).unwrap(),
+        Memory::anonymous(hints::lines(buckets) as usize * HINT_WORDS).unwrap(),
+        multilinear::PI,
+        buckets,
+    )
+}
+
+fn key(number: u32) -> FlowKey {
+    let client = Address::v4((0x0a00_0000 | number >> 12).to_be());
+    FlowKey::new(
+        client,
+        1024 + (number & 0xfff) as u16,
+        Address::v4(0xc000_0201u32.to_be()),
+        443,
+    )
+}
+
+fn opening(key: FlowKey) -> Flow {
+    Flow {
+        key,
+        sequence_delta: 17,
+        client_isn: key.ports,
+        isn: !key.ports,
+        last_seen: tick(coarse_now()),
+        state: state::OPENING,
+        owner: 3,
+        service: 5,
+        ..Flow::default()
+    }
+}
+
+/// As the XDP program looks (ebpf/xdp/src/flow_lookup.rs), written again.
+fn found_by_program(table: &FlowTable, key: &FlowKey) -> Option<u32> {
+    let place = Place::of(key.table_hash(&table.key), table.mask);
+    if !hinted(table, place.bucket) {
+        return None;
+    }
+    let look = |bucket: u32| {
+        (0..15).find_map(|way| {
+            let entry = bucket * 16 + way;
+            let hit = table.tags[entry as usize].load(SeqCst) == place.tag;
+            (hit && table.read(entry).key == *key).then_some(entry)
+        })
+    };
+    look(place.bucket).or_else(
+        || match table.tags[place.bucket as usize * 16 + 15].load(SeqCst) {
+            0 => None,
+            _ => look(place.overflow),
+        },
+    )
+}
+
+fn hinted(table: &FlowTable, bucket: u32) -> bool {
+    let (line, at) = (bucket as usize / 256, bucket as usize % 256);
+    table.hints[line * 8 + at / 64].load(SeqCst) >> (at % 64) & 1 != 0
+}
+
+fn limits(now: u32) -> Limits {
+    Limits {
+        now,
+        idle: 100,
+        closing: 10,
+    }
+}
+
+fn set_state(table: &FlowTable, entry: u32, state: u8) {
+    let flow = table.read(entry);
+    table.words(entry).unwrap()[STATE].store(state_word(&Flow { state, ..flow }), SeqCst);
+}
+
+#[test]
+fn a_flow_lives_from_opening_to_removal() {
+    let table = table(4);
+    let flow = opening(key(1));
+    let entry = table.insert(&flow).unwrap();
+    assert_eq!(table.read(entry), flow);
+    assert_eq!(table.find(&flow.key), Some(entry));
+    assert_eq!(found_by_program(&table, &flow.key), Some(entry));
+    assert_eq!(table.insert(&flow), Err(InsertError::Exists(entry)));
+    assert_eq!(table.occupied()[5], 1);
+
+    let found = Established {
+        sequence_delta: 1,
+        timestamp_delta: 2,
+        window_shift: -3,
+        flags: flow_flags::TIMESTAMPS,
+    };
+    table.establish(entry, &found, 77);
+    let expected = Flow {
+        sequence_delta: 1,
+        timestamp_delta: 2,
+        window_shift: -3,
+        flags: flow_flags::TIMESTAMPS,
+        last_seen: 77,
+        state: state::ESTABLISHED,
+        ..flow
+    };
+    assert_eq!(table.read(entry), expected);
+
+    assert!(table.remove(entry));
+    assert!(!table.remove(entry), "only once");
+    assert_eq!(table.find(&flow.key), None);
+    assert_eq!(table.occupied(), [0; 64]);
+}
+
+#[test]
+fn a_removed_way_is_free_after_a_whole_tick() {
+    let table = table(1);
+    let ways: Vec<_> = (0..15)
+        .map(|number| table.insert(&opening(key(number))).unwrap())
+        .collect();
+    assert_eq!(table.insert(&opening(key(99))), Err(InsertError::Full));
+    table.remove(ways[4]);
+    let removed = table.read(ways[4]).last_seen;
+    // A run of the XDP program that had found it before marks it once more.
+    set_state(&table, ways[4], state::CLOSING);
+    assert_eq!(table.insert(&opening(key(99))), Err(InsertError::Full));
+    table.sweep(limits(removed + 1), 0, 1);
+    assert_eq!(table.insert(&opening(key(99))), Err(InsertError::Full));
+    table.sweep(limits(removed + 2), 0, 1);
+    assert_eq!(table.insert(&opening(key(99))), Ok(ways[4]));
+}
+
+#[test]
+fn a_sweep_takes_back_the_hints_at_empty_buckets_and_no_others() {
+    let table = table(512);
+    let hints = || (0..512).filter(|bucket| hinted(&table, *bucket)).count();
+    assert_eq!(hints(), 0);
+    let entries: Vec<_> = (0..100)
+        .map(|number| table.insert(&opening(key(number))).unwrap())
+        .collect();
+    let set = hints();
+    assert!((50..=100).contains(&set), "{set}");
+    let now = tick(coarse_now());
+    table.sweep(limits(now), 0, 512);
+    assert_eq!(hints(), set, "nothing is empty");
+    for entry in &entries[1..] {
+        assert!(table.remove(*entry));
+    }
+    // The first frees the ways, and looks at each bucket when that is done.
+    table.sweep(limits(now + 3), 0, 512);
+    assert_eq!(hints(), 1);
+    assert!(found_by_program(&table, &key(0)).is_some());
+}
+
+#[test]
+fn only_a_closing_flow_is_opened_again_and_by_one() {
+    let table = table(4);
+    let flow = opening(key(1));
+    let entry = table.insert(&flow).unwrap();
+    let again = Flow {
+        client_isn: 1000,
+        isn: 2000,
+        owner: 9,
+        ..flow
+    };
+    assert!(!table.reopen(entry, &again), "an opening");
+    set_state(&table, entry, state::ESTABLISHED);
+    assert!(!table.reopen(entry, &again), "established");
+    set_state(&table, entry, state::CLOSING);
+    assert!(!table.reopen(entry, &opening(key(2))), "another flow");
+    assert!(
+        !table.reopen(u32::MAX, &again) && !table.reopen(15, &again),
+        "no entries"
+    );
+
+    let winners = thread::scope(|scope| {
+        let open = || table.reopen(entry, &again);
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+        threads
+            .into_iter()
+            .filter(|_| true)
+            .map(|thread| thread.join().unwrap())
+            .filter(|won| *won)
+            .count()
+    });
+    assert_eq!(winners, 1);
+    assert_eq!(table.read(entry), again);
+
+    // A segment of the old connection was on its way through the XDP program.
+    set_state(&table, entry, state::ESTABLISHED);
+    table.still_opens(entry, &key(2), 9);
+    assert_eq!(table.read(entry).state, state::ESTABLISHED, "another flow");
+    table.still_opens(entry, &again.key, 9);
+    assert_eq!(table.read(entry), again);
+}
+
+#[test]
+fn a_sweep_expires_what_is_idle_and_counts_the_rest() {
+    let table = table(8);
+    let numbers = 0..40u32;
+    let entries: Vec<_> = numbers
+        .clone()
+        .map(|number| table.insert(&opening(key(number))).unwrap())
+        .collect();
+    let now = table.read(entries[0]).last_seen + 1000;
+    for (number, entry) in numbers.zip(&entries) {
+        let words = table.words(*entry).unwrap();
+        set_state(
+            &table,
+            *entry,
+            if number % 2 == 0 {
+                state::ESTABLISHED
+            } else {
+                state::CLOSING
+            },
+        );
+        // 0 to 39 ticks over or under either limit.
+        words[LAST_SEEN].store(
+            now - if number % 2 == 0 { 81 + number } else { number },
+            SeqCst,
+        );
+    }
+    let mut from = 0;
+    let (mut expired, mut live) = (0, 0);
+    loop {
+        let swept = table.sweep(limits(now), from, 3);
+        (expired, live) = (expired + swept.expired, live + swept.live[5]);
+        from = swept.next;
+        if from == 0 {
+            break;
+        }
+    }
+    // Idle: 101 to 119 over 100; closing: 11 to 39 over 10.
+    assert_eq!(expired, 10 + 15);
+    assert_eq!(live, 40 - 25);
+    assert_eq!(table.occupied()[5], 15);
+    // An opening is its worker's as long as that may need.
+    set_state(&table, entries[1], state::OPENING);
+    for (age, live) in [(16, 15), (17, 14)] {
+        table.words(entries[1]).unwrap()[LAST_SEEN].store(now - age, SeqCst);
+        assert_eq!(table.sweep(limits(now), 0, 8).live[5], live, "{age}");
+    }
+    let entry = table.insert(&opening(key(99))).unwrap();
+    table.words(entry).unwrap()[LAST_SEEN].store(now, SeqCst);
+    // Seen by a CPU whose clock is a tick ahead of ours.
+    table.words(entries[0]).unwrap()[LAST_SEEN].store(now + 1, SeqCst);
+    assert_eq!(table.sweep(limits(now), 0, 8).live[5], 15);
+}
+
+/// The default: every flow up to the capacity has its place, and is found.
+#[test]
+fn a_million_flows_fit_into_a_capacity_of_a_million() {
+    let capacity = 1 << 20;
+    let table = table(buckets_for(capacity));
+    for number in 0..capacity {
+        table.insert(&opening(key(number))).unwrap();
+    }
+    for number in 0..capacity {
+        assert_eq!(
+            found_by_program(&table, &key(number)),
+            table.find(&key(number)),
+            "{number}"
+        );
+        assert!(table.find(&key(number)).is_some(), "{number}");
+    }
+    assert!((capacity..2 * capacity).all(|number| table.find(&key(number)).is_none()));
+    let second_looks = (0..table.buckets())
+        .filter(|bucket| table.bucket(*bucket)[OVERFLOW].load(Relaxed) > 0)
+        .count();
+    eprintln!(
+        "{:.1} % of the buckets ask for a second look",
+        second_looks as f64 * 100.0 / f64::from(table.buckets())
+    );
+}
+
+/// The tightest: ten flows a bucket of fifteen.
+#[test]
+fn also_the_fullest_table_holds_its_capacity() {
+    let capacity = 10 << 14;
+    assert_eq!(buckets_for(capacity), 1 << 14);
+    let table = table(1 << 14);
+    let refused = (0..capacity)
+        .filter(|number| table.insert(&opening(key(*number))).is_err())
+        .count();
+    let second_looks = (0..table.buckets())
+        .filter(|bucket| table.bucket(*bucket)[OVERFLOW].load(Relaxed) > 0)
+        .count();
+    eprintln!(
+        "refused {refused} of {capacity}; {:.1} % second looks",
+        second_looks as f64 * 100.0 / f64::from(table.buckets())
+    );
+    assert_eq!(refused, 0);
+}
+
+/// Inserts, removals and sweeps in any order, compared with a hash map; tables that overflow and fill up.
+#[test]
+fn it_does_what_a_map_does() {
+    let table = table(4);
+    let mut oracle = HashMap::new();
+    let mut random = 1u64;
+    let mut full = 0;
+    for step in 0..200_000u32 {
+        random = random
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        let number = (random >> 40) as u32 % 80;
+        let key = key(number);
+        match (random >> 33) % 5 {
+            0..3 => match table.insert(&opening(key)) {
+                Ok(entry) => assert_eq!(oracle.insert(key, entry), None, "{step}"),
+                Err(InsertError::Exists(entry)) => {
+                    assert_eq!(oracle.get(&key), Some(&entry), "{step}")
+                }
+                Err(InsertError::Full) => full += 1,
+            },
+            3 => match oracle.remove(&key) {
+                Some(entry) => assert!(table.remove(entry), "{step}"),
+                None => assert_eq!(table.find(&key), None, "{step}"),
+            },
+            _ => {
+                // A sweep two ticks ahead frees what was removed, and nothing is old enough to expire.
+                let swept = table.sweep(limits(tick(coarse_now()) + 3), 0, 4);
+                assert_eq!(
+                    (swept.expired, swept.live[5] as usize),
+                    (0, oracle.len()),
+                    "{step}"
+                );
+            }
+        }
+        assert_eq!(
+            found_by_program(&table, &key),
+            oracle.get(&key).copied(),
+            "{step}"
+        );
+    }
+    assert!(full > 1000, "it was full now and then: {full}");
+    oracle
+        .values()
+        .for_each(|entry| assert!(table.remove(*entry)));
+    for bucket in 0..4 {
+        assert_eq!(table.bucket(bucket)[OVERFLOW].load(SeqCst), 0);
+    }
+}
+
+/// Threads that insert and remove the same few keys, and one that frees what they leave: nothing is lost in the end.
+#[test]
+fn threads_get_along() {
+    const THREADS: usize = 4;
+    const INSERTIONS: u64 = 20_000;
+    let table = table(4);
+    let (inserted, removed) = (AtomicU64::new(0), AtomicU64::new(0));
+    let start = Barrier::new(THREADS + 1);
+    let running = AtomicU64::new(THREADS as u64);
+    thread::scope(|scope| {
+        for thread in 0..THREADS as u64 {
+            let (table, start, running) = (&table, &start, &running);
+            let (inserted, removed) = (&inserted, &removed);
+            scope.spawn(move || {
+                let mut random = thread + 1;
+                start.wait();
+                while inserted.load(Ordering::Relaxed) < INSERTIONS {
+                    random = random
+                        .wrapping_mul(6364136223846793005)
+                        .wrapping_add(1442695040888963407);
+                    let key = key((random >> 40) as u32 % 24);
+                    match table.insert(&opening(key)) {
+                        Ok(entry) => {
+                            inserted.fetch_add(1, Ordering::Relaxed);
+                            assert_eq!(table.read(entry).key, key);
+                            if table.remove(entry) {
+                                removed.fetch_add(1, Ordering::Relaxed);
+                            }
+                        }
+                        Err(InsertError::Exists(_)) => {}
+                        Err(InsertError::Full) => thread::yield_now(),
+                    }
+                }
+                running.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+        start.wait();
+        while running.load(Ordering::Relaxed) > 0 {
+            table.sweep(limits(tick(coarse_now()) + 3), 0, 4);
+        }
+    });
+    let (inserted, removed) = (inserted.into_inner(), removed.into_inner());
+    assert_eq!(inserted, removed);
+    table.sweep(limits(tick(coarse_now()) + 3), 0, 4);
+    assert!(
+        table.tags.iter().all(|tag| tag.load(SeqCst) == 0),
+        "all is free again"
+    );
+}
+
+/// Each of many keys is inserted by several threads at once: one succeeds, the others are told of it.
+#[test]
+fn of_threads_that_insert_one_key_one_succeeds() {
+    const THREADS: usize = 4;
+    let table = table(1 << 10);
+    let start = Barrier::new(THREADS);
+    let wins: u32 = thread::scope(|scope| {
+        let insert = || {
+            start.wait();
+            (0..8000)
+                .filter(|number| table.insert(&opening(key(*number))).is_ok())
+                .count() as u32
+        };
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(insert)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
+    });
+    assert_eq!((wins, table.occupied()[5]), (8000, 8000));
+}
+
+#[test]
+fn a_killed_process_leaves_a_table_in_order() {
+    let table = table(4);
+    let entries: Vec<_> = (0..50)
+        .map(|number| table.insert(&opening(key(number))).unwrap())
+        .collect();
+    entries[..20]
+        .iter()
+        .for_each(|entry| set_state(&table, *entry, state::ESTABLISHED));
+    entries[20..30]
+        .iter()
+        .for_each(|entry| set_state(&table, *entry, state::CLOSING));
+    // Killed between claim and publication, and between the count and the publication of an overflow.
+    let claimed = (0..60)
+        .map(|way| entry_index(way / 15, way % 15))
+        .find(|entry| table.tag(*entry).load(SeqCst) == FREE);
+    table.words(claimed.unwrap()).unwrap()[STATE].store(CLAIMED, SeqCst);
+    table.bucket(2)[OVERFLOW].fetch_add(1, SeqCst);
+
+    assert_eq!(table.recover(), 30);
+    assert_eq!(table.occupied()[5], 30);
+    assert!((0..30).all(|number| table.find(&key(number)) == Some(entries[number as usize])));
+    assert!((30..50).all(|number| table.find(&key(number)).is_none()));
+    table.sweep(limits(tick(coarse_now()) + 3), 0, 4);
+    entries[..30]
+        .iter()
+        .for_each(|entry| assert!(table.remove(*entry)));
+    assert!((0..4).all(|bucket| table.bucket(bucket)[OVERFLOW].load(SeqCst) == 0));
+    table.sweep(limits(tick(coarse_now()) + 3), 0, 4);
+    assert!(
+        table
+            .flows
+            .as_chunks::<WORDS>()
+            .0
+            .iter()
+            .all(|words| words[STATE].load(SeqCst) == 0)
+    );
+}

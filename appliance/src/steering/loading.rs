@@ -1,0 +1,159 @@
+//! Loading: everything is looked at, the program goes into the kernel and its maps are filled. Nothing is steered yet.
+
+use std::sync::Arc;
+
+use synward_core::layout::{Clock, Globals};
+
+use super::endpoint_profiles::{EndpointProfiles, Shown};
+use super::error::{SteeringError, map_failed};
+use super::fill;
+use super::handle::Steering;
+use super::key_slots::KeySlots;
+use super::map_plan::Plan;
+use super::object::{Object, Sizes};
+use super::pins::Pins;
+use super::steered_interface::{Found, find_steered};
+use crate::config::Config;
+use crate::kernel::KernelAbi;
+use crate::maps::{FlowTable, Heartbeats, Plain, Times, ticks};
+use crate::secret::Keyring;
+
+impl Steering {
+    /// Loads the program and fills its maps; steers nothing yet. `keyring` must have keys for every service, and `abi` is
+    /// this kernel's, if some service is this machine's own. [`check_host`](crate::kernel::check_host) comes before.
+    ///
+    /// Interfaces are those of the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// The first thing that is in the way. Nothing is left behind.
+    pub fn load(
+        config: &Config,
+        keyring: &Keyring,
+        abi: Option<&KernelAbi>,
+    ) -> Result<Self, SteeringError> {
+        let found = find_steered(&config.interfaces)?;
+        let pins = config
+            .appliance
+            .pin
+            .as_deref()
+            .map(Pins::open)
+            .transpose()?;
+        match Self::load_with(config, keyring, found, abi, pins.as_ref()) {
+            Ok(mut steering) => {
+                steering.pins = pins;
+                Ok(steering)
+            }
+            Err(error) => {
+                if let Some(pins) = &pins {
+                    pins.remove_if_empty();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn load_with(
+        config: &Config,
+        keyring: &Keyring,
+        found: Vec<Found>,
+        abi: Option<&KernelAbi>,
+        pins: Option<&Pins>,
+    ) -> Result<Self, SteeringError> {
+        let sizes = Sizes::new(config.flows.capacity);
+        let previous = match pins {
+            Some(pins) => pins.previous(&sizes.kept())?,
+            None => None,
+        };
+        let keys = config
+            .services
+            .iter()
+            .map(|service| keyring.service_keys(&service.name));
+        let keys = KeySlots::new(keys.collect());
+        let mut plan = Plan::new(config, &keys.counts());
+        if abi.is_some_and(|abi| !abi.takes_connections()) {
+            plan.leave_cookies_to_the_kernel();
+        }
+        let pinned = match (&previous, pins) {
+            (Some(_), Some(pins)) => sizes
+                .kept()
+                .map(|(name, _)| (name, pins.map(name)))
+                .to_vec(),
+            _ => Vec::new(),
+        };
+        let (mut object, shared) = Object::load(&sizes, &plan, abi, &pinned)?;
+
+        let globals = Globals {
+            table_key: match &previous {
+                Some(previous) => previous.globals.table_key,
+                None => random_key()?,
+            },
+            mark_key: match &previous {
+                Some(previous) => previous.globals.mark_key,
+                None => random_key()?,
+            },
+            bucket_mask: sizes.buckets - 1,
+            passed_idle: ticks(config.flows.idle.as_secs()),
+            prefixes: u32::from(plan.has_prefixes()),
+            changes: 1,
+        };
+        let mut globals_map = shared.globals;
+        globals_map
+            .set(0, Plain(globals), 0)
+            .map_err(map_failed("GLOBALS"))?;
+        fill::fill_maps(&mut object, &plan, &found)?;
+        let mut endpoints = shared.endpoints;
+        fill::fill_endpoints(&mut endpoints, &plan, config, previous.as_ref())?;
+
+        let table = FlowTable::new(
+            shared.tags,
+            shared.flows,
+            shared.hints,
+            globals.table_key,
+            sizes.buckets,
+        );
+        let taken_over = previous.map(|_| table.recover());
+        let now = Times::now();
+        let mut steering = Self {
+            interfaces: found.iter().map(|found| found.steered.clone()).collect(),
+            found,
+            modes: config
+                .interfaces
+                .iter()
+                .map(|interface| interface.xdp)
+                .collect(),
+            attachments: Vec::new(),
+            assignments: Vec::new(),
+            pins: None,
+            taken_over,
+            services: plan.services.clone(),
+            assigns: plan.assigns(),
+            keys,
+            clock: Clock::default(),
+            adopt: config.appliance.adopt,
+            table: Arc::new(table),
+            heartbeats: Arc::new(Heartbeats::new(shared.heartbeats)),
+            endpoints: {
+                let offers = config
+                    .services
+                    .iter()
+                    .map(|service| service.offer)
+                    .collect();
+                let map = Shown::new(endpoints, globals_map, globals);
+                Arc::new(EndpointProfiles::new(map, plan, offers))
+            },
+            object,
+        };
+        steering.refresh(&now)?;
+        steering.adopt_from(now.coarse)?;
+        steering.refresh_kernel_clock()?;
+        Ok(steering)
+    }
+}
+
+fn random_key<const WORDS: usize>() -> Result<[u64; WORDS], SteeringError> {
+    let mut key = [0; WORDS];
+    for word in &mut key {
+        *word = getrandom::u64().map_err(|error| SteeringError::Random(error.to_string()))?;
+    }
+    Ok(key)
+}

@@ -1,0 +1,246 @@
+//! Which interfaces are steered, and which cannot be.
+
+use synward_core::layout::{MAX_QUEUES, side};
+
+use super::error::SteeringError;
+use crate::config::{self, Queues, Side};
+use crate::kernel::{self, AttachedProgram, Link};
+
+/// An interface that is steered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SteeredInterface {
+    /// As the kernel names it.
+    pub name: String,
+    /// As the kernel numbers it.
+    pub index: u32,
+    /// Its row of sockets.
+    pub slot: u32,
+    /// The receive queues that are to get a socket, each below [`MAX_QUEUES`].
+    pub queues: Vec<u32>,
+    /// Who is behind it.
+    pub side: Side,
+    /// Whether the program runs in the driver; meaningful once it is attached.
+    pub native: bool,
+    /// Its hardware address.
+    pub mac: [u8; 6],
+    /// Its MTU, bytes.
+    pub mtu: u32,
+    /// What somebody should know who looks at the log.
+    pub notices: Vec<String>,
+}
+
+/// An interface of the configuration, found in the kernel.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) steered: SteeredInterface,
+    /// The XDP program that it had before.
+    pub(super) before: Option<AttachedProgram>,
+    kind: String,
+}
+
+impl Found {
+    /// What the kernel calls a device like this one.
+    pub(super) fn kind(&self) -> &str {
+        if self.kind.is_empty() {
+            "hardware"
+        } else {
+            &self.kind
+        }
+    }
+
+    pub(super) fn is_veth(&self) -> bool {
+        self.kind == "veth"
+    }
+}
+
+/// The bits of [`Interface::side`](synward_core::layout::Interface::side).
+pub(super) fn side_bits(of: Side) -> u32 {
+    let outside = if of.faces_clients() { side::OUTSIDE } else { 0 };
+    let inside = if of.faces_servers() { side::INSIDE } else { 0 };
+    outside | inside
+}
+
+/// Finds the configured interfaces in this network namespace, in order, and checks that each can be steered.
+pub(super) fn find_steered(wanted: &[config::Interface]) -> Result<Vec<Found>, SteeringError> {
+    let links = kernel::links().map_err(SteeringError::Netlink)?;
+    let find = |(slot, wanted)| find(wanted, slot, &links);
+    (0..).zip(wanted).map(find).collect()
+}
+
+fn find(wanted: &config::Interface, slot: u32, links: &[Link]) -> Result<Found, SteeringError> {
+    let name = wanted.name.clone();
+    let Some(link) = links.iter().find(|link| link.name == name) else {
+        return Err(SteeringError::NoInterface { name });
+    };
+    check_kind(link, links)?;
+    let has = kernel::receive_queues(&name)
+        .unwrap_or(link.receive_queues)
+        .max(1);
+    let (queues, notices) = queues(wanted, has)?;
+    Ok(Found {
+        before: link.xdp,
+        kind: link.kind.clone(),
+        steered: SteeredInterface {
+            index: link.index,
+            slot,
+            queues,
+            side: wanted.side,
+            native: false,
+            mac: link.mac,
+            mtu: link.mtu,
+            notices,
+            name,
+        },
+    })
+}
+
+/// Refuses what XDP sees no frames of, or cannot send frames from.
+fn check_kind(link: &Link, links: &[Link]) -> Result<(), SteeringError> {
+    let (name, kind) = (link.name.clone(), link.kind.clone());
+    let lower = || {
+        let lower = link
+            .lower
+            .and_then(|index| links.iter().find(|link| link.index == index));
+        lower.map_or_else(|| "the device below".into(), |lower| lower.name.clone())
+    };
+    match (link.link_type, kind.as_str()) {
+        (libc::ARPHRD_LOOPBACK, _) => Err(SteeringError::Loopback { name }),
+        (_, "bridge" | "bond" | "team" | "openvswitch" | "vrf" | "hsr") => {
+            let is_port = |port: &&Link| port.master == Some(link.index);
+            let ports: Vec<_> = links
+                .iter()
+                .filter(is_port)
+                .map(|port| port.name.as_str())
+                .collect();
+            let ports = if ports.is_empty() {
+                "it has none".into()
+            } else {
+                ports.join(", ")
+            };
+            Err(SteeringError::Master { name, kind, ports })
+        }
+        (_, "vlan") => Err(SteeringError::Vlan {
+            name,
+            lower: lower(),
+        }),
+        (_, "macvlan" | "macvtap" | "ipvlan" | "ipvtap" | "macsec") => {
+            let lower = lower();
+            Err(SteeringError::Stacked { name, kind, lower })
+        }
+        (libc::ARPHRD_ETHER, _) => Ok(()),
+        (link_type, _) => Err(SteeringError::NotEthernet { name, link_type }),
+    }
+}
+
+/// The queues that get a socket, of those that the interface has; and what to know about the others.
+fn queues(wanted: &config::Interface, has: u32) -> Result<(Vec<u32>, Vec<String>), SteeringError> {
+    let name = wanted.name.clone();
+    match &wanted.queues {
+        Queues::All if has > MAX_QUEUES => Err(SteeringError::TooManyQueues {
+            name,
+            has,
+            most: MAX_QUEUES,
+        }),
+        Queues::All => Ok(((0..has).collect(), Vec::new())),
+        Queues::List(list) => {
+            if let Some(&queue) = list.iter().find(|queue| **queue >= has) {
+                return Err(SteeringError::NoQueue { name, queue, has });
+            }
+            let missing = (0..has).filter(|queue| !list.contains(queue)).count();
+            let notice = format!(
+                "{name}: {missing} of {has} receive queues have no worker (`queues`): connections of clients whose \
+                 packets arrive there are not opened"
+            );
+            Ok((
+                list.clone(),
+                (missing > 0).then_some(notice).into_iter().collect(),
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::{XdpMode, ZeroCopy};
+
+    fn wanted(queues: Queues) -> config::Interface {
+        config::Interface {
+            name: "eth0".into(),
+            side: Side::Both,
+            xdp: XdpMode::Auto,
+            zero_copy: ZeroCopy::Auto,
+            queues,
+            line: 1,
+        }
+    }
+
+    #[test]
+    fn all_queues_are_those_that_exist() {
+        assert_eq!(
+            queues(&wanted(Queues::All), 3).unwrap(),
+            (vec![0, 1, 2], vec![])
+        );
+        let refused = queues(&wanted(Queues::All), 65).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "eth0 has 65 receive queues, and at most 64 can be steered: `ethtool -L eth0 combined 64` makes it so"
+        );
+    }
+
+    #[test]
+    fn chosen_queues_must_exist_and_others_are_told() {
+        let (chosen, notices) = queues(&wanted(Queues::List(vec![1])), 2).unwrap();
+        assert_eq!(chosen, [1]);
+        assert!(notices[0].starts_with("eth0: 1 of 2 receive queues have no worker"));
+        let refused = queues(&wanted(Queues::List(vec![0, 7])), 2)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            refused,
+            "eth0 has 2 receive queues, so there is no queue 7: correct `queues`, or make more with `ethtool -L eth0 combined 8`"
+        );
+    }
+
+    #[test]
+    fn devices_that_xdp_cannot_send_from_are_refused_with_what_to_name_instead() {
+        let link = |index, name: &str, kind: &str| Link {
+            index,
+            name: name.into(),
+            kind: kind.into(),
+            link_type: libc::ARPHRD_ETHER,
+            ..Link::default()
+        };
+        let mut port = link(1, "eth0", "");
+        port.master = Some(2);
+        let mut links = vec![
+            port,
+            link(2, "br0", "bridge"),
+            link(3, "eth9.7", "vlan"),
+            link(4, "mv0", "macvlan"),
+        ];
+        links[2].lower = Some(1);
+        links[3].lower = Some(1);
+        assert!(check_kind(&links[0], &links).is_ok());
+        for (at, message) in [
+            (
+                1,
+                "br0 is a bridge, which XDP cannot send from: name its ports instead (eth0)",
+            ),
+            (
+                2,
+                "eth9.7 is a VLAN: name eth0 instead, tags are looked through",
+            ),
+            (
+                3,
+                "mv0 is a macvlan device on top of eth0, which XDP cannot send from: name eth0 instead",
+            ),
+        ] {
+            assert_eq!(
+                check_kind(&links[at], &links).unwrap_err().to_string(),
+                message
+            );
+        }
+    }
+}
