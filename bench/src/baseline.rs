@@ -124,7 +124,7 @@ fn serve(object: &mut Ebpf, options: &Options) -> Result<()> {
         .map_mut("GLOBALS")
         .context("bench/ebpf/objects/baseline.o has no map 'GLOBALS': run ebpf/build")?;
     let globals = Globals {
-        changes: 1,
+        generation: 1,
         ..Globals::default()
     };
     Array::<_, Shared<Globals>>::try_from(map)?

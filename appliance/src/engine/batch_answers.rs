@@ -310,8 +310,8 @@ fn raw(segment: &[u8; SEGMENT], at: usize) -> Option<u32> {
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
+    use synward_core::client_options::NO_SCALE;
     use synward_core::layout::profile_flags;
-    use synward_core::options::NO_SCALE;
 
     /// Frames that are compared with those of the scalar code.
     const FRAMES: u32 = if cfg!(debug_assertions) {

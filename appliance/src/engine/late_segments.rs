@@ -39,7 +39,7 @@ pub(super) fn translate_and_send(
     let changes = translation.options(&mut options, changes);
     area.copy_from_slice(&options.bytes[..area.len()]);
     if let Some(header) = copy[l4..].first_chunk_mut::<{ tcp::LENGTH }>() {
-        translate::finish(header, changes);
+        translate::finish_checksum(header, changes);
     }
     out.send_by_kernel(copy);
 }

@@ -1,8 +1,8 @@
 //! How a segment leaves: over which interface, behind which frame header.
 
-use synward_core::request::Hop;
-use synward_core::segment::Segment;
+use synward_core::generated_segment::Segment;
 use synward_core::wire::ethernet;
+use synward_core::worker_request::Hop;
 
 /// Bytes of the longest frame header: Ethernet and two tags.
 pub const MAX_HEADER: usize = ethernet::LENGTH + ethernet::MAX_TAGS * ethernet::TAG_LENGTH;

@@ -2,10 +2,12 @@
 
 use super::link::Link;
 use super::pending_data::PendingData;
-use super::server_syn_ack::Offered;
+use super::server_syn_ack::Requested;
 use synward_core::flow::FlowKey;
+use synward_core::generated_segment::{
+    HandshakeOptions, MAX_OPTION_WORDS, Segment, padded_timestamps,
+};
 use synward_core::layout::Profile;
-use synward_core::segment::{HandshakeOptions, MAX_OPTION_WORDS, Segment, padded_timestamps};
 use synward_core::wire::tcp::{Repr, flags};
 
 /// Nanoseconds until the SYN to the server is sent again; doubled each time.
@@ -44,9 +46,9 @@ pub struct Opening {
     /// Our ISN, K.
     pub isn: u32,
     /// What the client asked for and was promised.
-    pub offered: Offered,
+    pub requested: Requested,
     /// The profile by which it was promised.
-    pub promised: Profile,
+    pub offered: Profile,
     /// The client's latest TSval.
     pub client_tsval: u32,
     /// Our TSval, as the client echoed it.
@@ -106,11 +108,11 @@ impl Opening {
 
     /// The SYN to the server: the client's own, as far as the cookie kept it.
     pub fn syn(&self) -> Segment {
-        let options = &self.offered.options;
+        let options = &self.requested.options;
         let (words, count) = HandshakeOptions {
             mss: options.mss,
             sack: options.sack,
-            times: self.offered.timestamps.then_some((self.client_tsval, 0)),
+            times: self.requested.timestamps.then_some((self.client_tsval, 0)),
             scale: options.window_scale,
         }
         .words();
@@ -134,7 +136,7 @@ impl Opening {
         let acknowledgement = server_isn.wrapping_add(1);
         let mut segment =
             self.to_server(sequence, acknowledgement, flags | flags::ACK, self.window);
-        if self.offered.timestamps {
+        if self.requested.timestamps {
             let (words, count) = padded_timestamps(self.client_tsval, server_tsval);
             segment.options = words;
             segment.tcp.options = count * 4;
@@ -145,8 +147,8 @@ impl Opening {
     /// A zero-length segment at K, which every client answers with an ACK (RFC 9293 §3.10.7.4).
     pub fn probe(&self) -> Segment {
         let mut probe = self.to_client(self.isn, self.client_isn.wrapping_add(1), flags::ACK);
-        probe.tcp.window = self.promised.window >> self.promised_scale();
-        if self.offered.timestamps {
+        probe.tcp.window = self.offered.window >> self.offered_scale();
+        if self.requested.timestamps {
             let (words, count) = padded_timestamps(self.our_tsval, self.client_tsval);
             probe.options = words;
             probe.tcp.options = count * 4;
@@ -155,9 +157,9 @@ impl Opening {
     }
 
     /// The shift that the client applies to the windows it is sent.
-    pub fn promised_scale(&self) -> u8 {
-        if self.offered.options.window_scale.is_some() {
-            self.promised.window_scale
+    pub fn offered_scale(&self) -> u8 {
+        if self.requested.options.window_scale.is_some() {
+            self.offered.window_scale
         } else {
             0
         }

@@ -3,8 +3,8 @@
 //! The XDP program judges each ACK before it wakes a worker, so no worker needs this: it is what an
 //! appliance would do whose XDP program hands ACKs on unjudged, and `bench engine` tells what that costs.
 
-use synward_core::cookie::{Age, Claim, Key, TAIL_BYTES};
-use synward_core::options::ClientOptions;
+use synward_core::client_options::ClientOptions;
+use synward_core::cookie::{AckFields, Age, Key, TAIL_BYTES};
 use synward_core::wire::tcp_options::{Options, padded_timestamps};
 use synward_core::wire::{ipv4, ipv6, tcp};
 
@@ -69,8 +69,8 @@ struct Claimed {
 
 impl Claimed {
     #[inline(always)]
-    fn claim(self, timestamps: bool) -> Claim {
-        Claim {
+    fn claim(self, timestamps: bool) -> AckFields {
+        AckFields {
             client_isn: 0,
             isn: self.layout,
             tsecr: timestamps.then_some(self.tsecr),
@@ -180,10 +180,10 @@ impl Proofs {
         let timestamps = known & known::TIMESTAMPS != 0;
         let options = if known & known::V6 == 0 {
             let claim = self.v4_claims[lane].claim(timestamps);
-            claim.judge(self.v4.hash(lane), true)
+            claim.check_mac(self.v4.hash(lane), true)
         } else {
             let claim = self.v6_claims[lane].claim(timestamps);
-            claim.judge(self.v6.hash(lane), false)
+            claim.check_mac(self.v6.hash(lane), false)
         };
         Proof::of(options, age)
     }
@@ -203,7 +203,7 @@ impl Proof {
 /// Judges one ACK alone, as the XDP program does. Nothing if it is no sound segment.
 pub fn judge(frame: &[u8], l3: usize, l4: usize, epoch: u64, keys: &Keys) -> Option<Proof> {
     let segment = Received::read(frame, l3, l4)?;
-    let claim = Claim {
+    let claim = AckFields {
         client_isn: segment.sequence.wrapping_sub(1),
         isn: segment.acknowledgement.wrapping_sub(1),
         tsecr: segment.options.timestamps().map(|(_, tsecr)| tsecr),
@@ -259,7 +259,7 @@ impl<'a> Asked<'a> {
             header,
             claimed,
             known: if timestamps { known::TIMESTAMPS } else { 0 },
-            tail: claimed.claim(timestamps).terms().tail(),
+            tail: claimed.claim(timestamps).encoded_options().message_tail(),
         }
     }
 
@@ -280,8 +280,8 @@ fn walked(options: &[u8]) -> Option<u32> {
 
 /// The key of the epoch that a claim names.
 #[inline(always)]
-fn key<'a>(claim: &Claim, epoch: u64, keys: &'a Keys) -> (&'a Key, Age) {
-    let (named, age) = claim.epoch(epoch);
+fn key<'a>(claim: &AckFields, epoch: u64, keys: &'a Keys) -> (&'a Key, Age) {
+    let (named, age) = claim.cookie_epoch(epoch);
     let since = named.wrapping_sub(epoch).wrapping_add(2);
     (&keys[since as usize % keys.len()], age)
 }
@@ -302,8 +302,8 @@ fn key_of(claimed: Claimed, epoch: u64, keys: &Keys) -> (&Key, u32) {
 mod tests {
     use super::*;
     use crate::engine::single_answer;
+    use synward_core::generated_segment::{HandshakeOptions, Segment, padded_timestamps};
     use synward_core::layout::Profile;
-    use synward_core::segment::{HandshakeOptions, Segment, padded_timestamps};
     use synward_core::wire::Address;
     use synward_core::wire::tcp::{Repr, flags};
 

@@ -1,13 +1,13 @@
 //! What a server's SYN-ACK says about it, and whether it keeps what was promised in its name.
 
 use super::Received;
+use synward_core::client_options::{ClientOptions, NO_SCALE};
 use synward_core::layout::{Profile, profile_flags};
-use synward_core::options::{ClientOptions, NO_SCALE};
 use synward_core::wire::tcp::flags;
 
-/// What a SYN to the server offered.
+/// What a SYN to the server requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offered {
+pub struct Requested {
     /// The client's options.
     pub options: ClientOptions,
     /// Timestamps.
@@ -46,22 +46,22 @@ impl ServerSynAck {
     }
 
     /// Whether the server agreed to everything that the client was promised.
-    pub fn accepts(&self, offered: &Offered) -> bool {
-        self.tsval.is_some() == offered.timestamps
-            && self.window_scale.is_some() == offered.options.window_scale.is_some()
-            && (self.sack || !offered.options.sack)
-            && (self.ecn || !offered.options.ecn)
+    pub fn accepts(&self, requested: &Requested) -> bool {
+        self.tsval.is_some() == requested.timestamps
+            && self.window_scale.is_some() == requested.options.window_scale.is_some()
+            && (self.sack || !requested.options.sack)
+            && (self.ecn || !requested.options.ecn)
     }
 
-    /// The profile after this SYN-ACK. Only what the SYN offered can be learned; the rest stays. At most `hold` bytes of
+    /// The profile after this SYN-ACK. Only what the SYN requested can be learned; the rest stays. At most `hold` bytes of
     /// window.
-    pub fn refine(&self, known: &Profile, offered: &Offered, hold: u16) -> Profile {
+    pub fn refine(&self, known: &Profile, requested: &Requested, hold: u16) -> Profile {
         let mut profile = *known;
         if let Some(mss) = self.mss {
             profile.mss = mss;
         }
         profile.window = self.window.min(hold).max(1);
-        if offered.options.window_scale.is_some() {
+        if requested.options.window_scale.is_some() {
             profile.window_scale = self.window_scale.unwrap_or(NO_SCALE);
         }
         let mut flag = |asked: bool, bit: u8, agreed: bool| {
@@ -73,13 +73,13 @@ impl ServerSynAck {
                 };
             }
         };
-        flag(offered.options.sack, profile_flags::SACK, self.sack);
+        flag(requested.options.sack, profile_flags::SACK, self.sack);
         flag(
-            offered.timestamps,
+            requested.timestamps,
             profile_flags::TIMESTAMPS,
             self.tsval.is_some(),
         );
-        flag(offered.options.ecn, profile_flags::ECN, self.ecn);
+        flag(requested.options.ecn, profile_flags::ECN, self.ecn);
         profile
     }
 }
@@ -97,7 +97,7 @@ mod tests {
         sack: true,
         ecn: false,
     };
-    const OFFERED: Offered = Offered {
+    const OFFERED: Requested = Requested {
         options: ClientOptions {
             mss: 1460,
             window_scale: Some(7),
@@ -143,7 +143,7 @@ mod tests {
             (profile.mss, profile.window_scale, profile.window),
             (1400, 9, 5000)
         );
-        let bare = Offered {
+        let bare = Requested {
             options: ClientOptions::default(),
             timestamps: false,
         };

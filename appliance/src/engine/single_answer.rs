@@ -1,9 +1,9 @@
 //! SYN → SYN-ACK, in place: the worker's half of the responder.
 
 use super::Received;
-use synward_core::answer::{Syn, answer};
 use synward_core::cookie::Key;
 use synward_core::layout::Profile;
+use synward_core::syn_ack::{Syn, syn_ack};
 use synward_core::wire::ethernet::{self, Ethernet};
 
 /// Overwrites a SYN at the start of `room` with its SYN-ACK: the answer's length in bytes, or nothing
@@ -22,7 +22,7 @@ pub fn answer_in_place(
     let flow = syn.sent_by_client();
     let tsval = syn.options.timestamps().map(|(tsval, _)| tsval);
     let question = Syn::new(&flow, syn.sequence, syn.flags, &syn.options.found, tsval);
-    let segment = answer(key, epoch, &question, profile);
+    let segment = syn_ack(key, epoch, &question, profile);
     let frame = room.first_chunk_mut::<{ ethernet::LENGTH }>()?;
     Ethernet(frame).turn_around();
     Some(l3 + segment.emit(room.get_mut(l3..)?, &[])?)
@@ -32,8 +32,8 @@ pub fn answer_in_place(
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use synward_core::cookie::Claim;
-    use synward_core::segment::{HandshakeOptions, Segment};
+    use synward_core::cookie::AckFields;
+    use synward_core::generated_segment::{HandshakeOptions, Segment};
     use synward_core::wire::Address;
     use synward_core::wire::tcp::{Repr, flags};
 
@@ -72,12 +72,12 @@ mod tests {
         assert!(answer.is_intact() && answer.has(flags::SYN | flags::ACK));
         let (tsval, tsecr) = answer.options.timestamps().unwrap();
         assert_eq!((answer.acknowledgement, tsecr), (100, 5));
-        let claim = Claim {
+        let fields = AckFields {
             client_isn: 99,
             isn: answer.sequence,
             tsecr: Some(tsval),
         };
-        assert!(claim.check(&[3, 4], &answer.sent_by_server()).is_some());
+        assert!(fields.check(&[3, 4], &answer.sent_by_server()).is_some());
     }
 
     #[test]

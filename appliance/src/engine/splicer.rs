@@ -5,18 +5,18 @@
 
 use std::sync::Arc;
 
-use synward_core::layout::{Flow, HOLD_WINDOW, Profile, flow_flags, state};
-use synward_core::options::ClientOptions;
-use synward_core::request::Hop;
+use synward_core::client_options::ClientOptions;
+use synward_core::layout::{Flow, INITIAL_WINDOW, Profile, flow_flags, state};
 use synward_core::translate::Direction;
 use synward_core::wire::tcp::flags;
+use synward_core::worker_request::Hop;
 
 use super::late_segments;
 use super::link::{Link, Out};
 use super::opening::{Opening, Phase, RETRY, TRIES};
 use super::pending_data::{PendingData, PendingSegment, SegmentPool};
 use super::received::Received;
-use super::server_syn_ack::{Offered, ServerSynAck};
+use super::server_syn_ack::{Requested, ServerSynAck};
 use super::stats::{Outcome, ServiceStats};
 use super::worker_shared::{Learned, Policy, Shared};
 use crate::maps::{Established, InsertError};
@@ -38,7 +38,7 @@ pub struct ValidAck {
     /// What the client asked for.
     pub options: ClientOptions,
     /// What it was promised.
-    pub promised: Profile,
+    pub offered: Profile,
     /// The way to the server.
     pub hop: Hop,
 }
@@ -127,11 +127,11 @@ impl Splicer {
             service: valid_ack.service,
             client_isn: flow.client_isn,
             isn: flow.isn,
-            offered: Offered {
+            requested: Requested {
                 options: valid_ack.options,
                 timestamps: times.is_some(),
             },
-            promised: valid_ack.promised,
+            offered: valid_ack.offered,
             client_tsval,
             our_tsval,
             window: segment.window,
@@ -327,7 +327,7 @@ impl Splicer {
             return Some(opening);
         }
         let says = ServerSynAck::read(segment);
-        let kept = says.accepts(&opening.offered);
+        let kept = says.accepts(&opening.requested);
         self.learn(&opening, &says, kept);
         if !kept {
             out.send(&opening.server, &opening.abort_server(), &[]);
@@ -336,7 +336,7 @@ impl Splicer {
         opening.phase = Phase::Measuring {
             server_isn: says.isn,
             server_tsval: says.tsval.unwrap_or(0),
-            window_shift: says.window_scale.unwrap_or(0) as i8 - opening.promised_scale() as i8,
+            window_shift: says.window_scale.unwrap_or(0) as i8 - opening.offered_scale() as i8,
         };
         if self.policy(opening.service).true_rtt {
             out.send(&opening.client, &opening.probe(), &[]);
@@ -361,7 +361,7 @@ impl Splicer {
             .pool
             .segments(&opening.pending)
             .any(|held| held.flags & flags::FIN != 0);
-        let mut marks = if opening.offered.timestamps {
+        let mut marks = if opening.requested.timestamps {
             flow_flags::TIMESTAMPS
         } else {
             0
@@ -471,9 +471,9 @@ impl Splicer {
         let hold = self
             .policy(opening.service)
             .hold_bytes
-            .min(u32::from(HOLD_WINDOW)) as u16;
-        let profile = says.refine(&opening.promised, &opening.offered, hold);
-        if profile != opening.promised {
+            .min(u32::from(INITIAL_WINDOW)) as u16;
+        let profile = says.refine(&opening.offered, &opening.requested, hold);
+        if profile != opening.offered {
             let learned = Learned {
                 address: opening.key.server,
                 port: opening.key.server_port(),

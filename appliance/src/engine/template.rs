@@ -4,10 +4,10 @@
 //! template is made once, by the code that answers SYNs one by one, and found again by the options' bytes as
 //! they lie in the frame: nobody decodes them, or chooses what to promise, a second time.
 
-use synward_core::answer::{Agreed, Syn};
-use synward_core::cookie::{Cookie, TAIL_BYTES, Terms};
+use synward_core::cookie::{Cookie, EncodedOptions, TAIL_BYTES};
 use synward_core::flow::FlowKey;
 use synward_core::layout::Profile;
+use synward_core::syn_ack::{Negotiated, Syn};
 use synward_core::wire::checksum::Sum;
 use synward_core::wire::tcp_options::Options;
 use synward_core::wire::{Address, ipv4, ipv6, tcp};
@@ -150,15 +150,19 @@ impl Template {
         let tsval_at = options.found.timestamps_at();
         let tsval = tsval_at.map(|_| 0);
         let syn = Syn::new(&flow, u32::MAX, kind.flags(), &options.found, tsval);
-        let agreed = Agreed::new(&syn.options, tsval, profile);
-        let terms = Terms::new(&agreed.options, agreed.tsval.is_some(), kind.is_v4());
+        let negotiated = Negotiated::new(&syn.options, tsval, profile);
+        let encoded = EncodedOptions::new(
+            &negotiated.options,
+            negotiated.tsval.is_some(),
+            kind.is_v4(),
+        );
         // A cookie is what its terms say, and bits of the hash.
-        let [bare, full] = [0, u64::MAX].map(|hash| terms.sign(hash, 0, 0));
+        let [bare, full] = [0, u64::MAX].map(|hash| encoded.into_cookie(hash, 0, 0));
         let numbers = Cookie {
             isn: 0,
             tsval: bare.tsval,
         };
-        let segment = agreed.segment(&flow, syn.isn, numbers, profile);
+        let segment = negotiated.syn_ack(&flow, syn.isn, numbers, profile);
         let mut packet = [0; ipv6::LENGTH + ANSWER];
         let answer_length = segment.emit(&mut packet, &[]).unwrap_or_default();
 
@@ -192,15 +196,15 @@ impl Template {
             kind,
             mask,
             value: std::array::from_fn(|word| area[word] & mask[word]),
-            tsval_at: agreed.tsval.and(tsval_at).unwrap_or_default() as u8,
+            tsval_at: negotiated.tsval.and(tsval_at).unwrap_or_default() as u8,
             isn_mask: bare.isn ^ full.isn,
             isn_terms: bare.isn,
-            times_mask: if agreed.tsval.is_some() {
+            times_mask: if negotiated.tsval.is_some() {
                 u64::from((bare.tsval ^ full.tsval).swap_bytes()) | 0xffff_ffff << 32
             } else {
                 0
             },
-            tail: terms.tail() | u64::from(flow.hashed_bytes() + TAIL_BYTES) << 56,
+            tail: encoded.message_tail() | u64::from(flow.hashed_bytes() + TAIL_BYTES) << 56,
             ip_length: ip_length as u8,
             answer_length: answer_length as u8,
             ip_sum,

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use synward_core::segment::Segment;
+use synward_core::generated_segment::Segment;
 use synward_core::wire::tcp::{Repr, Tcp, flags};
 use synward_core::wire::{ethernet, tcp};
 

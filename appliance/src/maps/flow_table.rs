@@ -22,7 +22,7 @@
 //! **When two insert the same key at once**, each finds the other after publishing; whoever does withdraws and tries
 //! again, and the one that comes first then is found by the other.
 //!
-//! **Hints.** A bit of HINTS says that there is something in a bucket or, by its count, in the second one; without it the
+//! **Hints.** A bit of OCCUPANCY says that there is something in a bucket or, by its count, in the second one; without it the
 //! XDP program does not look. It is set when an entry has been published, and taken back by the sweep.
 //!
 //! **When the table is full**, that is when a key's own bucket and its second one are, the new connection is refused
@@ -37,9 +37,9 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 use synward_core::flow::{FIRST_TAG, FREE, FlowKey, OVERFLOW, Place, RETIRED, WAYS, entry_index};
-use synward_core::hints::{self, Hint};
 use synward_core::layout::{Flow, MAX_SERVICES, state};
 use synward_core::multilinear;
+use synward_core::occupancy::{self, BucketBits};
 use synward_core::wire::Address;
 
 use super::clock::{coarse_now, tick};
@@ -47,8 +47,8 @@ use super::mapped_memory::Memory;
 
 /// Words of an entry, and of a bucket.
 pub(super) const WORDS: usize = 16;
-/// Words of 64 bits of a line of hints.
-const HINT_WORDS: usize = size_of::<hints::Line>() / 8;
+/// Words of 64 bits of a line of occupancy.
+const OCCUPANCY_WORDS: usize = size_of::<occupancy::Line>() / 8;
 pub(super) const LAST_SEEN: usize = 13;
 pub(super) const STATE: usize = 14;
 /// State word of a way that an inserter is about to fill; its state is one that the XDP program ignores.
@@ -64,7 +64,7 @@ const ATTEMPTS: usize = 64;
 pub struct FlowTable {
     tags: Memory<AtomicU32>,
     flows: Memory<AtomicU32>,
-    hints: Memory<AtomicU64>,
+    occupancy: Memory<AtomicU64>,
     key: multilinear::Key,
     mask: u32,
 }
@@ -105,21 +105,24 @@ pub(crate) const fn entries_of(buckets: u32) -> u32 {
 }
 
 impl FlowTable {
-    /// A table over the mapped TAGS, FLOWS and HINTS.
+    /// A table over the mapped TAGS, FLOWS and OCCUPANCY.
     pub(crate) fn new(
         tags: Memory<AtomicU32>,
         flows: Memory<AtomicU32>,
-        hints: Memory<AtomicU64>,
+        occupancy: Memory<AtomicU64>,
         key: multilinear::Key,
         buckets: u32,
     ) -> Self {
         assert!(buckets.is_power_of_two() && tags.len() == buckets as usize * WORDS);
         assert_eq!(flows.len(), entries_of(buckets) as usize * WORDS);
-        assert_eq!(hints.len(), hints::lines(buckets) as usize * HINT_WORDS);
+        assert_eq!(
+            occupancy.len(),
+            occupancy::line_count(buckets) as usize * OCCUPANCY_WORDS
+        );
         Self {
             tags,
             flows,
-            hints,
+            occupancy,
             key,
             mask: buckets - 1,
         }
@@ -132,7 +135,7 @@ impl FlowTable {
         Ok(Self::new(
             Memory::anonymous(buckets as usize * WORDS)?,
             Memory::anonymous(entries_of(buckets) as usize * WORDS)?,
-            Memory::anonymous(hints::lines(buckets) as usize * HINT_WORDS)?,
+            Memory::anonymous(occupancy::line_count(buckets) as usize * OCCUPANCY_WORDS)?,
             multilinear::PI,
             buckets,
         ))
@@ -420,7 +423,7 @@ impl FlowTable {
 
     /// Tells the XDP program that there is something in a bucket.
     pub(super) fn hint_at(&self, bucket: u32) {
-        let (word, bit) = self.hint(bucket);
+        let (word, bit) = self.bits(bucket);
         word.fetch_or(bit, SeqCst);
     }
 
@@ -430,7 +433,7 @@ impl FlowTable {
             let tags = self.bucket(bucket).iter();
             tags.map(|tag| tag.load(SeqCst)).all(|tag| tag == FREE)
         };
-        let (word, bit) = self.hint(bucket);
+        let (word, bit) = self.bits(bucket);
         if word.load(Relaxed) & bit == 0 || !is_empty() {
             return;
         }
@@ -442,10 +445,13 @@ impl FlowTable {
         }
     }
 
-    fn hint(&self, bucket: u32) -> (&AtomicU64, u64) {
-        let hint = Hint::of(bucket);
-        let (word, bit) = hint.flows;
-        (&self.hints[hint.line as usize * HINT_WORDS + word], bit)
+    fn bits(&self, bucket: u32) -> (&AtomicU64, u64) {
+        let bits = BucketBits::of(bucket);
+        let (word, bit) = bits.flows;
+        (
+            &self.occupancy[bits.line as usize * OCCUPANCY_WORDS + word],
+            bit,
+        )
     }
 }
 

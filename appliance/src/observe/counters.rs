@@ -23,8 +23,8 @@ impl Counters {
     }
 
     /// One of them.
-    pub fn of(&self, counter: Counter) -> u64 {
-        self.0.of(counter)
+    pub fn value(&self, counter: Counter) -> u64 {
+        self.0.value(counter)
     }
 
     /// Sets one of them.
@@ -88,7 +88,7 @@ mod tests {
         cpu.bump(Counter::Syn);
         cpu.bump(Counter::DropDenied);
         let sum = Counters::sum([&cpu, &cpu, &ServiceCounters::default()]);
-        assert_eq!(sum.of(Counter::Syn), 2);
+        assert_eq!(sum.value(Counter::Syn), 2);
         assert_eq!(
             sum.drops().find(|(name, _)| *name == "denied"),
             Some(("denied", 2))
@@ -104,6 +104,9 @@ mod tests {
         assert_eq!(json.as_object().unwrap().len(), NAMES.len());
         assert_eq!(serde_json::from_value::<Counters>(json).unwrap(), counters);
         let other = serde_json::from_str::<Counters>(r#"{"syn": 3, "tomorrow": 4}"#).unwrap();
-        assert_eq!((other.of(Counter::Syn), other.of(Counter::Reset)), (3, 0));
+        assert_eq!(
+            (other.value(Counter::Syn), other.value(Counter::Reset)),
+            (3, 0)
+        );
     }
 }

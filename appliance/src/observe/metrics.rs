@@ -98,7 +98,7 @@ const XSK: [(Metric, OfSocket); 13] = [
 
 /// Counters that have a metric of their own; all others are [`DROPS`] or [`SEGMENTS`].
 const APART: [Counter; 8] = [
-    Counter::Renewed,
+    Counter::StaleReset,
     Counter::Assigned,
     Counter::AssignRefused,
     Counter::Syn,
@@ -169,12 +169,12 @@ fn process(page: &mut Page, snapshot: &Snapshot) {
 fn services(page: &mut Page, snapshot: &Snapshot) {
     let services = &snapshot.services;
     each(page, &SYNS, services, |service| {
-        service.counters.of(Counter::Syn)
+        service.counters.value(Counter::Syn)
     });
 
     let mut answers = page.family(&ANSWERS);
     for service in services {
-        let by_xdp = service.counters.of(Counter::AnsweredXdp);
+        let by_xdp = service.counters.value(Counter::AnsweredXdp);
         answers
             .sample(&[&service.name, &Responder::Xdp.word()], by_xdp)
             .sample(
@@ -187,9 +187,9 @@ fn services(page: &mut Page, snapshot: &Snapshot) {
     for service in services {
         for (result, count) in [
             ("sent", service.answered()),
-            ("valid", service.counters.of(Counter::CookieValid)),
-            ("invalid", service.counters.of(Counter::CookieInvalid)),
-            ("expired", service.counters.of(Counter::CookieExpired)),
+            ("valid", service.counters.value(Counter::CookieValid)),
+            ("invalid", service.counters.value(Counter::CookieInvalid)),
+            ("expired", service.counters.value(Counter::CookieExpired)),
         ] {
             cookies.sample(&[&service.name, &result], count);
         }

@@ -242,7 +242,7 @@ pub struct ServiceView {
 impl ServiceView {
     /// SYN-ACKs sent, whoever sent them.
     pub fn answered(&self) -> u64 {
-        self.counters.of(Counter::AnsweredXdp) + self.answered_afxdp
+        self.counters.value(Counter::AnsweredXdp) + self.answered_afxdp
     }
 }
 

@@ -101,7 +101,7 @@ fn services(services: &[ServiceView]) -> String {
     ]);
     for service in services {
         use synward_core::counters::Counter;
-        let counter = |counter| thousands(service.counters.of(counter));
+        let counter = |counter| thousands(service.counters.value(counter));
         table.row([
             service.name.clone(),
             mode(service),

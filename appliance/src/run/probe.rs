@@ -8,14 +8,14 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use synward_core::client_options::ClientOptions;
+use synward_core::generated_segment::{HandshakeOptions, Segment};
 use synward_core::layout::Profile;
-use synward_core::options::ClientOptions;
-use synward_core::segment::{HandshakeOptions, Segment};
 use synward_core::wire::Address;
 use synward_core::wire::tcp::{Repr, flags};
 
 use crate::engine::Received;
-use crate::engine::server_syn_ack::{Offered, ServerSynAck};
+use crate::engine::server_syn_ack::{Requested, ServerSynAck};
 
 /// At most this many servers are asked at a time.
 pub const MANY: usize = 256;
@@ -23,7 +23,7 @@ pub const MANY: usize = 256;
 const IPPROTO_RAW: i32 = 255;
 
 /// Everything that a client may ask for.
-const EVERYTHING: Offered = Offered {
+const EVERYTHING: Requested = Requested {
     options: ClientOptions {
         mss: 1460,
         window_scale: Some(7),

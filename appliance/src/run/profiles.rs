@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use synward_core::layout::{HOLD_WINDOW, Profile};
+use synward_core::layout::{INITIAL_WINDOW, Profile};
 
 use super::probe;
 use crate::config::{Config, Handoff};
@@ -69,7 +69,7 @@ impl Profiles {
             let hold = if local {
                 u16::MAX
             } else {
-                service.hold_bytes.min(u32::from(HOLD_WINDOW)) as u16
+                service.hold_bytes.min(u32::from(INITIAL_WINDOW)) as u16
             };
             for address in service.servers() {
                 let server = Server {

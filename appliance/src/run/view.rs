@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use synward_core::client_options::NO_SCALE;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::{Flow, HEARTBEAT_TIMEOUT, profile_flags, state};
-use synward_core::options::NO_SCALE;
 
 use super::profiles::Profiles;
 use super::start::Appliance;
@@ -393,11 +393,11 @@ fn service(
 
 /// How the kernel took proven clients, in the words of a splice.
 fn taken_by_kernel(counters: Option<&ServiceCounters>) -> BTreeMap<String, u64> {
-    let count = |counter| counters.map_or(0, |counters| counters.of(counter));
+    let count = |counter| counters.map_or(0, |counters| counters.value(counter));
     [
         (Outcome::Established, Counter::Assigned),
         (Outcome::Refused, Counter::AssignRefused),
-        (Outcome::StaleReset, Counter::Renewed),
+        (Outcome::StaleReset, Counter::StaleReset),
     ]
     .map(|(outcome, counter)| (outcome.name().to_owned(), count(counter)))
     .into()

@@ -47,7 +47,7 @@ impl Shown {
     /// Tells the programs that something has changed.
     fn tell(&mut self) -> Result<(), SteeringError> {
         let globals = &mut self.globals;
-        globals.changes = globals.changes.checked_add(1).unwrap_or(1);
+        globals.generation = globals.generation.checked_add(1).unwrap_or(1);
         self.map
             .set(0, Plain(*globals), 0)
             .map_err(map_failed("GLOBALS"))

@@ -99,7 +99,10 @@ impl Steering {
             pins.record_schema()?;
             let is_there = |name: &str| {
                 self.taken_over.is_some()
-                    && matches!(name, "TAGS" | "FLOWS" | "PASSED" | "REPLAYS" | "HINTS")
+                    && matches!(
+                        name,
+                        "TAGS" | "FLOWS" | "PASSED" | "REPLAY_CACHE" | "OCCUPANCY"
+                    )
             };
             for (name, map) in self
                 .object

@@ -87,14 +87,14 @@ impl Steering {
                 Some(previous) => previous.globals.table_key,
                 None => random_key()?,
             },
-            mark_key: match &previous {
-                Some(previous) => previous.globals.mark_key,
+            replay_key: match &previous {
+                Some(previous) => previous.globals.replay_key,
                 None => random_key()?,
             },
             bucket_mask: sizes.buckets - 1,
             passed_idle: ticks(config.flows.idle.as_secs()),
             prefixes: u32::from(plan.has_prefixes()),
-            changes: 1,
+            generation: 1,
         };
         let mut globals_map = shared.globals;
         globals_map
@@ -107,7 +107,7 @@ impl Steering {
         let table = FlowTable::new(
             shared.tags,
             shared.flows,
-            shared.hints,
+            shared.occupancy,
             globals.table_key,
             sizes.buckets,
         );

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use synward_core::layout::{
-    ANY_PORT, Endpoint, EndpointKey, HOLD_WINDOW, NO_PORT, PrefixKey, PrefixPort, Profile, Service,
-    cookies, handoff, mode, profile_flags, unknown,
+    ANY_PORT, Endpoint, EndpointKey, INITIAL_WINDOW, NO_PORT, PrefixKey, PrefixPort, Profile,
+    Service, cookies, handoff, mode, profile_flags, unknown_policy,
 };
 use synward_core::wire::Address;
 
@@ -208,10 +208,10 @@ fn from_longest(net: IpNet, claims: &Claims) -> Vec<&Claim> {
 fn service(config: &config::Service, keys: u32) -> Service {
     Service {
         mode: mode_byte(config.mode),
-        unknown: match config.unknown {
-            Unknown::Drop => unknown::DROP,
-            Unknown::Pass => unknown::PASS,
-            Unknown::Reset => unknown::RESET,
+        unknown_policy: match config.unknown {
+            Unknown::Drop => unknown_policy::DROP,
+            Unknown::Pass => unknown_policy::PASS,
+            Unknown::Reset => unknown_policy::RESET,
         },
         pass_fragments: u8::from(config.fragments == Fragments::Pass),
         listed: u8::from(!config.allow.is_empty() || !config.deny.is_empty()),
@@ -279,7 +279,7 @@ fn first_profile(service: &config::Service, address: IpAddr) -> Profile {
 
 /// The window of SYN-ACKs for a service that holds that many bytes per opening.
 pub(super) fn window(hold_bytes: u32) -> u16 {
-    u16::try_from(hold_bytes).map_or(HOLD_WINDOW, |bytes| bytes.min(HOLD_WINDOW))
+    u16::try_from(hold_bytes).map_or(INITIAL_WINDOW, |bytes| bytes.min(INITIAL_WINDOW))
 }
 
 /// A profile with what the configuration fixes.

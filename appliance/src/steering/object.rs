@@ -11,7 +11,7 @@ use synward_core::counters::ServiceCounters;
 use synward_core::layout::{
     Clock, Endpoint, Globals, Interfaces, KeySlot, MAX_QUEUES, PrefixPort, Service,
 };
-use synward_core::{hints, replay};
+use synward_core::{occupancy, replay_cache};
 
 use super::error::{SteeringError, cause, errno, map_failed};
 use super::map_plan::Plan;
@@ -51,15 +51,15 @@ impl Sizes {
             ("TAGS", self.buckets),
             ("FLOWS", maps::entries_of(self.buckets)),
             ("PASSED", passed),
-            ("REPLAYS", replay::SETS as u32),
-            ("HINTS", hints::lines(self.buckets)),
+            ("REPLAY_CACHE", replay_cache::SETS as u32),
+            ("OCCUPANCY", occupancy::line_count(self.buckets)),
         ]
     }
 
     fn megabytes(&self) -> u64 {
-        let [tags, flows, passed, replays, hints] =
+        let [tags, flows, passed, replay_cache, occupancy] =
             self.kept().map(|(_, entries)| u64::from(entries));
-        ((tags + flows + replays + hints) * 64 + passed * 112) >> 20
+        ((tags + flows + replay_cache + occupancy) * 64 + passed * 112) >> 20
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) struct Shared {
     pub(super) globals: Array<MapData, Plain<Globals>>,
     pub(super) tags: Memory<AtomicU32>,
     pub(super) flows: Memory<AtomicU32>,
-    pub(super) hints: Memory<AtomicU64>,
+    pub(super) occupancy: Memory<AtomicU64>,
     pub(super) heartbeats: Memory<AtomicU64>,
 }
 
@@ -179,14 +179,14 @@ fn classifier<'a>(
 }
 
 fn take(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), SteeringError> {
-    let [(_, tags), (_, flows), .., (_, hints)] = sizes.kept();
+    let [(_, tags), (_, flows), .., (_, occupancy)] = sizes.kept();
     let mut inherited = Vec::new();
     for name in [
         "TAGS",
         "FLOWS",
         "PASSED",
-        "REPLAYS",
-        "HINTS",
+        "REPLAY_CACHE",
+        "OCCUPANCY",
         "GLOBALS",
         "ENDPOINTS",
     ] {
@@ -197,7 +197,7 @@ fn take(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), SteeringError
         globals: typed(&mut ebpf, "GLOBALS")?,
         tags: memory(&mut ebpf, "TAGS", tags as usize * 16)?,
         flows: memory(&mut ebpf, "FLOWS", flows as usize * 16)?,
-        hints: memory(&mut ebpf, "HINTS", hints as usize * 8)?,
+        occupancy: memory(&mut ebpf, "OCCUPANCY", occupancy as usize * 8)?,
         heartbeats: memory(&mut ebpf, "HEARTBEATS", MAX_QUEUES as usize)?,
     };
     let object = Object {

@@ -18,8 +18,8 @@ use std::time::Instant;
 
 use arrayvec::ArrayVec;
 use core_affinity::CoreId;
-use synward_core::request::{META_BYTES, Meta, Request};
 use synward_core::wire::ethernet;
+use synward_core::worker_request::{META_BYTES, Meta, Request};
 
 use crate::afxdp::{BATCH, Frame, Waiter};
 use crate::engine::ServiceStats;
@@ -202,18 +202,18 @@ impl Worker {
         match meta.request {
             Request::Open {
                 options,
-                promised,
+                offered,
                 hop,
             } => {
                 let valid_ack = ValidAck {
                     service: meta.service,
                     options,
-                    promised,
+                    offered,
                     hop,
                 };
                 self.splicer.open(now, &packet, l4, &valid_ack, back, out);
             }
-            Request::Held { entry } | Request::ServerSays { entry } => {
+            Request::ClientSegment { entry } | Request::ServerSegment { entry } => {
                 self.splicer
                     .segment(now, entry, &packet, l4, Some(back), out);
             }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use synward_core::segment::Segment;
+use synward_core::generated_segment::Segment;
 use synward_core::wire::Address;
 
 use super::Batch;

@@ -33,9 +33,9 @@ fn load_attach_stop_leaves_nothing() {
         "map-ENDPOINTS",
         "map-FLOWS",
         "map-GLOBALS",
-        "map-HINTS",
+        "map-OCCUPANCY",
         "map-PASSED",
-        "map-REPLAYS",
+        "map-REPLAY_CACHE",
         "map-TAGS",
         "schema",
     ];
@@ -113,7 +113,7 @@ fn modes_responders_time_and_counters_can_be_reached() {
     steering.set_mode(0, Mode::Monitor).unwrap();
     assert_eq!(steering.mode(0).unwrap(), Mode::Monitor);
     assert!(steering.mode(1).is_err() && steering.set_mode(1, Mode::Off).is_err());
-    assert_eq!(steering.counters(0).unwrap().of(Counter::Syn), 0);
+    assert_eq!(steering.counters(0).unwrap().value(Counter::Syn), 0);
     assert!(steering.counters(1).is_err());
     steering.set_responder(0, 0b11).unwrap();
     assert!(steering.set_responder(1, 0).is_err());

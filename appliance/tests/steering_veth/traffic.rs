@@ -28,7 +28,7 @@ fn connect(lab: &Lab, from: &str, to: &str) -> Result<TcpStream, ErrorKind> {
 }
 
 fn counted(steering: &Steering, service: u32, counter: Counter) -> u64 {
-    steering.counters(service).unwrap().of(counter)
+    steering.counters(service).unwrap().value(counter)
 }
 
 /// The program answers in the name of a server that does not exist, and knows its cookie again.

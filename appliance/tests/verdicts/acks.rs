@@ -1,10 +1,10 @@
 //! Cookies: valid, altered, expired.
 
+use synward_core::client_options::ClientOptions;
 use synward_core::cookie::EPOCH_NANOSECONDS;
 use synward_core::counters::Counter;
 use synward_core::layout::{Clock, KeySlot, key_slot};
-use synward_core::options::ClientOptions;
-use synward_core::request::Request;
+use synward_core::worker_request::Request;
 
 use crate::frame_builder::{
     ACK, FIN, IN_MAC, PSH, SERVER_MAC, SYN, Segment, padded_timestamps, stack,
@@ -81,7 +81,7 @@ fn the_ack_of_every_stack_is_valid_and_says_what_the_syn_asked_for() {
                     assert_eq!(seen.frame, ack.bytes());
                     let Request::Open {
                         options,
-                        promised,
+                        offered,
                         hop,
                     } = seen.request(family == 0).request
                     else {
@@ -94,7 +94,7 @@ fn the_ack_of_every_stack_is_valid_and_says_what_the_syn_asked_for() {
                         meant.mss
                     };
                     assert_eq!(options, ClientOptions { mss, ..*meant });
-                    assert_eq!(promised, PROFILE);
+                    assert_eq!(offered, PROFILE);
                     assert_eq!((hop.to, hop.from), (SERVER_MAC, IN_MAC));
                 }
             }

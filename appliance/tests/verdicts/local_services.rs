@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use synward_core::counters::Counter;
-use synward_core::layout::{cookies, handoff, unknown};
+use synward_core::layout::{cookies, handoff, unknown_policy};
 
 use crate::frame_builder::{ACK, FIN, PSH, RST, SERVERS, SYN, Segment, stack};
 use crate::steer::{EPOCH, Side, Steer, in_namespace};
@@ -99,7 +99,7 @@ fn a_listener_is_asked_only_by_those_who_have_proven_themselves() {
         ]);
         steer.policy(|service| {
             service.handoff = handoff::LOCAL;
-            service.unknown = unknown::PASS;
+            service.unknown_policy = unknown_policy::PASS;
         });
         let judged = &[Counter::CookieInvalid, Counter::Passed];
         steer.check(vec![case("unknown = pass", &ack(family), PASS, judged)]);

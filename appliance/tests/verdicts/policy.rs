@@ -3,7 +3,7 @@
 use aya::maps::lpm_trie::Key as Prefix;
 use synward_core::counters::Counter;
 use synward_core::flow::FlowKey;
-use synward_core::layout::{ANY_PORT, Endpoint, NO_PORT, Passed, PrefixPort, mode, unknown};
+use synward_core::layout::{ANY_PORT, Endpoint, NO_PORT, Passed, PrefixPort, mode, unknown_policy};
 use synward_core::wire::Address;
 
 use crate::frame_builder::{ACK, CLIENT_MAC, FIN, OUT_MAC, PSH, RST, SYN, Segment, read, stack};
@@ -128,7 +128,7 @@ fn unknown_segments_are_dropped_by_name() {
 fn unknown_segments_pass_where_that_is_wanted() {
     needs_root!();
     in_namespace(|steer| {
-        steer.policy(|service| service.unknown = unknown::PASS);
+        steer.policy(|service| service.unknown_policy = unknown_policy::PASS);
         for family in [0, 1] {
             for (what, segment, counted) in strangers(family) {
                 let counted: &[Counter] = match counted {
@@ -149,7 +149,7 @@ fn unknown_segments_pass_where_that_is_wanted() {
 fn unknown_segments_are_reset_where_that_is_wanted() {
     needs_root!();
     in_namespace(|steer| {
-        steer.policy(|service| service.unknown = unknown::RESET);
+        steer.policy(|service| service.unknown_policy = unknown_policy::RESET);
         for family in [0, 1] {
             for (what, segment, _) in strangers(family) {
                 let before = steer.counters();

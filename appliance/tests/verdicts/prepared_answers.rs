@@ -6,9 +6,9 @@ use etherparse::TcpOptionElement::{
     MaximumSegmentSize, SelectiveAcknowledgementPermitted as Sack, Timestamp, WindowScale,
 };
 use synward_core::counters::Counter;
-use synward_core::hints::Hint;
 use synward_core::layout::{KeySlot, Profile, key_slot, mode};
-use synward_core::request::Request;
+use synward_core::occupancy::BucketBits;
+use synward_core::worker_request::Request;
 
 use crate::frame_builder::{SERVERS, SYN, Segment, stack};
 use crate::spliced_flows::flow;
@@ -89,18 +89,18 @@ fn a_hint_at_its_bucket_finds_a_flow() {
     needs_root!();
     in_namespace(|steer| {
         steer.place(flow(0));
-        let hint = Hint::of(steer.place_of(&flow(0).key).bucket);
+        let bits = BucketBits::of(steer.place_of(&flow(0).key).bucket);
         let lines = steer.hint_lines();
         for line in 0..lines {
-            steer.set("HINTS", line, [0u64; 8]);
+            steer.set("OCCUPANCY", line, [0u64; 8]);
         }
         let verdict = |steer: &mut Steer| steer.run(Side::Outside, &syn(80).bytes()).verdict;
         assert_eq!(verdict(steer), TX, "nothing is hinted at");
 
-        let (word, bit) = hint.flows;
+        let (word, bit) = bits.flows;
         let mut line = [0; 8];
         line[word] = bit;
-        steer.set("HINTS", hint.line, line);
+        steer.set("OCCUPANCY", bits.line, line);
         assert_eq!(verdict(steer), REDIRECT, "it is the flow's");
     });
 }

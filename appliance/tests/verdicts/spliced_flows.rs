@@ -2,9 +2,9 @@
 
 use synward_core::counters::Counter;
 use synward_core::flow::{FlowKey, OVERFLOW, WAYS, entry_index};
-use synward_core::hints::Hint;
 use synward_core::layout::{Flow, flow_flags, state};
-use synward_core::request::Request;
+use synward_core::occupancy::BucketBits;
+use synward_core::worker_request::Request;
 
 use crate::frame_builder::{
     ACK, CLIENTS, FIN, RST, SERVERS, SYN, Segment, padded_timestamps, read, stack,
@@ -218,8 +218,12 @@ fn an_opening_is_its_workers_business() {
                 ..Segment::from_server(family, SYN | ACK)
             };
             for (side, segment, request) in [
-                (Side::Outside, &from_client, Request::Held { entry }),
-                (Side::Inside, &from_server, Request::ServerSays { entry }),
+                (
+                    Side::Outside,
+                    &from_client,
+                    Request::ClientSegment { entry },
+                ),
+                (Side::Inside, &from_server, Request::ServerSegment { entry }),
             ] {
                 steer.set("HEARTBEATS", 0, 0u64);
                 let before = steer.counters();
@@ -308,13 +312,13 @@ fn flows_are_found_behind_colliding_tags_and_in_the_overflow_bucket() {
         assert!(hit(steer));
 
         // So is the bucket itself only if the hint says so.
-        let hint = Hint::of(place.bucket);
-        let (word, bit) = hint.flows;
+        let bits = BucketBits::of(place.bucket);
+        let (word, bit) = bits.flows;
         let mut line = [u64::MAX; 8];
         line[word] ^= bit;
-        steer.set("HINTS", hint.line, line);
+        steer.set("OCCUPANCY", bits.line, line);
         assert!(!hit(steer));
-        steer.set("HINTS", hint.line, [u64::MAX; 8]);
+        steer.set("OCCUPANCY", bits.line, [u64::MAX; 8]);
         assert!(hit(steer));
     });
     let _ = padded_timestamps(0, 0);

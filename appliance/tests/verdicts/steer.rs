@@ -8,6 +8,7 @@ use aya::programs::xdp::XdpMode;
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use synward::kernel::{self, KernelTypes};
+use synward_core::client_options::NO_SCALE;
 use synward_core::cookie::EPOCH_NANOSECONDS;
 use synward_core::counters::{Counter, NAMES, SLOTS, ServiceCounters};
 use synward_core::flow::{FlowKey, Place, WAYS, entry_index};
@@ -15,10 +16,9 @@ use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interface, Interfaces, KeySlot, NO_PORT, Passed,
     Profile, Service, key_slot, mode, side,
 };
-use synward_core::options::NO_SCALE;
-use synward_core::replay::{Event, Handshake, MARKS};
-use synward_core::request::{META_BYTES, META_WORDS, Meta};
+use synward_core::replay_cache::{ENTRIES_PER_SET, Event, Handshake};
 use synward_core::wire::Address;
+use synward_core::worker_request::{META_BYTES, META_WORDS, Meta};
 
 use crate::frame_builder::{self, Segment};
 use crate::test_network;
@@ -107,7 +107,7 @@ impl Seen {
 pub(crate) struct Steer {
     object: Ebpf,
     mask: u32,
-    changes: u32,
+    generation: u32,
     interfaces: [u32; 3],
     /// The coarse clock when something was changed that the program may still have ready as it was, until the next tick.
     changed: Option<u64>,
@@ -155,13 +155,13 @@ impl Steer {
         let mut steer = Self {
             object,
             mask,
-            changes: 0,
+            generation: 0,
             interfaces,
             changed: None,
         };
         // All that is looked for may be there.
         for line in 0..steer.hint_lines() {
-            steer.set("HINTS", line, [u64::MAX; 8]);
+            steer.set("OCCUPANCY", line, [u64::MAX; 8]);
         }
         steer.set("GLOBALS", 0, Shared(steer.globals()));
         steer.set(
@@ -292,11 +292,11 @@ impl Steer {
     pub(crate) fn globals(&self) -> Globals {
         Globals {
             table_key: [7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
-            mark_key: [7, 8],
+            replay_key: [7, 8],
             bucket_mask: self.mask,
             passed_idle: 60,
             prefixes: 0,
-            changes: self.changes,
+            generation: self.generation,
         }
     }
 
@@ -330,7 +330,7 @@ impl Steer {
         self.hash_map("ENDPOINTS")
             .insert(Shared(key), Shared(endpoint), 0)
             .unwrap();
-        self.changes += 1;
+        self.generation += 1;
         self.set("GLOBALS", 0, Shared(self.globals()));
     }
 
@@ -415,12 +415,16 @@ impl Steer {
             server.port(),
         );
         let isn = ack.sequence.wrapping_sub(1);
-        let handshake = Handshake::new(&self.globals().mark_key, &flow, isn, Event::Assigned);
-        self.set("REPLAYS", handshake.set, [handshake.mark(epoch); MARKS]);
+        let handshake = Handshake::new(&self.globals().replay_key, &flow, isn, Event::Assigned);
+        self.set(
+            "REPLAY_CACHE",
+            handshake.set,
+            [handshake.entry(epoch); ENTRIES_PER_SET],
+        );
     }
 
     pub(crate) fn hint_lines(&self) -> u32 {
-        object_length(&self.object, "HINTS")
+        object_length(&self.object, "OCCUPANCY")
     }
 
     pub(crate) fn place_of(&self, key: &FlowKey) -> Place {

@@ -3,10 +3,10 @@
 use etherparse::TcpOptionElement::{
     self, MaximumSegmentSize, SelectiveAcknowledgementPermitted as Sack, Timestamp, WindowScale,
 };
+use synward_core::client_options::NO_SCALE;
 use synward_core::counters::Counter;
 use synward_core::layout::Profile;
-use synward_core::options::NO_SCALE;
-use synward_core::request::{META_WORDS, Request};
+use synward_core::worker_request::{META_WORDS, Request};
 
 use crate::frame_builder::{
     self, CLIENT_MAC, CWR, ECE, OUT_MAC, SYN, Segment, options, read, stack,

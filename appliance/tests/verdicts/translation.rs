@@ -126,7 +126,7 @@ fn library(flow: &Flow, side: Side, frame: &[u8], l4: usize) -> Vec<u8> {
     let mut options = Options::of(&frame[l4 + 20..l4 + 20 + length]);
     let sum = translation.header(&mut header);
     let sum = translation.options(&mut options, sum);
-    translate::finish(&mut header, sum);
+    translate::finish_checksum(&mut header, sum);
     [&header[..], &options.bytes[..length]].concat()
 }
 

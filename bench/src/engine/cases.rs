@@ -293,7 +293,7 @@ fn translate_each(translation: &Translation, frames: &mut Frames) {
         {
             sum = changed;
         }
-        translate::finish(header, sum);
+        translate::finish_checksum(header, sum);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The frames of a batch, as they lie in a UMEM.
 
-use synward_core::segment::Segment;
+use synward_core::generated_segment::Segment;
 use synward_core::wire::tcp::{Repr, flags};
 use synward_core::wire::{Address, ethernet};
 

@@ -205,7 +205,7 @@ impl<'a> Seen<'a> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use synward_core::segment::{Segment, padded_timestamps};
+    use synward_core::generated_segment::{Segment, padded_timestamps};
     use synward_core::wire::Address;
     use synward_core::wire::tcp::Repr;
 

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
 use synward_core::flow::{FREE, FlowKey, OVERFLOW, Place, WAYS, entry_index};
-use synward_core::hints::{self, Hint};
 use synward_core::layout::Flow;
 use synward_core::multilinear;
+use synward_core::occupancy::{self, BucketBits};
 
 /// Buckets for so many flows: a power of two with half of the ways, eight a bucket, in use.
 pub(super) fn needed(flows: u32) -> u32 {
@@ -21,8 +21,8 @@ type Tags = [AtomicU32; WAYS + 1];
 pub(crate) struct Buckets {
     tags: Mapping<Tags>,
     flows: Mapping<Flow>,
-    /// A line of hints has the size of one of tags.
-    hints: Mapping<Tags>,
+    /// A line of occupancy has the size of one of tags.
+    occupancy: Mapping<Tags>,
     mask: u32,
     key: multilinear::Key,
 }
@@ -35,14 +35,14 @@ impl Buckets {
     pub(crate) fn map(
         tags: BorrowedFd<'_>,
         flows: BorrowedFd<'_>,
-        hints: BorrowedFd<'_>,
+        occupancy: BorrowedFd<'_>,
         buckets: u32,
         key: multilinear::Key,
     ) -> Result<Self> {
         Ok(Self {
             tags: Mapping::new(tags, buckets as usize)?,
             flows: Mapping::new(flows, buckets as usize * (WAYS + 1))?,
-            hints: Mapping::new(hints, hints::lines(buckets) as usize)?,
+            occupancy: Mapping::new(occupancy, occupancy::line_count(buckets) as usize)?,
             mask: buckets - 1,
             key,
         })
@@ -62,10 +62,11 @@ impl Buckets {
                     self.tags.at(place.bucket)[OVERFLOW].fetch_add(1, Ordering::Release);
                 }
                 self.tags.at(bucket)[way].store(place.tag, Ordering::Release);
-                let (word, bit) = Hint::of(place.bucket).flows;
+                let (word, bit) = BucketBits::of(place.bucket).flows;
                 let half = word * 2 + usize::from(bit > u64::from(u32::MAX));
                 let bit = (bit | bit >> 32) as u32;
-                self.hints.at(Hint::of(place.bucket).line)[half].fetch_or(bit, Ordering::Release);
+                self.occupancy.at(BucketBits::of(place.bucket).line)[half]
+                    .fetch_or(bit, Ordering::Release);
                 return true;
             }
         }

@@ -93,7 +93,7 @@ impl<'a> Bench<'a> {
         let mut buckets = Buckets::map(
             kernel.array("TAGS")?,
             kernel.array("FLOWS")?,
-            kernel.array("HINTS")?,
+            kernel.array("OCCUPANCY")?,
             needed,
             multilinear::PI,
         )?;

@@ -8,9 +8,9 @@ use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use synward_core::flow::FlowKey;
-use synward_core::hints;
 use synward_core::layout::Globals;
 use synward_core::multilinear;
+use synward_core::occupancy;
 
 use super::Map as Which;
 use synward_bench_ebpf::flow_draw::Plan;
@@ -59,7 +59,7 @@ impl Kernel {
             .map_max_entries("LRU", room)
             .map_max_entries("TAGS", buckets)
             .map_max_entries("FLOWS", buckets * 16)
-            .map_max_entries("HINTS", hints::lines(buckets))
+            .map_max_entries("OCCUPANCY", occupancy::line_count(buckets))
             .load(OBJECT)
             .context("creating eBPF maps failed (bench needs root, or CAP_BPF and CAP_NET_ADMIN, and memory)")?;
         for name in PROGRAMS {

@@ -12,8 +12,8 @@
 //! An ACK with a timestamp option is judged only as the first variant, one without only as the
 //! second, and the variant is part of the message: the weak form cannot stand in for the strong one.
 
+use crate::client_options::ClientOptions;
 use crate::flow::FlowKey;
-use crate::options::ClientOptions;
 use crate::siphash::Hasher;
 
 /// Seconds of one epoch.
@@ -35,7 +35,7 @@ pub struct Cookie {
 
 /// The numbers of an ACK that may carry one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct AckFields {
     /// The client's ISN, C: SEG.SEQ − 1.
     pub client_isn: u32,
     /// Our ISN, K: SEG.ACK − 1.
@@ -63,12 +63,12 @@ enum Variant {
 /// What a cookie says: the variant and the client's options, which the MAC is made over beside the
 /// flow and the client's ISN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct EncodedOptions {
     variant: Variant,
     options: u16,
 }
 
-impl Terms {
+impl EncodedOptions {
     /// The terms for a client of a family; `timestamps` says whether they are negotiated.
     #[inline(always)]
     pub const fn new(options: &ClientOptions, timestamps: bool, v4: bool) -> Self {
@@ -87,19 +87,19 @@ impl Terms {
 
     /// The last bytes of the message: variant and option bits.
     #[inline(always)]
-    pub const fn tail(self) -> u64 {
+    pub const fn message_tail(self) -> u64 {
         self.variant as u64 | (self.options as u64) << 8
     }
 
     #[inline(always)]
     const fn mac(self, key: &Key, flow: &FlowKey, client_isn: u32) -> u64 {
         flow.hash_into(Hasher::<2, 4>::new(key), client_isn.to_le())
-            .finish(self.tail(), flow.hashed_bytes() + TAIL_BYTES)
+            .finish(self.message_tail(), flow.hashed_bytes() + TAIL_BYTES)
     }
 
     /// The cookie with this MAC.
     #[inline(always)]
-    pub const fn sign(self, mac: u64, epoch: u64, client_isn: u32) -> Cookie {
+    pub const fn into_cookie(self, mac: u64, epoch: u64, client_isn: u32) -> Cookie {
         let epoch = (epoch as u32 & 3) << 30;
         match self.variant {
             Variant::Timestamps => Cookie {
@@ -123,7 +123,7 @@ pub const TAIL_BYTES: u8 = 3;
 /// Makes the cookie for a SYN. `key` is the service's for `epoch`; `timestamps` says whether they
 /// are negotiated.
 #[inline(always)]
-pub const fn make(
+pub const fn make_cookie(
     key: &Key,
     epoch: u64,
     flow: &FlowKey,
@@ -131,14 +131,14 @@ pub const fn make(
     options: &ClientOptions,
     timestamps: bool,
 ) -> Cookie {
-    let terms = Terms::new(options, timestamps, flow.client.is_v4());
-    terms.sign(terms.mac(key, flow, client_isn), epoch, client_isn)
+    let encoded = EncodedOptions::new(options, timestamps, flow.client.is_v4());
+    encoded.into_cookie(encoded.mac(key, flow, client_isn), epoch, client_isn)
 }
 
-impl Claim {
+impl AckFields {
     /// The epoch that this claim names, seen from the `current` one.
     #[inline(always)]
-    pub const fn epoch(&self, current: u64) -> (u64, Age) {
+    pub const fn cookie_epoch(&self, current: u64) -> (u64, Age) {
         let named = self.isn.wrapping_sub(self.client_isn) >> 30;
         match named.wrapping_sub(current as u32) & 3 {
             0 => (current, Age::Fresh),
@@ -150,44 +150,47 @@ impl Claim {
 
     /// What it says it was made over.
     #[inline(always)]
-    pub const fn terms(&self) -> Terms {
+    pub const fn encoded_options(&self) -> EncodedOptions {
         match self.tsecr {
-            Some(tsecr) => Terms {
+            Some(tsecr) => EncodedOptions {
                 variant: Variant::Timestamps,
                 options: (tsecr >> 22) as u16,
             },
-            None => Terms {
+            None => EncodedOptions {
                 variant: Variant::Plain,
                 options: (self.isn.wrapping_sub(self.client_isn) >> 24 & 0x3f) as u16,
             },
         }
     }
 
-    /// Checks the claim under `key`, the service's for the epoch that [`Self::epoch`] named: the
+    /// Checks the claim under `key`, the service's for the epoch that [`Self::cookie_epoch`] named: the
     /// client's options if the cookie is ours.
     #[inline(always)]
     pub const fn check(&self, key: &Key, flow: &FlowKey) -> Option<ClientOptions> {
-        let mac = self.terms().mac(key, flow, self.client_isn);
-        self.judge(mac, flow.client.is_v4())
+        let mac = self.encoded_options().mac(key, flow, self.client_isn);
+        self.check_mac(mac, flow.client.is_v4())
     }
 
-    /// The same, for the MAC of its [`Self::terms`].
+    /// The same, for the MAC of its [`Self::encoded_options`].
     #[inline(always)]
-    pub const fn judge(&self, mac: u64, v4: bool) -> Option<ClientOptions> {
+    pub const fn check_mac(&self, mac: u64, v4: bool) -> Option<ClientOptions> {
         let layout = self.isn.wrapping_sub(self.client_isn);
         match self.tsecr {
             Some(tsecr) => {
-                let claimed = (layout & 0x3fff_ffff) as u64 | ((tsecr & 0x3f_ffff) as u64) << 30;
-                if mac & ((1 << 52) - 1) != claimed {
+                let mac_bits = (layout & 0x3fff_ffff) as u64 | ((tsecr & 0x3f_ffff) as u64) << 30;
+                if mac & ((1 << 52) - 1) != mac_bits {
                     return None;
                 }
-                Some(ClientOptions::decode(self.terms().options, v4))
+                Some(ClientOptions::decode(self.encoded_options().options, v4))
             }
             None => {
                 if mac as u32 & 0xff_ffff != layout & 0xff_ffff {
                     return None;
                 }
-                Some(ClientOptions::decode_plain(self.terms().options, v4))
+                Some(ClientOptions::decode_plain(
+                    self.encoded_options().options,
+                    v4,
+                ))
             }
         }
     }
@@ -215,8 +218,8 @@ mod tests {
         ]
     }
 
-    fn claim(cookie: Cookie, client_isn: u32, timestamps: bool) -> Claim {
-        Claim {
+    fn fields(cookie: Cookie, client_isn: u32, timestamps: bool) -> AckFields {
+        AckFields {
             client_isn,
             isn: cookie.isn,
             tsecr: timestamps.then_some(cookie.tsval),
@@ -227,7 +230,7 @@ mod tests {
     #[test]
     fn the_mac_is_siphash_of_the_documented_bytes() {
         for flow in flows() {
-            let cookie = make(&KEY, 5, &flow, 0xdead_beef, &OPTIONS, true);
+            let cookie = make_cookie(&KEY, 5, &flow, 0xdead_beef, &OPTIONS, true);
             let mut oracle = siphasher::sip::SipHasher24::new_with_keys(KEY[0], KEY[1]);
             let skip = if flow.client.is_v4() { 12 } else { 0 };
             oracle.write(&flow.client.octets()[skip..]);
@@ -249,12 +252,12 @@ mod tests {
     fn a_cookie_is_valid_for_three_epochs_and_then_expired() {
         for timestamps in [true, false] {
             for flow in flows() {
-                let claim = claim(
-                    make(&KEY, 100, &flow, 7, &OPTIONS, timestamps),
+                let fields = fields(
+                    make_cookie(&KEY, 100, &flow, 7, &OPTIONS, timestamps),
                     7,
                     timestamps,
                 );
-                let options = claim.check(&KEY, &flow).expect("our own cookie");
+                let options = fields.check(&KEY, &flow).expect("our own cookie");
                 assert_eq!(
                     ClientOptions {
                         mss: OPTIONS.mss,
@@ -262,11 +265,11 @@ mod tests {
                     },
                     OPTIONS
                 );
-                assert_eq!(claim.epoch(99), (100, Age::Fresh));
-                assert_eq!(claim.epoch(100), (100, Age::Fresh));
-                assert_eq!(claim.epoch(101), (100, Age::Fresh));
-                assert_eq!(claim.epoch(102), (100, Age::Expired));
-                assert_ne!(claim.epoch(103).0, 100);
+                assert_eq!(fields.cookie_epoch(99), (100, Age::Fresh));
+                assert_eq!(fields.cookie_epoch(100), (100, Age::Fresh));
+                assert_eq!(fields.cookie_epoch(101), (100, Age::Fresh));
+                assert_eq!(fields.cookie_epoch(102), (100, Age::Expired));
+                assert_ne!(fields.cookie_epoch(103).0, 100);
             }
         }
     }
@@ -275,9 +278,13 @@ mod tests {
     fn any_altered_field_is_refused() {
         for timestamps in [true, false] {
             for flow in flows() {
-                let good = claim(make(&KEY, 1, &flow, 7, &OPTIONS, timestamps), 7, timestamps);
-                let refused = |claim: Claim, flow: FlowKey, key: Key| {
-                    assert_eq!(claim.check(&key, &flow), None, "{claim:?} {flow:?}");
+                let good = fields(
+                    make_cookie(&KEY, 1, &flow, 7, &OPTIONS, timestamps),
+                    7,
+                    timestamps,
+                );
+                let refused = |fields: AckFields, flow: FlowKey, key: Key| {
+                    assert_eq!(fields.check(&key, &flow), None, "{fields:?} {flow:?}");
                 };
                 let mut moved = flow;
                 moved.client.0[3] ^= 1 << 30;
@@ -295,7 +302,7 @@ mod tests {
                         KEY,
                     );
                     refused(
-                        Claim {
+                        AckFields {
                             client_isn: good.client_isn ^ 1 << bit,
                             ..good
                         },
@@ -306,7 +313,7 @@ mod tests {
                 // The two epoch bits choose the key and are checked by it.
                 for bit in 0..30 {
                     refused(
-                        Claim {
+                        AckFields {
                             isn: good.isn ^ 1 << bit,
                             ..good
                         },
@@ -318,7 +325,7 @@ mod tests {
                 if let Some(tsecr) = good.tsecr {
                     for bit in 0..32 {
                         refused(
-                            Claim {
+                            AckFields {
                                 tsecr: Some(tsecr ^ 1 << bit),
                                 ..good
                             },
@@ -329,7 +336,7 @@ mod tests {
                 }
                 let other = good.tsecr.is_none().then_some(0);
                 refused(
-                    Claim {
+                    AckFields {
                         tsecr: other,
                         ..good
                     },

@@ -73,7 +73,7 @@ counters! {
     /// ACKs with a valid cookie whose connection has been and is over.
     DropReplayedCookie = "drop_replayed_cookie",
     /// Connections at this machine that its kernel still had, reset because their client has proven a new one.
-    Renewed = "renewed",
+    StaleReset = "renewed",
 }
 
 /// Slots of [`ServiceCounters`], a few more than are used.
@@ -98,7 +98,7 @@ impl ServiceCounters {
     }
 
     /// Reads one.
-    pub fn of(&self, counter: Counter) -> u64 {
+    pub fn value(&self, counter: Counter) -> u64 {
         self.0[counter as usize]
     }
 }

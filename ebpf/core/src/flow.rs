@@ -82,13 +82,13 @@ impl FlowKey {
 /// [`FlowKey::table_hash`] of flows over IPv4 to one server, as far as it is the same for all.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ServersHash {
+pub struct ServerHash {
     sum: u64,
     client: u64,
     ports: u64,
 }
 
-impl ServersHash {
+impl ServerHash {
     /// The part of a server.
     #[inline(always)]
     pub const fn new(key: &multilinear::Key, server: Address) -> Self {
@@ -102,7 +102,7 @@ impl ServersHash {
 
     /// The hash of one of its flows.
     #[inline(always)]
-    pub const fn of(&self, flow: &FlowKey) -> u64 {
+    pub const fn flow_hash(&self, flow: &FlowKey) -> u64 {
         let client = self.client.wrapping_mul(flow.client.0[3] as u64);
         let ports = self.ports.wrapping_mul(flow.ports as u64);
         multilinear::mix(self.sum.wrapping_add(client).wrapping_add(ports))
@@ -180,10 +180,10 @@ mod tests {
     #[test]
     fn a_servers_hash_ends_like_that_of_the_whole_key() {
         let server = Address::v4(0xfe02_00c0);
-        let hash = ServersHash::new(&multilinear::PI, server);
+        let hash = ServerHash::new(&multilinear::PI, server);
         for (client, port) in [(0, 0), (1, 2), (u32::MAX, u16::MAX), (0x0a63_33c6, 40_000)] {
             let flow = FlowKey::new(Address::v4(client), port, server, 443);
-            assert_eq!(hash.of(&flow), flow.table_hash(&multilinear::PI));
+            assert_eq!(hash.flow_hash(&flow), flow.table_hash(&multilinear::PI));
         }
     }
 

@@ -2,14 +2,14 @@
 //!
 //! Every type is `repr(C)` with explicit padding, so that its bytes are the same on both sides.
 
+use crate::client_options::{ClientOptions, NO_SCALE};
 use crate::cookie::Key;
 use crate::flow::FlowKey;
 use crate::multilinear;
-use crate::options::{ClientOptions, NO_SCALE};
 use crate::wire::Address;
 
 /// Changes whenever a map's meaning does; a process takes over pinned maps only if it matches.
-pub const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 5;
 
 /// At most this many services.
 pub const MAX_SERVICES: u32 = 64;
@@ -58,14 +58,14 @@ pub mod profile_flags {
 
 /// Ten segments of 1460 bytes: a client's initial window (RFC 6928), and so all that it sends before
 /// the server itself has answered.
-pub const HOLD_WINDOW: u16 = 14600;
+pub const INITIAL_WINDOW: u16 = 14600;
 
 impl Default for Profile {
     /// A stock Linux server on Ethernet, for as long as nothing better is known.
     fn default() -> Self {
         Self {
             mss: 1460,
-            window: HOLD_WINDOW,
+            window: INITIAL_WINDOW,
             window_scale: 7,
             flags: profile_flags::SACK | profile_flags::TIMESTAMPS,
             reserved: [0; 2],
@@ -82,7 +82,7 @@ impl Profile {
 
     /// The client's options that this server has as well; the client's own MSS and window shift.
     #[inline(always)]
-    pub const fn agree(&self, client: &ClientOptions) -> ClientOptions {
+    pub const fn negotiate(&self, client: &ClientOptions) -> ClientOptions {
         ClientOptions {
             mss: client.mss,
             window_scale: if self.window_scale == NO_SCALE {
@@ -174,8 +174,8 @@ pub const NO_PORT: u32 = 0x1_0001;
 pub struct Service {
     /// See [`mode`].
     pub mode: u8,
-    /// See [`unknown`].
-    pub unknown: u8,
+    /// See [`unknown_policy`].
+    pub unknown_policy: u8,
     /// 1: fragments go to the kernel; 0: they are dropped.
     pub pass_fragments: u8,
     /// 1: the service has an allow- or deny-list.
@@ -219,7 +219,7 @@ pub mod cookies {
 }
 
 /// Values of [`Service::unknown`]: what happens to a segment that belongs to nothing.
-pub mod unknown {
+pub mod unknown_policy {
     /// Dropped.
     pub const DROP: u8 = 0;
     /// Given to the kernel.
@@ -371,8 +371,8 @@ pub struct Passed {
 pub struct Globals {
     /// Key of the flow table's hash.
     pub table_key: multilinear::Key,
-    /// Key of the marks of [`crate::replay`].
-    pub mark_key: Key,
+    /// Key of the marks of [`crate::replay_cache`].
+    pub replay_key: Key,
     /// Buckets of the flow table less one.
     pub bucket_mask: u32,
     /// Ticks (1.07 s) after which an idle passed connection no longer counts.
@@ -381,7 +381,7 @@ pub struct Globals {
     pub prefixes: u32,
     /// Another number, never 0, each time that an endpoint or a service has changed: until then a program need not look up
     /// again what it has found.
-    pub changes: u32,
+    pub generation: u32,
 }
 
 #[cfg(test)]

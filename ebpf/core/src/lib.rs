@@ -8,7 +8,7 @@
 //!
 //! | packet | modules |
 //! |---|---|
-//! | SYN → SYN-ACK | [`wire`], [`options`], [`cookie`], [`answer`] |
+//! | SYN → SYN-ACK | [`wire`], [`client_options`], [`cookie`], [`syn_ack`] |
 //! | ACK with a cookie | [`wire`], [`cookie`] |
 //! | every later segment | [`flow`], [`translate`] |
 //! | ICMP error about one | [`wire::icmp`], [`translate`] |
@@ -18,18 +18,18 @@
 #![cfg_attr(not(target_arch = "bpf"), forbid(unsafe_code))]
 #![cfg_attr(target_arch = "bpf", deny(unsafe_code))]
 
-pub mod answer;
+pub mod client_options;
 pub mod cookie;
 pub mod counters;
 pub mod flow;
-pub mod hints;
-pub mod kernel_cookie;
+pub mod generated_segment;
+pub mod kernel_tsval;
 pub mod layout;
 pub mod multilinear;
-pub mod options;
-pub mod replay;
-pub mod request;
-pub mod segment;
+pub mod occupancy;
+pub mod replay_cache;
 pub mod siphash;
+pub mod syn_ack;
 pub mod translate;
 pub mod wire;
+pub mod worker_request;

@@ -65,7 +65,7 @@ impl Translation {
         }
     }
 
-    /// Translates the fixed header; its checksum is left to [`finish`].
+    /// Translates the fixed header; its checksum is left to [`finish_checksum`].
     #[inline(always)]
     pub fn header(&self, header: &mut [u8; tcp::LENGTH]) -> Sum {
         let mut tcp = Tcp(header);
@@ -130,7 +130,7 @@ impl Translation {
 
 /// Writes the checksum that follows from the changes.
 #[inline(always)]
-pub fn finish(header: &mut [u8; tcp::LENGTH], changes: Sum) {
+pub fn finish_checksum(header: &mut [u8; tcp::LENGTH], changes: Sum) {
     let mut tcp = Tcp(header);
     let checksum = changes.update(tcp.checksum());
     tcp.set_checksum(checksum);
@@ -241,7 +241,7 @@ mod tests {
             for translation in [there, back] {
                 let sum = translation.header(&mut header);
                 let sum = translation.options(&mut area, sum);
-                finish(&mut header, sum);
+                finish_checksum(&mut header, sum);
                 assert!(is_intact(&header, &area, 40));
             }
             assert_eq!((header, area.bytes), (before, before_area.bytes));
@@ -249,7 +249,7 @@ mod tests {
             let to_server = Translation::of(&FLOW, Direction::ToServer);
             let sum = to_server.header(&mut header);
             let sum = to_server.options(&mut area, sum);
-            finish(&mut header, sum);
+            finish_checksum(&mut header, sum);
             assert!(is_intact(&header, &area, 40));
             assert_eq!(read32(&area.bytes, 15), n.wrapping_sub(FLOW.sequence_delta));
             assert_eq!(Tcp(&header).sequence(), n);
@@ -271,7 +271,7 @@ mod tests {
             (short_sum.fold(), &short[..]),
             (long_sum.fold(), &area.bytes[..12])
         );
-        finish(&mut header, short_sum);
+        finish_checksum(&mut header, short_sum);
         assert!(is_intact(&header, &area, 12));
     }
 

@@ -5,19 +5,19 @@ use crate::route::{self, Route};
 use crate::{PacketContext, Verdict, maps, replay_check, worker};
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::programs::XdpContext;
-use synward_core::cookie::{Age, Claim};
+use synward_core::client_options::ClientOptions;
+use synward_core::cookie::{AckFields, Age};
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::{Flow, MAX_SECRETS, Profile, handoff, key_slot};
-use synward_core::options::ClientOptions;
-use synward_core::replay::Event;
-use synward_core::request::{Hop, Request};
+use synward_core::replay_cache::Event;
 use synward_core::wire::tcp;
+use synward_core::worker_request::{Hop, Request};
 
 /// What became of a cookie.
 pub enum CookieCheck {
     Valid {
         options: ClientOptions,
-        promised: Profile,
+        offered: Profile,
     },
     Expired,
     Invalid,
@@ -42,9 +42,9 @@ pub fn verify_cookie(
     pkt: &mut PacketContext,
     counters: &mut ServiceCounters,
 ) -> Verdict {
-    let claim = ack_fields(ctx, pkt.packet);
-    match check_cookie(pkt, &claim) {
-        CookieCheck::Valid { options, promised } => {
+    let fields = ack_fields(ctx, pkt.packet);
+    match check_cookie(pkt, &fields) {
+        CookieCheck::Valid { options, offered } => {
             counters.bump(Counter::CookieValid);
             if pkt.service.handoff == handoff::LOCAL {
                 // Nobody has a socket for it, so its connection is over; or is only just being made on another CPU, where
@@ -58,7 +58,7 @@ pub fn verify_cookie(
                     XDP_PASS
                 };
             }
-            (pkt.packet.validated_options, pkt.packet.promised) = (options, promised);
+            (pkt.packet.validated_options, pkt.packet.offered) = (options, offered);
             VALID
         }
         CookieCheck::Expired => {
@@ -81,7 +81,7 @@ pub fn request_open(
 ) -> Verdict {
     let request = Request::Open {
         options: pkt.packet.validated_options,
-        promised: pkt.packet.promised,
+        offered: pkt.packet.offered,
         hop: match route::look_up_route(ctx, pkt.packet) {
             Route::NextHop(hop) => hop,
             _ => Hop::default(),
@@ -98,17 +98,17 @@ pub fn starts_new_connection(ctx: &XdpContext, pkt: &mut PacketContext, flow: &F
     if packet.flags & (tcp::flags::ACK | tcp::flags::RST | tcp::flags::SYN) != tcp::flags::ACK {
         return false;
     }
-    let claim = ack_fields(ctx, packet);
-    if claim.client_isn == flow.client_isn && claim.isn == flow.isn {
+    let fields = ack_fields(ctx, packet);
+    if fields.client_isn == flow.client_isn && fields.isn == flow.isn {
         return false;
     }
-    matches!(check_cookie(pkt, &claim), CookieCheck::Valid { .. })
+    matches!(check_cookie(pkt, &fields), CookieCheck::Valid { .. })
 }
 
 /// The numbers of an ACK in which a cookie would be.
 #[inline(always)]
-pub fn ack_fields(ctx: &impl Frame, packet: &mut Packet) -> Claim {
-    Claim {
+pub fn ack_fields(ctx: &impl Frame, packet: &mut Packet) -> AckFields {
+    AckFields {
         client_isn: packet.sequence.wrapping_sub(1),
         isn: packet.acknowledgement.wrapping_sub(1),
         tsecr: tsecr(ctx, packet),
@@ -128,11 +128,11 @@ fn tsecr(ctx: &impl Frame, packet: &mut Packet) -> Option<u32> {
 
 /// Checks a cookie under the keys of its epoch.
 #[inline(always)]
-pub fn check_cookie(pkt: &PacketContext, claim: &Claim) -> CookieCheck {
+pub fn check_cookie(pkt: &PacketContext, fields: &AckFields) -> CookieCheck {
     let Some(clock) = maps::CLOCK.get(0) else {
         return CookieCheck::Invalid;
     };
-    let (epoch, age) = claim.epoch(clock.epoch_at(pkt.now));
+    let (epoch, age) = fields.cookie_epoch(clock.epoch_at(pkt.now));
     let Some(slot) = maps::KEYS.get(key_slot(pkt.packet.endpoint.service, epoch)) else {
         return CookieCheck::Invalid;
     };
@@ -143,11 +143,11 @@ pub fn check_cookie(pkt: &PacketContext, claim: &Claim) -> CookieCheck {
         if secret as u16 >= pkt.service.keys {
             break;
         }
-        if let Some(options) = claim.check(&slot.keys[secret], &pkt.packet.key) {
+        if let Some(options) = fields.check(&slot.keys[secret], &pkt.packet.key) {
             return match age {
                 Age::Fresh => CookieCheck::Valid {
                     options,
-                    promised: *pkt.packet.endpoint.profile(epoch),
+                    offered: *pkt.packet.endpoint.profile(epoch),
                 },
                 Age::Expired => CookieCheck::Expired,
             };

@@ -13,11 +13,11 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::{TCX_DROP, TCX_NEXT};
 use aya_ebpf::programs::TcContext;
 use core::ffi::c_void;
+use synward_core::client_options::{ClientOptions, DEFAULT_MSS_V4, DEFAULT_MSS_V6};
 use synward_core::counters::Counter;
 use synward_core::flow::FlowKey;
 use synward_core::layout::{Profile, cookies, handoff, side};
-use synward_core::options::{ClientOptions, DEFAULT_MSS_V4, DEFAULT_MSS_V6};
-use synward_core::replay::Event;
+use synward_core::replay_cache::Event;
 use synward_core::wire::tcp::flags;
 
 /// Stands for the number of `bpf_sk_assign_tcp_reqsk` in the kernel's BTF until the loader puts that in its place
@@ -131,11 +131,11 @@ const STALE_CONNECTION: i32 = 3;
 /// cookie comes first, because nearly no segment has one and a look at the kernel's sockets costs more.
 #[inline(never)]
 fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
-    let claim = ack::ack_fields(ctx, pkt.packet);
-    let CookieCheck::Valid { options, promised } = ack::check_cookie(pkt, &claim) else {
+    let fields = ack::ack_fields(ctx, pkt.packet);
+    let CookieCheck::Valid { options, offered } = ack::check_cookie(pkt, &fields) else {
         return NO_COOKIE;
     };
-    let mut attributes = attributes(&options, &promised, pkt.packet.v4);
+    let mut attributes = attributes(&options, &offered, pkt.packet.v4);
     let times = pkt.packet.timestamps(ctx);
     if times.present {
         attributes.timestamps = 1;
@@ -147,7 +147,7 @@ fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
     match kernel_socket::look_up_socket(ctx.skb.skb.cast(), pkt.packet) {
         Socket::NotFound | Socket::OwnConnection => return NO_COOKIE,
         Socket::Connection
-            if is_over || replay_check::is_recorded(pkt.packet, Event::Offered, pkt.now) =>
+            if is_over || replay_check::is_recorded(pkt.packet, Event::MaybeAssigned, pkt.now) =>
         {
             return NO_COOKIE;
         }
@@ -164,7 +164,7 @@ fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
 /// What the kernel is to believe that it has agreed on with the client. It takes no MSS below the smallest that a
 /// path is bound to carry.
 #[inline(always)]
-fn attributes(client: &ClientOptions, promised: &Profile, v4: bool) -> Attributes {
+fn attributes(client: &ClientOptions, offered: &Profile, v4: bool) -> Attributes {
     let least = if v4 { DEFAULT_MSS_V4 } else { DEFAULT_MSS_V6 };
     Attributes {
         tsval: 0,
@@ -175,7 +175,7 @@ fn attributes(client: &ClientOptions, promised: &Profile, v4: bool) -> Attribute
             client.mss
         },
         rcv_wscale: if client.window_scale.is_some() {
-            promised.window_scale
+            offered.window_scale
         } else {
             0
         },
@@ -209,10 +209,10 @@ fn assign_to_listener(ctx: &TcContext, pkt: &PacketContext, attributes: &mut Att
         let event = if is_sure {
             Event::Assigned
         } else {
-            Event::Offered
+            Event::MaybeAssigned
         };
-        let mark = replay_check::record_event(packet, event, now);
-        if mark.is_none() && is_sure {
+        let entry = replay_check::record_event(packet, event, now);
+        if entry.is_none() && is_sure {
             return REPLAYED;
         }
         // SAFETY: the context is the kernel's own, the listener is held, the attributes are live and of that size.
@@ -224,10 +224,10 @@ fn assign_to_listener(ctx: &TcContext, pkt: &PacketContext, attributes: &mut Att
                 size_of::<Attributes>() as i32,
             )
         };
-        if let Some(mark) = mark
+        if let Some(entry) = entry
             && taken != 0
         {
-            *mark = 0;
+            *entry = 0;
         }
         taken
     });

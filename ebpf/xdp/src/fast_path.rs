@@ -10,15 +10,15 @@ use crate::prepared::{self, Prepared};
 use crate::{Verdict, flow_lookup, local_service, maps, service_lookup, unknown, worker};
 use aya_ebpf::bindings::xdp_action::XDP_TX;
 use aya_ebpf::programs::XdpContext;
-use synward_core::answer::{Agreed, Syn};
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::flow::FlowKey;
 use synward_core::layout::{Profile, handoff};
-use synward_core::request::{Meta, Request};
+use synward_core::syn_ack::{Negotiated, Syn};
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::ipv4::{self, Ipv4};
 use synward_core::wire::tcp::{self, Tcp, flags};
 use synward_core::wire::tcp_options::{self, Found, LINUX_SYN};
+use synward_core::worker_request::{Meta, Request};
 
 /// No verdict: the stages have to look at it.
 pub const GENERAL_PATH: Verdict = 106;
@@ -110,7 +110,7 @@ fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
     }
     let headers = headers(ctx)?;
     let negotiation = Negotiation::of(&headers, &prepared.profile)?;
-    let cookie = negotiation.agreed.cookie(
+    let cookie = negotiation.negotiated.cookie(
         &prepared.key,
         prepared.epoch,
         &negotiation.flow,
@@ -119,7 +119,7 @@ fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
     // The hash needs all registers: what is read for it and again for the answer is read twice, not kept on the stack.
     compiler_fence(Ordering::SeqCst);
     let negotiation = Negotiation::of(&headers, &prepared.profile)?;
-    let reply = negotiation.agreed.segment(
+    let reply = negotiation.negotiated.syn_ack(
         &negotiation.flow,
         negotiation.isn,
         cookie,
@@ -183,7 +183,7 @@ fn send_to_worker(
 struct Negotiation {
     flow: FlowKey,
     isn: u32,
-    agreed: Agreed,
+    negotiated: Negotiated,
 }
 
 impl Negotiation {
@@ -195,7 +195,11 @@ impl Negotiation {
         let tsval = tcp_options::linux_tsval(headers.options);
         let (isn, flags) = (segment.sequence(), segment.flags());
         let syn = Syn::new(&flow, isn, flags, &found, Some(tsval));
-        let agreed = Agreed::new(&syn.options, syn.tsval, profile);
-        Some(Self { flow, isn, agreed })
+        let negotiated = Negotiated::new(&syn.options, syn.tsval, profile);
+        Some(Self {
+            flow,
+            isn,
+            negotiated,
+        })
     }
 }

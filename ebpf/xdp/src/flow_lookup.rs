@@ -2,8 +2,8 @@
 
 use crate::maps;
 use synward_core::flow::{FlowKey, OVERFLOW, Place, WAYS, entry_index};
-use synward_core::hints::Hint;
 use synward_core::layout::Flow;
+use synward_core::occupancy::BucketBits;
 
 /// No entry.
 const NONE: u32 = u32::MAX;
@@ -16,13 +16,13 @@ pub struct MayHold {
     pub passed: bool,
 }
 
-/// What may be known of the flows of a bucket: two bits (`synward_core::hints`), which are nearly always in the cache.
+/// What may be known of the flows of a bucket: two bits (`synward_core::occupancy`), which are nearly always in the cache.
 #[inline(always)]
 pub fn bucket_may_hold(bucket: u32) -> Option<MayHold> {
-    let hint = Hint::of(bucket);
-    let line = maps::HINTS.get(hint.line)?;
-    let (byte, passed) = hint.passed;
-    let (word, flows) = hint.flows;
+    let bits = BucketBits::of(bucket);
+    let line = maps::OCCUPANCY.get(bits.line)?;
+    let (byte, passed) = bits.passed;
+    let (word, flows) = bits.flows;
     Some(MayHold {
         flows: line.flows[word & 3] & flows != 0,
         passed: line.passed[byte & 31] & passed != 0,

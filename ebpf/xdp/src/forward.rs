@@ -6,10 +6,10 @@ use crate::route::{self, Route};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::programs::XdpContext;
-use synward_core::request::Hop;
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::ipv4::Ipv4;
 use synward_core::wire::ipv6::Ipv6;
+use synward_core::worker_request::Hop;
 
 /// Forwards a segment as it is. The kernel does it where more is needed than a next hop: an ICMP error, fragments, a
 /// neighbour that is not known, a tag, a device that is not steered.

@@ -4,7 +4,7 @@
 //! So the SYN is answered with the kernel's cookie, made here by its helper, and the kernel judges the ACK as that of
 //! any cookie. That wants `net.ipv4.tcp_syncookies=2`: at 1 the kernel makes cookies only when it is flooded itself
 //! (`tcp_get_syncookie_mss`, net/ipv4/tcp_input.c), and the SYN goes to it as it came. Its ISN holds no option but
-//! the MSS; the others are hidden in the timestamps, where we can do that for it ([`synward_core::kernel_cookie`]). A
+//! the MSS; the others are hidden in the timestamps, where we can do that for it ([`synward_core::kernel_tsval`]). A
 //! client that offers Multipath TCP falls back to TCP (RFC 8684 §3.1).
 
 use crate::cookie_headers::{IP_BYTES, TCP_BYTES, headers};
@@ -13,10 +13,10 @@ use crate::{PacketContext, kernel_socket};
 use aya_ebpf::helpers::generated::{bpf_tcp_check_syncookie, bpf_tcp_gen_syncookie};
 use aya_ebpf::programs::XdpContext;
 use core::ffi::c_void;
-use synward_core::answer::ECN_SETUP;
-use synward_core::kernel_cookie;
+use synward_core::client_options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6, NO_SCALE};
+use synward_core::kernel_tsval;
 use synward_core::layout::{Profile, cookies, profile_flags};
-use synward_core::options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6, NO_SCALE};
+use synward_core::syn_ack::ECN_SETUP;
 use synward_core::wire::tcp_options::Found;
 
 /// Has the kernel make its cookie for a SYN and notes it as ISN and TSval of the answer, which promises nothing that
@@ -78,7 +78,7 @@ fn tsval_with_options(profile: &Profile, client: &Found, tcp_flags: u8, now: u64
     };
     let sack = client.sack_permitted() && profile.flags & profile_flags::SACK != 0;
     let ecn = tcp_flags & ECN_SETUP == ECN_SETUP && profile.flags & profile_flags::ECN != 0;
-    kernel_cookie::tsval((now / 1_000_000) as u32, scale, sack, ecn).to_be()
+    kernel_tsval::cookie_tsval((now / 1_000_000) as u32, scale, sack, ecn).to_be()
 }
 
 /// Whether an ACK carries a cookie that the kernel will take.

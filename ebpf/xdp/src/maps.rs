@@ -11,7 +11,7 @@ use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interfaces, KEY_SLOTS, KeySlot, MAX_INTERFACES,
     MAX_QUEUES, MAX_SERVICES, Passed, PrefixPort, Service,
 };
-use synward_core::{hints, replay};
+use synward_core::{occupancy, replay_cache};
 
 /// User space maps the array into its memory and reads and writes it without system calls.
 const MMAPABLE: usize = 1 << 10;
@@ -62,7 +62,7 @@ pub static TAGS: Array<[u32; WAYS + 1], 1024, MMAPABLE> = Array::new();
 
 /// Two bits a bucket: whether anything may be known about its flows. Sized at load.
 #[btf_map]
-pub static HINTS: Array<hints::Line, 4, MMAPABLE> = Array::new();
+pub static OCCUPANCY: Array<occupancy::Line, 4, MMAPABLE> = Array::new();
 
 /// The flows, one for each way of each bucket. Sized at load.
 #[btf_map]
@@ -74,7 +74,7 @@ pub static PASSED: LruHashMap<FlowKey, Passed, 4096> = LruHashMap::new();
 
 /// Handshakes of local services that have had their connection.
 #[btf_map]
-pub static REPLAYS: Array<replay::Set, { replay::SETS }> = Array::new();
+pub static REPLAY_CACHE: Array<replay_cache::Set, { replay_cache::SETS }> = Array::new();
 
 /// The AF_XDP sockets: interface slot * 64 + queue.
 #[btf_map]

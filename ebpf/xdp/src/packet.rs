@@ -1,10 +1,10 @@
 //! From the frame to the TCP header: offsets, and everything that later stages ask about.
 
 use aya_ebpf::programs::{TcContext, XdpContext};
+use synward_core::client_options::ClientOptions;
 use synward_core::flow::FlowKey;
+use synward_core::generated_segment::Segment;
 use synward_core::layout::{Endpoint, EndpointKey, Profile};
-use synward_core::options::ClientOptions;
-use synward_core::segment::Segment;
 use synward_core::wire::Address;
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::ipv4::{self, Ipv4};
@@ -64,7 +64,7 @@ pub struct Packet {
     pub may_pass: bool,
     /// The endpoint that it is for or from.
     pub endpoint: Endpoint,
-    /// Where that is, and `Globals::changes` when it was looked up; 0: what stands there is not what was found.
+    /// Where that is, and `Globals::generation` when it was looked up; 0: what stands there is not what was found.
     pub endpoint_at: EndpointKey,
     pub endpoint_since: u32,
     /// Whether `kernel_isn`, a cookie that the kernel made, is the ISN of the answer; `kernel_tsval` is its TSval in network
@@ -82,7 +82,7 @@ pub struct Packet {
     pub listener_tick: u64,
     /// What a valid cookie says about the client, and what was promised to it.
     pub validated_options: ClientOptions,
-    pub promised: Profile,
+    pub offered: Profile,
     /// What is sent back.
     pub reply: Segment,
     /// The TCP options, once they are walked over.

@@ -7,7 +7,7 @@ use crate::{maps, service_lookup, steered_interface, syn, time};
 use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::programs::XdpContext;
 use synward_core::cookie::Key;
-use synward_core::flow::{FlowKey, Place, ServersHash};
+use synward_core::flow::{FlowKey, Place, ServerHash};
 use synward_core::layout::{Profile, cookies, handoff, key_slot, mode, side};
 use synward_core::wire::Address;
 
@@ -23,7 +23,7 @@ pub struct Prepared {
     from: [u32; 2],
     /// The server's address, as it stands in the packet, and its port.
     to: [u32; 2],
-    /// `Globals::changes`.
+    /// `Globals::generation`.
     since: u32,
     /// 0: something speaks against an answer at one go.
     is_usable: u8,
@@ -34,7 +34,7 @@ pub struct Prepared {
     /// 1: a listener of this machine with room was found in this tick.
     pub listens: u8,
     /// What places its flows in the table, and the table's buckets less one.
-    hash: ServersHash,
+    hash: ServerHash,
     bucket_mask: u32,
     /// What the server does.
     pub profile: Profile,
@@ -53,7 +53,7 @@ impl Prepared {
     /// The bucket of a flow to the server.
     #[inline(always)]
     pub fn bucket(&self, flow: &FlowKey) -> u32 {
-        Place::of(self.hash.of(flow), self.bucket_mask).bucket
+        Place::of(self.hash.flow_hash(flow), self.bucket_mask).bucket
     }
 }
 
@@ -68,7 +68,7 @@ pub fn find_prepared(ctx: &XdpContext, flow: &FlowKey) -> Option<&'static mut Pr
     let prepared = unsafe { &mut *maps::PREPARED.get_ptr_mut(slot)? };
     // SAFETY: a helper that takes nothing and reads a clock; the verifier loads it in slot.
     let tick = unsafe { bpf_jiffies64() };
-    let since = service_lookup::changes()?;
+    let since = service_lookup::generation()?;
     if prepared.tick != tick
         || prepared.from != from
         || prepared.to != to
@@ -105,7 +105,7 @@ fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
     let (Some(clock), Some(globals)) = (maps::CLOCK.get(0), maps::GLOBALS.get(0)) else {
         return false;
     };
-    prepared.hash = ServersHash::new(&globals.table_key, server);
+    prepared.hash = ServerHash::new(&globals.table_key, server);
     prepared.bucket_mask = globals.bucket_mask;
     prepared.now = time::now(packet);
     prepared.epoch = clock.epoch_at(prepared.now);

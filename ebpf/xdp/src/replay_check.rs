@@ -1,9 +1,9 @@
-//! Which handshakes of local services have had their connection; `synward_core::replay` says how that is kept.
+//! Which handshakes of local services have had their connection; `synward_core::replay_cache` says how that is kept.
 
 use crate::maps;
 use crate::packet::Packet;
-use synward_core::cookie::Claim;
-use synward_core::replay::{self, Event, Handshake, SETS};
+use synward_core::cookie::AckFields;
+use synward_core::replay_cache::{self, Event, Handshake, SETS};
 
 /// Whether that happened to the handshake that a segment with a valid cookie ends; `now` is on the coarse clock, ns.
 #[inline(never)]
@@ -11,43 +11,44 @@ pub fn is_recorded(packet: &Packet, event: Event, now: u64) -> bool {
     let (Some(clock), Some(handshake)) = (maps::CLOCK.get(0), handshake(packet, event)) else {
         return false;
     };
-    match maps::REPLAYS.get(handshake.set & (SETS as u32 - 1)) {
+    match maps::REPLAY_CACHE.get(handshake.set & (SETS as u32 - 1)) {
         Some(set) => handshake.is_in(set, clock.epoch_at(now)),
         None => false,
     }
 }
 
-/// Remembers it for as long as the cookie is accepted, and gives the mark; nothing if that has been done already.
+/// Remembers it for as long as the cookie is accepted, and gives the entry; nothing if that has been done already.
 #[inline(never)]
 pub fn record_event(packet: &Packet, event: Event, now: u64) -> Option<&'static mut u32> {
     let clock = maps::CLOCK.get(0)?;
     let handshake = handshake(packet, event)?;
     let current = clock.epoch_at(now);
-    let claim = Claim {
+    let fields = AckFields {
         client_isn: packet.sequence.wrapping_sub(1),
         isn: packet.acknowledgement.wrapping_sub(1),
         tsecr: None,
     };
-    let set = maps::REPLAYS.get_ptr_mut(handshake.set & (SETS as u32 - 1))?;
-    // SAFETY: an element of an array lives as long as the program. Other CPUs write it as well, each mark at once.
+    let set = maps::REPLAY_CACHE.get_ptr_mut(handshake.set & (SETS as u32 - 1))?;
+    // SAFETY: an element of an array lives as long as the program. Other CPUs write it as well, each entry at once.
     let set = unsafe { &mut *set };
     if handshake.is_in(set, current) {
         return None;
     }
-    let mark = &mut set[replay::room(set, current) & (replay::MARKS - 1)];
-    *mark = handshake.mark(claim.epoch(current).0);
-    Some(mark)
+    let entry = &mut set
+        [replay_cache::replaceable_slot(set, current) & (replay_cache::ENTRIES_PER_SET - 1)];
+    *entry = handshake.entry(fields.cookie_epoch(current).0);
+    Some(entry)
 }
 
 /// Forgets it.
 #[inline(never)]
 pub fn erase_event(packet: &Packet, event: Event) -> Option<()> {
     let handshake = handshake(packet, event)?;
-    let set = maps::REPLAYS.get_ptr_mut(handshake.set & (SETS as u32 - 1))?;
+    let set = maps::REPLAY_CACHE.get_ptr_mut(handshake.set & (SETS as u32 - 1))?;
     // SAFETY: as above.
     let set = unsafe { &mut *set };
-    let place = handshake.place_in(set)?;
-    set[place & (replay::MARKS - 1)] = 0;
+    let place = handshake.slot_in(set)?;
+    set[place & (replay_cache::ENTRIES_PER_SET - 1)] = 0;
     Some(())
 }
 
@@ -56,7 +57,7 @@ fn handshake(packet: &Packet, event: Event) -> Option<Handshake> {
     let globals = maps::GLOBALS.get(0)?;
     let client_isn = packet.sequence.wrapping_sub(1);
     Some(Handshake::new(
-        &globals.mark_key,
+        &globals.replay_key,
         &packet.key,
         client_isn,
         event,

@@ -6,7 +6,7 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_TX};
 use aya_ebpf::helpers::bpf_xdp_adjust_tail;
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
-use synward_core::segment::MAX_OPTION_WORDS;
+use synward_core::generated_segment::MAX_OPTION_WORDS;
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::tcp;
 

@@ -5,7 +5,7 @@ use crate::steered_interface;
 use aya_ebpf::bindings::bpf_fib_lookup as FibQuery;
 use aya_ebpf::helpers::bpf_fib_lookup;
 use aya_ebpf::programs::XdpContext;
-use synward_core::request::Hop;
+use synward_core::worker_request::Hop;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;

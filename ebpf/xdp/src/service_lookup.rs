@@ -31,7 +31,7 @@ pub const NO_ENDPOINT: Endpoint = {
 /// still stands there: the look-up is spared.
 #[inline(always)]
 pub fn find_endpoint_for(packet: &mut Packet, address: Address, port: u16) -> bool {
-    let Some(since) = changes() else {
+    let Some(since) = generation() else {
         return false;
     };
     let at = EndpointKey {
@@ -49,12 +49,12 @@ pub fn find_endpoint_for(packet: &mut Packet, address: Address, port: u16) -> bo
     true
 }
 
-/// `Globals::changes`: what is kept of endpoints and services is good for as long as this stays the same.
+/// `Globals::generation`: what is kept of endpoints and services is good for as long as this stays the same.
 #[inline(always)]
-pub fn changes() -> Option<u32> {
+pub fn generation() -> Option<u32> {
     let globals = maps::GLOBALS.get(0)?;
     // SAFETY: a field of a live object. Volatile, so that it is read before endpoints and services are.
-    Some(unsafe { core::ptr::read_volatile(&raw const globals.changes) })
+    Some(unsafe { core::ptr::read_volatile(&raw const globals.generation) })
 }
 
 /// Copies the endpoint at an address and port (or [`NO_PORT`]), if it is protected, and says whether it is.

@@ -95,6 +95,6 @@ fn translate(
         changes = translation.options(&mut packet.walked, changes);
         packet.store_options(ctx);
     }
-    translate::finish(view::<{ tcp::LENGTH }>(ctx, packet.l4)?, changes);
+    translate::finish_checksum(view::<{ tcp::LENGTH }>(ctx, packet.l4)?, changes);
     Some(())
 }

@@ -18,7 +18,7 @@ use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, tcx_action_base::TCX_DROP};
 use aya_ebpf::helpers::{bpf_clone_redirect, bpf_l4_csum_replace, bpf_skb_store_bytes};
 use aya_ebpf::programs::TcContext;
 use synward_core::counters::{Counter, ServiceCounters};
-use synward_core::replay::Event;
+use synward_core::replay_cache::Event;
 use synward_core::wire::tcp::{self, flags};
 
 /// Offsets in the TCP header.
@@ -38,19 +38,19 @@ pub fn reset_stale_connection(
     let mut round = Round::of(ctx);
     // What the client sends right behind its ACK has the same numbers: it waits, without a RST of its own. The number
     // that the old connection expects may change between the look and the RST: the one that began looks again.
-    let is_first = !replay_check::is_recorded(packet, Event::Renewed, pkt.now);
+    let is_first = !replay_check::is_recorded(packet, Event::StaleReset, pkt.now);
     if (is_first || round.resets())
         && let Some(expected) = kernel_socket::stale_rcv_nxt(ctx.skb.skb.cast(), packet)
     {
-        if replay_check::record_event(packet, Event::Renewed, pkt.now).is_some() {
-            counters.bump(Counter::Renewed);
+        if replay_check::record_event(packet, Event::StaleReset, pkt.now).is_some() {
+            counters.bump(Counter::StaleReset);
         }
         round = round.resetting();
         send_reset(ctx, packet, expected);
     }
     round.requeue(ctx).unwrap_or_else(|| {
         if round.resets() {
-            replay_check::erase_event(packet, Event::Renewed);
+            replay_check::erase_event(packet, Event::StaleReset);
         }
         counters.bump(Counter::AssignRefused);
         TCX_DROP

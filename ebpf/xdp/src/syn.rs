@@ -4,10 +4,10 @@ use crate::worker;
 use crate::{PacketContext, Verdict, maps};
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::programs::XdpContext;
-use synward_core::answer::{self, Syn};
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::{Interface, key_slot};
-use synward_core::request::Request;
+use synward_core::syn_ack::{Syn, write_syn_ack};
+use synward_core::worker_request::Request;
 
 /// Whether a worker answers the SYNs of this queue rather than this program.
 #[inline(always)]
@@ -75,7 +75,7 @@ pub fn make_syn_ack(
         &packet.walked.found,
         tsval,
     );
-    answer::write(&mut packet.reply, &slot.keys[0], epoch, &syn, profile);
+    write_syn_ack(&mut packet.reply, &slot.keys[0], epoch, &syn, profile);
     if packet.kernel_cookie {
         packet.reply.tcp.sequence = packet.kernel_isn;
         packet.reply.options[2] = packet.kernel_tsval;

@@ -5,9 +5,9 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::flow::FlowKey;
-use synward_core::hints::Hint;
-use synward_core::layout::{Passed, flow_flags, ticks_since, unknown as policy};
-use synward_core::segment;
+use synward_core::generated_segment::reset_for;
+use synward_core::layout::{Passed, flow_flags, ticks_since, unknown_policy as policy};
+use synward_core::occupancy::BucketBits;
 use synward_core::wire::tcp::{Repr, flags};
 
 /// Whether a client's segment goes to the kernel because its connection, learned from the server, is not ours.
@@ -78,9 +78,9 @@ fn set_passed_bit(key: &FlowKey) {
     let Some(place) = flow_lookup::place_of(key) else {
         return;
     };
-    let hint = Hint::of(place.bucket);
-    if let Some(line) = maps::HINTS.get_ptr_mut(hint.line) {
-        let (byte, bit) = hint.passed;
+    let bits = BucketBits::of(place.bucket);
+    if let Some(line) = maps::OCCUPANCY.get_ptr_mut(bits.line) {
+        let (byte, bit) = bits.passed;
         // SAFETY: the element lives as long as the program, and these bytes are written by its runs alone; what two of them
         // lose is said at `Line::passed`.
         unsafe { (*line).passed[byte & 31] |= bit };
@@ -125,7 +125,7 @@ pub fn apply_unknown_policy(
         return XDP_PASS;
     }
     let packet = &mut *pkt.packet;
-    match pkt.service.unknown {
+    match pkt.service.unknown_policy {
         policy::PASS => {
             counters.bump(Counter::Passed);
             XDP_PASS
@@ -143,7 +143,7 @@ pub fn apply_unknown_policy(
             let marks =
                 (packet.flags & flags::FIN != 0) as u32 + (packet.flags & flags::SYN != 0) as u32;
             let length = packet.payload() as u32 + marks;
-            packet.reply = segment::refusal(packet.source, packet.destination, &repr, length);
+            packet.reply = reset_for(packet.source, packet.destination, &repr, length);
             reply::send_reply(ctx, packet, counters, Counter::Reset)
         }
         _ => {

@@ -7,7 +7,7 @@ use aya_ebpf::helpers::bpf_xdp_adjust_meta;
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::{HEARTBEAT_TIMEOUT, MAX_QUEUES};
-use synward_core::request::{META_BYTES, META_WORDS, Meta, Request};
+use synward_core::worker_request::{META_BYTES, META_WORDS, Meta, Request};
 
 /// Whether the worker of a queue was seen alive lately. A socket in the map alone proves nothing.
 #[inline(always)]
@@ -27,7 +27,7 @@ pub fn deliver_from_client(
     counters: &mut ServiceCounters,
     entry: u32,
 ) -> Verdict {
-    send_request(ctx, pkt, counters, Request::Held { entry })
+    send_request(ctx, pkt, counters, Request::ClientSegment { entry })
 }
 
 /// The server's segment for an opening.
@@ -38,7 +38,7 @@ pub fn deliver_from_server(
     counters: &mut ServiceCounters,
     entry: u32,
 ) -> Verdict {
-    send_request(ctx, pkt, counters, Request::ServerSays { entry })
+    send_request(ctx, pkt, counters, Request::ServerSegment { entry })
 }
 
 /// Hands the frame and `request` to the worker of this queue.

@@ -11,8 +11,8 @@ mod true_rtt;
 use std::sync::atomic::Ordering::Relaxed;
 
 use synward_core::flow::FlowKey;
+use synward_core::generated_segment::{HandshakeOptions, padded_timestamps};
 use synward_core::layout::profile_flags;
-use synward_core::segment::{HandshakeOptions, padded_timestamps};
 
 use super::*;
 use crate::maps::FlowTable;

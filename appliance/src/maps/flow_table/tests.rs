@@ -14,7 +14,7 @@ fn table(buckets: u32) -> FlowTable {
     FlowTable::new(
         Memory::anonymous(buckets as usize * WORDS).unwrap(),
         Memory::anonymous(entries_of(buckets) as usize * WORDS).unwrap(),
-        Memory::anonymous(hints::lines(buckets) as usize * HINT_WORDS).unwrap(),
+        Memory::anonymous(occupancy::line_count(buckets) as usize * OCCUPANCY_WORDS).unwrap(),
         multilinear::PI,
         buckets,
     )
@@ -47,7 +47,7 @@ fn opening(key: FlowKey) -> Flow {
 /// As the XDP program looks (ebpf/xdp/src/flow_lookup.rs), written again.
 fn found_by_program(table: &FlowTable, key: &FlowKey) -> Option<u32> {
     let place = Place::of(key.table_hash(&table.key), table.mask);
-    if !hinted(table, place.bucket) {
+    if !is_occupied(table, place.bucket) {
         return None;
     }
     let look = |bucket: u32| {
@@ -65,9 +65,9 @@ fn found_by_program(table: &FlowTable, key: &FlowKey) -> Option<u32> {
     )
 }
 
-fn hinted(table: &FlowTable, bucket: u32) -> bool {
+fn is_occupied(table: &FlowTable, bucket: u32) -> bool {
     let (line, at) = (bucket as usize / 256, bucket as usize % 256);
-    table.hints[line * 8 + at / 64].load(SeqCst) >> (at % 64) & 1 != 0
+    table.occupancy[line * 8 + at / 64].load(SeqCst) >> (at % 64) & 1 != 0
 }
 
 fn limits(now: u32) -> Limits {
@@ -139,22 +139,26 @@ fn a_removed_way_is_free_after_a_whole_tick() {
 #[test]
 fn a_sweep_takes_back_the_hints_at_empty_buckets_and_no_others() {
     let table = table(512);
-    let hints = || (0..512).filter(|bucket| hinted(&table, *bucket)).count();
-    assert_eq!(hints(), 0);
+    let occupancy = || {
+        (0..512)
+            .filter(|bucket| is_occupied(&table, *bucket))
+            .count()
+    };
+    assert_eq!(occupancy(), 0);
     let entries: Vec<_> = (0..100)
         .map(|number| table.insert(&opening(key(number))).unwrap())
         .collect();
-    let set = hints();
+    let set = occupancy();
     assert!((50..=100).contains(&set), "{set}");
     let now = tick(coarse_now());
     table.sweep(limits(now), 0, 512);
-    assert_eq!(hints(), set, "nothing is empty");
+    assert_eq!(occupancy(), set, "nothing is empty");
     for entry in &entries[1..] {
         assert!(table.remove(*entry));
     }
     // The first frees the ways, and looks at each bucket when that is done.
     table.sweep(limits(now + 3), 0, 512);
-    assert_eq!(hints(), 1);
+    assert_eq!(occupancy(), 1);
     assert!(found_by_program(&table, &key(0)).is_some());
 }
 

@@ -203,12 +203,12 @@ fn services_and_lists_become_numbers() {
     );
     let [a, b] = plan.services[..] else { panic!() };
     assert_eq!(
-        (a.mode, a.unknown, a.pass_fragments, a.listed, a.keys),
-        (mode::MONITOR, unknown::RESET, 0, 0, 1)
+        (a.mode, a.unknown_policy, a.pass_fragments, a.listed, a.keys),
+        (mode::MONITOR, unknown_policy::RESET, 0, 0, 1)
     );
     assert_eq!(
-        (b.mode, b.unknown, b.pass_fragments, b.listed, b.keys),
-        (mode::ALWAYS, unknown::DROP, 1, 1, 1)
+        (b.mode, b.unknown_policy, b.pass_fragments, b.listed, b.keys),
+        (mode::ALWAYS, unknown_policy::DROP, 1, 1, 1)
     );
     let (allow, deny) = (
         "203.0.113.0/24".parse().unwrap(),

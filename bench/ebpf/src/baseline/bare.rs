@@ -5,7 +5,7 @@
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use synward_core::segment::{HandshakeOptions, Segment};
+use synward_core::generated_segment::{HandshakeOptions, Segment};
 use synward_core::siphash::Hasher;
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::ipv4::{self, Ipv4};

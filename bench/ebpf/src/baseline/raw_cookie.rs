@@ -5,9 +5,9 @@ use aya_ebpf::helpers::generated::{
     bpf_tcp_raw_check_syncookie_ipv4, bpf_tcp_raw_check_syncookie_ipv6,
     bpf_tcp_raw_gen_syncookie_ipv4, bpf_tcp_raw_gen_syncookie_ipv6,
 };
-use synward_core::kernel_cookie;
-use synward_core::options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6};
-use synward_core::segment::{HandshakeOptions, Segment};
+use synward_core::client_options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6};
+use synward_core::generated_segment::{HandshakeOptions, Segment};
+use synward_core::kernel_tsval;
 use synward_core::wire::tcp::{Repr, flags};
 use synward_xdp::cookie_headers::{TCP_BYTES, headers};
 use synward_xdp::packet::Packet;
@@ -99,5 +99,5 @@ pub fn is_valid(packet: &Packet) -> bool {
 fn timestamp(scale: Option<u8>, sack: bool) -> u32 {
     // SAFETY: the helper takes nothing and cannot fail.
     let now = (unsafe { bpf_ktime_get_coarse_ns() } / TICK) as u32;
-    kernel_cookie::tsval(now, scale, sack, false)
+    kernel_tsval::cookie_tsval(now, scale, sack, false)
 }

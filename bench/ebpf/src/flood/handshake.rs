@@ -4,7 +4,7 @@ use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::Counter;
-use synward_core::segment::padded_timestamps;
+use synward_core::generated_segment::padded_timestamps;
 use synward_core::wire::tcp::{Repr, flags};
 
 use crate::flood_replies;

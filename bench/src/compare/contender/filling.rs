@@ -32,10 +32,14 @@ pub(super) fn fill(folder: &Path, flows: u32) -> Result<()> {
     };
     let globals = Map::from_map_data(pinned("GLOBALS")?)?;
     let Shared(globals) = Array::<_, Shared<Globals>>::try_from(globals)?.get(&0, 0)?;
-    let (tags, entries, hints) = (pinned("TAGS")?, pinned("FLOWS")?, pinned("HINTS")?);
+    let (tags, entries, occupancy) = (pinned("TAGS")?, pinned("FLOWS")?, pinned("OCCUPANCY")?);
     let buckets = globals.bucket_mask + 1;
-    let (tags, entries, hints) = (tags.fd().as_fd(), entries.fd().as_fd(), hints.fd().as_fd());
-    let mut table = Buckets::map(tags, entries, hints, buckets, globals.table_key)?;
+    let (tags, entries, occupancy) = (
+        tags.fd().as_fd(),
+        entries.fd().as_fd(),
+        occupancy.fd().as_fd(),
+    );
+    let mut table = Buckets::map(tags, entries, occupancy, buckets, globals.table_key)?;
     let last_seen = tick();
     let refused = (0..flows)
         .filter(|number| {

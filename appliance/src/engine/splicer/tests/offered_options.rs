@@ -38,7 +38,7 @@ fn a_server_that_breaks_a_promise_costs_one_connection_and_is_learned() {
             assert_eq!(does(profile_flags::SACK), refused != "sack");
             assert_eq!(does(profile_flags::TIMESTAMPS), refused != "timestamps");
             assert_eq!(
-                profile.window_scale == synward_core::options::NO_SCALE,
+                profile.window_scale == synward_core::client_options::NO_SCALE,
                 refused == "scale"
             );
             lab.is_at_rest();

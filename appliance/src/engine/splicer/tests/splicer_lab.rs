@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam::queue::ArrayQueue;
 use synward_core::flow::FlowKey;
+use synward_core::generated_segment::{
+    HandshakeOptions, MAX_OPTION_WORDS, Segment, padded_timestamps,
+};
 use synward_core::layout::Profile;
-use synward_core::segment::{HandshakeOptions, MAX_OPTION_WORDS, Segment, padded_timestamps};
 use synward_core::wire::Address;
 use synward_core::wire::tcp::Repr;
 
@@ -120,7 +122,7 @@ impl Lab {
             valid_ack: ValidAck {
                 service: 0,
                 options: ASKED,
-                promised: Profile::default(),
+                offered: Profile::default(),
                 hop: Hop {
                     interface: 2,
                     to: [2; 6],

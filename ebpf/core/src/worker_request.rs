@@ -1,7 +1,7 @@
 //! What the XDP program asks of a worker, in words in front of the frame (`bpf_xdp_adjust_meta`).
 
+use crate::client_options::ClientOptions;
 use crate::layout::Profile;
-use crate::options::ClientOptions;
 use crate::wire::ethernet::Mac;
 
 /// The next hop that `bpf_fib_lookup` found for a new connection.
@@ -28,17 +28,17 @@ pub enum Request {
         /// What the cookie says that the client asked for.
         options: ClientOptions,
         /// What our SYN-ACK promised.
-        promised: Profile,
+        offered: Profile,
         /// Where the server is.
         hop: Hop,
     },
     /// The client goes on while its opening waits for the server.
-    Held {
+    ClientSegment {
         /// Its flow entry.
         entry: u32,
     },
     /// The server answers an opening.
-    ServerSays {
+    ServerSegment {
         /// The flow entry.
         entry: u32,
     },
@@ -98,12 +98,12 @@ impl Meta {
             }
             Request::Open {
                 options,
-                promised,
+                offered,
                 hop,
             } => {
-                let promised = promised.to_words();
-                words[1] = promised[0];
-                words[2] = promised[1] | (options.encode(v4) as u32) << 16;
+                let offered = offered.to_words();
+                words[1] = offered[0];
+                words[2] = offered[1] | (options.encode(v4) as u32) << 16;
                 words[3] = hop.interface;
                 words[4] = u32::from_ne_bytes([hop.to[0], hop.to[1], hop.to[2], hop.to[3]]);
                 words[5] = u32::from_ne_bytes([hop.to[4], hop.to[5], hop.from[0], hop.from[1]]);
@@ -111,11 +111,11 @@ impl Meta {
                 words[7] = options.mss as u32;
                 2
             }
-            Request::Held { entry } => {
+            Request::ClientSegment { entry } => {
                 words[1] = entry;
                 3
             }
-            Request::ServerSays { entry } => {
+            Request::ServerSegment { entry } => {
                 words[1] = entry;
                 4
             }
@@ -142,7 +142,7 @@ impl Meta {
                         mss: words[7] as u16,
                         ..ClientOptions::decode((words[2] >> 16) as u16, v4)
                     },
-                    promised: Profile::from_words([words[1], words[2] & 0xffff]),
+                    offered: Profile::from_words([words[1], words[2] & 0xffff]),
                     hop: Hop {
                         interface: words[3],
                         to: [a[0], a[1], a[2], a[3], b[0], b[1]],
@@ -150,8 +150,8 @@ impl Meta {
                     },
                 }
             }
-            3 => Request::Held { entry: words[1] },
-            4 => Request::ServerSays { entry: words[1] },
+            3 => Request::ClientSegment { entry: words[1] },
+            4 => Request::ServerSegment { entry: words[1] },
             _ => return None,
         };
         Some(Self {
@@ -166,7 +166,7 @@ impl Meta {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::NO_SCALE;
+    use crate::client_options::NO_SCALE;
 
     #[test]
     fn requests_survive_the_way_to_the_worker() {
@@ -181,7 +181,7 @@ mod tests {
             to: [1, 2, 3, 4, 5, 6],
             from: [7, 8, 9, 10, 11, 12],
         };
-        let promised = Profile {
+        let offered = Profile {
             window_scale: NO_SCALE,
             flags: 5,
             mss: 9,
@@ -189,14 +189,14 @@ mod tests {
             reserved: [0; 2],
         };
         for request in [
-            Request::Answer { profile: promised },
+            Request::Answer { profile: offered },
             Request::Open {
                 options,
-                promised,
+                offered,
                 hop,
             },
-            Request::Held { entry: 0xffff_fff0 },
-            Request::ServerSays { entry: 3 },
+            Request::ClientSegment { entry: 0xffff_fff0 },
+            Request::ServerSegment { entry: 3 },
         ] {
             for v4 in [true, false] {
                 let meta = Meta {

@@ -1,8 +1,8 @@
 //! Which handshakes have had their connection: a valid ACK opens one once, however often it arrives.
 //!
-//! A table of sets, each a cache line of sixteen marks; a mark is a fingerprint of 24 bits and the low 8 bits of its
-//! epoch. A mark counts as long as a cookie of that epoch is accepted, and is room for another afterwards: nobody
-//! has to clear anything, and it works while no process runs. A mark is one aligned word, so it is read and written
+//! A table of sets, each a cache line of sixteen entries; an entry is a fingerprint of 24 bits and the low 8 bits of its
+//! epoch. An entry counts as long as a cookie of that epoch is accepted, and is room for another afterwards: nobody
+//! has to clear anything, and it works while no process runs. An entry is one aligned word, so it is read and written
 //! whole; when two CPUs write in the same place at once, one of the two is forgotten.
 //!
 //! Beside the two Bloom filters that would do the same: as much memory, one cache line instead of some, a hundredth
@@ -13,13 +13,13 @@ use crate::flow::FlowKey;
 use crate::siphash::Hasher;
 
 /// Sets of the table, a power of two: 8 MiB. Sixteen thousand connections a second, for the 64 s in which a cookie is
-/// accepted, are a million marks, of which one in a thousand finds its set full.
+/// accepted, are a million entries, of which one in a thousand finds its set full.
 pub const SETS: usize = 1 << 17;
 /// Marks of a set.
-pub const MARKS: usize = 16;
+pub const ENTRIES_PER_SET: usize = 16;
 
-/// One set: a cache line. Zero is no mark.
-pub type Set = [u32; MARKS];
+/// One set: a cache line. Zero is no entry.
+pub type Set = [u32; ENTRIES_PER_SET];
 
 /// What is remembered of a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +28,9 @@ pub enum Event {
     /// It has its connection.
     Assigned = 1,
     /// An older connection on its ports was reset.
-    Renewed = 2,
+    StaleReset = 2,
     /// It was given to the kernel when that may have had no room for its connection.
-    Offered = 3,
+    MaybeAssigned = 3,
 }
 
 /// Where a handshake is looked for.
@@ -60,35 +60,36 @@ impl Handshake {
         }
     }
 
-    /// Whether its set has a mark of it that counts in the `current` epoch.
+    /// Whether its set has an entry of it that counts in the `current` epoch.
     #[inline(always)]
     pub fn is_in(&self, set: &Set, current: u64) -> bool {
         set.iter()
-            .any(|mark| mark & !0xff == self.fingerprint && age(*mark, current) < EXPIRED)
+            .any(|entry| entry & !0xff == self.fingerprint && entry_age(*entry, current) < EXPIRED)
     }
 
-    /// Where its mark is in its set, whatever its age.
+    /// Where its entry is in its set, whatever its age.
     #[inline(always)]
-    pub fn place_in(&self, set: &Set) -> Option<usize> {
-        set.iter().position(|mark| mark & !0xff == self.fingerprint)
+    pub fn slot_in(&self, set: &Set) -> Option<usize> {
+        set.iter()
+            .position(|entry| entry & !0xff == self.fingerprint)
     }
 
-    /// The mark to write for a cookie of `epoch`.
+    /// The entry to write for a cookie of `epoch`.
     #[inline(always)]
-    pub const fn mark(&self, epoch: u64) -> u32 {
+    pub const fn entry(&self, epoch: u64) -> u32 {
         self.fingerprint | epoch as u8 as u32
     }
 }
 
-/// Where the next mark of a set goes: in place of none, or of one that does not count any more, or of the oldest.
+/// Where the next entry of a set goes: in place of none, or of one that does not count any more, or of the oldest.
 #[inline(always)]
-pub fn room(set: &Set, current: u64) -> usize {
+pub fn replaceable_slot(set: &Set, current: u64) -> usize {
     let (mut oldest, mut at) = (0, 0);
-    for (place, mark) in set.iter().enumerate() {
-        let age = if *mark == 0 {
+    for (place, entry) in set.iter().enumerate() {
+        let age = if *entry == 0 {
             u8::MAX
         } else {
-            age(*mark, current)
+            entry_age(*entry, current)
         };
         if age > oldest {
             (oldest, at) = (age, place);
@@ -97,13 +98,13 @@ pub fn room(set: &Set, current: u64) -> usize {
     at
 }
 
-/// From this [`age`] on a mark does not count.
+/// From this [`entry_age`] on an entry does not count.
 const EXPIRED: u8 = 3;
 
-/// Epochs since a mark's cookie was accepted first, one before its own (`Claim::epoch`).
+/// Epochs since an entry's cookie was accepted first, one before its own (`AckFields::cookie_epoch`).
 #[inline(always)]
-const fn age(mark: u32, current: u64) -> u8 {
-    (current as u8).wrapping_add(1).wrapping_sub(mark as u8)
+const fn entry_age(entry: u32, current: u64) -> u8 {
+    (current as u8).wrapping_add(1).wrapping_sub(entry as u8)
 }
 
 #[cfg(test)]
@@ -124,8 +125,8 @@ mod tests {
     fn a_mark_counts_as_long_as_its_cookie() {
         let one = handshake(1);
         for epoch in [0, 100, 255, 256, 58_000_001] {
-            let mut set = [0; MARKS];
-            set[room(&set, epoch)] = one.mark(epoch);
+            let mut set = [0; ENTRIES_PER_SET];
+            set[replaceable_slot(&set, epoch)] = one.entry(epoch);
             for current in [epoch.wrapping_sub(1), epoch, epoch + 1] {
                 assert!(one.is_in(&set, current), "epoch {epoch} in {current}");
             }
@@ -134,7 +135,7 @@ mod tests {
             }
             assert!(!handshake(2).is_in(&set, epoch));
         }
-        assert!(!one.is_in(&[0; MARKS], 0));
+        assert!(!one.is_in(&[0; ENTRIES_PER_SET], 0));
     }
 
     #[test]
@@ -143,30 +144,30 @@ mod tests {
             let flow = FlowKey::new(server, 1, server, 80);
             let one = Handshake::new(&KEY, &flow, 7, Event::Assigned);
             assert_ne!(one, Handshake::new(&KEY, &flow, 8, Event::Assigned));
-            assert_ne!(one, Handshake::new(&KEY, &flow, 7, Event::Renewed));
+            assert_ne!(one, Handshake::new(&KEY, &flow, 7, Event::StaleReset));
         }
     }
 
     #[test]
     fn what_is_over_gives_way_first_and_then_the_oldest() {
-        let mut set = [0; MARKS];
-        for number in 0..MARKS as u32 {
-            let at = room(&set, 100);
+        let mut set = [0; ENTRIES_PER_SET];
+        for number in 0..ENTRIES_PER_SET as u32 {
+            let at = replaceable_slot(&set, 100);
             assert_eq!(set[at], 0);
-            set[at] = handshake(number).mark(if number == 5 { 99 } else { 100 });
+            set[at] = handshake(number).entry(if number == 5 { 99 } else { 100 });
         }
-        assert_eq!(room(&set, 100), 5);
-        set[9] = handshake(9).mark(97);
-        assert_eq!(room(&set, 100), 9);
+        assert_eq!(replaceable_slot(&set, 100), 5);
+        set[9] = handshake(9).entry(97);
+        assert_eq!(replaceable_slot(&set, 100), 9);
     }
 
     #[test]
     fn a_million_are_remembered_and_next_to_nobody_is_mistaken() {
-        let mut sets = vec![[0; MARKS]; SETS];
+        let mut sets = vec![[0; ENTRIES_PER_SET]; SETS];
         let million = 1_000_000;
         for one in (0..million).map(handshake) {
             let set = &mut sets[one.set as usize];
-            set[room(set, 100)] = one.mark(100);
+            set[replaceable_slot(set, 100)] = one.entry(100);
         }
         let known = |range: core::ops::Range<u32>| {
             let one = |number| handshake(number).is_in(&sets[handshake(number).set as usize], 101);

@@ -13,7 +13,7 @@ const HIDDEN: u32 = 0x3f;
 /// TSval of a SYN-ACK whose ISN is the kernel's cookie: the latest time, not after `milliseconds`, that ends in what was
 /// agreed on. `scale` is the client's window shift.
 #[inline(always)]
-pub const fn tsval(milliseconds: u32, scale: Option<u8>, sack: bool, ecn: bool) -> u32 {
+pub const fn cookie_tsval(milliseconds: u32, scale: Option<u8>, sack: bool, ecn: bool) -> u32 {
     let scale = match scale {
         Some(scale) => scale as u32 & NO_SCALE,
         None => NO_SCALE,
@@ -40,7 +40,7 @@ mod tests {
                 (Some(14), true, true, 0b11_1110),
                 (None, false, false, 0b00_1111),
             ] {
-                let made = tsval(now, scale, sack, ecn);
+                let made = cookie_tsval(now, scale, sack, ecn);
                 assert_eq!(made & HIDDEN, hidden);
                 assert!(now.wrapping_sub(made) < 64, "{made} at {now}");
             }

@@ -193,7 +193,7 @@ pub const fn padded_timestamps(tsval: u32, tsecr: u32) -> ([u32; MAX_OPTION_WORD
 /// The RST for a segment that belongs to nothing (RFC 9293 §3.10.7.1); `length` is SEG.LEN, SYN and
 /// FIN included. The segment itself must not be a RST.
 #[inline(always)]
-pub const fn refusal(source: Address, destination: Address, of: &Repr, length: u32) -> Segment {
+pub const fn reset_for(source: Address, destination: Address, of: &Repr, length: u32) -> Segment {
     let (sequence, acknowledgement, flags) = if of.flags & flags::ACK != 0 {
         (of.acknowledgement, 0, flags::RST)
     } else {

@@ -4,11 +4,11 @@
 //! server behind really does ([`Profile`]), in fixed slots of four bytes so that every common stack's
 //! SYN is answered by a frame of its own length.
 
+use crate::client_options::{ClientOptions, DEFAULT_MSS_V4, DEFAULT_MSS_V6};
 use crate::cookie::{self, Cookie, Key};
 use crate::flow::FlowKey;
+use crate::generated_segment::{HandshakeOptions, Segment};
 use crate::layout::Profile;
-use crate::options::{ClientOptions, DEFAULT_MSS_V4, DEFAULT_MSS_V6};
-use crate::segment::{HandshakeOptions, Segment};
 use crate::wire::tcp::{Repr, flags};
 use crate::wire::tcp_options::Found;
 
@@ -64,35 +64,41 @@ impl<'a> Syn<'a> {
 
 /// Answers `syn` with a cookie under `key`, the service's key for `epoch`.
 #[inline(always)]
-pub const fn answer(key: &Key, epoch: u64, syn: &Syn, profile: &Profile) -> Segment {
-    let mut answer = Segment::NONE;
-    write(&mut answer, key, epoch, syn, profile);
-    answer
+pub const fn syn_ack(key: &Key, epoch: u64, syn: &Syn, profile: &Profile) -> Segment {
+    let mut segment = Segment::NONE;
+    write_syn_ack(&mut segment, key, epoch, syn, profile);
+    segment
 }
 
 /// The same, in place: the XDP program has no room for it on its stack.
 #[inline(always)]
-pub const fn write(answer: &mut Segment, key: &Key, epoch: u64, syn: &Syn, profile: &Profile) {
-    let agreed = Agreed::new(&syn.options, syn.tsval, profile);
-    let cookie = agreed.cookie(key, epoch, syn.flow, syn.isn);
-    agreed.write(answer, syn.flow, syn.isn, cookie, profile);
+pub const fn write_syn_ack(
+    segment: &mut Segment,
+    key: &Key,
+    epoch: u64,
+    syn: &Syn,
+    profile: &Profile,
+) {
+    let negotiated = Negotiated::new(&syn.options, syn.tsval, profile);
+    let cookie = negotiated.cookie(key, epoch, syn.flow, syn.isn);
+    negotiated.write(segment, syn.flow, syn.isn, cookie, profile);
 }
 
 /// What client and server have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Agreed {
+pub struct Negotiated {
     /// The options that both have; MSS and window shift are the client's.
     pub options: ClientOptions,
     /// The client's TSval, if timestamps are negotiated.
     pub tsval: Option<u32>,
 }
 
-impl Agreed {
+impl Negotiated {
     /// What `profile` has of what a SYN asks for.
     #[inline(always)]
     pub const fn new(options: &ClientOptions, tsval: Option<u32>, profile: &Profile) -> Self {
         let tsval = if profile.timestamps() { tsval } else { None };
-        let mut options = profile.agree(options);
+        let mut options = profile.negotiate(options);
         // A plain cookie has no room to remember ECN.
         options.ecn = options.ecn && tsval.is_some();
         Self { options, tsval }
@@ -101,27 +107,27 @@ impl Agreed {
     /// The cookie that remembers it, under `key`, the service's for `epoch`; `isn` is the client's.
     #[inline(always)]
     pub const fn cookie(&self, key: &Key, epoch: u64, flow: &FlowKey, isn: u32) -> Cookie {
-        cookie::make(key, epoch, flow, isn, &self.options, self.tsval.is_some())
+        cookie::make_cookie(key, epoch, flow, isn, &self.options, self.tsval.is_some())
     }
 
     /// The SYN-ACK that says so, with `cookie`; `isn` is the client's.
     #[inline(always)]
-    pub const fn segment(
+    pub const fn syn_ack(
         &self,
         flow: &FlowKey,
         isn: u32,
         cookie: Cookie,
         profile: &Profile,
     ) -> Segment {
-        let mut answer = Segment::NONE;
-        self.write(&mut answer, flow, isn, cookie, profile);
-        answer
+        let mut segment = Segment::NONE;
+        self.write(&mut segment, flow, isn, cookie, profile);
+        segment
     }
 
     #[inline(always)]
     const fn write(
         &self,
-        answer: &mut Segment,
+        segment: &mut Segment,
         flow: &FlowKey,
         isn: u32,
         cookie: Cookie,
@@ -144,11 +150,11 @@ impl Agreed {
         };
         let (options, words) = options.words();
 
-        answer.options = options;
+        segment.options = options;
         let ecn = if self.options.ecn { flags::ECE } else { 0 };
-        answer.source = flow.server;
-        answer.destination = flow.client;
-        answer.tcp = Repr {
+        segment.source = flow.server;
+        segment.destination = flow.client;
+        segment.tcp = Repr {
             source: flow.server_port(),
             destination: flow.client_port(),
             sequence: cookie.isn,
@@ -197,7 +203,7 @@ mod tests {
         for (v4, timestamps) in [(true, true), (true, false), (false, true), (false, false)] {
             let flow = flow(v4);
             let syn = syn(&flow, timestamps);
-            let answer = answer(&[1, 2], 9, &syn, &profile);
+            let answer = syn_ack(&[1, 2], 9, &syn, &profile);
             let mut packet = [0u8; 100];
             let ip_length = if v4 { 20 } else { 40 };
             let mut segment = [0u8; 20];
@@ -230,12 +236,12 @@ mod tests {
                 (0, profile.window)
             );
             use etherparse::TcpOptionElement::*;
-            let tsval = cookie::make(
+            let tsval = cookie::make_cookie(
                 &[1, 2],
                 9,
                 syn.flow,
                 syn.isn,
-                &profile.agree(&syn.options),
+                &profile.negotiate(&syn.options),
                 true,
             )
             .tsval;
@@ -265,7 +271,7 @@ mod tests {
         };
         for timestamps in [true, false] {
             let flow = flow(true);
-            let answer = answer(&[1, 2], 9, &syn(&flow, timestamps), &profile);
+            let answer = syn_ack(&[1, 2], 9, &syn(&flow, timestamps), &profile);
             assert_eq!(answer.tcp.flags & flags::ECE != 0, timestamps);
         }
     }
@@ -278,7 +284,7 @@ mod tests {
             mss: 536,
             ..ClientOptions::default()
         };
-        let answer = answer(&[1, 2], 9, &bare, &Profile::default());
+        let answer = syn_ack(&[1, 2], 9, &bare, &Profile::default());
         assert_eq!(answer.option_words(), 1);
     }
 

@@ -16,16 +16,16 @@ pub struct Line {
 }
 
 /// Buckets of one [`Line`].
-pub const BUCKETS: u32 = 256;
+pub const BUCKETS_PER_LINE: u32 = 256;
 
 /// Lines for a table of so many buckets.
-pub const fn lines(buckets: u32) -> u32 {
-    buckets.div_ceil(BUCKETS)
+pub const fn line_count(buckets: u32) -> u32 {
+    buckets.div_ceil(BUCKETS_PER_LINE)
 }
 
 /// Where the bits of a bucket are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hint {
+pub struct BucketBits {
     /// Index of the line.
     pub line: u32,
     /// Word of the flow table's bit, and the bit.
@@ -34,12 +34,12 @@ pub struct Hint {
     pub passed: (usize, u8),
 }
 
-impl Hint {
+impl BucketBits {
     /// The place of a bucket's bits.
     #[inline(always)]
     pub const fn of(bucket: u32) -> Self {
         Self {
-            line: bucket / BUCKETS,
+            line: bucket / BUCKETS_PER_LINE,
             flows: ((bucket >> 6 & 3) as usize, 1 << (bucket & 63)),
             passed: ((bucket >> 3 & 31) as usize, 1 << (bucket & 7)),
         }
@@ -56,12 +56,12 @@ mod tests {
     #[test]
     fn every_bucket_has_bits_of_its_own() {
         let (mut flows, mut pass) = (BTreeSet::new(), BTreeSet::new());
-        for bucket in 0..4 * BUCKETS {
-            let hint = Hint::of(bucket);
-            assert!(hint.line < lines(4 * BUCKETS));
-            assert!(flows.insert((hint.line, hint.flows)));
-            assert!(pass.insert((hint.line, hint.passed)));
+        for bucket in 0..4 * BUCKETS_PER_LINE {
+            let bits = BucketBits::of(bucket);
+            assert!(bits.line < line_count(4 * BUCKETS_PER_LINE));
+            assert!(flows.insert((bits.line, bits.flows)));
+            assert!(pass.insert((bits.line, bits.passed)));
         }
-        assert_eq!(lines(1), 1);
+        assert_eq!(line_count(1), 1);
     }
 }
