@@ -5,16 +5,15 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result};
-use aya::maps::{Array, HashMap, Map};
-use aya::programs::Xdp;
-use aya::{Ebpf, EbpfLoader, Pod};
+use aya::EbpfLoader;
+use aya::maps::{Array, HashMap};
 use clap::{Args, ValueEnum};
 use synward_core::layout::{Endpoint, EndpointKey, Globals, Profile};
 
 use crate::device::Device;
-use crate::xdp_attach;
-
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../ebpf/objects/baseline.o");
+use crate::shared_pod::Shared;
+use crate::xdp_objects::LoadedObject;
+use crate::{xdp_attach, xdp_objects};
 
 /// Command line of `bench baseline`.
 #[derive(Args)]
@@ -53,62 +52,21 @@ impl Program {
     }
 }
 
-/// A type of the shared library as aya takes it.
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-struct Shared<T>(T);
-
-// SAFETY: five words without padding.
-unsafe impl Pod for Shared<EndpointKey> {}
-// SAFETY: two words of 64 bits and four of 32.
-unsafe impl Pod for Shared<Globals> {}
-// SAFETY: two words and two profiles, which are integers with explicit padding, of eight bytes each.
-unsafe impl Pod for Shared<Endpoint> {}
-
 /// Attaches the program.
 ///
 /// # Errors
 /// No such interface, or the kernel's refusal.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let device = Device::named(&options.interface)?;
-    let mut object = open(&mut EbpfLoader::new())?;
-    serve(&mut object, options)?;
-    let program = load(&mut object, options.program.name())?;
+    let mut object = xdp_objects::BASELINE.open(&mut EbpfLoader::new())?;
+    enter_services(&mut object, options)?;
+    let program = object.load(options.program.name())?;
     xdp_attach::attach(&device, program.fd()?.as_fd())
 }
 
-/// Creates the maps; programs are loaded by name with [`load`].
-///
-/// # Errors
-/// The kernel's refusal: no privilege, or no eBPF.
-pub(crate) fn open(loader: &mut EbpfLoader<'_>) -> Result<Ebpf> {
-    loader
-        .load(OBJECT)
-        .context("creating eBPF maps failed (bench needs root, or CAP_BPF and CAP_NET_ADMIN)")
-}
-
-/// Loads one of the object's programs into the kernel.
-///
-/// # Errors
-/// The verifier's or the kernel's refusal.
-pub(crate) fn load<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
-    let program: &mut Xdp = object
-        .program_mut(name)
-        .with_context(|| {
-            format!("bench/ebpf/objects/baseline.o has no program '{name}': run ebpf/build")
-        })?
-        .try_into()?;
-    program
-        .load()
-        .with_context(|| format!("the kernel refused the XDP program '{name}'"))?;
-    Ok(program)
-}
-
 /// Enters the services, as the appliance does for its own.
-fn serve(object: &mut Ebpf, options: &Options) -> Result<()> {
-    let map: &mut Map = object
-        .map_mut("ENDPOINTS")
-        .context("bench/ebpf/objects/baseline.o has no map 'ENDPOINTS': run ebpf/build")?;
+fn enter_services(object: &mut LoadedObject, options: &Options) -> Result<()> {
+    let map = object.map_mut("ENDPOINTS")?;
     let mut endpoints: HashMap<_, Shared<EndpointKey>, Shared<Endpoint>> = HashMap::try_from(map)?;
     for service in &options.service {
         let key = EndpointKey {
@@ -120,9 +78,7 @@ fn serve(object: &mut Ebpf, options: &Options) -> Result<()> {
             .insert(Shared(key), Shared(endpoint), 0)
             .with_context(|| format!("entering {service} failed"))?;
     }
-    let map: &mut Map = object
-        .map_mut("GLOBALS")
-        .context("bench/ebpf/objects/baseline.o has no map 'GLOBALS': run ebpf/build")?;
+    let map = object.map_mut("GLOBALS")?;
     let globals = Globals {
         generation: 1,
         ..Globals::default()

@@ -17,6 +17,8 @@ mod order;
 mod pass;
 mod report;
 mod rings;
+mod shared_pod;
+mod spread;
 mod two_machines;
 mod xdp_attach;
 mod xdp_objects;

@@ -32,7 +32,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.detach {
         return xdp_attach::detach(&device);
     }
-    let mut object = xdp_objects::open(&mut EbpfLoader::new())?;
-    let program = xdp_objects::load(&mut object, if options.drop { "sink" } else { "pass" })?;
+    let mut object = xdp_objects::FLOOD.open(&mut EbpfLoader::new())?;
+    let program = object.load(if options.drop { "sink" } else { "pass" })?;
     xdp_attach::attach(&device, program.fd()?.as_fd())
 }

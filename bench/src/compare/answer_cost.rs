@@ -10,18 +10,14 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use super::background_flood::{Flood, Flooded, Gate, Rate, Target};
+use super::compare_options::CompareOptions;
+use super::contender::{Need, Workload};
 use super::cpu_time::{Moment, Span};
 use super::memory_use::available;
 use super::netns_lab::{Lab, PATIENCE, Role, Site};
-use super::work::{Column, Measured, Need, Stand, Work, Workload, column};
+use super::spare_veth::{SPARE, add_spare_veth};
+use super::work::{Column, Measured, Stand, Work, column};
 use crate::cli_values::seconds;
-
-pub(super) const SPARE: Gate<'_> = Gate {
-    sent_on: "spare0",
-    role: Role::Client,
-    received_on: "spare1",
-    mac: Some("02:53:57:00:00:0f"),
-};
 
 /// Core's worth of others that may be busy while the whole machine is measured.
 const QUIET: f64 = 0.1;
@@ -50,7 +46,7 @@ const COLUMNS: &[Column] = &[
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    pub(super) compare: super::Options,
+    pub(super) compare: CompareOptions,
     /// What the floods consist of, separated by commas
     #[arg(
         long,
@@ -192,7 +188,7 @@ impl Work for Answer {
         if self.kinds[case] == Kind::AckMany {
             stand.defence.fill(lab, MANY)?;
         }
-        let spare = spare(lab)?;
+        let spare = add_spare_veth(lab)?;
         let background = self.span(lab, &SPARE, self.time)?;
         let available_before = available()? as f64;
         let (mut generator, mut with) = (Outcome::default(), Outcome::default());
@@ -288,45 +284,6 @@ impl AddAssign for Outcome {
 
 fn mebibytes(bytes: f64) -> f64 {
     bytes / f64::from(1 << 20)
-}
-
-/// A veth whose other end drops everything.
-pub(super) fn spare(lab: &Lab<'_>) -> Result<Gate<'static>> {
-    let Gate {
-        sent_on,
-        received_on,
-        ..
-    } = SPARE;
-    let link = [
-        "link",
-        "add",
-        sent_on,
-        "numrxqueues",
-        "2",
-        "numtxqueues",
-        "2",
-        "type",
-        "veth",
-        "peer",
-        "name",
-        received_on,
-        "numrxqueues",
-        "2",
-        "numtxqueues",
-        "2",
-    ];
-    lab.run(Role::Client, "ip", link, PATIENCE)?;
-    for interface in [sent_on, received_on] {
-        lab.run(
-            Role::Client,
-            "ip",
-            ["link", "set", interface, "up"],
-            PATIENCE,
-        )?;
-    }
-    let drop_all = ["pass", "--interface", received_on, "--drop"];
-    lab.run(Role::Client, lab.bench(), drop_all, PATIENCE)?;
-    Ok(SPARE)
 }
 
 /// In the order of [`COLUMNS`], without those of memory.

@@ -11,13 +11,14 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use super::answer_cost::{SPARE, spare};
 use super::background_flood::{Flood, Gate};
-use super::contender::Contender;
+use super::compare_options::CompareOptions;
+use super::contender::{Contender, Need};
 use super::cpu_time::{Moment, Span};
 use super::netns_lab::{Lab, PATIENCE, Role, Site};
 use super::process::Process;
-use super::work::{Column, Measured, Need, Stand, Work, column};
+use super::spare_veth::{SPARE, add_spare_veth};
+use super::work::{Column, Measured, Stand, Work, column};
 use crate::cli_values::seconds;
 
 /// Where iperf3 listens.
@@ -46,7 +47,7 @@ const BULK: usize = 2;
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    pub(super) compare: super::Options,
+    pub(super) compare: CompareOptions,
     /// What is carried, separated by commas
     #[arg(
         long,
@@ -216,7 +217,7 @@ impl Carry {
     }
 
     fn packets(&self, lab: &Lab<'_>) -> Result<Measured> {
-        let gate = spare(lab)?;
+        let gate = add_spare_veth(lab)?;
         let generator = {
             let flood = self.flood(lab, &gate, &["--onto", SPARE.sent_on])?;
             let span = self.span(lab, &gate)?;

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use super::background_flood::{Flood, Flooded, Gate, Rate, Target};
+use super::compare_options::CompareOptions;
 use super::dial::{Dial, WARMING, milliseconds};
 use super::work::{Column, Measured, Stand, Work, column};
 use crate::cli_values::{number, seconds};
@@ -32,7 +33,7 @@ const COLUMNS: &[Column] = &[
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    pub(super) compare: super::Options,
+    pub(super) compare: CompareOptions,
     /// Floods of so many SYNs a second, separated by commas: 0 is none, max as many as it goes
     #[arg(
         long,

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 
 use super::background_flood::Gate;
+use super::compare_options::CompareOptions;
 use super::cpu_time::{Moment, Span};
 use super::dial::{Dial, WARMING, milliseconds};
 use super::work::{Column, Measured, Stand, Work, column};
@@ -29,7 +30,7 @@ const COLUMNS: &[Column] = &[
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    pub(super) compare: super::Options,
+    pub(super) compare: CompareOptions,
     /// So many connections at a time, each followed by another
     #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     closed: u32,

@@ -1,29 +1,11 @@
 //! The defences that compete.
 
-mod afxdp_echo;
-mod filling;
-mod nobody;
-mod offers;
-pub(super) mod server_kernel;
-mod synproxy;
-mod synward;
-mod xdp_baseline;
-
 use std::fmt;
 
-use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use self::afxdp_echo::Echo;
-use self::nobody::Nobody;
-use self::server_kernel::Kernel;
-use self::synproxy::Synproxy;
-use self::synward::{Place, Synward};
-use self::xdp_baseline::Baseline;
-use super::memory_use::Memory;
-use super::netns_lab::{Lab, Path, Role, Site};
-use super::work::{Need, Workload};
+use super::netns_lab::{Path, Role, Site};
 
 /// A way to defend the lab's server. The names are those of the command line and of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
@@ -154,31 +136,6 @@ impl Contender {
         let help = value.as_ref().and_then(|value| value.get_help());
         help.map(ToString::to_string).unwrap_or_default()
     }
-
-    /// The defence, not raised yet.
-    pub(super) fn defence<'a>(self) -> Box<dyn Defence<'a> + 'a> {
-        match self {
-            Self::Nobody => Box::new(Nobody),
-            Self::Kernel => Box::new(Kernel::default()),
-            Self::KernelPass => Box::new(Kernel {
-                passes: true,
-                ..Kernel::default()
-            }),
-            Self::Syncookies => Box::new(Kernel {
-                syncookies: true,
-                ..Kernel::default()
-            }),
-            Self::Synproxy => Box::new(Synproxy { timestamps: false }),
-            Self::SynproxyTs => Box::new(Synproxy { timestamps: true }),
-            Self::XdpKernelCookie => Box::new(Baseline::KernelCookie { asks: true }),
-            Self::XdpKernelCookieBlind => Box::new(Baseline::KernelCookie { asks: false }),
-            Self::Bare => Box::new(Baseline::Bare),
-            Self::AfxdpEcho => Box::new(Echo::default()),
-            Self::SpliceXdp => Box::new(Synward::new(Place::Edge { responder: "xdp" })),
-            Self::SpliceAfxdp => Box::new(Synward::new(Place::Edge { responder: "afxdp" })),
-            Self::Local => Box::new(Synward::new(Place::Server)),
-        }
-    }
 }
 
 impl fmt::Display for Contender {
@@ -188,40 +145,23 @@ impl fmt::Display for Contender {
     }
 }
 
-/// What a contender does in a lab.
-pub(super) trait Defence<'a> {
-    /// Puts it in the way of the client's connections.
-    ///
-    /// # Errors
-    /// It does not come up.
-    fn raise(&mut self, lab: &Lab<'a>) -> Result<Raised>;
-
-    /// How many connections it completed, by its own count; `None` if it counts none.
-    ///
-    /// # Errors
-    /// It does not say.
-    fn carried(&self, lab: &Lab<'a>) -> Result<Option<u64>>;
-
-    /// Gives it so many connections to remember beside those of the client.
-    ///
-    /// # Errors
-    /// It keeps none, or has no room; [`Contender::meets`] says who can be asked.
-    fn fill(&self, _lab: &Lab<'a>, _flows: u32) -> Result<()> {
-        bail!("this defence has no table that can be filled from outside")
-    }
-
-    /// What it takes as a program; `None` if it is none.
-    ///
-    /// # Errors
-    /// It does not run.
-    fn memory(&self, _lab: &Lab<'a>) -> Result<Option<Memory>> {
-        Ok(None)
-    }
+/// What not every contender can do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Need {
+    Nothing,
+    /// To tell a segment that belongs to nothing from others.
+    Refusals,
+    /// To be given a million connections at once.
+    ManyFlows,
+    /// To forward, or to stand beside what forwards, on the edge.
+    Forwarding,
 }
 
-/// Whether a defence is up.
-pub(super) enum Raised {
-    Up,
-    /// It cannot be had here, and why: no fault of this run.
-    Refused(String),
+/// What is handed to a defence.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Workload {
+    /// Connections from client to server.
+    Connections,
+    /// Segments that come to nothing.
+    Segments,
 }

@@ -6,8 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use super::background_flood::{Flood, Flooded, Gate, Rate, Target};
-use super::contender::server_kernel::statistic;
+use super::compare_options::CompareOptions;
 use super::dial::{Dial, WARMING, milliseconds};
+use super::kernel_counters::kernel_counter;
 use super::netns_lab::{Lab, Role, Site};
 use super::work::{Column, Measured, Stand, Work, column};
 use crate::cli_values::{number, seconds};
@@ -37,7 +38,7 @@ const COLUMNS: &[Column] = &[
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    pub(super) compare: super::Options,
+    pub(super) compare: CompareOptions,
     /// Floods of so many SYNs a second, rising, separated by commas: 0 is none, max as many as it goes
     #[arg(
         long,
@@ -211,7 +212,7 @@ struct Tally {
 impl Tally {
     fn now(lab: &Lab<'_>) -> Result<Self> {
         let client = |file, group, name| {
-            statistic(lab, Role::Client, file, group, name)
+            kernel_counter(lab, Role::Client, file, group, name)
                 .context("asking the client's kernel what it sent")
         };
         let (role, interface) = lab.front();

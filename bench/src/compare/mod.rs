@@ -11,34 +11,40 @@
 mod answer_cost;
 mod background_flood;
 mod carry;
+mod compare_options;
 mod connect_time;
 mod connection_rate;
 mod contender;
 mod cpu_time;
+mod defence;
+mod defences;
 mod dial;
 mod flood_sweep;
+mod kernel_counters;
 mod memory_use;
 mod netns_lab;
 mod process;
+mod progress;
 mod result;
 mod results_markdown;
+mod spare_veth;
 mod work;
 
 use std::fs::File;
-use std::io::{Write as _, stderr, stdout};
-use std::path::PathBuf;
+use std::io::{Write as _, stdout};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 pub(crate) use self::background_flood::{Flooded, Rate};
+use self::compare_options::CompareOptions;
 pub(crate) use self::contender::Contender;
-use self::contender::Raised;
 pub(crate) use self::cpu_time::{BUSY, SOFTIRQ, nanoseconds};
+use self::defence::Started;
 use self::netns_lab::{Lab, Programs};
 pub(crate) use self::process::Process;
+use self::progress::print_progress;
 use self::result::{Results, Turn};
-pub(crate) use self::results_markdown::{cell, median};
 use self::work::{Stand, Work};
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
@@ -76,33 +82,6 @@ pub(crate) fn run_line(words: &[String]) -> Result<()> {
     run(&line.command)
 }
 
-/// What every comparison takes from the command line.
-#[derive(Args)]
-#[group(skip)] // it is part of others of its name
-pub(crate) struct Options {
-    /// Which defences, separated by commas (default: all)
-    #[arg(long, value_enum, value_delimiter = ',')]
-    contenders: Vec<Contender>,
-    /// Rounds; their median counts
-    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=101))]
-    rounds: u16,
-    /// Decides the order of the turns (default: random; it is in the results)
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-    /// Where all results go, as JSON
-    #[arg(long, value_name = "FILE", default_value = "compare.json")]
-    output: PathBuf,
-    /// The appliance's program (default: `synward` beside this program)
-    #[arg(long, value_name = "PATH")]
-    synward: Option<PathBuf>,
-    /// The program that builds labs
-    #[arg(long, value_name = "PATH", default_value = "deploy/lab")]
-    lab: PathBuf,
-    /// Name of the lab, 1 to 16 of a-z and 0-9; an old one of that name is removed
-    #[arg(long, value_name = "NAME", default_value_t = format!("compare{}", std::process::id()))]
-    lab_name: String,
-}
-
 /// Compares, and prints a table in Markdown.
 ///
 /// # Errors
@@ -118,7 +97,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
     }
 }
 
-fn compare(options: &Options, work: &dyn Work) -> Result<()> {
+fn compare(options: &CompareOptions, work: &dyn Work) -> Result<()> {
     let programs = Programs::find(options.synward.as_deref(), &options.lab)?;
     let seed = match options.seed {
         Some(seed) => seed,
@@ -211,7 +190,7 @@ impl Runner<'_> {
             let result = self.in_lab(sitting.contender, left, |case, begun| {
                 next = case;
                 match begun {
-                    None => tell(&format!(
+                    None => print_progress(&format!(
                         "{heading}{contender}, {}",
                         self.work.cases()[case]
                     )),
@@ -229,7 +208,7 @@ impl Runner<'_> {
                 Ok(None) => {}
                 Ok(Some(reason)) => return done(next, Ok(Turn::Skipped(reason))),
                 Err(error) => {
-                    tell(&format!(
+                    print_progress(&format!(
                         "{contender}, {}: {error:#}",
                         self.work.cases()[next]
                     ));
@@ -260,8 +239,10 @@ impl Runner<'_> {
             self.interrupt,
         )?;
         let _beside = self.work.prepare(&lab)?;
-        let mut defence = contender.defence();
-        if let Raised::Refused(reason) = defence.raise(&lab).context("raising the defence")? {
+        let mut defence = defences::build(contender);
+        if let Started::Unavailable(reason) =
+            defence.start(&lab).context("starting the defence failed")?
+        {
             return Ok(Some(reason));
         }
         let mut connections = 0;
@@ -289,10 +270,4 @@ impl Runner<'_> {
         }
         Ok(None)
     }
-}
-
-/// To people, who wait for the table.
-fn tell(what: &str) {
-    // Who closed stderr does not want to know.
-    let _ = writeln!(stderr(), "{what}");
 }

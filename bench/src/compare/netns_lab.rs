@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt as _;
 use anyhow::{Context as _, Result, ensure};
 
 use super::process::Process;
+use super::progress::print_progress;
 use crate::interrupt::Interrupt;
 
 /// What takes longer than this in a lab has gone wrong.
@@ -354,7 +355,7 @@ impl Drop for Lab<'_> {
             Ok(())
         });
         if let Err(error) = removed {
-            super::tell(&format!(
+            print_progress(&format!(
                 "`deploy/lab down {}` failed: {error:#}; run it by hand",
                 self.name
             ));

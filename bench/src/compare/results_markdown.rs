@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::contender::Contender;
 use super::result::Results;
 use super::work::Work;
+use crate::spread::spread_cell;
 
 /// All of a run, for people.
 pub(super) fn markdown(results: &Results, work: &dyn Work) -> String {
@@ -68,7 +69,7 @@ fn table(text: &mut String, results: &Results, work: &dyn Work, case: &str) {
     line(text, &format!("|---|{}", "---:|".repeat(heads.len())));
     for contender in results.contenders(case) {
         let cells: Vec<_> = (0..heads.len())
-            .map(|column| cell(&results.figures(case, contender, column)))
+            .map(|column| spread_cell(&results.figures(case, contender, column)))
             .collect();
         line(text, &format!("| {contender} | {} |", cells.join(" | ")));
     }
@@ -77,43 +78,6 @@ fn table(text: &mut String, results: &Results, work: &dyn Work, case: &str) {
 fn line(text: &mut String, line: &str) {
     // Writing to a String does not fail.
     let _ = writeln!(text, "{line}");
-}
-
-/// Median, least and greatest of a figure's rounds.
-pub(crate) fn cell(figures: &[f64]) -> String {
-    let mut sorted = figures.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match (sorted.first(), sorted.last()) {
-        (Some(least), Some(greatest)) if least == greatest => short(*least),
-        (Some(least), Some(greatest)) => format!(
-            "{} ({} to {})",
-            short(median(&sorted)),
-            short(*least),
-            short(*greatest)
-        ),
-        _ => "–".into(),
-    }
-}
-
-/// Of at least one figure, in order.
-pub(crate) fn median(sorted: &[f64]) -> f64 {
-    let middle = sorted.len() / 2;
-    match sorted.len() % 2 {
-        0 => f64::midpoint(sorted[middle - 1], sorted[middle]),
-        _ => sorted[middle],
-    }
-}
-
-/// Three digits that count, or all before the point.
-fn short(figure: f64) -> String {
-    let decimals = match figure.abs() {
-        0.0 => 0,
-        size if size < 1.0 => 3,
-        size if size < 10.0 => 2,
-        size if size < 100.0 => 1,
-        _ => 0,
-    };
-    format!("{figure:.decimals$}")
 }
 
 #[cfg(test)]
@@ -185,7 +149,7 @@ mod tests {
         );
         let text = markdown(&results, &work);
         let idle = "### idle\n\n| contender | time, ms | failed |\n|---|---:|---:|
-| kernel | – | 250 |\n| splice-xdp | 2.00 (0.500 to 12.3) | 0 |\n";
+| kernel | – | 250 |\n| splice-xdp | 2.00 (0.50 to 12.3) | 0 |\n";
         let busy = "### busy\n\n| contender | time, ms | failed |\n|---|---:|---:|
 | synproxy | – | – |\n";
         assert!(text.contains(idle) && text.contains(busy), "{text}");
@@ -200,12 +164,5 @@ mod tests {
         );
         assert_eq!(results.failed(), 1);
         assert!(results.is_skipped(Contender::Local));
-    }
-
-    #[test]
-    fn an_even_number_of_rounds_has_a_median_too() {
-        assert_eq!(cell(&[4.0, 1.0, 3.0, 2.0]), "2.50 (1.00 to 4.00)");
-        assert_eq!(cell(&[1234.5]), "1234");
-        assert_eq!(cell(&[]), "–");
     }
 }

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::contender::{Contender, Defence};
+use super::contender::{Contender, Need, Workload};
+use super::defence::Defence;
 use super::netns_lab::{Lab, Site};
 use super::process::Process;
 
@@ -64,27 +65,6 @@ pub(super) struct Stand<'s, 'a> {
     pub(super) lab: &'s Lab<'a>,
     pub(super) contender: Contender,
     pub(super) defence: &'s dyn Defence<'a>,
-}
-
-/// What not every contender can do.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Need {
-    Nothing,
-    /// To tell a segment that belongs to nothing from others.
-    Refusals,
-    /// To be given a million connections at once.
-    ManyFlows,
-    /// To forward, or to stand beside what forwards, on the edge.
-    Forwarding,
-}
-
-/// What is handed to a defence.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Workload {
-    /// Connections from client to server.
-    Connections,
-    /// Segments that come to nothing.
-    Segments,
 }
 
 /// A figure of every turn.

@@ -12,10 +12,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::attempt::{Answer, Attempt, Origin};
-use super::http_request;
+use super::connect_options::Options;
+use super::connection_report::Report;
+use super::http_request::http_request;
 use super::outcomes::{Failure, Record};
 use super::schedule::Schedule;
-use super::{Options, Report};
+
 use crate::interrupt::Interrupt;
 
 /// Connections that are begun, or heard of, before the others get a turn.
@@ -50,7 +52,7 @@ impl<'a> Dialer<'a> {
         rustix::thread::set_current_timer_slack(NonZero::new(1))?;
         Ok(Self {
             options,
-            request: options.data.map(http_request::of),
+            request: options.data.map(http_request),
             start: Instant::now(),
             schedule: options.schedule(),
             origin: Origin::new(options.source_ports.clone(), options.close),

@@ -9,7 +9,7 @@ const START: &[u8] = b"GET /";
 const END: &[u8] = b" HTTP/1.0\r\n\r\n";
 
 /// A request of `length` bytes, filled up by a query.
-pub(super) fn of(length: u32) -> Vec<u8> {
+pub(super) fn http_request(length: u32) -> Vec<u8> {
     let query = (length as usize).saturating_sub(START.len() + END.len());
     let filling = std::iter::once(b'?').chain(std::iter::repeat(b'x'));
     let mut request = START.to_vec();
@@ -25,9 +25,9 @@ mod tests {
     #[test]
     fn a_request_has_the_length_asked_for() {
         for length in SHORTEST..=LONGEST {
-            assert_eq!(of(length as u32).len() as i64, length);
+            assert_eq!(http_request(length as u32).len() as i64, length);
         }
-        assert_eq!(of(18), b"GET / HTTP/1.0\r\n\r\n");
-        assert_eq!(of(20), b"GET /?x HTTP/1.0\r\n\r\n");
+        assert_eq!(http_request(18), b"GET / HTTP/1.0\r\n\r\n");
+        assert_eq!(http_request(20), b"GET /?x HTTP/1.0\r\n\r\n");
     }
 }

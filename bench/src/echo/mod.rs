@@ -8,17 +8,16 @@ use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use aya::EbpfLoader;
 use aya::maps::XskMap;
-use aya::programs::Xdp;
 use clap::Args;
 
 pub(crate) use self::echo_syn_ack::answer;
 use self::raw_rings::Rings;
 use crate::device::Device;
 use crate::interrupt::Interrupt;
-use crate::{baseline, xdp_attach};
+use crate::{xdp_attach, xdp_objects};
 
 /// How long a thread sleeps at most before it looks whether it is to end, in milliseconds.
 const NAP: i32 = 50;
@@ -42,18 +41,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let device = Device::named(&options.interface)?;
     let interrupt = Interrupt::new()?;
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let mut object = baseline::open(&mut EbpfLoader::new())?;
-    let map = object
-        .take_map("ECHO_SOCKETS")
-        .context("bench/ebpf/objects/baseline.o has no map 'ECHO_SOCKETS': run ebpf/build")?;
-    let mut sockets = XskMap::try_from(map)?;
+    let mut object = xdp_objects::BASELINE.open(&mut EbpfLoader::new())?;
+    let mut sockets = XskMap::try_from(object.take_map("ECHO_SOCKETS")?)?;
     let mut queues = Vec::new();
     for queue in 0..options.queues {
         let rings = Rings::open(device.index, queue)?;
         sockets.set(queue, rings.fd(), 0)?;
         queues.push(rings);
     }
-    let program: &mut Xdp = baseline::load(&mut object, "echo")?;
+    let program = object.load("echo")?;
     xdp_attach::attach(&device, program.fd()?.as_fd())?;
     println!("ready");
     let stop = AtomicBool::new(false);

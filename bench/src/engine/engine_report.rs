@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::cases::Case;
 use super::frame_batch::BATCH;
 use crate::machine::Machine;
+use crate::spread::Spread;
 
 /// One case: nanoseconds a frame in each round.
 #[derive(Serialize)]
@@ -14,18 +15,6 @@ struct Row {
     work: String,
     by: &'static str,
     rounds: Vec<f64>,
-}
-
-impl Row {
-    /// Least, median and greatest.
-    fn spread(&self) -> (f64, f64, f64) {
-        let mut sorted = self.rounds.clone();
-        sorted.sort_by(f64::total_cmp);
-        match (sorted.first(), sorted.get(sorted.len() / 2), sorted.last()) {
-            (Some(least), Some(median), Some(greatest)) => (*least, *median, *greatest),
-            _ => (f64::NAN, f64::NAN, f64::NAN),
-        }
-    }
 }
 
 /// Everything measured.
@@ -57,7 +46,7 @@ impl Report {
             })
             .collect();
         let clock = match cases.iter().position(Case::is_clock) {
-            Some(at) => rows.remove(at).spread().1,
+            Some(at) => Spread::or_nan(&rows.remove(at).rounds).median,
             None => 0.0,
         };
         for figure in rows.iter_mut().flat_map(|row| &mut row.rounds) {
@@ -86,7 +75,11 @@ impl fmt::Display for Report {
         writeln!(out, "\n| work | by | ns a frame | least | greatest |")?;
         writeln!(out, "|---|---|---|---|---|")?;
         for row in &self.rows {
-            let (least, median, greatest) = row.spread();
+            let Spread {
+                least,
+                median,
+                greatest,
+            } = Spread::or_nan(&row.rounds);
             writeln!(
                 out,
                 "| {} | {} | {median:.1} | {least:.1} | {greatest:.1} |",

@@ -6,18 +6,18 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use aya::EbpfLoader;
 use aya::maps::{Array, PerCpuArray};
-use aya::programs::{ProgramError, TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
-use aya::{Ebpf, EbpfLoader};
+use aya::programs::{ProgramError, TestRun as _, TestRunAttrs, TestRunOptions};
 
-use super::Answers;
 use super::flood_options::Kind;
+use super::flood_report::Answers;
 use super::frame_template::Segment;
 use super::prefix::Prefix;
 use crate::device::Device;
 use crate::interrupt::Interrupt;
 use crate::xdp_attach::Visit;
-use crate::xdp_objects;
+use crate::xdp_objects::{self, LoadedObject};
 
 /// Runs of the program in one system call; each call costs some 20 ms to set up and to tear down.
 const RUNS: u64 = u32::MAX as u64;
@@ -46,7 +46,7 @@ pub(super) struct Sent {
 
 /// The object in the kernel, set up for one plan.
 pub(super) struct Generator {
-    object: Ebpf,
+    object: LoadedObject,
     /// Length of the frames that the kernel hands to the program.
     frame: usize,
     count: u64,
@@ -91,8 +91,8 @@ impl Generator {
             .override_global("INTERVAL", &interval, true)
             .override_global("SOURCE", &fixed, true)
             .override_global("SOURCE_RANDOM", &random, true);
-        let mut object = xdp_objects::open(&mut loader)?;
-        xdp_objects::load(&mut object, "flood")?;
+        let mut object = xdp_objects::FLOOD.open(&mut loader)?;
+        object.load("flood")?;
         let mut generator = Self {
             object,
             frame,
@@ -108,7 +108,7 @@ impl Generator {
         let now = std::time::SystemTime::UNIX_EPOCH
             .elapsed()
             .unwrap_or_default();
-        let mut progress: Array<_, Progress> = Array::try_from(self.map("PROGRESS")?)?;
+        let mut progress: Array<_, Progress> = Array::try_from(self.object.map_mut("PROGRESS")?)?;
         progress.set(0, [now.as_nanos() as u64, 0, 0, 0, 0], 0)?;
         Ok(())
     }
@@ -119,7 +119,7 @@ impl Generator {
     /// # Errors
     /// The kernel's refusal.
     pub(super) fn visit(&mut self, program: &str, device: Device) -> Result<Visit> {
-        let program = xdp_objects::load(&mut self.object, program)?;
+        let program = self.object.load(program)?;
         Visit::begin(device, program.fd()?.as_fd())
     }
 
@@ -154,11 +154,7 @@ impl Generator {
 
     /// Runs the program on live frames; being interrupted is no error.
     fn run(&mut self, runs: u64, batch: u32) -> Result<()> {
-        let program: &Xdp = self
-            .object
-            .program("flood")
-            .context("the program is gone")?
-            .try_into()?;
+        let program = self.object.program("flood")?;
         let frame = vec![0; self.frame];
         let done = program.test_run(TestRunOptions {
             data_in: Some(&frame),
@@ -192,7 +188,7 @@ impl Generator {
     }
 
     fn count_now(&mut self) -> Result<Answers> {
-        let counters: PerCpuArray<_, u64> = PerCpuArray::try_from(self.map("ANSWERS")?)?;
+        let counters: PerCpuArray<_, u64> = PerCpuArray::try_from(self.object.map_mut("ANSWERS")?)?;
         let total = |kind| {
             counters
                 .get(&kind, 0)
@@ -208,14 +204,8 @@ impl Generator {
     }
 
     fn progress(&mut self) -> Result<Progress> {
-        let progress: Array<_, Progress> = Array::try_from(self.map("PROGRESS")?)?;
+        let progress: Array<_, Progress> = Array::try_from(self.object.map_mut("PROGRESS")?)?;
         Ok(progress.get(&0, 0)?)
-    }
-
-    fn map(&mut self, name: &str) -> Result<&mut aya::maps::Map> {
-        self.object.map_mut(name).with_context(|| {
-            format!("bench/ebpf/objects/flood.o has no map {name}: rebuild it with ebpf/build")
-        })
     }
 }
 

@@ -1,45 +1,22 @@
 //! `bench flood`: a bounded flood of TCP segments, made by an XDP program that the kernel runs over and over.
 
 mod flood_options;
+mod flood_report;
 mod frame_template;
 mod generator;
 mod prefix;
 pub(crate) mod repeat;
 
 use anyhow::{Result, ensure};
-use serde::Serialize;
 
 pub(crate) use self::flood_options::Options;
 use self::flood_options::{Kind, Rate};
+use self::flood_report::{Report, print};
 use self::frame_template::Segment;
 use self::generator::{Generator, Plan};
 pub(crate) use self::prefix::Prefix;
 use crate::cores::pin;
 use crate::device::{Device, parse_mac};
-
-/// What a flood did.
-#[derive(Debug, Serialize)]
-struct Report {
-    kind: Kind,
-    sent: u64,
-    syns: u64,
-    acks: u64,
-    seconds: f64,
-    pps: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    answers: Option<Answers>,
-}
-
-/// Frames that came back to the flood's sources.
-#[derive(Debug, Default, PartialEq, Serialize)]
-struct Answers {
-    syn_ack: u64,
-    rst: u64,
-    ack: u64,
-    other: u64,
-    /// SYN-ACKs that were acknowledged.
-    acknowledged: u64,
-}
 
 /// Sends the flood and prints what came of it.
 ///
@@ -114,27 +91,4 @@ fn plan(options: &Options, device: &Device) -> Result<Plan> {
             Rate::PerSecond(rate) => Some(rate),
         },
     })
-}
-
-fn print(report: &Report) {
-    println!(
-        "sent {} segments ({} SYN, {} ACK) in {:.2} s: {:.3} Mpps",
-        report.sent,
-        report.syns,
-        report.acks,
-        report.seconds,
-        report.pps / 1e6
-    );
-    if let Some(answers) = &report.answers {
-        let Answers {
-            syn_ack,
-            rst,
-            ack,
-            other,
-            acknowledged,
-        } = answers;
-        println!(
-            "answers: {syn_ack} SYN-ACK ({acknowledged} acknowledged), {rst} RST, {ack} ACK, {other} other"
-        );
-    }
 }

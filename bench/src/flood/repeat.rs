@@ -15,10 +15,10 @@ use synward_core::wire::ipv4::{self, Ipv4};
 use synward_core::wire::tcp::{self, Tcp, flags};
 
 use super::flood_options::Kind;
+use super::flood_report::{Report, print};
 use super::frame_template::{LONGEST, Segment};
 use super::generator::{Generator, Plan};
 use super::prefix::Prefix;
-use super::{Report, print};
 use crate::cli_values::seconds;
 use crate::cores::pin;
 use crate::delay::packet_socket::{self, PacketSocket};

@@ -4,24 +4,14 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::spread::Spread;
+
 /// One operation on one table: nanoseconds in each round.
 #[derive(Serialize)]
 pub(super) struct Row {
     pub(super) what: &'static str,
     pub(super) table: &'static str,
     pub(super) rounds: Vec<f64>,
-}
-
-impl Row {
-    /// Least, median and greatest.
-    fn spread(&self) -> (f64, f64, f64) {
-        let mut sorted = self.rounds.clone();
-        sorted.sort_by(f64::total_cmp);
-        match (sorted.first(), sorted.get(sorted.len() / 2), sorted.last()) {
-            (Some(least), Some(median), Some(greatest)) => (*least, *median, *greatest),
-            _ => (f64::NAN, f64::NAN, f64::NAN),
-        }
-    }
 }
 
 /// Everything measured, ns an operation.
@@ -56,7 +46,11 @@ impl fmt::Display for Report {
                 writeln!(out, "{}", row.what)?;
                 last = row.what;
             }
-            let (least, median, greatest) = row.spread();
+            let Spread {
+                least,
+                median,
+                greatest,
+            } = Spread::or_nan(&row.rounds);
             writeln!(
                 out,
                 "  {:<16} {median:>7.0}  ({least:.0} to {greatest:.0})",

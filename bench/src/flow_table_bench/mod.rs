@@ -18,8 +18,7 @@ use synward_core::multilinear;
 
 pub(crate) use self::buckets::Buckets;
 use self::flow_table_report::{Report, Row};
-use self::test_run::Kernel;
-pub(crate) use self::test_run::Shared;
+use self::test_run::{Kernel, KernelMap};
 use synward_bench_ebpf::flow_draw::{Plan, flow};
 
 /// Flows that are used again and again in the measurement with a warm cache.
@@ -76,13 +75,6 @@ struct Bench<'a> {
     rows: Vec<Row>,
 }
 
-/// A kernel's map of the contenders.
-#[derive(Clone, Copy)]
-enum Map {
-    Hash,
-    Lru,
-}
-
 impl<'a> Bench<'a> {
     /// Fills all tables with the same flows.
     fn new(options: &'a Options) -> Result<Self> {
@@ -101,8 +93,8 @@ impl<'a> Bench<'a> {
         for number in 0..options.flows {
             let key = flow(number, options.ipv6);
             refused += u32::from(!buckets.insert(&established(key)));
-            kernel.insert(Map::Hash, &key)?;
-            kernel.insert(Map::Lru, &key)?;
+            kernel.insert(KernelMap::Hash, &key)?;
+            kernel.insert(KernelMap::Lru, &key)?;
         }
         Ok(Self {
             options,
@@ -169,8 +161,8 @@ impl<'a> Bench<'a> {
         }
 
         for (table, map, program) in [
-            ("kernel hash", Map::Hash, "hash_insert"),
-            ("kernel LRU hash", Map::Lru, "lru_insert"),
+            ("kernel hash", KernelMap::Hash, "hash_insert"),
+            ("kernel LRU hash", KernelMap::Lru, "lru_insert"),
         ] {
             let start = Instant::now();
             for key in &keys {

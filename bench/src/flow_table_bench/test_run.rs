@@ -3,19 +3,19 @@
 use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use aya::EbpfLoader;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
-use aya::{Ebpf, EbpfLoader, Pod};
+use aya::programs::{TestRun as _, TestRunOptions};
 use synward_core::flow::FlowKey;
 use synward_core::layout::Globals;
 use synward_core::multilinear;
 use synward_core::occupancy;
 
-use super::Map as Which;
 use synward_bench_ebpf::flow_draw::Plan;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/objects/flow_table.o");
+use crate::shared_pod::Shared;
+use crate::xdp_objects::{self, LoadedObject};
 
 const PROGRAMS: [&str; 6] = [
     "baseline",
@@ -31,21 +31,16 @@ type Value = [u32; 7];
 /// What every flow holds: `last_seen`, the fifth word, tells a hit.
 const VALUE: Value = [0, 0, 0, 0, 1, 0, 0];
 
-/// A type of the shared library as aya takes it.
-#[repr(transparent)]
+/// A kernel's map of the contenders.
 #[derive(Clone, Copy)]
-pub(crate) struct Shared<T>(pub(crate) T);
-
-// SAFETY: words and arrays of words without padding (nine words).
-unsafe impl Pod for Shared<FlowKey> {}
-// SAFETY: two words of eight bytes and four of four, without padding.
-unsafe impl Pod for Shared<Plan> {}
-// SAFETY: two words of eight bytes and four of four, without padding.
-unsafe impl Pod for Shared<Globals> {}
+pub(super) enum KernelMap {
+    Hash,
+    Lru,
+}
 
 /// The object, loaded.
 pub(super) struct Kernel {
-    object: Ebpf,
+    object: LoadedObject,
 }
 
 impl Kernel {
@@ -54,26 +49,16 @@ impl Kernel {
     /// # Errors
     /// The kernel's refusal: no privilege or no memory.
     pub(super) fn load(room: u32, buckets: u32) -> Result<Self> {
-        let mut object = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        loader
             .map_max_entries("HASH", room)
             .map_max_entries("LRU", room)
             .map_max_entries("TAGS", buckets)
             .map_max_entries("FLOWS", buckets * 16)
-            .map_max_entries("OCCUPANCY", occupancy::line_count(buckets))
-            .load(OBJECT)
-            .context("creating eBPF maps failed (bench needs root, or CAP_BPF and CAP_NET_ADMIN, and memory)")?;
+            .map_max_entries("OCCUPANCY", occupancy::line_count(buckets));
+        let mut object = xdp_objects::FLOW_TABLE.open(&mut loader)?;
         for name in PROGRAMS {
-            let program: &mut Xdp = object
-                .program_mut(name)
-                .with_context(|| {
-                    format!(
-                        "bench/ebpf/objects/flow_table.o has no program '{name}': run ebpf/build"
-                    )
-                })?
-                .try_into()?;
-            program
-                .load()
-                .with_context(|| format!("the kernel refused the program '{name}'"))?;
+            object.load(name)?;
         }
         let mut kernel = Self { object };
         let globals = Globals {
@@ -82,7 +67,7 @@ impl Kernel {
             bucket_mask: buckets - 1,
             ..Globals::default()
         };
-        Array::<_, Shared<Globals>>::try_from(kernel.map("GLOBALS")?)?.set(
+        Array::<_, Shared<Globals>>::try_from(kernel.object.map_mut("GLOBALS")?)?.set(
             0,
             Shared(globals),
             0,
@@ -95,11 +80,9 @@ impl Kernel {
     /// # Errors
     /// No such map.
     pub(super) fn array(&self, name: &str) -> Result<BorrowedFd<'_>> {
-        match self.object.map(name) {
-            Some(Map::Array(map)) => Ok(map.fd().as_fd()),
-            _ => anyhow::bail!(
-                "bench/ebpf/objects/flow_table.o has no array '{name}': run ebpf/build"
-            ),
+        match self.object.map(name)? {
+            Map::Array(map) => Ok(map.fd().as_fd()),
+            _ => bail!("the map '{name}' of bench/ebpf/objects/flow_table.o is no array"),
         }
     }
 
@@ -110,11 +93,7 @@ impl Kernel {
     /// The kernel's refusal to run it.
     pub(super) fn run(&mut self, name: &str, plan: Plan, runs: u32) -> Result<(f64, u64)> {
         self.plan()?.set(0, Shared(plan), 0)?;
-        let program: &Xdp = self
-            .object
-            .program(name)
-            .context("a program is gone")?
-            .try_into()?;
+        let program = self.object.program(name)?;
         let frame = [0; 64];
         let result = program
             .test_run(TestRunOptions {
@@ -131,7 +110,7 @@ impl Kernel {
     ///
     /// # Errors
     /// The kernel's refusal: the map is full.
-    pub(super) fn insert(&mut self, which: Which, key: &FlowKey) -> Result<()> {
+    pub(super) fn insert(&mut self, which: KernelMap, key: &FlowKey) -> Result<()> {
         self.contender(which)?
             .insert(Shared(*key), VALUE, 0)
             .context("inserting a flow failed")
@@ -141,7 +120,7 @@ impl Kernel {
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub(super) fn remove(&mut self, which: Which, keys: &[FlowKey]) -> Result<()> {
+    pub(super) fn remove(&mut self, which: KernelMap, keys: &[FlowKey]) -> Result<()> {
         let mut map = self.contender(which)?;
         for key in keys {
             match map.remove(&Shared(*key)) {
@@ -153,20 +132,17 @@ impl Kernel {
         Ok(())
     }
 
-    fn contender(&mut self, which: Which) -> Result<HashMap<&mut MapData, Shared<FlowKey>, Value>> {
-        Ok(HashMap::try_from(self.map(match which {
-            Which::Hash => "HASH",
-            Which::Lru => "LRU",
+    fn contender(
+        &mut self,
+        which: KernelMap,
+    ) -> Result<HashMap<&mut MapData, Shared<FlowKey>, Value>> {
+        Ok(HashMap::try_from(self.object.map_mut(match which {
+            KernelMap::Hash => "HASH",
+            KernelMap::Lru => "LRU",
         })?)?)
     }
 
     fn plan(&mut self) -> Result<Array<&mut MapData, Shared<Plan>>> {
-        Ok(Array::try_from(self.map("PLAN")?)?)
-    }
-
-    fn map(&mut self, name: &str) -> Result<&mut Map> {
-        self.object.map_mut(name).with_context(|| {
-            format!("bench/ebpf/objects/flow_table.o has no map '{name}': run ebpf/build")
-        })
+        Ok(Array::try_from(self.object.map_mut("PLAN")?)?)
     }
 }

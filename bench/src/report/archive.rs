@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use crate::compare::Contender;
+use crate::spread::Spread;
 
 /// All results of a folder; what was not measured is missing.
 #[derive(Default)]
@@ -77,14 +78,6 @@ impl EngineRow {
     pub(super) fn cost(&self) -> Option<Spread> {
         Spread::of(self.rounds.iter().copied())
     }
-}
-
-/// A figure over its rounds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Spread {
-    pub(super) least: f64,
-    pub(super) median: f64,
-    pub(super) greatest: f64,
 }
 
 impl Archive {
@@ -171,29 +164,13 @@ impl Run {
     }
 }
 
-impl Spread {
-    fn of(figures: impl Iterator<Item = f64>) -> Option<Self> {
-        let mut sorted: Vec<_> = figures.collect();
-        sorted.sort_by(f64::total_cmp);
-        let middle = sorted.len() / 2;
-        Some(Self {
-            least: *sorted.first()?,
-            greatest: *sorted.last()?,
-            median: match sorted.len() % 2 {
-                0 => f64::midpoint(sorted[middle - 1], sorted[middle]),
-                _ => sorted[middle],
-            },
-        })
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(super) mod tests {
     use super::*;
 
     /// A comparison of one round: (contender, case, figures).
-    pub(in crate::report) fn run(columns: &[&str], turns: &[(Contender, &str, &[f64])]) -> Run {
+    pub(crate) fn run(columns: &[&str], turns: &[(Contender, &str, &[f64])]) -> Run {
         Run {
             work: "Something".into(),
             conditions: vec!["somewhere".into()],

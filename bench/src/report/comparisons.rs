@@ -1,26 +1,11 @@
 //! Which comparisons make a whole report: with five rounds, about an hour.
 
-use clap::ValueEnum;
+use clap::ValueEnum as _;
 
-use super::Options;
+use super::report_options::{Options, ReportWork};
 use crate::compare::Contender;
 
-/// A comparison of the report.
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-pub(super) enum Work {
-    /// Cost of answers and refusals
-    Answer,
-    /// Connections under a growing flood
-    Sweep,
-    /// Connections a second
-    Rate,
-    /// Established connections
-    Carry,
-    /// A worker's decisions, without a network
-    Engine,
-}
-
-impl Work {
+impl ReportWork {
     fn name(self) -> &'static str {
         match self {
             Self::Answer => "answer",
@@ -58,10 +43,10 @@ impl Work {
 
 /// What follows `bench engine`, if the options ask for it.
 pub(super) fn engine(options: &Options) -> Option<Vec<String>> {
-    let wanted = options.works.is_empty() || options.works.contains(&Work::Engine);
+    let wanted = options.works.is_empty() || options.works.contains(&ReportWork::Engine);
     wanted.then(|| {
-        let mut words = vec![Work::Engine.name().to_string()];
-        let extent = Work::Engine.extent(options.quick);
+        let mut words = vec![ReportWork::Engine.name().to_string()];
+        let extent = ReportWork::Engine.extent(options.quick);
         words.extend(extent.iter().map(ToString::to_string));
         let output = options.folder.join("engine.json");
         words.extend(["--output".to_string(), output.display().to_string()]);
@@ -72,18 +57,18 @@ pub(super) fn engine(options: &Options) -> Option<Vec<String>> {
 /// What follows `bench compare`, for each comparison that the options ask for.
 pub(super) fn lines(options: &Options) -> Vec<Vec<String>> {
     let works = match options.works.as_slice() {
-        [] => Work::value_variants(),
+        [] => ReportWork::value_variants(),
         some => some,
     };
     works
         .iter()
-        .filter(|work| **work != Work::Engine)
+        .filter(|work| **work != ReportWork::Engine)
         .filter_map(|work| line(*work, options))
         .collect()
 }
 
 /// Nothing if none of the contenders is one in this comparison.
-fn line(work: Work, options: &Options) -> Option<Vec<String>> {
+fn line(work: ReportWork, options: &Options) -> Option<Vec<String>> {
     let path = |path: &std::path::Path| path.display().to_string();
     let mut words = vec![work.name().to_string()];
     words.extend(work.extent(options.quick).iter().map(ToString::to_string));
@@ -100,7 +85,7 @@ fn line(work: Work, options: &Options) -> Option<Vec<String>> {
         let suited: Vec<_> = options
             .contenders
             .iter()
-            .filter(|contender| work == Work::Answer || contender.carries())
+            .filter(|contender| work == ReportWork::Answer || contender.carries())
             .map(Contender::to_string)
             .collect();
         if suited.is_empty() {

@@ -2,8 +2,9 @@
 //!
 //! Cases and columns are called here as bench/src/compare calls them.
 
-use super::archive::{Archive, Run, Spread};
+use super::archive::{Archive, Run};
 use crate::compare::Contender;
+use crate::spread::Spread;
 
 pub(super) const SYNS: &str = "SYNs at full speed";
 pub(super) const ACKS: &str = "ACKs of no connection at full speed";

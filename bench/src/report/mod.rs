@@ -2,8 +2,8 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`plan`] | which comparisons make a whole report |
-//! | [`data`] | their results, read back from JSON |
+//! | [`comparisons`] | which comparisons make a whole report |
+//! | [`archive`] | their results, read back from JSON |
 //! | [`figures`] | the figures of each contender that the page tells |
 //! | [`claims`] | what is claimed, and what the figures say to it |
 //! | [`plots`] | the SVGs |
@@ -15,48 +15,16 @@ mod comparisons;
 mod figures;
 mod page;
 mod plots;
+mod report_options;
 
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use clap::Args;
 
 use self::archive::Archive;
-use crate::compare::{self, Contender};
+pub(crate) use self::report_options::Options;
+use crate::compare;
 use crate::engine;
-
-/// Command line of `bench report`.
-#[derive(Args)]
-pub(crate) struct Options {
-    /// Where results are, and where the page goes
-    #[arg(long, value_name = "FOLDER", default_value = "bench/results")]
-    folder: PathBuf,
-    /// Make all comparisons first; without it, the page is made of the results that are there
-    #[arg(long)]
-    run: bool,
-    /// Rounds of each comparison; their median counts
-    #[arg(long, value_name = "N", default_value = "5", requires = "run")]
-    rounds: u16,
-    /// Moments instead of seconds: to see that it works
-    #[arg(long, requires = "run")]
-    quick: bool,
-    /// Only these, separated by commas
-    #[arg(long, value_enum, value_delimiter = ',', requires = "run")]
-    works: Vec<comparisons::Work>,
-    /// Which defences, separated by commas (default: all)
-    #[arg(long, value_enum, value_delimiter = ',', requires = "run")]
-    contenders: Vec<Contender>,
-    /// The appliance's program (default: `synward` beside this program)
-    #[arg(long, value_name = "PATH", requires = "run")]
-    synward: Option<PathBuf>,
-    /// The program that builds labs
-    #[arg(long, value_name = "PATH", default_value = "deploy/lab")]
-    lab: PathBuf,
-    /// Name of the lab, 1 to 16 of a-z and 0-9; an old one of that name is removed
-    #[arg(long, value_name = "NAME", default_value_t = format!("report{}", std::process::id()))]
-    lab_name: String,
-}
 
 /// Makes the comparisons if asked to, and writes the page.
 ///

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::archive::{Archive, EngineRow, Run, Spread};
+use super::archive::{Archive, EngineRow, Run};
 use super::claims::{self, Verdict};
 use super::figures::{self, ACKS, ACKS_MANY, BEST, BY_FIN, BY_RST, EQUAL, IDLE, latency};
 use crate::compare::Contender;
+use crate::spread::{Spread, three_digits};
 
 const PLOTS: [(&str, &str); 3] = [
     (
@@ -30,7 +31,7 @@ const CELLS: [Cell; 9] = [
     }),
     ("answered, k/s", |archive, one| {
         let rate = figures::answers(archive, one)?;
-        (rate.median > 0.0).then(|| number(rate.median))
+        (rate.median > 0.0).then(|| three_digits(rate.median))
     }),
     ("bad ACK, ns", |archive, one| {
         Some(spread(figures::segment(archive, one, ACKS)?))
@@ -41,7 +42,7 @@ const CELLS: [Cell; 9] = [
     ("flood without a SYN retry, k/s arriving", |archive, one| {
         let found = figures::loss_free(archive, one)?;
         let more = if found.unlimited { "≥ " } else { "" };
-        Some(format!("{more}{}", number(found.rate)))
+        Some(format!("{more}{}", three_digits(found.rate)))
     }),
     ("connected p99 idle, ms", |archive, one| {
         let run = archive.sweep.as_ref()?;
@@ -51,7 +52,11 @@ const CELLS: [Cell; 9] = [
         let of = |case| {
             let rate = figures::rate(archive, one, case)?;
             let than = figures::rate(archive, Contender::Kernel, case);
-            Some(format!("{}{}", number(rate.median), times(rate, than)))
+            Some(format!(
+                "{}{}",
+                three_digits(rate.median),
+                times(rate, than)
+            ))
         };
         let dash = || "–".to_string();
         match (of(BY_RST), of(BY_FIN)) {
@@ -69,7 +74,7 @@ const CELLS: [Cell; 9] = [
         Some(format!("{}{}", spread(cost), times(cost, than)))
     }),
     ("memory, MiB", |archive, one| {
-        Some(number(figures::memory(archive, one)?))
+        Some(three_digits(figures::memory(archive, one)?))
     }),
 ];
 
@@ -235,7 +240,7 @@ impl Page {
         for row in &engine.rows {
             if let Some(cost) = row.cost() {
                 let [median, least, greatest] =
-                    [cost.median, cost.least, cost.greatest].map(number);
+                    [cost.median, cost.least, cost.greatest].map(three_digits);
                 let EngineRow { work, by, .. } = row;
                 self.line(&format!(
                     "| {work} | {by} | {median} | {least} | {greatest} |"
@@ -308,12 +313,12 @@ impl Page {
 /// The median, and how far the rounds lie apart.
 fn spread(spread: Spread) -> String {
     match spread.least == spread.greatest {
-        true => number(spread.median),
+        true => three_digits(spread.median),
         false => format!(
             "{} ({}–{})",
-            number(spread.median),
-            number(spread.least),
-            number(spread.greatest)
+            three_digits(spread.median),
+            three_digits(spread.least),
+            three_digits(spread.greatest)
         ),
     }
 }
@@ -322,22 +327,10 @@ fn spread(spread: Spread) -> String {
 fn times(ours: Spread, theirs: Option<Spread>) -> String {
     match theirs {
         Some(theirs) if theirs.median > 0.0 => {
-            format!(" *×{}*", number(ours.median / theirs.median))
+            format!(" *×{}*", three_digits(ours.median / theirs.median))
         }
         _ => String::new(),
     }
-}
-
-/// Three digits that count, or all before the point.
-fn number(figure: f64) -> String {
-    let decimals = match figure.abs() {
-        0.0 => 0,
-        size if size < 0.1 => 3,
-        size if size < 10.0 => 2,
-        size if size < 100.0 => 1,
-        _ => 0,
-    };
-    format!("{figure:.decimals$}")
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use arrayvec::ArrayVec;
 use aya::EbpfLoader;
 use aya::maps::XskMap;
@@ -20,14 +20,15 @@ use clap::Args;
 use rustix::time::{ClockId, clock_gettime};
 use synward::afxdp::{BATCH, Frame, Port};
 
-use self::syn_source::{Source, options};
+use self::syn_source::{PATIENCE, Source, options};
 use self::veth_pair::{HERE, THERE, VethPair};
 use crate::cli_values::number;
 use crate::echo::answer;
 use crate::echo::raw_rings::Rings;
 use crate::machine::Machine;
 use crate::order::Order;
-use crate::{baseline, xdp_objects};
+use crate::spread::Spread;
+use crate::xdp_objects;
 
 /// Command line of `bench rings`.
 #[derive(Args)]
@@ -47,9 +48,6 @@ pub(crate) struct Options {
     packets: Option<u64>,
 }
 
-/// How long to wait for frames that were sent.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// Measures and prints a table in Markdown.
 ///
 /// # Errors
@@ -60,13 +58,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         crate::cores::pin(core)?;
     }
     let site = VethPair::new()?;
-    let mut flood = xdp_objects::open(&mut EbpfLoader::new())?;
-    site.attach(THERE, xdp_objects::load(&mut flood, "sink")?.fd()?.as_fd())?;
-    let mut object = baseline::open(&mut EbpfLoader::new())?;
-    let map = object.take_map("ECHO_SOCKETS");
-    let mut sockets =
-        XskMap::try_from(map.context("bench/ebpf/objects/baseline.o has no map 'ECHO_SOCKETS'")?)?;
-    let here = site.attach(HERE, baseline::load(&mut object, "echo")?.fd()?.as_fd())?;
+    let mut flood = xdp_objects::FLOOD.open(&mut EbpfLoader::new())?;
+    site.attach(THERE, flood.load("sink")?.fd()?.as_fd())?;
+    let mut object = xdp_objects::BASELINE.open(&mut EbpfLoader::new())?;
+    let mut sockets = XskMap::try_from(object.take_map("ECHO_SOCKETS")?)?;
+    let here = site.attach(HERE, object.load("echo")?.fd()?.as_fd())?;
 
     let mut port = Port::open(HERE, 0, &self::options())?;
     sockets.set(0, port.fd(), 0)?;
@@ -92,10 +88,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "| | CPU ns a frame, system calls included | of them until the answers are in place, in the best round |\n|---|---:|---:|"
     );
     for turn in &turns {
-        let [(least, total, most), (until, ..)] = [spread(&turn.total), spread(&turn.until)];
+        let [
+            Spread {
+                least,
+                median,
+                greatest,
+            },
+            until,
+        ] = [&turn.total, &turn.until].map(|rounds| Spread::or_nan(rounds));
         println!(
-            "| {} | {total:.0} ({least:.0} to {most:.0}) | {until:.1} |",
-            turn.socket.name()
+            "| {} | {median:.0} ({least:.0} to {greatest:.0}) | {:.1} |",
+            turn.socket.name(),
+            until.least
         );
     }
     let [port, least] = &turns;
@@ -104,7 +108,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .iter()
         .zip(&least.total)
         .map(|(port, least)| port / least);
-    let (_, ratio, _) = spread(&ratios.collect::<Vec<_>>());
+    let ratio = Spread::or_nan(&ratios.collect::<Vec<_>>()).median;
     println!("\nmedian ratio of the rounds: {ratio:.3}");
     Ok(())
 }
@@ -211,16 +215,4 @@ impl Turn {
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-/// Least, median and greatest.
-fn spread(values: &[f64]) -> (f64, f64, f64) {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
-    (
-        at(0),
-        at(sorted.len() / 2),
-        at(sorted.len().saturating_sub(1)),
-    )
 }

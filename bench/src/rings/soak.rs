@@ -6,8 +6,7 @@ use anyhow::{Result, ensure};
 use arrayvec::ArrayVec;
 use synward::afxdp::{BATCH, Frame, Port};
 
-use super::PATIENCE;
-use super::syn_source::{Source, options};
+use super::syn_source::{PATIENCE, Source, options};
 use crate::echo::answer;
 use crate::interrupt::Interrupt;
 

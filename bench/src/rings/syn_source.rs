@@ -1,5 +1,7 @@
 //! SYNs for a queue, as many as asked for, sent by the thread that receives them: nothing else decides when they come.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use synward::afxdp::{Port, PortOptions, ZeroCopy};
 
@@ -7,6 +9,8 @@ use super::veth_pair::THERE;
 
 /// A SYN as Linux sends it has this length.
 const LENGTH: usize = 74;
+/// How long to wait for frames that were sent.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// How often to ask for frames that are under way: what does not come back then is missed where it should arrive.
 const TRIES: u32 = 100_000;
 

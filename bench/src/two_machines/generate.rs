@@ -1,21 +1,19 @@
 //! `bench two-machines generate`: the generator's side.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::EbpfLoader;
-use clap::Args;
 
+use super::generate_options::Options;
 use super::output_file::{Generated, Load, Record, Turn, now};
 use super::traffic::Loader;
-use crate::cli_values::{number, seconds};
 use crate::compare::Rate;
-use crate::device::{self, Device, parse_mac};
-use crate::flood::{Prefix, check_owned};
+use crate::device::{self, Device};
+use crate::flood::check_owned;
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::order::Order;
@@ -28,89 +26,6 @@ const WARM_UP: u64 = 20;
 const LEAD: Duration = Duration::from_secs(1);
 /// Between turns, for what the last one left in queues.
 const REST: Duration = Duration::from_secs(1);
-
-/// Command line of `bench two-machines generate`.
-#[derive(Args)]
-#[command(after_long_help = "\
-The flood leaves the interface by XDP and needs no address. Connections and transfers are the kernel's, so they need an \
-address on the same wire, towards the device under test. Either the interface has it, and nothing else is done with it:
-
-  ip address add 198.51.100.2/24 dev eth1; ip route add 192.0.2.0/24 via 198.51.100.1
-  bench two-machines generate --interface eth1 --i-own-this-network …
-
-or a macvlan in a namespace of its own has it, and the interface has none:
-
-  ip netns add wire; ip link add link eth1 name wire0 netns wire type macvlan
-  ip -n wire address add 198.51.100.2/24 dev wire0; ip -n wire link set wire0 up
-  ip -n wire route add default via 198.51.100.1
-  bench two-machines generate --interface eth1 --connect-in wire --mac MAC --i-own-this-network …
-
-The interface gets an XDP program meanwhile, which counts SYN-ACKs to the flood's sources and passes everything else; \
-drivers may take their link down for some seconds when they get one.")]
-pub(crate) struct Options {
-    /// Interface to flood on: a veth without an address, unless --i-own-this-network
-    #[arg(long, value_name = "IF")]
-    pub(super) interface: String,
-    /// The service behind, or on, the device under test: a web server
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub(super) destination: SocketAddr,
-    /// Prefix of the flood's random source addresses
-    #[arg(long, value_name = "PREFIX", value_parser = prefix)]
-    pub(super) sources: String,
-    /// MAC of the device under test (default: of the destination's or its gateway's neighbour entry)
-    #[arg(long, value_name = "MAC", value_parser = mac)]
-    pub(super) mac: Option<String>,
-    /// SYNs a second, separated by commas: 0 is no flood, max as many as it goes; 0 also tells what data alone cost
-    #[arg(
-        long,
-        value_name = "R",
-        value_delimiter = ',',
-        default_value = "0,1M,5M,10M,max"
-    )]
-    pub(super) rates: Vec<Rate>,
-    /// How long connections begin at each rate
-    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
-    pub(super) seconds: Duration,
-    /// Rounds, each with all rates in a random order; medians count
-    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=101))]
-    pub(super) rounds: u16,
-    /// Decides the order of the turns (default: random; it is in the file)
-    #[arg(long, value_name = "N")]
-    pub(super) seed: Option<u64>,
-    /// Connections a second, begun whether or not earlier ones are done
-    #[arg(long, value_name = "R", default_value = "500", value_parser = number)]
-    pub(super) connections: u64,
-    /// Bytes of the HTTP request of each
-    #[arg(long, value_name = "BYTES", default_value = "200", value_parser = clap::value_parser!(u32).range(18..=4096))]
-    pub(super) data: u32,
-    /// Give a connection up after this time
-    #[arg(long, value_name = "S", default_value = "8", value_parser = seconds)]
-    pub(super) patience: Duration,
-    /// Load this long file meanwhile: data towards the generator
-    #[arg(long, value_name = "PATH")]
-    pub(super) download: Option<String>,
-    /// Store a file of this name meanwhile, by PUT: data towards the device under test, into the queues of the flood
-    #[arg(long, value_name = "PATH")]
-    pub(super) upload: Option<String>,
-    /// Connections of each transfer
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..))]
-    pub(super) flows: u8,
-    /// Cores of the flood, separated by commas; they share its rate
-    #[arg(long, value_name = "CORES", value_delimiter = ',', default_value = "0")]
-    pub(super) flood_cores: Vec<usize>,
-    /// Core of the connections (default: any)
-    #[arg(long, value_name = "CORE")]
-    pub(super) connect_core: Option<usize>,
-    /// Network namespace of connections and transfers (`ip netns`), where another has the address
-    #[arg(long, value_name = "NAME")]
-    pub(super) connect_in: Option<String>,
-    /// Allow an interface that is no veth, or has an address
-    #[arg(long)]
-    pub(super) i_own_this_network: bool,
-    /// Where all results go, as JSON
-    #[arg(long, value_name = "FILE", default_value = "generate.json")]
-    pub(super) output: PathBuf,
-}
 
 /// Makes the traffic of all turns, and writes what became of it.
 ///
@@ -140,11 +55,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let interrupt = Interrupt::new()?;
     let loader = Loader::new(options, &interrupt)?;
     // Once for all turns, because a driver may reset its rings for the first program, but not for those that replace it.
-    let mut object = xdp_objects::open(&mut EbpfLoader::new())?;
-    let visit = Visit::begin(
-        device,
-        xdp_objects::load(&mut object, "pass")?.fd()?.as_fd(),
-    )?;
+    let mut object = xdp_objects::FLOOD.open(&mut EbpfLoader::new())?;
+    let visit = Visit::begin(device, object.load("pass")?.fd()?.as_fd())?;
     loader.warm_up(WARM_UP)?;
     for (round, rate) in plan(&options.rates, options.rounds, seed) {
         if interrupt.requested() {
@@ -266,37 +178,11 @@ fn conditions(options: &Options) -> Vec<String> {
     ]
 }
 
-fn prefix(text: &str) -> Result<String, String> {
-    text.parse::<Prefix>().map(|_| text.to_owned())
-}
-
-fn mac(text: &str) -> Result<String, String> {
-    match parse_mac(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-pub(super) mod tests {
-    use clap::Parser;
-
+mod tests {
+    use super::super::generate_options::tests::parse;
     use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
-
-    /// The options of a line with the necessary ones before it.
-    pub(in super::super) fn parse(line: &str) -> Result<Options, String> {
-        let usual = "generate --interface eth1 --destination 192.0.2.10:80 --sources 10.0.0.0/8";
-        Line::try_parse_from(usual.split_whitespace().chain(line.split_whitespace()))
-            .map(|line| line.options)
-            .map_err(|error| error.to_string())
-    }
 
     #[test]
     fn every_round_has_every_rate_in_an_order_of_its_own() {
@@ -335,21 +221,6 @@ pub(super) mod tests {
         }
         check_addresses("eth1", &address, true).unwrap();
         check_addresses("eth1", &[], false).unwrap();
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused() {
-        for wrong in [
-            "--rates 1,x",
-            "--rates ''",
-            "--mac 02:53",
-            "--data 17",
-            "--flows 0",
-            "--sources 10.0.0.0",
-            "--rounds 0",
-        ] {
-            assert!(parse(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[test]

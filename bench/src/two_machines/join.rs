@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::output_file::{Generated, Load, Observed, Sample, Turn};
-use crate::compare::{Rate, median};
+use crate::compare::Rate;
+use crate::spread::median_of_sorted;
 
 /// What a turn's beginning and end are cut by, seconds: so far the two clocks may differ.
 const MARGIN: f64 = 0.5;
@@ -35,7 +36,7 @@ impl Row {
     fn median(&self, figure: fn(&Figures) -> Option<f64>) -> Option<f64> {
         let mut all = self.all(figure);
         all.sort_by(f64::total_cmp);
-        (!all.is_empty()).then(|| median(&all))
+        (!all.is_empty()).then(|| median_of_sorted(&all))
     }
 }
 
@@ -114,7 +115,7 @@ fn figures(load: &Load, samples: &[&Sample]) -> Figures {
     let of = |figure: &dyn Fn(&Sample) -> f64| -> Option<f64> {
         let mut values: Vec<f64> = samples.iter().map(|sample| figure(sample)).collect();
         values.sort_by(f64::total_cmp);
-        (!values.is_empty()).then(|| median(&values))
+        (!values.is_empty()).then(|| median_of_sorted(&values))
     };
     let counted = |sample: &Sample, name: &str| sample.counters.get(name).copied().unwrap_or(0.0);
     Figures {

@@ -6,16 +6,17 @@
 //! | file | idea |
 //! |---|---|
 //! | [`generate`] | on one machine: a flood, connections and transfers at once, at each rate |
-//! | [`load`] | the programs that make them |
+//! | [`traffic`] | the programs that make them |
 //! | [`transfer`] | a file loaded, or stored, over and over |
 //! | [`observe`] | on the other: samples, one a second |
-//! | [`sample`] | what a sample counts: CPUs, the NIC, synward itself |
-//! | [`record`] | the files |
+//! | [`counter_sample`] | what a sample counts: CPUs, the NIC, synward itself |
+//! | [`output_file`] | the files |
 //! | [`join`] | turns of the one with samples of the other |
-//! | [`report`] | the Markdown |
+//! | [`two_machines_report`] | the Markdown |
 
 mod counter_sample;
 mod generate;
+mod generate_options;
 mod join;
 mod observe;
 mod output_file;
@@ -30,7 +31,7 @@ use clap::Subcommand;
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// On the generator: floods of several rates, each with connections and transfers beside it
-    Generate(Box<generate::Options>),
+    Generate(Box<generate_options::Options>),
     /// On the device under test: what its CPUs, its NIC and synward do, each second
     Observe(observe::Options),
     /// Joins the files of both into a table

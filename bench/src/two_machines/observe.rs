@@ -14,9 +14,9 @@ use synward::observe::client::{ClientError, ask_status};
 use super::counter_sample::Moment;
 use super::output_file::{Observed, Record, Sample};
 use crate::cli_values::seconds;
-use crate::compare::median;
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
+use crate::spread::median_of_sorted;
 
 /// Between samples.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -119,7 +119,7 @@ fn medians(samples: &[Sample]) -> BTreeMap<String, BTreeMap<String, f64>> {
                 .map(|sample| sample.get(&name).copied().unwrap_or(0.0))
                 .collect();
             values.sort_by(f64::total_cmp);
-            (name, median(&values))
+            (name, median_of_sorted(&values))
         };
         names.into_iter().map(figure).collect()
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::generate::Options;
+use super::generate_options::Options;
 use super::output_file::{Flood, Load, Transferred};
 use super::transfer;
 use crate::compare::{Flooded, Process, Rate};
@@ -283,7 +283,7 @@ fn total(reports: &[Flooded]) -> Flood {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::generate::tests::parse;
+    use super::super::generate_options::tests::parse;
     use super::*;
 
     #[test]

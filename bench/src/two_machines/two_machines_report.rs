@@ -8,7 +8,8 @@ use clap::Args;
 
 use super::join::{Figures, Row, join};
 use super::output_file::{Generated, Observed, Record};
-use crate::compare::{Rate, cell};
+use crate::compare::Rate;
+use crate::spread::spread_cell;
 
 /// Command line of `bench two-machines report`.
 #[derive(Args)]
@@ -111,7 +112,7 @@ fn markdown(generated: &[Generated], observed: &[Observed]) -> String {
     for row in &rows {
         let cells: Vec<_> = COLUMNS
             .iter()
-            .map(|column| cell(&row.all(column.1)))
+            .map(|column| spread_cell(&row.all(column.1)))
             .collect();
         lines.push(format!(
             "| {} | {} | {} | {} |",

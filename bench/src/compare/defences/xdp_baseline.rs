@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::offers::window_scale;
-use super::server_kernel::proven;
-use super::{Defence, Raised};
+use crate::compare::defence::{Defence, Started};
+use crate::compare::kernel_counters::cookie_opens;
 use crate::compare::netns_lab::{Lab, PATIENCE, Role};
 
 /// Which of them, as `bench baseline` calls it.
@@ -27,7 +27,7 @@ impl Baseline {
 }
 
 impl<'a> Defence<'a> for Baseline {
-    fn raise(&mut self, lab: &Lab<'a>) -> Result<Raised> {
+    fn start(&mut self, lab: &Lab<'a>) -> Result<Started> {
         // As xdp_synproxy asks for: the kernel takes every valid cookie, and adds nothing to its timestamps.
         lab.sysctl(Role::Server, "net.ipv4.tcp_syncookies=2")?;
         lab.sysctl(Role::Server, "net.ipv4.tcp_timestamps=2")?;
@@ -55,10 +55,10 @@ impl<'a> Defence<'a> for Baseline {
             &scale,
         ];
         lab.run(Role::Server, lab.bench(), arguments, PATIENCE)?;
-        Ok(Raised::Up)
+        Ok(Started::Running)
     }
 
     fn carried(&self, lab: &Lab<'a>) -> Result<Option<u64>> {
-        proven(lab).map(Some)
+        cookie_opens(lab).map(Some)
     }
 }

@@ -2,18 +2,18 @@
 
 use anyhow::Result;
 
-use super::{Defence, Raised};
+use crate::compare::defence::{Defence, Started};
 use crate::compare::netns_lab::{Lab, PATIENCE};
 
 /// The empty program that drops everything.
 pub(super) struct Nobody;
 
 impl<'a> Defence<'a> for Nobody {
-    fn raise(&mut self, lab: &Lab<'a>) -> Result<Raised> {
+    fn start(&mut self, lab: &Lab<'a>) -> Result<Started> {
         let (role, interface) = lab.front();
         let drop_all = ["pass", "--interface", interface, "--drop"];
         lab.run(role, lab.bench(), drop_all, PATIENCE)?;
-        Ok(Raised::Up)
+        Ok(Started::Running)
     }
 
     fn carried(&self, _: &Lab<'a>) -> Result<Option<u64>> {

@@ -9,8 +9,9 @@ use std::process::{Command, Output};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::server_kernel::opened;
-use super::{Defence, Raised, filling};
+use super::filling;
+use crate::compare::defence::{Defence, Started};
+use crate::compare::kernel_counters::passive_opens;
 use crate::compare::memory_use::Memory;
 use crate::compare::netns_lab::{Lab, PATIENCE, Role};
 use crate::compare::process::Process;
@@ -40,7 +41,7 @@ impl Synward<'_> {
 }
 
 impl<'a> Defence<'a> for Synward<'a> {
-    fn raise(&mut self, lab: &Lab<'a>) -> Result<Raised> {
+    fn start(&mut self, lab: &Lab<'a>) -> Result<Started> {
         let file = configure(lab, self.place)?;
         let file = file.to_string_lossy();
         let check = Command::new(lab.synward())
@@ -48,7 +49,7 @@ impl<'a> Defence<'a> for Synward<'a> {
             .output()
             .with_context(|| started(lab))?;
         if !check.status.success() {
-            return Ok(Raised::Refused(complaint(&check)));
+            return Ok(Started::Unavailable(complaint(&check)));
         }
         let role = match self.place {
             Place::Edge { .. } => Role::Edge,
@@ -68,7 +69,7 @@ impl<'a> Defence<'a> for Synward<'a> {
                 .any(|word| word.trim_end_matches(':') == "ready"))
         })?;
         self.process = Some(process);
-        Ok(Raised::Up)
+        Ok(Started::Running)
     }
 
     fn carried(&self, lab: &Lab<'a>) -> Result<Option<u64>> {
@@ -91,7 +92,7 @@ impl<'a> Defence<'a> for Synward<'a> {
             .context("synward status does not say how many handoffs were established")?;
         match self.place {
             // It leaves to the kernel what follows a connection in TIME_WAIT.
-            Place::Server if established > 0 => opened(lab).map(Some),
+            Place::Server if established > 0 => passive_opens(lab).map(Some),
             _ => Ok(Some(established)),
         }
     }

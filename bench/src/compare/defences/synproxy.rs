@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::offers::window_scale;
-use super::{Defence, Raised};
+use crate::compare::defence::{Defence, Started};
 use crate::compare::netns_lab::{Lab, PATIENCE, Role};
 
 /// With timestamps in its SYN-ACKs or without; neither is better in everything.
@@ -12,7 +12,7 @@ pub(super) struct Synproxy {
 }
 
 impl<'a> Defence<'a> for Synproxy {
-    fn raise(&mut self, lab: &Lab<'a>) -> Result<Raised> {
+    fn start(&mut self, lab: &Lab<'a>) -> Result<Started> {
         let file = lab.folder().join("synproxy.nft");
         std::fs::write(
             &file,
@@ -24,7 +24,7 @@ impl<'a> Defence<'a> for Synproxy {
         // A segment of an unknown connection is for SYNPROXY, and starts none by itself.
         lab.sysctl(Role::Edge, "net.netfilter.nf_conntrack_tcp_loose=0")?;
         lab.pass(Role::Edge, "out0")?;
-        Ok(Raised::Up)
+        Ok(Started::Running)
     }
 
     fn carried(&self, lab: &Lab<'a>) -> Result<Option<u64>> {

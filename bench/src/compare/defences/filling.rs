@@ -13,7 +13,8 @@ use synward_core::flow::FlowKey;
 use synward_core::layout::{Flow, Globals, state};
 use synward_core::wire::Address;
 
-use crate::flow_table_bench::{Buckets, Shared};
+use crate::flow_table_bench::Buckets;
+use crate::shared_pod::Shared;
 
 /// Ports of each client.
 const PORTS: u32 = 50_000;

@@ -1,53 +1,21 @@
-//! The server's kernel alone, behind an edge that forwards or nothing.
+//! TCP counters of a namespace's kernel.
 
 use anyhow::{Context as _, Result};
 
-use super::{Defence, Raised};
-use crate::compare::netns_lab::{Lab, PATIENCE, Role};
-
-/// With cookies for every SYN, or with none.
-#[derive(Default)]
-pub(super) struct Kernel {
-    pub(super) syncookies: bool,
-    /// Behind XDP programs that let everything pass, wherever synward or its lab has one.
-    pub(super) passes: bool,
-}
-
-impl<'a> Defence<'a> for Kernel {
-    fn raise(&mut self, lab: &Lab<'a>) -> Result<Raised> {
-        let value = if self.syncookies { 2 } else { 0 };
-        lab.sysctl(Role::Server, &format!("net.ipv4.tcp_syncookies={value}"))?;
-        if self.passes {
-            lab.pass_through_edge()?;
-            lab.pass(Role::Server, "server0")?;
-        } else {
-            // For the flood's frames, as everywhere where no program of the appliance is.
-            let (role, interface) = lab.front();
-            lab.pass(role, interface)?;
-        }
-        Ok(Raised::Up)
-    }
-
-    fn carried(&self, lab: &Lab<'a>) -> Result<Option<u64>> {
-        match self.syncookies {
-            true => proven(lab).map(Some),
-            false => opened(lab).map(Some),
-        }
-    }
-}
+use super::netns_lab::{Lab, PATIENCE, Role};
 
 /// Connections that the server's kernel has opened, whoever answered their SYNs.
-pub(super) fn opened(lab: &Lab<'_>) -> Result<u64> {
-    statistic(lab, Role::Server, "/proc/net/snmp", "Tcp:", "PassiveOpens")
+pub(super) fn passive_opens(lab: &Lab<'_>) -> Result<u64> {
+    kernel_counter(lab, Role::Server, "/proc/net/snmp", "Tcp:", "PassiveOpens")
 }
 
 /// The same, or none if no cookie was among what opened them. Not every one has a cookie: the kernel makes none for a SYN
 /// that follows a connection in TIME_WAIT (`tcp_conn_request`, net/ipv4/tcp_input.c).
-pub(super) fn proven(lab: &Lab<'_>) -> Result<u64> {
+pub(super) fn cookie_opens(lab: &Lab<'_>) -> Result<u64> {
     let file = "/proc/net/netstat";
-    match statistic(lab, Role::Server, file, "TcpExt:", "SyncookiesRecv")? {
+    match kernel_counter(lab, Role::Server, file, "TcpExt:", "SyncookiesRecv")? {
         0 => Ok(0),
-        _ => opened(lab),
+        _ => passive_opens(lab),
     }
 }
 
@@ -55,7 +23,7 @@ pub(super) fn proven(lab: &Lab<'_>) -> Result<u64> {
 ///
 /// # Errors
 /// That kernel has none of this name.
-pub(in crate::compare) fn statistic(
+pub(super) fn kernel_counter(
     lab: &Lab<'_>,
     role: Role,
     file: &str,

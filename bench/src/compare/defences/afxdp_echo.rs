@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Defence, Raised};
+use crate::compare::defence::{Defence, Started};
 use crate::compare::netns_lab::{Lab, PATIENCE, Role};
 use crate::compare::process::Process;
 
@@ -13,7 +13,7 @@ pub(super) struct Echo<'a> {
 }
 
 impl<'a> Defence<'a> for Echo<'a> {
-    fn raise(&mut self, lab: &Lab<'a>) -> Result<Raised> {
+    fn start(&mut self, lab: &Lab<'a>) -> Result<Started> {
         // It asks nobody, and its answers arrive where a program is.
         lab.pass_through_edge()?;
         let queues = lab.queues().to_string();
@@ -23,7 +23,7 @@ impl<'a> Defence<'a> for Echo<'a> {
             Ok(process.printed().contains("ready"))
         })?;
         self.process = Some(process);
-        Ok(Raised::Up)
+        Ok(Started::Running)
     }
 
     fn carried(&self, _: &Lab<'a>) -> Result<Option<u64>> {

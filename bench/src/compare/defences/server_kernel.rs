@@ -1,0 +1,38 @@
+//! The server's kernel alone, behind an edge that forwards or nothing.
+
+use anyhow::Result;
+
+use crate::compare::defence::{Defence, Started};
+use crate::compare::kernel_counters::{cookie_opens, passive_opens};
+use crate::compare::netns_lab::{Lab, Role};
+
+/// With cookies for every SYN, or with none.
+#[derive(Default)]
+pub(super) struct Kernel {
+    pub(super) syncookies: bool,
+    /// Behind XDP programs that let everything pass, wherever synward or its lab has one.
+    pub(super) passes: bool,
+}
+
+impl<'a> Defence<'a> for Kernel {
+    fn start(&mut self, lab: &Lab<'a>) -> Result<Started> {
+        let value = if self.syncookies { 2 } else { 0 };
+        lab.sysctl(Role::Server, &format!("net.ipv4.tcp_syncookies={value}"))?;
+        if self.passes {
+            lab.pass_through_edge()?;
+            lab.pass(Role::Server, "server0")?;
+        } else {
+            // For the flood's frames, as everywhere where no program of the appliance is.
+            let (role, interface) = lab.front();
+            lab.pass(role, interface)?;
+        }
+        Ok(Started::Running)
+    }
+
+    fn carried(&self, lab: &Lab<'a>) -> Result<Option<u64>> {
+        match self.syncookies {
+            true => cookie_opens(lab).map(Some),
+            false => passive_opens(lab).map(Some),
+        }
+    }
+}
