@@ -1,8 +1,11 @@
-//! An ACK without a flow: the third packet of a handshake if its cookie is ours.
+//! An ACK without a flow: the last of a handshake if it carries a valid cookie.
 
-use crate::packet::{Frame, Packet};
+use crate::frame_view::Frame;
+use crate::packet::Packet;
+use crate::packet_context::PacketContext;
 use crate::route::{self, Route};
-use crate::{PacketContext, Verdict, maps, replay_check, worker};
+use crate::verdict::{EXPIRED_COOKIE, INVALID_COOKIE, REPLAYED_COOKIE, VALID_COOKIE, Verdict};
+use crate::{maps, replay_check, worker};
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::programs::XdpContext;
 use synward_core::client_options::ClientOptions;
@@ -13,7 +16,7 @@ use synward_core::replay_cache::Event;
 use synward_core::wire::tcp;
 use synward_core::worker_request::{Hop, Request};
 
-/// What became of a cookie.
+/// What the check of a cookie says.
 pub enum CookieCheck {
     Valid {
         options: ClientOptions,
@@ -23,56 +26,46 @@ pub enum CookieCheck {
     Invalid,
 }
 
-/// No verdict: the cookie is too old. The caller decides, because all frames of a call chain share one
-/// small stack.
-pub const EXPIRED: Verdict = 100;
-/// No verdict: the cookie is not ours.
-pub const INVALID: Verdict = 101;
-/// No verdict: the cookie has had its connection.
-pub const REPLAYED: Verdict = 103;
-
-/// No verdict: the cookie is valid, and a worker is to open the connection ([`request_open`]).
-pub const VALID: Verdict = 105;
-
-/// Verifies the cookie before anyone is woken. The connection of a local service is made behind this program
-/// (`assign`).
+/// Verifies the cookie before a worker or the kernel sees the ACK. The program at TC makes the connection of a local service
+/// ([`assign`](crate::assign)).
 #[inline(never)]
 pub fn verify_cookie(
     ctx: &XdpContext,
     pkt: &mut PacketContext,
     counters: &mut ServiceCounters,
 ) -> Verdict {
-    let fields = ack_fields(ctx, pkt.packet);
+    let fields = ack_fields(ctx, &mut pkt.cpu.packet);
     match check_cookie(pkt, &fields) {
         CookieCheck::Valid { options, offered } => {
             counters.bump(Counter::CookieValid);
             if pkt.service.handoff == handoff::LOCAL {
-                // Nobody has a socket for it, so its connection is over; or is only just being made on another CPU, where
-                // the client's first data or its FIN come right behind its ACK: the program at TC waits for that.
-                return if pkt.packet.payload() == 0
-                    && pkt.packet.flags & tcp::flags::FIN == 0
-                    && replay_check::is_recorded(pkt.packet, Event::Assigned, pkt.now)
+                // No socket owns the segment, so the connection of a recorded handshake is over. Or another CPU is making it
+                // right now, and this is the client's first data or its FIN right behind its ACK: the program at TC
+                // waits for that.
+                return if pkt.cpu.packet.payload() == 0
+                    && pkt.cpu.packet.flags & tcp::flags::FIN == 0
+                    && replay_check::is_recorded(pkt, Event::Assigned)
                 {
-                    REPLAYED
+                    REPLAYED_COOKIE
                 } else {
                     XDP_PASS
                 };
             }
-            (pkt.packet.validated_options, pkt.packet.offered) = (options, offered);
-            VALID
+            (pkt.cpu.found.validated_options, pkt.cpu.found.offered) = (options, offered);
+            VALID_COOKIE
         }
         CookieCheck::Expired => {
             counters.bump(Counter::CookieExpired);
-            EXPIRED
+            EXPIRED_COOKIE
         }
         CookieCheck::Invalid => {
             counters.bump(Counter::CookieInvalid);
-            INVALID
+            INVALID_COOKIE
         }
     }
 }
 
-/// Asks a worker to open the connection of a client that has proven itself.
+/// Requests a worker to open the connection of a validated client.
 #[inline(never)]
 pub fn request_open(
     ctx: &XdpContext,
@@ -80,9 +73,9 @@ pub fn request_open(
     counters: &mut ServiceCounters,
 ) -> Verdict {
     let request = Request::Open {
-        options: pkt.packet.validated_options,
-        offered: pkt.packet.offered,
-        hop: match route::look_up_route(ctx, pkt.packet) {
+        options: pkt.cpu.found.validated_options,
+        offered: pkt.cpu.found.offered,
+        hop: match route::look_up_route(ctx, &pkt.cpu.packet) {
             Route::NextHop(hop) => hop,
             _ => Hop::default(),
         },
@@ -90,11 +83,11 @@ pub fn request_open(
     worker::send_request(ctx, pkt, counters, request)
 }
 
-/// Whether a segment of a closing flow is the valid ACK of a new handshake on the same addresses and
-/// ports. The pair that opened the flow itself is only an old duplicate.
+/// Whether a segment of a closing flow is the ACK of a new handshake on the same addresses and ports, with a valid cookie.
+/// The pair of ISNs that opened the flow itself is only an old duplicate.
 #[inline(never)]
 pub fn starts_new_connection(ctx: &XdpContext, pkt: &mut PacketContext, flow: &Flow) -> bool {
-    let packet = &mut *pkt.packet;
+    let packet = &mut pkt.cpu.packet;
     if packet.flags & (tcp::flags::ACK | tcp::flags::RST | tcp::flags::SYN) != tcp::flags::ACK {
         return false;
     }
@@ -105,7 +98,7 @@ pub fn starts_new_connection(ctx: &XdpContext, pkt: &mut PacketContext, flow: &F
     matches!(check_cookie(pkt, &fields), CookieCheck::Valid { .. })
 }
 
-/// The numbers of an ACK in which a cookie would be.
+/// The fields of an ACK that hold a cookie.
 #[inline(always)]
 pub fn ack_fields(ctx: &impl Frame, packet: &mut Packet) -> AckFields {
     AckFields {
@@ -133,7 +126,7 @@ pub fn check_cookie(pkt: &PacketContext, fields: &AckFields) -> CookieCheck {
         return CookieCheck::Invalid;
     };
     let (epoch, age) = fields.cookie_epoch(clock.epoch_at(pkt.now));
-    let Some(slot) = maps::KEYS.get(key_slot(pkt.packet.endpoint.service, epoch)) else {
+    let Some(slot) = maps::KEYS.get(key_slot(pkt.cpu.memory.endpoint.service, epoch)) else {
         return CookieCheck::Invalid;
     };
     if slot.epoch != epoch {
@@ -143,11 +136,11 @@ pub fn check_cookie(pkt: &PacketContext, fields: &AckFields) -> CookieCheck {
         if secret as u16 >= pkt.service.keys {
             break;
         }
-        if let Some(options) = fields.check(&slot.keys[secret], &pkt.packet.key) {
+        if let Some(options) = fields.check(&slot.keys[secret], &pkt.cpu.found.key) {
             return match age {
                 Age::Fresh => CookieCheck::Valid {
                     options,
-                    offered: *pkt.packet.endpoint.profile(epoch),
+                    offered: *pkt.cpu.memory.endpoint.profile(epoch),
                 },
                 Age::Expired => CookieCheck::Expired,
             };

@@ -1,13 +1,15 @@
-//! Behind XDP, at TC: the ACK of a proven client becomes a connection of this machine's kernel, as if the kernel had
-//! shaken hands itself. The application accepts it like any other; nothing is translated afterwards.
+//! Behind XDP, at TC: the ACK of a validated client becomes a connection of this machine's kernel, as if the kernel had
+//! done the handshake. The application accepts it like any other; nothing is translated afterwards.
 
 use crate::ack::{self, CookieCheck};
+use crate::cpu_scratch::CpuScratch;
 use crate::kernel_socket::{self, Socket};
 use crate::packet::{Kind, Packet};
+use crate::packet_context::PacketContext;
 use crate::requeue::Round;
+use crate::verdict::{NO_COOKIE, REPLAYED, STALE_CONNECTION};
 use crate::{
-    PacketContext, local_service, maps, replay_check, service_lookup, stale_connection,
-    steered_interface, time,
+    local_service, maps, replay_check, service_lookup, stale_connection, steered_interface,
 };
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::{TCX_DROP, TCX_NEXT};
@@ -15,12 +17,11 @@ use aya_ebpf::programs::TcContext;
 use core::ffi::c_void;
 use synward_core::client_options::{ClientOptions, DEFAULT_MSS_V4, DEFAULT_MSS_V6};
 use synward_core::counters::Counter;
-use synward_core::flow::FlowKey;
 use synward_core::layout::{Profile, cookies, handoff, side};
 use synward_core::replay_cache::Event;
 use synward_core::wire::tcp::flags;
 
-/// Stands for the number of `bpf_sk_assign_tcp_reqsk` in the kernel's BTF until the loader puts that in its place
+/// A placeholder for the number of `bpf_sk_assign_tcp_reqsk` in the kernel's BTF, which the loader writes here
 /// (appliance/src/kernel/kfunc.rs).
 const ASSIGN: usize = synward_core::layout::ASSIGN_KFUNC as usize;
 
@@ -40,46 +41,40 @@ struct Attributes {
     reserved: [u8; 3],
 }
 
-/// Looks at one segment that goes to the kernel. Others see it afterwards as they would without us.
+/// Decides about one segment on its way to the kernel. Later programs and the kernel see it unchanged.
 #[inline(always)]
 pub fn assign(ctx: &TcContext) -> i32 {
     if local_service::is_known_connection(ctx) {
         return TCX_NEXT;
     }
-    if let Some(packet) = maps::SCRATCH.get_ptr_mut(maps::scratch::ASSIGN) {
-        // SAFETY: per-CPU and this program's own; it runs to its end on this CPU before another run of it starts
-        // here.
-        return consider(ctx, unsafe { &mut *packet }).unwrap_or(TCX_NEXT);
+    match maps::assign_scratch() {
+        Some(cpu) => decide(ctx, cpu).unwrap_or(TCX_NEXT),
+        None => TCX_NEXT,
     }
-    TCX_NEXT
 }
 
 #[inline(always)]
-fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<i32> {
+fn decide(ctx: &TcContext, cpu: &mut CpuScratch) -> Option<i32> {
     // SAFETY: the context is the kernel's own, and the field is readable.
-    let interface = steered_interface::find_steered(unsafe { (*ctx.skb.skb).ifindex }, packet)?;
-    if interface.side & side::OUTSIDE == 0 || !read(ctx, packet) {
+    let index = unsafe { (*ctx.skb.skb).ifindex };
+    let interface = steered_interface::find_steered(index, &mut cpu.found.slot)?;
+    if interface.side & side::OUTSIDE == 0 || !read(ctx, &mut cpu.packet) {
         return None;
     }
-    let (destination, port) = (packet.destination, packet.destination_port);
+    let (packet, memory) = (&cpu.packet, &mut cpu.memory);
     if packet.flags & (flags::ACK | flags::RST | flags::SYN) != flags::ACK
-        || !service_lookup::find_endpoint_for(packet, destination, port)
+        || !service_lookup::find_endpoint_for(memory, packet.destination, packet.destination_port)
     {
         return None;
     }
-    let (service, counters) = service_lookup::policy_and_counters(&packet.endpoint)?;
+    let (service, counters) = service_lookup::policy_and_counters(&cpu.memory.endpoint)?;
     if service.handoff != handoff::LOCAL || service.cookies & cookies::KERNEL != 0 {
         return None;
     }
-    packet.key = FlowKey::new(
-        packet.source,
-        packet.source_port,
-        packet.destination,
-        packet.destination_port,
-    );
-    let now = time::now(packet);
+    cpu.found.key = cpu.packet.flow_from_client();
+    let now = cpu.memory.now();
     let mut pkt = PacketContext {
-        packet,
+        cpu,
         interface,
         service,
         now,
@@ -91,8 +86,8 @@ fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<i32> {
                 ctx, &mut pkt, counters,
             ));
         }
-        // The first of two segments that arrived together may have just had its connection, and TCP comes after this.
-        // Behind that the second meets the connection; a replay does not.
+        // Of two segments that arrive together, the first may have been assigned just now, and TCP has not seen it yet. After
+        // TCP has, the second finds the connection; a replay does not.
         REPLAYED => {
             return Some(Round::of(ctx).requeue(ctx).unwrap_or_else(|| {
                 counters.bump(Counter::DropReplayedCookie);
@@ -105,7 +100,7 @@ fn consider(ctx: &TcContext, packet: &mut Packet) -> Option<i32> {
     None
 }
 
-/// Reads the headers; drivers may leave some of them outside of the socket buffer's first piece.
+/// Reads the headers; drivers may leave some of them outside the linear part of the socket buffer.
 #[inline(always)]
 fn read(ctx: &TcContext, packet: &mut Packet) -> bool {
     match packet.read(ctx) {
@@ -120,35 +115,30 @@ fn read(ctx: &TcContext, packet: &mut Packet) -> bool {
 /// Ethernet, IPv6 with some extension headers, TCP with all options.
 const PULLED: u32 = 192;
 
-/// The segment carries no valid cookie, or nobody takes it.
-const NO_COOKIE: i32 = 1;
-/// The connection has been, and is over.
-const REPLAYED: i32 = 2;
-/// There is a connection on these addresses and ports.
-const STALE_CONNECTION: i32 = 3;
-
 /// Verifies the cookie and asks the kernel for the connection: 0, a negative error number, or one of the above. The
 /// cookie comes first, because nearly no segment has one and a look at the kernel's sockets costs more.
 #[inline(never)]
 fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
-    let fields = ack::ack_fields(ctx, pkt.packet);
+    let fields = ack::ack_fields(ctx, &mut pkt.cpu.packet);
     let CookieCheck::Valid { options, offered } = ack::check_cookie(pkt, &fields) else {
         return NO_COOKIE;
     };
-    let mut attributes = attributes(&options, &offered, pkt.packet.v4);
-    let times = pkt.packet.timestamps(ctx);
+    let mut attributes = attributes(&options, &offered, pkt.cpu.packet.v4);
+    let times = pkt.cpu.packet.timestamps(ctx);
     if times.present {
         attributes.timestamps = 1;
         attributes.tsval = times.tsval;
         attributes.tsecr = times.tsecr;
     }
     // Before the look at the sockets: a connection that is seen after this has been written down is not in the way.
-    let is_over = replay_check::is_recorded(pkt.packet, Event::Assigned, pkt.now);
-    match kernel_socket::look_up_socket(ctx.skb.skb.cast(), pkt.packet) {
+    let is_over = replay_check::is_recorded(pkt, Event::Assigned);
+    match kernel_socket::look_up_socket(
+        ctx.skb.skb.cast(),
+        &pkt.cpu.found.key,
+        pkt.cpu.packet.acknowledgement,
+    ) {
         Socket::NotFound | Socket::OwnConnection => return NO_COOKIE,
-        Socket::Connection
-            if is_over || replay_check::is_recorded(pkt.packet, Event::MaybeAssigned, pkt.now) =>
-        {
+        Socket::Connection if is_over || replay_check::is_recorded(pkt, Event::MaybeAssigned) => {
             return NO_COOKIE;
         }
         Socket::Connection => return STALE_CONNECTION,
@@ -199,19 +189,18 @@ fn attributes(client: &ClientOptions, offered: &Profile, v4: bool) -> Attributes
 /// must not count as a replay. A replay may then open a connection once more, which is the lesser evil.
 #[inline(always)]
 fn assign_to_listener(ctx: &TcContext, pkt: &PacketContext, attributes: &mut Attributes) -> i32 {
-    let (packet, now) = (&*pkt.packet, pkt.now);
     // SAFETY: a kernel function's number stands where a function's address would (kernel/bpf/verifier.c,
     // BPF_PSEUDO_KFUNC_CALL); the loader refuses to load this program without having put it there.
     let kernel: unsafe extern "C" fn(*mut __sk_buff, *mut c_void, *mut Attributes, i32) -> i32 =
         unsafe { core::mem::transmute(ASSIGN) };
-    let taken = kernel_socket::with_listener(ctx.skb.skb.cast(), packet, |listener| {
+    let taken = kernel_socket::with_listener(ctx.skb.skb.cast(), &pkt.cpu.found.key, |listener| {
         let is_sure = kernel_socket::has_room_for_all(listener);
         let event = if is_sure {
             Event::Assigned
         } else {
             Event::MaybeAssigned
         };
-        let entry = replay_check::record_event(packet, event, now);
+        let entry = replay_check::record_event(pkt, event);
         if entry.is_none() && is_sure {
             return REPLAYED;
         }

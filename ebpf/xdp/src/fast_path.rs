@@ -1,13 +1,16 @@
-//! The SYN that nearly all are: untagged, IPv4 without options, the options of Linux, and room for an answer of its length.
+//! The fast path: untagged IPv4 SYNs without IP options, with Linux's TCP options, whose answer has the same length.
 //!
-//! What the stages would do with it is done here at one go, with constant offsets and in registers: a flood consists of
-//! these. Whatever is unusual about a SYN, or about its service, is left to the stages, untouched and uncounted.
+//! It does what the general path does with them, with constant offsets and in registers, because a flood consists of such
+//! SYNs. A SYN or service that needs anything else is left to the general path, with the frame unchanged and nothing
+//! counted.
 
 use core::sync::atomic::{Ordering, compiler_fence};
 
-use crate::packet::{Frame as _, view};
-use crate::prepared::{self, Prepared};
-use crate::{Verdict, flow_lookup, local_service, maps, service_lookup, unknown, worker};
+use crate::frame_view::{Frame as _, view};
+use crate::prepare::find_prepared;
+use crate::prepared::Prepared;
+use crate::verdict::{GENERAL_PATH, Verdict};
+use crate::{flow_lookup, local_service, maps, service_lookup, unknown, worker};
 use aya_ebpf::bindings::xdp_action::XDP_TX;
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
@@ -19,9 +22,6 @@ use synward_core::wire::ipv4::{self, Ipv4};
 use synward_core::wire::tcp::{self, Tcp, flags};
 use synward_core::wire::tcp_options::{self, Found, LINUX_SYN};
 use synward_core::worker_request::{Meta, Request};
-
-/// No verdict: the stages have to look at it.
-pub const GENERAL_PATH: Verdict = 106;
 
 const IP_LENGTH: usize = ipv4::LENGTH + tcp::LENGTH + LINUX_SYN;
 const LENGTH: usize = ethernet::LENGTH + IP_LENGTH;
@@ -62,7 +62,7 @@ fn headers(ctx: &XdpContext) -> Option<Headers<'_>> {
     })
 }
 
-/// Whether a frame is such a SYN, as far as its headers say.
+/// Whether the headers of a frame are those of such a SYN.
 #[inline(always)]
 pub fn is_candidate(ctx: &XdpContext) -> bool {
     let (start, end) = ctx.bounds();
@@ -85,8 +85,8 @@ pub fn is_candidate(ctx: &XdpContext) -> bool {
         && !ip.is_fragment()
 }
 
-/// Answers such a SYN or has a worker answer it, or says that it is [`GENERAL_PATH`] all the same: it is for no service, or
-/// something speaks against an answer, a list, a flow, a socket.
+/// Answers such a SYN or has a worker answer it. [`GENERAL_PATH`] if the SYN is for no service, or if a list, a flow or a
+/// socket may decide otherwise.
 #[inline(always)]
 pub fn answer_candidate(ctx: &XdpContext) -> Verdict {
     try_answer(ctx).unwrap_or(GENERAL_PATH)
@@ -95,7 +95,7 @@ pub fn answer_candidate(ctx: &XdpContext) -> Verdict {
 #[inline(always)]
 fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
     let flow = headers(ctx)?.flow();
-    let prepared = prepared::find_prepared(ctx, &flow)?;
+    let prepared = find_prepared(ctx, &flow)?;
     let is_new = match prepared.handoff {
         handoff::SPLICE => is_new(&flow, prepared),
         handoff::LOCAL => local_service::has_listener_with_room(ctx, &flow, prepared),
@@ -109,22 +109,16 @@ fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
         return Some(send_to_worker(ctx, prepared, counters));
     }
     let headers = headers(ctx)?;
-    let negotiation = Negotiation::of(&headers, &prepared.profile)?;
-    let cookie = negotiation.negotiated.cookie(
-        &prepared.key,
-        prepared.epoch,
-        &negotiation.flow,
-        negotiation.isn,
-    );
-    // The hash needs all registers: what is read for it and again for the answer is read twice, not kept on the stack.
+    let offer = Offer::of(&headers, &prepared.profile)?;
+    let cookie = offer
+        .negotiated
+        .cookie(&prepared.key, prepared.epoch, &offer.flow, offer.isn);
+    // The hash needs all registers. The answer reads the headers again, so that nothing is kept on the stack meanwhile.
     compiler_fence(Ordering::SeqCst);
-    let negotiation = Negotiation::of(&headers, &prepared.profile)?;
-    let reply = negotiation.negotiated.syn_ack(
-        &negotiation.flow,
-        negotiation.isn,
-        cookie,
-        &prepared.profile,
-    );
+    let offer = Offer::of(&headers, &prepared.profile)?;
+    let reply = offer
+        .negotiated
+        .syn_ack(&offer.flow, offer.isn, cookie, &prepared.profile);
     if reply.header_length() != tcp::LENGTH + LINUX_SYN {
         return None;
     }
@@ -136,27 +130,28 @@ fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
     Some(XDP_TX)
 }
 
-/// Whether nothing is known of a flow, spliced or passing.
+/// Whether the SYN's flow is new: neither spliced nor passed through.
 #[inline(always)]
 fn is_new(flow: &FlowKey, prepared: &Prepared) -> bool {
     match flow_lookup::bucket_may_hold(prepared.bucket(flow)) {
-        Some(known) if known.flows || known.passed => is_new_by_lookup(flow),
+        Some(may_hold) if may_hold.flows || may_hold.passed => is_new_by_lookup(flow),
         Some(_) => true,
         None => false,
     }
 }
 
-/// The same where something may be known of flows in its bucket.
+/// The same if the bucket may hold the flow.
 #[inline(never)]
 fn is_new_by_lookup(flow: &FlowKey) -> bool {
-    let Some(packet) = maps::packet() else {
+    let Some(scratch) = maps::steer_scratch() else {
         return false;
     };
-    flow_lookup::find_flow(flow, &mut packet.may_pass).is_none()
-        && !(packet.may_pass && unknown::is_passed_connection(flow))
+    let may_pass = &mut scratch.found.may_pass;
+    flow_lookup::find_flow(flow, may_pass).is_none()
+        && !(*may_pass && unknown::is_passed_connection(flow))
 }
 
-/// Has the worker of the queue answer it. If that is not alive, it is [`GENERAL_PATH`].
+/// Has the worker of the queue answer the SYN. [`GENERAL_PATH`] if the worker is not alive.
 #[inline(never)]
 fn send_to_worker(
     ctx: &XdpContext,
@@ -179,14 +174,14 @@ fn send_to_worker(
     worker::redirect_frame(ctx, prepared.slot, meta.encode(true), counters)
 }
 
-/// What the SYN asks for, and a profile has.
-struct Negotiation {
+/// What the SYN asks for and the server's profile has.
+struct Offer {
     flow: FlowKey,
     isn: u32,
     negotiated: Negotiated,
 }
 
-impl Negotiation {
+impl Offer {
     #[inline(always)]
     fn of(headers: &Headers, profile: &Profile) -> Option<Self> {
         let flow = headers.flow();

@@ -1,8 +1,9 @@
 //! Onward to the next hop, as a router does it.
 
-use crate::Verdict;
-use crate::packet::{Packet, view};
+use crate::frame_view::view;
+use crate::packet::Packet;
 use crate::route::{self, Route};
+use crate::verdict::Verdict;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::programs::XdpContext;

@@ -3,8 +3,9 @@
 //! Only what the server sent was renumbered in its sequence, and TCP judges an error by the quoted
 //! sequence number alone (RFC 5927 §4.1), so errors towards the server are all there is to do.
 
-use crate::Verdict;
-use crate::packet::{Packet, view};
+use crate::frame_view::view;
+use crate::packet::Packet;
+use crate::verdict::Verdict;
 use crate::{flow_lookup, service_lookup};
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::programs::XdpContext;

@@ -8,8 +8,8 @@
 //! client that offers Multipath TCP falls back to TCP (RFC 8684 §3.1).
 
 use crate::cookie_headers::{IP_BYTES, TCP_BYTES, headers};
-use crate::packet::Packet;
-use crate::{PacketContext, kernel_socket};
+use crate::kernel_socket;
+use crate::packet_context::PacketContext;
 use aya_ebpf::helpers::generated::{bpf_tcp_check_syncookie, bpf_tcp_gen_syncookie};
 use aya_ebpf::programs::XdpContext;
 use core::ffi::c_void;
@@ -23,7 +23,7 @@ use synward_core::wire::tcp_options::Found;
 /// they cannot hold. False if it makes none.
 #[inline(never)]
 pub fn make_kernel_cookie(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
-    let packet = &mut *pkt.packet;
+    let (packet, found) = (&mut pkt.cpu.packet, &mut pkt.cpu.found);
     packet.walk_options(ctx);
     let least = if packet.v4 {
         DEFAULT_MSS_V4
@@ -31,7 +31,7 @@ pub fn make_kernel_cookie(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
         DEFAULT_MSS_V6
     };
     let mut headers = headers(packet, packet.walked.found.mss().unwrap_or(least));
-    let made = kernel_socket::with_listener(ctx.ctx.cast(), packet, |listener| {
+    let made = kernel_socket::with_listener(ctx.ctx.cast(), &found.key, |listener| {
         let (ip, tcp) = (headers.ip.as_mut_ptr(), headers.tcp.as_mut_ptr());
         // SAFETY: the listener is held, and both headers are live and of the lengths given.
         unsafe {
@@ -48,23 +48,25 @@ pub fn make_kernel_cookie(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
     if made < 0 {
         return false;
     }
-    packet.kernel_isn = made as u32;
-    packet.kernel_cookie = true;
+    found.kernel_isn = made as u32;
+    found.kernel_cookie = true;
     // The kernel decides about the listener's options anew when the ACK comes: only what it does is promised, to this client.
-    packet.endpoint_since = 0;
-    let profile = &mut packet.endpoint.now;
+    let memory = &mut pkt.cpu.memory;
+    memory.forget_endpoint();
+    let endpoint = &mut memory.endpoint;
+    let profile = &mut endpoint.now;
     let times = pkt.service.cookies & cookies::TIMES != 0
-        && packet.endpoint.since != 0
+        && endpoint.since != 0
         && packet.walked.found.timestamps_at().is_some()
         && profile.timestamps();
-    packet.kernel_tsval = if times {
+    found.kernel_tsval = if times {
         tsval_with_options(profile, &packet.walked.found, packet.flags, pkt.now)
     } else {
         profile.flags = 0;
         profile.window_scale = NO_SCALE;
         0
     };
-    packet.endpoint.before = *profile;
+    endpoint.before = *profile;
     true
 }
 
@@ -83,9 +85,9 @@ fn tsval_with_options(profile: &Profile, client: &Found, tcp_flags: u8, now: u64
 
 /// Whether an ACK carries a cookie that the kernel will take.
 #[inline(never)]
-pub fn is_valid_kernel_cookie(ctx: &XdpContext, packet: &Packet) -> bool {
-    let mut headers = headers(packet, 0);
-    let judged = kernel_socket::with_listener(ctx.ctx.cast(), packet, |listener| {
+pub fn is_valid_kernel_cookie(ctx: &XdpContext, pkt: &PacketContext) -> bool {
+    let mut headers = headers(&pkt.cpu.packet, 0);
+    let checked = kernel_socket::with_listener(ctx.ctx.cast(), &pkt.cpu.found.key, |listener| {
         let (ip, tcp) = (headers.ip.as_mut_ptr(), headers.tcp.as_mut_ptr());
         // SAFETY: as above.
         unsafe {
@@ -98,5 +100,5 @@ pub fn is_valid_kernel_cookie(ctx: &XdpContext, packet: &Packet) -> bool {
             )
         }
     });
-    judged.unwrap_or(-1) == 0
+    checked.unwrap_or(-1) == 0
 }

@@ -1,24 +1,27 @@
-//! Which of the kernel's sockets a segment belongs to.
+//! Which of the kernel's sockets a segment belongs to. A look-up takes the segment's 4-tuple as a [`FlowKey`]; the client is
+//! the sender.
 
-use crate::packet::Packet;
 use aya_ebpf::Global;
 use aya_ebpf::bindings::bpf_sock;
 use aya_ebpf::helpers::{
     bpf_sk_release, bpf_skc_lookup_tcp, bpf_skc_to_tcp_sock, bpf_skc_to_tcp_timewait_sock,
 };
 use core::ffi::c_void;
+use synward_core::flow::FlowKey;
+use synward_core::wire::Address;
 
-/// Where `struct sock` of this kernel has `sk_ack_backlog` and `sk_max_ack_backlog`, both 32 bits; the loader finds
-/// them in the kernel's BTF. Constants to the verifier, because it reads frozen maps.
+/// Offsets of `sk_ack_backlog` and `sk_max_ack_backlog`, both 32 bits, in this kernel's `struct sock`; the loader finds
+/// them in the kernel's BTF. They are constants to the verifier, because it reads frozen maps.
 #[unsafe(no_mangle)]
 static SK_ACK_BACKLOG: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SK_MAX_ACK_BACKLOG: Global<u32> = Global::new(0);
-/// Where `struct tcp_sock` has `is_mptcp`, 8 bits; 0 in kernels that have none.
+/// Offset of `is_mptcp`, 8 bits, in `struct tcp_sock`; 0 in kernels without it.
 #[unsafe(no_mangle)]
 static TCP_IS_MPTCP: Global<u32> = Global::new(0);
 
-/// Where `struct tcp_sock` has its numbers (RFC 9293 §3.3.1), and `struct sock_common` that of a TIME_WAIT socket.
+/// Offsets of the sequence numbers (RFC 9293 §3.3.1) in `struct tcp_sock`, and of that of a TIME_WAIT socket in
+/// `struct sock_common`.
 #[unsafe(no_mangle)]
 static TCP_SND_UNA: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
@@ -32,7 +35,7 @@ static TW_RCV_NXT: Global<u32> = Global::new(0);
 const CURRENT_NETNS: u64 = -1i64 as u64;
 /// `TCP_LISTEN` of include/net/tcp_states.h.
 const LISTEN: u32 = 10;
-/// `TCP_TIME_WAIT`, also of sockets that nobody holds any more in FIN_WAIT2.
+/// `TCP_TIME_WAIT`; also of orphaned sockets in FIN_WAIT2.
 const TIME_WAIT: u32 = 6;
 /// `TCP_NEW_SYN_RECV`: half open.
 const HALF_OPEN: u32 = 12;
@@ -43,9 +46,9 @@ const HALF_OPEN: u32 = 12;
 pub enum Socket {
     /// No socket at all.
     NotFound,
-    /// A connection in whatever state: open, opening, TIME_WAIT.
+    /// A connection in any state: open, half open, TIME_WAIT.
     Connection,
-    /// A connection of which the segment acknowledges what is outstanding, or the latest: without doubt its own.
+    /// A connection whose outstanding or latest data the segment acknowledges: the segment is certainly its own.
     OwnConnection,
     /// A listener that has room for another connection.
     Listener,
@@ -55,28 +58,33 @@ pub enum Socket {
     CookieListener,
 }
 
-/// Looks a segment's socket up; `ctx` is the context of an XDP or TC program.
+/// Looks up the socket of a segment with this acknowledgement number; `ctx` is the context of an XDP or TC program.
 #[inline(never)]
-pub fn look_up_socket(ctx: *mut c_void, packet: &Packet) -> Socket {
-    classify(ctx, packet, sender(packet))
+pub fn look_up_socket(ctx: *mut c_void, flow: &FlowKey, acknowledgement: u32) -> Socket {
+    classify(
+        ctx,
+        flow,
+        (flow.client, flow.client_port()),
+        acknowledgement,
+    )
 }
 
-/// The same for a sender that cannot have a connection, 0.0.0.0:0 or [::]:0: what is to a segment's address and port for
-/// those who are new. The place where the kernel looks for connections first is always the same, and so in the cache.
+/// Looks up the socket of a sender that cannot have a connection, 0.0.0.0:0 or [::]:0: the listener on a flow's server
+/// address and port. The kernel looks for connections first, here always in the same hash bucket, which stays in the cache.
 #[inline(never)]
-pub fn look_up_listener(ctx: *mut c_void, packet: &Packet) -> Socket {
-    classify(ctx, packet, ([0; 4], 0))
+pub fn look_up_listener(ctx: *mut c_void, flow: &FlowKey) -> Socket {
+    classify(ctx, flow, (Address([0; 4]), 0), 0)
 }
 
 #[inline(always)]
-fn classify(ctx: *mut c_void, packet: &Packet, from: Sender) -> Socket {
-    with_socket(ctx, packet, from, |state, socket| {
+fn classify(ctx: *mut c_void, flow: &FlowKey, sender: Sender, acknowledgement: u32) -> Socket {
+    with_socket(ctx, flow, sender, |state, socket| {
         if state == TIME_WAIT {
             return Socket::Connection;
         }
         let tcp = tcp(socket);
         if state != LISTEN {
-            return if !tcp.is_null() && acknowledges_outstanding(tcp, packet) {
+            return if !tcp.is_null() && is_acknowledgeable(tcp, acknowledgement) {
                 Socket::OwnConnection
             } else {
                 Socket::Connection
@@ -95,49 +103,64 @@ fn classify(ctx: *mut c_void, packet: &Packet, from: Sender) -> Socket {
     .unwrap_or(Socket::NotFound)
 }
 
-/// Gives `act` the listener that a segment belongs to, if it is one.
+/// Calls `act` with the listener that a segment belongs to, if it belongs to one.
 #[inline(always)]
 pub fn with_listener<T>(
     ctx: *mut c_void,
-    packet: &Packet,
+    flow: &FlowKey,
     act: impl FnOnce(*mut c_void) -> T,
 ) -> Option<T> {
-    with_socket(ctx, packet, sender(packet), |state, socket| {
-        let tcp = tcp(socket);
-        (state == LISTEN && !tcp.is_null()).then(|| act(tcp))
-    })
+    with_socket(
+        ctx,
+        flow,
+        (flow.client, flow.client_port()),
+        |state, socket| {
+            let tcp = tcp(socket);
+            (state == LISTEN && !tcp.is_null()).then(|| act(tcp))
+        },
+    )
     .flatten()
 }
 
-/// The sequence number that the connection on a segment's addresses and ports expects next, if the segment cannot be one
-/// of its own: it acknowledges nothing that is outstanding. A half-open one is thought to be from the same SYN, which the
-/// kernel answered before this program did.
+/// The sequence number that a stale connection on the flow's addresses and ports expects next. The connection is stale if a
+/// segment with these numbers cannot be its own: the segment acknowledges nothing that is outstanding. A half-open
+/// connection is taken to be from the same SYN, which the kernel answered before this program did.
 #[inline(always)]
-pub fn stale_rcv_nxt(ctx: *mut c_void, packet: &Packet) -> Option<u32> {
-    with_socket(ctx, packet, sender(packet), |state, socket| {
-        if state == TIME_WAIT {
-            // SAFETY: the socket is held; the helper checks what it is.
-            let waiting = unsafe { bpf_skc_to_tcp_timewait_sock(socket.cast()) };
-            return (!waiting.is_null()).then(|| field(waiting.cast(), &TW_RCV_NXT));
-        }
-        if state == HALF_OPEN {
-            return Some(packet.sequence);
-        }
-        let tcp = tcp(socket);
-        if state == LISTEN || tcp.is_null() {
-            return None;
-        }
-        (!acknowledges_outstanding(tcp, packet)).then(|| field(tcp, &TCP_RCV_NXT))
-    })
+pub fn stale_rcv_nxt(
+    ctx: *mut c_void,
+    flow: &FlowKey,
+    sequence: u32,
+    acknowledgement: u32,
+) -> Option<u32> {
+    with_socket(
+        ctx,
+        flow,
+        (flow.client, flow.client_port()),
+        |state, socket| {
+            if state == TIME_WAIT {
+                // SAFETY: the socket is held; the helper checks what it is.
+                let waiting = unsafe { bpf_skc_to_tcp_timewait_sock(socket.cast()) };
+                return (!waiting.is_null()).then(|| field(waiting.cast(), &TW_RCV_NXT));
+            }
+            if state == HALF_OPEN {
+                return Some(sequence);
+            }
+            let tcp = tcp(socket);
+            if state == LISTEN || tcp.is_null() {
+                return None;
+            }
+            (!is_acknowledgeable(tcp, acknowledgement)).then(|| field(tcp, &TCP_RCV_NXT))
+        },
+    )
     .flatten()
 }
 
 /// SND.UNA ≤ SEG.ACK ≤ SND.NXT (RFC 9293 §3.10.7.4).
 #[inline(always)]
-fn acknowledges_outstanding(tcp: *mut c_void, packet: &Packet) -> bool {
+fn is_acknowledgeable(tcp: *mut c_void, acknowledgement: u32) -> bool {
     let oldest = field(tcp, &TCP_SND_UNA);
     let outstanding = field(tcp, &TCP_SND_NXT).wrapping_sub(oldest);
-    packet.acknowledgement.wrapping_sub(oldest) <= outstanding
+    acknowledgement.wrapping_sub(oldest) <= outstanding
 }
 
 /// A socket's `struct tcp_sock`, null for small ones (TIME_WAIT and half open).
@@ -147,18 +170,18 @@ fn tcp(socket: *mut bpf_sock) -> *mut c_void {
     unsafe { bpf_skc_to_tcp_sock(socket.cast()).cast() }
 }
 
-/// Gives `act` a segment's socket and its state, as long as it is held.
+/// Calls `act` with the state of a segment's socket and the socket, which is held meanwhile.
 #[inline(always)]
 fn with_socket<T>(
     ctx: *mut c_void,
-    packet: &Packet,
-    from: Sender,
+    flow: &FlowKey,
+    sender: Sender,
     act: impl FnOnce(u32, *mut bpf_sock) -> T,
 ) -> Option<T> {
-    let mut tuple = tuple(packet, from);
-    // Asked again: a size that is kept on the stack is any to the verifier.
+    let mut tuple = tuple(flow, sender);
+    // Read again: the verifier knows no bound of a size that was kept on the stack.
     // SAFETY: a reference is read.
-    let size = if unsafe { core::ptr::read_volatile(&raw const packet.v4) } {
+    let size = if unsafe { core::ptr::read_volatile(&raw const flow.server) }.is_v4() {
         12
     } else {
         36
@@ -178,22 +201,16 @@ fn with_socket<T>(
 }
 
 /// An address and a port.
-type Sender = ([u32; 4], u16);
+type Sender = (Address, u16);
 
+/// `struct bpf_sock_tuple` in words, from a sender to a flow's server; IPv4 fills three of them. Words rather than the
+/// union: the compiler would leave its unused part as it is in a register, and the verifier refuses to read that.
 #[inline(always)]
-fn sender(packet: &Packet) -> Sender {
-    (packet.source.0, packet.source_port)
-}
-
-/// `struct bpf_sock_tuple` in words, of what comes from a sender to where a packet goes; IPv4 fills three of them. Words rather
-/// than the union, of which the compiler would fill the unused part with whatever is in a register, and the verifier would ask
-/// what that is.
-#[inline(always)]
-fn tuple(packet: &Packet, (source, port): Sender) -> [u32; 9] {
-    let (from, to) = (port.to_be_bytes(), packet.destination_port.to_be_bytes());
+fn tuple(flow: &FlowKey, (source, port): Sender) -> [u32; 9] {
+    let (from, to) = (port.to_be_bytes(), flow.server_port().to_be_bytes());
     let ports = u32::from_ne_bytes([from[0], from[1], to[0], to[1]]);
-    let ([a, b, c, d], [e, f, g, h]) = (source, packet.destination.0);
-    if packet.v4 {
+    let ([a, b, c, d], [e, f, g, h]) = (source.0, flow.server.0);
+    if flow.server.is_v4() {
         [d, h, ports, 0, 0, 0, 0, 0, 0]
     } else {
         [a, b, c, d, e, f, g, h, ports]
@@ -206,11 +223,11 @@ fn is_full(tcp: *mut c_void) -> bool {
     field(tcp, &SK_ACK_BACKLOG) > field(tcp, &SK_MAX_ACK_BACKLOG)
 }
 
-/// Segments that may be on their way from the program at TC to TCP at a time: a batch is eight
-/// (`net.core.gro_normal_batch`), and there are some CPUs.
+/// Segments that may be between the program at TC and TCP at a time: a batch has eight (`net.core.gro_normal_batch`), and
+/// there are some CPUs.
 const IN_FLIGHT_TO_TCP: u32 = 32;
 
-/// Whether a listener has room for all whose segments may be on their way to it. One with a short queue never has.
+/// Whether a listener has room for all segments that may be on their way to it. One with a short queue never has.
 #[inline(always)]
 pub fn has_room_for_all(listener: *mut c_void) -> bool {
     field(listener, &SK_ACK_BACKLOG).saturating_add(IN_FLIGHT_TO_TCP)

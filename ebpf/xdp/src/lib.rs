@@ -1,28 +1,29 @@
 //! The programs that steer the traffic of protected services: at XDP, and behind it at TC for the kernel's own sockets.
 //!
-//! | file | stage |
+//! | file | what it does |
 //! |---|---|
-//! | [`fast_path`], [`prepared`] | the SYN that nearly all are, answered at one go by what is ready for its tick |
-//! | [`steered_interface`] | where it arrived, and what is there |
-//! | [`packet`] | Ethernet to TCP: where the headers are and what they say |
-//! | [`service_lookup`] | whose packet is it? |
+//! | [`fast_path`], [`prepare`], [`prepared`] | answers most SYNs at once, with what is prepared once a jiffy |
+//! | [`steered_interface`] | how the interface of a frame is steered |
+//! | [`packet`], [`frame_view`] | Ethernet to TCP: where the headers are and what they say |
+//! | [`cpu_scratch`], [`cpu_memory`] | what a program works with, and what a CPU remembers between frames |
+//! | [`packet_context`], [`verdict`] | what the stages share, and what they return |
+//! | [`service_lookup`] | the service that a packet is for or from |
 //! | [`flow_lookup`] | the flow that it belongs to |
 //! | [`splice`] | a segment of a spliced flow: translate, forward |
 //! | [`syn`] | a SYN: answer it here or hand it to a worker |
-//! | [`ack`] | an ACK without a flow: is its cookie ours? |
-//! | [`local_service`], [`kernel_socket`] | what this machine's kernel has to do with it |
-//! | [`assign`] | at TC: a proven client's ACK becomes the kernel's connection |
-//! | [`cookie_headers`] | what the kernel's own cookies are made of |
+//! | [`ack`] | an ACK without a flow: does it carry a valid cookie? |
+//! | [`local_service`], [`kernel_socket`] | services of this machine: what its sockets say about a segment |
+//! | [`assign`] | at TC: the ACK of a validated client becomes a connection of the kernel |
 //! | [`kernel_cookie_listener`] | a listener that takes only the kernel's own cookie |
-//! | [`test_inject`] | at start: a frame to try the firewall with |
+//! | [`cookie_headers`] | the headers that the kernel's cookies are made from |
+//! | [`test_inject`] | at start: a frame that tests the firewall |
 //! | [`replay_check`] | which handshakes have had their connection |
-//! | [`requeue`] | at TC: a segment that comes too early |
-//! | [`stale_connection`] | at TC: a connection that is in the way of a proven client's new one |
+//! | [`requeue`] | at TC: a segment that TCP must not see yet |
+//! | [`stale_connection`] | at TC: resets the old connection on the ports of a validated client |
 //! | [`forward`] | to the next hop |
-//! | [`unknown`] | what belongs to nothing, and what was there before us |
+//! | [`unknown`] | segments that match no flow, and connections older than the appliance |
 //! | [`icmp_error`] | errors that quote a translated segment |
-//! | [`route`], [`reply`], [`worker`] | the ways out: next hop, back to the sender, to user space |
-//! | [`time`] | the coarse clock |
+//! | [`route`], [`reply`], [`worker`] | where a frame goes: next hop, back to the sender, user space |
 #![no_std]
 #![cfg(target_arch = "bpf")]
 #![allow(
@@ -34,15 +35,20 @@
 pub mod ack;
 pub mod assign;
 pub mod cookie_headers;
+pub mod cpu_memory;
+pub mod cpu_scratch;
 pub mod fast_path;
 pub mod flow_lookup;
 pub mod forward;
+pub mod frame_view;
 pub mod icmp_error;
 pub mod kernel_cookie_listener;
 pub mod kernel_socket;
 pub mod local_service;
 pub mod maps;
 pub mod packet;
+pub mod packet_context;
+pub mod prepare;
 pub mod prepared;
 pub mod replay_check;
 pub mod reply;
@@ -54,21 +60,6 @@ pub mod stale_connection;
 pub mod steered_interface;
 pub mod syn;
 pub mod test_inject;
-pub mod time;
 pub mod unknown;
+pub mod verdict;
 pub mod worker;
-
-use packet::Packet;
-use synward_core::layout::{Interface, Service};
-
-/// What a stage decides.
-pub type Verdict = u32;
-
-/// Everything that the stages after the look-up share about one packet.
-pub struct PacketContext<'a> {
-    pub packet: &'a mut Packet,
-    pub interface: &'a Interface,
-    pub service: &'a Service,
-    /// Coarse clock, ns.
-    pub now: u64,
-}

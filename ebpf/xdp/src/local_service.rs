@@ -1,41 +1,47 @@
-//! A service of this machine: its kernel knows better than any table of ours whose a segment is.
+//! A service of this machine: the kernel's socket table says which segments belong to a connection.
 //!
-//! To answer blindly would hang real clients: those that come back from the same port while the server is in
-//! TIME_WAIT, those that have crashed and left it a connection, those of a full accept queue or a closed port. To look for
-//! a connection costs a line of memory that no cache holds, though, and in a flood that is most of what an answer costs. So
-//! there the listener alone is asked, once a tick, and a connection in the way of a new one is seen to when its client has
-//! proven itself (`stale`).
+//! To answer SYNs without a look-up would hang real clients: those that come back from the same port while the server is in
+//! TIME_WAIT, those that have crashed and left the server a connection, those of a full accept queue or a closed port. But
+//! looking up a connection reads a cache line that no cache holds, and in a flood that is most of what an answer costs. In a
+//! flood only the listener is looked up, once a jiffy, and a stale connection is reset when the client of the new one has
+//! shown a valid cookie ([`stale_connection`](crate::stale_connection)).
 
-use crate::kernel_socket::{self, Socket};
-use crate::packet::Packet;
+use crate::cpu_memory::CpuMemory;
+use crate::kernel_cookie_listener::{is_valid_kernel_cookie, make_kernel_cookie};
+use crate::kernel_socket::{Socket, look_up_listener, look_up_socket};
+use crate::maps;
+use crate::packet_context::PacketContext;
 use crate::prepared::Prepared;
-use crate::{PacketContext, Verdict, kernel_cookie_listener, maps, time};
+use crate::verdict::{NEEDS_COOKIE, Verdict};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::bpf_xdp_adjust_meta;
 use aya_ebpf::programs::{TcContext, XdpContext};
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::flow::FlowKey;
 use synward_core::layout::cookies;
-use synward_core::wire::tcp::flags;
 
-/// No verdict: a listener has to be convinced by a cookie first.
-pub const NEEDS_COOKIE: Verdict = 102;
-
-/// Passes what a socket owns, and what the kernel itself answers best; refuses what it would refuse.
+/// Passes segments that a socket owns, and SYNs that the kernel itself answers best; drops SYNs that it would drop.
 #[inline(never)]
 pub fn decide_by_socket(
     ctx: &XdpContext,
     pkt: &mut PacketContext,
     counters: &mut ServiceCounters,
 ) -> Verdict {
-    let is_syn =
-        pkt.packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::SYN;
-    let found = if is_syn {
-        look_up_syn(ctx, pkt.packet)
+    let is_syn = pkt.cpu.packet.is_syn();
+    let (found, memory) = (&pkt.cpu.found, &mut pkt.cpu.memory);
+    let socket = if is_syn {
+        let is_flood = memory.count_syn();
+        if is_flood && memory.has_listener(found.slot) {
+            Socket::Listener
+        } else {
+            look_up_syn(ctx, &found.key, is_flood, || {
+                memory.remember_listener(found.slot)
+            })
+        }
     } else {
-        kernel_socket::look_up_socket(ctx.ctx.cast(), pkt.packet)
+        look_up_socket(ctx.ctx.cast(), &found.key, pkt.cpu.packet.acknowledgement)
     };
-    let socket = match found {
+    let socket = match socket {
         Socket::Listener if pkt.service.cookies & cookies::KERNEL != 0 => Socket::CookieListener,
         socket => socket,
     };
@@ -47,25 +53,19 @@ pub fn decide_by_socket(
             XDP_DROP
         }
         Socket::FullListener => NEEDS_COOKIE,
-        Socket::CookieListener
-            if is_syn && kernel_cookie_listener::make_kernel_cookie(ctx, pkt) =>
-        {
-            NEEDS_COOKIE
-        }
-        Socket::CookieListener
-            if !is_syn && kernel_cookie_listener::is_valid_kernel_cookie(ctx, pkt.packet) =>
-        {
+        Socket::CookieListener if is_syn && make_kernel_cookie(ctx, pkt) => NEEDS_COOKIE,
+        Socket::CookieListener if !is_syn && is_valid_kernel_cookie(ctx, pkt) => {
             counters.bump(Counter::CookieValid);
             XDP_PASS
         }
-        // To a SYN the kernel says that the port is closed. Anything else has only a cookie to show.
+        // The kernel refuses a SYN to a closed port. Any other segment needs a cookie.
         Socket::NotFound | Socket::CookieListener if !is_syn => NEEDS_COOKIE,
         Socket::OwnConnection if !is_syn => {
             mark_known_connection(ctx);
             counters.bump(Counter::Passed);
             XDP_PASS
         }
-        // The kernel makes no cookie, or none yet: its listener looks after itself.
+        // The kernel makes no cookie, or none yet: its listener protects itself.
         Socket::OwnConnection | Socket::Connection | Socket::NotFound | Socket::CookieListener => {
             counters.bump(Counter::Passed);
             XDP_PASS
@@ -73,59 +73,43 @@ pub fn decide_by_socket(
     }
 }
 
-/// SYNs that each CPU looks for among the kernel's connections in every tick (1 to 10 ms). More are a flood.
-const SYNS_LOOKED_UP: u32 = 64;
-
-/// The socket of a SYN, in a flood perhaps that of its listener.
-#[inline(always)]
-fn look_up_syn(ctx: &XdpContext, packet: &mut Packet) -> Socket {
-    let is_flood = count_syn(packet);
-    if is_flood && packet.listener_tick == packet.tick && packet.listener_slot == packet.slot {
-        return Socket::Listener;
-    }
-    // If it is none with room, the SYN is looked for by itself all the same: of a group of listeners another may have room.
-    if is_flood && kernel_socket::look_up_listener(ctx.ctx.cast(), packet) == Socket::Listener {
-        (packet.listener_tick, packet.listener_slot) = (packet.tick, packet.slot);
-        return Socket::Listener;
-    }
-    kernel_socket::look_up_socket(ctx.ctx.cast(), packet)
-}
-
-/// Counts a SYN, and says whether it is one of more than are looked for.
-#[inline(always)]
-fn count_syn(packet: &mut Packet) -> bool {
-    time::now(packet);
-    packet.syns += 1;
-    packet.syns > SYNS_LOOKED_UP
-}
-
-/// Whether a listener that takes our cookies, and has room, is all that the kernel has for a SYN over IPv4.
+/// Whether all that the kernel has for a SYN over IPv4 is a listener that takes our cookies and has room.
 #[inline(always)]
 pub fn has_listener_with_room(ctx: &XdpContext, flow: &FlowKey, prepared: &mut Prepared) -> bool {
-    let Some(packet) = maps::packet() else {
+    let Some(scratch) = maps::steer_scratch() else {
         return false;
     };
-    let is_flood = count_syn(packet);
+    let memory: &mut CpuMemory = &mut scratch.memory;
+    let is_flood = memory.count_syn();
     if is_flood && prepared.listens != 0 {
         return true;
     }
-    packet.v4 = true;
-    (packet.source, packet.source_port) = (flow.client, flow.client_port());
-    (packet.destination, packet.destination_port) = (flow.server, flow.server_port());
-    if is_flood && kernel_socket::look_up_listener(ctx.ctx.cast(), packet) == Socket::Listener {
-        prepared.listens = 1;
-        return true;
-    }
-    kernel_socket::look_up_socket(ctx.ctx.cast(), packet) == Socket::Listener
+    look_up_syn(ctx, flow, is_flood, || prepared.listens = 1) == Socket::Listener
 }
 
-/// In front of a segment whose connection is known, for the program at TC: "syn:".
+/// The socket of a SYN. In a flood it is the listener if that has room, which `remember` notes for the rest of the jiffy.
+#[inline(always)]
+fn look_up_syn(
+    ctx: &XdpContext,
+    flow: &FlowKey,
+    is_flood: bool,
+    remember: impl FnOnce(),
+) -> Socket {
+    if is_flood && look_up_listener(ctx.ctx.cast(), flow) == Socket::Listener {
+        remember();
+        return Socket::Listener;
+    }
+    // Also if the listener that was found has no room: another one of its group may have.
+    look_up_socket(ctx.ctx.cast(), flow, 0)
+}
+
+/// In front of a segment whose connection XDP has found, for the program at TC: "syn:".
 const KNOWN_CONNECTION: u32 = 0x3a6e_7973;
 
-/// Spares the program at TC a second look at a segment. A driver that does not bring metadata along has it look.
+/// Saves the program at TC a second look-up. If the driver does not carry metadata to the skb, the program looks up again.
 #[inline(always)]
 fn mark_known_connection(ctx: &XdpContext) {
-    // SAFETY: the context is the kernel's own; nothing of the frame is looked at afterwards.
+    // SAFETY: the context is the kernel's own; no view into the frame is used afterwards.
     if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(size_of::<u32>() as i32)) } != 0 {
         return;
     }
@@ -143,7 +127,7 @@ fn mark_known_connection(ctx: &XdpContext) {
     }
 }
 
-/// Whether XDP knew the connection of a segment.
+/// Whether XDP has found the connection of a segment.
 #[inline(always)]
 pub fn is_known_connection(ctx: &TcContext) -> bool {
     // SAFETY: the context is the kernel's own; both fields are readable.

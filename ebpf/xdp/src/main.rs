@@ -10,15 +10,20 @@
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
-use synward_core::counters::Counter;
-use synward_core::flow::FlowKey;
-use synward_core::layout::{Flow, Interface, handoff, mode, side, state};
+use synward_core::counters::{Counter, ServiceCounters};
+use synward_core::layout::{Flow, Interface, Service, handoff, mode, side, state};
 use synward_core::translate::Direction;
 use synward_core::wire::tcp::flags;
-use synward_xdp::packet::{Kind, Packet};
+use synward_xdp::cpu_scratch::CpuScratch;
+use synward_xdp::packet::Kind;
+use synward_xdp::packet_context::PacketContext;
+use synward_xdp::verdict::{
+    EXPIRED_COOKIE, GENERAL_PATH, INVALID_COOKIE, NEEDS_COOKIE, REPLAYED_COOKIE, SEND_REPLY,
+    VALID_COOKIE, Verdict,
+};
 use synward_xdp::{
-    PacketContext, Verdict, ack, fast_path, flow_lookup, forward, icmp_error, local_service, maps,
-    reply, service_lookup, splice, steered_interface, syn, time, unknown, worker,
+    ack, fast_path, flow_lookup, forward, icmp_error, local_service, maps, reply, service_lookup,
+    splice, steered_interface, syn, unknown, worker,
 };
 
 /// Decides what happens to one frame.
@@ -26,95 +31,103 @@ use synward_xdp::{
 pub fn steer(ctx: XdpContext) -> Verdict {
     if fast_path::is_candidate(&ctx) {
         let verdict = fast_path::answer_candidate(&ctx);
-        if verdict != fast_path::GENERAL_PATH {
+        if verdict != GENERAL_PATH {
             return verdict;
         }
     }
-    let Some(packet) = maps::packet() else {
+    let Some(cpu) = maps::steer_scratch() else {
         return XDP_PASS;
     };
-    let Some(interface) = steered_interface::find_steered(ctx.ingress_ifindex() as u32, packet)
-    else {
+    let index = ctx.ingress_ifindex() as u32;
+    let Some(interface) = steered_interface::find_steered(index, &mut cpu.found.slot) else {
         return XDP_PASS;
     };
-    match packet.read(&ctx) {
-        Kind::Tcp => tcp(&ctx, packet, interface),
-        Kind::Icmp => icmp_error::translate_quotation(&ctx, packet),
+    match cpu.packet.read(&ctx) {
+        Kind::Tcp => decide_tcp(&ctx, cpu, interface),
+        Kind::Icmp => icmp_error::translate_quotation(&ctx, &cpu.packet),
         kind @ (Kind::Fragment | Kind::Malformed) if interface.side & side::OUTSIDE != 0 => {
-            service_lookup::decide_unreadable(&packet.destination, kind)
+            service_lookup::decide_unreadable(&cpu.packet.destination, kind)
         }
         _ => XDP_PASS,
     }
 }
 
 #[inline(always)]
-fn tcp(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> Verdict {
+fn decide_tcp(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interface) -> Verdict {
+    let (packet, memory) = (&cpu.packet, &mut cpu.memory);
     if interface.side & side::OUTSIDE != 0
-        && service_lookup::find_endpoint_for(packet, packet.destination, packet.destination_port)
+        && service_lookup::find_endpoint_for(memory, packet.destination, packet.destination_port)
     {
-        return from_client(ctx, packet, interface);
+        return decide_from_client(ctx, cpu, interface);
     }
     if interface.side & side::INSIDE != 0
-        && service_lookup::find_endpoint_for(packet, packet.source, packet.source_port)
+        && service_lookup::find_endpoint_for(memory, packet.source, packet.source_port)
     {
-        return from_server(ctx, packet, interface);
+        return decide_from_server(ctx, cpu, interface);
     }
     XDP_PASS
 }
 
 #[inline(always)]
-fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> Verdict {
-    let Some((service, counters)) = service_lookup::policy_and_counters(&packet.endpoint) else {
+fn decide_from_client(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interface) -> Verdict {
+    let Some((service, counters)) = service_lookup::policy_and_counters(&cpu.memory.endpoint)
+    else {
         return XDP_PASS;
     };
-    packet.key = FlowKey::new(
-        packet.source,
-        packet.source_port,
-        packet.destination,
-        packet.destination_port,
-    );
-    packet.kernel_cookie = false;
-    let now = time::now(packet);
+    cpu.found.key = cpu.packet.flow_from_client();
+    cpu.found.kernel_cookie = false;
+    let now = cpu.memory.now();
     let mut pkt = PacketContext {
-        packet,
+        cpu,
         interface,
         service,
         now,
     };
-    let is_syn =
-        pkt.packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::SYN;
+    let is_syn = pkt.cpu.packet.is_syn();
     if is_syn {
         counters.bump(Counter::Syn);
     }
 
-    pkt.packet.may_pass = false;
+    pkt.cpu.found.may_pass = false;
     if service.handoff == handoff::SPLICE
         && let Some((index, flow)) =
-            flow_lookup::find_flow(&pkt.packet.key, &mut pkt.packet.may_pass)
+            flow_lookup::find_flow(&pkt.cpu.found.key, &mut pkt.cpu.found.may_pass)
     {
         // SAFETY: the table hands out entries of the flow array, which outlives the program. Other
         // CPUs and the appliance write them too, each field at once; see `layout::Flow`.
         let flow: &mut Flow = unsafe { &mut *flow };
-        let goes_on = match flow.state {
-            // Its SYN-ACK was lost, or the client starts over: the cookie answers again.
+        let belongs = match flow.state {
+            // The SYN-ACK was lost, or the client starts over: answer with a cookie again.
             state::OPENING if is_syn => false,
             state::OPENING => return worker::deliver_from_client(ctx, &pkt, counters, index),
             state::ESTABLISHED => true,
             state::CLOSING => !is_syn && !ack::starts_new_connection(ctx, &mut pkt, flow),
             _ => false,
         };
-        if goes_on {
+        if belongs {
             counters.bump(Counter::ToServer);
             return splice::forward(ctx, &mut pkt, flow, Direction::ToServer);
         }
     }
+    decide_without_flow(ctx, &mut pkt, service, counters, is_syn)
+}
 
+/// Decides about a client's segment that belongs to no flow of the table.
+#[inline(always)]
+fn decide_without_flow(
+    ctx: &XdpContext,
+    pkt: &mut PacketContext,
+    service: &Service,
+    counters: &mut ServiceCounters,
+    is_syn: bool,
+) -> Verdict {
     if service.mode != mode::ALWAYS {
         counters.bump(Counter::Passed);
         return XDP_PASS;
     }
     if service.listed != 0 {
-        match service_lookup::look_up_lists(pkt.packet.endpoint.service, &pkt.packet.source) {
+        let source = &pkt.cpu.packet.source;
+        match service_lookup::look_up_lists(pkt.cpu.memory.endpoint.service, source) {
             service_lookup::Listed::Denied => {
                 counters.bump(Counter::DropDenied);
                 return XDP_DROP;
@@ -127,73 +140,78 @@ fn from_client(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
         }
     }
     match service.handoff {
-        handoff::LOCAL => match local_service::decide_by_socket(ctx, &mut pkt, counters) {
-            local_service::NEEDS_COOKIE => {}
+        handoff::LOCAL => match local_service::decide_by_socket(ctx, pkt, counters) {
+            NEEDS_COOKIE => {}
             verdict => return verdict,
         },
-        // The server's own machine judges everything else; no state is kept here.
+        // The server's own machine checks everything but SYNs; this one keeps no state.
         handoff::FORWARD if !is_syn => {
             counters.bump(Counter::Forwarded);
-            return forward::forward_unchanged(ctx, pkt.packet);
+            return forward::forward_unchanged(ctx, &pkt.cpu.packet);
         }
-        handoff::SPLICE if pkt.packet.may_pass && unknown::passes_through(&pkt) => {
+        handoff::SPLICE if pkt.cpu.found.may_pass && unknown::passes_through(pkt) => {
             counters.bump(Counter::Passed);
             return XDP_PASS;
         }
         _ => {}
     }
     if is_syn {
-        if syn::is_for_worker(ctx, &pkt) {
-            return syn::send_to_worker(ctx, &pkt, counters);
+        if syn::is_for_worker(ctx, pkt) {
+            return syn::send_to_worker(ctx, pkt, counters);
         }
-        return match syn::make_syn_ack(ctx, &mut pkt, counters) {
-            syn::SEND_REPLY => reply::send_reply(ctx, pkt.packet, counters, Counter::AnsweredXdp),
+        return match syn::make_syn_ack(ctx, pkt, counters) {
+            SEND_REPLY => reply::send_reply(
+                ctx,
+                &pkt.cpu.packet,
+                &pkt.cpu.found.reply,
+                counters,
+                Counter::AnsweredXdp,
+            ),
             verdict => verdict,
         };
     }
-    let reason = if pkt.packet.flags & (flags::SYN | flags::ACK | flags::RST) == flags::ACK {
-        match ack::verify_cookie(ctx, &mut pkt, counters) {
-            ack::EXPIRED => Counter::DropExpiredCookie,
-            ack::INVALID => Counter::DropInvalidCookie,
-            ack::VALID => return ack::request_open(ctx, &pkt, counters),
-            ack::REPLAYED => Counter::DropReplayedCookie,
+    let is_ack = pkt.cpu.packet.flags & (flags::SYN | flags::ACK | flags::RST) == flags::ACK;
+    let reason = if is_ack {
+        match ack::verify_cookie(ctx, pkt, counters) {
+            EXPIRED_COOKIE => Counter::DropExpiredCookie,
+            INVALID_COOKIE => Counter::DropInvalidCookie,
+            VALID_COOKIE => return ack::request_open(ctx, pkt, counters),
+            REPLAYED_COOKIE => Counter::DropReplayedCookie,
             verdict => return verdict,
         }
     } else {
         Counter::DropUnknown
     };
-    unknown::apply_unknown_policy(ctx, &mut pkt, counters, reason)
+    unknown::apply_unknown_policy(ctx, pkt, counters, reason)
 }
 
 #[inline(always)]
-fn from_server(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> Verdict {
-    let Some((service, counters)) = service_lookup::policy_and_counters(&packet.endpoint) else {
+fn decide_from_server(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interface) -> Verdict {
+    let Some((service, counters)) = service_lookup::policy_and_counters(&cpu.memory.endpoint)
+    else {
         return XDP_PASS;
     };
     match service.handoff {
         handoff::LOCAL => return XDP_PASS,
         handoff::FORWARD if service.mode == mode::ALWAYS => {
             counters.bump(Counter::Forwarded);
-            return forward::forward_unchanged(ctx, packet);
+            return forward::forward_unchanged(ctx, &cpu.packet);
         }
         handoff::FORWARD => return XDP_PASS,
         _ => {}
     }
-    packet.key = FlowKey::new(
-        packet.destination,
-        packet.destination_port,
-        packet.source,
-        packet.source_port,
-    );
-    let now = time::now(packet);
+    cpu.found.key = cpu.packet.flow_from_server();
+    let now = cpu.memory.now();
     let mut pkt = PacketContext {
-        packet,
+        cpu,
         interface,
         service,
         now,
     };
-    if let Some((index, flow)) = flow_lookup::find_flow(&pkt.packet.key, &mut pkt.packet.may_pass) {
-        // SAFETY: as in `from_client`.
+    if let Some((index, flow)) =
+        flow_lookup::find_flow(&pkt.cpu.found.key, &mut pkt.cpu.found.may_pass)
+    {
+        // SAFETY: as in `decide_from_client`.
         let flow: &mut Flow = unsafe { &mut *flow };
         match flow.state {
             state::OPENING => return worker::deliver_from_server(ctx, &pkt, counters, index),
@@ -208,13 +226,13 @@ fn from_server(ctx: &XdpContext, packet: &mut Packet, interface: &Interface) -> 
     XDP_PASS
 }
 
-/// Hands the ACK of a proven client to the kernel; see [`synward_xdp::assign`].
+/// Hands the ACK of a validated client to the kernel; see [`synward_xdp::assign`].
 #[classifier]
 pub fn assign(ctx: TcContext) -> i32 {
     synward_xdp::assign::assign(&ctx)
 }
 
-/// Lets a frame arrive that nobody sent; see [`synward_xdp::test_inject`].
+/// Makes a frame of the appliance's own arrive; see [`synward_xdp::test_inject`].
 #[classifier]
 pub fn test_inject(ctx: TcContext) -> i32 {
     synward_xdp::test_inject::test_inject(&ctx)

@@ -1,6 +1,6 @@
-//! The maps that this program shares with the appliance; `synward_core::layout` says what they hold.
+//! The maps that the programs share with the appliance; `synward_core::layout` defines what they hold.
 
-use crate::packet::Packet;
+use crate::cpu_scratch::CpuScratch;
 use crate::prepared::{self, Prepared};
 use aya_ebpf::btf_maps::lpm_trie::Key as Prefix;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, XskMap};
@@ -13,14 +13,14 @@ use synward_core::layout::{
 };
 use synward_core::{occupancy, replay_cache};
 
-/// User space maps the array into its memory and reads and writes it without system calls.
+/// `BPF_F_MMAPABLE`: user space maps the array into its memory, and reads and writes it without system calls.
 const MMAPABLE: usize = 1 << 10;
 
 /// How each interface is steered.
 #[btf_map]
 pub static INTERFACES: Array<Interfaces, 1, MMAPABLE> = Array::new();
 
-/// Numbers set once at start.
+/// Numbers that the appliance sets at start, and the generation of what it changes later.
 #[btf_map]
 pub static GLOBALS: Array<Globals, 1, MMAPABLE> = Array::new();
 
@@ -32,7 +32,7 @@ pub static CLOCK: Array<Clock, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub static ENDPOINTS: HashMap<EndpointKey, Endpoint, 16384> = HashMap::new();
 
-/// Address prefix → index of the prefix. Asked only where a service has prefixes or any port.
+/// Address prefix → index of the prefix. Looked up only if a service has prefixes or any port.
 #[btf_map]
 pub static PREFIXES: LpmTrie<[u32; 4], u32, 4096> = LpmTrie::new();
 
@@ -60,7 +60,7 @@ pub static COUNTERS: PerCpuArray<ServiceCounters, { MAX_SERVICES as usize }> = P
 #[btf_map]
 pub static TAGS: Array<[u32; WAYS + 1], 1024, MMAPABLE> = Array::new();
 
-/// Two bits a bucket: whether anything may be known about its flows. Sized at load.
+/// Occupancy filter of the flow table, two bits a bucket. Sized at load.
 #[btf_map]
 pub static OCCUPANCY: Array<occupancy::Line, 4, MMAPABLE> = Array::new();
 
@@ -68,7 +68,7 @@ pub static OCCUPANCY: Array<occupancy::Line, 4, MMAPABLE> = Array::new();
 #[btf_map]
 pub static FLOWS: Array<Flow, 16384, MMAPABLE> = Array::new();
 
-/// Connections that pass as they are. Sized at load.
+/// Connections that pass through unchanged. Sized at load.
 #[btf_map]
 pub static PASSED: LruHashMap<FlowKey, Passed, 4096> = LruHashMap::new();
 
@@ -84,27 +84,32 @@ pub static SOCKETS: XskMap<{ (MAX_INTERFACES * MAX_QUEUES) as usize }> = XskMap:
 #[btf_map]
 pub static HEARTBEATS: Array<u64, { MAX_QUEUES as usize }, MMAPABLE> = Array::new();
 
-/// The packet that each program looks at on this CPU; see [`scratch`].
+/// What each program works with on this CPU: [`steer_scratch`] and [`assign_scratch`].
 #[btf_map]
-pub static SCRATCH: PerCpuArray<Packet, 2> = PerCpuArray::new();
+pub static SCRATCH: PerCpuArray<CpuScratch, 2> = PerCpuArray::new();
 
-/// What each CPU has ready for the SYNs of a tick.
+/// What each CPU has prepared for the SYNs of a jiffy.
 #[btf_map]
 pub static PREPARED: PerCpuArray<Prepared, { prepared::SLOTS as usize }> = PerCpuArray::new();
 
-/// The packet that the XDP program looks at on this CPU.
+/// What the XDP program works with on this CPU.
 #[inline(always)]
-pub fn packet() -> Option<&'static mut Packet> {
-    let packet = SCRATCH.get_ptr_mut(scratch::STEER)?;
-    // SAFETY: per-CPU and never freed; this program runs to its end on this CPU before another run of
-    // it starts here.
-    Some(unsafe { &mut *packet })
+pub fn steer_scratch() -> Option<&'static mut CpuScratch> {
+    scratch(0)
 }
 
-/// Whose element of [`SCRATCH`] is whose: the one program may run in the middle of the other.
-pub mod scratch {
-    pub const STEER: u32 = 0;
-    pub const ASSIGN: u32 = 1;
+/// What the TC program works with on this CPU. It has an element of its own, because XDP may interrupt it.
+#[inline(always)]
+pub fn assign_scratch() -> Option<&'static mut CpuScratch> {
+    scratch(1)
+}
+
+#[inline(always)]
+fn scratch(index: u32) -> Option<&'static mut CpuScratch> {
+    let scratch = SCRATCH.get_ptr_mut(index)?;
+    // SAFETY: per-CPU and never freed; each program has its own element, and runs to its end on this CPU before another run
+    // of it starts here.
+    Some(unsafe { &mut *scratch })
 }
 
 /// A prefix of an address.

@@ -1,15 +1,12 @@
-//! From the frame to the TCP header: offsets, and everything that later stages ask about.
+//! From the frame to the TCP header: offsets, and the fields that later stages read.
 
-use aya_ebpf::programs::{TcContext, XdpContext};
-use synward_core::client_options::ClientOptions;
+use crate::frame_view::{Frame, view};
 use synward_core::flow::FlowKey;
-use synward_core::generated_segment::Segment;
-use synward_core::layout::{Endpoint, EndpointKey, Profile};
 use synward_core::wire::Address;
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::ipv4::{self, Ipv4};
 use synward_core::wire::ipv6::{self, Ipv6};
-use synward_core::wire::tcp::{self, Tcp};
+use synward_core::wire::tcp::{self, Tcp, flags};
 use synward_core::wire::tcp_options::{self, Options};
 
 /// What a frame turned out to be.
@@ -28,16 +25,10 @@ pub enum Kind {
 }
 
 /// A TCP segment and where its headers are.
-///
-/// It lives in a per-CPU map rather than on the stack: that saves half of the stack, and the verifier,
-/// which forgets what was stored there, has one state to follow where it would follow one for every
-/// combination of tags and extension headers.
 #[repr(C)]
 pub struct Packet {
     pub source: Address,
     pub destination: Address,
-    /// The slot of the interface that it came by.
-    pub slot: u32,
     /// Offset of the IP header.
     pub l3: usize,
     /// Offset of the TCP or ICMP header.
@@ -58,92 +49,16 @@ pub struct Packet {
     /// DSCP and ECN.
     pub class: u8,
     pub flags: u8,
-    /// Its flow, from whichever side it comes.
-    pub key: FlowKey,
-    /// Whether it may be that of a connection that passes.
-    pub may_pass: bool,
-    /// The endpoint that it is for or from.
-    pub endpoint: Endpoint,
-    /// Where that is, and `Globals::generation` when it was looked up; 0: what stands there is not what was found.
-    pub endpoint_at: EndpointKey,
-    pub endpoint_since: u32,
-    /// Whether `kernel_isn`, a cookie that the kernel made, is the ISN of the answer; `kernel_tsval` is its TSval in network
-    /// order, or zero where it has none and no other option than the MSS.
-    pub kernel_cookie: bool,
-    pub kernel_isn: u32,
-    pub kernel_tsval: u32,
-    /// When the packet before was looked at: the kernel's tick, and the coarse clock, ns.
-    pub tick: u64,
-    pub now: u64,
-    /// SYNs for this machine in this tick so far.
-    pub syns: u32,
-    /// By which interface, and in which tick, a listener with room was found for the endpoint.
-    pub listener_slot: u32,
-    pub listener_tick: u64,
-    /// What a valid cookie says about the client, and what was promised to it.
-    pub validated_options: ClientOptions,
-    pub offered: Profile,
-    /// What is sent back.
-    pub reply: Segment,
     /// The TCP options, once they are walked over.
     pub walked: Options,
 }
 
-/// Timestamps, zero where there are none: an `Option` would leave the verifier with registers that
-/// nobody has written.
+/// Timestamps; zero if the segment has none. An `Option` would leave registers that nobody has written, which the
+/// verifier refuses.
 pub struct Times {
     pub present: bool,
     pub tsval: u32,
     pub tsecr: u32,
-}
-
-/// Headers that start farther into the frame are not looked at.
-const FARTHEST: usize = 511;
-
-/// A program's context, as far as the frame is concerned.
-pub trait Frame {
-    /// Where the frame starts and ends; of a socket buffer, as much of it as is in one piece. Volatile, because
-    /// the verifier must see the loads from the context where the pointers are used: passed on between
-    /// functions they would be mere numbers to it.
-    fn bounds(&self) -> (usize, usize);
-}
-
-impl Frame for XdpContext {
-    #[inline(always)]
-    fn bounds(&self) -> (usize, usize) {
-        // SAFETY: the context is the kernel's own, and both fields of it are readable.
-        unsafe {
-            let start = core::ptr::read_volatile(&raw const (*self.ctx).data);
-            let end = core::ptr::read_volatile(&raw const (*self.ctx).data_end);
-            (start as usize, end as usize)
-        }
-    }
-}
-
-impl Frame for TcContext {
-    #[inline(always)]
-    fn bounds(&self) -> (usize, usize) {
-        // SAFETY: as above.
-        unsafe {
-            let start = core::ptr::read_volatile(&raw const (*self.skb.skb).data);
-            let end = core::ptr::read_volatile(&raw const (*self.skb.skb).data_end);
-            (start as usize, end as usize)
-        }
-    }
-}
-
-/// `N` bytes of the frame at `at`, or nothing if it ends before.
-#[inline(always)]
-pub fn view<const N: usize>(ctx: &impl Frame, at: usize) -> Option<&mut [u8; N]> {
-    let (data, data_end) = ctx.bounds();
-    // The mask changes nothing; it is what the verifier knows of an offset that was kept in a map.
-    let start = data + (at & FARTHEST);
-    if start + N > data_end {
-        return None;
-    }
-    // SAFETY: the range lies inside the frame (checked just above, and by the verifier again); bytes
-    // need no alignment. Two views can overlap, but no stage holds one while it writes through another.
-    Some(unsafe { &mut *(start as *mut [u8; N]) })
 }
 
 impl Packet {
@@ -211,7 +126,7 @@ impl Packet {
         let ip = Ipv6(&*ip);
         self.source = ip.source();
         self.destination = ip.destination();
-        // A mapped address has no business on the wire (RFC 4942 §2.2), and would look like IPv4 here.
+        // A mapped address must not be on the wire (RFC 4942 §2.2), and would look like IPv4 here.
         if !ip.is_sound() || self.source.is_v4() || self.destination.is_v4() {
             return Kind::Other;
         }
@@ -231,7 +146,7 @@ impl Packet {
             };
             next = extension[0];
             l4 += (extension[1] as usize + 1) * 8;
-            // In a request to a worker it has eight bits.
+            // A request to a worker has eight bits for it.
             if l4 > u8::MAX as usize {
                 return Kind::Malformed;
             }
@@ -341,6 +256,34 @@ impl Packet {
             };
             view.copy_from_slice(&self.walked.bytes[word * 4..word * 4 + 4]);
         }
+    }
+
+    /// Whether this is a SYN that opens a connection: SYN without ACK, RST or FIN.
+    #[inline(always)]
+    pub const fn is_syn(&self) -> bool {
+        self.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::SYN
+    }
+
+    /// The flow of a segment that the client sent.
+    #[inline(always)]
+    pub const fn flow_from_client(&self) -> FlowKey {
+        FlowKey::new(
+            self.source,
+            self.source_port,
+            self.destination,
+            self.destination_port,
+        )
+    }
+
+    /// The flow of a segment that the server sent.
+    #[inline(always)]
+    pub const fn flow_from_server(&self) -> FlowKey {
+        FlowKey::new(
+            self.destination,
+            self.destination_port,
+            self.source,
+            self.source_port,
+        )
     }
 
     /// Bytes of payload.

@@ -1,41 +1,45 @@
-//! What a CPU has prepared for the plain SYNs of a tick: all of an answer that does not depend on who asks.
+//! The part of an answer that is the same for all SYNs to one endpoint in one jiffy (1 to 10 ms).
 //!
-//! Made anew in every tick (1 to 10 ms), so that another epoch or key is seen that much later at most, and at once when an
-//! endpoint or a service changes. A flood that alternates between endpoints nearly always finds each of them prepared.
+//! [`prepare`](crate::prepare) makes it once a jiffy, so that another epoch or key takes effect at most a jiffy late, and at
+//! once when an endpoint or a service changes. A flood that alternates between endpoints nearly always finds each of them
+//! prepared.
 
-use crate::{maps, service_lookup, steered_interface, syn, time};
-use aya_ebpf::helpers::bpf_jiffies64;
-use aya_ebpf::programs::XdpContext;
 use synward_core::cookie::Key;
 use synward_core::flow::{FlowKey, Place, ServerHash};
-use synward_core::layout::{Profile, cookies, handoff, key_slot, mode, side};
-use synward_core::wire::Address;
+use synward_core::layout::Profile;
 
-/// At most so many endpoints are prepared at a time. A power of two.
+/// Endpoints that can be prepared at a time. A power of two.
 pub const SLOTS: u32 = 16;
 
-/// The answer to SYNs over IPv4 that come in by one queue, to one endpoint, in one tick.
+/// Whose SYNs an answer is prepared for, and until when.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// The kernel's jiffy.
+    pub jiffy: u64,
+    /// The interface's index and the queue.
+    pub from: [u32; 2],
+    /// The server's address, as it stands in the packet, and its port.
+    pub to: [u32; 2],
+    /// `Globals::generation`.
+    pub generation: u64,
+}
+
+/// The answer to SYNs over IPv4 that arrive on one queue, for one endpoint, in one jiffy.
 #[repr(C)]
 pub struct Prepared {
-    /// Which tick, counted by the kernel.
-    tick: u64,
-    /// The interface's index and the queue.
-    from: [u32; 2],
-    /// The server's address, as it stands in the packet, and its port.
-    to: [u32; 2],
-    /// `Globals::generation`.
-    since: u32,
-    /// 0: something speaks against an answer at one go.
-    is_usable: u8,
-    /// Whose it is afterwards (`layout::handoff`).
+    pub validity: Validity,
+    /// 0: the fast path does not answer them.
+    pub is_usable: u8,
+    /// `layout::handoff` of the service.
     pub handoff: u8,
     /// 1: the queue's worker answers.
     pub by_worker: u8,
-    /// 1: a listener of this machine with room was found in this tick.
+    /// 1: a listener of this machine with room was found in this jiffy.
     pub listens: u8,
-    /// What places its flows in the table, and the table's buckets less one.
-    hash: ServerHash,
-    bucket_mask: u32,
+    /// The server's part of the hash that places a flow in the table, and the table's buckets less one.
+    pub hash: ServerHash,
+    pub bucket_mask: u32,
     /// What the server does.
     pub profile: Profile,
     /// What the cookie is made with.
@@ -55,69 +59,4 @@ impl Prepared {
     pub fn bucket(&self, flow: &FlowKey) -> u32 {
         Place::of(self.hash.flow_hash(flow), self.bucket_mask).bucket
     }
-}
-
-/// What is prepared for a SYN, if it can be answered at one go.
-#[inline(always)]
-pub fn find_prepared(ctx: &XdpContext, flow: &FlowKey) -> Option<&'static mut Prepared> {
-    let from = [ctx.ingress_ifindex() as u32, ctx.rx_queue_index()];
-    let to = [flow.server.0[3], flow.server_port().into()];
-    // The last byte of the address is the highest here, or the first one; either will do.
-    let slot = (to[0] >> 24 ^ to[1]) % SLOTS;
-    // SAFETY: per-CPU and never freed; this program runs to its end on this CPU before another run of it starts here.
-    let prepared = unsafe { &mut *maps::PREPARED.get_ptr_mut(slot)? };
-    // SAFETY: a helper that takes nothing and reads a clock; the verifier loads it in slot.
-    let tick = unsafe { bpf_jiffies64() };
-    let since = service_lookup::generation()?;
-    if prepared.tick != tick
-        || prepared.from != from
-        || prepared.to != to
-        || prepared.since != since
-    {
-        (prepared.tick, prepared.from, prepared.to, prepared.since) = (tick, from, to, since);
-        prepared.is_usable = prepare(ctx, prepared).into();
-    }
-    (prepared.is_usable != 0).then_some(prepared)
-}
-
-/// Makes it prepared, if nothing speaks against an answer at one go.
-#[inline(never)]
-fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
-    let Some(packet) = maps::packet() else {
-        return false;
-    };
-    let Some(interface) = steered_interface::find_steered(prepared.from[0], packet) else {
-        return false;
-    };
-    let mut endpoint = service_lookup::NO_ENDPOINT;
-    let server = Address::v4(prepared.to[0]);
-    if interface.side & side::OUTSIDE == 0
-        || !service_lookup::find_endpoint(&server, prepared.to[1], &mut endpoint)
-    {
-        return false;
-    }
-    let Some(service) = maps::SERVICES.get(endpoint.service) else {
-        return false;
-    };
-    let is_usual = service.mode == mode::ALWAYS
-        && service.listed == 0
-        && !(service.handoff == handoff::LOCAL && service.cookies & cookies::KERNEL != 0);
-    let (Some(clock), Some(globals)) = (maps::CLOCK.get(0), maps::GLOBALS.get(0)) else {
-        return false;
-    };
-    prepared.hash = ServerHash::new(&globals.table_key, server);
-    prepared.bucket_mask = globals.bucket_mask;
-    prepared.now = time::now(packet);
-    prepared.epoch = clock.epoch_at(prepared.now);
-    let Some(keys) = maps::KEYS.get(key_slot(endpoint.service, prepared.epoch)) else {
-        return false;
-    };
-    prepared.key = keys.keys[0];
-    prepared.profile = *endpoint.profile(prepared.epoch);
-    prepared.service = endpoint.service;
-    prepared.slot = interface.slot;
-    prepared.handoff = service.handoff;
-    prepared.by_worker = syn::is_workers_queue(ctx, interface).into();
-    prepared.listens = 0;
-    is_usual && keys.epoch == prepared.epoch
 }

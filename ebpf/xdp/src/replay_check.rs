@@ -1,31 +1,31 @@
 //! Which handshakes of local services have had their connection; `synward_core::replay_cache` says how that is kept.
 
 use crate::maps;
-use crate::packet::Packet;
+use crate::packet_context::PacketContext;
 use synward_core::cookie::AckFields;
 use synward_core::replay_cache::{self, Event, Handshake, SETS};
 
 /// Whether that happened to the handshake that a segment with a valid cookie ends; `now` is on the coarse clock, ns.
 #[inline(never)]
-pub fn is_recorded(packet: &Packet, event: Event, now: u64) -> bool {
-    let (Some(clock), Some(handshake)) = (maps::CLOCK.get(0), handshake(packet, event)) else {
+pub fn is_recorded(pkt: &PacketContext, event: Event) -> bool {
+    let (Some(clock), Some(handshake)) = (maps::CLOCK.get(0), handshake(pkt, event)) else {
         return false;
     };
     match maps::REPLAY_CACHE.get(handshake.set & (SETS as u32 - 1)) {
-        Some(set) => handshake.is_in(set, clock.epoch_at(now)),
+        Some(set) => handshake.is_in(set, clock.epoch_at(pkt.now)),
         None => false,
     }
 }
 
 /// Remembers it for as long as the cookie is accepted, and gives the entry; nothing if that has been done already.
 #[inline(never)]
-pub fn record_event(packet: &Packet, event: Event, now: u64) -> Option<&'static mut u32> {
+pub fn record_event(pkt: &PacketContext, event: Event) -> Option<&'static mut u32> {
     let clock = maps::CLOCK.get(0)?;
-    let handshake = handshake(packet, event)?;
-    let current = clock.epoch_at(now);
+    let handshake = handshake(pkt, event)?;
+    let current = clock.epoch_at(pkt.now);
     let fields = AckFields {
-        client_isn: packet.sequence.wrapping_sub(1),
-        isn: packet.acknowledgement.wrapping_sub(1),
+        client_isn: pkt.cpu.packet.sequence.wrapping_sub(1),
+        isn: pkt.cpu.packet.acknowledgement.wrapping_sub(1),
         tsecr: None,
     };
     let set = maps::REPLAY_CACHE.get_ptr_mut(handshake.set & (SETS as u32 - 1))?;
@@ -42,8 +42,8 @@ pub fn record_event(packet: &Packet, event: Event, now: u64) -> Option<&'static 
 
 /// Forgets it.
 #[inline(never)]
-pub fn erase_event(packet: &Packet, event: Event) -> Option<()> {
-    let handshake = handshake(packet, event)?;
+pub fn erase_event(pkt: &PacketContext, event: Event) -> Option<()> {
+    let handshake = handshake(pkt, event)?;
     let set = maps::REPLAY_CACHE.get_ptr_mut(handshake.set & (SETS as u32 - 1))?;
     // SAFETY: as above.
     let set = unsafe { &mut *set };
@@ -53,12 +53,12 @@ pub fn erase_event(packet: &Packet, event: Event) -> Option<()> {
 }
 
 #[inline(always)]
-fn handshake(packet: &Packet, event: Event) -> Option<Handshake> {
+fn handshake(pkt: &PacketContext, event: Event) -> Option<Handshake> {
     let globals = maps::GLOBALS.get(0)?;
-    let client_isn = packet.sequence.wrapping_sub(1);
+    let client_isn = pkt.cpu.packet.sequence.wrapping_sub(1);
     Some(Handshake::new(
         &globals.replay_key,
-        &packet.key,
+        &pkt.cpu.found.key,
         client_isn,
         event,
     ))

@@ -1,34 +1,26 @@
-//! Back to the sender, in the frame that it sent.
+//! Sends a reply back to the sender, in the frame that it sent.
 
-use crate::Verdict;
-use crate::packet::{Frame as _, Packet, view};
+use crate::frame_view::{Frame as _, view};
+use crate::packet::Packet;
+use crate::verdict::Verdict;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_TX};
 use aya_ebpf::helpers::bpf_xdp_adjust_tail;
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
-use synward_core::generated_segment::MAX_OPTION_WORDS;
+use synward_core::generated_segment::{MAX_OPTION_WORDS, Segment};
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::tcp;
 
-/// Overwrites the frame with the packet's reply and sends it back; `counter` counts that.
+/// Overwrites the frame with a reply and sends it back; `counter` counts that.
 #[inline(always)]
 pub fn send_reply(
     ctx: &XdpContext,
     packet: &Packet,
+    reply: &Segment,
     counters: &mut ServiceCounters,
     counter: Counter,
 ) -> Verdict {
-    let l4 = packet.l3 + if packet.v4 { 20 } else { 40 };
-    let wanted = l4 + packet.reply.header_length();
-    let (start, end) = ctx.bounds();
-    let grow = wanted as i32 - (end - start) as i32;
-    // Most stacks' SYNs have the length of their answer already.
-    // SAFETY: the context is the kernel's own; all views into the frame are made anew below.
-    if grow != 0 && unsafe { bpf_xdp_adjust_tail(ctx.ctx, grow) } != 0 {
-        counters.bump(Counter::DropResize);
-        return XDP_DROP;
-    }
-    if write(ctx, packet, l4).is_none() {
+    if write_reply(ctx, packet, reply).is_none() {
         counters.bump(Counter::DropResize);
         return XDP_DROP;
     }
@@ -36,9 +28,23 @@ pub fn send_reply(
     XDP_TX
 }
 
+/// Overwrites the frame with a reply to the packet in it; `None` if the frame cannot get the reply's length.
 #[inline(always)]
-fn write(ctx: &XdpContext, packet: &Packet, l4: usize) -> Option<()> {
-    let segment = &packet.reply;
+pub fn write_reply(ctx: &XdpContext, packet: &Packet, reply: &Segment) -> Option<()> {
+    let l4 = packet.l3 + if packet.v4 { 20 } else { 40 };
+    let wanted = l4 + reply.header_length();
+    let (start, end) = ctx.bounds();
+    let grow = wanted as i32 - (end - start) as i32;
+    // Most stacks' SYNs have the length of their answer already.
+    // SAFETY: the context is the kernel's own; all views into the frame are made anew below.
+    if grow != 0 && unsafe { bpf_xdp_adjust_tail(ctx.ctx, grow) } != 0 {
+        return None;
+    }
+    emit(ctx, packet, reply, l4)
+}
+
+#[inline(always)]
+fn emit(ctx: &XdpContext, packet: &Packet, segment: &Segment, l4: usize) -> Option<()> {
     Ethernet(view::<{ ethernet::LENGTH }>(ctx, 0)?).turn_around();
     let header = view::<{ tcp::LENGTH }>(ctx, l4)?;
     if packet.v4 {

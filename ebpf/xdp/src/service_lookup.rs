@@ -1,8 +1,9 @@
-//! Whose packet is it: exact address and port first, prefixes only where some service has them.
+//! Which service a packet is for or from: exact address and port first, prefixes only if some service has them.
 
-use crate::Verdict;
+use crate::cpu_memory::CpuMemory;
 use crate::maps::{self, AddressPrefix, ListPrefix};
-use crate::packet::{Kind, Packet};
+use crate::packet::Kind;
+use crate::verdict::Verdict;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::{
@@ -10,7 +11,7 @@ use synward_core::layout::{
 };
 use synward_core::wire::Address;
 
-/// What [`find_endpoint`] starts from.
+/// What [`find_endpoint`] overwrites.
 pub const NO_ENDPOINT: Endpoint = {
     let profile = Profile {
         mss: 0,
@@ -27,29 +28,28 @@ pub const NO_ENDPOINT: Endpoint = {
     }
 };
 
-/// Finds the packet's endpoint, at an address and port that it is for or from. Most are for that of the packet before, which
-/// still stands there: the look-up is spared.
+/// Finds the endpoint at an address and port, and leaves it in `memory`. Most packets are for the endpoint of the packet
+/// before, which is still there: these need no look-up.
 #[inline(always)]
-pub fn find_endpoint_for(packet: &mut Packet, address: Address, port: u16) -> bool {
-    let Some(since) = generation() else {
+pub fn find_endpoint_for(memory: &mut CpuMemory, address: Address, port: u16) -> bool {
+    let Some(generation) = generation() else {
         return false;
     };
     let at = EndpointKey {
         address,
         port: port as u32,
     };
-    if packet.endpoint_at == at && packet.endpoint_since == since && since != 0 {
+    if memory.has_endpoint(&at, generation) {
         return true;
     }
-    if !find_endpoint(&address, at.port, &mut packet.endpoint) {
+    if !find_endpoint(&address, at.port, &mut memory.endpoint) {
         return false;
     }
-    (packet.endpoint_at, packet.endpoint_since) = (at, since);
-    packet.listener_tick = 0;
+    memory.remember_endpoint(at, generation);
     true
 }
 
-/// `Globals::generation`: what is kept of endpoints and services is good for as long as this stays the same.
+/// `Globals::generation`: copies of endpoints and services are valid as long as it stays the same.
 #[inline(always)]
 pub fn generation() -> Option<u32> {
     let globals = maps::GLOBALS.get(0)?;
@@ -57,7 +57,7 @@ pub fn generation() -> Option<u32> {
     Some(unsafe { core::ptr::read_volatile(&raw const globals.generation) })
 }
 
-/// Copies the endpoint at an address and port (or [`NO_PORT`]), if it is protected, and says whether it is.
+/// Copies the endpoint at an address and port (or [`NO_PORT`]), and says whether it is protected.
 #[inline(always)]
 pub fn find_endpoint(address: &Address, port: u32, endpoint: &mut Endpoint) -> bool {
     let key = EndpointKey {
@@ -114,14 +114,14 @@ pub fn counters_of(service: u32) -> Option<&'static mut ServiceCounters> {
     Some(unsafe { &mut *counters })
 }
 
-/// What the lists of a service say about a source.
+/// What the lists of a service say about a source address.
 pub enum Listed {
     No,
     Allowed,
     Denied,
 }
 
-/// Asks the lists of a service.
+/// Looks a source address up in the lists of a service.
 #[inline(always)]
 pub fn look_up_lists(service: u32, source: &Address) -> Listed {
     let [a, b, c, d] = source.0;
@@ -132,8 +132,8 @@ pub fn look_up_lists(service: u32, source: &Address) -> Listed {
     }
 }
 
-/// A packet without readable ports: dropped if its address is protected and the policy says so.
-/// Two-fragment SYNs would otherwise reach the listener.
+/// Decides about a packet without readable ports: dropped if its address is protected and the policy says so.
+/// A SYN in two fragments would otherwise reach the listener.
 #[inline(always)]
 pub fn decide_unreadable(destination: &Address, kind: Kind) -> Verdict {
     let mut endpoint = NO_ENDPOINT;

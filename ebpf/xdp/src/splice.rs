@@ -1,9 +1,11 @@
 //! A segment of a spliced flow: hop count and MTU, next hop, translation, and out.
 
 use crate::forward;
-use crate::packet::{Packet, view};
+use crate::frame_view::view;
+use crate::packet::Packet;
+use crate::packet_context::PacketContext;
 use crate::route::{self, Route};
-use crate::{PacketContext, Verdict};
+use crate::verdict::Verdict;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
 use synward_core::layout::{Flow, flow_flags, state};
@@ -22,7 +24,7 @@ pub fn forward(
     flow: &mut Flow,
     direction: Direction,
 ) -> Verdict {
-    let packet = &mut *pkt.packet;
+    let packet = &mut pkt.cpu.packet;
     mark(flow, packet, direction, pkt.now);
     if packet.ttl <= 1 {
         return XDP_PASS;

@@ -10,8 +10,9 @@
 //! another CPU has just cleared the way, and would answer a listener's segment without a connection with a RST, which
 //! ends the client's.
 
-use crate::PacketContext;
-use crate::packet::{Packet, view};
+use crate::frame_view::view;
+use crate::packet::Packet;
+use crate::packet_context::PacketContext;
 use crate::requeue::Round;
 use crate::{kernel_socket, replay_check};
 use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, tcx_action_base::TCX_DROP};
@@ -34,15 +35,20 @@ pub fn reset_stale_connection(
     pkt: &mut PacketContext,
     counters: &mut ServiceCounters,
 ) -> i32 {
-    let packet = &*pkt.packet;
+    let packet = &pkt.cpu.packet;
     let mut round = Round::of(ctx);
     // What the client sends right behind its ACK has the same numbers: it waits, without a RST of its own. The number
     // that the old connection expects may change between the look and the RST: the one that began looks again.
-    let is_first = !replay_check::is_recorded(packet, Event::StaleReset, pkt.now);
+    let is_first = !replay_check::is_recorded(pkt, Event::StaleReset);
     if (is_first || round.resets())
-        && let Some(expected) = kernel_socket::stale_rcv_nxt(ctx.skb.skb.cast(), packet)
+        && let Some(expected) = kernel_socket::stale_rcv_nxt(
+            ctx.skb.skb.cast(),
+            &pkt.cpu.found.key,
+            packet.sequence,
+            packet.acknowledgement,
+        )
     {
-        if replay_check::record_event(packet, Event::StaleReset, pkt.now).is_some() {
+        if replay_check::record_event(pkt, Event::StaleReset).is_some() {
             counters.bump(Counter::StaleReset);
         }
         round = round.resetting();
@@ -50,7 +56,7 @@ pub fn reset_stale_connection(
     }
     round.requeue(ctx).unwrap_or_else(|| {
         if round.resets() {
-            replay_check::erase_event(packet, Event::StaleReset);
+            replay_check::erase_event(pkt, Event::StaleReset);
         }
         counters.bump(Counter::AssignRefused);
         TCX_DROP

@@ -1,33 +1,32 @@
-//! Which interface a frame is on, and whether one is steered at all.
+//! How the interface of a frame is steered, if it is.
 
 use crate::maps;
-use crate::packet::Packet;
 use synward_core::layout::{Interface, MAX_INTERFACES};
 
-/// How the interface of that index is steered. Its slot is noted in the packet on the way: from there it comes back to
-/// the verifier as some number, which spares it a look at all that follows for each slot.
+/// How the interface of that index is steered; its slot is stored in `slot`. The slot is read back from there as a number
+/// that the verifier knows nothing about, so that it verifies all that follows once and not once for each slot.
 #[inline(always)]
-pub fn find_steered(index: u32, packet: &mut Packet) -> Option<&'static Interface> {
+pub fn find_steered(index: u32, slot: &mut u32) -> Option<&'static Interface> {
     let interfaces = maps::INTERFACES.get(0)?;
-    packet.slot = MAX_INTERFACES;
-    for (slot, known) in interfaces.index.iter().enumerate() {
+    *slot = MAX_INTERFACES;
+    for (known_slot, known) in interfaces.index.iter().enumerate() {
         if *known == index {
-            packet.slot = slot as u32;
+            *slot = known_slot as u32;
             break;
         }
         if *known == 0 {
             break;
         }
     }
-    // SAFETY: a field of a live object; volatile, or the compiler would take the number from where it has it still.
-    let slot = unsafe { core::ptr::read_volatile(&raw const packet.slot) };
+    // SAFETY: a live object; volatile, or the compiler would use the number that it still has in a register.
+    let slot = unsafe { core::ptr::read_volatile(slot) };
     if slot >= MAX_INTERFACES {
         return None;
     }
     interfaces.interface.get(slot as usize)
 }
 
-/// Whether frames that leave by the interface of that index arrive where the program is as well.
+/// Whether the program is attached to the interface of that index, so that it may redirect frames to it.
 #[inline(always)]
 pub fn is_steered(index: u32) -> bool {
     let Some(interfaces) = maps::INTERFACES.get(0) else {

@@ -1,6 +1,8 @@
 //! Segments without a spliced flow: connections that were there before, and what belongs to nothing.
 
-use crate::{PacketContext, Verdict, flow_lookup, maps, reply};
+use crate::packet_context::PacketContext;
+use crate::verdict::Verdict;
+use crate::{flow_lookup, maps, reply};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
@@ -32,7 +34,7 @@ pub fn is_passed_connection(key: &FlowKey) -> bool {
 /// The entry of a passed connection that was not idle for too long.
 #[inline(always)]
 fn alive(pkt: &PacketContext) -> Option<&'static mut Passed> {
-    let passed = maps::PASSED.get_ptr_mut(&pkt.packet.key)?;
+    let passed = maps::PASSED.get_ptr_mut(&pkt.cpu.found.key)?;
     // SAFETY: the element may be evicted and reused by another CPU meanwhile; then a wrong time
     // or mark is written to another passed connection, which does no more than let it live on.
     let passed = unsafe { &mut *passed };
@@ -47,16 +49,16 @@ fn alive(pkt: &PacketContext) -> Option<&'static mut Passed> {
 /// RST: a spoofed segment that passed could have provoked them.
 #[inline(never)]
 pub fn learn_connection(pkt: &PacketContext, counters: &mut ServiceCounters) {
-    let packet = &*pkt.packet;
+    let (packet, found) = (&pkt.cpu.packet, &pkt.cpu.found);
     if packet.flags & flags::RST != 0
         || packet.flags & (flags::SYN | flags::ACK) == flags::SYN | flags::ACK
     {
         return;
     }
-    if let Some(passed) = maps::PASSED.get_ptr_mut(&pkt.packet.key) {
+    if let Some(passed) = maps::PASSED.get_ptr_mut(&pkt.cpu.found.key) {
         // SAFETY: as in `passes_through`.
         touch(unsafe { &mut *passed }, pkt, flow_flags::SERVER_FIN);
-        if packet.may_pass {
+        if found.may_pass {
             return;
         }
     } else {
@@ -64,12 +66,12 @@ pub fn learn_connection(pkt: &PacketContext, counters: &mut ServiceCounters) {
             last_seen: (pkt.now >> 30) as u32,
             flags: 0,
         };
-        if maps::PASSED.insert(&packet.key, &entry, 0).is_err() {
+        if maps::PASSED.insert(&found.key, &entry, 0).is_err() {
             return;
         }
         counters.bump(Counter::Learned);
     }
-    set_passed_bit(&packet.key);
+    set_passed_bit(&found.key);
 }
 
 /// Notes that a flow is one of those that pass. Nothing takes that back: a bit that is set in vain costs a look.
@@ -90,11 +92,11 @@ fn set_passed_bit(key: &FlowKey) {
 #[inline(always)]
 fn touch(passed: &mut Passed, pkt: &PacketContext, fin: u8) {
     passed.last_seen = (pkt.now >> 30) as u32;
-    if pkt.packet.flags & flags::RST != 0 {
+    if pkt.cpu.packet.flags & flags::RST != 0 {
         passed.flags |= flow_flags::RESET as u32;
-    } else if pkt.packet.flags & flags::FIN != 0 {
+    } else if pkt.cpu.packet.flags & flags::FIN != 0 {
         passed.flags |= fin as u32;
-    } else if pkt.packet.flags & flags::SYN != 0 {
+    } else if pkt.cpu.packet.flags & flags::SYN != 0 {
         passed.flags = 0;
     }
 }
@@ -103,7 +105,7 @@ fn touch(passed: &mut Passed, pkt: &PacketContext, fin: u8) {
 /// or any while connections are adopted. SYNs are challenged also then and do not come here.
 #[inline(always)]
 fn was_before(pkt: &PacketContext) -> bool {
-    if pkt.packet.may_pass
+    if pkt.cpu.found.may_pass
         && let Some(passed) = alive(pkt)
     {
         touch(passed, pkt, flow_flags::CLIENT_FIN);
@@ -124,7 +126,7 @@ pub fn apply_unknown_policy(
         counters.bump(Counter::Passed);
         return XDP_PASS;
     }
-    let packet = &mut *pkt.packet;
+    let (packet, found) = (&pkt.cpu.packet, &mut pkt.cpu.found);
     match pkt.service.unknown_policy {
         policy::PASS => {
             counters.bump(Counter::Passed);
@@ -143,8 +145,8 @@ pub fn apply_unknown_policy(
             let marks =
                 (packet.flags & flags::FIN != 0) as u32 + (packet.flags & flags::SYN != 0) as u32;
             let length = packet.payload() as u32 + marks;
-            packet.reply = reset_for(packet.source, packet.destination, &repr, length);
-            reply::send_reply(ctx, packet, counters, Counter::Reset)
+            found.reply = reset_for(packet.source, packet.destination, &repr, length);
+            reply::send_reply(ctx, packet, &found.reply, counters, Counter::Reset)
         }
         _ => {
             counters.bump(reason);

@@ -1,25 +1,33 @@
-//! To user space: the request in front of the frame, the frame into the queue's AF_XDP socket.
+//! To a worker in user space: a request in front of the frame, and the frame into the queue's AF_XDP socket.
 
-use crate::packet::Frame as _;
-use crate::{PacketContext, Verdict, maps};
+use crate::frame_view::Frame as _;
+use crate::maps;
+use crate::packet_context::PacketContext;
+use crate::verdict::Verdict;
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::helpers::bpf_xdp_adjust_meta;
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
-use synward_core::layout::{HEARTBEAT_TIMEOUT, MAX_QUEUES};
+use synward_core::layout::{HEARTBEAT_TIMEOUT, Interface, MAX_QUEUES};
 use synward_core::worker_request::{META_BYTES, META_WORDS, Meta, Request};
 
-/// Whether the worker of a queue was seen alive lately. A socket in the map alone proves nothing.
+/// Whether a worker answers the SYNs of this queue, as long as it is alive.
+#[inline(always)]
+pub fn answers_syns(ctx: &XdpContext, interface: &Interface) -> bool {
+    interface.afxdp >> (ctx.rx_queue_index() & 63) & 1 != 0
+}
+
+/// Whether the worker of a queue is alive. A socket in the map does not say so: a heartbeat does.
 #[inline(always)]
 pub fn is_alive(queue: u32, now: u64) -> bool {
     match maps::HEARTBEATS.get(queue) {
-        // A beat may be younger than this run's clock.
+        // The heartbeat may be later than the clock of this run.
         Some(beat) => now.saturating_sub(*beat) < HEARTBEAT_TIMEOUT,
         None => false,
     }
 }
 
-/// A client's segment for an opening.
+/// Hands a client's segment for an opening to the worker.
 #[inline(never)]
 pub fn deliver_from_client(
     ctx: &XdpContext,
@@ -30,7 +38,7 @@ pub fn deliver_from_client(
     send_request(ctx, pkt, counters, Request::ClientSegment { entry })
 }
 
-/// The server's segment for an opening.
+/// Hands the server's segment for an opening to the worker.
 #[inline(never)]
 pub fn deliver_from_server(
     ctx: &XdpContext,
@@ -55,15 +63,15 @@ pub fn send_request(
     }
     let meta = Meta {
         request,
-        l3: pkt.packet.l3 as u8,
-        l4: pkt.packet.l4 as u8,
-        service: pkt.packet.endpoint.service as u8,
+        l3: pkt.cpu.packet.l3 as u8,
+        l4: pkt.cpu.packet.l4 as u8,
+        service: pkt.cpu.memory.endpoint.service as u8,
     };
-    let words = meta.encode(pkt.packet.v4);
+    let words = meta.encode(pkt.cpu.packet.v4);
     redirect_frame(ctx, pkt.interface.slot, words, counters)
 }
 
-/// Gives the frame, with a request in front of it, to the socket of its queue at the interface in `slot`.
+/// Redirects the frame, with a request in front of it, to the socket of its queue on the interface in `slot`.
 #[inline(always)]
 pub fn redirect_frame(
     ctx: &XdpContext,
@@ -81,7 +89,7 @@ pub fn redirect_frame(
         counters.bump(Counter::DropNoMetadata);
         return XDP_DROP;
     }
-    // SAFETY: a readable field of the kernel's own context; volatile as in `packet::Frame`.
+    // SAFETY: a readable field of the kernel's own context; volatile as in `frame_view::Frame`.
     let start = unsafe { core::ptr::read_volatile(&raw const (*ctx.ctx).data_meta) } as usize;
     if start + META_BYTES > ctx.bounds().0 {
         counters.bump(Counter::DropNoMetadata);

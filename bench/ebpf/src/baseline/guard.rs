@@ -13,8 +13,10 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::wire::tcp::flags;
-use synward_xdp::packet::{Kind, Packet};
-use synward_xdp::{Verdict, maps, reply, service_lookup};
+use synward_xdp::cpu_scratch::CpuScratch;
+use synward_xdp::packet::Kind;
+use synward_xdp::verdict::Verdict;
+use synward_xdp::{maps, reply, service_lookup};
 
 /// Answers SYNs for which the kernel has no connection; passes segments of its connections, and valid cookies.
 #[xdp]
@@ -30,28 +32,26 @@ pub fn guard_blind(ctx: XdpContext) -> Verdict {
 
 #[inline(always)]
 fn guard_segment(ctx: &XdpContext, asks: bool) -> Verdict {
-    let Some(packet) = maps::SCRATCH.get_ptr_mut(0) else {
+    let Some(cpu) = maps::steer_scratch() else {
         return XDP_PASS;
     };
-    // SAFETY: per-CPU and never freed; this program runs to its end on this CPU before another run of
-    // it starts here.
-    let packet = unsafe { &mut *packet };
-    if packet.read(ctx) != Kind::Tcp {
+    if cpu.packet.read(ctx) != Kind::Tcp {
         return XDP_PASS;
     }
-    if !service_lookup::find_endpoint_for(packet, packet.destination, packet.destination_port) {
+    let (packet, memory) = (&cpu.packet, &mut cpu.memory);
+    if !service_lookup::find_endpoint_for(memory, packet.destination, packet.destination_port) {
         return XDP_PASS;
     }
-    let Some((_, counters)) = service_lookup::policy_and_counters(&packet.endpoint) else {
+    let Some((_, counters)) = service_lookup::policy_and_counters(&memory.endpoint) else {
         return XDP_PASS;
     };
     let kind = packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN);
     if kind == flags::SYN {
         counters.bump(Counter::Syn);
-        if reminder::is_due(packet) || asks && connection_lookup::is_connected(ctx, packet) {
+        if reminder::is_due(packet, memory) || asks && connection_lookup::is_connected(ctx, packet) {
             return XDP_PASS;
         }
-        return answer(ctx, packet, counters);
+        return answer(ctx, cpu, counters);
     }
     if connection_lookup::is_connected(ctx, packet) {
         counters.bump(Counter::Passed);
@@ -66,10 +66,16 @@ fn guard_segment(ctx: &XdpContext, asks: bool) -> Verdict {
 }
 
 #[inline(always)]
-fn answer(ctx: &XdpContext, packet: &mut Packet, counters: &mut ServiceCounters) -> Verdict {
-    packet.read_options(ctx);
-    if !raw_cookie::answer(packet) {
+fn answer(ctx: &XdpContext, cpu: &mut CpuScratch, counters: &mut ServiceCounters) -> Verdict {
+    cpu.packet.read_options(ctx);
+    if !raw_cookie::make_syn_ack(&cpu.packet, &cpu.memory.endpoint.now, &mut cpu.found.reply) {
         return XDP_DROP;
     }
-    reply::send_reply(ctx, packet, counters, Counter::AnsweredXdp)
+    reply::send_reply(
+        ctx,
+        &cpu.packet,
+        &cpu.found.reply,
+        counters,
+        Counter::AnsweredXdp,
+    )
 }

@@ -8,6 +8,7 @@ use aya_ebpf::helpers::generated::{
 use synward_core::client_options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6};
 use synward_core::generated_segment::{HandshakeOptions, Segment};
 use synward_core::kernel_tsval;
+use synward_core::layout::Profile;
 use synward_core::wire::tcp::{Repr, flags};
 use synward_xdp::cookie_headers::{TCP_BYTES, headers};
 use synward_xdp::packet::Packet;
@@ -15,10 +16,9 @@ use synward_xdp::packet::Packet;
 /// Ticks of the kernel's timestamps (TCP_TS_HZ), ns.
 const TICK: u64 = 1_000_000;
 
-/// Writes the answer to the SYN in `packet`, whose options are walked over, into its `reply`. False if the kernel makes
-/// no cookie for it.
+/// Writes the SYN-ACK for the SYN in `packet`, whose options are walked over. False if the kernel makes no cookie for it.
 #[inline(never)]
-pub fn answer(packet: &mut Packet) -> bool {
+pub fn make_syn_ack(packet: &Packet, server: &Profile, reply: &mut Segment) -> bool {
     let found = &packet.walked.found;
     let default = if packet.v4 {
         DEFAULT_MSS_V4
@@ -38,7 +38,6 @@ pub fn answer(packet: &mut Packet) -> bool {
     if cookie < 0 {
         return false;
     }
-    let server = &packet.endpoint.now;
     let times = packet.walked_timestamps();
     // Without timestamps the kernel knows of no option but the MSS.
     let (scale, sack) = if times.present {
@@ -60,7 +59,7 @@ pub fn answer(packet: &mut Packet) -> bool {
         },
     };
     let (options, words) = options.words();
-    packet.reply = Segment {
+    *reply = Segment {
         source: packet.destination,
         destination: packet.source,
         tcp: Repr {
@@ -83,14 +82,14 @@ pub fn is_valid(packet: &Packet) -> bool {
     let mut headers = headers(packet, 0);
     let (ip, tcp) = (headers.ip.as_mut_ptr(), headers.tcp.as_mut_ptr());
     // SAFETY: as above.
-    let judged = unsafe {
+    let checked = unsafe {
         if packet.v4 {
             bpf_tcp_raw_check_syncookie_ipv4(ip.cast(), tcp.cast())
         } else {
             bpf_tcp_raw_check_syncookie_ipv6(ip.cast(), tcp.cast())
         }
     };
-    judged == 0
+    checked == 0
 }
 
 /// Now, or a moment before, with the client's options in its low bits. The kernel takes it for its own clock where

@@ -4,6 +4,7 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use synward_core::layout::EndpointKey;
+use synward_xdp::cpu_memory::CpuMemory;
 use synward_xdp::maps;
 use synward_xdp::packet::Packet;
 
@@ -12,13 +13,13 @@ const INTERVAL: u32 = 1;
 
 /// Whether the SYN in `packet` is one of these. `since` of its endpoint, which nobody else needs here, remembers the last.
 #[inline(always)]
-pub fn is_due(packet: &mut Packet) -> bool {
+pub fn is_due(packet: &Packet, memory: &mut CpuMemory) -> bool {
     // SAFETY: the helper takes nothing and cannot fail.
     let now = (unsafe { bpf_ktime_get_coarse_ns() } >> 30) as u32;
-    if now.wrapping_sub(packet.endpoint.since) < INTERVAL {
+    if now.wrapping_sub(memory.endpoint.since) < INTERVAL {
         return false;
     }
-    packet.endpoint.since = now;
+    memory.endpoint.since = now;
     note(packet, now);
     true
 }

@@ -3,7 +3,6 @@
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use synward_core::counters::Counter;
 use synward_core::generated_segment::padded_timestamps;
 use synward_core::wire::tcp::{Repr, flags};
 
@@ -25,14 +24,8 @@ pub fn handshake(ctx: XdpContext) -> u32 {
 
 #[inline(always)]
 fn acknowledge(ctx: &XdpContext) -> Option<u32> {
-    // SAFETY: both are per-CPU and never freed; this program runs to its end on this CPU before another run of it starts
-    // here.
-    let (packet, counters) = unsafe {
-        (
-            &mut *maps::SCRATCH.get_ptr_mut(0)?,
-            &mut *maps::COUNTERS.get_ptr_mut(0)?,
-        )
-    };
+    let cpu = maps::steer_scratch()?;
+    let (packet, answer) = (&mut cpu.packet, &mut cpu.found.reply);
     if packet.read(ctx) != Kind::Tcp {
         return None;
     }
@@ -43,9 +36,9 @@ fn acknowledge(ctx: &XdpContext) -> Option<u32> {
     } else {
         ([0; 5], 0)
     };
-    packet.reply.source = packet.destination;
-    packet.reply.destination = packet.source;
-    packet.reply.tcp = Repr {
+    answer.source = packet.destination;
+    answer.destination = packet.source;
+    answer.tcp = Repr {
         source: packet.destination_port,
         destination: packet.source_port,
         sequence: packet.acknowledgement,
@@ -54,10 +47,8 @@ fn acknowledge(ctx: &XdpContext) -> Option<u32> {
         window: WINDOW,
         options: words * 4,
     };
-    packet.reply.options = options;
-    let verdict = reply::send_reply(ctx, packet, counters, Counter::AnsweredXdp);
-    if verdict == xdp_action::XDP_TX {
-        flood_replies::note(flood_replies::ACKNOWLEDGED);
-    }
-    Some(verdict)
+    answer.options = options;
+    reply::write_reply(ctx, packet, answer)?;
+    flood_replies::note(flood_replies::ACKNOWLEDGED);
+    Some(xdp_action::XDP_TX)
 }

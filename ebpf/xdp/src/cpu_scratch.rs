@@ -1,0 +1,43 @@
+//! What a program works with on one CPU: an element of the map `SCRATCH`.
+//!
+//! It lives in a per-CPU map rather than on the stack: that saves half of the stack, and the verifier, which forgets what
+//! was stored there, follows one state instead of one for every combination of tags and extension headers.
+
+use crate::cpu_memory::CpuMemory;
+use crate::packet::Packet;
+use synward_core::client_options::ClientOptions;
+use synward_core::flow::FlowKey;
+use synward_core::generated_segment::Segment;
+use synward_core::layout::Profile;
+
+/// One look-up gives all three.
+#[repr(C)]
+pub struct CpuScratch {
+    /// The frame.
+    pub packet: Packet,
+    /// What the stages found out about it.
+    pub found: Findings,
+    /// What this CPU remembers from one frame to the next.
+    pub memory: CpuMemory,
+}
+
+/// What the stages found out about the current frame. Each field counts only after the stage that sets it.
+#[repr(C)]
+pub struct Findings {
+    /// The slot of the interface that the frame arrived on.
+    pub slot: u32,
+    /// Whether the frame's flow may be a connection that passes through.
+    pub may_pass: bool,
+    /// Whether the kernel made the cookie: then `kernel_isn` is the ISN of the answer, and `kernel_tsval` its TSval in
+    /// network order, or zero if the answer has no timestamps and no option but the MSS.
+    pub kernel_cookie: bool,
+    pub kernel_isn: u32,
+    pub kernel_tsval: u32,
+    /// The frame's flow, whichever side sent the frame.
+    pub key: FlowKey,
+    /// What a valid cookie says about the client, and what our SYN-ACK offered to it.
+    pub validated_options: ClientOptions,
+    pub offered: Profile,
+    /// What is sent back.
+    pub reply: Segment,
+}

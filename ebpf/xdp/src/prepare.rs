@@ -1,0 +1,76 @@
+//! Prepares the answer to SYNs for the fast path; [`prepared`](crate::prepared) says what that is.
+
+use crate::prepared::{Prepared, SLOTS, Validity};
+use crate::{maps, service_lookup, steered_interface, worker};
+use aya_ebpf::helpers::bpf_jiffies64;
+use aya_ebpf::programs::XdpContext;
+use synward_core::flow::{FlowKey, ServerHash};
+use synward_core::layout::{cookies, handoff, key_slot, mode, side};
+use synward_core::wire::Address;
+
+/// What is prepared for a SYN of this flow; `None` if the fast path does not answer it.
+#[inline(always)]
+pub fn find_prepared(ctx: &XdpContext, flow: &FlowKey) -> Option<&'static mut Prepared> {
+    let from = [ctx.ingress_ifindex() as u32, ctx.rx_queue_index()];
+    let to = [flow.server.0[3], flow.server_port().into()];
+    // The highest byte is the address's last or first, depending on the byte order; either spreads endpoints.
+    let slot = (to[0] >> 24 ^ to[1]) % SLOTS;
+    // SAFETY: per-CPU and never freed; this program runs to its end on this CPU before another run of it starts here.
+    let prepared = unsafe { &mut *maps::PREPARED.get_ptr_mut(slot)? };
+    let validity = Validity {
+        // SAFETY: a helper that takes nothing and reads a clock; the verifier inlines it.
+        jiffy: unsafe { bpf_jiffies64() },
+        from,
+        to,
+        generation: service_lookup::generation()?.into(),
+    };
+    if prepared.validity != validity {
+        prepared.validity = validity;
+        prepared.is_usable = prepare(ctx, prepared).into();
+    }
+    (prepared.is_usable != 0).then_some(prepared)
+}
+
+/// Fills in the answer; `false` if the fast path must not give one.
+#[inline(never)]
+fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
+    let Some(scratch) = maps::steer_scratch() else {
+        return false;
+    };
+    let Some(interface) =
+        steered_interface::find_steered(prepared.validity.from[0], &mut scratch.found.slot)
+    else {
+        return false;
+    };
+    let mut endpoint = service_lookup::NO_ENDPOINT;
+    let server = Address::v4(prepared.validity.to[0]);
+    if interface.side & side::OUTSIDE == 0
+        || !service_lookup::find_endpoint(&server, prepared.validity.to[1], &mut endpoint)
+    {
+        return false;
+    }
+    let Some(service) = maps::SERVICES.get(endpoint.service) else {
+        return false;
+    };
+    let is_usual = service.mode == mode::ALWAYS
+        && service.listed == 0
+        && !(service.handoff == handoff::LOCAL && service.cookies & cookies::KERNEL != 0);
+    let (Some(clock), Some(globals)) = (maps::CLOCK.get(0), maps::GLOBALS.get(0)) else {
+        return false;
+    };
+    prepared.hash = ServerHash::new(&globals.table_key, server);
+    prepared.bucket_mask = globals.bucket_mask;
+    prepared.now = scratch.memory.now();
+    prepared.epoch = clock.epoch_at(prepared.now);
+    let Some(keys) = maps::KEYS.get(key_slot(endpoint.service, prepared.epoch)) else {
+        return false;
+    };
+    prepared.key = keys.keys[0];
+    prepared.profile = *endpoint.profile(prepared.epoch);
+    prepared.service = endpoint.service;
+    prepared.slot = interface.slot;
+    prepared.handoff = service.handoff;
+    prepared.by_worker = worker::answers_syns(ctx, interface).into();
+    prepared.listens = 0;
+    is_usual && keys.epoch == prepared.epoch
+}
