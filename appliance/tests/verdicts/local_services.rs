@@ -18,7 +18,7 @@ const INVALID: &[Counter] = &[Counter::CookieInvalid, Counter::DropInvalidCookie
 const HERE: [&str; 2] = ["198.51.100.1", "2001:db8:c::1"];
 
 /// The service is here; `test` is run for each family.
-fn locally(test: impl Fn(&mut Steer, usize) + Send + Sync) {
+pub(crate) fn locally(test: impl Fn(&mut Steer, usize) + Send + Sync) {
     for family in [0, 1] {
         in_namespace(|steer| {
             ip("link set lo up");
@@ -242,7 +242,7 @@ fn a_full_accept_queue_gets_no_more() {
 }
 
 #[test]
-fn listeners_of_every_kind_are_found() {
+pub(crate) fn listeners_of_every_kind_are_found() {
     needs_root!();
     locally(|steer, family| {
         let anywhere: IpAddr = "::".parse().unwrap();
@@ -346,7 +346,7 @@ fn a_service_may_have_the_kernel_s_cookies() {
 }
 
 /// Of this thread's network namespace.
-fn syncookies(value: u8) {
+pub(crate) fn syncookies(value: u8) {
     std::fs::write("/proc/sys/net/ipv4/tcp_syncookies", value.to_string()).unwrap();
 }
 
@@ -369,7 +369,7 @@ fn segments_from_the_server_s_address_are_not_learned() {
 }
 
 /// A socket at the service's address that does not listen yet.
-fn listener(family: usize, prepare: impl FnOnce(&Socket)) -> Socket {
+pub(crate) fn listener(family: usize, prepare: impl FnOnce(&Socket)) -> Socket {
     let socket = Socket::new(Domain::for_address(SERVERS[family]), Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
     prepare(&socket);
@@ -378,13 +378,13 @@ fn listener(family: usize, prepare: impl FnOnce(&Socket)) -> Socket {
 }
 
 /// Closes it now: a process that another test starts at this moment may have it open too, until it becomes a program.
-fn close(socket: impl std::os::fd::AsFd) {
+pub(crate) fn close(socket: impl std::os::fd::AsFd) {
     let _ = socket2::SockRef::from(&socket).shutdown(std::net::Shutdown::Both);
 }
 
 /// A connection to the service from this machine. The kernel takes its time until a new interface's IPv6 address has its
 /// route.
-fn connect(family: usize) -> TcpStream {
+pub(crate) fn connect(family: usize) -> TcpStream {
     let from = SocketAddr::new(HERE[family].parse().unwrap(), 0);
     let patience = Instant::now() + Duration::from_secs(10);
     loop {

@@ -21,6 +21,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod acks;
+mod both_paths;
 mod frame_builder;
 mod icmp_errors;
 mod local_services;

@@ -7,8 +7,8 @@ use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::ipv4::{self, Ipv4};
-use synward_xdp::verdict::Verdict;
 use synward_xdp::frame_view::view;
+use synward_xdp::verdict::Verdict;
 
 /// Receive queue → socket.
 #[btf_map]

@@ -10,8 +10,8 @@ use synward_core::siphash::Hasher;
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::ipv4::{self, Ipv4};
 use synward_core::wire::tcp::{self, Repr, Tcp, flags};
-use synward_xdp::verdict::Verdict;
 use synward_xdp::frame_view::view;
+use synward_xdp::verdict::Verdict;
 
 /// As good as any other: nobody proves anything with these cookies.
 const KEY: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];

@@ -48,7 +48,8 @@ fn guard_segment(ctx: &XdpContext, asks: bool) -> Verdict {
     let kind = packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN);
     if kind == flags::SYN {
         counters.bump(Counter::Syn);
-        if reminder::is_due(packet, memory) || asks && connection_lookup::is_connected(ctx, packet) {
+        if reminder::is_due(packet, memory) || asks && connection_lookup::is_connected(ctx, packet)
+        {
             return XDP_PASS;
         }
         return answer(ctx, cpu, counters);
