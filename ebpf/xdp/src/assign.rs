@@ -115,8 +115,9 @@ fn read(ctx: &TcContext, packet: &mut Packet) -> bool {
 /// Ethernet, IPv6 with some extension headers, TCP with all options.
 const PULLED: u32 = 192;
 
-/// Verifies the cookie and asks the kernel for the connection: 0, a negative error number, or one of the above. The
-/// cookie comes first, because nearly no segment has one and a look at the kernel's sockets costs more.
+/// Verifies the cookie and requests the connection from the kernel. Returns 0, a negative error number, or a constant of
+/// [`verdict`](crate::verdict). The cookie is checked first, because nearly no segment has one and a socket look-up costs
+/// more.
 #[inline(never)]
 fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
     let fields = ack::ack_fields(ctx, &mut pkt.cpu.packet);
@@ -130,7 +131,7 @@ fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
         attributes.tsval = times.tsval;
         attributes.tsecr = times.tsecr;
     }
-    // Before the look at the sockets: a connection that is seen after this has been written down is not in the way.
+    // Before the socket look-up: a connection that is found after its handshake was recorded is not stale.
     let is_over = replay_check::is_recorded(pkt, Event::Assigned);
     match kernel_socket::look_up_socket(
         ctx.skb.skb.cast(),
@@ -142,7 +143,7 @@ fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
             return NO_COOKIE;
         }
         Socket::Connection => return STALE_CONNECTION,
-        // One for Multipath TCP has become that since the SYN was answered: the kernel refuses, which is counted.
+        // The kernel refuses for a listener that became one for Multipath TCP after the SYN was answered; that is counted.
         Socket::Listener | Socket::CookieListener | Socket::FullListener => {}
     }
     if is_over {
@@ -151,8 +152,8 @@ fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
     assign_to_listener(ctx, pkt, &mut attributes)
 }
 
-/// What the kernel is to believe that it has agreed on with the client. It takes no MSS below the smallest that a
-/// path is bound to carry.
+/// The options that the kernel takes as negotiated with the client. It takes no MSS below the smallest that every path
+/// carries.
 #[inline(always)]
 fn attributes(client: &ClientOptions, offered: &Profile, v4: bool) -> Attributes {
     let least = if v4 { DEFAULT_MSS_V4 } else { DEFAULT_MSS_V6 };
@@ -182,15 +183,15 @@ fn attributes(client: &ClientOptions, offered: &Profile, v4: bool) -> Attributes
     }
 }
 
-/// Gives the segment to its listener, and writes that down first: the client's data may be here on another CPU at the same
-/// time, and of two segments the kernel takes one only.
+/// Assigns the segment to its listener, and records that first: the client's data may be processed on another CPU at the
+/// same time, and the kernel takes only one of the two segments.
 ///
-/// Where the kernel may drop the segment because others that arrived with it fill the accept queue, the client's next try
-/// must not count as a replay. A replay may then open a connection once more, which is the lesser evil.
+/// If segments that arrived together may fill the accept queue, the kernel may drop this one, and the client's next attempt
+/// must not count as a replay. A replay may then open a connection once more; that does less harm.
 #[inline(always)]
 fn assign_to_listener(ctx: &TcContext, pkt: &PacketContext, attributes: &mut Attributes) -> i32 {
-    // SAFETY: a kernel function's number stands where a function's address would (kernel/bpf/verifier.c,
-    // BPF_PSEUDO_KFUNC_CALL); the loader refuses to load this program without having put it there.
+    // SAFETY: the number of a kernel function takes the place of a function's address (kernel/bpf/verifier.c,
+    // BPF_PSEUDO_KFUNC_CALL); the loader refuses to load this program without having written it there.
     let kernel: unsafe extern "C" fn(*mut __sk_buff, *mut c_void, *mut Attributes, i32) -> i32 =
         unsafe { core::mem::transmute(ASSIGN) };
     let taken = kernel_socket::with_listener(ctx.skb.skb.cast(), &pkt.cpu.found.key, |listener| {

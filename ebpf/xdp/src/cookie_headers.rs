@@ -1,4 +1,4 @@
-//! Headers as the kernel's helpers for cookies read them: those of a packet, whatever else stands between them there.
+//! The headers of a packet as the kernel's helpers for cookies read them, without extension headers and options.
 
 use crate::packet::Packet;
 
@@ -14,7 +14,7 @@ pub const IP_BYTES: u32 = 40;
 /// Bytes of [`Headers::tcp`].
 pub const TCP_BYTES: u32 = 24;
 
-/// The headers of `packet`, with `mss` as only option.
+/// The headers of `packet`, with `mss` as the only option.
 #[inline(always)]
 pub fn headers(packet: &Packet, mss: u16) -> Headers {
     let ([a, b, c, d], [e, f, g, h]) = (packet.source.0, packet.destination.0);

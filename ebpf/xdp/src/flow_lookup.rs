@@ -1,4 +1,4 @@
-//! The flow table, as the XDP program sees it: it finds entries, the appliance places them.
+//! The flow table as the XDP program uses it: the program finds entries, the appliance inserts them.
 
 use crate::maps;
 use synward_core::flow::{FlowKey, OVERFLOW, Place, WAYS, entry_index};
@@ -8,15 +8,16 @@ use synward_core::occupancy::BucketBits;
 /// No entry.
 const NONE: u32 = u32::MAX;
 
-/// What may be known of the flows of a bucket.
+/// What the bucket of a flow may hold.
 pub struct MayHold {
-    /// Some flow.
+    /// A flow.
     pub flows: bool,
-    /// Some connection that merely passes.
+    /// A connection that passes through; it hashes to the bucket without being in it.
     pub passed: bool,
 }
 
-/// What may be known of the flows of a bucket: two bits (`synward_core::occupancy`), which are nearly always in the cache.
+/// What a bucket may hold, from two bits of the occupancy filter (`synward_core::occupancy`), which are nearly always in the
+/// cache.
 #[inline(always)]
 pub fn bucket_may_hold(bucket: u32) -> Option<MayHold> {
     let bits = BucketBits::of(bucket);
@@ -29,7 +30,7 @@ pub fn bucket_may_hold(bucket: u32) -> Option<MayHold> {
     })
 }
 
-/// The flow of a key and its entry's index; `may_pass` says whether it may be one of those that merely pass.
+/// The flow of a key and its entry's index; `may_pass` says whether it may be a connection that passes through.
 #[inline(always)]
 pub fn find_flow(key: &FlowKey, may_pass: &mut bool) -> Option<(u32, *mut Flow)> {
     *may_pass = true;
@@ -46,7 +47,7 @@ pub fn find_flow(key: &FlowKey, may_pass: &mut bool) -> Option<(u32, *mut Flow)>
     Some((index, maps::FLOWS.get_ptr_mut(index)?))
 }
 
-/// Where a flow is, if it is in the table.
+/// The place that a flow has if it is in the table.
 #[inline(always)]
 pub fn place_of(key: &FlowKey) -> Option<Place> {
     let globals = maps::GLOBALS.get(0)?;
@@ -54,7 +55,7 @@ pub fn place_of(key: &FlowKey) -> Option<Place> {
     Some(Place::of(hash, globals.bucket_mask))
 }
 
-/// Apart from [`find_flow`], so that the verifier follows one way on from here and not one a way.
+/// A function apart from [`find_flow`], so that the verifier follows one path from here on, and not one for each way.
 #[inline(never)]
 fn find_index(key: &FlowKey, bucket: u32, overflow: u32, tag: u32) -> u32 {
     let Some(tags) = maps::TAGS.get(bucket) else {

@@ -1,4 +1,4 @@
-//! Onward to the next hop, as a router does it.
+//! Forwards to the next hop, as a router does.
 
 use crate::frame_view::view;
 use crate::packet::Packet;
@@ -12,8 +12,8 @@ use synward_core::wire::ipv4::Ipv4;
 use synward_core::wire::ipv6::Ipv6;
 use synward_core::worker_request::Hop;
 
-/// Forwards a segment as it is. The kernel does it where more is needed than a next hop: an ICMP error, fragments, a
-/// neighbour that is not known, a tag, a device that is not steered.
+/// Forwards a segment unchanged. The kernel forwards it if more than a next hop is needed: an ICMP error, fragments, an
+/// unknown neighbour, a VLAN tag, a device that is not steered.
 #[inline(never)]
 pub fn forward_unchanged(ctx: &XdpContext, packet: &Packet) -> Verdict {
     if packet.ttl <= 1 {
@@ -25,7 +25,7 @@ pub fn forward_unchanged(ctx: &XdpContext, packet: &Packet) -> Verdict {
     }
 }
 
-/// Sends an untagged frame, of which the hop count was looked at, to its next hop.
+/// Sends an untagged frame to its next hop; its hop count was checked before.
 #[inline(always)]
 pub fn send_to_hop(ctx: &XdpContext, packet: &Packet, hop: &Hop) -> Verdict {
     if count_hop(ctx, packet).is_none() {

@@ -1,7 +1,7 @@
 //! ICMP errors about a translated segment: their quoted numbers are translated back.
 //!
-//! Only what the server sent was renumbered in its sequence, and TCP judges an error by the quoted
-//! sequence number alone (RFC 5927 §4.1), so errors towards the server are all there is to do.
+//! Only the server's segments have translated sequence numbers, and TCP checks an error by the quoted sequence number alone
+//! (RFC 5927 §4.1), so only errors towards the server need translation.
 
 use crate::frame_view::view;
 use crate::packet::Packet;
@@ -17,7 +17,7 @@ use synward_core::wire::icmp::{self, is_error_v4, is_error_v6};
 use synward_core::wire::ipv4::{self, Ipv4};
 use synward_core::wire::ipv6::{self, Ipv6};
 
-/// Translates the quotation if it is one of a spliced flow; the kernel delivers the error.
+/// Translates the quoted segment if it is one of a spliced flow; the kernel delivers the error.
 #[inline(never)]
 pub fn translate_quotation(ctx: &XdpContext, error: &Packet) -> Verdict {
     translate(ctx, error);

@@ -1,10 +1,10 @@
 //! A listener that takes only the kernel's own cookies: one for Multipath TCP, for which the kernel takes no connection
-//! from us (`bpf_sk_assign_tcp_reqsk`, net/core/filter.c), or any, where the kernel is too old for that.
+//! from us (`bpf_sk_assign_tcp_reqsk`, net/core/filter.c), or any listener if the kernel is too old for that.
 //!
-//! So the SYN is answered with the kernel's cookie, made here by its helper, and the kernel judges the ACK as that of
-//! any cookie. That wants `net.ipv4.tcp_syncookies=2`: at 1 the kernel makes cookies only when it is flooded itself
-//! (`tcp_get_syncookie_mss`, net/ipv4/tcp_input.c), and the SYN goes to it as it came. Its ISN holds no option but
-//! the MSS; the others are hidden in the timestamps, where we can do that for it ([`synward_core::kernel_tsval`]). A
+//! The program answers the SYN with the kernel's cookie, made by the kernel's helper, and the kernel checks the ACK like
+//! that of any of its cookies. This needs `net.ipv4.tcp_syncookies=2`: at 1 the kernel makes cookies only when it is flooded
+//! itself (`tcp_get_syncookie_mss`, net/ipv4/tcp_input.c), and the SYN passes to it unchanged. The cookie's ISN holds no
+//! option but the MSS; the timestamps hold the others if the program can write them ([`synward_core::kernel_tsval`]). A
 //! client that offers Multipath TCP falls back to TCP (RFC 8684 §3.1).
 
 use crate::cookie_headers::{IP_BYTES, TCP_BYTES, headers};
@@ -19,8 +19,8 @@ use synward_core::layout::{Profile, cookies, profile_flags};
 use synward_core::syn_ack::ECN_SETUP;
 use synward_core::wire::tcp_options::Found;
 
-/// Has the kernel make its cookie for a SYN and notes it as ISN and TSval of the answer, which promises nothing that
-/// they cannot hold. False if it makes none.
+/// Has the kernel make its cookie for a SYN, and sets ISN and TSval of the answer, which offers only what they can hold.
+/// False if the kernel makes no cookie.
 #[inline(never)]
 pub fn make_kernel_cookie(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
     let (packet, found) = (&mut pkt.cpu.packet, &mut pkt.cpu.found);
@@ -50,7 +50,7 @@ pub fn make_kernel_cookie(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
     }
     found.kernel_isn = made as u32;
     found.kernel_cookie = true;
-    // The kernel decides about the listener's options anew when the ACK comes: only what it does is promised, to this client.
+    // The kernel decides about the options again when the ACK arrives: this client is offered only what the kernel does.
     let memory = &mut pkt.cpu.memory;
     memory.forget_endpoint();
     let endpoint = &mut memory.endpoint;
@@ -70,7 +70,7 @@ pub fn make_kernel_cookie(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
     true
 }
 
-/// TSval, in network order, that holds what is agreed on.
+/// The TSval, in network order, that holds the negotiated options.
 #[inline(always)]
 fn tsval_with_options(profile: &Profile, client: &Found, tcp_flags: u8, now: u64) -> u32 {
     let scale = if profile.window_scale == NO_SCALE {

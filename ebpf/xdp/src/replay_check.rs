@@ -1,11 +1,11 @@
-//! Which handshakes of local services have had their connection; `synward_core::replay_cache` says how that is kept.
+//! Which handshakes of local services have had their connection; `synward_core::replay_cache` defines how that is stored.
 
 use crate::maps;
 use crate::packet_context::PacketContext;
 use synward_core::cookie::AckFields;
 use synward_core::replay_cache::{self, Event, Handshake, SETS};
 
-/// Whether that happened to the handshake that a segment with a valid cookie ends; `now` is on the coarse clock, ns.
+/// Whether the event is recorded for the handshake of a segment with a valid cookie.
 #[inline(never)]
 pub fn is_recorded(pkt: &PacketContext, event: Event) -> bool {
     let (Some(clock), Some(handshake)) = (maps::CLOCK.get(0), handshake(pkt, event)) else {
@@ -17,7 +17,7 @@ pub fn is_recorded(pkt: &PacketContext, event: Event) -> bool {
     }
 }
 
-/// Remembers it for as long as the cookie is accepted, and gives the entry; nothing if that has been done already.
+/// Records the event for as long as the cookie is valid, and returns the entry; `None` if it is recorded already.
 #[inline(never)]
 pub fn record_event(pkt: &PacketContext, event: Event) -> Option<&'static mut u32> {
     let clock = maps::CLOCK.get(0)?;
@@ -40,7 +40,7 @@ pub fn record_event(pkt: &PacketContext, event: Event) -> Option<&'static mut u3
     Some(entry)
 }
 
-/// Forgets it.
+/// Erases the record of the event.
 #[inline(never)]
 pub fn erase_event(pkt: &PacketContext, event: Event) -> Option<()> {
     let handshake = handshake(pkt, event)?;

@@ -1,21 +1,21 @@
-//! At TC: a segment that TCP is not to see yet comes round again, through the queue of what has arrived on this CPU. What
-//! it waits for is under way there before it, or on another CPU, which is why one round may be too few.
+//! At TC: requeues the skb of a segment that TCP must not see yet to this CPU's backlog. The event that the segment waits
+//! for is ahead of it in that backlog, or happens on another CPU, so one round may be too few.
 
 use aya_ebpf::bindings::BPF_F_INGRESS;
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::programs::TcContext;
 
-/// At most so many times, some microseconds in all: whoever sends a captured segment again and again has us do no more.
+/// Rounds at most, some microseconds in all: a sender that repeats a captured segment causes no more work than that.
 const ROUNDS: u32 = 16;
 
-/// In `tc_index`, 16 bits that the kernel keeps with the segment and nothing else uses.
+/// Marks our values of `tc_index`: 16 bits that the kernel keeps with the skb and nothing else uses.
 const TAG: u32 = 0x5300;
 const TAG_MASK: u32 = 0xff00;
-/// It is this segment that has the way cleared ([`stale_connection`](crate::stale_connection)).
+/// This segment has had the stale connection reset ([`stale_connection`](crate::stale_connection)).
 const RESETS: u32 = 0x80;
 const ROUND_MASK: u32 = 0x7f;
 
-/// What a segment has behind it.
+/// How often a segment was requeued, and whether it resets a stale connection.
 #[derive(Clone, Copy)]
 pub struct Round(u32);
 
@@ -37,7 +37,7 @@ impl Round {
         Self(self.0 | RESETS)
     }
 
-    /// Another one; nothing after the last.
+    /// Requeues the segment; `None` after the last round.
     #[inline(always)]
     pub fn requeue(self, ctx: &TcContext) -> Option<i32> {
         if self.0 & ROUND_MASK >= ROUNDS {

@@ -1,4 +1,4 @@
-//! The next hop.
+//! The next hop of a packet, from the kernel's routing table.
 
 use crate::packet::Packet;
 use crate::steered_interface;
@@ -18,17 +18,17 @@ const FRAGMENTATION_NEEDED: i64 = 8;
 
 /// What the kernel's routing says about a packet.
 pub enum Route {
-    /// Send it from here.
+    /// The program can send it there.
     NextHop(Hop),
     /// It does not fit through the next link.
     TooBig,
-    /// It has no way; the kernel knows what to tell the sender.
+    /// It has no route; the kernel knows which error the sender gets.
     Refused,
     /// The kernel has to find the neighbour, or the device is not steered.
     Kernel,
 }
 
-/// Asks the kernel's routing table for the way of a packet that is to be forwarded.
+/// Looks up the route of a packet that is to be forwarded.
 #[inline(never)]
 pub fn look_up_route(ctx: &XdpContext, packet: &Packet) -> Route {
     // SAFETY: plain integers and unions of them, for which zero is a value.

@@ -1,4 +1,4 @@
-//! A segment of a spliced flow: hop count and MTU, next hop, translation, and out.
+//! A segment of a spliced flow: checks hop count and MTU, finds the next hop, translates and forwards.
 
 use crate::forward;
 use crate::frame_view::view;
@@ -15,8 +15,8 @@ use synward_core::wire::tcp::{self, flags};
 
 /// Translates a segment and forwards it.
 ///
-/// What the kernel has to answer with an ICMP error goes to it untranslated, so that the error quotes
-/// numbers that the sender knows. What the kernel has to forward goes to it translated.
+/// A segment that the kernel has to answer with an ICMP error passes to it untranslated, so that the error quotes numbers
+/// that the sender knows. A segment that the kernel has to forward passes to it translated.
 #[inline(never)]
 pub fn forward(
     ctx: &XdpContext,
@@ -46,7 +46,7 @@ pub fn forward(
     }
 }
 
-/// Notes that the flow lives, and whether it is closing.
+/// Updates the time of the flow's last segment, and its state if it closes.
 #[inline(always)]
 fn mark(flow: &mut Flow, packet: &Packet, direction: Direction, now: u64) {
     let tick = (now >> 30) as u32;
@@ -67,7 +67,7 @@ fn mark(flow: &mut Flow, packet: &Packet, direction: Direction, now: u64) {
         flow.flags = marks;
         flow.state = state::CLOSING;
     } else if flow.state == state::CLOSING && packet.payload() > 0 {
-        // Data after a FIN of the other side (half-closed), or after a RST that nobody believed.
+        // Data after a FIN of the other side (half-closed), or after a RST that the receiver did not accept.
         let both = flow_flags::CLIENT_FIN | flow_flags::SERVER_FIN;
         if flow.flags & both != both {
             flow.state = state::ESTABLISHED;

@@ -1,14 +1,14 @@
-//! A connection in the way of a proven client's new one. The kernel would have settled that at the SYN, but an edge
-//! answered it (`forward`), which cannot see this machine's sockets, or `local` did in a flood, which did not look: the
-//! server is in TIME_WAIT, or the client has crashed, come back, and drawn the same port.
+//! Resets the stale connection that has the addresses and ports of a validated client: the server is in TIME_WAIT, or the
+//! client has crashed, come back, and drawn the same port. The kernel would have handled that at the SYN. But the SYN was
+//! answered by an edge (handoff `forward`), which cannot see this machine's sockets, or here in a flood, without a look-up
+//! (handoff `local`).
 //!
-//! The old connection gets the RST that its client would send for it (RFC 9293 §3.10.7.4: one that bears exactly the
-//! number expected next), and then the client's ACK comes round again and finds the listener. Not for a handshake that
-//! has its connection already: an old duplicate of the first ACK changes nothing.
+//! The stale connection gets the RST that its client would send (RFC 9293 §3.10.7.4: with exactly the sequence number
+//! expected next). Then the client's ACK is requeued and finds the listener. A handshake that has had its connection resets
+//! nothing: an old duplicate of its ACK changes nothing.
 //!
-//! TCP sees no segment of the new connection while the old one is there. It might find it gone a moment later, because
-//! another CPU has just cleared the way, and would answer a listener's segment without a connection with a RST, which
-//! ends the client's.
+//! TCP sees no segment of the new connection while the stale one exists. Another CPU may reset the stale one at any
+//! moment; then TCP would find only the listener and answer the segment with a RST, which ends the client's connection.
 
 use crate::frame_view::view;
 use crate::packet::Packet;
@@ -27,8 +27,8 @@ const SEQUENCE: usize = 4;
 const OFFSET_AND_FLAGS: usize = 12;
 const CHECKSUM: usize = 16;
 
-/// Resets the connection that a segment with a valid cookie meets, and has the segment come again. One that still meets
-/// it in its last round is dropped, and the client's next try is looked at anew.
+/// Resets the connection that a segment with a valid cookie meets, and requeues the segment. A segment that still meets a
+/// connection in its last round is dropped; the client's next attempt starts over.
 #[inline(never)]
 pub fn reset_stale_connection(
     ctx: &TcContext,
@@ -37,8 +37,8 @@ pub fn reset_stale_connection(
 ) -> i32 {
     let packet = &pkt.cpu.packet;
     let mut round = Round::of(ctx);
-    // What the client sends right behind its ACK has the same numbers: it waits, without a RST of its own. The number
-    // that the old connection expects may change between the look and the RST: the one that began looks again.
+    // Data right behind the client's ACK has the same sequence number: it waits, without a RST of its own. The number that
+    // the stale connection expects may change between look-up and RST: the segment that sent the first RST looks it up again.
     let is_first = !replay_check::is_recorded(pkt, Event::StaleReset);
     if (is_first || round.resets())
         && let Some(expected) = kernel_socket::stale_rcv_nxt(
@@ -63,7 +63,7 @@ pub fn reset_stale_connection(
     })
 }
 
-/// Sends the kernel a copy of the segment as a RST, if it can, and leaves the segment as it was.
+/// Sends the kernel a copy of the segment as a RST, if that works, and leaves the segment unchanged.
 #[inline(always)]
 fn send_reset(ctx: &TcContext, packet: &Packet, expected: u32) {
     let l4 = packet.l4;
@@ -78,8 +78,7 @@ fn send_reset(ctx: &TcContext, packet: &Packet, expected: u32) {
         let [offset, _, high, low] = control.to_ne_bytes();
         u32::from_ne_bytes([offset, flags::RST, high, low])
     };
-    // An end of options (RFC 9293 §3.2) in front of the timestamps, of which nobody knows what the old connection's
-    // would be.
+    // End of options (RFC 9293 §3.2) instead of the timestamps: those of the stale connection are not known.
     let options = if packet.options == 0 {
         None
     } else {
@@ -105,7 +104,7 @@ fn send_reset(ctx: &TcContext, packet: &Packet, expected: u32) {
     change(true);
 }
 
-/// Writes a word of the TCP header and mends the checksum, also one that a device was to compute.
+/// Writes a word of the TCP header and updates the checksum, also one that is left to the device.
 #[inline(always)]
 fn replace(skb: *mut __sk_buff, l4: usize, at: usize, was: u32, is: u32) -> bool {
     let (place, checksum) = ((l4 + at) as u32, (l4 + CHECKSUM) as u32);

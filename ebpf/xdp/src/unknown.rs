@@ -1,4 +1,4 @@
-//! Segments without a spliced flow: connections that were there before, and what belongs to nothing.
+//! Segments that match no flow: those of connections older than the appliance, which pass through, and all others.
 
 use crate::packet_context::PacketContext;
 use crate::verdict::Verdict;
@@ -12,8 +12,8 @@ use synward_core::layout::{Passed, flow_flags, ticks_since, unknown_policy as po
 use synward_core::occupancy::BucketBits;
 use synward_core::wire::tcp::{Repr, flags};
 
-/// Whether a client's segment goes to the kernel because its connection, learned from the server, is not ours.
-/// A connection that was seen to end is judged like any other first: its ports may be those of a new one.
+/// Whether a client's segment passes to the kernel because its connection was learned from the server and is not spliced.
+/// Segments of a connection that has ended are checked like all others first: a new one may have its ports.
 #[inline(never)]
 pub fn passes_through(pkt: &PacketContext) -> bool {
     alive(pkt).is_some_and(|passed| {
@@ -25,7 +25,7 @@ pub fn passes_through(pkt: &PacketContext) -> bool {
     })
 }
 
-/// Whether anything is remembered of a connection that passes, or did.
+/// Whether there is an entry of a connection that passes through, or has.
 #[inline(always)]
 pub fn is_passed_connection(key: &FlowKey) -> bool {
     maps::PASSED.get_ptr_mut(key).is_some()
@@ -35,8 +35,8 @@ pub fn is_passed_connection(key: &FlowKey) -> bool {
 #[inline(always)]
 fn alive(pkt: &PacketContext) -> Option<&'static mut Passed> {
     let passed = maps::PASSED.get_ptr_mut(&pkt.cpu.found.key)?;
-    // SAFETY: the element may be evicted and reused by another CPU meanwhile; then a wrong time
-    // or mark is written to another passed connection, which does no more than let it live on.
+    // SAFETY: another CPU may evict and reuse the element meanwhile; then a wrong time or flag is written to another passed
+    // connection, which only keeps that alive.
     let passed = unsafe { &mut *passed };
     let idle = ticks_since(passed.last_seen, (pkt.now >> 30) as u32);
     let limit = maps::GLOBALS
@@ -45,8 +45,8 @@ fn alive(pkt: &PacketContext) -> Option<&'static mut Passed> {
     (idle <= limit).then_some(passed)
 }
 
-/// Learns a connection from a segment that the server sent. Nothing is learned from a SYN-ACK or a
-/// RST: a spoofed segment that passed could have provoked them.
+/// Learns a connection from a segment that the server sent. A SYN-ACK or a RST teaches nothing: a spoofed segment that
+/// passed could have provoked it.
 #[inline(never)]
 pub fn learn_connection(pkt: &PacketContext, counters: &mut ServiceCounters) {
     let (packet, found) = (&pkt.cpu.packet, &pkt.cpu.found);
@@ -74,7 +74,7 @@ pub fn learn_connection(pkt: &PacketContext, counters: &mut ServiceCounters) {
     set_passed_bit(&found.key);
 }
 
-/// Notes that a flow is one of those that pass. Nothing takes that back: a bit that is set in vain costs a look.
+/// Sets the bit of passed connections for a flow's bucket. It is never cleared: a stale bit only costs a look-up.
 #[inline(always)]
 fn set_passed_bit(key: &FlowKey) {
     let Some(place) = flow_lookup::place_of(key) else {
@@ -83,8 +83,8 @@ fn set_passed_bit(key: &FlowKey) {
     let bits = BucketBits::of(place.bucket);
     if let Some(line) = maps::OCCUPANCY.get_ptr_mut(bits.line) {
         let (byte, bit) = bits.passed;
-        // SAFETY: the element lives as long as the program, and these bytes are written by its runs alone; what two of them
-        // lose is said at `Line::passed`.
+        // SAFETY: the element lives as long as the program, and only its runs write these bytes; `Line::passed` says
+        // what two of them may lose.
         unsafe { (*line).passed[byte & 31] |= bit };
     }
 }
@@ -101,8 +101,8 @@ fn touch(passed: &mut Passed, pkt: &PacketContext, fin: u8) {
     }
 }
 
-/// Whether a segment with no flow and no valid cookie belongs to a connection from before: one that is ending,
-/// or any while connections are adopted. SYNs are challenged also then and do not come here.
+/// Whether a segment without flow and valid cookie belongs to a connection older than the appliance: one that is ending, or
+/// any while connections are adopted. SYNs are answered even then and do not get here.
 #[inline(always)]
 fn was_before(pkt: &PacketContext) -> bool {
     if pkt.cpu.found.may_pass
@@ -114,7 +114,7 @@ fn was_before(pkt: &PacketContext) -> bool {
     pkt.now < pkt.service.adopt_until
 }
 
-/// A segment that belongs to nothing, by the service's policy; `reason` counts the drop.
+/// Applies the service's policy to a segment that matches no flow; `reason` counts the drop.
 #[inline(never)]
 pub fn apply_unknown_policy(
     ctx: &XdpContext,
