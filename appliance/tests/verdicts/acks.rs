@@ -34,7 +34,7 @@ fn dropped(what: &'static str, ack: &Segment, counted: &'static [Counter]) -> Ca
 }
 
 #[test]
-fn the_ack_of_every_stack_is_valid_and_says_what_the_syn_asked_for() {
+fn every_stacks_ack_is_valid_and_carries_the_options_of_its_syn() {
     needs_root!();
     let options = |mss, window_scale, sack| ClientOptions {
         mss,
@@ -87,7 +87,7 @@ fn the_ack_of_every_stack_is_valid_and_says_what_the_syn_asked_for() {
                     else {
                         panic!("no request to open: {seen:?}");
                     };
-                    // IPv6 has no 1460 in its table: 1440 is what fits below.
+                    // The IPv6 table has no 1460: 1440 is the next smaller entry.
                     let mss = if family == 1 {
                         meant.mss.min(1440)
                     } else {
@@ -103,7 +103,7 @@ fn the_ack_of_every_stack_is_valid_and_says_what_the_syn_asked_for() {
 }
 
 #[test]
-fn no_worker_no_opening() {
+fn without_a_worker_no_connection_is_opened() {
     needs_root!();
     in_namespace(|steer| {
         let ack = steer.shake_hands(&syn(0, stack::linux()));
@@ -136,7 +136,7 @@ fn any_altered_field_is_refused() {
     });
 }
 
-/// The ACK with one field after the other altered.
+/// Copies of the ACK, each with one field altered.
 fn altered(good: &Segment) -> Vec<Case> {
     let mut cases = vec![];
     for bit in 0..32 {
@@ -149,7 +149,7 @@ fn altered(good: &Segment) -> Vec<Case> {
             },
             INVALID,
         ));
-        // The epoch's bits may also name an epoch that has expired: another key all the same.
+        // The altered bits may also name an expired epoch: that has another key, too.
         let acknowledgement = good.acknowledgement ^ 1 << bit;
         cases.push(dropped(
             "acknowledgement number",
@@ -245,7 +245,7 @@ fn set_epoch(steer: &mut Steer, epoch: u64) {
 }
 
 #[test]
-fn cookies_live_for_three_epochs_and_are_known_for_one_more() {
+fn cookies_are_valid_for_three_epochs_and_recognised_for_one_more() {
     needs_root!();
     in_namespace(|steer| {
         for options in [stack::linux(), stack::windows()] {
@@ -266,7 +266,7 @@ fn cookies_live_for_three_epochs_and_are_known_for_one_more() {
 }
 
 #[test]
-fn epochs_go_on_while_no_process_sets_the_clock() {
+fn epochs_advance_while_no_process_sets_the_clock() {
     needs_root!();
     in_namespace(|steer| {
         let ack = steer.shake_hands(&syn(0, stack::linux()));
@@ -284,7 +284,7 @@ fn epochs_go_on_while_no_process_sets_the_clock() {
 }
 
 #[test]
-fn every_secret_is_accepted_and_the_first_one_issues() {
+fn every_secret_is_accepted_and_the_first_makes_cookies() {
     needs_root!();
     in_namespace(|steer| {
         let slot = |keys| Shared(KeySlot { epoch: EPOCH, keys });

@@ -62,11 +62,11 @@ fn checksum(message: &[u8], source: IpAddr, destination: IpAddr) -> [u8; 2] {
             .add_4bytes([0, 0, 0, 58]),
         _ => sum,
     };
-    // It comes in the order of memory.
+    // It is in memory order.
     sum.add_slice(message).ones_complement().to_ne_bytes()
 }
 
-/// Runs an error; what comes out, and whether it was counted as translated.
+/// Runs an error; returns what comes out, and whether it was counted as translated.
 fn run(steer: &mut Steer, frame: &[u8], what: &str) -> (Vec<u8>, bool) {
     let before = steer.counters();
     let seen = steer.run(Side::Outside, frame);
@@ -98,7 +98,7 @@ fn kinds(family: usize) -> &'static [(&'static str, u8, u8)] {
 }
 
 #[test]
-fn the_server_reads_its_own_sequence_number() {
+fn the_quoted_sequence_number_is_the_servers_own() {
     needs_root!();
     in_namespace(|steer| {
         for family in [0, 1] {
@@ -142,7 +142,7 @@ fn the_server_reads_its_own_sequence_number() {
 }
 
 #[test]
-fn nothing_else_is_touched() {
+fn no_other_error_is_changed() {
     needs_root!();
     in_namespace(|steer| {
         for family in [0, 1] {

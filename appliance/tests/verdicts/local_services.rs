@@ -1,4 +1,4 @@
-//! Services of this machine: what its kernel's sockets have to do with a segment.
+//! Services of this machine: the kernel's sockets decide about a segment.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ const INVALID: &[Counter] = &[Counter::CookieInvalid, Counter::DropInvalidCookie
 /// Addresses of this machine from which its own connections come.
 const HERE: [&str; 2] = ["198.51.100.1", "2001:db8:c::1"];
 
-/// The service is here; `test` is run for each family.
+/// Makes the service one of this machine and runs `test` for each family.
 pub(crate) fn locally(test: impl Fn(&mut Steer, usize) + Send + Sync) {
     for family in [0, 1] {
         in_namespace(|steer| {
@@ -54,8 +54,8 @@ fn case(what: &'static str, segment: &Segment, verdict: u32, counted: &'static [
     }
 }
 
-/// A SYN is answered, and the ACK that its sender gives back passes.
-fn shakes_hands(steer: &mut Steer, family: usize) {
+/// Checks that a SYN is answered, and that its sender's ACK passes.
+fn completes_handshake(steer: &mut Steer, family: usize) {
     let ack = steer.shake_hands(&syn(family));
     steer.check(vec![
         case("a valid cookie", &ack, PASS, &[Counter::CookieValid]),
@@ -82,11 +82,11 @@ fn shakes_hands(steer: &mut Steer, family: usize) {
 }
 
 #[test]
-fn a_listener_is_asked_only_by_those_who_have_proven_themselves() {
+fn only_acks_with_a_valid_cookie_reach_a_listener() {
     needs_root!();
     locally(|steer, family| {
         let _listener = TcpListener::bind(SERVERS[family]).unwrap();
-        shakes_hands(steer, family);
+        completes_handshake(steer, family);
         let with = |flags| Segment {
             flags,
             ..ack(family)
@@ -101,13 +101,13 @@ fn a_listener_is_asked_only_by_those_who_have_proven_themselves() {
             service.handoff = handoff::LOCAL;
             service.unknown_policy = unknown_policy::PASS;
         });
-        let judged = &[Counter::CookieInvalid, Counter::Passed];
-        steer.check(vec![case("unknown = pass", &ack(family), PASS, judged)]);
+        let checked = &[Counter::CookieInvalid, Counter::Passed];
+        steer.check(vec![case("unknown = pass", &ack(family), PASS, checked)]);
     });
 }
 
 #[test]
-fn a_handshake_has_its_connection_once() {
+fn a_handshake_gets_one_connection() {
     needs_root!();
     locally(|steer, family| {
         let _listener = TcpListener::bind(SERVERS[family]).unwrap();
@@ -134,7 +134,7 @@ fn a_handshake_has_its_connection_once() {
 }
 
 #[test]
-fn a_closed_port_is_the_kernel_s_to_refuse() {
+fn a_syn_to_a_closed_port_passes_to_the_kernel() {
     needs_root!();
     locally(|steer, family| {
         steer.check(vec![
@@ -145,14 +145,14 @@ fn a_closed_port_is_the_kernel_s_to_refuse() {
 }
 
 #[test]
-fn what_a_connection_owns_passes() {
+fn segments_of_a_connection_pass() {
     needs_root!();
     locally(|steer, family| {
         let listener = TcpListener::bind(SERVERS[family]).unwrap();
         let client = connect(family);
         let (server, _) = listener.accept().unwrap();
         let from = client.local_addr().unwrap();
-        let owned = |steer: &mut Steer| {
+        let assert_passes = |steer: &mut Steer| {
             for flags in [ACK, ACK | PSH, ACK | FIN, RST, RST | ACK] {
                 let segment = Segment {
                     source: from,
@@ -169,15 +169,15 @@ fn what_a_connection_owns_passes() {
             let counted = &[Counter::Syn, Counter::Passed];
             steer.check(vec![case("a SYN on it", &syn, PASS, counted)]);
         };
-        owned(steer);
+        assert_passes(steer);
         close(server);
-        owned(steer);
+        assert_passes(steer);
         close(client);
-        owned(steer);
+        assert_passes(steer);
     });
 }
 
-/// Many more SYNs, one right after the other, than are looked for in a tick.
+/// Many more SYNs, one right after the other, than are looked up in a jiffy.
 const FLOOD: u32 = 200_000;
 
 #[test]
@@ -191,7 +191,7 @@ fn in_a_flood_a_syn_on_a_connection_is_answered() {
             source: client.local_addr().unwrap(),
             ..syn(family)
         };
-        // The first are the kernel's. What is answered is overwritten by the answer, and no SYN any more.
+        // The first SYNs pass to the kernel. The answer overwrites the first SYN that is answered, so no SYN is left to run.
         let moved = steer.run_often(&syn.bytes(), FLOOD);
         assert!(moved(Counter::Passed) >= 32, "{}", moved(Counter::Passed));
         assert_eq!(moved(Counter::AnsweredXdp), 1);
@@ -199,7 +199,7 @@ fn in_a_flood_a_syn_on_a_connection_is_answered() {
 }
 
 #[test]
-fn in_a_flood_the_kernel_is_asked_before_a_syn_is_refused() {
+fn in_a_flood_sockets_are_looked_up_before_a_syn_is_refused() {
     needs_root!();
     locally(|steer, family| {
         let syn = syn(family).bytes();
@@ -219,12 +219,12 @@ fn in_a_flood_the_kernel_is_asked_before_a_syn_is_refused() {
 }
 
 #[test]
-fn a_full_accept_queue_gets_no_more() {
+fn syns_for_a_full_accept_queue_are_dropped() {
     needs_root!();
     locally(|steer, family| {
         let listener = listener(family, |_| {});
         listener.listen(0).unwrap();
-        let proven = steer.shake_hands(&syn(family));
+        let validated = steer.shake_hands(&syn(family));
         // One more than the backlog waits; then it is full (`sk_acceptq_is_full`).
         let _waiting = connect(family);
         steer.check(vec![
@@ -234,27 +234,32 @@ fn a_full_accept_queue_gets_no_more() {
                 DROP,
                 &[Counter::Syn, Counter::DropQueueFull],
             ),
-            case("proven before", &proven, PASS, &[Counter::CookieValid]),
+            case(
+                "validated before",
+                &validated,
+                PASS,
+                &[Counter::CookieValid],
+            ),
         ]);
         listener.accept().unwrap();
-        shakes_hands(steer, family);
+        completes_handshake(steer, family);
     });
 }
 
 #[test]
-pub(crate) fn listeners_of_every_kind_are_found() {
+fn listeners_of_every_kind_are_found() {
     needs_root!();
     locally(|steer, family| {
         let anywhere: IpAddr = "::".parse().unwrap();
         let dual = TcpListener::bind(SocketAddr::new(anywhere, SERVERS[family].port())).unwrap();
-        shakes_hands(steer, family);
+        completes_handshake(steer, family);
         close(dual);
 
         let bound = listener(family, |socket| {
             socket.bind_device(Some(b"sw-out")).unwrap();
         });
         bound.listen(9).unwrap();
-        shakes_hands(steer, family);
+        completes_handshake(steer, family);
         close(bound);
 
         let elsewhere = listener(family, |socket| {
@@ -269,13 +274,13 @@ pub(crate) fn listeners_of_every_kind_are_found() {
             .map(|_| listener(family, |socket| socket.set_reuse_port(true).unwrap()))
             .collect();
         group.iter().for_each(|one| one.listen(9).unwrap());
-        shakes_hands(steer, family);
+        completes_handshake(steer, family);
     });
 }
 
-/// The kernel takes no connection for it but from its own cookie, which promises nothing but the MSS.
+/// The kernel makes a connection for it only from its own cookie, which offers nothing but the MSS.
 #[test]
-fn an_mptcp_listener_gets_the_kernel_s_own_cookie() {
+fn an_mptcp_listener_gets_the_kernels_own_cookie() {
     needs_root!();
     locally(|steer, family| {
         let stream = (Domain::for_address(SERVERS[family]), Type::STREAM);
@@ -287,7 +292,7 @@ fn an_mptcp_listener_gets_the_kernel_s_own_cookie() {
         listener.bind(&SERVERS[family].into()).unwrap();
         listener.listen(9).unwrap();
 
-        // The kernel makes cookies only in need: the SYN is its own to answer.
+        // The kernel makes cookies only when it is flooded: the SYN passes to it.
         syncookies(1);
         let counted = &[Counter::Syn, Counter::Passed];
         steer.check(vec![case("tcp_syncookies=1", &syn(family), PASS, counted)]);
@@ -300,19 +305,19 @@ fn an_mptcp_listener_gets_the_kernel_s_own_cookie() {
             4,
             "MSS"
         );
-        let proven = steer.shake_hands(&syn(family));
+        let validated = steer.shake_hands(&syn(family));
         let wrong = Segment {
-            // The lowest bits are the MSS, of which others are as good.
-            acknowledgement: proven.acknowledgement ^ 1 << 16,
-            ..proven.clone()
+            // The lowest bits are the MSS; other values of it are valid, too.
+            acknowledgement: validated.acknowledgement ^ 1 << 16,
+            ..validated.clone()
         };
         steer.check(vec![
-            case("its cookie", &proven, PASS, &[Counter::CookieValid]),
+            case("its cookie", &validated, PASS, &[Counter::CookieValid]),
             case("another number", &wrong, DROP, INVALID),
             case("a random ACK", &ack(family), DROP, INVALID),
         ]);
 
-        // What the ISN cannot hold is in the low bits of TSval, where the kernel's clock is bare.
+        // The low bits of TSval hold the options that the ISN cannot hold, if the kernel's timestamps have no random offset.
         steer.policy(|service| {
             service.handoff = handoff::LOCAL;
             service.cookies = cookies::TIMES;
@@ -324,9 +329,9 @@ fn an_mptcp_listener_gets_the_kernel_s_own_cookie() {
     });
 }
 
-/// As of a kernel that takes no connection from us.
+/// As with a kernel that takes no connection from us.
 #[test]
-fn a_service_may_have_the_kernel_s_cookies() {
+fn a_service_may_use_the_kernels_cookies() {
     needs_root!();
     locally(|steer, family| {
         let _listener = TcpListener::bind(SERVERS[family]).unwrap();
@@ -336,22 +341,22 @@ fn a_service_may_have_the_kernel_s_cookies() {
             service.cookies = cookies::KERNEL;
         });
         syncookies(2);
-        let proven = steer.shake_hands(&syn(family));
+        let validated = steer.shake_hands(&syn(family));
         steer.check(vec![
-            case("its cookie", &proven, PASS, &[Counter::CookieValid]),
+            case("its cookie", &validated, PASS, &[Counter::CookieValid]),
             case("a random ACK", &ack(family), DROP, INVALID),
             case("one of synward's", &ours, PASS, &[Counter::CookieValid]),
         ]);
     });
 }
 
-/// Of this thread's network namespace.
+/// Sets `tcp_syncookies` of this thread's network namespace.
 pub(crate) fn syncookies(value: u8) {
     std::fs::write("/proc/sys/net/ipv4/tcp_syncookies", value.to_string()).unwrap();
 }
 
 #[test]
-fn segments_from_the_server_s_address_are_not_learned() {
+fn segments_from_the_servers_address_are_not_learned() {
     needs_root!();
     locally(|steer, family| {
         let segment = Segment::from_server(family, ACK);
@@ -368,7 +373,7 @@ fn segments_from_the_server_s_address_are_not_learned() {
     });
 }
 
-/// A socket at the service's address that does not listen yet.
+/// A socket bound to the service's address that does not listen yet.
 pub(crate) fn listener(family: usize, prepare: impl FnOnce(&Socket)) -> Socket {
     let socket = Socket::new(Domain::for_address(SERVERS[family]), Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
@@ -377,12 +382,12 @@ pub(crate) fn listener(family: usize, prepare: impl FnOnce(&Socket)) -> Socket {
     socket
 }
 
-/// Closes it now: a process that another test starts at this moment may have it open too, until it becomes a program.
+/// Closes it at once: a process that another test has just forked may have it open too, until its exec.
 pub(crate) fn close(socket: impl std::os::fd::AsFd) {
     let _ = socket2::SockRef::from(&socket).shutdown(std::net::Shutdown::Both);
 }
 
-/// A connection to the service from this machine. The kernel takes its time until a new interface's IPv6 address has its
+/// A connection to the service from this machine. It takes the kernel a moment until a new interface's IPv6 address has its
 /// route.
 pub(crate) fn connect(family: usize) -> TcpStream {
     let from = SocketAddr::new(HERE[family].parse().unwrap(), 0);

@@ -1,23 +1,24 @@
-//! What the XDP program decides, frame by frame: each table gives frames, the state of the maps, the verdict, the
-//! bytes that come out and the counter that says why. The kernel runs the program by BPF_PROG_TEST_RUN, on
-//! interfaces of a network namespace of the test's own. Needs root.
+//! What the XDP program decides, frame by frame: each table lists frames, the state of the maps, the verdict, the
+//! bytes that come out and the counter that gives the reason. The kernel runs the program by BPF_PROG_TEST_RUN, on
+//! interfaces of a network namespace that each test creates. Needs root.
 //!
 //! | file | what it shows |
 //! |---|---|
-//! | [`other_traffic`] | what does not concern a service reaches the kernel as it was |
-//! | [`syns`] | SYNs of every stack, and the SYN-ACKs that they get |
-//! | [`prepared_answers`] | what is ready for most of them |
+//! | [`other_traffic`] | frames that concern no service pass to the kernel unchanged |
+//! | [`syns`] | SYNs of every stack, and the SYN-ACKs that answer them |
+//! | [`both_paths`] | the fast path and the general path decide the same |
+//! | [`prepared_answers`] | the prepared answers of the fast path |
 //! | [`acks`] | cookies: valid, altered, expired |
 //! | [`unreadable`] | fragments and malformed headers |
 //! | [`spliced_flows`] | spliced flows: their state, and how they are found |
-//! | [`translation`] | what becomes of the numbers of their segments |
-//! | [`next_hop`] | where those go |
+//! | [`translation`] | how the numbers of their segments are translated |
+//! | [`next_hop`] | where those segments go |
 //! | [`icmp_errors`] | ICMP errors that quote them |
-//! | [`local_services`] | services of this machine: what its sockets have to do with it |
+//! | [`local_services`] | services of this machine: its sockets decide |
 //! | [`signals`] | signals while the kernel verifies the program |
 //! | [`policy`] | modes, lists, prefixes, unknown segments, adopted connections |
 //!
-//! [`frame_builder`] builds and reads frames with etherparse, [`steer`] runs them, on what [`test_network`] has made.
+//! [`frame_builder`] builds and reads frames with etherparse, [`steer`] runs them, and [`test_network`] makes the interfaces.
 #![allow(clippy::unwrap_used)]
 
 mod acks;
@@ -48,18 +49,18 @@ pub(crate) const PASS: u32 = 2;
 pub(crate) const TX: u32 = 3;
 pub(crate) const REDIRECT: u32 = 4;
 
-/// One line of a table: a frame, and what becomes of it.
+/// One line of a table: a frame, and what the program does with it.
 pub(crate) struct Case {
     pub(crate) what: &'static str,
     pub(crate) frame: Vec<u8>,
     pub(crate) side: Side,
     pub(crate) verdict: u32,
-    /// The service's counters that move, each by one; no other does.
+    /// The service's counters that move, each by one; all others must not move.
     pub(crate) counted: &'static [Counter],
 }
 
 impl Steer {
-    /// Runs a table whose frames come out as they went in.
+    /// Runs a table whose frames must come out unchanged.
     pub(crate) fn check(&mut self, cases: Vec<Case>) {
         for case in cases {
             let what = case.what;

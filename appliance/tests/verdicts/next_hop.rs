@@ -1,4 +1,4 @@
-//! Where a translated segment goes: the kernel refuses it, or forwards it, or it leaves where it came in.
+//! Where a translated segment goes: the kernel refuses it or forwards it, or it leaves by the interface that it came by.
 
 use synward_core::layout::{Interface, side};
 
@@ -9,7 +9,7 @@ use crate::test_network::ip;
 use crate::translation::segments;
 use crate::{PASS, TX, needs_root};
 
-/// Segments of both directions, with what each is when it is translated but not forwarded by us.
+/// Segments of both directions, each with its translation as the kernel gets it to forward.
 fn pairs(family: usize, change: impl Fn(Segment) -> Segment) -> Vec<(Side, Vec<u8>, Vec<u8>)> {
     [Side::Outside, Side::Inside]
         .into_iter()
@@ -27,7 +27,7 @@ fn pairs(family: usize, change: impl Fn(Segment) -> Segment) -> Vec<(Side, Vec<u
 }
 
 #[test]
-fn what_the_kernel_has_to_refuse_it_gets_untranslated() {
+fn segments_that_the_kernel_refuses_pass_untranslated() {
     needs_root!();
     in_namespace(|steer| {
         for family in [0, 1] {
@@ -86,7 +86,7 @@ fn what_the_kernel_has_to_refuse_it_gets_untranslated() {
 }
 
 #[test]
-fn what_the_kernel_has_to_forward_it_gets_translated() {
+fn segments_that_the_kernel_forwards_pass_translated() {
     needs_root!();
     in_namespace(|steer| {
         for family in [0, 1] {
@@ -119,7 +119,7 @@ fn what_the_kernel_has_to_forward_it_gets_translated() {
 }
 
 #[test]
-fn one_arm_sends_back_where_it_came_from() {
+fn in_one_arm_a_segment_leaves_by_the_interface_it_came_by() {
     needs_root!();
     in_namespace(|steer| {
         for address in ["192.0.2.10", "2001:db8:5::10"] {

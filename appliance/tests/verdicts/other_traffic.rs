@@ -1,4 +1,4 @@
-//! What does not concern a service reaches the kernel as it was.
+//! Frames that concern no service pass to the kernel unchanged.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ const UDP: u8 = 17;
 const ICMP_ECHO: [u8; 8] = [8, 0, 0xf7, 0xff, 0, 0, 0, 0];
 
 #[test]
-fn everybody_elses_frames_pass_untouched() {
+fn frames_for_no_service_pass_unchanged() {
     needs_root!();
     let syn = |family| Segment::from_client(family, SYN);
     let mut frames: Vec<(&str, Side, Vec<u8>)> = vec![
@@ -119,11 +119,11 @@ fn everybody_elses_frames_pass_untouched() {
     });
 }
 
-/// The fragment header names what the fragments make up, in every one of them unless further extension
-/// headers follow (RFC 8200 §4.5).
+/// The fragment header names the protocol of the whole packet, in every fragment unless further extension headers follow
+/// (RFC 8200 §4.5).
 #[test]
 #[ignore = "the program takes every IPv6 fragment for one of TCP"]
-fn fragments_of_udp_are_nobodys_business() {
+fn fragments_of_udp_pass() {
     needs_root!();
     let mut fragment = Segment::from_client(1, 0);
     fragment.extensions = vec![(44, vec![0, 0, 0, 1, 0, 0, 0, 9])];

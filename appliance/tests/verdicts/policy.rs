@@ -1,4 +1,4 @@
-//! Modes, lists, prefixes, unknown segments, and connections that were there before.
+//! Modes, lists, prefixes, unknown segments, and connections older than the appliance.
 
 use aya::maps::lpm_trie::Key as Prefix;
 use synward_core::counters::Counter;
@@ -10,7 +10,7 @@ use crate::frame_builder::{ACK, CLIENT_MAC, FIN, OUT_MAC, PSH, RST, SYN, Segment
 use crate::steer::{PROFILE, SERVICE, Shared, Side, Steer, in_namespace, now};
 use crate::{Case, DROP, PASS, TX, needs_root};
 
-const JUDGED: &[Counter] = &[Counter::CookieInvalid, Counter::Passed];
+const CHECKED: &[Counter] = &[Counter::CookieInvalid, Counter::Passed];
 const PASSED: &[Counter] = &[Counter::Passed];
 
 fn syn(family: usize) -> Segment {
@@ -82,7 +82,7 @@ fn off_and_monitor_touch_nothing() {
     });
 }
 
-/// Segments that belong to nothing, and the reason of their drop.
+/// Segments that match no flow, and the reason of their drop.
 fn strangers(family: usize) -> Vec<(&'static str, Segment, &'static [Counter])> {
     let invalid: &[Counter] = &[Counter::CookieInvalid, Counter::DropInvalidCookie];
     let unknown: &[Counter] = &[Counter::DropUnknown];
@@ -113,7 +113,7 @@ fn strangers(family: usize) -> Vec<(&'static str, Segment, &'static [Counter])> 
 }
 
 #[test]
-fn unknown_segments_are_dropped_by_name() {
+fn unknown_segments_are_dropped_and_counted_by_reason() {
     needs_root!();
     in_namespace(|steer| {
         for family in [0, 1] {
@@ -125,7 +125,7 @@ fn unknown_segments_are_dropped_by_name() {
 }
 
 #[test]
-fn unknown_segments_pass_where_that_is_wanted() {
+fn unknown_segments_pass_if_the_policy_is_pass() {
     needs_root!();
     in_namespace(|steer| {
         steer.policy(|service| service.unknown_policy = unknown_policy::PASS);
@@ -146,7 +146,7 @@ fn unknown_segments_pass_where_that_is_wanted() {
 /// RFC 9293 §3.10.7.1: "If the ACK bit is off, sequence number zero is used, <SEQ=0><ACK=SEG.SEQ+SEG.LEN>
 /// <CTL=RST,ACK>; if the ACK bit is on, <SEQ=SEG.ACK><CTL=RST>". Never in answer to a RST.
 #[test]
-fn unknown_segments_are_reset_where_that_is_wanted() {
+fn unknown_segments_are_reset_if_the_policy_is_reset() {
     needs_root!();
     in_namespace(|steer| {
         steer.policy(|service| service.unknown_policy = unknown_policy::RESET);
@@ -248,7 +248,7 @@ fn lists_decide_before_cookies() {
             );
             steer.assert_counted(&before, &[Counter::Syn, Counter::AnsweredXdp], "on no list");
         }
-        // Lists count for the services that have them.
+        // Lists apply only to services that have them.
         steer.policy(|_| {});
         let segment = Segment {
             source: "198.51.100.200:40001".parse().unwrap(),
@@ -352,7 +352,7 @@ fn prefixes_and_any_port_are_looked_up_after_exact_addresses() {
 }
 
 #[test]
-fn connections_that_were_there_before_are_learned_from_the_server_alone() {
+fn older_connections_are_learned_only_from_the_server() {
     needs_root!();
     in_namespace(|steer| {
         for family in [0, 1] {
@@ -390,7 +390,7 @@ fn connections_that_were_there_before_are_learned_from_the_server_alone() {
                 inside("more of it", from_server(ACK | PSH, 5001), &[]),
                 outside("learned", &from_client(ACK, 5001), PASS, PASSED),
             ]);
-            // Seen last by a CPU whose clock is a tick ahead.
+            // Seen last by a CPU whose clock is one unit of flow time ahead.
             let segment = from_client(ACK, 5001);
             let key = FlowKey::new(
                 segment.source.ip().into(),
@@ -403,9 +403,9 @@ fn connections_that_were_there_before_are_learned_from_the_server_alone() {
             ahead.0.last_seen += 1;
             passed.insert(Shared(key), ahead, 0).unwrap();
             steer.check(vec![
-                outside("seen in the next tick", &segment, PASS, PASSED),
+                outside("seen in the next unit of flow time", &segment, PASS, PASSED),
                 outside("its FIN", &from_client(ACK | FIN, 5001), PASS, PASSED),
-                outside("its last ACK", &from_client(ACK, 5001), PASS, JUDGED),
+                outside("its last ACK", &from_client(ACK, 5001), PASS, CHECKED),
                 inside(
                     "a SYN of the server's own",
                     from_server(SYN, 5002),
@@ -436,7 +436,7 @@ fn connections_that_were_there_before_are_learned_from_the_server_alone() {
                     invalid,
                 ),
             ]);
-            // A new SYN on an ended connection is challenged, on a living one it goes to the server.
+            // A new SYN on an ended connection is answered with a cookie, on a live one it passes to the server.
             let mut again = syn(family);
             again.source.set_port(5001);
             assert_eq!(steer.run(Side::Outside, &again.bytes()).verdict, TX);
@@ -447,17 +447,17 @@ fn connections_that_were_there_before_are_learned_from_the_server_alone() {
 }
 
 #[test]
-fn while_adopting_only_syns_are_challenged() {
+fn while_connections_are_adopted_only_syns_are_answered() {
     needs_root!();
     in_namespace(|steer| {
         steer.policy(|service| service.adopt_until = now() + 60_000_000_000);
         for family in [0, 1] {
             for (what, segment, _) in strangers(family) {
-                // A SYN-ACK belongs to a SYN that the server sent, and that has been learned.
+                // A SYN-ACK answers a SYN of the server, from which the connection was learned.
                 if segment.flags & SYN == 0 {
-                    // What could carry a cookie is judged first: a new client's has to be served.
-                    let judged = segment.flags & (ACK | RST) == ACK;
-                    let counted = if judged { JUDGED } else { PASSED };
+                    // An ACK is checked for a cookie first: a new client's must be served.
+                    let checked = segment.flags & (ACK | RST) == ACK;
+                    let counted = if checked { CHECKED } else { PASSED };
                     steer.check(vec![outside(what, &segment, PASS, counted)]);
                 }
             }
@@ -468,7 +468,7 @@ fn while_adopting_only_syns_are_challenged() {
         assert_eq!(steer.run(Side::Outside, &ack(0).bytes()).verdict, DROP);
         let counted = [Counter::CookieInvalid, Counter::DropInvalidCookie];
         steer.assert_counted(&before, &counted, "afterwards");
-        // Nothing was learned from what passed.
+        // Nothing is learned from segments that passed.
         let reply = Segment {
             acknowledgement: 9,
             ..Segment::from_server(0, RST)

@@ -1,4 +1,4 @@
-//! What a CPU has ready for the plain SYNs of a tick: no endpoint gets another's answer, and no change goes unseen.
+//! The answers that a CPU prepares once a jiffy: no endpoint gets another's answer, and every change is seen.
 
 use std::net::SocketAddr;
 
@@ -16,7 +16,7 @@ use crate::steer::{EPOCH, PROFILE, SERVICE, Shared, Side, Steer, in_namespace, k
 use crate::syns::{answered, without_tsval};
 use crate::{DROP, PASS, REDIRECT, TX, needs_root};
 
-/// A SYN of Linux to a port of the IPv4 server.
+/// A SYN with Linux's options to a port of the IPv4 server.
 fn syn(port: u16) -> Segment {
     Segment {
         destination: SocketAddr::new(SERVERS[0].ip(), port),
@@ -26,10 +26,10 @@ fn syn(port: u16) -> Segment {
 }
 
 #[test]
-fn each_of_many_endpoints_promises_its_own() {
+fn each_of_many_endpoints_offers_its_own_options() {
     needs_root!();
     in_namespace(|steer| {
-        // Three of them have the same place.
+        // Three of them share a slot.
         let ports = [80, 96, 112, 443, 444];
         for (port, window_scale) in ports.into_iter().zip(1..) {
             let profile = Profile {
@@ -57,7 +57,7 @@ fn each_of_many_endpoints_promises_its_own() {
 }
 
 #[test]
-fn a_change_is_seen_in_the_next_tick() {
+fn a_change_is_seen_in_the_next_jiffy() {
     needs_root!();
     in_namespace(|steer| {
         let verdict = |steer: &mut Steer| steer.run(Side::Outside, &syn(80).bytes()).verdict;
@@ -106,7 +106,7 @@ fn a_hint_at_its_bucket_finds_a_flow() {
 }
 
 #[test]
-fn a_living_worker_gets_it_as_it_came() {
+fn a_live_worker_gets_the_syn_unchanged() {
     needs_root!();
     in_namespace(|steer| {
         steer.answer_by_worker();

@@ -10,9 +10,9 @@ use synward::kernel;
 
 use crate::{needs_root, steer};
 
-/// The kernel gives up where a signal waits for the thread, so at the latest after a millisecond here.
+/// The kernel stops verifying if a signal is pending for the thread: here after a millisecond at most.
 #[test]
-fn they_do_not_stop_it() {
+fn signals_do_not_stop_verification() {
     needs_root!();
     let seen = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(libc::SIGUSR1, Arc::clone(&seen)).unwrap();

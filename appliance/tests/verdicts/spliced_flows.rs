@@ -12,7 +12,7 @@ use crate::frame_builder::{
 use crate::steer::{SERVICE, Shared, Side, Steer, in_namespace, now};
 use crate::{DROP, REDIRECT, TX, needs_root};
 
-/// A flow whose every number differs on both sides.
+/// A flow whose numbers all differ between its sides.
 pub(crate) fn flow(family: usize) -> Flow {
     let (client, server) = (CLIENTS[family], SERVERS[family]);
     Flow {
@@ -36,7 +36,7 @@ pub(crate) fn flow(family: usize) -> Flow {
     }
 }
 
-/// Runs a segment and returns the flow's state and marks.
+/// Runs a segment and returns the flow's state and flags.
 fn marks(steer: &mut Steer, entry: u32, side: Side, flags: u8, payload: &[u8]) -> (u8, u8) {
     let segment = match side {
         Side::Outside => Segment::from_client(0, flags),
@@ -57,7 +57,7 @@ fn marks(steer: &mut Steer, entry: u32, side: Side, flags: u8, payload: &[u8]) -
 }
 
 #[test]
-fn fin_and_rst_mark_and_data_revives() {
+fn fin_and_rst_close_a_flow_and_data_reopens_it() {
     needs_root!();
     use flow_flags::{CLIENT_FIN, RESET, SERVER_FIN};
     use state::{CLOSING, ESTABLISHED};
@@ -107,12 +107,12 @@ fn fin_and_rst_mark_and_data_revives() {
 }
 
 #[test]
-fn an_established_flow_keeps_its_place() {
+fn an_established_flow_is_not_replaced() {
     needs_root!();
     in_namespace(|steer| {
         for family in [0, 1] {
             let entry = steer.place(flow(family));
-            // A SYN goes to the server, which challenges it (RFC 5961 §4).
+            // A SYN goes to the server, which answers with a challenge ACK (RFC 5961 §4).
             let syn = Segment {
                 options: stack::linux(),
                 ..Segment::from_client(family, SYN)
@@ -151,7 +151,7 @@ fn an_established_flow_keeps_its_place() {
 }
 
 #[test]
-fn a_closing_flow_gives_way_to_a_new_pair_alone() {
+fn only_a_new_handshake_replaces_a_closing_flow() {
     needs_root!();
     in_namespace(|steer| {
         for family in [0, 1] {
@@ -185,12 +185,12 @@ fn a_closing_flow_gives_way_to_a_new_pair_alone() {
             steer.assert_counted(&before, &[Counter::ToServer], "the pair that opened it");
 
             steer.place(closing);
-            let stray = Segment {
+            let old_ack = Segment {
                 acknowledgement: ack.acknowledgement ^ 1,
                 ..ack
             };
             let before = steer.counters();
-            assert_eq!(steer.run(Side::Outside, &stray.bytes()).verdict, REDIRECT);
+            assert_eq!(steer.run(Side::Outside, &old_ack.bytes()).verdict, REDIRECT);
             steer.assert_counted(
                 &before,
                 &[Counter::ToServer],
@@ -201,7 +201,7 @@ fn a_closing_flow_gives_way_to_a_new_pair_alone() {
 }
 
 #[test]
-fn an_opening_is_its_workers_business() {
+fn segments_of_an_opening_go_to_its_worker() {
     needs_root!();
     in_namespace(|steer| {
         for family in [0, 1] {
@@ -301,7 +301,7 @@ fn flows_are_found_behind_colliding_tags_and_in_the_overflow_bucket() {
         );
         assert!(!hit(steer));
 
-        // The overflow bucket is asked only if the count says that there is something.
+        // The overflow bucket is searched only if the count says that it holds flows of this bucket.
         let mut overflow = [0u32; WAYS + 1];
         overflow[3] = place.tag;
         steer.set("TAGS", place.overflow, overflow);

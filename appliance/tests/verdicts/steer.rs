@@ -1,4 +1,4 @@
-//! The steering program, loaded into a network namespace of its own, with its maps at hand.
+//! The steering program, loaded into a network namespace of its own, and access to its maps.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -25,9 +25,9 @@ use crate::test_network;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/xdp/objects/steer.o");
 
-/// The epoch in which tests live.
+/// The epoch of the tests.
 pub(crate) const EPOCH: u64 = 1000;
-/// Index of the service under test: not 0, so that nothing is right by accident.
+/// Index of the service under test: not 0, so that no test passes by accident.
 pub(crate) const SERVICE: u32 = 3;
 /// What its server does.
 pub(crate) const PROFILE: Profile = Profile {
@@ -86,13 +86,13 @@ unsafe impl Pod for Shared<FlowKey> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<Passed> {}
 
-/// What became of one frame.
+/// What the program did with one frame.
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) verdict: u32,
     /// The frame as it came out, without metadata.
     pub(crate) frame: Vec<u8>,
-    /// What the program asks of a worker, in front of the frame.
+    /// The request to a worker, in front of the frame.
     pub(crate) meta: Option<[u32; META_WORDS]>,
 }
 
@@ -109,7 +109,7 @@ pub(crate) struct Steer {
     mask: u32,
     generation: u32,
     interfaces: [u32; 3],
-    /// The coarse clock when something was changed that the program may still have ready as it was, until the next tick.
+    /// The coarse clock when a map was changed: until the next jiffy, prepared answers may not know of it.
     changed: Option<u64>,
 }
 
@@ -148,7 +148,7 @@ impl Steer {
         let program: &mut Xdp = object.program_mut("steer").unwrap().try_into().unwrap();
         kernel::load_verified(|| program.load()).expect("the verifier takes the program");
         for name in ["sw-out", "sw-in", "sw-else"] {
-            // Test runs ask for a receive queue that XDP knows.
+            // Test runs need a receive queue that XDP knows.
             program.attach(name, XdpMode::Driver).unwrap();
         }
         let mask = object_length(&object, "TAGS") - 1;
@@ -199,8 +199,8 @@ impl Steer {
         steer
     }
 
-    /// Runs the program on a frame from outside so many times, each time on what the time before left of it: by how much a
-    /// counter has moved.
+    /// Runs the program on a frame from outside `times` times, each time on what the run before left of it. Returns by how
+    /// much a counter has moved.
     pub(crate) fn run_often(
         &mut self,
         frame: &[u8],
@@ -385,12 +385,12 @@ impl Steer {
         self.changed = Some(now());
     }
 
-    /// Marks the worker of queue 0 alive.
+    /// Marks the worker of queue 0 as alive.
     pub(crate) fn beat(&mut self) {
         self.set("HEARTBEATS", 0, now());
     }
 
-    /// Places a flow: its entry's index.
+    /// Inserts a flow; returns its entry's index.
     pub(crate) fn place(&mut self, flow: Flow) -> u32 {
         let place = self.place_of(&flow.key);
         let mut tags: [u32; WAYS + 1] = self.array("TAGS").get(&place.bucket, 0).unwrap();
@@ -405,7 +405,7 @@ impl Steer {
         entry
     }
 
-    /// Writes down that the handshake which a segment ends had its connection by a cookie of `epoch`.
+    /// Records that the handshake that a segment ends had its connection, by a cookie of `epoch`.
     pub(crate) fn remember(&mut self, ack: &Segment, epoch: u64) {
         let (client, server) = (ack.source, ack.destination);
         let flow = FlowKey::new(

@@ -58,7 +58,7 @@ pub(crate) fn answered(steer: &mut Steer, what: &str, syn: &Segment) -> Vec<TcpO
     options(&answer.tcp)
 }
 
-/// Our TSval is the cookie's: nobody can say what it is, but it must be there, and echo the client's.
+/// Our TSval is part of the cookie: its value is unpredictable, but it must be there, and TSecr must echo the client's.
 pub(crate) fn without_tsval(options: Vec<TcpOptionElement>) -> Vec<TcpOptionElement> {
     let hide = |option| match option {
         Timestamp(_, tsecr) => Timestamp(0, tsecr),
@@ -68,7 +68,7 @@ pub(crate) fn without_tsval(options: Vec<TcpOptionElement>) -> Vec<TcpOptionElem
 }
 
 #[test]
-fn every_stack_gets_what_it_asked_for_and_the_server_does() {
+fn every_stack_gets_the_options_that_it_and_the_server_support() {
     needs_root!();
     let rare = vec![2, 4, 2, 24, 3, 3, 14, 1, 4, 2, 1, 1]; // MSS 536, wscale 14, SACK
     let odd = [
@@ -156,7 +156,7 @@ fn every_stack_gets_what_it_asked_for_and_the_server_does() {
 }
 
 #[test]
-fn nothing_is_promised_that_the_server_does_not_do() {
+fn only_options_of_the_server_are_offered() {
     needs_root!();
     in_namespace(|steer| {
         for (family, server) in frame_builder::SERVERS.into_iter().enumerate() {
@@ -190,7 +190,7 @@ fn nothing_is_promised_that_the_server_does_not_do() {
 }
 
 #[test]
-fn syns_are_answered_in_any_wrapping() {
+fn syns_are_answered_in_every_encapsulation() {
     needs_root!();
     in_namespace(|steer| {
         for family in [0, 1] {
@@ -349,7 +349,7 @@ fn syns_are_answered_in_any_wrapping() {
 }
 
 #[test]
-fn ecn_is_agreed_classically_or_not_at_all() {
+fn ecn_is_negotiated_as_in_rfc_3168_or_not_at_all() {
     needs_root!();
     in_namespace(|steer| {
         let echo = |steer: &mut Steer, flags| {
@@ -387,7 +387,7 @@ fn ecn_is_agreed_classically_or_not_at_all() {
 }
 
 #[test]
-fn a_living_worker_answers_where_afxdp_is_chosen() {
+fn a_live_worker_answers_if_afxdp_is_chosen() {
     needs_root!();
     in_namespace(|steer| {
         steer.answer_by_worker();

@@ -1,4 +1,4 @@
-//! The interfaces that the program is on, made with iproute2 in the thread's namespace.
+//! The interfaces that the program is attached to, made with iproute2 in the thread's namespace.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! Translation: what comes out is compared with a segment built from scratch out of the numbers that it should have,
-//! and with what the shared library makes of the same input.
+//! Translation: the output is compared with a segment built from the numbers that it should have, and with the output of
+//! the shared library for the same input.
 
 use synward_core::counters::Counter;
 use synward_core::layout::Flow;
@@ -25,9 +25,9 @@ pub(crate) struct Numbers {
 /// Where the options stand.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Shape {
-    /// As Linux does: padding in front, on words.
+    /// As Linux does: padding in front, aligned to words.
     Padded,
-    /// Timestamps at an odd place, then SACK blocks at another.
+    /// Timestamps at an odd offset, then SACK blocks at another.
     Odd,
     /// SACK blocks first, an unknown option between.
     SackFirst,
@@ -101,7 +101,7 @@ impl Numbers {
         other
     }
 
-    /// Forwarded: a hop less, other stations.
+    /// Forwarded: hop count less one, other MAC addresses.
     fn forwarded(mut self, side: Side) -> Self {
         self.segment.ttl -= 1;
         (self.segment.to, self.segment.from) = if side == Side::Outside {
@@ -187,7 +187,7 @@ pub(crate) fn segments(family: usize, side: Side) -> Vec<Numbers> {
         SYN | ACK,
         ACK | crate::frame_builder::ECE,
     ] {
-        // A SYN-ACK comes again from the server alone.
+        // Only the server retransmits a SYN-ACK.
         if flags & SYN == 0 || side == Side::Inside {
             with(Segment {
                 flags,
@@ -255,7 +255,7 @@ pub(crate) fn segments(family: usize, side: Side) -> Vec<Numbers> {
 }
 
 #[test]
-fn both_directions_are_translated_like_a_segment_built_anew() {
+fn both_directions_are_translated_to_the_segment_built_from_scratch() {
     needs_root!();
     in_namespace(|steer| {
         for family in [0, 1] {

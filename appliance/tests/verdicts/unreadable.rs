@@ -69,7 +69,7 @@ fn fragments() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn fragments_are_dropped_unless_the_service_takes_them() {
+fn fragments_are_dropped_unless_the_service_passes_them() {
     needs_root!();
     in_namespace(|steer| {
         let drops = fragments()
@@ -87,7 +87,7 @@ fn fragments_are_dropped_unless_the_service_takes_them() {
 }
 
 #[test]
-fn other_addresses_may_get_fragments() {
+fn fragments_for_other_addresses_pass() {
     needs_root!();
     in_namespace(|steer| {
         let mut packet = syn(0).packet(6, &syn(0).segment());
@@ -110,7 +110,7 @@ fn other_addresses_may_get_fragments() {
 }
 
 #[test]
-fn malformed_headers_are_dropped_by_name() {
+fn malformed_headers_are_dropped_and_counted_by_reason() {
     needs_root!();
     let with = |family: usize, at: usize, byte: u8| {
         let mut frame = syn(family).bytes();
@@ -211,7 +211,7 @@ fn malformed_headers_are_dropped_by_name() {
 
 #[test]
 #[ignore = "the program gives frames with more than two tags to the kernel"]
-fn too_many_tags_do_not_smuggle_a_syn_past_the_program() {
+fn a_syn_behind_too_many_tags_does_not_pass() {
     needs_root!();
     in_namespace(|steer| {
         for family in [0, 1] {

@@ -1,4 +1,4 @@
-//! What one measurement asks the programs to do: shared with `bench flow-table`.
+//! What one measurement has the programs do; shared with `bench flow-table`.
 
 use synward_core::flow::FlowKey;
 use synward_core::wire::Address;
@@ -10,7 +10,7 @@ use synward_core::wire::Address;
 pub struct Plan {
     /// State of the linear congruential generator that draws flows.
     pub random: u64,
-    /// Runs in which the flow was there, or the insertion worked.
+    /// Runs that found the flow, or inserted it.
     pub found: u64,
     /// Number of the first flow that is drawn.
     pub first: u32,
@@ -40,7 +40,7 @@ impl Plan {
     }
 }
 
-/// Flow `number`: no two of the same family are alike, and neighbours in number are not alike in address.
+/// Flow `number`: no two flows of a family are equal, and consecutive numbers have dissimilar addresses.
 #[inline(always)]
 pub const fn flow(number: u32, v6: bool) -> FlowKey {
     let mixed = number.wrapping_mul(0x9e37_79b1); // odd, so a bijection

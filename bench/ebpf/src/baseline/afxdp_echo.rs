@@ -1,4 +1,4 @@
-//! To user space: every TCP segment over IPv4 into the AF_XDP socket of its queue, whoever it is for. What answers it is
+//! Redirects every TCP segment over IPv4 to the AF_XDP socket of its queue, whatever its destination. User space answers it:
 //! `bench echo`.
 
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
@@ -14,7 +14,7 @@ use synward_xdp::verdict::Verdict;
 #[btf_map]
 static ECHO_SOCKETS: XskMap<64> = XskMap::new();
 
-/// Redirects TCP over IPv4; lets the rest pass, and everything where there is no socket.
+/// Redirects TCP over IPv4; passes the rest, and everything if there is no socket.
 #[xdp]
 pub fn echo(ctx: XdpContext) -> Verdict {
     redirect(&ctx).unwrap_or(XDP_PASS)

@@ -1,6 +1,6 @@
-//! The least that answers a SYN with a cookie: IPv4 without options, a SYN of Linux's shape, one SipHash-2-4 over what
-//! a cookie has to cover, the same options for everybody, no look-up of anything. Nobody could verify such a cookie's
-//! options or change its key; it is the floor.
+//! The least program that answers a SYN with a cookie, as a lower bound: IPv4 without options, SYNs with Linux's option
+//! layout, one SipHash-2-4 over what a cookie has to cover, the same options for all clients, no look-ups. The options in
+//! such a cookie cannot be verified and its key cannot be changed.
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::macros::xdp;
@@ -13,11 +13,11 @@ use synward_core::wire::tcp::{self, Repr, Tcp, flags};
 use synward_xdp::frame_view::view;
 use synward_xdp::verdict::Verdict;
 
-/// As good as any other: nobody proves anything with these cookies.
+/// Any key will do: these cookies are not verified.
 const KEY: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
 const TCP_AT: usize = ethernet::LENGTH + ipv4::LENGTH;
 const OPTIONS_AT: usize = TCP_AT + tcp::LENGTH;
-/// Where Linux has the TSval in a SYN's options: behind MSS, SACK permitted, kind and length.
+/// Offset of the TSval in the options of Linux's SYNs: behind MSS, SACK permitted, kind and length.
 const TSVAL_AT: usize = OPTIONS_AT + 8;
 
 /// Answers SYNs, drops other TCP, passes the rest.
@@ -30,8 +30,8 @@ pub fn bare(ctx: XdpContext) -> Verdict {
 fn answer(ctx: &XdpContext) -> Option<Verdict> {
     let eth = Ethernet(view::<{ ethernet::LENGTH }>(ctx, 0)?);
     let ip = Ipv4(view::<{ ipv4::LENGTH }>(ctx, ethernet::LENGTH)?);
-    let is_plain = eth.ethertype() == ethernet::IPV4 && ip.header_length() == ipv4::LENGTH;
-    if !is_plain || ip.protocol() != ipv4::TCP || ip.is_fragment() {
+    let is_plain_ipv4 = eth.ethertype() == ethernet::IPV4 && ip.header_length() == ipv4::LENGTH;
+    if !is_plain_ipv4 || ip.protocol() != ipv4::TCP || ip.is_fragment() {
         return None;
     }
     let header = Tcp(view::<{ tcp::LENGTH }>(ctx, TCP_AT)?);

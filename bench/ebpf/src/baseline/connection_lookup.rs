@@ -10,7 +10,7 @@ const CURRENT_NETNS: u64 = -1i64 as u64;
 /// `TCP_LISTEN` of include/net/tcp_states.h.
 const LISTEN: u32 = 10;
 
-/// Whether there is a socket with a segment's addresses and ports that does not merely listen.
+/// Whether a socket that is no listener has a segment's addresses and ports.
 #[inline(never)]
 pub fn is_connected(ctx: &XdpContext, packet: &Packet) -> bool {
     let (from, to) = (

@@ -1,9 +1,10 @@
-//! SYN cookies of the kernel's, made and checked at XDP: what the kernel's selftest xdp_synproxy
+//! The kernel's SYN cookies, made and checked at XDP: what the kernel's selftest xdp_synproxy
 //! (tools/testing/selftests/bpf/progs/xdp_synproxy_kern.c) shows, on the server itself.
 //!
-//! The selftest asks connection tracking about every segment; here it is the socket table, because the server's kernel
-//! completes the connection by itself (`net.ipv4.tcp_syncookies=2`) and no SYNPROXY rule is behind. The program that asks
-//! nothing about a SYN is what the cookie alone costs: clients that come back to a TIME_WAIT socket would hang.
+//! The selftest looks every segment up in connection tracking; this program looks it up in the socket table, because the
+//! server's kernel completes the connection by itself (`net.ipv4.tcp_syncookies=2`), without a SYNPROXY rule. The program
+//! that looks up nothing for a SYN shows the cost of the cookie alone: clients that come back to a TIME_WAIT socket would
+//! hang.
 
 use crate::connection_lookup;
 use crate::raw_cookie;
@@ -18,20 +19,20 @@ use synward_xdp::packet::Kind;
 use synward_xdp::verdict::Verdict;
 use synward_xdp::{maps, reply, service_lookup};
 
-/// Answers SYNs for which the kernel has no connection; passes segments of its connections, and valid cookies.
+/// Answers SYNs if the kernel has no connection for them; passes segments of its connections, and valid cookies.
 #[xdp]
 pub fn guard(ctx: XdpContext) -> Verdict {
     guard_segment(&ctx, true)
 }
 
-/// The same, but answers every SYN without a look at the socket table.
+/// The same, but answers every SYN without a socket look-up.
 #[xdp]
 pub fn guard_blind(ctx: XdpContext) -> Verdict {
     guard_segment(&ctx, false)
 }
 
 #[inline(always)]
-fn guard_segment(ctx: &XdpContext, asks: bool) -> Verdict {
+fn guard_segment(ctx: &XdpContext, looks_up: bool) -> Verdict {
     let Some(cpu) = maps::steer_scratch() else {
         return XDP_PASS;
     };
@@ -48,7 +49,8 @@ fn guard_segment(ctx: &XdpContext, asks: bool) -> Verdict {
     let kind = packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN);
     if kind == flags::SYN {
         counters.bump(Counter::Syn);
-        if reminder::is_due(packet, memory) || asks && connection_lookup::is_connected(ctx, packet)
+        if reminder::is_due(packet, memory)
+            || looks_up && connection_lookup::is_connected(ctx, packet)
         {
             return XDP_PASS;
         }

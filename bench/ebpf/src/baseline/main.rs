@@ -1,17 +1,16 @@
 //! What synward is compared with at XDP: programs that answer SYNs with the kernel's own cookies, and the least program
-//! that answers a SYN at all. Loaded by `bench baseline`; no part of the appliance.
+//! that answers a SYN. Loaded by `bench baseline`; no part of the appliance.
 //!
 //! | file | idea |
 //! |---|---|
 //! | [`guard`] | the kernel's cookies made and checked at XDP; the kernel completes the connection |
 //! | [`raw_cookie`] | the helpers that do that, and what else the kernel reads from a cookie |
 //! | [`connection_lookup`] | whether the kernel has a connection already |
-//! | [`reminder`] | a SYN now and then for the kernel, or it would not take the cookies |
+//! | [`reminder`] | passes a SYN to the kernel now and then, or it would not take the cookies |
 //! | [`bare`] | one SipHash, fixed options, no look-up |
-//! | [`afxdp_echo`] | to an AF_XDP socket, unread |
+//! | [`afxdp_echo`] | redirects to an AF_XDP socket without parsing TCP |
 //!
-//! Parsing, the look-up of the service and the writing of the answer are the steering program's own code, so that what
-//! differs is the cookie.
+//! Parsing, service look-up and writing the answer are the code of the steering program, so that only the cookie differs.
 #![no_std]
 #![no_main]
 #![allow(

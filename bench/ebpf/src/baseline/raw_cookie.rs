@@ -1,4 +1,4 @@
-//! The kernel's cookie (net/ipv4/syncookies.c), and the options that it reads from the timestamp beside it.
+//! The kernel's cookie (net/ipv4/syncookies.c), and the options that the kernel reads from the timestamp beside it.
 
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::helpers::generated::{
@@ -13,8 +13,8 @@ use synward_core::wire::tcp::{Repr, flags};
 use synward_xdp::cookie_headers::{TCP_BYTES, headers};
 use synward_xdp::packet::Packet;
 
-/// Ticks of the kernel's timestamps (TCP_TS_HZ), ns.
-const TICK: u64 = 1_000_000;
+/// The unit of the kernel's TCP timestamps (TCP_TS_HZ), ns.
+const TIMESTAMP_UNIT: u64 = 1_000_000;
 
 /// Writes the SYN-ACK for the SYN in `packet`, whose options are walked over. False if the kernel makes no cookie for it.
 #[inline(never)]
@@ -39,7 +39,7 @@ pub fn make_syn_ack(packet: &Packet, server: &Profile, reply: &mut Segment) -> b
         return false;
     }
     let times = packet.walked_timestamps();
-    // Without timestamps the kernel knows of no option but the MSS.
+    // Without timestamps the kernel's cookie holds no option but the MSS.
     let (scale, sack) = if times.present {
         (found.window_scale(), found.sack_permitted())
     } else {
@@ -76,7 +76,7 @@ pub fn make_syn_ack(packet: &Packet, server: &Profile, reply: &mut Segment) -> b
     true
 }
 
-/// Whether an ACK carries a cookie of the kernel's.
+/// Whether an ACK carries a valid cookie of the kernel's.
 #[inline(never)]
 pub fn is_valid(packet: &Packet) -> bool {
     let mut headers = headers(packet, 0);
@@ -92,11 +92,11 @@ pub fn is_valid(packet: &Packet) -> bool {
     checked == 0
 }
 
-/// Now, or a moment before, with the client's options in its low bits. The kernel takes it for its own clock where
-/// `net.ipv4.tcp_timestamps` is 2, without random offsets.
+/// The time, at most a little in the past, with the client's options in its low bits. The kernel accepts it as its own
+/// timestamp if `net.ipv4.tcp_timestamps` is 2, without random offsets.
 #[inline(always)]
 fn timestamp(scale: Option<u8>, sack: bool) -> u32 {
     // SAFETY: the helper takes nothing and cannot fail.
-    let now = (unsafe { bpf_ktime_get_coarse_ns() } / TICK) as u32;
+    let now = (unsafe { bpf_ktime_get_coarse_ns() } / TIMESTAMP_UNIT) as u32;
     kernel_tsval::cookie_tsval(now, scale, sack, false)
 }

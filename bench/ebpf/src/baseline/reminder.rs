@@ -1,5 +1,5 @@
 //! The kernel takes cookies only for a listener for which it has made one itself in the last two minutes
-//! (`tcp_synq_no_recent_overflow`, include/net/tcp.h). So now and then a SYN is its to answer: with
+//! (`tcp_synq_no_recent_overflow`, include/net/tcp.h). So a SYN passes to the kernel now and then: with
 //! `net.ipv4.tcp_syncookies=2` it answers with a cookie of the same kind.
 
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
@@ -8,10 +8,11 @@ use synward_xdp::cpu_memory::CpuMemory;
 use synward_xdp::maps;
 use synward_xdp::packet::Packet;
 
-/// Ticks (2³⁰ ns) between two such SYNs: a listener that has just been opened waits no longer for its first.
+/// Ticks (2³⁰ ns) between two such SYNs: a new listener gets its first within that time.
 const INTERVAL: u32 = 1;
 
-/// Whether the SYN in `packet` is one of these. `since` of its endpoint, which nobody else needs here, remembers the last.
+/// Whether the SYN in `packet` passes to the kernel. `Endpoint::since`, which these programs use for nothing else, holds the
+/// time of the last one.
 #[inline(always)]
 pub fn is_due(packet: &Packet, memory: &mut CpuMemory) -> bool {
     // SAFETY: the helper takes nothing and cannot fail.

@@ -10,7 +10,7 @@ const TCP_OVER_IPV6: usize = IPV6 + 40;
 
 /// Writes `segment` with random fields to the frame at `data..end`; `false` if the frame is too short.
 ///
-/// `bits` are 64 random bits, of which the lowest is spoken for; more are drawn from `state`.
+/// `bits` are 64 random bits whose lowest is in use already; more are drawn from `state`.
 #[inline(always)]
 pub(crate) fn write(
     data: usize,
@@ -76,14 +76,14 @@ fn checksum(sum: u32) -> u16 {
     !sum as u16
 }
 
-/// A frame of which the first `length` bytes are ours.
+/// A frame whose first `length` bytes may be written.
 struct Frame {
     data: usize,
     length: usize,
 }
 
 impl Frame {
-    /// Copies the template, written out because LLVM would make a loop of it: the verifier knows the length and
+    /// Copies the template. It is unrolled by hand, because LLVM would make a loop of it: the verifier knows the length and
     /// removes what is not needed.
     #[inline(always)]
     fn copy(&self, segment: &Segment) {
@@ -117,14 +117,14 @@ impl Frame {
         }
     }
 
-    /// Writes one word of the source address; gives what it adds to a checksum.
+    /// Writes one word of the source address; returns what it adds to a checksum.
     #[inline(always)]
     fn source(&self, at: usize, word: usize, random: u64) -> u32 {
         let random = random as u16 & flood_plan::SOURCE_RANDOM[word].load();
         self.put(at + 2 * word, flood_plan::SOURCE[word].load() | random)
     }
 
-    /// Writes two bytes at an even place, if it is in the frame; gives what they add to a checksum.
+    /// Writes two bytes at an even offset, if that is in the frame; returns what they add to a checksum.
     #[inline(always)]
     fn put(&self, at: usize, value: u16) -> u32 {
         if at + 2 <= self.length {

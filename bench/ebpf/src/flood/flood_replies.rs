@@ -18,7 +18,7 @@ pub(crate) const ACKNOWLEDGED: u32 = 4;
 #[btf_map]
 static ANSWERS: PerCpuArray<u64, 5> = PerCpuArray::new();
 
-/// Drops and counts what is for a source of the flood; the rest is the kernel's.
+/// Drops and counts frames for sources of the flood; passes the rest.
 #[xdp]
 pub(crate) fn answers(ctx: XdpContext) -> u32 {
     match count(&ctx) {
@@ -27,7 +27,7 @@ pub(crate) fn answers(ctx: XdpContext) -> u32 {
     }
 }
 
-/// Counts a frame that is for a source of the flood; its kind.
+/// Counts a frame for a source of the flood and returns its kind.
 #[inline(always)]
 pub(crate) fn count(ctx: &XdpContext) -> Option<u32> {
     let kind = answer(ctx)?;
@@ -63,7 +63,7 @@ fn answer(ctx: &XdpContext) -> Option<u32> {
     if protocol != 6 {
         return Some(OTHER);
     }
-    // Two bytes, header length and flags: of one byte the verifier loses the bound at a variable place.
+    // Two bytes, header length and flags: for one byte at a variable offset the verifier loses the bound.
     let Some(offset_and_flags) = load::<u16>(ctx, tcp + 12) else {
         return Some(OTHER);
     };
@@ -94,6 +94,6 @@ fn load<T: Copy>(ctx: &XdpContext, at: usize) -> Option<T> {
     if place + size_of::<T>() > ctx.data_end() {
         return None;
     }
-    // SAFETY: the whole value is within the frame, and T is one of the integers, at a place that suits it.
+    // SAFETY: the whole value is within the frame, and T is one of the integers, at an aligned address.
     Some(unsafe { *(place as *const T) })
 }

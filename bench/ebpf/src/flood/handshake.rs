@@ -1,4 +1,4 @@
-//! The third segment of the handshake, for whoever answers the flood: so every SYN becomes a connection, which nobody uses.
+//! Sends the third segment of the handshake to whatever answers the flood, so that every SYN becomes an unused connection.
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::macros::xdp;
@@ -12,7 +12,7 @@ use synward_xdp::{maps, reply};
 
 const WINDOW: u16 = 502;
 
-/// Acknowledges the SYN-ACKs for the flood's sources; drops and counts what else is for them.
+/// Acknowledges the SYN-ACKs for the flood's sources; drops and counts everything else for them.
 #[xdp]
 pub fn handshake(ctx: XdpContext) -> u32 {
     match flood_replies::count(&ctx) {
@@ -31,7 +31,7 @@ fn acknowledge(ctx: &XdpContext) -> Option<u32> {
     }
     let times = packet.timestamps(ctx);
     let (options, words) = if times.present {
-        // No clock of its own: the latest that the other end has seen of it.
+        // Without a clock of its own it sends the TSval that the other end has seen last.
         padded_timestamps(times.tsecr, times.tsval)
     } else {
         ([0; 5], 0)

@@ -1,5 +1,5 @@
 //! The flood generator of `bench flood`: XDP programs that make segments of a flood, count what comes back,
-//! and let every frame pass.
+//! and pass every frame.
 //!
 //! `flood` is run by BPF_PROG_TEST_RUN with live frames and redirects each to an interface. The kernel recycles
 //! the pages of these frames (net/bpf/test_run.c, `xdp_test_run_batch`), so every run writes its whole frame.
@@ -78,13 +78,13 @@ pub fn flood(ctx: XdpContext) -> u32 {
     unsafe { bpf_redirect(flood_plan::INTERFACE.load(), 0) as u32 }
 }
 
-/// Lets every frame pass. A veth receives what its peer transmits by XDP only while it has a program.
+/// Passes every frame. A veth receives what its peer transmits by XDP only while it has a program.
 #[xdp]
 pub fn pass(_: XdpContext) -> u32 {
     xdp_action::XDP_PASS
 }
 
-/// Drops every frame: what is left is the cost of the generator and of receiving.
+/// Drops every frame, to measure the cost of the generator and of receiving alone.
 #[xdp]
 pub fn sink(_: XdpContext) -> u32 {
     xdp_action::XDP_DROP

@@ -1,4 +1,4 @@
-//! When to send: one segment an interval, without bursts of more than a millisecond's worth after a pause.
+//! When to send: one segment an interval. After a pause, a burst makes up for at most a millisecond.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 
@@ -7,7 +7,7 @@ use crate::{Progress, flood_plan};
 /// One millisecond in 1/1024 ns.
 const CATCH_UP: u64 = 1_000_000 << 10;
 
-/// Whether a segment is due now; if so it is taken as sent.
+/// Whether a segment is due now; if so, it counts as sent.
 #[inline(always)]
 pub(crate) fn due(progress: &mut Progress) -> bool {
     let interval = flood_plan::INTERVAL.load();

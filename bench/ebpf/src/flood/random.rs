@@ -1,4 +1,4 @@
-//! Random numbers: SplitMix64 (Steele, Lea, Flood 2014). Fast and even; nobody needs these to be secret.
+//! Random numbers: SplitMix64 (Steele, Lea, Flood 2014). Fast and uniform; they need not be secret.
 
 /// The next 64 random bits.
 #[inline(always)]

@@ -5,13 +5,13 @@ use aya_ebpf::macros::btf_map;
 use synward_bench_ebpf::flow_draw::Plan;
 use synward_core::flow::FlowKey;
 
-/// A flow as the kernel's maps hold it: without its key, which they keep themselves.
+/// A flow as the kernel's maps hold it: without its key, which they store themselves.
 pub type Value = [u32; 7];
 
 #[btf_map]
 pub static PLAN: Array<Plan, 1> = Array::new();
 
-/// The flow drawn: it lives in a map as it does in the steering program.
+/// The drawn flow, in a map as in the steering program.
 #[btf_map]
 pub static DRAWN: Array<FlowKey, 1> = Array::new();
 

@@ -20,9 +20,9 @@ use synward_bench_ebpf::flow_draw::{self, Plan};
 use synward_core::flow::FlowKey;
 use synward_xdp::flow_lookup;
 
-/// Draws a flow and notes whether it was found; `look` returns 0 for no, 1 for yes.
+/// Draws a flow and counts whether `look_up` found it: 0 for no, 1 for yes.
 #[inline(always)]
-fn run(look: impl FnOnce(&FlowKey) -> u32) -> u32 {
+fn run(look_up: impl FnOnce(&FlowKey) -> u32) -> u32 {
     let (Some(plan), Some(drawn)) = (
         contender_maps::PLAN.get_ptr_mut(0),
         contender_maps::DRAWN.get_ptr_mut(0),
@@ -33,13 +33,13 @@ fn run(look: impl FnOnce(&FlowKey) -> u32) -> u32 {
     // time on maps of its own, so nobody else holds a reference to either.
     let (plan, drawn): (&mut Plan, &mut FlowKey) = unsafe { (&mut *plan, &mut *drawn) };
     *drawn = flow_draw::flow(plan.draw(), plan.v6 != 0);
-    let found = look(drawn) as u64;
+    let found = look_up(drawn) as u64;
     plan.found += found;
     plan.random ^= found >> 1;
     XDP_PASS
 }
 
-/// What all the others do besides looking up.
+/// What all other programs do besides the look-up.
 #[xdp]
 pub fn baseline(_: XdpContext) -> u32 {
     run(|key| key.ports >> 31 & 1)
