@@ -1,4 +1,5 @@
-//! The command line: every command of `synward`, its arguments and its help.
+//! The command line: the commands of `synward`, their arguments and help texts.
+
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
@@ -7,43 +8,44 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::config::{Choice, DEFAULT_CONTROL, DEFAULT_SECRET, Mode, is_name};
+use crate::config::{Choice, DEFAULT_CONTROL, DEFAULT_SECRET, Mode};
+use crate::secret::is_service_name;
 
-/// Answers SYN floods in front of TCP services, so that their servers meet only clients that are real
+/// Protects TCP services from SYN floods: servers see only clients whose SYN cookie was valid
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "synward",
     version,
     propagate_version = true,
     disable_help_subcommand = true,
-    after_help = "Exit codes: 0 fine, 1 failed, 2 wrong use; `status` also 3 degraded, 4 not running.",
+    after_help = "Exit codes: 0 success, 1 failure, 2 wrong use; `status` also 3 degraded, 4 not running.",
     after_long_help = "\
 Examples:
-  synward check --example > /etc/synward/synward.toml    begin with every key and its meaning
-  synward check --config /etc/synward/synward.toml       what is wrong with it, line by line
+  synward check --example > /etc/synward/synward.toml    write a file with every key and its default
+  synward check --config /etc/synward/synward.toml       list its problems, line by line
   synward run --config /etc/synward/synward.toml         serve
-  synward status                                         how it is doing
+  synward status                                         show the state of the running process
 
-Exit codes: 0 fine, 1 failed, 2 wrong use; `status` also 3 degraded, 4 not running."
+Exit codes: 0 success, 1 failure, 2 wrong use; `status` also 3 degraded, 4 not running."
 )]
 pub struct Cli {
     /// Control socket of the running process [default: /run/synward/control.sock; for `run`: as configured]
     #[arg(long, global = true, value_name = "PATH")]
     pub control: Option<PathBuf>,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
 impl Cli {
-    /// The control socket to talk to.
+    /// Path of the control socket.
     pub fn control(&self) -> &Path {
         self.control
             .as_deref()
             .unwrap_or(Path::new(DEFAULT_CONTROL))
     }
 
-    /// The manual pages that clap makes of this, as (file name, roff): `synward.1` and one for each command.
+    /// The manual pages, as (file name, roff): `synward.1` and one for each command.
     pub fn manual() -> Vec<(String, Vec<u8>)> {
         let mut command = Self::command();
         // Names the subcommands `synward-run` and so on.
@@ -66,7 +68,7 @@ impl Cli {
 fn page(command: clap::Command) -> (String, Vec<u8>) {
     let manual = clap_mangen::Man::new(command);
     let mut roff = Vec::new();
-    // Writing to a Vec does not fail.
+    // Writing to a Vec cannot fail.
     let _ = manual.render(&mut roff);
     (manual.get_filename(), roff)
 }
@@ -76,34 +78,34 @@ fn page(command: clap::Command) -> (String, Vec<u8>) {
 pub enum Command {
     /// Serve in the foreground until SIGTERM or SIGINT
     ///
-    /// Logs go to stderr. One line with `ready` follows once every interface is steered and every socket bound
-    /// (READY=1 to systemd). SIGHUP changes nothing yet.
+    /// Logs to stderr. A line with `ready` reports that every interface is steered and every socket bound (READY=1 to
+    /// systemd). SIGHUP has no effect yet.
     #[command(after_long_help = "Example:\n  synward run --config /etc/synward/synward.toml")]
     Run(Run),
-    /// Say what is wrong with a configuration file, line by line
+    /// List the problems of a configuration file, line by line
     ///
-    /// Prints every problem as FILE:LINE: what, and what would be right. Exit 0 if the file is valid, 1 if not. What is
-    /// allowed but hardly meant goes to stderr as a warning.
+    /// Prints each problem as FILE:LINE: what is wrong, and what would be right. Exit 0 if the file is valid, 1 if not.
+    /// Settings that are valid but probably not intended are printed on stderr as warnings.
     #[command(after_long_help = "\
 Examples:
   synward check --config /etc/synward/synward.toml
   synward check --example > /etc/synward/synward.toml")]
     Check(Check),
-    /// Show how the running process is doing
+    /// Show the state of the running process
     ///
-    /// Exit 0 serving, 3 degraded (and why), 4 not running.
+    /// Exit 0 serving, 3 degraded (with the reasons), 4 not running.
     #[command(
         after_long_help = "Examples:\n  synward status\n  synward status --json | jq .services"
     )]
     Status(Output),
-    /// Watch services, flows and workers live (not available yet)
+    /// Show services, flows and workers live (not available yet)
     Top,
     /// List spliced flows and openings
     ///
-    /// Openings come first. With --json: a list of objects.
+    /// Lists openings first. With --json: a list of objects.
     #[command(after_long_help = "Example:\n  synward flows --json | jq length")]
     Flows(Flows),
-    /// Tell what fits on this machine and what does not, with the command that mends it (not available yet)
+    /// Check kernel, driver and settings of this machine, with the command that fixes each problem (not available yet)
     #[command(after_long_help = "Example:\n  synward doctor --config /etc/synward/synward.toml")]
     Doctor(Doctor),
     /// Apply what `doctor` recommends, printing each command (not available yet)
@@ -112,20 +114,19 @@ Examples:
   synward tune --config /etc/synward/synward.toml --dry-run
   synward tune --config /etc/synward/synward.toml --undo")]
     Tune(Tune),
-    /// Have the running process read its configuration again (not available yet)
+    /// Make the running process reload its configuration (not available yet)
     Reload,
     /// Set the mode of a service until the next reload or start
     #[command(after_long_help = "Examples:\n  synward mode web monitor\n  synward mode web always")]
     Mode(SetMode),
-    /// Take no new connections; those that exist go on (not available yet)
+    /// Accept no new connections; existing ones continue (not available yet)
     Drain,
-    /// Take new connections again (not available yet)
+    /// Accept new connections again (not available yet)
     Undrain,
     /// Print a new secret, or the key of one service
     ///
-    /// Without --service: 32 random bytes as 64 hex digits, a line of a secret file. With --service: the line
-    /// service:NAME:KEY, derived from the secret file (one line for each secret in it), for the secret file of a machine
-    /// that serves only that service.
+    /// Without --service: prints 32 random bytes as 64 hex digits, a line of a secret file. With --service: prints
+    /// service:NAME:KEY, one line for each secret in the secret file, for a machine that serves only that service.
     #[command(after_long_help = "\
 Examples:
   synward secret > /etc/synward/secret; chmod 600 /etc/synward/secret
@@ -139,22 +140,22 @@ Examples:
 Example:
   synward completions bash > /usr/share/bash-completion/completions/synward")]
     Completions {
-        /// Which shell
+        /// The shell
         shell: Shell,
     },
-    /// Print the manual page, or write all of them to a folder
+    /// Print the manual page, or write all pages to a directory
     #[command(
         after_long_help = "Examples:\n  synward man | man -l -\n  synward man --folder /usr/share/man/man1"
     )]
     Man {
-        /// Write synward.1 and a page for each command here
+        /// Write synward.1 and a page for each command to this directory
         #[arg(long, value_name = "DIR")]
         folder: Option<PathBuf>,
     },
 }
 
 impl Command {
-    /// The name of a command that this version parses, but does not do.
+    /// The name of a command that this version parses but does not implement.
     pub fn not_available(&self) -> Option<&'static str> {
         match self {
             Self::Top => Some("top"),
@@ -174,7 +175,7 @@ pub struct Run {
     /// Configuration file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// On stop, leave the pinned program in place: it goes on carrying flows and answering SYNs
+    /// On stop, leave the pinned program attached: it continues to forward flows and to answer SYNs
     #[arg(long)]
     pub keep_steering: bool,
 }
@@ -186,12 +187,12 @@ pub struct Check {
     /// Configuration file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Print a valid file that shows every key with its default and its meaning
+    /// Print a valid file that shows every key with its default and description
     #[arg(long)]
     pub example: bool,
 }
 
-/// How to print.
+/// The output format.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Output {
     /// Print JSON
@@ -213,7 +214,7 @@ pub struct Flows {
 /// Arguments of `doctor`.
 #[derive(Args, Clone, Debug)]
 pub struct Doctor {
-    /// Configuration file; without it, every interface is looked at
+    /// Configuration file; without it, every interface is checked
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// How to print.
@@ -230,7 +231,7 @@ pub struct Tune {
     /// Print the commands and change nothing
     #[arg(long, conflicts_with = "undo")]
     pub dry_run: bool,
-    /// Take back what an earlier `tune` changed
+    /// Undo the changes of an earlier `tune`
     #[arg(long)]
     pub undo: bool,
 }
@@ -241,7 +242,7 @@ pub struct SetMode {
     /// Name of the service
     #[arg(value_parser = service_name)]
     pub service: String,
-    /// always: challenge every client; monitor, off: challenge nobody, connections that synward has made go on
+    /// always: challenge every client; monitor, off: challenge no client, spliced connections continue
     #[arg(value_parser = modes())]
     pub mode: Mode,
 }
@@ -252,7 +253,7 @@ pub struct SecretArgs {
     /// Derive the key of this service
     #[arg(long, value_name = "NAME", value_parser = service_name)]
     pub service: Option<String>,
-    /// The secret file to derive it from
+    /// The secret file from which the key is derived
     #[arg(long, value_name = "FILE", requires = "service", default_value = DEFAULT_SECRET)]
     pub secret: PathBuf,
 }
@@ -260,23 +261,23 @@ pub struct SecretArgs {
 /// Arguments of `unload`.
 #[derive(Args, Clone, Debug)]
 pub struct Unload {
-    /// Only from this interface; with the last one, everything
+    /// Only this interface; removing the last one removes everything
     #[arg(long, value_name = "IF")]
     pub interface: Option<String>,
-    /// Folder in which the appliance pinned its program, as `pin` in its configuration
-    #[arg(long, value_name = "FOLDER", default_value = "/sys/fs/bpf/synward")]
+    /// Directory in which the appliance pinned its program: `pin` in its configuration
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/synward")]
     pub pin: PathBuf,
 }
 
 fn service_name(text: &str) -> Result<String, String> {
-    if is_name(text) {
+    if is_service_name(text) {
         Ok(text.to_owned())
     } else {
         Err("a service's name has 1 to 32 characters of a-z, 0-9, _ and -".into())
     }
 }
 
-/// Completes to what works, and says by name what does not work yet.
+/// Parses a mode. Completions contain the implemented modes only; the others get an error of their own.
 fn modes() -> impl TypedValueParser<Value = Mode> {
     let later = Mode::NOT_YET
         .iter()
@@ -291,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clap_finds_nothing_wrong() {
+    fn the_definition_passes_claps_assertions() {
         Cli::command().debug_assert();
     }
 

@@ -1,4 +1,5 @@
-//! The `synward` program: parses the command line, hands over to the library, tells how it ended.
+//! The `synward` program: parses the command line, calls the library, and returns the exit code.
+
 #![forbid(unsafe_code)]
 
 use std::io::{ErrorKind, Write as _};
@@ -10,12 +11,12 @@ use clap::Parser as _;
 use synward::cli::{Check, Cli, Command, SecretArgs};
 use synward::config::Config;
 use synward::local_checks;
-use synward::observe::client::{self, Outcome};
+use synward::observe::control_client::{self, Outcome};
 use synward::run;
 use synward::secret::{Keyring, Secret, service_line};
 use synward::steering;
 
-/// The caller asked for something that cannot be asked for.
+/// Exit code for wrong use.
 const WRONG_USE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -39,15 +40,19 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             folder: Some(folder),
         } => write_manual(folder),
         Command::Run(wanted) => {
-            synward::observe::log::begin()?;
+            synward::observe::log::init_log()?;
             run::run(&wanted.config, cli.control.as_deref(), wanted.keep_steering)
         }
-        Command::Status(output) => show(client::status(cli.control(), output.json)?),
+        Command::Status(output) => show(control_client::status(cli.control(), output.json)?),
         Command::Flows(arguments) => {
             let json = arguments.output.json;
-            show(client::flows(cli.control(), arguments.limit, json)?)
+            show(control_client::flows(cli.control(), arguments.limit, json)?)
         }
-        Command::Mode(wanted) => show(client::mode(cli.control(), &wanted.service, wanted.mode)?),
+        Command::Mode(wanted) => show(control_client::mode(
+            cli.control(),
+            &wanted.service,
+            wanted.mode,
+        )?),
         Command::Unload(wanted) => unload(&wanted.pin, wanted.interface.as_deref()),
         _ => Ok(ExitCode::from(WRONG_USE)),
     }
@@ -116,14 +121,14 @@ fn write_manual(folder: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints what came of a command.
+/// Prints the outcome of a command.
 fn show(outcome: Outcome) -> anyhow::Result<ExitCode> {
     print(outcome.text.as_bytes())?;
     eprint!("{}", outcome.note);
     Ok(ExitCode::from(outcome.code))
 }
 
-/// Prints to stdout; a reader that has gone away is no error.
+/// Prints to stdout. A closed pipe is no error.
 fn print(bytes: &[u8]) -> anyhow::Result<ExitCode> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {

@@ -1,110 +1,19 @@
-//! The secrets behind the cookies: made, kept in a file, and turned into the keys of services and epochs.
+//! Secrets of the cookies: their generation, their file, and the derivation of keys per service and epoch.
 //!
-//! A *secret* is 32 random bytes that every node of a fleet shares. Each service has a key of its own, derived from
-//! it, and each epoch of a service a SipHash key derived from that ([`derive`] has the exact recipe). So a machine
-//! that serves one service can be given that service's key alone, and can then forge cookies of no other.
+//! A *secret* is 32 random bytes that every node of a fleet shares. Each service key is derived from the secret, and the
+//! SipHash key of each epoch is derived from the service key ([`key_derivation`] defines both steps). A machine that
+//! serves one service can hold the key of that service only; it cannot forge cookies of other services.
+
 #![forbid(unsafe_code)]
 
-mod derive;
-mod file;
+mod error;
+mod key_derivation;
+mod key_material;
+mod secret_file;
+mod service_name;
 
-use std::fmt;
-
-use zeroize::{Zeroize, ZeroizeOnDrop};
-
-pub use derive::{derive_service_key, epoch_key};
-pub use file::{Error, Keyring, MAX_KEYS, service_line};
-
-/// What all keys of a fleet are derived from. Never shown by `Debug`, wiped from memory when dropped.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct Secret([u8; 32]);
-
-/// What all cookies of one service are made with. Never shown by `Debug`, wiped from memory when dropped.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct ServiceKey([u8; 32]);
-
-impl Secret {
-    /// A new secret from the kernel's random number generator.
-    pub fn generate() -> Result<Self, Error> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(|error| Error::NoRandom(error.to_string()))?;
-        Ok(Self(bytes))
-    }
-
-    /// 64 hex digits: its line in a secret file.
-    pub fn to_hex(&self) -> String {
-        to_hex(&self.0)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-impl fmt::Debug for ServiceKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ServiceKey(…)")
-    }
-}
-
-fn to_hex(bytes: &[u8; 32]) -> String {
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
-}
-
-/// The bytes of exactly 64 hex digits.
-fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
-        return None;
-    };
-    let nibble = |digit: u8| {
-        char::from(digit)
-            .to_digit(16)
-            .and_then(|value| u8::try_from(value).ok())
-    };
-    let mut bytes = [0; 32];
-    if pairs.len() != bytes.len() {
-        return None;
-    }
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = nibble(*high)? << 4 | nibble(*low)?;
-    }
-    Some(bytes)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hex_goes_there_and_back() {
-        let bytes = std::array::from_fn(|index| (index * 7 + 1) as u8);
-        assert_eq!(from_hex(&to_hex(&bytes)), Some(bytes));
-        assert_eq!(from_hex(&to_hex(&bytes).to_uppercase()), Some(bytes));
-        for wrong in [
-            "",
-            "0",
-            &"0".repeat(63),
-            &"0".repeat(65),
-            &"0".repeat(66),
-            &"g".repeat(64),
-            &"ä".repeat(32),
-        ] {
-            assert_eq!(from_hex(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn secrets_differ_and_are_never_shown() {
-        let (one, other) = (Secret::generate().unwrap(), Secret::generate().unwrap());
-        assert_ne!(one.to_hex(), other.to_hex());
-        let shown = format!("{one:?} {:?}", derive_service_key(&one, "web"));
-        assert_eq!(shown, "Secret(…) ServiceKey(…)");
-    }
-}
+pub use error::Error;
+pub use key_derivation::{derive_service_key, epoch_key};
+pub use key_material::{Secret, ServiceKey};
+pub use secret_file::{Keyring, MAX_KEYS, service_line};
+pub use service_name::{MAX_SERVICE_NAME, is_service_name};

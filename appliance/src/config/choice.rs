@@ -1,13 +1,13 @@
-//! Settings that take one of a few words.
+//! Settings whose value is one of a few words.
 
-/// A type whose values are written as words.
+/// A type whose values are words in the configuration file.
 pub trait Choice: Copy + 'static {
-    /// Every word that can be written, with what it means.
+    /// Every valid word and its value.
     const WORDS: &'static [(&'static str, Self)];
-    /// Words that the documentation names but this version does not do yet.
+    /// Words that the documentation lists but this version does not implement.
     const NOT_YET: &'static [&'static str];
 
-    /// What `word` means; the error says what would be right.
+    /// Parses `word`. The error lists the valid words.
     fn parse(key: &str, word: &str) -> Result<Self, String> {
         if let Some((_, value)) = Self::WORDS.iter().find(|(known, _)| *known == word) {
             return Ok(*value);
@@ -21,7 +21,7 @@ pub trait Choice: Copy + 'static {
         Err(format!("`{key}` is {}; use {words}", quoted(word)))
     }
 
-    /// The words as they stand in a sentence: `"a", "b" or "c"`.
+    /// The valid words as a phrase: `"a", "b" or "c"`.
     fn words() -> String {
         let words: Vec<_> = Self::WORDS
             .iter()
@@ -34,7 +34,7 @@ pub trait Choice: Copy + 'static {
     }
 }
 
-/// Something that somebody wrote, quoted so that it stays on one line and cannot move a terminal's cursor.
+/// Quotes user input so that it stays on one line and cannot contain terminal control sequences.
 pub(super) fn quoted(text: &str) -> String {
     const SHOWN: usize = 60;
     match text.char_indices().nth(SHOWN) {
@@ -43,7 +43,7 @@ pub(super) fn quoted(text: &str) -> String {
     }
 }
 
-/// Declares an enum together with the words of the configuration file.
+/// Declares an enum and its words in the configuration file.
 macro_rules! choice {
     (
         $(#[$about:meta])*
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_parsed_and_refusals_say_what_would_be_right() {
+    fn words_are_parsed_and_errors_list_the_valid_words() {
         assert_eq!(Colour::parse("paint", "green"), Ok(Colour::Green));
         assert_eq!(Colour::Green.to_string(), "green");
         let refused = |word| Colour::parse("paint", word).err();

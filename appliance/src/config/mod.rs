@@ -1,21 +1,24 @@
-//! The configuration file: TOML in, a typed [`Config`] out, or every problem with its line.
+//! Parses the configuration file (TOML) into a typed [`Config`], or reports every problem with its line.
 //!
-//! [`keys`] lists what may be written, [`reader`] takes values out of the parsed TOML, and each section has a file
-//! that turns its values into types which cannot hold nonsense. Nothing is checked after that.
+//! [`known_keys`] lists every key, [`section_reader`] reads values from the parsed TOML, and each section has a file that
+//! turns its values into types that hold valid values only. No later stage checks the configuration again.
+
 #![forbid(unsafe_code)]
 
-mod address;
-mod appliance;
+mod appliance_section;
 mod choice;
-mod claims;
-mod cookie;
-mod flows;
-mod interface;
-mod keys;
+mod config_report;
+mod cookie_section;
+mod endpoint_conflicts;
+mod flows_section;
+mod interface_section;
+mod known_keys;
 pub mod limits;
-mod reader;
-mod report;
-mod service;
+mod prefix_text;
+mod section_reader;
+mod service_section;
+mod service_settings;
+mod suggestions;
 #[cfg(test)]
 mod tests;
 
@@ -26,54 +29,53 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use appliance::{Appliance, Cores, DEFAULT_CONTROL, Polling, Responder};
+pub use crate::problem::{Problem, Problems};
+pub use appliance_section::{Appliance, Cores, DEFAULT_CONTROL, Polling, Responder};
 pub use choice::Choice;
-pub use cookie::{Cookie, DEFAULT_SECRET};
-pub use flows::Flows;
-pub use interface::{Interface, Queues, Side, XdpMode, ZeroCopy};
-pub use service::{
-    Cookies, Fragments, Handoff, Mode, Offer, Ports, Rtt, Service, Unknown, WhenDown, is_name,
+pub use cookie_section::{Cookie, DEFAULT_SECRET};
+pub use flows_section::Flows;
+pub use interface_section::{Interface, Queues, Side, XdpMode, ZeroCopy};
+pub use service_settings::{
+    Cookies, Fragments, Handoff, Mode, Offer, Ports, Rtt, Service, Unknown, WhenDown,
 };
 
-use report::Report;
-
-pub use crate::problem::{Problem, Problems};
+use config_report::ConfigReport;
 
 /// A valid configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The file that it was loaded from, as the caller named it.
+    /// The file it was loaded from, as the caller named it.
     pub file: PathBuf,
-    /// The process itself.
+    /// The process: sockets, threads, pinned objects.
     pub appliance: Appliance,
-    /// Where the secrets are.
+    /// The secret file.
     pub cookie: Cookie,
-    /// 1 to 16, at least one of which faces clients.
+    /// 1 to 16 interfaces; at least one faces clients.
     pub interfaces: Vec<Interface>,
-    /// 1 to 64.
+    /// 1 to 64 services.
     pub services: Vec<Service>,
     /// The flow table.
     pub flows: Flows,
-    /// What is allowed, but hardly what was meant.
+    /// Settings that are valid but probably not intended.
     pub warnings: Vec<Problem>,
 }
 
 impl Config {
-    /// Loads the file, and the secret file that it names if that exists.
+    /// Loads the configuration file, and the secret file if it exists.
     pub fn load(file: &Path) -> Result<Self, Problems> {
         let text = read(file)?;
         Self::parse(file, &text, Path::new(DEFAULT_SECRET))
     }
 
-    /// A valid file that shows every key with its default and its meaning.
+    /// A valid configuration file that shows every key with its default and meaning.
     pub fn example() -> String {
-        keys::example()
+        known_keys::example()
     }
 
     fn parse(file: &Path, text: &str, default_secret: &Path) -> Result<Self, Problems> {
-        let report = Report::new(file, text);
+        let report = ConfigReport::new(file, text);
         let root = DeTable::parse(text).map_err(|error| syntax(file, text, &report, &error))?;
-        let sections = reader::sections(root.get_ref(), &report);
+        let sections = section_reader::read_sections(root.get_ref(), &report);
         let one = |name| sections.get(name).and_then(|tables| tables.first());
         let many = |name| sections.get(name).map_or(&[][..], Vec::as_slice);
 
@@ -107,7 +109,7 @@ impl Config {
     }
 }
 
-/// What it holds, in one line.
+/// A one-line summary.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = |count| if count == 1 { "" } else { "s" };
@@ -122,9 +124,15 @@ impl fmt::Display for Config {
     }
 }
 
-/// Clients must be somewhere, and so must the servers of a spliced service. `written` tells whether some interface
-/// could not be read, of whose side nothing is known.
-fn check_sides(written: usize, interfaces: &[Interface], services: &[Service], report: &Report) {
+/// Requires an interface that faces clients, and warns if no interface faces the server of a spliced service. `written`
+/// is the number of interface sections in the file. If one of them could not be read, its side is unknown and nothing is
+/// checked.
+fn check_sides(
+    written: usize,
+    interfaces: &[Interface],
+    services: &[Service],
+    report: &ConfigReport,
+) {
     let Some(first) = interfaces.first().filter(|_| interfaces.len() == written) else {
         return;
     };
@@ -155,7 +163,7 @@ fn check_sides(written: usize, interfaces: &[Interface], services: &[Service], r
     }
 }
 
-/// The file's text, without ever reading more than [`limits::FILE`] bytes.
+/// Reads the file as text, at most [`limits::FILE`] bytes of it.
 fn read(file: &Path) -> Result<String, Problem> {
     let cannot = |error: std::io::Error| {
         let what = match error.kind() {
@@ -165,7 +173,7 @@ fn read(file: &Path) -> Result<String, Problem> {
             ErrorKind::PermissionDenied => {
                 "cannot be read: permission denied; run as root or as its owner".into()
             }
-            ErrorKind::IsADirectory => "is a folder; name a file in it".into(),
+            ErrorKind::IsADirectory => "is a directory; name a file in it".into(),
             _ => format!("cannot be read: {error}"),
         };
         Problem::of(file, what)
@@ -200,12 +208,12 @@ fn read(file: &Path) -> Result<String, Problem> {
     })
 }
 
-/// The first place where the text is not TOML.
-fn syntax(file: &Path, text: &str, report: &Report, error: &toml::de::Error) -> Problems {
+/// The first syntax error.
+fn syntax(file: &Path, text: &str, report: &ConfigReport, error: &toml::de::Error) -> Problems {
     let span = error.span().unwrap_or_default();
     let what = match (error.message(), text.get(span.clone())) {
         ("duplicate key", Some(key)) => {
-            format!("`{}` is there twice; remove one", key.escape_debug())
+            format!("`{}` appears twice; remove one", key.escape_debug())
         }
         (message, _) => format!("this is not TOML: {}", message.replace('\n', " ")),
     };

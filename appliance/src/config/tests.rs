@@ -1,4 +1,4 @@
-//! A whole file in, a typed configuration out.
+//! Parses whole configuration files.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -26,7 +26,7 @@ fn a_small_file_has_every_default() {
     let config = parse(SMALL).unwrap();
     assert_eq!(config.appliance, Appliance::default());
     assert_eq!(config.flows, Flows::default());
-    assert!(config.cookie.keyring.is_none(), "made at first start");
+    assert!(config.cookie.keyring.is_none(), "created at first start");
     assert_eq!(
         config.interfaces,
         [Interface {
@@ -60,7 +60,7 @@ fn a_small_file_has_every_default() {
     );
 }
 
-/// What the example shows as defaults are the defaults.
+/// The defaults that the example shows are the defaults of the program.
 #[test]
 fn the_example_changes_nothing() {
     let shown = parse(&Config::example()).unwrap();
@@ -77,7 +77,7 @@ fn the_example_changes_nothing() {
     assert_eq!(shown.flows, small.flows);
 }
 
-/// Every key that the example shows as a comment can be set as well.
+/// Every key that the example comments out can be set.
 #[test]
 fn the_example_can_be_uncommented() {
     let text = Config::example()
@@ -168,9 +168,9 @@ fn settings_become_types() {
 }
 
 #[test]
-fn the_secret_is_made_at_first_start() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("etc/secret");
+fn the_secret_is_created_at_first_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("etc/secret");
     let load = || {
         Config::parse(Path::new("f.toml"), SMALL, &path)
             .unwrap()
@@ -179,7 +179,7 @@ fn the_secret_is_made_at_first_start() {
     let first = load();
     assert!(
         first.keyring.is_none() && !path.exists(),
-        "loading makes nothing"
+        "loading creates no file"
     );
     let made = first.keyring().unwrap().service_keys("web");
     let read = load().keyring().unwrap().service_keys("web");
@@ -190,11 +190,11 @@ fn the_secret_is_made_at_first_start() {
     assert!(!format!("{:?}", load()).contains(&std::fs::read_to_string(&path).unwrap()[..8]));
 }
 
-/// A secret made here would split the fleet: the server has another.
+/// A secret created here would differ from the server's.
 #[test]
-fn the_secret_of_a_service_elsewhere_has_to_be_there() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("secret");
+fn forward_requires_an_existing_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("secret");
     let text = format!("{SMALL}handoff = \"forward\"\nwscale = 7\n");
     let load = || Config::parse(Path::new("f.toml"), &text, &path);
     let problems = load().unwrap_err().to_string();
@@ -204,7 +204,7 @@ fn the_secret_of_a_service_elsewhere_has_to_be_there() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_made_is_an_error() {
+fn a_secret_that_cannot_be_created_is_an_error() {
     let cookie = Config::parse(
         Path::new("f.toml"),
         SMALL,
@@ -215,15 +215,15 @@ fn a_secret_that_cannot_be_made_is_an_error() {
     let error = cookie.keyring().unwrap_err().to_string();
     assert!(
         error.starts_with(
-            "/proc/nowhere/secret: the secret file /proc/nowhere/secret cannot be made: "
+            "/proc/nowhere/secret: the secret file /proc/nowhere/secret cannot be created: "
         ),
         "{error}"
     );
 }
 
-/// Whatever stands in the file, the answer is a configuration or problems of one line each.
+/// Any content gives a configuration or problems of one line each.
 #[test]
-fn nonsense_gives_problems() {
+fn random_content_gives_problems_of_one_line() {
     let example = Config::example().replace("\n# ", "\n").into_bytes();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = |below: usize| {

@@ -1,7 +1,7 @@
 //! The log: lines on stderr, each with time (UTC), level, message and `key=value` fields.
 //!
-//! `SYNWARD_LOG` chooses what is logged (`debug`, or `warn,synward::run=debug`; default `info`), and
-//! `SYNWARD_LOG_FORMAT=json` how: then each line is a JSON object. Workers do not log.
+//! `SYNWARD_LOG` selects what is logged (`debug`, or `warn,synward::run=debug`; default `info`). With
+//! `SYNWARD_LOG_FORMAT=json` each line is a JSON object. Workers do not log.
 
 use std::env;
 use std::io;
@@ -10,32 +10,32 @@ use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::{EnvFilter, fmt};
 
-/// Variable with the filter.
+/// Environment variable with the filter.
 pub const FILTER: &str = "SYNWARD_LOG";
-/// Variable with the format.
+/// Environment variable with the format.
 pub const FORMAT: &str = "SYNWARD_LOG_FORMAT";
 
-/// Why nothing can be logged.
+/// Why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter is none.
+    /// The filter is invalid.
     #[error("SYNWARD_LOG is {0:?}: {1}; use error, warn, info, debug or trace")]
     Filter(String, ParseError),
-    /// The format is none.
+    /// The format is unknown.
     #[error("SYNWARD_LOG_FORMAT is {0:?}; use \"text\" or \"json\"")]
     Format(String),
-    /// It has begun already.
-    #[error("the log has begun already")]
+    /// The log is already set up.
+    #[error("the log is already set up")]
     Begun,
 }
 
-/// Begins the log, as the environment wants it.
-pub fn begin() -> Result<(), LogError> {
+/// Sets up the log according to the environment.
+pub fn init_log() -> Result<(), LogError> {
     let logger = logger(&variable(FILTER), &variable(FORMAT), io::stderr)?;
     tracing::dispatcher::set_global_default(logger).map_err(|_| LogError::Begun)
 }
 
-/// Empty if it is not set.
+/// The variable's value; empty if it is not set.
 fn variable(name: &str) -> String {
     env::var_os(name)
         .unwrap_or_default()
@@ -69,11 +69,11 @@ mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
 
-    /// Everything that was written.
+    /// Collects everything that is written.
     #[derive(Clone, Default)]
-    struct Paper(Arc<Mutex<Vec<u8>>>);
+    struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Paper {
+    impl io::Write for LogBuffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -84,14 +84,14 @@ mod tests {
     }
 
     fn logged(filter: &str, format: &str) -> Vec<String> {
-        let paper = Paper::default();
-        let writer = paper.clone();
+        let buffer = LogBuffer::default();
+        let writer = buffer.clone();
         let logger = logger(filter, format, move || writer.clone()).unwrap();
         tracing::dispatcher::with_default(&logger, || {
             tracing::info!(interface = "eth0", queues = 2, "steered");
             tracing::debug!("detail");
         });
-        let bytes = paper.0.lock().unwrap().clone();
+        let bytes = buffer.0.lock().unwrap().clone();
         let text = String::from_utf8(bytes).unwrap();
         text.lines().map(str::to_owned).collect()
     }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_by_name() {
+    fn invalid_settings_are_refused_by_name() {
         let error = logger("synward=loud", "", io::sink).unwrap_err();
         assert!(
             error

@@ -9,8 +9,9 @@ use synward_core::counters::{Counter, MEANINGS, NAMES};
 
 use crate::engine::Outcome;
 
-use super::exposition::Page;
-pub use super::exposition::{CONTENT_TYPE, Kind, Metric};
+use super::counter_sums::Counters;
+use super::prometheus_text::Page;
+pub use super::prometheus_text::{CONTENT_TYPE, Kind, Metric};
 use super::snapshot::{Frames, QueueView, Responder, ServiceView, Snapshot, XskCounters};
 
 /// Declares the metrics and their list.
@@ -29,58 +30,58 @@ macro_rules! metrics {
 }
 
 metrics! {
-    BUILD_INFO = Gauge "build_info" ["version"] "1; the label tells the version.";
-    UPTIME = Gauge "uptime_seconds" [] "Since the process was started.";
-    SERVING = Gauge "serving" [] "1: packets are steered.";
-    COMPLAINTS = Gauge "complaints" [] "How many things are not as they should be; `synward status` says what.";
-    RELOADED = Gauge "config_last_reload_successful" [] "0: the last reload was refused and the configuration before it is in force.";
+    BUILD_INFO = Gauge "build_info" ["version"] "Always 1; the label is the version.";
+    UPTIME = Gauge "uptime_seconds" [] "Seconds since the process started.";
+    SERVING = Gauge "serving" [] "1 while packets are steered.";
+    DEGRADED_REASONS = Gauge "complaints" [] "Number of reasons why the appliance is degraded; `synward status` lists them.";
+    RELOADED = Gauge "config_last_reload_successful" [] "0 if the last reload was refused; the previous configuration is then still in force.";
 
-    SYNS = Counter "syns_total" ["service"] "SYNs from outside.";
+    SYNS = Counter "syns_total" ["service"] "SYNs from clients.";
     ANSWERS = Counter "answers_total" ["service", "by"] "SYN-ACKs sent, by the XDP program or by workers over AF_XDP.";
-    COOKIES = Counter "cookies_total" ["service", "result"] "Cookies sent, and what the ACKs without a flow carried: a valid one, one that was never ours, or one that is too old.";
-    HANDOFFS = Counter "handoffs_total" ["service", "handoff", "result"] "Proven clients, and how handing them onward ended.";
-    HANDOFF_SECONDS = Histogram "handoff_seconds" [] "From a valid cookie to the server's answer.";
+    COOKIES = Counter "cookies_total" ["service", "result"] "Cookies sent, and cookies in ACKs that match no flow: valid, invalid (not issued by synward) or expired.";
+    HANDOFFS = Counter "handoffs_total" ["service", "handoff", "result"] "Validated clients by the result of their handoff.";
+    HANDOFF_SECONDS = Histogram "handoff_seconds" [] "Seconds from a valid cookie to the server's answer.";
     DROPS = Counter "drops_total" ["service", "reason"] "Segments dropped by the eBPF programs.";
-    SEGMENTS = Counter "segments_total" ["service", "fate"] "Segments by what else the XDP program did: translated to_server or to_client, passed to the kernel, forwarded to or from another machine's kernel, given_to_worker, learned from, icmp_translated, answered with reset.";
-    ACTIVE = Gauge "service_active" ["service"] "1: SYNs are challenged.";
-    FLOWS = Gauge "flows" ["service"] "Spliced flows, those that are closing or opening included; counted anew every few seconds.";
-    OPENINGS = Gauge "openings" ["service"] "Proven clients whose server has not answered yet.";
-    HELD = Gauge "held_bytes" ["service"] "Client data held until the server answers.";
+    SEGMENTS = Counter "segments_total" ["service", "fate"] "Segments by what else the XDP program did with them: translated to_server or to_client, passed to the kernel, forwarded to or from another machine's kernel, given_to_worker, learned from, icmp_translated, answered with reset.";
+    ACTIVE = Gauge "service_active" ["service"] "1 while SYNs are challenged.";
+    FLOWS = Gauge "flows" ["service"] "Spliced flows, including closing ones and openings; counted every few seconds.";
+    OPENINGS = Gauge "openings" ["service"] "Validated clients whose server has not answered yet.";
+    HELD = Gauge "held_bytes" ["service"] "Bytes of client data buffered until the server answers.";
 
-    TABLE_CAPACITY = Gauge "flow_table_capacity" [] "Entries for which the flow table has room.";
+    TABLE_CAPACITY = Gauge "flow_table_capacity" [] "Number of entries of the flow table.";
     TABLE_USED = Gauge "flow_table_used" [] "Entries in use, openings included.";
-    TABLE_EXPIRED = Counter "flow_table_expired_total" [] "Flows removed because they were closed or idle for long enough.";
-    TABLE_FULL = Counter "flow_table_full_total" [] "Handoffs refused because the flow table had no room.";
+    TABLE_EXPIRED = Counter "flow_table_expired_total" [] "Flows removed after the timeout of closed or idle flows.";
+    TABLE_FULL = Counter "flow_table_full_total" [] "Handoffs refused because the flow table was full.";
 
-    WORKER_BUSY = Gauge "worker_busy_ratio" ["core"] "Share of a core's time that workers worked rather than waited; core \"any\": not pinned.";
-    WORKER_ALIVE = Gauge "worker_alive" ["queue"] "1: the worker of this queue beats.";
-    WORKER_UNREADABLE = Counter "worker_unreadable_total" ["queue"] "Frames that came to the worker without a request that it understands; always 0.";
-    WORKER_UNSENT = Counter "worker_unsent_total" ["queue"] "Packets that neither a socket nor the kernel took from the worker.";
+    WORKER_BUSY = Gauge "worker_busy_ratio" ["core"] "Share of a core's time that its workers were not waiting; core \"any\": not pinned.";
+    WORKER_ALIVE = Gauge "worker_alive" ["queue"] "1 if the heartbeat of this queue's worker is recent.";
+    WORKER_UNREADABLE = Counter "worker_unreadable_total" ["queue"] "Frames that the worker received without a request that it can parse; always 0.";
+    WORKER_UNSENT = Counter "worker_unsent_total" ["queue"] "Packets of the worker that neither a socket nor the kernel accepted.";
 
-    NATIVE = Gauge "interface_native" ["interface"] "1: the XDP program runs in the driver; 0: in the kernel's generic path.";
-    RESPONDER = Gauge "queue_afxdp" ["interface", "queue"] "1: a worker answers SYNs on this queue; 0: the XDP program.";
-    ZERO_COPY = Gauge "xsk_zero_copy" ["interface", "queue"] "1: the AF_XDP socket of this queue has zero-copy.";
-    FRAMES = Gauge "xsk_frames" ["interface", "queue", "place"] "Frames of the socket's UMEM by where they are: free, fill (to receive into), held (by the worker), transmit.";
-    RX_DROPPED = Counter "xsk_rx_dropped_total" ["interface", "queue"] "Packets that the kernel dropped, mostly longer than a frame has room.";
+    NATIVE = Gauge "interface_native" ["interface"] "1 if the XDP program runs in the driver, 0 in the kernel's generic path.";
+    RESPONDER = Gauge "queue_afxdp" ["interface", "queue"] "1 if a worker answers SYNs on this queue, 0 if the XDP program does.";
+    ZERO_COPY = Gauge "xsk_zero_copy" ["interface", "queue"] "1 if the AF_XDP socket of this queue has zero-copy.";
+    FRAMES = Gauge "xsk_frames" ["interface", "queue", "place"] "Frames of the socket's UMEM by place: free, fill (fill ring), held (by the worker), transmit.";
+    RX_DROPPED = Counter "xsk_rx_dropped_total" ["interface", "queue"] "Packets that the kernel dropped, mostly because they exceed a frame.";
     RX_INVALID = Counter "xsk_rx_invalid_descs_total" ["interface", "queue"] "Descriptors in the fill ring that the kernel refused; always 0.";
     TX_INVALID = Counter "xsk_tx_invalid_descs_total" ["interface", "queue"] "Descriptors in the TX ring that the kernel refused; always 0.";
-    RX_FULL = Counter "xsk_rx_ring_full_total" ["interface", "queue"] "Packets dropped because the worker did not empty the RX ring in time.";
-    FILL_EMPTY = Counter "xsk_rx_fill_ring_empty_descs_total" ["interface", "queue"] "Packets that came while the fill ring was empty.";
+    RX_FULL = Counter "xsk_rx_ring_full_total" ["interface", "queue"] "Packets dropped because the RX ring was full.";
+    FILL_EMPTY = Counter "xsk_rx_fill_ring_empty_descs_total" ["interface", "queue"] "Packets that arrived while the fill ring was empty.";
     TX_EMPTY = Counter "xsk_tx_ring_empty_descs_total" ["interface", "queue"] "Times that the kernel found the TX ring empty; harmless.";
     RECEIVED = Counter "xsk_received_total" ["interface", "queue"] "Frames that the worker received.";
     TRANSMITTED = Counter "xsk_transmitted_total" ["interface", "queue"] "Frames that the kernel reported as sent.";
     DROPPED_FULL = Counter "xsk_dropped_full_total" ["interface", "queue"] "Frames that the worker dropped because the TX ring was full.";
     DROPPED_LENGTH = Counter "xsk_dropped_length_total" ["interface", "queue"] "Frames that the worker dropped because of their length; always 0.";
-    REFUSED = Counter "xsk_refused_total" ["interface", "queue"] "Descriptors from the kernel for frames that it did not have; not 0: the driver is broken.";
+    REFUSED = Counter "xsk_refused_total" ["interface", "queue"] "Descriptors from the kernel for frames that it did not own; if not 0, the driver is broken.";
     WAKEUPS = Counter "xsk_wakeups_total" ["interface", "queue"] "System calls that woke the kernel.";
-    FAILED_WAKEUPS = Counter "xsk_failed_wakeups_total" ["interface", "queue"] "Of these, those that failed for good.";
+    FAILED_WAKEUPS = Counter "xsk_failed_wakeups_total" ["interface", "queue"] "Wakeups that failed permanently.";
 }
 
-/// How a metric is read from the counters of a socket.
-type OfSocket = fn(&XskCounters) -> u64;
+/// Reads a metric from the counters of a socket.
+type SocketCounter = fn(&XskCounters) -> u64;
 
-/// The metrics that are one number of each socket.
-const XSK: [(Metric, OfSocket); 13] = [
+/// The metrics with one sample per socket.
+const XSK: [(Metric, SocketCounter); 13] = [
     (RX_DROPPED, |xsk| xsk.rx_dropped),
     (RX_INVALID, |xsk| xsk.rx_invalid_descs),
     (TX_INVALID, |xsk| xsk.tx_invalid_descs),
@@ -96,7 +97,7 @@ const XSK: [(Metric, OfSocket); 13] = [
     (FAILED_WAKEUPS, |xsk| xsk.failed_wakeups),
 ];
 
-/// Counters that have a metric of their own; all others are [`DROPS`] or [`SEGMENTS`].
+/// Counters with a metric of their own; all others belong to [`DROPS`] or [`SEGMENTS`].
 const APART: [Counter; 8] = [
     Counter::StaleReset,
     Counter::Assigned,
@@ -118,7 +119,7 @@ pub fn render(snapshot: &Snapshot) -> String {
     page.finish()
 }
 
-/// What deploy/README.md says of metrics: all of them, then the reasons of drops and the results of handoffs.
+/// The Markdown tables of deploy/README.md: metrics, drop reasons and handoff results.
 pub fn markdown() -> String {
     let reasons = NAMES.iter().zip(MEANINGS).filter_map(|(name, meaning)| {
         let reason = name.strip_prefix("drop_")?;
@@ -149,7 +150,7 @@ fn families() -> String {
             labels => format!("{{{}}}", labels.join(",")),
         };
         let (name, kind, help) = (metric.name, metric.kind.word(), metric.help);
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(table, "| `{name}{labels}` | {kind} | {help} |");
     }
     table
@@ -160,36 +161,39 @@ fn process(page: &mut Page, snapshot: &Snapshot) {
     page.family(&UPTIME).sample(&[], snapshot.uptime_seconds);
     page.family(&SERVING)
         .sample(&[], u8::from(snapshot.serving));
-    page.family(&COMPLAINTS)
-        .sample(&[], snapshot.complaints().len());
+    page.family(&DEGRADED_REASONS)
+        .sample(&[], snapshot.degraded_reasons().len());
     page.family(&RELOADED)
         .sample(&[], u8::from(snapshot.config_last_reload_successful));
 }
 
 fn services(page: &mut Page, snapshot: &Snapshot) {
     let services = &snapshot.services;
-    each(page, &SYNS, services, |service| {
-        service.counters.value(Counter::Syn)
-    });
+    let mut syns = page.family(&SYNS);
+    for (service, counters) in with_counters(services) {
+        syns.sample(&[&service.name], counters.value(Counter::Syn));
+    }
 
     let mut answers = page.family(&ANSWERS);
     for service in services {
-        let by_xdp = service.counters.value(Counter::AnsweredXdp);
-        answers
-            .sample(&[&service.name, &Responder::Xdp.word()], by_xdp)
-            .sample(
-                &[&service.name, &Responder::Afxdp.word()],
-                service.answered_afxdp,
-            );
+        if let Some(counters) = service.counters {
+            let by_xdp = counters.value(Counter::AnsweredXdp);
+            answers.sample(&[&service.name, &Responder::Xdp.word()], by_xdp);
+        }
+        answers.sample(
+            &[&service.name, &Responder::Afxdp.word()],
+            service.answered_afxdp,
+        );
     }
 
     let mut cookies = page.family(&COOKIES);
-    for service in services {
+    for (service, counters) in with_counters(services) {
+        let by_xdp = counters.value(Counter::AnsweredXdp);
         for (result, count) in [
-            ("sent", service.answered()),
-            ("valid", service.counters.value(Counter::CookieValid)),
-            ("invalid", service.counters.value(Counter::CookieInvalid)),
-            ("expired", service.counters.value(Counter::CookieExpired)),
+            ("sent", by_xdp + service.answered_afxdp),
+            ("valid", counters.value(Counter::CookieValid)),
+            ("invalid", counters.value(Counter::CookieInvalid)),
+            ("expired", counters.value(Counter::CookieExpired)),
         ] {
             cookies.sample(&[&service.name, &result], count);
         }
@@ -210,23 +214,30 @@ fn services(page: &mut Page, snapshot: &Snapshot) {
         .histogram(buckets, times.count, times.sum_seconds);
 
     let mut drops = page.family(&DROPS);
-    for service in services {
-        for (reason, count) in service.counters.drops() {
+    for (service, counters) in with_counters(services) {
+        for (reason, count) in counters.drops() {
             drops.sample(&[&service.name, &reason], count);
         }
     }
 
     let mut segments = page.family(&SEGMENTS);
-    for service in services {
-        for (fate, count) in service.counters.iter().filter(|(name, _)| is_fate(name)) {
+    for (service, counters) in with_counters(services) {
+        for (fate, count) in counters.iter().filter(|(name, _)| is_fate(name)) {
             segments.sample(&[&service.name, &fate], count);
         }
     }
 
-    each(page, &ACTIVE, services, |service| u64::from(service.active));
-    each(page, &FLOWS, services, |service| service.flows);
-    each(page, &OPENINGS, services, |service| service.openings);
-    each(page, &HELD, services, |service| service.held_bytes);
+    sample_each_service(page, &ACTIVE, services, |service| u64::from(service.active));
+    sample_each_service(page, &FLOWS, services, |service| service.flows);
+    sample_each_service(page, &OPENINGS, services, |service| service.openings);
+    sample_each_service(page, &HELD, services, |service| service.held_bytes);
+}
+
+/// The services whose counters could be read. The others have no samples: Prometheus would take a 0 for a reset.
+fn with_counters(services: &[ServiceView]) -> impl Iterator<Item = (&ServiceView, &Counters)> {
+    services
+        .iter()
+        .filter_map(|service| Some((service, service.counters.as_ref()?)))
 }
 
 fn is_fate(name: &str) -> bool {
@@ -241,7 +252,7 @@ fn table_and_workers(page: &mut Page, snapshot: &Snapshot) {
     page.family(&TABLE_EXPIRED).sample(&[], flows.expired_total);
     page.family(&TABLE_FULL).sample(&[], flows.full_total);
 
-    // Several workers may share a core; one sample may not be there twice.
+    // Several workers may share a core, but a sample must be unique.
     let mut busy = BTreeMap::new();
     for worker in &snapshot.workers {
         *busy.entry(worker.core).or_insert(0.0) += worker.busy_ratio;
@@ -308,8 +319,8 @@ fn queues(page: &mut Page, snapshot: &Snapshot) {
     }
 }
 
-/// A metric that is one number of each service.
-fn each(
+/// Adds a metric with one sample per service.
+fn sample_each_service(
     page: &mut Page,
     metric: &Metric,
     services: &[ServiceView],

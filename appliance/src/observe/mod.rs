@@ -1,47 +1,48 @@
-//! Observation: what the process tells about itself, and how people and machines ask.
+//! Observation: status, flows, metrics and logs of a running process.
 //!
-//! The data plane implements [`Source`]; everything else is made of its [`Snapshot`]s. A running process holds a
-//! [`ControlServer`] and a [`MetricsServer`], each a thread that answers from the source; the commands of
-//! [`client`] ask the first, Prometheus the second.
+//! The running appliance implements [`ApplianceHandle`]; all output is built from its [`Snapshot`]s. A process runs a
+//! [`ControlServer`] and a [`MetricsServer`], each in a thread of its own. The commands of [`control_client`] query the
+//! first, Prometheus scrapes the second.
 //!
 //! | file | idea |
 //! |---|---|
-//! | `source` | the trait |
-//! | `snapshot`, `counters`, `histogram` | plain data, in JSON the same everywhere |
-//! | `exchange` | a thread that answers one request a connection, bounded in everything |
-//! | `http`, [`metrics`], `exposition` | `/metrics` and `/healthz`; what there is to measure; Prometheus' text format |
-//! | `control`, `socket_file`, [`protocol`] | the control socket; its file; what is said on it |
-//! | [`client`], `text`, `table`, [`quantity`] | `status`, `flows`, `mode`; what they print |
-//! | [`log`], [`notify`] | the log on stderr; the service manager |
+//! | `appliance_handle` | what observers may read and change |
+//! | `snapshot`, `counter_sums`, `histogram` | plain data, in JSON the same everywhere |
+//! | `request_server` | a thread that answers one request per connection, with bounded resources |
+//! | `metrics_server`, [`metrics`], `prometheus_text` | `/metrics` and `/healthz`; the list of metrics; Prometheus' text format |
+//! | `control_server`, `socket_file`, [`control_protocol`] | the control socket; its file; its requests and responses |
+//! | [`control_client`], `status_text`, `text_columns`, [`number_format`] | `status`, `flows`, `mode`; their output |
+//! | [`log`], [`notify`] | the log on stderr; notifications to the service manager |
+
 #![forbid(unsafe_code)]
 
-pub mod client;
-mod control;
-mod counters;
-mod exchange;
-mod exposition;
+mod appliance_handle;
+pub mod control_client;
+pub mod control_protocol;
+mod control_server;
+mod counter_sums;
 mod histogram;
-mod http;
 pub mod log;
 pub mod metrics;
+mod metrics_server;
 pub mod notify;
-pub mod protocol;
-pub mod quantity;
+pub mod number_format;
+mod prometheus_text;
+mod request_server;
 #[cfg(test)]
-mod sample;
+mod sample_snapshot;
 mod snapshot;
 mod socket_file;
-mod source;
-mod table;
-mod text;
+mod status_text;
+mod text_columns;
 
-pub use control::ControlServer;
-pub use counters::Counters;
+pub use appliance_handle::ApplianceHandle;
+pub use control_server::ControlServer;
+pub use counter_sums::Counters;
 pub use histogram::{BOUNDS, Histogram};
-pub use http::{HttpError, MetricsServer};
+pub use metrics_server::{HttpError, MetricsServer};
 pub use snapshot::{
     FlowList, FlowState, FlowView, FlowsView, Frames, InterfaceView, ProfileView, QueueView,
     Responder, ServiceView, Snapshot, WorkerView, XskCounters,
 };
 pub use socket_file::ControlError;
-pub use source::Source;

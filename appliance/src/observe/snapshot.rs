@@ -1,6 +1,6 @@
-//! How the appliance is at one moment: plain data, the same in the process and, as JSON, outside of it.
+//! The state of the appliance at one moment, as plain data. The process and its clients use the same types.
 //!
-//! The field names are those of `status --json`; they stay.
+//! The field names are those of `status --json` and are stable.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use synward_core::counters::Counter;
 
-use super::counters::Counters;
+use super::counter_sums::Counters;
 use super::histogram::Histogram;
 use crate::afxdp::{FrameAccount, KernelStatistics, PortCounters};
 
@@ -18,19 +18,19 @@ use crate::afxdp::{FrameAccount, KernelStatistics, PortCounters};
 pub struct Snapshot {
     /// Version of the program.
     pub version: String,
-    /// Its process.
+    /// Its pid.
     pub pid: u32,
-    /// Since it was started.
+    /// Time since its start.
     pub uptime_seconds: f64,
-    /// The configuration file, as it was named.
+    /// The configuration file, as named on the command line.
     pub config_file: PathBuf,
-    /// Whether the last reload took effect; true before the first.
+    /// Whether the last reload took effect; true before the first reload.
     pub config_last_reload_successful: bool,
-    /// Whether packets are steered: every interface has its program, every socket is bound.
+    /// Whether packets are steered: every interface has its program and every socket is bound.
     pub serving: bool,
-    /// What is not as it should be, each a sentence for people; empty while all is well.
+    /// Why the appliance is degraded, one sentence for people each; empty if it is not.
     pub degraded: Vec<String>,
-    /// What should be known about services, though nothing is wrong with synward; each a sentence for people.
+    /// Notes on services that do not degrade the appliance, one sentence for people each.
     #[serde(default)]
     pub notes: Vec<String>,
     /// The steered interfaces.
@@ -41,31 +41,31 @@ pub struct Snapshot {
     pub workers: Vec<WorkerView>,
     /// The flow table.
     pub flows: FlowsView,
-    /// From a valid cookie to the server's answer.
+    /// Time from a valid cookie to the server's answer.
     pub handoff_seconds: Histogram,
 }
 
 impl Snapshot {
-    /// Why this is not well; empty while it is.
-    pub fn complaints(&self) -> Vec<&str> {
-        let mut complaints: Vec<_> = self.degraded.iter().map(String::as_str).collect();
-        if !self.serving && complaints.is_empty() {
-            complaints.push("packets are not steered yet");
+    /// Why the appliance is degraded; empty if it serves and is not.
+    pub fn degraded_reasons(&self) -> Vec<&str> {
+        let mut degraded_reasons: Vec<_> = self.degraded.iter().map(String::as_str).collect();
+        if !self.serving && degraded_reasons.is_empty() {
+            degraded_reasons.push("packets are not steered yet");
         }
-        complaints
+        degraded_reasons
     }
 }
 
 /// A steered interface.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InterfaceView {
-    /// As the kernel names it.
+    /// The kernel's name for it.
     pub name: String,
-    /// The kernel's number of it.
+    /// Its interface index.
     pub index: u32,
     /// "outside", "inside" or "both".
     pub side: String,
-    /// Whether the program runs in the driver; else in the kernel's generic path.
+    /// Whether the program runs in the driver, or in the kernel's generic path.
     pub native: bool,
     /// Its receive queues.
     pub queues: Vec<QueueView>,
@@ -76,17 +76,17 @@ pub struct InterfaceView {
 pub struct QueueView {
     /// Its number.
     pub queue: u32,
-    /// Who answers SYNs on it.
+    /// What answers SYNs on it.
     pub responder: Responder,
-    /// Whether its socket has zero-copy; `None`: there is no socket.
+    /// Whether its socket has zero-copy; `None` = there is no socket.
     pub zero_copy: Option<bool>,
     /// The socket's counters.
     pub counters: XskCounters,
-    /// Where the frames of its UMEM are.
+    /// The frames of its UMEM by place.
     pub frames: Frames,
 }
 
-/// Who answers SYNs.
+/// What answers SYNs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Responder {
@@ -140,7 +140,7 @@ pub struct XskCounters {
 }
 
 impl XskCounters {
-    /// Both, side by side.
+    /// Combines both.
     pub fn new(kernel: KernelStatistics, port: PortCounters) -> Self {
         let KernelStatistics {
             rx_dropped,
@@ -176,13 +176,13 @@ impl XskCounters {
         }
     }
 
-    /// Packets that did not get through, in either direction.
+    /// Lost packets, both directions.
     pub fn lost(&self) -> u64 {
         self.rx_dropped + self.rx_ring_full + self.dropped_full + self.dropped_length
     }
 }
 
-/// How many frames of a UMEM are where.
+/// The number of frames of a UMEM by place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frames {
     /// As [`FrameAccount::free`].
@@ -219,47 +219,48 @@ pub struct ServiceView {
     pub name: String,
     /// "splice", "local" or "forward".
     pub handoff: String,
-    /// "always", "auto", "monitor" or "off": as set now, not as configured.
+    /// "always", "auto", "monitor" or "off": the mode in force, not the configured one.
     pub mode: String,
-    /// Whether SYNs are challenged now.
+    /// Whether SYNs are currently challenged.
     pub active: bool,
-    /// Spliced flows, those that are closing included.
+    /// Spliced flows, including closing ones.
     pub flows: u64,
-    /// Openings: proven clients whose server has not answered yet.
+    /// Openings: validated clients whose server has not answered yet.
     pub openings: u64,
-    /// Bytes of client data held for openings.
+    /// Bytes of client data buffered for openings.
     pub held_bytes: u64,
     /// SYN-ACKs that workers sent.
     pub answered_afxdp: u64,
-    /// What the XDP program counted.
-    pub counters: Counters,
-    /// How handoffs ended: result → how many. Those that did not happen yet are there as 0.
+    /// Counters of the XDP program; `None` = the kernel refused to read them.
+    pub counters: Option<Counters>,
+    /// Handoffs by result. Results that have not happened are present as 0.
     pub handoffs: BTreeMap<String, u64>,
-    /// What SYN-ACKs promise in the name of each server.
+    /// The TCP options that SYN-ACKs offer for each server.
     pub profiles: Vec<ProfileView>,
 }
 
 impl ServiceView {
-    /// SYN-ACKs sent, whoever sent them.
-    pub fn answered(&self) -> u64 {
-        self.counters.value(Counter::AnsweredXdp) + self.answered_afxdp
+    /// SYN-ACKs sent, by the XDP program and by workers; `None` if the counters could not be read.
+    pub fn answered(&self) -> Option<u64> {
+        let by_xdp = self.counters?.value(Counter::AnsweredXdp);
+        Some(by_xdp + self.answered_afxdp)
     }
 }
 
-/// What SYN-ACKs promise in the name of one server.
+/// The TCP options that SYN-ACKs offer for one server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfileView {
     /// The server's address.
     pub address: IpAddr,
     /// Its port; 0 = any.
     pub port: u16,
-    /// Whether it was learned from the server; else assumed or configured.
+    /// Whether the options were learned from the server, not assumed or configured.
     pub learned: bool,
     /// Maximum segment size, bytes.
     pub mss: u16,
-    /// Window, bytes, not scaled.
+    /// Window, bytes, unscaled.
     pub window: u16,
-    /// Window shift; `None` = no window scaling.
+    /// Window scale; `None` = no window scaling.
     pub window_scale: Option<u8>,
     /// Selective acknowledgements.
     pub sack: bool,
@@ -272,64 +273,64 @@ pub struct ProfileView {
 /// A worker thread.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkerView {
-    /// The queue that it serves on every interface.
+    /// The queue number that it serves, on every interface.
     pub queue: u32,
-    /// The CPU that it is pinned to; `None`: to none.
+    /// The CPU to which it is pinned; `None` = not pinned.
     pub core: Option<usize>,
-    /// Whether its heartbeat is fresh.
+    /// Whether its heartbeat is recent.
     pub alive: bool,
-    /// Share of time that it worked rather than waited, 0 to 1, in the last tenth of a second.
+    /// Share of time that it was not waiting, 0 to 1, over the last tenth of a second.
     pub busy_ratio: f64,
-    /// Rounds of its loop.
+    /// Iterations of its loop.
     pub loops: u64,
-    /// Times that it slept for want of packets.
+    /// Times that it slept because no packets arrived.
     pub sleeps: u64,
-    /// Frames that came to it without a request that it understands.
+    /// Frames that it received without a request that it can parse.
     pub unreadable_total: u64,
-    /// Packets that neither a socket nor the kernel took from it.
+    /// Packets of the worker that neither a socket nor the kernel accepted.
     pub unsent_total: u64,
 }
 
 /// The flow table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowsView {
-    /// Entries that it has room for.
+    /// Number of entries.
     pub capacity: u64,
     /// Entries in use, openings included.
     pub used: u64,
-    /// Flows removed because they were closed or idle for long enough.
+    /// Flows removed after the timeout of closed or idle flows.
     pub expired_total: u64,
-    /// Handoffs refused because there was no room.
+    /// Handoffs refused because the table was full.
     pub full_total: u64,
 }
 
 /// Some of the spliced flows and openings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FlowList {
-    /// How many there are in all.
+    /// Total number of flows and openings.
     pub total: u64,
-    /// Those asked for.
+    /// The flows of this list.
     pub flows: Vec<FlowView>,
 }
 
 /// A spliced flow or an opening.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FlowView {
-    /// Who connected.
+    /// The client.
     pub client: SocketAddr,
-    /// To whom.
+    /// The server.
     pub server: SocketAddr,
     /// The service's name.
     pub service: String,
-    /// How far it is.
+    /// Its state.
     pub state: FlowState,
-    /// Since it last carried a segment; of an opening: since its cookie was verified.
+    /// Time since its last segment; of an opening: since its cookie was verified.
     pub idle_seconds: f64,
     /// The worker that owns the opening.
     pub worker: Option<u32>,
 }
 
-/// How far a flow is.
+/// The state of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FlowState {
@@ -337,7 +338,7 @@ pub enum FlowState {
     Opening,
     /// Translated and forwarded.
     Established,
-    /// As before, but a FIN or RST was seen.
+    /// Translated and forwarded; a FIN or RST was seen.
     Closing,
 }
 

@@ -1,4 +1,4 @@
-//! The control socket's file: whether somebody is behind it, and who may have it.
+//! The control socket's file: whether a process listens on it, and who may create it.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
@@ -16,17 +16,17 @@ use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-/// Clients that the kernel lets wait.
+/// Maximum number of clients that wait to be accepted.
 const BACKLOG: i32 = 64;
-/// How long another process may take: to claim its own socket in the same folder, or to accept us on this one.
-const CLAIM: Duration = Duration::from_secs(2);
-/// Between two tries of something that cannot be waited for.
-const PAUSE: Duration = Duration::from_millis(10);
+/// Timeout of another process for creating its own socket in the same directory, or for accepting on this one.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Interval between retries.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Why there is no control socket.
+/// Why the control socket cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// A live process has it.
+    /// A running process has it.
     #[error(
         "synward already runs (pid {pid}) with control socket {path}; stop it first, or choose another with --control"
     )]
@@ -36,25 +36,25 @@ pub enum ControlError {
         /// Its process.
         pid: i32,
     },
-    /// Something else has the name.
+    /// The path exists and is not a socket.
     #[error(
-        "{0} is there and is no socket; remove it, or choose another control socket with --control"
+        "{0} exists and is not a socket; remove it, or choose another control socket with --control"
     )]
     NotASocket(PathBuf),
-    /// The name cannot be a socket's.
+    /// The path is too long for a socket.
     #[error("control socket {0}: the path is too long; a socket's path has at most 107 bytes")]
     TooLong(PathBuf),
-    /// The folder cannot be made or opened.
+    /// The directory cannot be created or opened.
     #[error(
-        "control socket: cannot use the folder {0}: {1}; make it, or choose another control socket with --control"
+        "control socket: cannot use the directory {0}: {1}; create it, or choose another control socket with --control"
     )]
     Folder(PathBuf, io::Error),
-    /// The socket cannot be made.
+    /// The socket cannot be created.
     #[error("cannot listen on control socket {0}: {1}; choose another with --control")]
     Listen(PathBuf, io::Error),
 }
 
-/// The file of a listening socket; dropping it removes the file, unless somebody has replaced it.
+/// The file of a listening socket. Dropping it removes the file, unless another process has replaced it.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -63,15 +63,15 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
-    /// Makes the socket, unless a live process has it.
-    pub(super) fn claim(path: &Path) -> Result<(Self, UnixListener), ControlError> {
-        let address = address(path).map_err(|_| ControlError::TooLong(path.to_owned()))?;
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        let _lock = make(folder)
-            .and_then(|()| lock(folder))
-            .map_err(|error| ControlError::Folder(folder.to_owned(), error))?;
-        clear(path)?;
-        let claim = || {
+    /// Creates the socket, unless a running process has it.
+    pub(super) fn create(path: &Path) -> Result<(Self, UnixListener), ControlError> {
+        let address = socket_address(path).map_err(|_| ControlError::TooLong(path.to_owned()))?;
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        let _lock = create_directory(directory)
+            .and_then(|()| lock_directory(directory))
+            .map_err(|error| ControlError::Folder(directory.to_owned(), error))?;
+        remove_stale_file(path)?;
+        let create = || {
             let listener = listen(&address)?;
             let metadata = fs::symlink_metadata(path)?;
             let file = Self {
@@ -80,7 +80,7 @@ impl SocketFile {
             };
             Ok((file, listener))
         };
-        claim().map_err(|error| ControlError::Listen(path.to_owned(), error))
+        create().map_err(|error| ControlError::Listen(path.to_owned(), error))
     }
 }
 
@@ -89,17 +89,17 @@ impl Drop for SocketFile {
         let ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|now| (now.dev(), now.ino()) == self.identity);
         if ours {
-            // Whoever comes next replaces it.
+            // If this fails, the next process replaces the file.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Connects to the socket at `path`; `until` bounds the wait for a process that is too busy to accept.
+/// Connects to the socket at `path`. `until` bounds the wait for a process that is too busy to accept.
 pub(super) fn connect(path: &Path, until: Instant) -> io::Result<UnixStream> {
-    let address = address(path)?;
+    let address = socket_address(path)?;
     loop {
-        let socket = socket()?;
+        let socket = new_socket()?;
         match net::connect(&socket, &address) {
             Ok(()) => {
                 let stream = UnixStream::from(socket);
@@ -107,17 +107,17 @@ pub(super) fn connect(path: &Path, until: Instant) -> io::Result<UnixStream> {
                 return Ok(stream);
             }
             // The backlog is full.
-            Err(Errno::AGAIN) if Instant::now() < until => thread::sleep(PAUSE),
+            Err(Errno::AGAIN) if Instant::now() < until => thread::sleep(RETRY_INTERVAL),
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-fn address(path: &Path) -> Result<SocketAddrUnix, Errno> {
+fn socket_address(path: &Path) -> Result<SocketAddrUnix, Errno> {
     SocketAddrUnix::new(path)
 }
 
-fn socket() -> io::Result<OwnedFd> {
+fn new_socket() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     Ok(net::socket_with(
         AddressFamily::UNIX,
@@ -127,33 +127,33 @@ fn socket() -> io::Result<OwnedFd> {
     )?)
 }
 
-/// Makes the folder 0755, whatever the umask; one that is there is left as it is.
-fn make(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
+/// Creates the directory with mode 0755, independent of the umask. An existing directory is not changed.
+fn create_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
         return Ok(());
     }
     DirBuilder::new()
         .recursive(true)
         .mode(0o755)
-        .create(folder)?;
-    fs::set_permissions(folder, Permissions::from_mode(0o755))
+        .create(directory)?;
+    fs::set_permissions(directory, Permissions::from_mode(0o755))
 }
 
-/// Keeps two processes that start at the same time from each replacing the other's socket. Somebody who holds the
-/// lock for longer is no such process, and is not waited for.
-fn lock(folder: &Path) -> io::Result<File> {
-    let file = File::open(folder)?;
-    let until = Instant::now() + CLAIM;
+/// Locks the directory, so that two processes that start at the same time do not replace each other's socket. A lock that
+/// is held for longer than [`CREATE_TIMEOUT`] does not belong to a starting process and is ignored.
+fn lock_directory(directory: &Path) -> io::Result<File> {
+    let file = File::open(directory)?;
+    let until = Instant::now() + CREATE_TIMEOUT;
     while flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::AGAIN)
         && Instant::now() < until
     {
-        thread::sleep(PAUSE);
+        thread::sleep(RETRY_INTERVAL);
     }
     Ok(file)
 }
 
-/// Removes the file that a dead process left.
-fn clear(path: &Path) -> Result<(), ControlError> {
+/// Removes the file of a dead process.
+fn remove_stale_file(path: &Path) -> Result<(), ControlError> {
     let listen = |error| ControlError::Listen(path.to_owned(), error);
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -163,10 +163,10 @@ fn clear(path: &Path) -> Result<(), ControlError> {
         }
         Ok(_) => {}
     }
-    match connect(path, Instant::now() + CLAIM) {
+    match connect(path, Instant::now() + CREATE_TIMEOUT) {
         Ok(stream) => Err(ControlError::Running {
             path: path.to_owned(),
-            pid: pid(&stream),
+            pid: peer_pid(&stream),
         }),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(listen)
@@ -175,15 +175,15 @@ fn clear(path: &Path) -> Result<(), ControlError> {
     }
 }
 
-/// The process that listens at the other end (SO_PEERCRED, unix(7)); 0 if it is not to be seen from here.
-pub(super) fn pid(stream: &UnixStream) -> i32 {
+/// The pid of the listening process (SO_PEERCRED, unix(7)); 0 if it is in another pid namespace.
+pub(super) fn peer_pid(stream: &UnixStream) -> i32 {
     socket_peercred(stream).map_or(0, |peer| peer.pid.as_raw_nonzero().get())
 }
 
-/// A listening socket that only its owner may connect to, from its first moment: the kernel takes the file's mode from
-/// the unbound socket (unix_bind_bsd, net/unix/af_unix.c).
+/// A listening socket that only its owner can connect to from the start: the kernel takes the file's mode from the
+/// unbound socket (unix_bind_bsd, net/unix/af_unix.c).
 fn listen(address: &SocketAddrUnix) -> io::Result<UnixListener> {
-    let socket = socket()?;
+    let socket = new_socket()?;
     fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     net::bind(&socket, address)?;
     net::listen(&socket, BACKLOG)?;

@@ -1,30 +1,33 @@
-//! `synward run`: from the configuration to a serving appliance, and back.
+//! `synward run`: starts an appliance from its configuration, serves, and stops it.
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`start`] | sockets, workers, and the order in which everything begins |
-//! | [`control`] | the control thread: everything slow |
-//! | [`profiles`] | what servers do with TCP options: asked at start, refined by every SYN-ACK |
-//! | [`probe`] | how they are asked |
-//! | [`view`] | the appliance as metrics and `status` show it |
+//! | [`start`] | sockets, workers, and the order of the start |
+//! | [`control_thread`] | the control thread: periodic work and signals |
+//! | [`server_profiles`] | the TCP options of servers: probed at start, refined by every SYN-ACK |
+//! | [`server_probe`] | the probe |
+//! | [`running_appliance`] | the running appliance behind one lock, for the control thread and observers |
+//! | [`snapshot_builder`] | builds the parts of a snapshot for metrics and `status` |
+
 #![forbid(unsafe_code)]
 
-pub mod control;
-pub mod probe;
-pub mod profiles;
+pub mod control_thread;
+pub mod running_appliance;
+pub mod server_probe;
+pub mod server_profiles;
+mod snapshot_builder;
 pub mod start;
-pub mod view;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::Config;
 
-/// Serves in the foreground until SIGTERM or SIGINT. Problems of the configuration are printed one a
-/// line; any other error is returned and is one sentence.
+/// Serves in the foreground until SIGTERM or SIGINT. Prints problems of the configuration, one per line. Any other error
+/// is returned and is one sentence.
 ///
 /// # Errors
-/// What keeps the appliance from starting; the system is then as it was.
+/// The appliance cannot start. All changes to the system are undone.
 pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::Result<ExitCode> {
     let mut config = match Config::load(file) {
         Ok(config) => config,
@@ -39,7 +42,7 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let (appliance, profiles) = start::start(config)?;
-    control::serve(appliance, profiles, keep_steering)?;
+    let (appliance, profiles) = start::start_appliance(config)?;
+    control_thread::serve_until_signal(appliance, profiles, keep_steering)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! The order in which everything begins: maps, programs, servers' answers, sockets, workers, observers.
+//! The order of the start: maps, programs, probes of servers, sockets, workers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use core_affinity::CoreId;
 use crossbeam::queue::ArrayQueue;
 
-use super::profiles::Profiles;
+use super::server_profiles::ServerProfiles;
 use crate::afxdp::{self, Polling, Port, PortOptions, Waiter};
 use crate::config::{self, Config, Cores, Handoff, Responder, Rtt, WhenDown};
 use crate::engine::mailbox::Mailbox;
@@ -25,66 +25,66 @@ use crate::worker::epoch_keys::EpochKeys;
 use crate::worker::ports::Ports;
 use crate::worker::status::WorkerStatus;
 
-/// Profiles that wait for the control thread at most.
+/// Capacity of the queue of learned profiles to the control thread.
 const LEARNED: usize = 256;
 
-/// A worker, seen from the control thread.
-pub struct Crew {
+/// A worker, as the control thread sees it.
+pub struct WorkerHandle {
     /// The queue that it serves.
     pub queue: u32,
-    /// Where it runs.
+    /// The CPU to which it is pinned.
     pub core: Option<CoreId>,
-    /// What it counts, by service.
+    /// Its statistics, by service.
     pub stats: Arc<[ServiceStats]>,
-    /// What it reports.
+    /// Its status.
     pub status: Arc<WorkerStatus>,
-    /// How to wake it.
+    /// Wakes it.
     pub mailbox: Mailbox,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Everything that runs.
+/// The parts of a started appliance.
 pub struct Appliance {
     /// The configuration.
     pub config: Config,
     /// The XDP side.
     pub steering: Steering,
     /// The workers.
-    pub crew: Vec<Crew>,
-    /// Profiles from the workers.
+    pub workers: Vec<WorkerHandle>,
+    /// Profiles learned by the workers.
     pub learned: Arc<ArrayQueue<Learned>>,
-    /// By interface index: the queues on which a worker answers SYNs (bit q).
+    /// By interface index: a bit mask of the queues on which a worker answers SYNs.
     pub responders: BTreeMap<u32, u64>,
     stop: Arc<AtomicBool>,
 }
 
-/// Starts everything: the appliance, and what its servers said. What was begun is undone if something fails.
+/// Starts the appliance and probes its servers. Undoes everything if a step fails.
 ///
 /// # Errors
-/// The first thing that cannot be had: key, privilege, interface, program, socket, thread.
-pub fn start(config: Config) -> anyhow::Result<(Appliance, Profiles)> {
+/// The first step that fails: key, privilege, interface, program, socket or thread.
+pub fn start_appliance(config: Config) -> anyhow::Result<(Appliance, ServerProfiles)> {
     let keyring = config.cookie.keyring().map_err(anyhow::Error::from)?;
     kernel::check_host()?;
     let abi = local_checks::check_kernel(&config)?;
     let mut steering = Steering::load(&config, &keyring, abi.as_ref())?;
     local_checks::check_reachable(&config, &mut steering)?;
-    let mut profiles = Profiles::new(&config, steering.endpoints(), steering.mtu());
-    profiles.ask_all();
+    let mut profiles = ServerProfiles::new(&config, steering.endpoints(), steering.mtu());
+    profiles.probe_all();
     steering.attach()?;
     let stop = Arc::new(AtomicBool::new(false));
     let learned = Arc::new(ArrayQueue::new(LEARNED));
     let mut appliance = Appliance {
         config,
         steering,
-        crew: Vec::new(),
+        workers: Vec::new(),
         learned,
         responders: BTreeMap::new(),
         stop,
     };
-    match appliance.hire(&keyring) {
+    match appliance.spawn_workers(&keyring) {
         Ok(()) => Ok((appliance, profiles)),
         Err(error) => {
-            // Flows of the process before us go on without us.
+            // The flows of the previous process continue.
             let keep = appliance.steering.taken_over().is_some();
             appliance.stop(keep)?;
             Err(error)
@@ -93,7 +93,7 @@ pub fn start(config: Config) -> anyhow::Result<(Appliance, Profiles)> {
 }
 
 impl Appliance {
-    fn hire(&mut self, keyring: &crate::secret::Keyring) -> anyhow::Result<()> {
+    fn spawn_workers(&mut self, keyring: &crate::secret::Keyring) -> anyhow::Result<()> {
         let sockets = if self.needs_workers() {
             self.open_sockets()?
         } else {
@@ -111,7 +111,7 @@ impl Appliance {
                 Waiter::new(polling).with_context(|| format!("worker {queue}: no eventfd"))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        // A queue number is a place in this list, also where a queue has no worker.
+        // Indexed by queue number; queues without a worker have an entry too.
         let count = queues.last().map_or(0, |queue| *queue as usize + 1);
         let mut mailboxes = Vec::with_capacity(count);
         for number in 0..count {
@@ -157,7 +157,7 @@ impl Appliance {
             let thread = worker
                 .spawn()
                 .with_context(|| format!("worker {queue}: no thread"))?;
-            self.crew.push(Crew {
+            self.workers.push(WorkerHandle {
                 queue,
                 core,
                 stats,
@@ -172,15 +172,15 @@ impl Appliance {
         Ok(())
     }
 
-    /// Whether anything is to be done in user space: this machine's kernel takes proven clients by itself, and where
-    /// that is all, SYNs are best answered where they are first seen.
+    /// Whether user space has anything to do. With `local` and `forward` alone it has not: the kernel accepts validated
+    /// clients, and the XDP program answers SYNs at lower cost than a worker.
     fn needs_workers(&self) -> bool {
         let mut services = self.config.services.iter();
         self.config.appliance.responder == Responder::Afxdp
             || services.any(|service| service.handoff == Handoff::Splice)
     }
 
-    /// One socket on every queue of every interface, by queue.
+    /// Opens a socket on every queue of every interface. The result is indexed by queue.
     fn open_sockets(&mut self) -> anyhow::Result<BTreeMap<u32, Vec<(u32, Port)>>> {
         let mut sockets = BTreeMap::<u32, Vec<(u32, Port)>>::new();
         for interface in self.steering.interfaces().to_vec() {
@@ -237,8 +237,8 @@ impl Appliance {
             .collect()
     }
 
-    /// Whether workers are to drive the NAPI of an interface: with `polling = "busy"`, where its softirqs are told to leave
-    /// it to them (Documentation/networking/napi.rst, "Busy polling"). Without that, both would do it.
+    /// Whether workers busy poll the NAPI of an interface: with `polling = "busy"`, if napi_defer_hard_irqs defers its
+    /// softirqs (Documentation/networking/napi.rst, "Busy polling"). Otherwise both workers and softirqs would poll.
     fn polls_driver(&self, interface: &str) -> bool {
         if self.config.appliance.polling != config::Polling::Busy {
             return false;
@@ -250,7 +250,7 @@ impl Appliance {
         if !polls {
             tracing::info!(
                 interface,
-                "polling = \"busy\": workers never sleep, softirqs receive; to have workers drive the NIC, set \
+                "polling = \"busy\": workers never sleep, softirqs receive; to let workers poll the NIC, set \
                  napi_defer_hard_irqs (2) and gro_flush_timeout (200000) in /sys/class/net/{interface}"
             );
         }
@@ -274,7 +274,7 @@ impl Appliance {
                                 .map(|core| core.id.to_string())
                                 .collect::<Vec<_>>();
                             format!(
-                                "core {id} is not there for this process; cores = [{}] are",
+                                "core {id} is not available to this process; use some of cores = [{}]",
                                 ids.join(", ")
                             )
                         })
@@ -294,19 +294,19 @@ impl Appliance {
             .collect()
     }
 
-    /// Stops the workers, takes the program off the interfaces, leaves nothing behind; with `keep`, the
-    /// program and its maps stay pinned and go on.
+    /// Stops the workers, detaches the program from the interfaces and removes all pins. With `keep`, the program and its
+    /// maps stay pinned and attached.
     ///
     /// # Errors
-    /// What could not be removed.
+    /// Something could not be removed.
     pub fn stop(mut self, keep: bool) -> anyhow::Result<()> {
         self.stop.store(true, Relaxed);
-        for one in &mut self.crew {
+        for one in &mut self.workers {
             one.mailbox.waker.wake();
             if let Some(thread) = one.thread.take()
                 && thread.join().is_err()
             {
-                tracing::error!(queue = one.queue, "worker ended badly");
+                tracing::error!(queue = one.queue, "worker panicked");
             }
         }
         self.steering.stop(keep)?;

@@ -1,29 +1,30 @@
-//! Files that are valid, and files that cannot be read.
+//! Valid files, and files that cannot be read.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::{INTERFACE, Room, SERVICE, check, synward};
+use crate::program_run::run_synward;
+use crate::{INTERFACE, SERVICE, TestFolder, check};
 
 #[test]
 fn a_small_file_is_valid() {
-    let room = Room::new();
+    let folder = TestFolder::new();
     let text = format!("{INTERFACE}{SERVICE}handoff = \"splice\"\n");
     assert_eq!(text.lines().count(), 8);
-    let ran = room.check(text);
+    let ran = folder.check(text);
     assert_eq!(
-        (room.shorten(&ran.stdout).as_str(), ran.code),
+        (folder.shorten(&ran.stdout).as_str(), ran.code),
         ("FILE: valid, 1 service, 1 interface\n", 0)
     );
     assert_eq!(ran.stderr, "");
 }
 
-/// The documented example, except for what is not available yet.
+/// The documented example, without keys that are not available yet.
 #[test]
 fn the_full_file_is_valid() {
-    let room = Room::new();
+    let folder = TestFolder::new();
     let text = r#"
 [appliance]
 control = "/run/synward/control.sock"
@@ -62,62 +63,63 @@ capacity = 1048576
 idle_seconds = 7500
 closing_seconds = 240
 "#;
-    let ran = room.check(text.replace("SECRET", room.0.path().join("secret").to_str().unwrap()));
+    let ran =
+        folder.check(text.replace("SECRET", folder.0.path().join("secret").to_str().unwrap()));
     assert_eq!(
-        (room.shorten(&ran.stdout).as_str(), ran.code),
+        (folder.shorten(&ran.stdout).as_str(), ran.code),
         ("FILE: valid, 1 service, 1 interface\n", 0)
     );
     let expected = "FILE:14: warning: service \"web\" is spliced, but no interface faces its server; add the one with side = \"inside\", or set side = \"both\"\n";
-    assert_eq!(room.shorten(&ran.stderr), expected);
+    assert_eq!(folder.shorten(&ran.stderr), expected);
 }
 
 #[test]
 fn the_printed_example_is_valid() {
-    let room = Room::new();
-    let example = synward(&["check", "--example"]);
+    let folder = TestFolder::new();
+    let example = run_synward(&["check", "--example"]);
     assert_eq!(example.code, 0);
-    let ran = room.check(example.stdout);
+    let ran = folder.check(example.stdout);
     assert_eq!(
-        (room.shorten(&ran.stdout).as_str(), ran.code),
+        (folder.shorten(&ran.stdout).as_str(), ran.code),
         ("FILE: valid, 1 service, 1 interface\n", 0)
     );
     assert_eq!(ran.stderr, "");
 }
 
 #[test]
-fn overlapping_services_are_fine_where_one_of_them_wins() {
-    let room = Room::new();
-    let ran = room.check(format!(
+fn overlapping_services_are_valid_if_one_of_them_wins() {
+    let folder = TestFolder::new();
+    let ran = folder.check(format!(
         "{INTERFACE}{SERVICE}\
          [[service]]\nname = \"rest\"\naddresses = [\"192.0.2.10\"]\nports = \"any\"\n\
          [[service]]\nname = \"net\"\naddresses = [\"192.0.2.0/24\"]\nports = [80]\n{}",
-        room.cookie()
+        folder.cookie()
     ));
     assert_eq!(
-        room.shorten(&ran.stdout),
+        folder.shorten(&ran.stdout),
         "FILE: valid, 3 services, 1 interface\n"
     );
 }
 
 #[test]
 fn a_file_that_cannot_be_read_gives_one_line() {
-    let room = Room::new();
-    let missing = check(&room.0.path().join("f.toml"));
+    let folder = TestFolder::new();
+    let missing = check(&folder.0.path().join("f.toml"));
     let what = "FILE: there is no such file; name one with --config (`synward check --example` prints one)\n";
     assert_eq!(
-        (room.shorten(&missing.stdout).as_str(), missing.code),
+        (folder.shorten(&missing.stdout).as_str(), missing.code),
         (what, 1)
     );
 
-    let folder = check(room.0.path());
+    let as_file = check(folder.0.path());
     assert_eq!(
-        (room.shorten(&folder.stdout).as_str(), folder.code),
-        ("DIR: is a folder; name a file in it\n", 1)
+        (folder.shorten(&as_file.stdout).as_str(), as_file.code),
+        ("DIR: is a directory; name a file in it\n", 1)
     );
 
-    let ran = room.check(b"# one\n# two \xff\n");
+    let ran = folder.check(b"# one\n# two \xff\n");
     let what = "FILE:2: byte 0xff is not UTF-8; save the file as UTF-8 text\n";
-    assert_eq!((room.shorten(&ran.stdout).as_str(), ran.code), (what, 1));
+    assert_eq!((folder.shorten(&ran.stdout).as_str(), ran.code), (what, 1));
 
     let endless = check(Path::new("/dev/zero"));
     let what = "/dev/zero: is larger than 1048576 bytes; is it the right file?\n";
@@ -126,12 +128,12 @@ fn a_file_that_cannot_be_read_gives_one_line() {
 
 #[test]
 fn a_file_without_permission_gives_one_line() {
-    let room = Room::new();
-    let path = room.write("f.toml", INTERFACE, 0o000);
+    let folder = TestFolder::new();
+    let path = folder.write("f.toml", INTERFACE, 0o000);
     if fs::File::open(&path).is_ok() {
-        // Root may read everything: become nobody, who must then be able to reach the program and the file.
-        let program = room.0.path().join("synward");
-        // Not fs::copy: a test that forks meanwhile would keep the copy open for writing, and exec refuses it then.
+        // Root can read every file. Run as nobody, who needs access to the program and the directory.
+        let program = folder.0.path().join("synward");
+        // Not fs::copy: a test that forks at that moment keeps the copy open for writing, and exec fails with ETXTBSY.
         assert!(
             Command::new("cp")
                 .arg(env!("CARGO_BIN_EXE_synward"))
@@ -140,7 +142,7 @@ fn a_file_without_permission_gives_one_line() {
                 .unwrap()
                 .success()
         );
-        fs::set_permissions(room.0.path(), Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(folder.0.path(), Permissions::from_mode(0o755)).unwrap();
         let mut command = Command::new(&program);
         std::os::unix::process::CommandExt::uid(&mut command, 65534);
         let output = command
@@ -150,14 +152,14 @@ fn a_file_without_permission_gives_one_line() {
             .unwrap();
         let stdout = String::from_utf8(output.stdout).unwrap();
         assert_eq!(
-            room.shorten(&stdout),
+            folder.shorten(&stdout),
             "FILE: cannot be read: permission denied; run as root or as its owner\n"
         );
         assert_eq!(output.status.code(), Some(1));
     } else {
         let ran = check(&path);
         assert_eq!(
-            room.shorten(&ran.stdout),
+            folder.shorten(&ran.stdout),
             "FILE: cannot be read: permission denied; run as root or as its owner\n"
         );
     }

@@ -1,52 +1,36 @@
-//! `synward check` and `synward secret` from outside: every problem with its line, and the exit code.
+//! `synward check` and `synward secret` as a user runs them: every problem with its line, and the exit code.
 //!
-//! | file | what it shows |
+//! | file | tests |
 //! |---|---|
-//! | [`problems`] | what may be wrong in a file, line by line |
-//! | [`files`] | files that are valid, and files that cannot be read |
-//! | [`secrets`] | the secret file, and what is derived from it |
-//! | [`usage`] | wrong use, commands to come, completions and manual pages |
+//! | [`problems`] | problems of a file, line by line |
+//! | [`files`] | valid files, and files that cannot be read |
+//! | [`secrets`] | the secret file and the derived keys |
+//! | [`usage`] | wrong use, commands that are not available yet, completions and manual pages |
 #![allow(clippy::unwrap_used)]
 
 mod files;
 mod problems;
+#[path = "../program_run/mod.rs"]
+mod program_run;
 mod secrets;
 mod usage;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// What a run printed and how it ended.
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
+use program_run::{ProgramRun, run_synward};
 
-fn synward(arguments: &[&str]) -> Ran {
-    let output: Output = Command::new(env!("CARGO_BIN_EXE_synward"))
-        .args(arguments)
-        .output()
-        .unwrap();
-    Ran {
-        code: output.status.code().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
+/// A temporary directory with a secret file and the files of a test.
+struct TestFolder(TempDir);
 
-/// A folder with a secret file and whatever a test adds.
-struct Room(TempDir);
-
-impl Room {
+impl TestFolder {
     fn new() -> Self {
-        let room = Self(tempfile::tempdir().unwrap());
-        room.write("secret", "ab".repeat(32), 0o600);
-        room
+        let folder = Self(tempfile::tempdir().unwrap());
+        folder.write("secret", "ab".repeat(32), 0o600);
+        folder
     }
 
     fn write(&self, name: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
@@ -56,7 +40,7 @@ impl Room {
         path
     }
 
-    /// A section to put at the end of a file: it names this room's secret, whatever the machine has in /etc.
+    /// A section for the end of a file. It names the secret file of this directory, so that /etc is not read.
     fn cookie(&self) -> String {
         format!(
             "\n[cookie]\nsecret = \"{}\"\n",
@@ -64,11 +48,11 @@ impl Room {
         )
     }
 
-    fn check(&self, text: impl AsRef<[u8]>) -> Ran {
+    fn check(&self, text: impl AsRef<[u8]>) -> ProgramRun {
         check(&self.write("f.toml", text, 0o644))
     }
 
-    /// `FILE` in what is printed is the file that was checked, `DIR` the room.
+    /// Replaces the checked file by `FILE` and the directory by `DIR` in printed text.
     fn shorten(&self, text: &str) -> String {
         let folder = self.0.path().display().to_string();
         text.replace(&format!("{folder}/f.toml"), "FILE")
@@ -76,8 +60,8 @@ impl Room {
     }
 }
 
-fn check(path: &Path) -> Ran {
-    synward(&["check", "--config", path.to_str().unwrap()])
+fn check(path: &Path) -> ProgramRun {
+    run_synward(&["check", "--config", path.to_str().unwrap()])
 }
 
 const INTERFACE: &str = "[[interface]]\nname = \"eth0\"\nside = \"both\"\n";

@@ -1,16 +1,16 @@
-//! What may be wrong in a file: each problem is printed with its line and its cure.
+//! Problems of a file: each is printed with its line and what would be right.
 
-use crate::{INTERFACE, Room, SERVICE};
+use crate::{INTERFACE, SERVICE, TestFolder};
 
-/// What is wrong with a file.
+/// A file with problems, and the expected output.
 struct Wrong {
-    /// The file; [`Room::cookie`] goes behind it.
+    /// The file; [`TestFolder::cookie`] is appended to it.
     text: String,
-    /// The lines that are printed, without `FILE:`.
+    /// The printed lines, without `FILE:`.
     lines: &'static [&'static str],
 }
 
-/// A file whose service, at lines 4 to 7, has these settings from line 8 on.
+/// A file with a service on lines 4 to 7 and its settings from line 8 on.
 fn service(settings: &str, lines: &'static [&'static str]) -> Wrong {
     Wrong {
         text: format!("{INTERFACE}{SERVICE}{settings}\n"),
@@ -18,7 +18,7 @@ fn service(settings: &str, lines: &'static [&'static str]) -> Wrong {
     }
 }
 
-/// A file whose first service is this, from line 4 on.
+/// A file with services from line 4 on.
 fn services(text: &str, lines: &'static [&'static str]) -> Wrong {
     Wrong {
         text: format!("{INTERFACE}{text}\n"),
@@ -26,7 +26,7 @@ fn services(text: &str, lines: &'static [&'static str]) -> Wrong {
     }
 }
 
-/// A file whose interfaces are these, from line 5 on.
+/// A file with interfaces from line 5 on.
 fn interfaces(text: &str, lines: &'static [&'static str]) -> Wrong {
     Wrong {
         text: format!("{SERVICE}{text}\n"),
@@ -34,7 +34,7 @@ fn interfaces(text: &str, lines: &'static [&'static str]) -> Wrong {
     }
 }
 
-/// A valid file, and then this from line 8 on.
+/// A valid file followed by `text` from line 8 on.
 fn more(text: &str, lines: &'static [&'static str]) -> Wrong {
     service(text, lines)
 }
@@ -64,9 +64,9 @@ fn wrong_shapes() -> Vec<Wrong> {
         ),
         more(
             "sack = true\nsack = true",
-            &["9: `sack` is there twice; remove one"],
+            &["9: `sack` appears twice; remove one"],
         ),
-        more("[service]", &["8: `service` is there twice; remove one"]),
+        more("[service]", &["8: `service` appears twice; remove one"]),
         more(
             "[[flows]]",
             &["8: `flows` is not written as a section; write [flows]"],
@@ -83,7 +83,7 @@ fn wrong_shapes() -> Vec<Wrong> {
         ),
         Wrong {
             text: format!("ports = [80]\n{INTERFACE}{SERVICE}"),
-            lines: &["1: key `ports` stands outside of any section; it belongs in [[service]]"],
+            lines: &["1: key `ports` is outside of any section; it belongs in [[service]]"],
         },
         more(
             "adresses = []",
@@ -185,9 +185,7 @@ fn wrong_interfaces() -> Vec<Wrong> {
         ),
         more(
             "[[interface]]\nside = \"outside\"\nname = \"eth0\"",
-            &[
-                "10: interface \"eth0\" is there already (line 2); remove one, or use side = \"both\"",
-            ],
+            &["10: interface \"eth0\" already exists (line 2); remove one, or use side = \"both\""],
         ),
         interfaces(
             "[[interface]]\nname = \"eth0\"\nside = \"both\"\nxdp = \"generic\"\nzero_copy = \"on\"\nqueues = [0, 64]",
@@ -222,7 +220,7 @@ fn wrong_services() -> Vec<Wrong> {
         ),
         more(
             "[[service]]\nname = \"web\"\naddresses = [\"192.0.2.11\"]\nports = [80]",
-            &["9: service \"web\" is there already (line 5); give each service a name of its own"],
+            &["9: service \"web\" already exists (line 5); give each service a name of its own"],
         ),
         services(
             "[[service]]\nname = \"web\"\naddresses = [\"192.0.2.10\"]\nports = [0, 80, 80, 65536, \"443\"]",
@@ -295,14 +293,14 @@ fn wrong_addresses() -> Vec<Wrong> {
         more(
             "[[service]]\nname = \"api\"\naddresses = [\"192.0.2.11\", \"192.0.2.10/32\"]\nports = [443, 80]",
             &[
-                "10: 192.0.2.10 port 80 belongs to service \"web\" already (line 6); take it out of one of them",
+                "10: 192.0.2.10 port 80 belongs to service \"web\" already (line 6); remove it from one of them",
             ],
         ),
         services(
             "[[service]]\nname = \"a\"\naddresses = [\"198.51.100.0/24\"]\nports = \"any\"\n\
              [[service]]\nname = \"b\"\naddresses = [\"198.51.100.0/24\"]\nports = \"any\"",
             &[
-                "10: 198.51.100.0/24 port \"any\" belongs to service \"a\" already (line 6); take it out of one of them",
+                "10: 198.51.100.0/24 port \"any\" belongs to service \"a\" already (line 6); remove it from one of them",
             ],
         ),
         service(
@@ -321,7 +319,7 @@ fn wrong_addresses() -> Vec<Wrong> {
         service(
             "cookies = \"kernel\"",
             &[
-                "8: `cookies` is \"kernel\", which is for handoff = \"local\" alone, and this service's is \"splice\"; take it out",
+                "8: `cookies` is \"kernel\", which is for handoff = \"local\" only, and this service's is \"splice\"; remove it",
             ],
         ),
         service(
@@ -330,7 +328,7 @@ fn wrong_addresses() -> Vec<Wrong> {
         ),
         service(
             "deny = [\"203.0.113.0/24\"]\nallow = [\"0.0.0.0/0\", \"203.0.113.0/24\"]",
-            &["8: 203.0.113.0/24 is in `allow` too (line 9); take it out of one of them"],
+            &["8: 203.0.113.0/24 is in `allow` too (line 9); remove it from one of them"],
         ),
     ]
 }
@@ -358,43 +356,43 @@ fn not_yet() -> Vec<Wrong> {
 
 #[test]
 fn every_problem_is_printed_with_its_line() {
-    let room = Room::new();
+    let folder = TestFolder::new();
     let files = wrong_files();
     assert!(files.len() >= 25);
     for Wrong { text, lines } in files {
-        let ran = room.check(text.clone() + &room.cookie());
+        let ran = folder.check(text.clone() + &folder.cookie());
         let expected: String = lines.iter().map(|line| format!("FILE:{line}\n")).collect();
-        assert_eq!(room.shorten(&ran.stdout), expected, "\n{text}");
+        assert_eq!(folder.shorten(&ran.stdout), expected, "\n{text}");
         assert_eq!((ran.code, ran.stderr.as_str()), (1, ""), "\n{text}");
     }
 }
 
 #[test]
-fn tables_have_bounds() {
-    let room = Room::new();
+fn sections_and_lists_have_limits() {
+    let folder = TestFolder::new();
     let many = |count: usize, of: fn(usize) -> String| (0..count).map(of).collect::<String>();
     let interface = |n| format!("[[interface]]\nname = \"eth{n}\"\nside = \"both\"\n");
     let service = |n| {
         format!("[[service]]\nname = \"s{n}\"\naddresses = [\"192.0.2.{n}\"]\nports = \"any\"\n")
     };
 
-    let ran = room.check(many(16, interface) + &many(64, service) + &room.cookie());
+    let ran = folder.check(many(16, interface) + &many(64, service) + &folder.cookie());
     assert_eq!(
-        room.shorten(&ran.stdout),
+        folder.shorten(&ran.stdout),
         "FILE: valid, 64 services, 16 interfaces\n"
     );
 
-    let ran = room.check(many(17, interface) + &many(65, service) + &room.cookie());
+    let ran = folder.check(many(17, interface) + &many(65, service) + &folder.cookie());
     let expected = "FILE:49: interface 17 of 17; at most 16 are possible\nFILE:308: service 65 of 65; at most 64 are possible\n";
-    assert_eq!(room.shorten(&ran.stdout), expected);
+    assert_eq!(folder.shorten(&ran.stdout), expected);
 
     let ports: Vec<_> = (1..=65).collect();
-    let ran = room.check(format!(
+    let ran = folder.check(format!(
         "{INTERFACE}[[service]]\nname = \"s\"\naddresses = [\"192.0.2.1\"]\nports = {ports:?}{}",
-        room.cookie()
+        folder.cookie()
     ));
     assert_eq!(
-        room.shorten(&ran.stdout),
+        folder.shorten(&ran.stdout),
         "FILE:7: `ports` has 65 elements; at most 64 are possible\n"
     );
 }

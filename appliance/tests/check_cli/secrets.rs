@@ -1,20 +1,21 @@
-//! The secret file, and the keys that are derived from it.
+//! The secret file and the keys derived from it.
 
 use std::fs;
 use std::path::Path;
 
-use crate::{INTERFACE, Room, SERVICE, synward};
+use crate::program_run::run_synward;
+use crate::{INTERFACE, SERVICE, TestFolder};
 
 #[test]
 fn a_wrong_secret_file_is_named() {
-    let room = Room::new();
+    let folder = TestFolder::new();
     let (a, b) = ("ab".repeat(32), "cd".repeat(32));
-    let full = format!("{INTERFACE}{SERVICE}{}", room.cookie());
+    let full = format!("{INTERFACE}{SERVICE}{}", folder.cookie());
     let check = |content: String, mode, expected: &str| {
-        fs::remove_file(room.0.path().join("secret")).unwrap();
-        room.write("secret", content, mode);
-        let ran = room.check(&full);
-        assert_eq!(room.shorten(&ran.stdout), expected);
+        fs::remove_file(folder.0.path().join("secret")).unwrap();
+        folder.write("secret", content, mode);
+        let ran = folder.check(&full);
+        assert_eq!(folder.shorten(&ran.stdout), expected);
         assert_eq!(ran.code, i32::from(!expected.contains("FILE: valid")));
     };
     const VALID: &str = "FILE: valid, 1 service, 1 interface\n";
@@ -23,7 +24,7 @@ fn a_wrong_secret_file_is_named() {
     check(
         a.clone(),
         0o640,
-        "FILE:10: the secret file DIR/secret has mode 0640, so others can get at it; run: chmod 600 DIR/secret\n",
+        "FILE:10: the secret file DIR/secret has mode 0640, so others can access it; run: chmod 600 DIR/secret\n",
     );
     check(
         String::new(),
@@ -45,21 +46,21 @@ fn a_wrong_secret_file_is_named() {
     );
     check(format!("service:web:{a}\n"), 0o600, VALID);
 
-    fs::remove_file(room.0.path().join("secret")).unwrap();
-    let ran = room.check(&full);
-    let expected = "FILE:10: there is no secret file DIR/secret; make one: synward secret > DIR/secret; chmod 600 DIR/secret\n";
-    assert_eq!(room.shorten(&ran.stdout), expected);
+    fs::remove_file(folder.0.path().join("secret")).unwrap();
+    let ran = folder.check(&full);
+    let expected = "FILE:10: there is no secret file DIR/secret; create it: synward secret > DIR/secret; chmod 600 DIR/secret\n";
+    assert_eq!(folder.shorten(&ran.stdout), expected);
 
-    fs::create_dir(room.0.path().join("secret")).unwrap();
-    let ran = room.check(&full);
+    fs::create_dir(folder.0.path().join("secret")).unwrap();
+    let ran = folder.check(&full);
     let expected = "FILE:10: the secret file DIR/secret is not a regular file; name a text file\n";
-    assert_eq!(room.shorten(&ran.stdout), expected);
+    assert_eq!(folder.shorten(&ran.stdout), expected);
 }
 
 #[test]
-fn secrets_are_made_and_service_keys_derived() {
-    let room = Room::new();
-    let made = synward(&["secret"]);
+fn secrets_are_generated_and_service_keys_derived() {
+    let folder = TestFolder::new();
+    let made = run_synward(&["secret"]);
     assert_eq!((made.stdout.len(), made.stdout.trim_end().len()), (65, 64));
     assert!(
         made.stdout
@@ -67,12 +68,12 @@ fn secrets_are_made_and_service_keys_derived() {
             .bytes()
             .all(|byte| byte.is_ascii_hexdigit())
     );
-    assert_ne!(made.stdout, synward(&["secret"]).stdout);
+    assert_ne!(made.stdout, run_synward(&["secret"]).stdout);
 
     let counted: String = (0..32).map(|byte| format!("{byte:02x}")).collect();
-    let secret = room.write("counted", counted, 0o600);
+    let secret = folder.write("counted", counted, 0o600);
     let derive = |name: &str, from: &Path| {
-        synward(&[
+        run_synward(&[
             "secret",
             "--service",
             name,
@@ -83,23 +84,23 @@ fn secrets_are_made_and_service_keys_derived() {
     let web = derive("web", &secret);
     assert_eq!((web.stdout.as_str(), web.code), (PINNED, 0));
 
-    let narrow = room.write("narrow", &web.stdout, 0o600);
+    let narrow = folder.write("narrow", &web.stdout, 0o600);
     assert_eq!(derive("web", &narrow).stdout, web.stdout);
     let other = derive("mail", &narrow);
     let expected = "synward: DIR/narrow holds neither a secret nor a key of service \"mail\"; use the file that has the secret\n";
     assert_eq!(
-        (room.shorten(&other.stderr).as_str(), other.code),
+        (folder.shorten(&other.stderr).as_str(), other.code),
         (expected, 1)
     );
 
-    let absent = derive("web", &room.0.path().join("absent"));
-    let expected = "synward: there is no secret file DIR/absent; make one: synward secret > DIR/absent; chmod 600 DIR/absent\n";
+    let absent = derive("web", &folder.0.path().join("absent"));
+    let expected = "synward: there is no secret file DIR/absent; create it: synward secret > DIR/absent; chmod 600 DIR/absent\n";
     assert_eq!(
-        (room.shorten(&absent.stderr).as_str(), absent.code),
+        (folder.shorten(&absent.stderr).as_str(), absent.code),
         (expected, 1)
     );
 }
 
-/// What the secret 00 01 … 1f gives for the service `web`: the same for ever, see secret/derive.rs.
+/// The key of service `web` from the secret 00 01 … 1f. It never changes; see secret/key_derivation.rs.
 const PINNED: &str =
     "service:web:44c98a8d7c06d697cb1a235668ee000fd8875295ec06441990fbdf17f1052f74\n";

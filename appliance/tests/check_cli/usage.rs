@@ -1,6 +1,6 @@
-//! Wrong use, commands to come, completions and manual pages.
+//! Wrong use, commands that are not available yet, completions and manual pages.
 
-use crate::synward;
+use crate::program_run::run_synward;
 
 #[test]
 fn wrong_use_exits_with_2() {
@@ -18,14 +18,14 @@ fn wrong_use_exits_with_2() {
         &["completions", "klingon"],
     ];
     for arguments in wrong {
-        let ran = synward(arguments);
+        let ran = run_synward(arguments);
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.stderr);
         assert_eq!(ran.stdout, "");
     }
 }
 
 #[test]
-fn commands_to_come_are_refused_by_name() {
+fn commands_not_available_yet_are_refused_by_name() {
     for (arguments, name) in [
         (&["top"][..], "top"),
         (&["doctor", "--json"], "doctor"),
@@ -34,7 +34,7 @@ fn commands_to_come_are_refused_by_name() {
         (&["--control", "/tmp/c", "drain"], "drain"),
         (&["undrain"], "undrain"),
     ] {
-        let ran = synward(arguments);
+        let ran = run_synward(arguments);
         assert_eq!(
             (ran.code, ran.stderr),
             (2, format!("synward: `{name}` is not available yet\n"))
@@ -43,16 +43,16 @@ fn commands_to_come_are_refused_by_name() {
 }
 
 #[test]
-fn completions_and_manual_pages_are_made() {
+fn completions_and_manual_pages_are_printed() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let ran = synward(&["completions", shell]);
+        let ran = run_synward(&["completions", shell]);
         assert_eq!(ran.code, 0);
         assert!(ran.stdout.contains("keep-steering"), "{shell}");
     }
-    assert!(synward(&["man"]).stdout.contains(".TH synward 1"));
+    assert!(run_synward(&["man"]).stdout.contains(".TH synward 1"));
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(
-        synward(&["man", "--folder", folder.path().to_str().unwrap()]).code,
+        run_synward(&["man", "--folder", folder.path().to_str().unwrap()]).code,
         0
     );
     for page in ["synward.1", "synward-run.1", "synward-completions.1"] {

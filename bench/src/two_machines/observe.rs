@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use synward::config::DEFAULT_CONTROL;
 use synward::observe::Snapshot;
-use synward::observe::client::{ClientError, ask_status};
+use synward::observe::control_client::{ClientError, query_status};
 
 use super::counter_sample::Moment;
 use super::output_file::{Observed, Record, Sample};
@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let end = options.seconds.map(|time| start + time);
     let control = options.control.as_deref();
     if let Some(control) = control {
-        ask_status(control).with_context(|| format!("--control {}", control.display()))?;
+        query_status(control).with_context(|| format!("--control {}", control.display()))?;
     }
     let moment = || Moment::now(&options.interface, status(control).as_ref());
     let mut samples = Vec::new();
@@ -84,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// How synward is, if it runs.
 fn status(control: Option<&Path>) -> Option<Snapshot> {
     let control = control.unwrap_or(Path::new(DEFAULT_CONTROL));
-    match ask_status(control) {
+    match query_status(control) {
         Ok(snapshot) => Some(snapshot),
         Err(ClientError::NotRunning(_)) => None,
         Err(error) => {

@@ -1,10 +1,10 @@
-//! The output is read back with a parser of the format, written from its specification and not from our writer.
+//! Parses the output with a parser written from the specification of the format, independent of our writer.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::observe::sample;
+use crate::observe::sample_snapshot;
 
 /// A sample: its labels and its value.
 type Sample = (BTreeMap<String, String>, f64);
@@ -77,7 +77,7 @@ impl Parsed {
     }
 }
 
-/// The text up to the closing quote, and what follows that.
+/// The text up to the closing quote, and the rest after it.
 fn quoted(text: &str) -> (String, &str) {
     let mut value = String::new();
     let mut chars = text.char_indices();
@@ -105,8 +105,8 @@ fn family(sample: &str) -> &str {
 }
 
 #[test]
-fn the_list_and_the_page_agree() {
-    let page = Parsed::new(&render(&sample::snapshot()));
+fn the_page_has_exactly_the_listed_metrics() {
+    let page = Parsed::new(&render(&sample_snapshot::snapshot()));
     let listed: BTreeMap<_, _> = METRICS
         .iter()
         .map(|metric| (metric.name.to_owned(), metric.kind.word().to_owned()))
@@ -120,7 +120,7 @@ fn the_list_and_the_page_agree() {
 
 #[test]
 fn samples_have_the_labels_of_the_list() {
-    let page = Parsed::new(&render(&sample::snapshot()));
+    let page = Parsed::new(&render(&sample_snapshot::snapshot()));
     for (name, samples) in &page.samples {
         let metric = METRICS
             .iter()
@@ -149,7 +149,7 @@ fn names_follow_the_conventions() {
 
 #[test]
 fn values_are_those_of_the_snapshot() {
-    let page = Parsed::new(&render(&sample::snapshot()));
+    let page = Parsed::new(&render(&sample_snapshot::snapshot()));
     let web = ("service", "web");
     assert_eq!(
         page.value("synward_build_info", &[("version", "0.1.0")]),
@@ -183,8 +183,8 @@ fn values_are_those_of_the_snapshot() {
 }
 
 #[test]
-fn every_counter_of_the_program_is_shown() {
-    let page = Parsed::new(&render(&sample::snapshot()));
+fn every_counter_of_the_program_has_a_sample() {
+    let page = Parsed::new(&render(&sample_snapshot::snapshot()));
     for counter in NAMES {
         let apart = APART.iter().any(|apart| NAMES[*apart as usize] == *counter);
         let service = ("service", "mail");
@@ -197,8 +197,8 @@ fn every_counter_of_the_program_is_shown() {
 }
 
 #[test]
-fn buckets_grow_up_to_the_count() {
-    let page = Parsed::new(&render(&sample::snapshot()));
+fn buckets_are_cumulative_up_to_the_count() {
+    let page = Parsed::new(&render(&sample_snapshot::snapshot()));
     let buckets = &page.samples["synward_handoff_seconds_bucket"];
     assert!(buckets.is_sorted_by(|a, b| a.1 <= b.1));
     let bound = |sample: &Sample| sample.0["le"].parse::<f64>().unwrap();
@@ -216,7 +216,7 @@ fn buckets_grow_up_to_the_count() {
 
 #[test]
 fn workers_on_one_core_share_a_sample() {
-    let mut snapshot = sample::snapshot();
+    let mut snapshot = sample_snapshot::snapshot();
     snapshot.workers[1].core = Some(2);
     snapshot.workers[1].busy_ratio = 0.1;
     let page = Parsed::new(&render(&snapshot));
@@ -227,14 +227,37 @@ fn workers_on_one_core_share_a_sample() {
 }
 
 #[test]
-fn strange_interface_names_survive() {
-    let mut snapshot = sample::snapshot();
+fn special_characters_in_interface_names_are_escaped() {
+    let mut snapshot = sample_snapshot::snapshot();
     snapshot.interfaces[0].name = "a\"b\\c".into();
     let page = Parsed::new(&render(&snapshot));
     assert_eq!(
         page.value("synward_interface_native", &[("interface", "a\"b\\c")]),
         1.0
     );
+}
+
+#[test]
+fn counters_that_cannot_be_read_have_no_samples() {
+    let mut snapshot = sample_snapshot::snapshot();
+    snapshot.services[0].counters = None;
+    let page = Parsed::new(&render(&snapshot));
+    for name in [
+        "syns_total",
+        "cookies_total",
+        "drops_total",
+        "segments_total",
+    ] {
+        let samples = &page.samples[&format!("synward_{name}")];
+        let of_service = |service: &str| {
+            let samples = samples.iter();
+            samples
+                .filter(|(labels, _)| labels["service"] == service)
+                .count()
+        };
+        assert_eq!(of_service("web"), 0, "{name}");
+        assert!(of_service("mail") > 0, "{name}");
+    }
 }
 
 #[test]
@@ -250,6 +273,6 @@ fn the_documentation_lists_every_metric() {
     let documented = include_str!("../../../../deploy/README.md");
     assert!(
         documented.contains(&markdown()),
-        "deploy/README.md is out of date: put the output of `cargo run --example metrics` there"
+        "deploy/README.md is out of date: put the output of `cargo run --example metrics_markdown` there"
     );
 }

@@ -1,5 +1,0 @@
-//! Prints the metrics as a table for deploy/README.md: `cargo run --example metrics`.
-
-fn main() {
-    print!("{}", synward::observe::metrics::markdown());
-}

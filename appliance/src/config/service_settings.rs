@@ -1,0 +1,162 @@
+//! The settings of one service.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::choice::choice;
+
+/// A protected service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// 1 to 32 of `a-z 0-9 _ -`, unique; part of the key derivation.
+    pub name: String,
+    /// Its addresses and prefixes; a single address has full prefix length. Not empty, unicast, no duplicates.
+    pub addresses: Vec<IpNet>,
+    /// Its ports.
+    pub ports: Ports,
+    /// How validated clients are handed off.
+    pub handoff: Handoff,
+    /// Whether clients are challenged.
+    pub mode: Mode,
+    /// Clients that are never challenged. The longest matching prefix of `allow` and `deny` decides; no prefix is in both.
+    pub allow: Vec<IpNet>,
+    /// Clients whose segments are dropped.
+    pub deny: Vec<IpNet>,
+    /// The action for IP fragments.
+    pub fragments: Fragments,
+    /// The action for segments that match no flow.
+    pub unknown: Unknown,
+    /// What a client gets if its server refuses or does not answer.
+    pub when_down: WhenDown,
+    /// The round-trip time that the server measures in the handshake.
+    pub rtt: Rtt,
+    /// Bytes of client data buffered per opening until the server answers.
+    pub hold_bytes: u32,
+    /// Which cookies the clients of a local service get.
+    pub cookies: Cookies,
+    /// TCP options to offer instead of those learned from the server.
+    pub offer: Offer,
+    /// The line of its section in the configuration file.
+    pub line: usize,
+}
+
+/// Destination ports of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// Every port that no other service names for the same address.
+    Any,
+    /// These ports; not empty, none is 0, no duplicates.
+    List(Vec<u16>),
+}
+
+/// TCP options set by the configuration; `None` = learned from the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// Maximum segment size.
+    pub mss: Option<u16>,
+    /// Window scale, 0 to 14.
+    pub wscale: Option<u8>,
+    /// Selective acknowledgements.
+    pub sack: Option<bool>,
+    /// Timestamps.
+    pub timestamps: Option<bool>,
+    /// Explicit congestion notification (RFC 3168).
+    pub ecn: Option<bool>,
+}
+
+choice! {
+    /// How a validated client is handed off.
+    pub Handoff {
+        /// A second connection to the server; the XDP program translates sequence numbers.
+        Splice = "splice",
+        /// To this machine's kernel; the application accepts it like any other connection.
+        Local = "local",
+        /// To the kernel of another machine that runs synward with `local` and has the service's key.
+        Forward = "forward",
+    }
+}
+
+choice! {
+    /// Whether clients are challenged.
+    pub Mode {
+        /// Always.
+        Always = "always",
+        /// Never; SYNs and passed segments are counted.
+        Monitor = "monitor",
+        /// Never; currently the same as `monitor`.
+        Off = "off",
+    }
+    not_yet { "auto" }
+}
+
+choice! {
+    /// The action for IP fragments.
+    pub Fragments {
+        /// Drops and counts them.
+        Drop = "drop",
+        /// Passes them to the kernel.
+        Pass = "pass",
+    }
+}
+
+choice! {
+    /// The action for segments that match no flow and no opening and carry no cookie.
+    pub Unknown {
+        /// Drops and counts them.
+        Drop = "drop",
+        /// Answers them with RST.
+        Reset = "reset",
+        /// Passes them to the kernel.
+        Pass = "pass",
+    }
+}
+
+choice! {
+    /// What a client gets if its server refuses or does not answer.
+    pub WhenDown {
+        /// RST.
+        Reset = "reset",
+        /// Nothing.
+        Drop = "drop",
+    }
+}
+
+choice! {
+    /// The round-trip time that the server measures in the handshake.
+    pub Rtt {
+        /// That to synward: the first byte arrives one round trip earlier.
+        Fast = "fast",
+        /// That to the client, for servers with BBR.
+        True = "true",
+    }
+}
+
+choice! {
+    /// Which cookies the clients of a local service get.
+    pub Cookies {
+        /// synward's cookies if this kernel accepts connections from them, else the kernel's.
+        Auto = "auto",
+        /// The kernel's cookies.
+        Kernel = "kernel",
+    }
+}
+
+impl Service {
+    /// Its single addresses, without prefixes.
+    pub fn hosts(&self) -> impl Iterator<Item = IpAddr> {
+        let nets = self.addresses.iter();
+        let hosts = nets.filter(|net| net.prefix_len() == net.max_prefix_len());
+        hosts.map(|net| net.addr())
+    }
+
+    /// Every pair of a single address and a listed port.
+    pub fn servers(&self) -> impl Iterator<Item = SocketAddr> {
+        let ports = match &self.ports {
+            Ports::List(ports) => ports.as_slice(),
+            Ports::Any => &[],
+        };
+        self.hosts()
+            .flat_map(move |ip| ports.iter().map(move |port| SocketAddr::new(ip, *port)))
+    }
+}

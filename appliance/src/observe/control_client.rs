@@ -1,0 +1,204 @@
+//! The client side of the control socket, and the commands that use it.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::control_protocol::{Request, Response, ServiceMode};
+use super::snapshot::{FlowList, Snapshot};
+use super::socket_file::{connect, peer_pid};
+use super::status_text;
+use crate::config::Mode;
+
+/// Timeout of a response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum length of a response, bytes. A million flows take 200 MB.
+const MAX_RESPONSE: u64 = 1 << 30;
+
+/// Exit codes of `status`.
+pub mod exit {
+    /// It serves, and nothing is degraded.
+    pub const SERVING: u8 = 0;
+    /// It runs, but something is degraded.
+    pub const DEGRADED: u8 = 3;
+    /// No process runs.
+    pub const NOT_RUNNING: u8 = 4;
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No process listens on the socket.
+    #[error(
+        "not running (nobody listens on {0}); start it with `synward run --config FILE`, or name its control socket with --control"
+    )]
+    NotRunning(PathBuf),
+    /// A process listens but does not respond.
+    #[error("runs (pid {1}), but did not answer on {0} within 5 s; its log may say why")]
+    Silent(PathBuf, i32),
+    /// The socket belongs to another user.
+    #[error("not allowed to use {0}; run this as root, or as the user that synward runs as")]
+    NotAllowed(PathBuf),
+    /// The socket cannot be used.
+    #[error("cannot talk to synward on {0}: {1}")]
+    Broken(PathBuf, io::Error),
+    /// The response cannot be parsed.
+    #[error(
+        "the answer on {0} is not one of synward's; is the process of the same version as this command?"
+    )]
+    Strange(PathBuf),
+    /// The process refuses the request.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The output of a command, and its exit code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Text for stdout.
+    pub text: String,
+    /// Text for stderr; empty = none.
+    pub note: String,
+    /// The exit code.
+    pub code: u8,
+}
+
+impl Outcome {
+    fn fine(text: String) -> Self {
+        Self {
+            text,
+            note: String::new(),
+            code: 0,
+        }
+    }
+}
+
+/// `synward status [--json]`.
+pub fn status(control: &Path, json: bool) -> Result<Outcome, ClientError> {
+    let snapshot = match query_status(control) {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            let code = match error {
+                ClientError::NotRunning(_) => exit::NOT_RUNNING,
+                ClientError::Silent(..) => exit::DEGRADED,
+                error => return Err(error),
+            };
+            return Ok(Outcome {
+                text: String::new(),
+                note: format!("synward: {error}\n"),
+                code,
+            });
+        }
+    };
+    let text = if json {
+        format_json(&snapshot)
+    } else {
+        status_text::status(&snapshot)
+    };
+    let code = if snapshot.degraded_reasons().is_empty() {
+        exit::SERVING
+    } else {
+        exit::DEGRADED
+    };
+    Ok(Outcome {
+        text,
+        note: String::new(),
+        code,
+    })
+}
+
+/// `synward flows [--json] [--limit N]`. The JSON document is a list of flows.
+pub fn flows(control: &Path, limit: usize, json: bool) -> Result<Outcome, ClientError> {
+    let list = query_flows(control, limit)?;
+    let text = if json {
+        format_json(&list.flows)
+    } else {
+        status_text::flows(&list)
+    };
+    let note = status_text::truncated(&list);
+    Ok(Outcome {
+        note,
+        ..Outcome::fine(text)
+    })
+}
+
+/// `synward mode SERVICE MODE`.
+pub fn mode(control: &Path, service: &str, mode: Mode) -> Result<Outcome, ClientError> {
+    let wanted = ServiceMode {
+        service: service.to_owned(),
+        mode: mode.to_string(),
+    };
+    match send_request(control, &Request::Mode(wanted))? {
+        Response::Mode(ServiceMode { service, mode }) => Ok(Outcome::fine(format!(
+            "{service}: {mode}, until the next reload or start\n"
+        ))),
+        _ => Err(ClientError::Strange(control.to_owned())),
+    }
+}
+
+/// Queries a snapshot of the process behind the control socket.
+pub fn query_status(control: &Path) -> Result<Snapshot, ClientError> {
+    match send_request(control, &Request::Status)? {
+        Response::Status(snapshot) => Ok(*snapshot),
+        _ => Err(ClientError::Strange(control.to_owned())),
+    }
+}
+
+/// Queries at most `limit` of its flows.
+pub fn query_flows(control: &Path, limit: usize) -> Result<FlowList, ClientError> {
+    match send_request(control, &Request::Flows { limit })? {
+        Response::Flows(list) => Ok(list),
+        _ => Err(ClientError::Strange(control.to_owned())),
+    }
+}
+
+/// Sends one request and reads the response. [`Response::Error`] becomes an error.
+fn send_request(control: &Path, request: &Request) -> Result<Response, ClientError> {
+    let until = Instant::now() + RESPONSE_TIMEOUT;
+    let mut stream = connect(control, until).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory => {
+            ClientError::NotRunning(control.to_owned())
+        }
+        ErrorKind::PermissionDenied => ClientError::NotAllowed(control.to_owned()),
+        _ => ClientError::Broken(control.to_owned(), error),
+    })?;
+    let bytes =
+        send_and_receive(&mut stream, request, until).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                ClientError::Silent(control.to_owned(), peer_pid(&stream))
+            }
+            _ => ClientError::Broken(control.to_owned(), error),
+        })?;
+    match serde_json::from_slice(&bytes) {
+        Ok(Response::Error(why)) => Err(ClientError::Refused(why)),
+        Ok(response) => Ok(response),
+        Err(_) => Err(ClientError::Strange(control.to_owned())),
+    }
+}
+
+/// Sends the request and reads until the process closes the connection. The first bytes must arrive before `until`.
+fn send_and_receive(
+    stream: &mut UnixStream,
+    request: &Request,
+    until: Instant,
+) -> io::Result<Vec<u8>> {
+    let left = until.saturating_duration_since(Instant::now());
+    let timeout = left.max(Duration::from_millis(1));
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = Vec::new();
+    stream.take(MAX_RESPONSE).read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+/// Formats JSON as `jq` does.
+fn format_json(value: &impl Serialize) -> String {
+    // Serialization of these types cannot fail.
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}

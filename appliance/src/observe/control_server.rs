@@ -1,0 +1,81 @@
+//! The server side of the control socket.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::appliance_handle::ApplianceHandle;
+use super::control_protocol::{Request, Response, ServiceMode};
+use super::request_server::{Protocol, RequestServer};
+use super::socket_file::{ControlError, SocketFile};
+use crate::config::{Choice as _, Mode};
+
+/// The control socket, served by a thread of its own. Dropping it stops the thread and removes the socket's file.
+#[derive(Debug)]
+pub struct ControlServer {
+    // Dropped first, so that no client finds a file that no thread serves.
+    _file: SocketFile,
+    _server: RequestServer,
+}
+
+impl ControlServer {
+    /// Listens on the socket at `path` with access for its owner only, and creates its directory if needed. Replaces the
+    /// file of a dead process.
+    pub fn start(path: &Path, appliance: Arc<dyn ApplianceHandle>) -> Result<Self, ControlError> {
+        let (file, listener) = SocketFile::create(path)?;
+        let server = RequestServer::start("control", listener, Control { appliance })
+            .map_err(|error| ControlError::Listen(path.to_owned(), error))?;
+        Ok(Self {
+            _file: file,
+            _server: server,
+        })
+    }
+}
+
+struct Control {
+    appliance: Arc<dyn ApplianceHandle>,
+}
+
+impl Protocol for Control {
+    fn answer(&mut self, received: &[u8], more: bool) -> Option<Vec<u8>> {
+        let line = match received.iter().position(|byte| *byte == b'\n') {
+            Some(end) => &received[..end],
+            None if more || received.is_empty() => return None,
+            None => received,
+        };
+        let response = match serde_json::from_slice(line) {
+            Ok(request) => self.respond(request),
+            Err(error) => Response::Error(format!("this is not a request: {error}")),
+        };
+        // Serialization of a response cannot fail.
+        let mut text = serde_json::to_vec(&response).ok()?;
+        text.push(b'\n');
+        Some(text)
+    }
+}
+
+impl Control {
+    fn respond(&self, request: Request) -> Response {
+        match request {
+            Request::Status => Response::Status(Box::new(self.appliance.snapshot())),
+            Request::Flows { limit } => Response::Flows(self.appliance.flows(limit)),
+            Request::Mode(request) => match self.set_mode(&request) {
+                Ok(()) => Response::Mode(request),
+                Err(why) => Response::Error(why),
+            },
+        }
+    }
+
+    fn set_mode(&self, request: &ServiceMode) -> Result<(), String> {
+        let ServiceMode { service, mode } = request;
+        let mode = Mode::parse("mode", mode)?;
+        let services = self.appliance.snapshot().services;
+        if services.iter().any(|known| known.name == *service) {
+            return self.appliance.set_mode(service, mode);
+        }
+        let names: Vec<_> = services.iter().map(|known| known.name.as_str()).collect();
+        Err(format!(
+            "there is no service {service:?}; there is {}",
+            names.join(", ")
+        ))
+    }
+}

@@ -1,0 +1,83 @@
+//! Formats numbers for people.
+
+use std::time::Duration;
+
+/// A whole number with a comma between thousands.
+pub fn format_thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A duration in its two largest units: `3 d 4 h`.
+pub fn format_span(seconds: f64) -> String {
+    // Saturates; NaN becomes 0.
+    let seconds = seconds as u64;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{} d {} h", format_thousands(days), hours % 24),
+    }
+}
+
+/// A latency with two or three significant digits: `0.12 ms`.
+pub fn format_latency(time: Duration) -> String {
+    let milliseconds = time.as_secs_f64() * 1e3;
+    match milliseconds {
+        ..1.0 => format!("{milliseconds:.2} ms"),
+        ..10.0 => format!("{milliseconds:.1} ms"),
+        ..1000.0 => format!("{milliseconds:.0} ms"),
+        _ => format!("{:.1} s", milliseconds / 1e3),
+    }
+}
+
+/// A ratio as a percentage: `12 %`; a small one with two significant digits.
+pub fn format_percent(ratio: f64) -> String {
+    let percent = ratio * 100.0;
+    if percent > 0.0 && percent < 9.95 {
+        format!("{percent:.1} %")
+    } else {
+        format!("{percent:.0} %")
+    }
+}
+
+/// `1 flow`, `2 flows`.
+pub fn format_count(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", format_thousands(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_formatted() {
+        assert_eq!(format_thousands(0), "0");
+        assert_eq!(format_thousands(999), "999");
+        assert_eq!(format_thousands(1_000), "1,000");
+        assert_eq!(format_thousands(u64::MAX), "18,446,744,073,709,551,615");
+        assert_eq!(format_span(59.9), "59 s");
+        assert_eq!(format_span(61.0), "1 min 1 s");
+        assert_eq!(format_span(3_600.0), "1 h 0 min");
+        assert_eq!(format_span(273_600.0), "3 d 4 h");
+        assert_eq!(format_span(f64::NAN), "0 s");
+        assert_eq!(format_latency(Duration::from_micros(123)), "0.12 ms");
+        assert_eq!(format_latency(Duration::from_micros(1_230)), "1.2 ms");
+        assert_eq!(format_latency(Duration::from_millis(123)), "123 ms");
+        assert_eq!(format_latency(Duration::from_millis(1_250)), "1.2 s");
+        assert_eq!(format_percent(0.0), "0 %");
+        assert_eq!(format_percent(0.0123), "1.2 %");
+        assert_eq!(format_percent(0.5), "50 %");
+        assert_eq!(format_count(1, "flow"), "1 flow");
+        assert_eq!(format_count(1_200, "flow"), "1,200 flows");
+    }
+}

@@ -1,0 +1,64 @@
+//! The control thread: epoch keys, flow expiry, server profiles, signals. It handles no packets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::running_appliance::RunningAppliance;
+use super::server_profiles::ServerProfiles;
+use super::start::Appliance;
+use crate::observe::{ApplianceHandle, ControlServer, MetricsServer, notify};
+
+/// Interval between rounds.
+const ROUND: Duration = Duration::from_millis(100);
+/// Buckets of the flow table that a round scans. A scan of a million flows takes six seconds.
+const SWEEP: u32 = 1 << 11;
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The control socket or the metrics endpoint cannot be created (for example: address in use), or something could not be
+/// removed at the end.
+pub fn serve_until_signal(
+    appliance: Appliance,
+    profiles: ServerProfiles,
+    keep_steering: bool,
+) -> anyhow::Result<()> {
+    let flag = |signal| {
+        let flag = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(signal, Arc::clone(&flag))
+            .with_context(|| format!("signal {signal} cannot be handled"))
+            .map(|_| flag)
+    };
+    let running = Arc::new(RunningAppliance::new(appliance, profiles));
+    let served = (|| {
+        let (term, int, hup) = (flag(SIGTERM)?, flag(SIGINT)?, flag(SIGHUP)?);
+        let appliance = &running.config().appliance;
+        let source = Arc::clone(&running) as Arc<dyn ApplianceHandle>;
+        let control = ControlServer::start(&appliance.control, Arc::clone(&source))?;
+        let metrics = appliance
+            .metrics
+            .map(|address| MetricsServer::start(address, source))
+            .transpose()?;
+        running.set_serving();
+        tracing::info!("{}", running.ready_line());
+        notify::notify_ready();
+        while !term.load(Relaxed) && !int.load(Relaxed) {
+            if hup.swap(false, Relaxed) {
+                tracing::warn!("reload is not available yet; the configuration is unchanged");
+            }
+            running.round(SWEEP);
+            thread::sleep(ROUND);
+        }
+        tracing::info!("stopping");
+        notify::notify_stopping();
+        drop((control, metrics));
+        Ok(())
+    })();
+    let ended = running.end(keep_steering && served.is_ok());
+    served.and(ended)
+}

@@ -1,0 +1,245 @@
+//! The running appliance, shared by the control thread and observers.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use synward_core::layout::state;
+
+use super::server_profiles::ServerProfiles;
+use super::snapshot_builder::{
+    count_outcomes, flow_view, interface_views, service_view, worker_views,
+};
+use super::start::Appliance;
+use crate::config::{Config, Mode};
+use crate::engine::Outcome;
+use crate::local_checks::Notes;
+use crate::maps::{Limits, Swept, Times, coarse_now, tick, ticks};
+use crate::observe::{ApplianceHandle, FlowList, FlowsView, Snapshot};
+use crate::worker::status::PortStatus;
+
+/// The running appliance, behind one lock that no worker takes.
+pub struct RunningAppliance {
+    config: Config,
+    began: Instant,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    appliance: Option<Appliance>,
+    profiles: ServerProfiles,
+    notes: Notes,
+    serving: bool,
+    /// Bucket at which the sweep continues.
+    cursor: u32,
+    expired: u64,
+    /// Live entries per service, counted over one sweep of the whole table.
+    flows: Vec<u64>,
+    counting: Vec<u64>,
+    reports: BTreeMap<u32, Vec<PortStatus>>,
+}
+
+impl RunningAppliance {
+    /// Wraps an appliance whose workers run.
+    pub fn new(appliance: Appliance, profiles: ServerProfiles) -> Self {
+        let services = appliance.config.services.len();
+        let mut notes = Notes::default();
+        notes.renew(&appliance.config);
+        Self {
+            config: appliance.config.clone(),
+            began: Instant::now(),
+            inner: Mutex::new(Inner {
+                appliance: Some(appliance),
+                profiles,
+                notes,
+                serving: false,
+                cursor: 0,
+                expired: 0,
+                flows: vec![0; services],
+                counting: vec![0; services],
+                reports: BTreeMap::new(),
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic of an observer leaves plain data in a valid state.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Marks the appliance as serving: every interface is steered and every socket bound.
+    pub fn set_serving(&self) {
+        self.lock().serving = true;
+    }
+
+    /// The line that reports readiness to people and scripts.
+    pub fn ready_line(&self) -> String {
+        let inner = self.lock();
+        let interfaces = inner.appliance.as_ref().map(|appliance| {
+            let names = appliance
+                .steering
+                .interfaces()
+                .iter()
+                .map(|one| one.name.as_str());
+            names.collect::<Vec<_>>().join(", ")
+        });
+        format!(
+            "ready: {} service(s) on {}",
+            self.config.services.len(),
+            interfaces.unwrap_or_default()
+        )
+    }
+
+    /// One round of the control thread: refreshes keys and profiles, and sweeps `sweep` buckets of the flow table.
+    pub fn round(&self, sweep: u32) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let Some(appliance) = &mut inner.appliance else {
+            return;
+        };
+        if let Err(error) = appliance.steering.refresh(&Times::now()) {
+            tracing::error!(%error, "keys and clock cannot be refreshed");
+        }
+        while let Some(learned) = appliance.learned.pop() {
+            inner.profiles.learn(&learned);
+        }
+        inner.profiles.probe_due();
+        if inner.notes.are_old() {
+            inner.notes.renew(&self.config);
+            if let Err(error) = appliance.steering.refresh_kernel_clock() {
+                tracing::error!(%error, "cannot update the settings of kernel cookies in the program");
+            }
+        }
+        let table = appliance.steering.table();
+        let limits = Limits {
+            now: tick(coarse_now()),
+            idle: ticks(self.config.flows.idle.as_secs()),
+            closing: ticks(self.config.flows.closing.as_secs()),
+        };
+        let Swept {
+            expired,
+            next,
+            live,
+        } = table.sweep(limits, inner.cursor, sweep);
+        for (count, live) in inner.counting.iter_mut().zip(live) {
+            *count += u64::from(live);
+        }
+        inner.expired += u64::from(expired);
+        inner.cursor = next;
+        if next == 0 {
+            std::mem::swap(&mut inner.flows, &mut inner.counting);
+            inner.counting.fill(0);
+        }
+    }
+
+    /// Stops workers and steering.
+    ///
+    /// # Errors
+    /// Something could not be removed.
+    pub fn end(&self, keep: bool) -> anyhow::Result<()> {
+        let mut inner = self.lock();
+        inner.serving = false;
+        inner
+            .appliance
+            .take()
+            .map_or(Ok(()), |appliance| appliance.stop(keep))
+    }
+}
+
+impl ApplianceHandle for RunningAppliance {
+    fn snapshot(&self) -> Snapshot {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let mut snapshot = Snapshot {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.began.elapsed().as_secs_f64(),
+            config_file: self.config.file.clone(),
+            config_last_reload_successful: true,
+            serving: inner.serving,
+            notes: inner.notes.texts(),
+            ..Snapshot::default()
+        };
+        let Some(appliance) = &inner.appliance else {
+            return snapshot;
+        };
+        for one in &appliance.workers {
+            if let Some(report) = one.status.take_latest() {
+                inner.reports.insert(one.queue, report);
+            }
+        }
+        snapshot.workers = worker_views(appliance, &mut snapshot.degraded);
+        snapshot.interfaces = interface_views(appliance, &inner.reports);
+        snapshot.services = (0..self.config.services.len())
+            .map(|index| {
+                service_view(
+                    &self.config,
+                    appliance,
+                    &inner.profiles,
+                    index,
+                    inner.flows[index],
+                    &mut snapshot.degraded,
+                )
+            })
+            .collect();
+        snapshot.flows = FlowsView {
+            capacity: u64::from(self.config.flows.capacity),
+            used: inner.flows.iter().sum(),
+            expired_total: inner.expired,
+            full_total: count_outcomes(appliance, None, Outcome::TableFull),
+        };
+        for one in &appliance.workers {
+            for stats in &*one.stats {
+                snapshot.handoff_seconds.add(&stats.latency());
+            }
+        }
+        snapshot
+    }
+
+    fn flows(&self, limit: usize) -> FlowList {
+        let inner = self.lock();
+        let Some(appliance) = &inner.appliance else {
+            return FlowList::default();
+        };
+        let now = tick(coarse_now());
+        let mut list = FlowList::default();
+        let mut others = Vec::new();
+        appliance.steering.table().for_each(|_, flow| {
+            list.total += 1;
+            if flow.state == state::OPENING {
+                if list.flows.len() < limit {
+                    list.flows.push(flow_view(&self.config, &flow, now));
+                }
+            } else if others.len() < limit {
+                others.push(flow_view(&self.config, &flow, now));
+            }
+        });
+        others.truncate(limit.saturating_sub(list.flows.len()));
+        list.flows.append(&mut others);
+        list
+    }
+
+    fn set_mode(&self, service: &str, mode: Mode) -> Result<(), String> {
+        let mut inner = self.lock();
+        let Some(appliance) = &mut inner.appliance else {
+            return Err("the appliance is stopping".to_owned());
+        };
+        let index = self
+            .config
+            .services
+            .iter()
+            .position(|known| known.name == service);
+        let index = index.ok_or_else(|| format!("there is no service {service}"))?;
+        appliance
+            .steering
+            .set_mode(index as u32, mode)
+            .map_err(|error| error.to_string())?;
+        tracing::info!(service, mode = %mode, "mode set");
+        Ok(())
+    }
+}

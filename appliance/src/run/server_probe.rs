@@ -1,0 +1,183 @@
+//! Probes the TCP options of servers: sends a SYN with all options and reads the SYN-ACK, without a connection.
+//!
+//! The kernel has no socket for the SYN-ACK and answers it with a RST (RFC 9293 §3.10.7.1). The server holds a half-open
+//! connection for one round trip, and its application sees nothing.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use synward_core::client_options::ClientOptions;
+use synward_core::generated_segment::{HandshakeOptions, Segment};
+use synward_core::layout::Profile;
+use synward_core::wire::Address;
+use synward_core::wire::tcp::{Repr, flags};
+
+use crate::engine::Received;
+use crate::engine::server_syn_ack::{Requested, ServerSynAck};
+
+/// Maximum number of servers per probe.
+pub const MAX_PROBES: usize = 256;
+
+const IPPROTO_RAW: i32 = 255;
+
+/// Every option that a client can send.
+const EVERYTHING: Requested = Requested {
+    options: ClientOptions {
+        mss: 1460,
+        window_scale: Some(7),
+        sack: true,
+        ecn: true,
+    },
+    timestamps: true,
+};
+
+/// A server that answered, and its profile.
+pub type Answer = (SocketAddr, Profile);
+
+/// Probes `servers` (endpoint, current profile, and the limit of its window) and waits at most `timeout` for all of them.
+/// The result contains the servers that answered.
+///
+/// # Errors
+/// Raw sockets cannot be opened: CAP_NET_RAW is missing.
+pub fn probe_servers(
+    servers: &[(SocketAddr, Profile, u16)],
+    patience: Duration,
+) -> io::Result<Vec<Answer>> {
+    let mut answers = Vec::new();
+    for v4 in [true, false] {
+        let group: Vec<_> = servers
+            .iter()
+            .filter(|(to, ..)| to.is_ipv4() == v4)
+            .take(MAX_PROBES)
+            .collect();
+        if !group.is_empty() {
+            answers.extend(probe_family(&group, v4, patience)?);
+        }
+    }
+    Ok(answers)
+}
+
+fn probe_family(
+    servers: &[&(SocketAddr, Profile, u16)],
+    v4: bool,
+    patience: Duration,
+) -> io::Result<Vec<Answer>> {
+    let domain = if v4 { Domain::IPV4 } else { Domain::IPV6 };
+    let out = Socket::new(domain, Type::RAW, Some(Protocol::from(IPPROTO_RAW)))?;
+    if v4 {
+        out.set_header_included_v4(true)?;
+    } else {
+        out.set_header_included_v6(true)?;
+    }
+    let back = Socket::new(domain, Type::RAW, Some(Protocol::TCP))?;
+    back.set_recv_buffer_size(1 << 20)?;
+    // Still a raw socket; the type `UdpSocket` offers a safe recvfrom(2).
+    let back = UdpSocket::from(back);
+
+    let mut port = 0;
+    getrandom::fill(std::slice::from_mut(&mut port)).map_err(io::Error::other)?;
+    let port = 40000 + u16::from(port);
+    let mut waiting: Vec<_> = servers
+        .iter()
+        .filter_map(|server| syn(server.0, port))
+        .collect();
+    for (to, segment) in &waiting {
+        let mut packet = [0u8; 128];
+        if let Some(length) = segment.emit(&mut packet, &[]) {
+            // An unreachable server does not answer.
+            let _ = out.send_to(
+                &packet[..length],
+                &SockAddr::from(SocketAddr::new(to.ip(), 0)),
+            );
+        }
+    }
+
+    let mut answers = Vec::new();
+    let until = Instant::now() + patience;
+    let mut bytes = [0u8; 2048];
+    while !waiting.is_empty() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        back.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        let Ok((length, from)) = back.recv_from(&mut bytes) else {
+            break;
+        };
+        let segment = &bytes[..length];
+        let segment = if v4 {
+            skip_header(segment)
+        } else {
+            Some(segment)
+        };
+        let Some(segment) = segment.and_then(|segment| {
+            Received::parse_segment(from.ip().into(), Address::default(), segment)
+        }) else {
+            continue;
+        };
+        if segment.destination_port != port
+            || segment.flags & (flags::SYN | flags::ACK) != flags::SYN | flags::ACK
+        {
+            continue;
+        }
+        let Some(at) = waiting
+            .iter()
+            .position(|(to, _)| to.ip() == from.ip() && to.port() == segment.source_port)
+        else {
+            continue;
+        };
+        let (to, _) = waiting.swap_remove(at);
+        if let Some((_, known, hold)) = servers.iter().find(|server| server.0 == to) {
+            answers.push((
+                to,
+                ServerSynAck::read(&segment).refine(known, &EVERYTHING, *hold),
+            ));
+        }
+    }
+    Ok(answers)
+}
+
+fn skip_header(packet: &[u8]) -> Option<&[u8]> {
+    packet.get(usize::from(packet.first()? & 0xf) * 4..)
+}
+
+fn syn(to: SocketAddr, port: u16) -> Option<(SocketAddr, Segment)> {
+    let (options, words) = HandshakeOptions {
+        mss: 1460,
+        sack: true,
+        times: Some((1, 0)),
+        scale: Some(7),
+    }
+    .words();
+    let from = local_address(to)?;
+    let tcp = Repr {
+        source: port,
+        destination: to.port(),
+        sequence: 1,
+        acknowledgement: 0,
+        flags: flags::SYN | flags::ECE | flags::CWR,
+        window: u16::MAX,
+        options: words * 4,
+    };
+    let segment = Segment {
+        source: from.into(),
+        destination: to.ip().into(),
+        tcp,
+        options,
+    };
+    Some((to, segment))
+}
+
+/// The source address that the kernel selects for `to`. Sends nothing.
+fn local_address(to: SocketAddr) -> Option<IpAddr> {
+    let any: SocketAddr = if to.is_ipv4() {
+        ([0; 4], 0).into()
+    } else {
+        ([0u16; 8], 0).into()
+    };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(to).ok()?;
+    socket.local_addr().ok().map(|local| local.ip())
+}

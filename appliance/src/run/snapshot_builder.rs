@@ -1,0 +1,213 @@
+//! Builds the parts of a snapshot from workers, sockets, the XDP program and server profiles.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering::Relaxed;
+
+use synward_core::client_options::NO_SCALE;
+use synward_core::counters::{Counter, ServiceCounters};
+use synward_core::layout::{Flow, HEARTBEAT_TIMEOUT, profile_flags, state};
+use synward_core::wire::Address;
+
+use super::server_profiles::ServerProfiles;
+use super::start::{Appliance, WorkerHandle};
+use crate::config::{Config, Handoff, Mode};
+use crate::engine::{Outcome, ServiceStats};
+use crate::maps::coarse_now;
+use crate::observe::{
+    Counters, FlowState, FlowView, Frames, InterfaceView, ProfileView, QueueView, Responder,
+    ServiceView, WorkerView, XskCounters,
+};
+use crate::worker::status::PortStatus;
+
+/// The workers. A worker without a recent heartbeat is added to `degraded`.
+pub(super) fn worker_views(appliance: &Appliance, degraded: &mut Vec<String>) -> Vec<WorkerView> {
+    let beats = appliance.steering.heartbeats();
+    let now = coarse_now();
+    let view = |one: &WorkerHandle| {
+        let alive = now.saturating_sub(beats.last(one.queue)) < HEARTBEAT_TIMEOUT;
+        if !alive {
+            degraded.push(format!(
+                "the worker of queue {} has not sent a heartbeat for a second",
+                one.queue
+            ));
+        }
+        let (loops, sleeps, busy_ratio) = one.status.rounds();
+        let (unreadable_total, unsent_total) = one.status.trouble();
+        let core = one
+            .core
+            .filter(|_| one.status.pinned.load(Relaxed))
+            .map(|core| core.id);
+        WorkerView {
+            queue: one.queue,
+            core,
+            alive,
+            busy_ratio,
+            loops,
+            sleeps,
+            unreadable_total,
+            unsent_total,
+        }
+    };
+    appliance.workers.iter().map(view).collect()
+}
+
+/// The steered interfaces with their queues. `reports` are the latest reports of the workers, by queue.
+pub(super) fn interface_views(
+    appliance: &Appliance,
+    reports: &BTreeMap<u32, Vec<PortStatus>>,
+) -> Vec<InterfaceView> {
+    let steered = appliance.steering.interfaces().iter();
+    steered
+        .map(|one| {
+            let answering = appliance.responders.get(&one.index).copied().unwrap_or(0);
+            let queue = |queue: &u32| {
+                let report = reports
+                    .get(queue)
+                    .and_then(|ports| ports.iter().find(|port| port.interface == one.index));
+                QueueView {
+                    queue: *queue,
+                    responder: if answering >> queue & 1 != 0 {
+                        Responder::Afxdp
+                    } else {
+                        Responder::Xdp
+                    },
+                    zero_copy: report.map(|report| report.zero_copy),
+                    counters: report
+                        .map(|report| XskCounters::new(report.kernel, report.counters))
+                        .unwrap_or_default(),
+                    frames: report
+                        .map(|report| Frames::from(report.frames))
+                        .unwrap_or_default(),
+                }
+            };
+            InterfaceView {
+                name: one.name.clone(),
+                index: one.index,
+                side: one.side.to_string(),
+                native: one.native,
+                queues: one.queues.iter().map(queue).collect(),
+            }
+        })
+        .collect()
+}
+
+/// The number of handoffs with this outcome, of one service or of all.
+pub(super) fn count_outcomes(
+    appliance: &Appliance,
+    service: Option<usize>,
+    outcome: Outcome,
+) -> u64 {
+    let stats = appliance
+        .workers
+        .iter()
+        .flat_map(|one| one.stats.iter().enumerate());
+    stats
+        .filter(|(index, _)| service.is_none_or(|wanted| wanted == *index))
+        .map(|(_, stats)| stats.count_of(outcome))
+        .sum()
+}
+
+/// The service at `index`, which has this number of `flows`. A failed read of its counters is added to `degraded`.
+pub(super) fn service_view(
+    config: &Config,
+    appliance: &Appliance,
+    profiles: &ServerProfiles,
+    index: usize,
+    flows: u64,
+    degraded: &mut Vec<String>,
+) -> ServiceView {
+    let known = &config.services[index];
+    let sum = |read: fn(&ServiceStats) -> u64| {
+        appliance
+            .workers
+            .iter()
+            .filter_map(|one| one.stats.get(index))
+            .map(read)
+            .fold(0, u64::wrapping_add)
+    };
+    let mode = appliance.steering.mode(index as u32).unwrap_or(known.mode);
+    let counters = appliance.steering.counters(index as u32);
+    if let Err(error) = &counters {
+        let name = &known.name;
+        degraded.push(format!(
+            "the counters of service \"{name}\" cannot be read: {error}"
+        ));
+    }
+    let counters = counters.ok();
+    ServiceView {
+        name: known.name.clone(),
+        handoff: known.handoff.to_string(),
+        mode: mode.to_string(),
+        active: mode == Mode::Always,
+        flows,
+        openings: sum(|stats| stats.openings.load(Relaxed)),
+        held_bytes: sum(|stats| stats.held_bytes.load(Relaxed)),
+        answered_afxdp: sum(|stats| stats.answered.load(Relaxed)),
+        counters: counters.as_ref().map(|counters| Counters::sum([counters])),
+        handoffs: match known.handoff {
+            Handoff::Splice => Outcome::ALL
+                .iter()
+                .map(|outcome| {
+                    (
+                        outcome.name().to_owned(),
+                        count_outcomes(appliance, Some(index), *outcome),
+                    )
+                })
+                .collect(),
+            Handoff::Local => counters.as_ref().map(taken_by_kernel).unwrap_or_default(),
+            // Only the server knows whether it accepted them.
+            Handoff::Forward => BTreeMap::new(),
+        },
+        profiles: profiles
+            .of_service(index)
+            .filter_map(|(to, server)| {
+                let profile = profiles.profile(to)?;
+                Some(ProfileView {
+                    address: to.ip(),
+                    port: to.port(),
+                    learned: server.learned,
+                    mss: profile.mss,
+                    window: profile.window,
+                    window_scale: (profile.window_scale != NO_SCALE)
+                        .then_some(profile.window_scale),
+                    sack: profile.flags & profile_flags::SACK != 0,
+                    timestamps: profile.timestamps(),
+                    ecn: profile.flags & profile_flags::ECN != 0,
+                })
+            })
+            .collect(),
+    }
+}
+
+/// Handoffs to this machine's kernel, under the result names of spliced handoffs.
+fn taken_by_kernel(counters: &ServiceCounters) -> BTreeMap<String, u64> {
+    [
+        (Outcome::Established, Counter::Assigned),
+        (Outcome::Refused, Counter::AssignRefused),
+        (Outcome::StaleReset, Counter::StaleReset),
+    ]
+    .map(|(outcome, counter)| (outcome.name().to_owned(), counters.value(counter)))
+    .into()
+}
+
+/// A flow as `synward flows` lists it.
+pub(super) fn flow_view(config: &Config, flow: &Flow, now: u32) -> FlowView {
+    let key = &flow.key;
+    let end = |address: Address, port| SocketAddr::new(IpAddr::from(address), port);
+    FlowView {
+        client: end(key.client, key.client_port()),
+        server: end(key.server, key.server_port()),
+        service: config
+            .services
+            .get(usize::from(flow.service))
+            .map_or_else(String::new, |s| s.name.clone()),
+        state: match flow.state {
+            state::OPENING => FlowState::Opening,
+            state::ESTABLISHED => FlowState::Established,
+            _ => FlowState::Closing,
+        },
+        idle_seconds: f64::from(now.saturating_sub(flow.last_seen)) * 1.073_741_824,
+        worker: (flow.state == state::OPENING).then_some(u32::from(flow.owner)),
+    }
+}

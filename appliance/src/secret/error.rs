@@ -1,0 +1,46 @@
+//! Errors of generating, reading and creating secrets.
+
+use std::path::PathBuf;
+
+use crate::problem::Problems;
+
+/// Why there are no keys.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file does not exist.
+    #[error("there is no secret file {path}; create it: synward secret > {path}; chmod 600 {path}", path = .0.display())]
+    Absent(PathBuf),
+    /// The file is not a regular file.
+    #[error("the secret file {} is not a regular file; name a text file", .0.display())]
+    NotAFile(PathBuf),
+    /// Others than the owner may read or write the file.
+    #[error("the secret file {path} has mode {mode:04o}, so others can access it; run: chmod 600 {path}", path = path.display())]
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file cannot be read.
+    #[error("the secret file {} cannot be read: {source}; run as its owner or as root", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's error.
+        source: std::io::Error,
+    },
+    /// The file cannot be created.
+    #[error("the secret file {path} cannot be created: {source}; run as root, or create it: synward secret > {path}; chmod 600 {path}", path = path.display())]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's error.
+        source: std::io::Error,
+    },
+    /// The file has wrong lines. Their content is never shown.
+    #[error(transparent)]
+    Content(#[from] Problems),
+    /// The kernel returns no random bytes.
+    #[error("the kernel returns no random bytes: {0}")]
+    NoRandom(String),
+}

@@ -1,0 +1,16 @@
+//! `status`, `flows` and `mode` of the real program, and the metrics endpoint, with a fake appliance behind real sockets.
+#![allow(clippy::unwrap_used)]
+
+mod control_socket;
+mod fake_appliance;
+mod metrics_endpoint;
+#[path = "../program_run/mod.rs"]
+mod program_run;
+#[path = "../../src/observe/sample_snapshot.rs"]
+mod sample_snapshot;
+
+// Types that `sample_snapshot` imports from its parent module.
+use synward::observe::{
+    Counters, FlowList, FlowState, FlowView, FlowsView, Frames, Histogram, InterfaceView,
+    ProfileView, QueueView, Responder, ServiceView, Snapshot, WorkerView, XskCounters,
+};
