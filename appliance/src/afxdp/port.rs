@@ -301,14 +301,11 @@ impl Port {
         self.ledger.account()
     }
 
-    /// The kernel's counters.
-    pub fn statistics(&self) -> KernelStatistics {
-        // An open AF_XDP socket answers this on every kernel since 5.9.
-        self.rx
-            .fd()
-            .xdp_statistics()
-            .map(KernelStatistics::from)
-            .unwrap_or_default()
+    /// The kernel's counters; `None`: they could not be read. An open AF_XDP socket answers this on every kernel since
+    /// 5.9.
+    pub fn statistics(&self) -> Option<KernelStatistics> {
+        let statistics = self.rx.fd().xdp_statistics();
+        statistics.map(KernelStatistics::from).ok()
     }
 
     /// Our own counters.

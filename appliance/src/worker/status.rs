@@ -80,17 +80,19 @@ impl WorkerStatus {
         self.busy
             .store((passed - asleep) * 1_000_000 / passed, Relaxed);
         self.unsent.store(ports.unsent(), Relaxed);
-        let report = ports
-            .each()
-            .map(|(interface, port)| PortStatus {
+        let report = ports.each().map(|(interface, port)| {
+            Some(PortStatus {
                 interface,
                 zero_copy: port.zero_copy(),
-                kernel: port.statistics(),
+                kernel: port.statistics()?,
                 counters: port.counters(),
                 frames: port.accounting(),
             })
-            .collect();
-        self.latest.force_push(report);
+        });
+        // If the kernel's counters cannot be read, the report before stays: zeros would look like a reset.
+        if let Some(report) = report.collect() {
+            self.latest.force_push(report);
+        }
     }
 
     /// The latest report of the sockets, if there is a new one.

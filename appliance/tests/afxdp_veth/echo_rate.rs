@@ -56,7 +56,7 @@ fn echo_rate() {
         core_affinity::set_for_current(echoing);
         let mut batch = ArrayVec::new();
         for _ in 0..6 {
-            let (before, kernel) = (here.counters(), here.statistics());
+            let (before, kernel) = (here.counters(), here.statistics().unwrap());
             let (start, worked) = (Instant::now(), processor_time());
             while start.elapsed() < Duration::from_secs(1) {
                 for _ in 0..64 {
@@ -69,7 +69,7 @@ fn echo_rate() {
                 }
             }
             let (elapsed, worked) = (start.elapsed().as_secs_f64(), processor_time() - worked);
-            let (after, dropped) = (here.counters(), here.statistics());
+            let (after, dropped) = (here.counters(), here.statistics().unwrap());
             let echoed = (after.transmitted - before.transmitted) as f64 / 1e6;
             let wakeups = after.wakeups - before.wakeups;
             println!(

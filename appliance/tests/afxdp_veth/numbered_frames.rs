@@ -73,7 +73,7 @@ pub(crate) fn assert_all_come_home(port: &mut Port, frames: u32) {
     });
     assert_conserved(port, frames);
     assert_eq!(port.audit(), port.accounting());
-    let kernel = port.statistics();
+    let kernel = port.statistics().unwrap();
     assert_eq!((kernel.rx_invalid_descs, kernel.tx_invalid_descs), (0, 0));
 }
 

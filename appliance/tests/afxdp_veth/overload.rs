@@ -75,7 +75,7 @@ fn a_flood_loses_no_frame() {
             counters.received
         );
     }
-    let kernel = [here.statistics(), here1.statistics()];
+    let kernel = [here.statistics().unwrap(), here1.statistics().unwrap()];
     let dropped: u64 = kernel
         .iter()
         .map(|it| it.rx_ring_full + it.rx_fill_ring_empty_descs)

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use arrayvec::ArrayVec;
 use synward::afxdp::{BATCH, Frame, Port};
 
@@ -79,6 +79,7 @@ pub(super) fn run(port: &mut Port, source: &mut Source, packets: u64) -> Result<
         "not all came home: {account:?}"
     );
     let (counters, kernel) = (port.counters(), port.statistics());
+    let kernel = kernel.context("the kernel's counters cannot be read")?;
     ensure!(
         (
             counters.refused,
