@@ -1,6 +1,27 @@
 //! synward: a SYN-handling appliance for Linux servers with XDP.
 //!
-//! This library holds the rooms of the program, so that tests and benchmarks can enter each one alone.
+//! The library holds every part of the program, so that tests and benchmarks can use each of them alone. ARCHITECTURE.md
+//! follows packets through the files.
+//!
+//! | module | what it does | unsafe code |
+//! |---|---|---|
+//! | [`cli`] | parses the command line | no |
+//! | [`config`], [`secret`] | read the configuration and the secret; report every problem with its line | no |
+//! | [`problem`] | a problem of a file: line, what is wrong, what would be right | no |
+//! | [`run`] | starts everything, in order; the control thread does what is slow | no |
+//! | [`steering`] | loads the eBPF programs, fills their maps, attaches and detaches them | no |
+//! | [`local_checks`] | whether this machine can serve services with `handoff = "local"` | no |
+//! | [`kernel`] | what only the running kernel can say: interfaces, routes, listeners, types | system calls |
+//! | [`maps`] | memory that workers, the control thread and the XDP program share: flow table, heartbeats, clock | mapped memory |
+//! | [`worker`] | one pinned thread per receive queue number | no |
+//! | [`engine`] | what a worker does with a frame: pure decisions, no socket, no clock | no |
+//! | [`siphash_simd`] | SipHash of many messages at once: AVX-512, AVX2, scalar | CPU features |
+//! | [`afxdp`] | AF_XDP sockets: frames in, frames out | rings, UMEM |
+//! | [`observe`] | metrics, status, log, and the control socket | no |
+//!
+//! `run` uses all of them. `worker` uses `engine`, `afxdp` and `maps`; `engine` uses `maps`, `siphash_simd` and the waker of `afxdp`;
+//! `steering` and `local_checks` use `kernel` and `maps`. What the program shares with the eBPF programs is the crate
+//! `synward_core`.
 #![deny(unsafe_code)]
 
 pub mod afxdp;

@@ -24,6 +24,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "IF")]
     interface: String,
     /// The service: 192.0.2.10:80 or [2001:db8:5::10]:80, several separated by commas; `bare` does not ask
+    #[allow(rustdoc::broken_intra_doc_links, reason = "an IPv6 address")]
     #[arg(long, value_name = "ADDRESS:PORT", value_delimiter = ',')]
     service: Vec<SocketAddr>,
     /// Window scale of the server's listeners

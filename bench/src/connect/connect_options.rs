@@ -17,6 +17,7 @@ const USUAL_TIME: Duration = Duration::from_secs(10);
 #[derive(Args)]
 pub(crate) struct Options {
     /// Where to connect to, in turn: 192.0.2.10:80 or [2001:db8:5::10]:80
+    #[allow(rustdoc::broken_intra_doc_links, reason = "an IPv6 address")]
     #[arg(required = true, value_name = "ADDRESS:PORT")]
     pub(super) targets: Vec<SocketAddr>,
     /// Connections a second (2500, 2.5k), begun whether or not earlier ones are done

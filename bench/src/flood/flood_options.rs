@@ -16,6 +16,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "IF")]
     pub(super) interface: String,
     /// Where to: 192.0.2.10:80 or [2001:db8:5::10]:80
+    #[allow(rustdoc::broken_intra_doc_links, reason = "an IPv6 address")]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) destination: SocketAddr,
     /// Prefix of the random source addresses: 10.0.0.0/8 or 2001:db8:f::/64
