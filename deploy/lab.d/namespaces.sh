@@ -1,4 +1,4 @@
-# Namespaces of a lab: making, entering and removing them. Sourced by deploy/lab.
+# Creates, enters and removes the namespaces of a lab. Sourced by deploy/lab.
 # Expects $name and $state.
 
 roles="client line switch edge edge2 server"
@@ -22,15 +22,15 @@ list_labs() {
     done
 }
 
-# ip(8) inside a role's namespace. Not `ip -n`, nor `ip netns exec`: they fail in a chroot whose root is no mount point.
+# ip(8) inside a role's namespace. `ip -n` and `ip netns exec` fail in a chroot whose root is not a mount point.
 ip_in() {
     local role=$1
     shift
     nsenter --net="/run/netns/$(namespace "$role")" -- ip "$@"
 }
 
-# Runs a command in a role's namespace, with a /sys that shows this namespace and a bpf file system that
-# belongs to this lab at /sys/fs/bpf: pins of several labs do not meet, and go away with their lab.
+# Runs a command in a role's namespace, with the namespace's /sys and the lab's own bpf file system at /sys/fs/bpf: labs do
+# not share pins, and pins are removed with their lab.
 enter() {
     local role=$1
     shift
@@ -51,14 +51,14 @@ add_namespace() {
     ip_in "$1" link set lo up
 }
 
-# Ends every process of a namespace: they are the lab's by construction.
+# Ends every process of a namespace; all of them belong to the lab.
 stop_processes() {
     exists "$1" || return 0
     local pids tries
     for tries in $(seq 60); do
         pids=$(ip netns pids "$(namespace "$1")")
         [ -n "$pids" ] || return 0
-        # Half a second to end by themselves, then by force.
+        # SIGTERM first; SIGKILL after half a second.
         # shellcheck disable=SC2086
         if [ "$tries" = 1 ]; then
             kill $pids 2>/dev/null || true
@@ -67,10 +67,10 @@ stop_processes() {
         fi
         sleep 0.05
     done
-    echo "lab: processes in $(namespace "$1") do not end: $pids" >&2
+    echo "lab: processes in $(namespace "$1") cannot be ended: $pids" >&2
 }
 
-# A veth goes with either of its ends, at once: the namespace itself may linger until its last socket closes.
+# Deleting one end of a veth deletes both at once; the namespace itself may remain until its last socket closes.
 remove_namespace() {
     exists "$1" || return 0
     local device

@@ -8,7 +8,7 @@ start_server() {
     write_certificate
     cp "$here/lab.d/nginx.conf" "$state/nginx/nginx.conf"
     ln -s "$files/www" "$state/nginx/www"
-    # nginx opens its default error log before it reads that it has another.
+    # nginx opens its default error log before it reads its configuration.
     enter server nginx -p "$state/nginx" -c "$state/nginx/nginx.conf" -e "$state/nginx/error.log"
     wait_for nginx "$state/nginx/error.log" answers
 }
@@ -20,7 +20,7 @@ answers() {
         done'
 }
 
-# Contents that compress badly, are the same in every lab, and whose sums are served beside them.
+# Writes files that do not compress and are the same in every lab, with their checksums.
 write_files() {
     cd "$files/www"
     echo 'synward lab' >index.html

@@ -1,13 +1,13 @@
 # Interfaces, addresses, routes and neighbours of a lab. Sourced by deploy/lab.
 
-# Locally administered, the same in every lab: labs do not share a link.
+# Locally administered, and the same in every lab, because labs share no link.
 mac_client=02:53:57:00:00:01
 mac_out=02:53:57:00:00:02
 mac_in=02:53:57:00:00:03
 mac_server=02:53:57:00:00:04
 mac_edge2=02:53:57:00:00:05
 
-# Prefixes from which `bench flood` pretends to send: routed back to the client.
+# The source prefixes of `bench flood`, routed back to the client.
 flood_sources="10.0.0.0/8 2001:db8:f::/48"
 
 build_namespaces() {
@@ -20,8 +20,8 @@ build_namespaces() {
     if [ "$edges" = two ]; then add_namespace edge2; fi
     for role in client edge edge2 server line switch; do
         exists "$role" || continue
-        # No duplicate address detection, no router solicitation, no redirects: an address works at once,
-        # and nothing but what a test sends is on the wire.
+        # Without duplicate address detection, router solicitations and redirects an address works at once, and only
+        # what a test sends is on the link.
         sysctl_in "$role" net.ipv4.conf.{all,default}.rp_filter=0 net.ipv4.conf.{all,default}.send_redirects=0 \
             net.ipv4.conf.{all,default}.accept_redirects=0 net.ipv6.conf.default.accept_dad=0 \
             net.ipv6.conf.default.accept_ra=0 net.ipv6.conf.default.router_solicitations=0
@@ -38,7 +38,7 @@ build_path() {
     local mac_inside=$mac_in mac_outside=$mac_out inside=in0
     if [ "$arms" = none ]; then
         join client client0 "$mac_client" server server0 "$mac_server"
-        # Each takes the other for its gateway.
+        # Each is the other's gateway.
         mac_outside=$mac_server mac_inside=$mac_client
     elif [ "$arms" = two ]; then
         join client client0 "$mac_client" edge out0 "$mac_out"
@@ -59,8 +59,8 @@ build_path() {
     neighbour client client0 "$mac_outside" 198.51.100.1 2001:db8:c::1
     neighbour server server0 "$mac_inside" 192.0.2.1 2001:db8:5::1
 
-    # Congestion control by route: a namespace may not choose what the host's
-    # tcp_allowed_congestion_control does not list, and a lab changes nothing of the host.
+    # Congestion control by route: a namespace may only choose what the host's tcp_allowed_congestion_control lists, and a
+    # lab does not change the host.
     ip_in client route add default via 198.51.100.1 congctl "$cc_client"
     ip_in client -6 route add default via 2001:db8:c::1 congctl "$cc_client"
     ip_in server route add default via 192.0.2.1 congctl "$cc_server"
@@ -74,7 +74,7 @@ build_path() {
     if exists edge2; then build_second_edge; fi
 }
 
-# connect_edge IF: addresses, neighbours and routes of an edge whose way to the server is IF.
+# connect_edge IF: addresses, neighbours and routes of an edge that reaches the server through IF.
 connect_edge() {
     local inside=$1 prefix
     address edge out0 198.51.100.1/24 2001:db8:c::1/64
@@ -89,7 +89,7 @@ connect_edge() {
     done
 }
 
-# A router like the first, with addresses of its own: 198.51.100.3, 192.0.2.3 and so on.
+# A second router with its own addresses: 198.51.100.3, 192.0.2.3 and so on.
 build_second_edge() {
     address edge2 out0 198.51.100.3/24 2001:db8:c::3/64 192.0.2.3/24 2001:db8:5::3/64
     neighbour edge2 out0 "$mac_client" 198.51.100.2 2001:db8:c::2
@@ -105,7 +105,7 @@ switch_ports() {
     if exists edge2; then echo edge2; fi
 }
 
-# join HOST IF MAC ROLE IF [MAC]: host to edge or switch, through the delay line where it is wanted.
+# join HOST IF MAC ROLE IF [MAC]: links a host to edge or switch, through the delay line if there is one.
 join() {
     if [ -n "$delay" ] && [ "$delay_side" = "$1" ]; then
         veth "$1" "$2" "$3" line near
@@ -125,7 +125,7 @@ veth() {
     plug "$4" "$5"
 }
 
-# A checksum left for the hardware does not survive a redirect in XDP, and a merged frame is no frame.
+# A checksum left to the hardware is wrong after a redirect in XDP, and XDP must see single frames, not merged ones.
 plug() {
     nsenter --net="/run/netns/$(namespace "$1")" -- ethtool -K "$2" tx off tso off gro off >/dev/null
     case $1 in
@@ -135,9 +135,9 @@ plug() {
     ip_in "$1" link set "$2" up
 }
 
-# What a host sends waits in a queueing discipline, as on any NIC. A bare veth tells TCP itself that its ring was full,
-# and TCP takes that for congestion of its own machine: it tries again each half second, and gives up after fifteen tries
-# (TCP_RESOURCE_PROBE_INTERVAL in net/ipv4/tcp_timer.c) where a segment lost on the wire has a quarter of an hour.
+# What a host sends waits in a queueing discipline, as on any NIC. A veth without one reports a full ring to TCP, which takes
+# that for local congestion: it retries every half second, and gives up after fifteen tries (TCP_RESOURCE_PROBE_INTERVAL in
+# net/ipv4/tcp_timer.c), whereas a segment lost on the link is retransmitted for a quarter of an hour.
 queue_up() {
     [ "$qdisc" = yes ] || return 0
     local discipline=mq
@@ -162,7 +162,7 @@ neighbour() {
     for address; do ip_in "$role" neighbour replace "$address" lladdr "$mac" dev "$device" nud permanent; done
 }
 
-# What XDP transmits on a veth arrives only where the other end has an XDP program too. The edge gets its own.
+# A frame that XDP transmits on a veth arrives only if the other end has an XDP program too. synward is the edge's.
 attach_pass() {
     enter client "$bench" pass --interface client0
     enter server "$bench" pass --interface server0
