@@ -6,7 +6,7 @@ import socket
 import struct
 import subprocess
 
-from story import BENCH, PORT, SYNWARD, TWO_ARMS, libc, story
+from story import BENCH, PORT, START, SYNWARD, TWO_ARMS, libc, story
 from traces import difference, system
 
 # The checks before the start are the same for both responders.
@@ -87,7 +87,7 @@ def refused(lab, synward, words, prefix=(), **settings):
     before = system(lab)
     process = lab.start("edge", "refused", "env", "SYNWARD_LOG=error", *prefix, SYNWARD, "run", "--config", synward.file)
     try:
-        code = process.wait()
+        code = process.wait(START)
     except subprocess.TimeoutExpired:
         process.stop()
         raise AssertionError(f"synward runs, though it should refuse with {words}:\n{process.output()}") from None

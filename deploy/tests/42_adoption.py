@@ -5,15 +5,14 @@ import os
 import threading
 import time
 
-from story import receive, receive_all, story
+from story import receive, receive_all, story, wait_until
 
 # Connections are adopted segment by segment; no responder sees them.
 ONCE = "xdp"
 BESIDE_OTHERS = True
 ADOPT = 3
-# Long enough to be active before the start, during adoption and afterwards.
-SECONDS = 9
-STEPS = 90
+# Seconds between two steps of a transfer.
+STEP = 0.1
 DATA = os.urandom(1 << 16)
 
 
@@ -29,40 +28,40 @@ def run(lab, synward):
     synward.carried(1)
     talk(quiet)
     time.sleep(ADOPT + 1)
-    assert all(transfer.running() for transfer in transfers), "the transfers ended before the adoption did"
     talk(quiet + [newcomer])
     for transfer in transfers:
         transfer.check()
 
 
 class Transfer:
-    """Data sent in equal steps over some seconds."""
+    """Data sent in equal steps until `check()`: before the start, during adoption and afterwards."""
 
     def __init__(self, client, server, direction):
         self.what = f"{direction}load"
         self.source, self.sink = (server, client) if direction == "down" else (client, server)
         self.digest = None
+        self.steps, self.enough = 0, threading.Event()
         self.threads = [threading.Thread(target=self.send), threading.Thread(target=self.receive)]
         for thread in self.threads:
             thread.start()
 
     def send(self):
         with self.source:
-            for _ in range(STEPS):
+            while not self.enough.wait(STEP):
                 self.source.sendall(DATA)
-                time.sleep(SECONDS / STEPS)
+                self.steps += 1
 
     def receive(self):
         with self.sink:
             self.digest = hashlib.sha256(receive_all(self.sink)).digest()
 
-    def running(self):
-        return any(thread.is_alive() for thread in self.threads)
-
     def check(self):
+        before = self.steps
+        wait_until(f"the {self.what} continues", lambda: self.steps > before + 10)
+        self.enough.set()
         for thread in self.threads:
             thread.join()
-        assert self.digest == hashlib.sha256(DATA * STEPS).digest(), f"the {self.what} received other data"
+        assert self.digest == hashlib.sha256(DATA * self.steps).digest(), f"the {self.what} received other data"
 
 
 def talk(pairs):

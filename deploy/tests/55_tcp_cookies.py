@@ -1,21 +1,17 @@
-"""Without a valid cookie a client gets no connection: random ACKs, and altered, expired and replayed cookies."""
+"""Without a valid cookie a client gets no connection: altered, expired and replayed cookies."""
 
-import json
 import os
 import socket
-import subprocess
 import time
 
+from cookie_counters import Change, count_clients_syns
 from segments import ACK, LINUX, PSH, SPOOFED, SYN, WINDOWS, Segment, Wire, padded_timestamps, shake_hands
-from story import BENCH, FAST, FLOOD_SOURCES, PORT, SERVER, receive, story, wait_until
+from story import PORT, SERVER, receive, story
 
 # The XDP program checks every ACK, and both responders make the same cookie.
 ONCE = "xdp"
 BESIDE_OTHERS = True
 EPOCH = 32
-RANDOM = 10_000 if FAST else 100_000
-# At most so many of them are valid by chance: 0.005 are expected.
-LUCKY = 2
 
 
 def run(lab, synward):
@@ -23,92 +19,11 @@ def run(lab, synward):
     wire = Wire(lab, "client", "client0")
     listeners = [lab.listen(family) for family in (4, 6)]
     old, made = cookies_of_an_epochs_end(wire)
-    random_acks(lab, synward)
     altered_cookies(lab, synward, wire)
     replayed_acks(lab, synward, wire, listeners)
     expired_cookies(lab, synward, wire, old, made)
     for listener in listeners:
         listener.close()
-
-
-def count_clients_syns(lab):
-    """Counts the SYNs that the server receives from now on, without those of synward itself."""
-    rules = """
-        table inet cookies {
-            counter syns {}
-            chain arriving {
-                type filter hook prerouting priority raw;
-                ip saddr 192.0.2.1 accept
-                ip6 saddr 2001:db8:5::1 accept
-                iifname "server0" tcp flags & (syn|ack) == syn counter name syns
-            }
-        }"""
-    with lab.inside("server"):
-        subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
-
-
-def clients_syns(lab):
-    listing = json.loads(lab.run("server", "nft", "-j", "list", "counter", "inet", "cookies", "syns"))
-    return next(entry["counter"]["packets"] for entry in listing["nftables"] if "counter" in entry)
-
-
-class Change:
-    """What changes in synward's metrics and at the server."""
-
-    def __init__(self, lab, synward):
-        self.lab, self.synward = lab, synward
-        self.before = self.now()
-
-    def now(self):
-        metric = self.synward.metric
-        return {
-            "valid": metric("cookies_total", result="valid"),
-            "invalid": metric("cookies_total", result="invalid"),
-            "expired": metric("cookies_total", result="expired"),
-            "dropped as invalid": metric("drops_total", reason="invalid_cookie"),
-            "dropped as expired": metric("drops_total", reason="expired_cookie"),
-            "handed over": metric("handoffs_total"),
-            "SYNs at the server": clients_syns(self.lab),
-        }
-
-    def so_far(self):
-        now = self.now()
-        return {name: int(now[name] - self.before[name]) for name in now if now[name] != self.before[name]}
-
-    def is_exactly(self, what, **expected):
-        """Waits until the counters have changed by exactly this, and no others have."""
-        if self.synward.responder == "none":
-            return
-        expected = {name.replace("_", " "): number for name, number in expected.items() if number}
-        expected = {name.replace("SYNs at", "SYNs at the"): number for name, number in expected.items()}
-        try:
-            wait_until(what, lambda: self.so_far() == expected)
-        except TimeoutError:
-            raise AssertionError(f"{what}: {self.so_far()} instead of {expected}") from None
-        assert self.synward.metric("openings") == 0, f"{what}: an opening"
-
-
-def random_acks(lab, synward):
-    for family in 4, 6:
-        host = f"[{SERVER[family]}]" if family == 6 else SERVER[family]
-        for stamped in (), ("--timestamps",):
-            change = Change(lab, synward)
-            with lab.inside("client"):
-                subprocess.run(
-                    [BENCH, "flood", "--interface", "client0", "--destination", f"{host}:{PORT}", "--sources",
-                     FLOOD_SOURCES[family], "--kind", "ack", "--count", str(RANDOM), "--rate", "50k", *stamped],
-                    check=True, stdout=subprocess.DEVNULL)
-            if not stamped and synward.responder != "none":
-                # One in 22 million is valid by chance, and then opens a connection.
-                checked = lambda: sum(change.so_far().get(name, 0) for name in ("valid", "invalid", "expired"))
-                wait_until("all random ACKs are checked", lambda: checked() == RANDOM)
-                lucky = RANDOM - change.so_far().get("invalid", 0)
-                assert lucky <= LUCKY, f"{lucky} of {RANDOM} random ACKs were valid"
-                if lucky:
-                    print(f"{lucky} random ACKs were valid by chance")
-                    continue
-            change.is_exactly(f"random ACKs, IPv{family} {stamped}", invalid=RANDOM, dropped_as_invalid=RANDOM)
-    print(f"4 times {RANDOM} random ACKs opened nothing")
 
 
 def syn_of(family, options, port):
@@ -169,7 +84,8 @@ def replayed_acks(lab, synward, wire, listeners):
         change = Change(lab, synward)
         wire.forget()
         client = lab.connect(family)
-        server = server_end(listener, client)
+        server, _ = listener.accept()
+        server.settimeout(10)
         port = client.getsockname()[1]
         # The last segment of the handshake.
         ack = wire.see(lambda segment: segment.sport == port and segment.flags == ACK)
@@ -203,16 +119,6 @@ def replayed_acks(lab, synward, wire, listeners):
         except TimeoutError:
             pass
     print("replayed ACKs disturbed nothing and opened nothing")
-
-
-def server_end(listener, client):
-    """The server's end of a client's connection. A random ACK that was valid has one as well, which comes first."""
-    while True:
-        server, peer = listener.accept()
-        if peer[:2] == client.getsockname()[:2]:
-            server.settimeout(10)
-            return server
-        server.close()
 
 
 def exactly_one(synward, change):

@@ -1,10 +1,10 @@
 """A service restarts with a small receive buffer: SYN-ACKs advertise its window, and a client sends no more than fits."""
 
+import json
 import os
 import socket
 import subprocess
 import time
-import json
 
 from listeners import PROMPT, reset, server_socket
 from story import PORT, SERVER, local_story, receive_all, wait_until
@@ -24,18 +24,24 @@ def small_buffer(lab, synward, family):
         kernels = window_of_kernel(lab, synward, family, listener)
         if synward.responder != "none":
             wait_until("synward advertises the small window", lambda: window_of_synward(synward, family) == kernels, 60)
-        data = os.urandom(30_000)
-        client = lab.connect(family)
-        server, _ = listener.accept()
-        began = time.monotonic()
-        client.sendall(data)
-        client.shutdown(socket.SHUT_WR)
-        server.settimeout(10)
-        assert receive_all(server) == data
-        took = time.monotonic() - began
+        # A segment that does not fit waits for a timer every time; a busy machine does not delay three in a row.
+        took = min(seconds_to_send(lab, family, listener) for _ in range(3))
         print(f"IPv{family}: 30 kB into a buffer of {RECEIVE_BUFFER} bytes in {took * 1000:.1f} ms; window {kernels}")
         assert took < PROMPT, f"{took:.3f} s"
-        reset(client, server)
+
+
+def seconds_to_send(lab, family, listener):
+    data = os.urandom(30_000)
+    client = lab.connect(family)
+    server, _ = listener.accept()
+    began = time.monotonic()
+    client.sendall(data)
+    client.shutdown(socket.SHUT_WR)
+    server.settimeout(10)
+    assert receive_all(server) == data
+    took = time.monotonic() - began
+    reset(client, server)
+    return took
 
 
 def window_of_kernel(lab, synward, family, listener):

@@ -5,7 +5,7 @@ import re
 import subprocess
 import time
 
-from story import AT_SERVER, PORT, SYNWARD, story
+from story import AT_SERVER, PORT, START, SYNWARD, story
 
 # The checks before the start are the same for both responders.
 ONCE = "xdp"
@@ -95,7 +95,7 @@ def refused(lab, synward, words, service=""):
     began = time.monotonic()
     process = lab.start("server", "refused", "env", "SYNWARD_LOG=error", SYNWARD, "run", "--config", synward.file)
     try:
-        code = process.wait()
+        code = process.wait(START)
     except subprocess.TimeoutExpired:
         process.stop()
         raise AssertionError(f"synward runs, though it should refuse with {words}:\n{process.output()}") from None

@@ -303,6 +303,11 @@ class Synward:
         self.configure(**settings)
         self.process = self.lab.start(self.role, self.name, SYNWARD, "run", "--config", self.file)
         wait_until("synward is ready", self.ready, START)
+        # A worker counts as alive from its first heartbeat.
+        wait_until("all workers are alive", self.workers_alive, START)
+
+    def workers_alive(self):
+        return all(alive for (name, _), alive in self.metrics().items() if name == "synward_worker_alive")
 
     def ready(self):
         assert self.process.running(), f"synward ended before it was ready:\n{self.process.output()}"
