@@ -1,7 +1,7 @@
 //! Secrets of the cookies: their generation, their file, and the derivation of keys per service and epoch.
 //!
 //! A *secret* is 32 random bytes that every node of a fleet shares. Each service key is derived from the secret, and the
-//! SipHash key of each epoch is derived from the service key ([`key_derivation`] defines both steps). A machine that
+//! SipHash key of each epoch is derived from the service key (`key_derivation` defines both steps). A machine that
 //! serves one service can hold the key of that service only; it cannot forge cookies of other services.
 
 #![forbid(unsafe_code)]

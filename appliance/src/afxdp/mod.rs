@@ -37,10 +37,10 @@
 //! | [`port`] | the socket with its four rings: receive, transmit, release, flush |
 //! | [`open`](mod@open) | binding, its retries, and what each refusal means |
 //! | [`frame_token`] | the move-only token |
-//! | [`umem`] | the memory behind the tokens, and the chunks nobody uses at the moment |
+//! | `umem` | the memory behind the tokens, and the chunks nobody uses at the moment |
 //! | [`ledger`] | who holds each chunk; proves that none is lost or handed out twice |
 //! | [`port_options`] | what can be chosen |
-//! | [`socket_options`] | the socket options and the two system calls that wake the kernel |
+//! | `socket_options` | the socket options and the two system calls that wake the kernel |
 //! | [`port_counters`] | counters, the kernel's and ours |
 //! | [`wait`] | spin while packets come, sleep while none do |
 

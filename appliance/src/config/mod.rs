@@ -1,6 +1,6 @@
 //! Parses the configuration file (TOML) into a typed [`Config`], or reports every problem with its line.
 //!
-//! [`known_keys`] lists every key, [`section_reader`] reads values from the parsed TOML, and each section has a file that
+//! `known_keys` lists every key, `section_reader` reads values from the parsed TOML, and each section has a file that
 //! turns its values into types that hold valid values only. No later stage checks the configuration again.
 
 #![forbid(unsafe_code)]

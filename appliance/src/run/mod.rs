@@ -7,7 +7,7 @@
 //! | [`server_profiles`] | the TCP options of servers: probed at start, refined by every SYN-ACK |
 //! | [`server_probe`] | the probe |
 //! | [`running_appliance`] | the running appliance behind one lock, for the control thread and observers |
-//! | [`snapshot_builder`] | builds the parts of a snapshot for metrics and `status` |
+//! | `snapshot_builder` | builds the parts of a snapshot for metrics and `status` |
 
 #![forbid(unsafe_code)]
 

@@ -22,7 +22,7 @@ pub(super) trait Defence<'a> {
     /// Gives it so many connections to remember beside those of the client.
     ///
     /// # Errors
-    /// It keeps none, or has no room; [`Contender::meets`] says who can be asked.
+    /// It keeps none, or has no room; [`Contender::meets`](super::contender::Contender::meets) says who can be asked.
     fn fill(&self, _lab: &Lab<'a>, _flows: u32) -> Result<()> {
         bail!("this defence has no table that can be filled from outside")
     }

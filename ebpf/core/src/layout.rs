@@ -218,7 +218,7 @@ pub mod cookies {
     pub const TIMES: u8 = 2;
 }
 
-/// Values of [`Service::unknown`]: what happens to a segment that belongs to nothing.
+/// Values of [`Service::unknown_policy`]: what happens to a segment that matches no flow.
 pub mod unknown_policy {
     /// Dropped.
     pub const DROP: u8 = 0;

@@ -2,28 +2,28 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | [`fast_path`], [`prepare`], [`prepared`] | answers most SYNs at once, with what is prepared once a jiffy |
-//! | [`steered_interface`] | how the interface of a frame is steered |
-//! | [`packet`], [`frame_view`] | Ethernet to TCP: where the headers are and what they say |
-//! | [`cpu_scratch`], [`cpu_memory`] | what a program works with, and what a CPU remembers between frames |
-//! | [`packet_context`], [`verdict`] | what the stages share, and what they return |
-//! | [`service_lookup`] | the service that a packet is for or from |
-//! | [`flow_lookup`] | the flow that it belongs to |
-//! | [`splice`] | a segment of a spliced flow: translate, forward |
-//! | [`syn`] | a SYN: answer it here or hand it to a worker |
-//! | [`ack`] | an ACK without a flow: does it carry a valid cookie? |
-//! | [`local_service`], [`kernel_socket`] | services of this machine: what its sockets say about a segment |
-//! | [`assign`] | at TC: the ACK of a validated client becomes a connection of the kernel |
-//! | [`kernel_cookie_listener`] | a listener that takes only the kernel's own cookie |
-//! | [`cookie_headers`] | the headers that the kernel's cookies are made from |
-//! | [`test_inject`] | at start: a frame that tests the firewall |
-//! | [`replay_check`] | which handshakes have had their connection |
-//! | [`requeue`] | at TC: a segment that TCP must not see yet |
-//! | [`stale_connection`] | at TC: resets the old connection on the ports of a validated client |
-//! | [`forward`] | to the next hop |
-//! | [`unknown`] | segments that match no flow, and connections older than the appliance |
-//! | [`icmp_error`] | errors that quote a translated segment |
-//! | [`route`], [`reply`], [`worker`] | where a frame goes: next hop, back to the sender, user space |
+//! | `fast_path`, `prepare`, `prepared` | answers most SYNs at once, with what is prepared once a jiffy |
+//! | `steered_interface` | how the interface of a frame is steered |
+//! | `packet`, `frame_view` | Ethernet to TCP: where the headers are and what they say |
+//! | `cpu_scratch`, `cpu_memory` | what a program works with, and what a CPU remembers between frames |
+//! | `packet_context`, `verdict` | what the stages share, and what they return |
+//! | `service_lookup` | the service that a packet is for or from |
+//! | `flow_lookup` | the flow that it belongs to |
+//! | `splice` | a segment of a spliced flow: translate, forward |
+//! | `syn` | a SYN: answer it here or hand it to a worker |
+//! | `ack` | an ACK without a flow: does it carry a valid cookie? |
+//! | `local_service`, `kernel_socket` | services of this machine: what its sockets say about a segment |
+//! | `assign` | at TC: the ACK of a validated client becomes a connection of the kernel |
+//! | `kernel_cookie_listener` | a listener that takes only the kernel's own cookie |
+//! | `cookie_headers` | the headers that the kernel's cookies are made from |
+//! | `test_inject` | at start: a frame that tests the firewall |
+//! | `replay_check` | which handshakes have had their connection |
+//! | `requeue` | at TC: a segment that TCP must not see yet |
+//! | `stale_connection` | at TC: resets the old connection on the ports of a validated client |
+//! | `forward` | to the next hop |
+//! | `unknown` | segments that match no flow, and connections older than the appliance |
+//! | `icmp_error` | errors that quote a translated segment |
+//! | `route`, `reply`, `worker` | where a frame goes: next hop, back to the sender, user space |
 #![no_std]
 #![cfg(target_arch = "bpf")]
 #![allow(
