@@ -4,12 +4,12 @@ use std::fmt;
 
 use xsk_rs::FrameDesc;
 
-/// One frame of one port's UMEM: a packet, or room for one.
+/// One frame of a port's UMEM: a packet, or room for one.
 ///
-/// Neither `Clone` nor `Copy`, and only a [`Port`](super::Port) makes one: holding it proves that
-/// neither the kernel nor anyone else uses its bytes. Give it back with
-/// [`Port::transmit`](super::Port::transmit) or [`Port::release`](super::Port::release); a frame
-/// that is dropped instead stays out of use until its port closes (visible as a growing
+/// It is neither `Clone` nor `Copy`, and only a [`Port`](super::Port) creates one: holding it proves that
+/// neither the kernel nor other code uses its bytes. Return it with
+/// [`Port::transmit`](super::Port::transmit) or [`Port::release`](super::Port::release). A frame
+/// that is dropped instead stays unusable until its port closes (visible as a growing
 /// [`FrameAccount::held`](super::FrameAccount::held)).
 #[must_use = "a frame that is neither transmitted nor released is lost to its port"]
 pub struct Frame {
@@ -27,14 +27,14 @@ impl Frame {
         usize::from(self.length)
     }
 
-    /// Sets the length of the packet. Lengths beyond the frame's room are cut to the room when
-    /// bytes are asked for, and refused by [`Port::transmit`](super::Port::transmit).
+    /// Sets the length of the packet. A length beyond the frame's room is cut to the room when
+    /// reading bytes, and rejected by [`Port::transmit`](super::Port::transmit).
     #[inline]
     pub fn set_len(&mut self, length: u16) {
         self.length = length;
     }
 
-    /// The port whose UMEM this frame lies in.
+    /// The port whose UMEM contains this frame.
     #[inline]
     pub fn port(&self) -> PortId {
         self.port
@@ -53,6 +53,6 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// Tells the ports of one process apart; never used twice.
+/// Identifies a port within the process; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PortId(pub(super) u32);

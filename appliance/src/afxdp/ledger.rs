@@ -1,60 +1,60 @@
-//! Who holds each frame.
+//! The owner of each frame.
 //!
-//! Between two states a frame is moved by exactly one call, and the call checks that it was where
-//! it should have been. So a descriptor that the kernel or a driver reports twice, or never got, is
-//! refused instead of becoming a second [`Frame`](super::Frame) for the same bytes, and
-//! [`FrameAccount`] can show at any moment that no frame is lost.
+//! Exactly one call moves a frame from one owner to another, and it checks the previous owner. So a
+//! descriptor that the kernel or a driver reports twice, or was never given, is rejected instead of
+//! becoming a second [`Frame`](super::Frame) for the same bytes. [`FrameAccount`] can show at any time
+//! that no frame is lost.
 
-/// Where one frame is.
+/// The owner of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Holder {
-    /// At home: nobody uses it.
-    Nobody,
-    /// Given to the kernel to receive into: fill ring, driver, or RX ring.
+    /// Free.
+    Free,
+    /// Given to the kernel for reception: in the fill ring, the driver, or the RX ring.
     Receiver,
-    /// A [`Frame`](super::Frame) token exists for it.
+    /// The engine: a [`Frame`](super::Frame) token exists for it.
     Engine,
-    /// To be sent: local batch, TX ring, driver, or completion ring.
+    /// Being sent: in the backlog, the TX ring, the driver, or the completion ring.
     Transmitter,
 }
 
-/// How many frames are where. The sum is always the number of frames in the UMEM.
+/// Number of frames per owner. The sum is always the number of frames in the UMEM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FrameAccount {
-    /// At home, ready to be filled or allocated.
+    /// Free, ready to be given to the fill ring or allocated.
     pub free: u32,
-    /// Given to the kernel to receive into.
+    /// Given to the kernel for reception.
     pub fill: u32,
     /// Held by the engine as [`Frame`](super::Frame)s.
     pub held: u32,
-    /// On their way out.
+    /// Being sent.
     pub transmit: u32,
 }
 
 impl FrameAccount {
-    /// The sum, which must be the number of frames in the UMEM.
+    /// The sum, which must equal the number of frames in the UMEM.
     pub fn total(&self) -> u32 {
         self.free + self.fill + self.held + self.transmit
     }
 }
 
-/// One byte a frame.
+/// One byte per frame.
 #[derive(Debug)]
 pub(super) struct Ledger {
     holders: Box<[Holder]>,
 }
 
 impl Ledger {
-    /// Every frame at home.
+    /// Creates a ledger in which every frame is free.
     pub(super) fn new(frames: u32) -> Self {
         Ledger {
-            holders: vec![Holder::Nobody; frames as usize].into(),
+            holders: vec![Holder::Free; frames as usize].into(),
         }
     }
 
-    /// Moves frame `index` from one holder to another; false, and nothing moved, if it was not
-    /// there.
+    /// Moves frame `index` from owner `from` to owner `to`. Returns false, and moves nothing, if `from` does not
+    /// own it.
     #[inline]
     pub(super) fn pass(&mut self, index: usize, from: Holder, to: Holder) -> bool {
         match self.holders.get_mut(index) {
@@ -71,7 +71,7 @@ impl Ledger {
         let mut account = FrameAccount::default();
         for holder in &self.holders {
             *match holder {
-                Holder::Nobody => &mut account.free,
+                Holder::Free => &mut account.free,
                 Holder::Receiver => &mut account.fill,
                 Holder::Engine => &mut account.held,
                 Holder::Transmitter => &mut account.transmit,
@@ -86,11 +86,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_moves_only_from_where_it_is() {
+    fn a_frame_moves_only_from_its_current_owner() {
         let mut ledger = Ledger::new(4);
-        assert!(ledger.pass(2, Holder::Nobody, Holder::Receiver));
+        assert!(ledger.pass(2, Holder::Free, Holder::Receiver));
         assert!(
-            !ledger.pass(2, Holder::Nobody, Holder::Receiver),
+            !ledger.pass(2, Holder::Free, Holder::Receiver),
             "given to the kernel twice"
         );
         assert!(ledger.pass(2, Holder::Receiver, Holder::Engine));
@@ -99,11 +99,11 @@ mod tests {
             "delivered twice"
         );
         assert!(
-            !ledger.pass(1, Holder::Transmitter, Holder::Nobody),
+            !ledger.pass(1, Holder::Transmitter, Holder::Free),
             "completed, but never sent"
         );
         assert!(
-            !ledger.pass(4, Holder::Nobody, Holder::Receiver),
+            !ledger.pass(4, Holder::Free, Holder::Receiver),
             "outside the UMEM"
         );
         let account = ledger.account();

@@ -1,9 +1,8 @@
 //! AF_XDP: frames in from one hardware queue and out again, without a copy in user space.
 //!
-//! A [`Port`] is one AF_XDP socket on (interface, queue) with a UMEM of its own. It hands out
-//! [`Frame`]s, move-only tokens for one chunk of that UMEM each; whoever holds the frame holds the
-//! chunk, and the only ways to be rid of it are [`Port::transmit`] and [`Port::release`]. One
-//! worker loop looks like this:
+//! A [`Port`] is one AF_XDP socket on (interface, queue) with its own UMEM. It hands out [`Frame`]s:
+//! move-only tokens, each for one chunk of that UMEM. Holding the frame means owning the chunk, until
+//! [`Port::transmit`] or [`Port::release`] takes the frame. A worker loop looks like this:
 //!
 //! ```no_run
 //! # use arrayvec::ArrayVec;
@@ -27,22 +26,22 @@
 //! # }
 //! ```
 //!
-//! The socket receives what an XDP program redirects to it through an XSKMAP slot that holds
-//! [`Port::fd`]; putting it there is the control plane's work. Nothing here loads an XDP program,
-//! binds a socket twice, allocates after [`Port::open`] or takes a lock. Unsafe code stays in this
-//! room: the ring calls, the memory of the UMEM and a few system calls; the API is safe.
+//! The socket receives the packets that an XDP program redirects to it through an XSKMAP slot that
+//! contains [`Port::fd`]. The control plane fills that slot. This module loads no XDP program, binds no
+//! socket twice, allocates nothing after [`Port::open`] and takes no lock. It contains unsafe code for the
+//! ring calls, the memory of the UMEM and a few system calls; its API is safe.
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`port`] | the socket with its four rings: receive, transmit, release, flush |
-//! | [`open`](mod@open) | binding, its retries, and what each refusal means |
+//! | [`port`] | the socket: receive, transmit, release; its `flush` works on the four rings |
+//! | [`open`](mod@open) | binds the socket, with retries; explains each failure |
 //! | [`frame_token`] | the move-only token |
-//! | `umem` | the memory behind the tokens, and the chunks nobody uses at the moment |
-//! | [`ledger`] | who holds each chunk; proves that none is lost or handed out twice |
-//! | [`port_options`] | what can be chosen |
+//! | `umem` | the memory of the frames, and the list of free chunks |
+//! | [`ledger`] | the owner of each chunk; shows that none is lost or handed out twice |
+//! | [`port_options`] | the options of a port |
 //! | `socket_options` | the socket options and the two system calls that wake the kernel |
-//! | [`port_counters`] | counters, the kernel's and ours |
-//! | [`wait`] | spin while packets come, sleep while none do |
+//! | [`port_counters`] | counters: the kernel's and ours |
+//! | [`wait`] | spins while packets arrive, sleeps while none do |
 
 pub mod frame_token;
 pub mod ledger;
@@ -57,7 +56,7 @@ pub mod wait;
 pub use frame_token::Frame;
 pub use ledger::FrameAccount;
 pub use open::OpenError;
-pub use port::{BATCH, Port};
+pub use port::Port;
 pub use port_counters::{KernelStatistics, PortCounters};
-pub use port_options::{Chunk, PortOptions, ZeroCopy};
+pub use port_options::{BATCH, Chunk, PortOptions, ZeroCopy};
 pub use wait::{Polling, Waiter, Waker};

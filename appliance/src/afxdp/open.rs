@@ -1,4 +1,4 @@
-//! Binding a socket, its retries, and what each refusal means.
+//! Binds a socket, with retries, and explains each failure.
 #![allow(unsafe_code)] // creates rings over memory that the kernel shares
 
 use std::{
@@ -21,14 +21,13 @@ use super::{
     umem::Memory,
 };
 
-/// A queue stays occupied for about 30 ms after its owner was killed; this is how long we wait for
-/// it.
+/// How long to wait for a busy queue: it stays busy for about 30 ms after its owner was killed.
 const BUSY_PATIENCE: Duration = Duration::from_millis(200);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
-/// Why a port could not be opened, and what to do.
+/// Why a port could not be opened, and how to fix it.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // the messages say it
+#[allow(missing_docs)] // the messages describe the variants
 pub enum OpenError {
     #[error("AF_XDP options for {interface}: {problem}")]
     Options {
@@ -104,7 +103,7 @@ impl Port {
     /// Opens an AF_XDP socket on one queue of an interface in the caller's network namespace, with
     /// a UMEM of its own.
     ///
-    /// No XDP program is loaded or attached. Waits up to 200 ms for a queue that is occupied.
+    /// Loads and attaches no XDP program. Waits up to 200 ms for a busy queue.
     pub fn open(interface: &str, queue: u32, options: &PortOptions) -> Result<Port, OpenError> {
         let attempt = Attempt {
             interface,
@@ -139,8 +138,8 @@ impl Attempt<'_> {
         let memory =
             Memory::new(self.options).map_err(|error| self.memory_refused(cause(&error)))?;
 
-        // SAFETY: the UMEM was made a line above and is shared with no other socket, and libxdp
-        // loads no program, so nothing is there that a second owner could free twice.
+        // SAFETY: the UMEM was created just above and is shared with no other socket, and libxdp
+        // loads no program, so there is nothing that a second owner could free twice.
         let opened = unsafe {
             Socket::new(
                 self.config(),
@@ -162,7 +161,7 @@ impl Attempt<'_> {
         if !zero_copy {
             self.tune_copy_mode(fd);
         }
-        // Without it softirqs receive, as everywhere.
+        // Without busy polling, softirqs receive as usual.
         let busy_poll = self.options.busy_poll && socket_options::prefer_busy_poll(fd).is_ok();
         Ok(Port::assemble(Parts {
             rx,
@@ -179,7 +178,7 @@ impl Attempt<'_> {
 
     fn config(&self) -> SocketConfig {
         let ring =
-            QueueSize::new(self.options.ring).expect("PortOptions::problem was asked before");
+            QueueSize::new(self.options.ring).expect("PortOptions::problem was checked before");
         let copy = match self.options.zero_copy {
             ZeroCopy::Auto => BindFlags::empty(),
             ZeroCopy::On => BindFlags::XDP_ZEROCOPY,
@@ -193,8 +192,8 @@ impl Attempt<'_> {
             .build()
     }
 
-    /// Both only make copy mode faster, so a kernel that refuses them is fine: [`Port::flush`] asks
-    /// again as needed.
+    /// Both settings only make copy mode faster. If the kernel refuses them, [`Port::flush`] makes more wakeup
+    /// calls.
     fn tune_copy_mode(&self, fd: i32) {
         let _ = socket_options::raise_transmit_budget(fd, self.options.ring);
         let bytes = self.options.umem_bytes().min(1 << 30) as i32;
@@ -256,7 +255,7 @@ impl Attempt<'_> {
     }
 }
 
-/// The system's error inside one of xsk-rs, which keeps it as the source.
+/// The operating system's error, which xsk-rs keeps as the source of its own.
 fn cause(error: &(dyn std::error::Error + 'static)) -> io::Error {
     error
         .source()

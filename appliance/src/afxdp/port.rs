@@ -1,4 +1,4 @@
-//! The socket with its four rings.
+//! The socket and its frames.
 #![allow(unsafe_code)] // the calls of the rings
 
 use std::{
@@ -13,23 +13,21 @@ use super::{
     frame_token::{Frame, PortId},
     ledger::{FrameAccount, Holder, Ledger},
     port_counters::{KernelStatistics, PortCounters},
-    socket_options,
+    port_options::BATCH,
     umem::Memory,
 };
 
-/// Frames moved by one ring call; also the most that [`Port::receive`] gives at once.
-pub const BATCH: usize = 64;
+mod flush;
 
-/// Shortest frame that is sent: an Ethernet header. To the kernel an empty descriptor is an invalid
-/// one (`tx_invalid_descs`), and whether its frame ever comes back depends on version and mode.
+/// Length of the shortest frame that can be sent: an Ethernet header. The kernel rejects an empty descriptor
+/// (`tx_invalid_descs`), and whether it ever returns that frame depends on version and mode.
 const SHORTEST: usize = 14;
 
 /// One AF_XDP socket on (interface, queue) with its own UMEM.
 ///
-/// A port belongs to one worker. It may be moved to the worker's thread once it is open: it owns
-/// its socket, rings and mapping, none of which care for the thread that uses them, and all ring
-/// access needs `&mut`, so two threads never touch a ring at once. (`Send` is derived, not
-/// declared; xsk-rs argues the same for its parts.)
+/// A port belongs to one worker. Once open, it may move to the worker's thread: it owns its socket, rings
+/// and mapping, which any thread may use, and all ring access requires `&mut`, so two threads never access
+/// a ring at once. (`Send` is derived, not declared; xsk-rs gives the same reason for its parts.)
 ///
 /// Dropping the port closes the socket, which empties its XSKMAP slot and frees the queue some
 /// milliseconds later.
@@ -46,11 +44,11 @@ pub struct Port {
     completion: CompQueue,
     memory: Memory,
     ledger: Ledger,
-    /// Frames that the kernel may still receive into, and the most that we let it have: the rest is
-    /// for transmission.
+    /// Frames given to the kernel for reception, and their maximum number: the other frames are for
+    /// transmission.
     filled: u32,
     fill_limit: u32,
-    /// Frames out as tokens.
+    /// Frames for which a token exists.
     held: u32,
     /// Frames handed to [`transmit`](Self::transmit) and not yet in the TX ring, oldest first; at
     /// most `ring`.
@@ -61,7 +59,7 @@ pub struct Port {
     counters: PortCounters,
 }
 
-/// What [`Port::open`] has made by the time that the port can be put together.
+/// What [`Port::open`] creates a port from.
 pub(super) struct Parts {
     pub(super) rx: RxQueue,
     pub(super) tx: TxQueue,
@@ -75,8 +73,7 @@ pub(super) struct Parts {
 }
 
 impl Port {
-    /// Puts the parts together and fills the fill ring, so that the port receives from its first
-    /// moment.
+    /// Assembles the port and fills the fill ring, so that the port can receive at once.
     pub(super) fn assemble(parts: Parts) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let mut port = Port {
@@ -102,7 +99,7 @@ impl Port {
         port
     }
 
-    /// This port's identity, which its frames carry.
+    /// The identity of this port, which its frames carry.
     pub fn id(&self) -> PortId {
         self.id
     }
@@ -112,7 +109,7 @@ impl Port {
         self.rx.fd().as_raw_fd()
     }
 
-    /// Whether the NIC reads and writes the UMEM itself.
+    /// Whether the NIC reads and writes the UMEM directly.
     pub fn zero_copy(&self) -> bool {
         self.zero_copy
     }
@@ -122,8 +119,7 @@ impl Port {
         self.busy_poll
     }
 
-    /// Appends the packets that have come, as many as `into` has room for, oldest first; returns
-    /// how many.
+    /// Appends received packets to `into`, oldest first, as many as it has room for. Returns their number.
     #[inline]
     pub fn receive(&mut self, into: &mut ArrayVec<Frame, BATCH>) -> usize {
         let room = into.remaining_capacity();
@@ -157,23 +153,23 @@ impl Port {
     /// If the frame belongs to another port.
     #[inline]
     pub fn bytes<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
-        self.own(frame);
+        self.assert_own(frame);
         // SAFETY: the frame is of this UMEM. A token exists only while neither the kernel nor the
         // free list has the chunk, and there is one token a chunk (the ledger); it is borrowed
         // shared, so nobody writes through it.
         unsafe { self.memory.bytes(&frame.desc, frame.len()) }
     }
 
-    /// The packet and all room behind it, to the end of its chunk: a packet can grow in place. Set
-    /// [`Frame::set_len`] afterwards. The room beyond the length holds bytes of earlier packets.
+    /// The packet and all room after it, to the end of its chunk, so that a packet can grow in place. Call
+    /// [`Frame::set_len`] afterwards. The room beyond the length contains bytes of earlier packets.
     ///
-    /// The port is borrowed shared, so that several frames can be open at once.
+    /// Borrows the port shared, so that several frames can be accessed at once.
     ///
     /// # Panics
     /// If the frame belongs to another port.
     #[inline]
     pub fn bytes_mut<'a>(&'a self, frame: &'a mut Frame) -> &'a mut [u8] {
-        self.own(frame);
+        self.assert_own(frame);
         // SAFETY: as in `bytes`, and the one token is borrowed exclusively. Chunks do not overlap,
         // so slices of other frames do not matter.
         unsafe { self.memory.room_mut(&frame.desc) }
@@ -182,28 +178,28 @@ impl Port {
     /// The `N` bytes in front of the packet, where the kernel copies what the XDP program stored
     /// with `bpf_xdp_adjust_meta` (net/xdp/xsk.c `__xsk_rcv`; zero-copy drivers leave it there).
     ///
-    /// The kernel does not tell whether or how much was stored: these bytes mean something only if
-    /// the program stores at least `N` bytes before every redirect to this socket; otherwise they
-    /// are those of an earlier packet. `None` if there are fewer bytes in front of the packet,
-    /// which does not happen up to 256 unless the program moved the packet's start forward.
+    /// The kernel does not report whether or how much the program stored. The bytes are valid only if the
+    /// program stores at least `N` bytes before every redirect to this socket; otherwise they are those of
+    /// an earlier packet. Returns `None` if there are fewer bytes in front of the packet, which cannot happen
+    /// for up to 256 unless the program moved the start of the packet forward.
     ///
     /// # Panics
     /// If the frame belongs to another port.
     #[inline]
     pub fn metadata<'a, const N: usize>(&'a self, frame: &'a Frame) -> Option<&'a [u8; N]> {
-        self.own(frame);
+        self.assert_own(frame);
         // SAFETY: as in `bytes`.
         unsafe { self.memory.in_front(&frame.desc) }
     }
 
-    /// A free frame of length 0 to write a new packet into. `None` if every frame is in use; the
-    /// next [`flush`](Self::flush) may bring some back.
+    /// Allocates a frame of length 0 for a new packet. Returns `None` if every frame is in use; the next
+    /// [`flush`](Self::flush) may free some.
     #[inline]
     pub fn allocate(&mut self) -> Option<Frame> {
         let desc = self.memory.take()?;
         let moved = self
             .ledger
-            .pass(self.memory.chunk(&desc), Holder::Nobody, Holder::Engine);
+            .pass(self.memory.chunk(&desc), Holder::Free, Holder::Engine);
         debug_assert!(moved, "the free list and the ledger disagree");
         self.held += 1;
         Some(Frame {
@@ -213,15 +209,14 @@ impl Port {
         })
     }
 
-    /// Queues a packet for the next [`flush`](Self::flush). With TX ring and backlog full, or a
-    /// length that cannot be sent, it is dropped and counted; the frame is never lost.
+    /// Queues a packet for the next [`flush`](Self::flush). If TX ring and backlog are full, or the length is
+    /// invalid, the packet is dropped and counted; the frame is never lost.
     ///
     /// # Panics
-    /// If the frame belongs to another port: that is a mistake in the program, and sending would
-    /// send the wrong bytes.
+    /// If the frame belongs to another port. That is a bug, and the wrong bytes would be sent.
     #[inline]
     pub fn transmit(&mut self, frame: Frame) {
-        self.own(&frame);
+        self.assert_own(&frame);
         let length = frame.len();
         if length < SHORTEST || length > self.memory.room(&frame.desc) {
             self.counters.dropped_length += 1;
@@ -235,8 +230,8 @@ impl Port {
             }
         }
         let mut desc = frame.desc;
-        // SAFETY: the frame is of this UMEM and was given to us by value, so its chunk is ours
-        // alone.
+        // SAFETY: the frame is of this UMEM and was passed by value, so we own its chunk
+        // exclusively.
         unsafe { self.memory.seal(&mut desc, length) };
         let moved = self.ledger.pass(
             self.memory.chunk(&desc),
@@ -251,15 +246,15 @@ impl Port {
         self.backlog.push(desc);
     }
 
-    /// Gives a frame back unused.
+    /// Returns a frame unused.
     ///
     /// # Panics
     /// If the frame belongs to another port.
     #[inline]
     pub fn release(&mut self, frame: Frame) {
-        self.own(&frame);
+        self.assert_own(&frame);
         let chunk = self.memory.chunk(&frame.desc);
-        let moved = self.ledger.pass(chunk, Holder::Engine, Holder::Nobody);
+        let moved = self.ledger.pass(chunk, Holder::Engine, Holder::Free);
         debug_assert!(
             moved,
             "a token existed for a frame that the engine did not hold"
@@ -268,24 +263,8 @@ impl Port {
         self.memory.put_back(chunk);
     }
 
-    /// Everything that the rings need, once per loop: takes back what was sent, submits what is to
-    /// be sent, gives the kernel free frames to receive into, and wakes it where it asks for it.
-    #[inline]
-    pub fn flush(&mut self) {
-        self.recycle();
-        self.submit();
-        self.refill();
-        self.wake();
-    }
-
-    /// Whether frames still wait for the kernel to look at the TX ring: flush again soon.
-    #[inline]
-    pub fn unsent(&mut self) -> bool {
-        !self.backlog.is_empty() || self.in_tx_ring() > 0
-    }
-
-    /// How many frames are where, from what each place says of itself. The total is the number of
-    /// frames in the UMEM at any moment; anything else means that one was lost or used twice.
+    /// Number of frames per owner, from the port's own counts. The total always equals the number of frames in
+    /// the UMEM; otherwise a frame was lost or used twice.
     #[inline]
     pub fn accounting(&self) -> FrameAccount {
         FrameAccount {
@@ -296,13 +275,13 @@ impl Port {
         }
     }
 
-    /// The same from the ledger, frame by frame: the two must agree. Takes some microseconds.
+    /// The same from the ledger, frame by frame; both must agree. Takes some microseconds.
     pub fn audit(&self) -> FrameAccount {
         self.ledger.account()
     }
 
-    /// The kernel's counters; `None`: they could not be read. An open AF_XDP socket answers this on every kernel since
-    /// 5.9.
+    /// The kernel's counters; `None` if they cannot be read. Reading succeeds for an open AF_XDP socket on every kernel
+    /// since 5.9.
     pub fn statistics(&self) -> Option<KernelStatistics> {
         let statistics = self.rx.fd().xdp_statistics();
         statistics.map(KernelStatistics::from).ok()
@@ -313,109 +292,12 @@ impl Port {
         self.counters
     }
 
-    /// Completion ring → free frames.
-    fn recycle(&mut self) {
-        while self.sent > 0 {
-            // SAFETY: the completion ring of this socket reports descriptors of this UMEM only.
-            let count = unsafe { self.completion.consume(&mut self.scratch) };
-            for desc in &self.scratch[..count] {
-                let chunk = self.memory.chunk(desc);
-                if self.ledger.pass(chunk, Holder::Transmitter, Holder::Nobody) {
-                    self.memory.put_back(chunk);
-                    self.sent -= 1;
-                    self.counters.transmitted += 1;
-                } else {
-                    self.counters.refused += 1;
-                }
-            }
-            if count < BATCH {
-                break;
-            }
-        }
-    }
-
-    /// Backlog → TX ring.
-    fn submit(&mut self) {
-        let wanted = self.backlog.len();
-        if wanted == 0 {
-            return;
-        }
-        let count = wanted.min(self.tx.nb_free(wanted as u32) as usize);
-        // SAFETY: every descriptor in the backlog is of this UMEM and is the transmitter's by the
-        // ledger: no token for it exists any more, and it leaves the backlog two lines below, so it
-        // is submitted once.
-        let submitted = unsafe { self.tx.produce(&self.backlog[..count]) };
-        debug_assert_eq!(submitted, count, "the ring had room for all");
-        self.backlog.drain(..submitted);
-        self.sent += submitted as u32;
-    }
-
-    /// Free frames → fill ring.
-    fn refill(&mut self) {
-        let wanted = (self.fill_limit - self.filled).min(self.memory.free() as u32);
-        if wanted == 0 {
-            return;
-        }
-        let mut left = wanted.min(self.fill.nb_free(wanted)) as usize;
-        while left > 0 {
-            let count = left.min(BATCH);
-            for slot in &mut self.scratch[..count] {
-                let Some(desc) = self.memory.take() else {
-                    unreachable!("fewer free frames than counted")
-                };
-                let moved =
-                    self.ledger
-                        .pass(self.memory.chunk(&desc), Holder::Nobody, Holder::Receiver);
-                debug_assert!(moved, "the free list and the ledger disagree");
-                *slot = desc;
-            }
-            // SAFETY: the descriptors are of this UMEM, were taken from the free list just now, and
-            // are the receiver's from here on.
-            let produced = unsafe { self.fill.produce(&self.scratch[..count]) };
-            debug_assert_eq!(produced, count, "the ring had room for all");
-            self.filled += count as u32;
-            left -= count;
-        }
-    }
-
-    /// System calls, as few as possible.
-    fn wake(&mut self) {
-        if self.busy_poll || self.fill.needs_wakeup() {
-            self.count_wakeup(socket_options::wake_receiver(self.fd()));
-        }
-        if self.sent == 0 || !self.tx.needs_wakeup() {
-            return;
-        }
-        if self.zero_copy {
-            return self.count_wakeup(socket_options::wake_transmitter(self.fd()));
-        }
-        // In copy mode the call itself sends, 32 frames of the ring on kernels before 6.18: again
-        // while it gets on.
-        let mut before = self.in_tx_ring();
-        while before > 0 {
-            self.count_wakeup(socket_options::wake_transmitter(self.fd()));
-            let after = self.in_tx_ring();
-            if after >= before {
-                break;
-            }
-            before = after;
-        }
-    }
-
-    /// Frames in the TX ring that the kernel has not taken.
     #[inline]
-    fn in_tx_ring(&mut self) -> u32 {
-        self.ring - self.tx.nb_free_exact()
-    }
-
-    fn count_wakeup(&mut self, outcome: Result<(), i32>) {
-        self.counters.wakeups += 1;
-        self.counters.failed_wakeups += u64::from(outcome.is_err());
-    }
-
-    #[inline]
-    fn own(&self, frame: &Frame) {
-        assert!(frame.port == self.id, "a frame of another port's UMEM");
+    fn assert_own(&self, frame: &Frame) {
+        assert!(
+            frame.port == self.id,
+            "the frame belongs to another port's UMEM"
+        );
     }
 }
 

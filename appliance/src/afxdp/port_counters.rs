@@ -1,4 +1,4 @@
-//! Counters of one port: the kernel's and ours.
+//! Counters of a port: the kernel's and ours.
 
 use xsk_rs::socket::XdpStatistics;
 
@@ -6,18 +6,18 @@ use xsk_rs::socket::XdpStatistics;
 /// descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KernelStatistics {
-    /// Received packets dropped for reasons other than full or empty rings: mostly longer than a
-    /// frame has room.
+    /// Received packets dropped for reasons other than full or empty rings; mostly packets that do not fit
+    /// into a frame.
     pub rx_dropped: u64,
-    /// Descriptors in the fill ring that the kernel refused. Always 0 unless this room is broken.
+    /// Descriptors in the fill ring that the kernel rejected. Always 0 unless this module has a bug.
     pub rx_invalid_descs: u64,
-    /// Descriptors in the TX ring that the kernel refused. Always 0 unless this room is broken.
+    /// Descriptors in the TX ring that the kernel rejected. Always 0 unless this module has a bug.
     pub tx_invalid_descs: u64,
-    /// Received packets dropped because the worker did not empty the RX ring in time.
+    /// Received packets dropped because the RX ring was full.
     pub rx_ring_full: u64,
-    /// Times that a packet came and the fill ring was empty (in copy mode the packet was dropped).
+    /// Number of times that a packet arrived while the fill ring was empty (in copy mode the packet was dropped).
     pub rx_fill_ring_empty_descs: u64,
-    /// Times that the kernel looked at the TX ring and found it empty. Harmless.
+    /// Number of times that the kernel found the TX ring empty. Harmless.
     pub tx_ring_empty_descs: u64,
 }
 
@@ -34,25 +34,23 @@ impl From<XdpStatistics> for KernelStatistics {
     }
 }
 
-/// Our own counters since the port was opened. Plain numbers: the worker copies them to where
-/// others may read.
+/// Our own counters since the port was opened. Plain numbers: the worker publishes copies for other threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PortCounters {
     /// Frames received.
     pub received: u64,
-    /// Frames that the kernel reported as sent.
+    /// Frames that the kernel reported sent.
     pub transmitted: u64,
-    /// Frames given to [`Port::transmit`](super::Port::transmit) and dropped, as TX ring and
+    /// Frames given to [`Port::transmit`](super::Port::transmit) and dropped because TX ring and
     /// backlog were full.
     pub dropped_full: u64,
-    /// Frames given to [`Port::transmit`](super::Port::transmit) and dropped, as their length was
-    /// below an Ethernet header or beyond their room.
+    /// Frames given to [`Port::transmit`](super::Port::transmit) and dropped because their length
+    /// was below an Ethernet header or beyond their room.
     pub dropped_length: u64,
-    /// Descriptors from the kernel for frames that it did not have; ignored. Not 0: a driver is
-    /// broken.
+    /// Ignored descriptors from the kernel for frames that it did not own. If not 0, a driver has a bug.
     pub refused: u64,
     /// System calls made to wake the kernel.
     pub wakeups: u64,
-    /// Of these, how many failed for good, such as ENETDOWN while the interface is down.
+    /// How many of these failed with a permanent error, such as ENETDOWN while the interface is down.
     pub failed_wakeups: u64,
 }

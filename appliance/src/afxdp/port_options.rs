@@ -1,26 +1,29 @@
-//! What can be chosen about a port.
+//! The options of a port.
 
 /// Bytes that the kernel reserves in front of every received packet (`XDP_PACKET_HEADROOM`,
-/// include/uapi/linux/bpf.h). Metadata that the XDP program stores lies in here, next to the
-/// packet, so a UMEM needs no headroom of its own.
+/// include/uapi/linux/bpf.h). The XDP program's metadata is stored in it, next to the packet, so a UMEM
+/// needs no additional headroom.
 pub(super) const XDP_HEADROOM: u32 = 256;
+
+/// Maximum number of frames per ring call, and per call of [`Port::receive`](super::Port::receive).
+pub const BATCH: usize = 64;
 
 /// Options of one [`Port`](super::Port).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortOptions {
-    /// Frames in the UMEM. At least twice [`ring`](Self::ring), so that a full receive side leaves
-    /// frames to transmit.
+    /// Frames in the UMEM. At least twice [`ring`](Self::ring), so that frames for transmission remain when
+    /// the receive side is full.
     pub frames: u32,
     /// Size of one frame in memory.
     pub chunk: Chunk,
     /// Descriptors in each of the four rings (fill, completion, RX, TX); a power of two.
     pub ring: u32,
-    /// Whether the driver may, must or must not receive straight into the UMEM.
+    /// Whether the driver may, must or must not receive directly into the UMEM.
     pub zero_copy: ZeroCopy,
     /// Let this thread drive the NIC's NAPI (`SO_PREFER_BUSY_POLL`, Linux ≥ 5.11) instead of
     /// softirqs. Takes effect together with the interface's `napi_defer_hard_irqs` and
-    /// `gro_flush_timeout`; needs CAP_NET_ADMIN. [`Port::busy_poll`](super::Port::busy_poll) tells
-    /// whether the kernel took it.
+    /// `gro_flush_timeout`; needs CAP_NET_ADMIN. [`Port::busy_poll`](super::Port::busy_poll) returns
+    /// whether the kernel accepted it.
     pub busy_poll: bool,
     /// Back the UMEM with huge pages (`vm.nr_hugepages`). Its size must then be a multiple of
     /// 2 MiB.
@@ -47,7 +50,7 @@ impl PortOptions {
         u64::from(self.frames) * u64::from(self.chunk.bytes())
     }
 
-    /// The first thing that is wrong with these options, with what would be right.
+    /// The first invalid option, with its valid range.
     pub(super) fn problem(&self) -> Option<&'static str> {
         const HUGE_PAGE: u64 = 2 << 20;
         if !self.ring.is_power_of_two() || self.ring < 64 || self.ring > 1 << 15 {
@@ -65,7 +68,7 @@ impl PortOptions {
     }
 }
 
-/// Size of one frame in memory, of which 256 bytes are headroom. Power of two: the kernel's aligned
+/// Size of one frame in memory, including 256 bytes of headroom. Power of two: the kernel's aligned
 /// chunk mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chunk {
@@ -81,7 +84,7 @@ impl Chunk {
         1 << self.shift()
     }
 
-    /// Longest packet that is received into such a frame, in bytes, Ethernet header included.
+    /// Length of the longest packet that such a frame can receive, in bytes, including the Ethernet header.
     pub const fn packet_room(self) -> u32 {
         self.bytes() - XDP_HEADROOM
     }
@@ -94,16 +97,16 @@ impl Chunk {
     }
 }
 
-/// Zero-copy: the NIC reads and writes the UMEM itself. Needs driver support; every driver with XDP
-/// can copy.
+/// Zero-copy: the NIC reads and writes the UMEM directly. It needs driver support; copy mode works with every
+/// driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ZeroCopy {
-    /// Use it if the driver can, copy otherwise.
+    /// Use it if the driver supports it, copy mode otherwise.
     #[default]
     Auto,
-    /// Refuse to open without it.
+    /// Require it.
     On,
-    /// Always copy.
+    /// Always use copy mode.
     Off,
 }
 
@@ -118,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_would_refuse_is_named() {
+    fn options_that_the_kernel_would_reject_are_reported() {
         let ring = PortOptions {
             ring: 1000,
             ..PortOptions::default()
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_standard_frame_with_tags_fits_the_small_chunk() {
+    fn a_tagged_frame_of_1500_bytes_fits_the_small_chunk() {
         const { assert!(Chunk::Bytes2048.packet_room() >= 14 + 3 * 4 + 1500) }
     }
 }

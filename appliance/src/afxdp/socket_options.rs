@@ -1,9 +1,11 @@
-//! Socket options that libxdp does not know, and the two system calls that wake the kernel.
+//! Socket options that libxdp does not support, and the two system calls that wake the kernel.
 //!
 //! Numbers from include/uapi/linux/if_xdp.h and include/uapi/asm-generic/socket.h.
 #![allow(unsafe_code)] // system calls on the socket
 
 use std::{io, mem, os::fd::RawFd, ptr};
+
+use super::port_options::BATCH;
 
 const XDP_OPTIONS: i32 = 8;
 const XDP_OPTIONS_ZEROCOPY: u32 = 1;
@@ -11,10 +13,10 @@ const XDP_MAX_TX_SKB_BUDGET: i32 = 9;
 const SO_PREFER_BUSY_POLL: i32 = 69;
 const SO_BUSY_POLL_BUDGET: i32 = 70;
 
-/// Microseconds that one busy-polling system call may spin for.
+/// Maximum duration of a busy-polling system call in microseconds.
 const BUSY_POLL_MICROSECONDS: i32 = 20;
-/// Packets that one busy-polling system call may process: one batch.
-const BUSY_POLL_BUDGET: i32 = super::BATCH as i32;
+/// Maximum number of packets per busy-polling system call: one batch.
+const BUSY_POLL_BUDGET: i32 = BATCH as i32;
 
 /// Whether the driver bound the socket in zero-copy mode.
 pub(super) fn zero_copy(fd: RawFd) -> io::Result<bool> {
@@ -37,13 +39,13 @@ pub(super) fn zero_copy(fd: RawFd) -> io::Result<bool> {
     }
 }
 
-/// Lets one wakeup send a whole TX ring in copy mode, not 32 frames (Linux ≥ 6.18; refused by
-/// kernels before).
+/// Lets one wakeup send a whole TX ring in copy mode instead of 32 frames (Linux ≥ 6.18; older kernels
+/// refuse it).
 pub(super) fn raise_transmit_budget(fd: RawFd, ring: u32) -> io::Result<()> {
     set(fd, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, ring as i32)
 }
 
-/// Lets this many bytes of socket buffers be under way in copy mode, where each frame sent is one
+/// Allows this many bytes of socket buffers in flight in copy mode, where each sent frame is one
 /// (`SO_SNDBUF` beyond `net.core.wmem_max`; needs CAP_NET_ADMIN).
 pub(super) fn raise_send_buffer(fd: RawFd, bytes: i32) -> io::Result<()> {
     set(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, bytes)
@@ -62,21 +64,20 @@ pub(super) fn prefer_busy_poll(fd: RawFd) -> io::Result<()> {
     set(fd, libc::SOL_SOCKET, SO_BUSY_POLL_BUDGET, BUSY_POLL_BUDGET)
 }
 
-/// Keeps programs that this process starts from inheriting the socket, which would hold its queue
-/// after our end.
+/// Prevents child processes from inheriting the socket, which would keep its queue busy after this process
+/// ends.
 pub(super) fn close_on_exec(fd: RawFd) -> io::Result<()> {
-    // SAFETY: F_SETFD takes an integer and touches no memory of ours.
+    // SAFETY: F_SETFD takes an integer and accesses no memory of ours.
     match unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Wakes the receive side: the driver looks at the fill ring again; with busy polling, it polls the
-/// NIC.
+/// Wakes the receive side: the driver checks the fill ring again. With busy polling, it polls the NIC.
 #[inline]
 pub(super) fn wake_receiver(fd: RawFd) -> Result<(), i32> {
-    // SAFETY: a receive of zero bytes into nothing; AF_XDP sockets only take it as a wakeup
+    // SAFETY: receives zero bytes into a null buffer; for AF_XDP sockets this is only a wakeup
     // (net/xdp/xsk.c __xsk_recvmsg).
     outcome(unsafe {
         libc::recvfrom(
@@ -90,15 +91,15 @@ pub(super) fn wake_receiver(fd: RawFd) -> Result<(), i32> {
     })
 }
 
-/// Wakes the transmit side: the driver looks at the TX ring; in copy mode, this call itself sends
-/// what lies there.
+/// Wakes the transmit side: the driver processes the TX ring. In copy mode, this call itself sends its
+/// frames.
 #[inline]
 pub(super) fn wake_transmitter(fd: RawFd) -> Result<(), i32> {
-    // SAFETY: a send of zero bytes from nothing, taken as a wakeup (net/xdp/xsk.c __xsk_sendmsg).
+    // SAFETY: sends zero bytes from a null buffer; this is only a wakeup (net/xdp/xsk.c __xsk_sendmsg).
     outcome(unsafe { libc::sendto(fd, ptr::null(), 0, libc::MSG_DONTWAIT, ptr::null(), 0) })
 }
 
-/// Turns "busy at the moment, ask again" into success; the rings show what is left to do.
+/// Treats "busy, try again" as success: the rings show what is left to do.
 #[inline]
 fn outcome(result: isize) -> Result<(), i32> {
     if result >= 0 {

@@ -1,4 +1,4 @@
-//! The memory behind the tokens, and the chunks that nobody uses at the moment.
+//! The memory of the frames, and the list of free chunks.
 #![allow(unsafe_code)] // the memory behind frames
 
 use std::{num::NonZeroU32, ptr, slice};
@@ -15,14 +15,12 @@ use super::port_options::PortOptions;
 #[derive(Debug)]
 pub(super) struct Memory {
     umem: Umem,
-    /// Address of the mapping. A number, because a pointer would only have to be made `Send` again
-    /// by hand.
+    /// Address of the mapping. A number, because a pointer would need a manual `Send` implementation.
     base: usize,
     chunk_shift: u32,
-    /// The descriptor of every chunk with its packet at the usual offset, by chunk number.
+    /// The initial descriptor of each chunk, with its packet at the usual offset, by chunk number.
     home: Box<[FrameDesc]>,
-    /// Chunk numbers nobody uses; the last one used is the first one reused, while it is still in
-    /// the cache.
+    /// Numbers of free chunks. The last one freed is the first one reused, while it is still in the cache.
     free: Vec<u32>,
 }
 
@@ -31,7 +29,7 @@ impl Memory {
     pub(super) fn new(options: &PortOptions) -> Result<Self, UmemCreateError> {
         let (umem, home) = Umem::new(config(options), frames(options), options.huge_pages)?;
         let first = &home[0];
-        // SAFETY: `first` was made by this UMEM a line above, the slice has length 0 as the
+        // SAFETY: `first` was created by this UMEM just above, the slice has length 0 as the
         // descriptor's length is 0, and only its address is used.
         let base = unsafe { umem.data(first) }.contents().as_ptr().addr() - first.addr();
         Ok(Memory {
@@ -79,8 +77,8 @@ impl Memory {
         Some(self.home[chunk as usize])
     }
 
-    /// Puts a chunk back. The caller knows from the ledger that nobody uses it, so the list never
-    /// grows beyond the number of chunks that it was allocated for.
+    /// Frees a chunk. The caller knows from the ledger that the chunk is unused, so the list never grows beyond
+    /// the number of chunks that it was allocated for.
     #[inline]
     pub(super) fn put_back(&mut self, chunk: usize) {
         self.free.push(chunk as u32);
@@ -94,8 +92,8 @@ impl Memory {
     #[inline]
     pub(super) unsafe fn bytes(&self, desc: &FrameDesc, length: usize) -> &[u8] {
         let start = ptr::with_exposed_provenance(self.base + desc.addr());
-        // SAFETY: `base + addr` lies in the mapping, and `room` bytes from there end at most with
-        // the chunk, which lies in the mapping as a whole. The mapping came from mmap zeroed, and
+        // SAFETY: `base + addr` lies in the mapping, and `room` bytes from there end at most at the end
+        // of the chunk, which lies entirely in the mapping. The mapping came from mmap zeroed, and
         // lives as long as `self.umem`. Its address was handed to the kernel and to C, so its
         // provenance is exposed. The caller guarantees that nobody writes.
         unsafe { slice::from_raw_parts(start, length.min(self.room(desc))) }
@@ -110,12 +108,11 @@ impl Memory {
     #[allow(clippy::mut_from_ref)]
     pub(super) unsafe fn room_mut(&self, desc: &FrameDesc) -> &mut [u8] {
         let start = ptr::with_exposed_provenance_mut(self.base + desc.addr());
-        // SAFETY: as in `bytes`; exclusive access is what the caller guarantees.
+        // SAFETY: as in `bytes`; the caller guarantees exclusive access.
         unsafe { slice::from_raw_parts_mut(start, self.room(desc)) }
     }
 
-    /// The `N` bytes in front of the packet, if so many lie between the chunk's start and the
-    /// packet.
+    /// The `N` bytes in front of the packet, if the chunk has that many before it.
     ///
     /// # Safety
     /// As for [`bytes`](Self::bytes).
@@ -125,8 +122,8 @@ impl Memory {
             return None;
         }
         let start = ptr::with_exposed_provenance::<[u8; N]>(self.base + desc.addr() - N);
-        // SAFETY: the N bytes before the packet lie in its own chunk, as was just checked; an array
-        // of bytes has no alignment. The rest as in `bytes`.
+        // SAFETY: the N bytes before the packet lie in its own chunk, as checked above; an array of
+        // bytes needs no alignment. Otherwise as in `bytes`.
         Some(unsafe { &*start })
     }
 
@@ -136,15 +133,15 @@ impl Memory {
     /// As for [`room_mut`](Self::room_mut).
     #[inline]
     pub(super) unsafe fn seal(&self, desc: &mut FrameDesc, length: usize) {
-        // SAFETY: the descriptor is of this UMEM and the chunk is exclusively the caller's; the
-        // slice made inside is not read or written. (xsk-rs has no other way to set a length.)
+        // SAFETY: the descriptor is of this UMEM and the caller owns the chunk exclusively; the slice
+        // created inside is not read or written. (xsk-rs has no other way to set a length.)
         unsafe { self.umem.data_mut(desc) }.cursor().set_pos(length);
         desc.set_options(0);
     }
 }
 
 fn config(options: &PortOptions) -> xsk_rs::config::UmemConfig {
-    const VALID: &str = "PortOptions::problem was asked before";
+    const VALID: &str = "PortOptions::problem was checked before";
     let ring = QueueSize::new(options.ring).expect(VALID);
     UmemConfigBuilder::new()
         .frame_size(FrameSize::new(options.chunk.bytes()).expect(VALID))
@@ -155,5 +152,5 @@ fn config(options: &PortOptions) -> xsk_rs::config::UmemConfig {
 }
 
 fn frames(options: &PortOptions) -> NonZeroU32 {
-    NonZeroU32::new(options.frames).expect("PortOptions::problem was asked before")
+    NonZeroU32::new(options.frames).expect("PortOptions::problem was checked before")
 }

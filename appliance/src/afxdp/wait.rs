@@ -1,4 +1,4 @@
-//! Spin while packets come, sleep while none do.
+//! Spins while packets arrive, sleeps while none do.
 #![allow(unsafe_code)] // poll(2), eventfd(2)
 
 use std::{
@@ -14,17 +14,17 @@ use std::{
 
 use super::port::Port;
 
-/// How a worker spends the time in which nothing comes.
+/// How a worker waits while it has no work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Polling {
     /// Never sleep: lowest latency, one core at 100 %.
     Busy,
-    /// Spin for some rounds, then sleep in poll(2) until a packet, a [`Waker`] or the timeout
-    /// comes.
+    /// Spin for some rounds, then sleep in poll(2) until a packet arrives, a [`Waker`] wakes the worker, or
+    /// the timeout expires.
     Adaptive {
         /// Rounds without work before sleeping.
         idle_rounds: u32,
-        /// Longest sleep, in milliseconds; a worker beats its heart at least this often.
+        /// Longest sleep in milliseconds; also the longest interval between heartbeats.
         timeout_ms: u16,
     },
 }
@@ -38,7 +38,7 @@ impl Default for Polling {
     }
 }
 
-/// The waiting of one worker.
+/// Waits on behalf of one worker.
 #[derive(Debug)]
 pub struct Waiter {
     polling: Polling,
@@ -52,7 +52,7 @@ impl Waiter {
     /// Longest sleep while a TX ring waits for the kernel to take its frames, in milliseconds.
     const UNSENT_TIMEOUT_MS: i32 = 1;
 
-    /// Makes the eventfd that [`Waker`]s ring.
+    /// Creates the eventfd that [`Waker`]s signal.
     pub fn new(polling: Polling) -> io::Result<Self> {
         Ok(Waiter {
             polling,
@@ -63,19 +63,19 @@ impl Waiter {
         })
     }
 
-    /// A handle with which other threads end this worker's sleep.
+    /// A handle with which other threads wake this worker.
     pub fn waker(&self) -> Waker {
         Waker(Arc::clone(&self.event))
     }
 
-    /// Time spent asleep since the start; what a worker was not, it was busy (or spinning).
+    /// Time spent asleep since the start. The rest of the time the worker was busy or spinning.
     pub fn slept(&self) -> Duration {
         self.slept
     }
 
-    /// Call once per round, after the ports were flushed. Returns at once if the round `worked` (a
-    /// packet or a message came), after a moment if few rounds were idle, and otherwise when there
-    /// is something to do or the timeout has passed. True if it slept.
+    /// Call once per round, after flushing the ports. Returns at once if the round `worked` (a packet or a
+    /// message arrived), after a spin-loop hint if few rounds were idle, and otherwise when there is work or
+    /// the timeout has expired. Returns true if it slept.
     #[inline]
     pub fn wait<'a>(
         &mut self,
@@ -119,8 +119,7 @@ impl Waiter {
             }
         }
         let before = Instant::now();
-        // SAFETY: the pointer and the length are those of one vector of pollfd, which lives through
-        // the call.
+        // SAFETY: pointer and length are those of one vector of pollfd, which outlives the call.
         let ready = unsafe {
             libc::poll(
                 self.descriptors.as_mut_ptr(),
@@ -137,25 +136,25 @@ impl Waiter {
     }
 }
 
-/// Ends a worker's sleep. Ring it after putting a message where the worker will look.
+/// Wakes a worker. Call [`wake`](Self::wake) after putting a message where the worker checks for it.
 #[derive(Debug, Clone)]
 pub struct Waker(Arc<WakeEvent>);
 
 impl Waker {
-    /// Wakes the worker, or makes its next attempt to sleep return at once. One atomic exchange
-    /// while it is awake.
+    /// Wakes the worker, or makes its next attempt to sleep return at once. Costs one atomic exchange while the
+    /// worker is awake.
     #[inline]
     pub fn wake(&self) {
         self.0.signal();
     }
 }
 
-/// An eventfd that is only written to while somebody sleeps on it.
+/// An eventfd that is only written to while a worker sleeps on it.
 ///
-/// A message can't be missed: the ringer puts the message first and then sets `SIGNALED`; the sleeper
-/// looks at its messages after every return from [`Waiter::wait`], and only falls asleep from
-/// `AWAKE`. If `SIGNALED` came before, it does not sleep; if it comes after, the ringer sees `ASLEEP`
-/// and writes to the eventfd, which ends the poll.
+/// No message can be missed. The sender first stores the message and then sets `SIGNALED`. The worker checks
+/// its messages after every return from [`Waiter::wait`], and only falls asleep from `AWAKE`. If `SIGNALED`
+/// was set before, it does not sleep; if it is set after, the sender sees `ASLEEP` and writes to the eventfd,
+/// which ends the poll.
 #[derive(Debug)]
 struct WakeEvent {
     state: AtomicU8,
@@ -168,12 +167,12 @@ const SIGNALED: u8 = 2;
 
 impl WakeEvent {
     fn new() -> io::Result<Self> {
-        // SAFETY: takes two numbers, returns a descriptor or -1.
+        // SAFETY: takes two integers, returns a descriptor or -1.
         let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor was made a line above, and nobody else knows it.
+        // SAFETY: the descriptor was created just above, and nothing else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(WakeEvent {
             state: AtomicU8::new(AWAKE),
@@ -184,13 +183,13 @@ impl WakeEvent {
     fn signal(&self) {
         if self.state.swap(SIGNALED, Ordering::AcqRel) == ASLEEP {
             let one = 1u64;
-            // SAFETY: eight bytes are read from `one`, which has eight. It fails only when the
-            // counter is full, and then the sleeper wakes anyway.
+            // SAFETY: the kernel reads eight bytes from `one`, which has eight. The call fails only when
+            // the counter is full, and then the worker wakes anyway.
             unsafe { libc::write(self.fd.as_raw_fd(), ptr::from_ref(&one).cast(), 8) };
         }
     }
 
-    /// False if it was signaled since the last time.
+    /// Returns false if it was signaled since the last sleep.
     fn fall_asleep(&self) -> bool {
         let free = self
             .state
@@ -202,14 +201,14 @@ impl WakeEvent {
         free
     }
 
-    /// After a sleep. `ringing`: poll saw the eventfd readable. It is emptied by that and not by
-    /// the state, as a ringer may be between its exchange and its write: what it writes then ends
-    /// one later sleep early, and is emptied there.
-    fn awake(&self, ringing: bool) {
+    /// Ends a sleep. `readable`: poll reported the eventfd readable. That decides whether to drain it, not the
+    /// state, because a sender may be between its exchange and its write: its write then ends a later sleep
+    /// early, and is drained there.
+    fn awake(&self, readable: bool) {
         self.state.swap(AWAKE, Ordering::AcqRel);
-        if ringing {
+        if readable {
             let mut count = 0u64;
-            // SAFETY: eight bytes are written to `count`, which has eight. The descriptor does not
+            // SAFETY: the kernel writes eight bytes to `count`, which has eight. The descriptor does not
             // block.
             unsafe { libc::read(self.fd.as_raw_fd(), ptr::from_mut(&mut count).cast(), 8) };
         }
@@ -237,7 +236,7 @@ mod tests {
     };
 
     #[test]
-    fn a_ring_before_the_sleep_is_not_missed() {
+    fn a_signal_before_the_sleep_is_not_missed() {
         let mut waiter = Waiter::new(PATIENT).unwrap();
         waiter.waker().wake();
         let before = Instant::now();
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn busy_never_sleeps_and_work_restarts_the_rounds() {
+    fn busy_mode_never_sleeps_and_work_restarts_the_idle_rounds() {
         let mut busy = Waiter::new(Polling::Busy).unwrap();
         assert!((0..10_000).all(|_| !busy.wait(&mut [], false)));
 
@@ -271,8 +270,8 @@ mod tests {
         assert_eq!(slept, [false, false, false, false, false, false, true]);
     }
 
-    /// Every message is answered at once although the sleeper would sleep for ten seconds: a lost
-    /// wakeup would show.
+    /// The worker answers every message at once, although it would sleep for ten seconds: a lost wakeup would
+    /// fail the test.
     #[test]
     fn no_message_waits_for_the_timeout() {
         let mut waiter = Waiter::new(PATIENT).unwrap();

@@ -1,7 +1,7 @@
-//! SYNs → SYN-ACKs, a batch at a time: all are read, then all cookies are made, then all are written.
+//! Answers SYNs in batches: read all SYNs, compute all cookies, write all SYN-ACKs.
 //!
-//! The bytes are those that [`single_answer::answer_in_place`] makes from one SYN after the other; SYNs that are
-//! unusual are left to it.
+//! The output is byte-identical to that of [`single_answer::answer_in_place`], which also answers the SYNs
+//! that the batch code does not handle.
 
 use synward_core::cookie::Key;
 use synward_core::layout::Profile;
@@ -12,29 +12,30 @@ use super::single_answer;
 use super::template::{ANSWER, Area, FIXED, Kind, LONGEST, Template};
 use crate::siphash_simd::{HashBackend, Messages};
 
-/// SYNs of one batch at most.
+/// Maximum number of SYNs in a batch.
 pub const BATCH: usize = 64;
 
-/// Answers the SYNs of one batch after the other.
+/// Answers batches of SYNs, one batch at a time.
 #[derive(Debug)]
 pub struct BatchAnswers {
     backend: HashBackend,
     epoch: u64,
-    /// The epoch as it stands in our ISN.
+    /// The epoch bits of our ISN.
     epoch_bits: u32,
     v4: Messages<3>,
     v6: Messages<6>,
-    /// By a hash of the options, and behind them one for each SYN of the batch that found its place in use.
+    /// The first half is indexed by a hash of the options. The second half has one slot per SYN of the batch,
+    /// for SYNs whose slot in the first half is in use by the same batch.
     templates: Box<[Template; 2 * BATCH]>,
-    /// The batch that used a template last, and the current one.
+    /// The last batch that used each template, and the number of the current batch.
     used: [u32; 2 * BATCH],
     batch: u32,
 }
 
-/// Where a SYN is in its frame.
+/// The position of a SYN in its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Bytes of the frame.
+    /// Length of the frame in bytes.
     pub length: usize,
     /// Offset of the IP header.
     pub l3: u8,
@@ -42,27 +43,27 @@ pub struct Place {
     pub l4: u8,
 }
 
-/// What becomes of a SYN.
+/// The result of pushing a SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queued {
-    /// It is answered when the cookies are made.
+    /// The SYN-ACK can be written once the cookies are computed.
     Waiting(Ticket),
-    /// It was answered at once, in so many bytes.
+    /// The SYN was answered at once; the length of the SYN-ACK in bytes.
     Answered(u32),
-    /// It is no sound segment.
+    /// The frame is not a well-formed segment.
     Refused,
 }
 
-/// What was understood of a SYN that waits, in one word, which passes through a register: lane, template and
-/// the offset of the IP header.
+/// What the batch knows about a waiting SYN: lane, template and offset of the IP header. One word, so that
+/// it is passed in a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(u32);
 
-/// Set in the ticket of an IPv6 SYN.
+/// Set in tickets of IPv6 SYNs.
 const V6: u32 = 1 << 24;
 
 impl BatchAnswers {
-    /// No SYNs yet.
+    /// Creates an empty batch.
     pub fn new(backend: HashBackend) -> Self {
         Self {
             backend,
@@ -76,7 +77,7 @@ impl BatchAnswers {
         }
     }
 
-    /// Begins a batch, whose cookies are of `epoch`.
+    /// Begins a batch with cookies of `epoch`.
     #[inline]
     pub fn begin(&mut self, epoch: u64) {
         self.epoch = epoch;
@@ -86,8 +87,8 @@ impl BatchAnswers {
         self.v6.clear();
     }
 
-    /// Takes a SYN at the start of `room`, which reaches beyond it: an answer can be longer. `key` is its
-    /// service's for the epoch. What comes after the 64th of a batch is answered at once.
+    /// Adds the SYN at the start of `room`. `room` extends beyond the SYN, because a SYN-ACK can be longer.
+    /// `key` is the service's key for the epoch. SYNs beyond the 64th of a batch are answered at once.
     #[inline]
     pub fn push(&mut self, room: &mut [u8], at: Place, key: &Key, profile: &Profile) -> Queued {
         match self.push_common(room, at, key, profile) {
@@ -96,7 +97,7 @@ impl BatchAnswers {
         }
     }
 
-    /// Where the SYN is comes in registers: the common path shall not write it to memory for this one.
+    /// Takes the SYN's position in registers, so that the common path does not spill it to memory for this call.
     #[cold]
     #[inline(never)]
     fn answer_single(
@@ -143,7 +144,7 @@ impl BatchAnswers {
             let total = ipv6::LENGTH + usize::from(u16::from_be_bytes([ip[4], ip[5]]));
             let kind = Kind::new(profile, false, [segment[12], segment[13]]);
             let [a, b, c, d] = [8, 16, 24, 32].map(|at| read_word(ip, at));
-            // ::/64 holds the mapped IPv4 addresses, which mean another message.
+            // ::/64 contains the mapped IPv4 addresses, whose cookie message has another layout.
             if !is_sound(kind, ipv6::LENGTH, total, l3, at.length) | (a == 0) | (c == 0) {
                 return None;
             }
@@ -158,7 +159,7 @@ impl BatchAnswers {
         None
     }
 
-    /// Finds the template for a segment, or makes one: its place, and the message's tail.
+    /// Finds the template for a segment, or creates one. Returns its index and the tail of the cookie message.
     #[inline(always)]
     fn template(
         &mut self,
@@ -169,14 +170,14 @@ impl BatchAnswers {
         let area = area(segment);
         let last = raw(segment, kind.header() - 4)?;
         let mut place = kind.place(area[0] as u32, last) % BATCH;
-        if !self.templates[place].is_for(&kind, &area) {
+        if !self.templates[place].matches(&kind, &area) {
             place = self.new_template(place, segment, profile, kind) % (2 * BATCH);
         }
         self.used[place] = self.batch;
         Some((place as u32, self.templates[place].tail))
     }
 
-    /// Makes a template, at a place of its own if another SYN of this batch needs the one that is there.
+    /// Creates a template. If another SYN of this batch uses the template in its slot, it goes to the second half.
     #[cold]
     #[inline(never)]
     fn new_template(
@@ -195,32 +196,32 @@ impl BatchAnswers {
         place
     }
 
-    /// Makes the cookies of all SYNs that wait.
+    /// Computes the cookies of all waiting SYNs.
     #[inline]
     pub fn make_cookies(&mut self) {
         self.backend.hash_all(&mut self.v4);
         self.backend.hash_all(&mut self.v6);
     }
 
-    /// Writes the SYN-ACK over the SYN that waited, at the start of its room: the answer's length in bytes,
-    /// or nothing if the room is too small.
+    /// Overwrites the waiting SYN at the start of `room` with its SYN-ACK. Returns the length of the SYN-ACK in
+    /// bytes, or `None` if the room is too small.
     #[inline(always)]
     pub fn write(&self, ticket: Ticket, room: &mut [u8]) -> Option<usize> {
         let lane = (ticket.0 & 0xff) as usize;
         let template = &self.templates[(ticket.0 >> 8) as usize % (2 * BATCH)];
         let l3 = (ticket.0 >> 16 & 0xff) as usize;
         let l4 = l3 + usize::from(template.ip_length);
-        // Both ends are looked at before the first byte is written.
+        // Check both ends of the room before writing the first byte.
         let segment: &[u8; SEGMENT] = room.get(l4..)?.first_chunk()?;
         let tsval = raw(segment, tcp::LENGTH + usize::from(template.tsval_at))?;
-        turn_around(room.first_chunk_mut()?);
+        swap_mac_addresses(room.first_chunk_mut()?);
         let packet = room.get_mut(l3..)?;
         let (hash, numbers, addresses) = if ticket.0 & V6 == 0 {
             let ip: &mut [u8; ipv4::LENGTH] = packet.first_chunk_mut()?;
             let [addresses, numbers, _] = self.v4.words(lane);
             let checksum = u16::from_le_bytes(sum_words(template.ip_sum.0, [addresses]).checksum());
             write_word(ip, 0, template.ip[0]);
-            // The addresses change places.
+            // Swap source and destination address.
             write_word(ip, 8, template.ip[1] | u64::from(checksum) << 16);
             write_word(ip, 12, addresses.rotate_left(32));
             (self.v4.hash(lane), numbers, addresses)
@@ -241,7 +242,8 @@ impl BatchAnswers {
         Some(l3 + usize::from(template.answer_length))
     }
 
-    /// Writes TCP header and options of an answer, each byte once. `addresses` stands for both in the checksum.
+    /// Writes TCP header and options of a SYN-ACK, each byte once. `addresses` is the contribution of both
+    /// addresses to the checksum.
     #[inline(always)]
     fn segment(
         &self,
@@ -272,11 +274,11 @@ impl BatchAnswers {
     }
 }
 
-/// TCP header and the options that a template looks at.
+/// Length of the TCP header and the options that a template compares.
 const SEGMENT: usize = tcp::LENGTH + LONGEST;
 
-/// Whether a SYN's TCP header is one, lies inside its packet of `total` bytes and has not too many options,
-/// and the packet lies inside its frame.
+/// Whether the TCP header of a SYN is long enough and lies within its packet of `total` bytes, the options are
+/// at most [`LONGEST`] bytes, and the packet lies within its frame.
 #[inline(always)]
 fn is_sound(kind: Kind, ip: usize, total: usize, l3: usize, length: usize) -> bool {
     let header = kind.header();
@@ -284,22 +286,22 @@ fn is_sound(kind: Kind, ip: usize, total: usize, l3: usize, length: usize) -> bo
     (options <= LONGEST) & (ip + header <= total) & (l3 + total <= length)
 }
 
-/// Sends a frame back where it came from: its first six bytes and the next six change places.
+/// Swaps source and destination MAC address.
 #[inline(always)]
-fn turn_around(header: &mut [u8; ethernet::LENGTH]) {
-    const STATION: u64 = 0xffff_ffff_ffff;
+fn swap_mac_addresses(header: &mut [u8; ethernet::LENGTH]) {
+    const ADDRESS: u64 = 0xffff_ffff_ffff;
     let (to, from) = (read_word(header, 0), read_word(header, 6));
     write_word(header, 0, from);
-    write_word(header, 6, to & STATION | from & !STATION);
+    write_word(header, 6, to & ADDRESS | from & !ADDRESS);
 }
 
-/// The options area of a segment.
+/// The options of a segment.
 #[inline(always)]
 fn area(segment: &[u8; SEGMENT]) -> Area {
     [20, 28, 36].map(|at| read_word(segment, at))
 }
 
-/// Four bytes of a segment, little-endian.
+/// Reads four bytes of a segment as a little-endian number.
 #[inline(always)]
 fn raw(segment: &[u8; SEGMENT], at: usize) -> Option<u32> {
     let bytes = segment.get(at..)?.first_chunk()?;
@@ -308,180 +310,4 @@ fn raw(segment: &[u8; SEGMENT], at: usize) -> Option<u32> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
-mod tests {
-    use super::*;
-    use synward_core::client_options::NO_SCALE;
-    use synward_core::layout::profile_flags;
-
-    /// Frames that are compared with those of the scalar code.
-    const FRAMES: u32 = if cfg!(debug_assertions) {
-        200_000
-    } else {
-        4_000_000
-    };
-    const ROOM: usize = 192;
-
-    struct Random(u64);
-
-    impl Random {
-        fn next(&mut self) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0
-        }
-
-        fn below(&mut self, end: usize) -> usize {
-            (self.next() >> 8) as usize % end
-        }
-
-        fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-            of[self.below(of.len())]
-        }
-    }
-
-    const LAYOUTS: [&[u8]; 8] = [
-        &[],
-        &[2, 4, 5, 0xb4],
-        &[2, 4, 5, 0xb4, 1, 3, 3, 8, 1, 1, 4, 2],
-        &[
-            2, 4, 5, 0xb4, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7,
-        ],
-        &[
-            2, 4, 5, 0xa0, 4, 2, 8, 10, 5, 6, 7, 8, 0, 0, 0, 0, 1, 3, 3, 99,
-        ],
-        &[
-            2, 4, 5, 0xb4, 1, 3, 3, 6, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0,
-        ],
-        &[
-            2, 4, 5, 0xb4, 1, 3, 3, 6, 1, 1, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 4, 2, 0, 0,
-        ],
-        &[
-            1, 1, 8, 10, 9, 9, 9, 9, 8, 8, 8, 8, 8, 10, 1, 1, 1, 1, 2, 2, 2, 2, 1, 1, 2, 4, 1, 1,
-        ],
-    ];
-
-    /// A frame as it may come from XDP, or may not: what is at `l3` and `l4`, and the frame's length.
-    fn frame(random: &mut Random, room: &mut [u8; ROOM]) -> (u8, u8, usize) {
-        for bytes in room.chunks_exact_mut(8) {
-            bytes.copy_from_slice(&random.next().to_le_bytes());
-        }
-        let mut options = [0; 40];
-        let layout = random.pick(&LAYOUTS);
-        let mut length = layout.len();
-        options[..length].copy_from_slice(layout);
-        if random.below(8) == 0 {
-            length = 4 * random.below(11);
-            for byte in &mut options[..length] {
-                *byte = random.pick(&[0, 1, 2, 3, 4, 5, 8, 10, 14, 18, 255]);
-            }
-        }
-        if let Some(at) = options.len().checked_sub(random.below(400)) {
-            options[at % 40] = random.next() as u8;
-        }
-        let l3 = random.pick(&[14, 14, 14, 18, 22]);
-        let v4 = random.below(2) == 0;
-        let more = random.pick(&[0, 0, 0, 0, 0, 4, 8]);
-        let l4 = l3 + more + if v4 { 20 } else { 40 };
-        let payload = random.pick(&[0, 0, 0, 7]);
-        let segment = 20 + length + payload;
-        let ip = &mut room[l3..];
-        if v4 {
-            ip[0] = 0x45;
-            ip[2..4].copy_from_slice(&((20 + more + segment) as u16).to_be_bytes());
-        } else {
-            ip[0] = 0x60;
-            ip[4..6].copy_from_slice(&((more + segment) as u16).to_be_bytes());
-            // Mapped IPv4 addresses have no business there.
-            for address in [8, 24] {
-                if random.below(50) == 0 {
-                    ip[address..address + 10].fill(0);
-                    ip[address + 10..address + 12].fill(random.pick(&[0, 0xff]));
-                }
-            }
-        }
-        let tcp = &mut room[l4..];
-        tcp[12] = ((20 + length) << 2) as u8;
-        tcp[13] = random.pick(&[2, 2, 2, 0xc2, 0x42, 0xff]);
-        tcp[20..20 + length].copy_from_slice(&options[..length]);
-        let mut end = l4 + segment;
-        if random.below(20) == 0 {
-            let at = random.below(end);
-            room[at] = random.next() as u8;
-        }
-        if random.below(50) == 0 {
-            end = random.below(ROOM + 1);
-        }
-        (l3 as u8, l4 as u8, end)
-    }
-
-    fn profile(random: &mut Random) -> Profile {
-        Profile {
-            mss: random.pick(&[1460, 1460, 536]),
-            window_scale: random.pick(&[7, 7, 0, NO_SCALE]),
-            flags: random.pick(&[
-                profile_flags::SACK | profile_flags::TIMESTAMPS,
-                profile_flags::SACK | profile_flags::TIMESTAMPS | profile_flags::ECN,
-                profile_flags::SACK,
-                profile_flags::TIMESTAMPS,
-                0,
-            ]),
-            ..Profile::default()
-        }
-    }
-
-    /// Every variant, every frame, sound or not: the bytes that XDP would send.
-    #[test]
-    fn a_batch_answers_like_the_scalar_code() {
-        for backend in HashBackend::available() {
-            let mut random = Random(0x5eed);
-            let mut answers = BatchAnswers::new(backend);
-            let (mut compared, mut alone) = (0, 0);
-            for round in 0..FRAMES / BATCH as u32 {
-                let epoch = u64::from(round);
-                // Few kinds of SYNs, or many: templates are found again, or driven out.
-                let profiles = [profile(&mut random), profile(&mut random)];
-                let count = random.pick(&[1, 7, 64, 64]);
-                let mut rooms = [[0; ROOM]; BATCH];
-                let mut expected = Vec::new();
-                let mut asked = Vec::new();
-                answers.begin(epoch);
-                for room in &mut rooms[..count] {
-                    let (l3, l4, length) = frame(&mut random, room);
-                    let profile = random.pick(&profiles);
-                    let key = [random.next(), random.next()];
-                    // The answer may be longer than the frame, and the room may end with it.
-                    let room = match random.below(30) {
-                        0 => &mut room[..length],
-                        _ => &mut room[..],
-                    };
-                    let mut other = room.to_vec();
-                    let (at, tcp) = (usize::from(l3), usize::from(l4));
-                    let scalar = single_answer::answer_in_place(
-                        &mut other, length, at, tcp, &key, epoch, &profile,
-                    );
-                    expected.push(scalar.map(|end| other[..end].to_vec()));
-                    let room_length = room.len();
-                    let at = Place { length, l3, l4 };
-                    asked.push((answers.push(room, at, &key, &profile), room_length));
-                }
-                answers.make_cookies();
-                for ((room, (asked, end)), expected) in rooms.iter_mut().zip(asked).zip(expected) {
-                    let length = match asked {
-                        Queued::Waiting(ticket) => answers.write(ticket, &mut room[..end]),
-                        Queued::Answered(length) => {
-                            alone += 1;
-                            Some(length as usize)
-                        }
-                        Queued::Refused => None,
-                    };
-                    compared += usize::from(length.is_some());
-                    let answer = length.map(|length| room[..length].to_vec());
-                    assert_eq!(answer, expected, "{} {room:?}", backend.name());
-                }
-            }
-            // The test is of little use if nearly all frames were refused, or answered by the other code.
-            assert!(compared > FRAMES as usize / 3 && alone < compared / 2);
-        }
-    }
-}
+mod tests;

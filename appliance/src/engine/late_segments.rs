@@ -1,4 +1,4 @@
-//! Segments that the joining of their flow has overtaken.
+//! Segments handed to a worker for an opening whose flow is already established.
 
 use synward_core::layout::Flow;
 use synward_core::translate::{self, Direction, Translation};
@@ -8,8 +8,8 @@ use synward_core::wire::tcp_options::Options;
 use super::link::Out;
 use super::mailbox::PACKET;
 
-/// A segment that was on its way to an opening when the flow was joined: translated here, once, and sent
-/// by the kernel.
+/// Translates a segment that was on its way to an opening when its flow was established, and sends it
+/// through the kernel.
 pub(super) fn translate_and_send(
     packet: &[u8],
     l4: u8,

@@ -1,31 +1,31 @@
-//! How a segment leaves: over which interface, behind which frame header.
+//! The path of an outgoing segment: interface and frame header.
 
 use synward_core::generated_segment::Segment;
 use synward_core::wire::ethernet;
 use synward_core::worker_request::Hop;
 
-/// Bytes of the longest frame header: Ethernet and two tags.
+/// Length of the longest frame header: Ethernet and two VLAN tags.
 pub const MAX_HEADER: usize = ethernet::LENGTH + ethernet::MAX_TAGS * ethernet::TAG_LENGTH;
 
-/// The way to a neighbour.
+/// The path to a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Interface index; 0: not known, the kernel has to send.
+    /// Interface index; 0 if unknown: the kernel sends.
     pub interface: u32,
     header: [u8; MAX_HEADER],
     length: u8,
 }
 
 impl Link {
-    /// The kernel finds the way.
+    /// The kernel routes the packet.
     pub const KERNEL: Self = Self {
         interface: 0,
         header: [0; MAX_HEADER],
         length: 0,
     };
 
-    /// Back to the sender of a frame: its header, stations swapped, tags kept. `header` is everything
-    /// before the IP header; a longer one than two tags make is left to the kernel.
+    /// The path back to the sender of a frame: its header with swapped MAC addresses and the same VLAN tags.
+    /// `header` is everything before the IP header. With more than two tags, the kernel sends.
     pub fn reverse(interface: u32, header: &[u8]) -> Self {
         if header.len() < ethernet::LENGTH || header.len() > MAX_HEADER {
             return Self::KERNEL;
@@ -40,7 +40,7 @@ impl Link {
         link
     }
 
-    /// To the next hop that the XDP program looked up.
+    /// The path to the next hop that the XDP program looked up.
     pub fn to_hop(hop: &Hop, v4: bool) -> Self {
         if hop.interface == 0 {
             return Self::KERNEL;
@@ -63,12 +63,12 @@ impl Link {
     }
 }
 
-/// Where the engine's segments go.
+/// The output of the engine.
 pub trait Out {
-    /// Sends a segment; what cannot be sent is counted there and lost, as on any link.
+    /// Sends a segment. If that fails, the implementation counts the segment and drops it, as a link may.
     fn send(&mut self, link: &Link, segment: &Segment, payload: &[u8]);
 
-    /// Sends a whole IP packet through the kernel's routing.
+    /// Sends an IP packet through the kernel, which routes it.
     fn send_by_kernel(&mut self, packet: &[u8]);
 }
 
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_way_back_keeps_tags() {
+    fn the_reverse_path_keeps_vlan_tags() {
         let header = [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 0x81, 0, 0, 5, 8, 0];
         let link = Link::reverse(7, &header);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What workers tell each other: fields and payloads, not frames, because a frame belongs to its UMEM.
+//! Messages between workers. They carry copies of packets, not frames: a frame belongs to its UMEM.
 
 use super::pending_data::MAX_SEGMENT_BYTES;
 use arrayvec::ArrayVec;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use crate::afxdp::Waker;
 
-/// A segment for an opening that another worker owns: the whole IP packet, because what its owner does
-/// with it depends on how far the opening is by then.
+/// A segment for an opening of another worker: the whole IP packet, because the action of the owner depends
+/// on the phase of the opening at that time.
 #[derive(Debug)]
 pub struct Message {
-    /// The flow entry.
+    /// Index of the flow entry.
     pub entry: u32,
     /// Offset of the TCP header in the packet.
     pub l4: u8,
@@ -19,23 +19,23 @@ pub struct Message {
     pub packet: ArrayVec<u8, PACKET>,
 }
 
-/// Bytes of the longest packet that is passed on: a full frame's.
+/// Length of the longest packet in a message: that of a full frame.
 pub const PACKET: usize = MAX_SEGMENT_BYTES;
 
-/// Messages that wait for one worker at most; further ones are counted and lost, as on any link.
+/// Maximum number of messages waiting for one worker. Further ones are counted and dropped, as on a link.
 pub const MAX_MESSAGES: usize = 512;
 
-/// A worker's letter box, and the bell that wakes it.
+/// The message queue of a worker, and the handle that wakes the worker.
 #[derive(Clone, Debug)]
 pub struct Mailbox {
-    /// The messages.
+    /// Waiting messages.
     pub queue: Arc<ArrayQueue<Message>>,
-    /// Ends the worker's sleep.
+    /// Wakes the worker.
     pub waker: Waker,
 }
 
 impl Mailbox {
-    /// A letter box for the worker that sleeps by `waker`.
+    /// Creates the mailbox of the worker that `waker` wakes.
     pub fn new(waker: Waker) -> Self {
         Self {
             queue: Arc::new(ArrayQueue::new(MAX_MESSAGES)),
@@ -43,7 +43,7 @@ impl Mailbox {
         }
     }
 
-    /// Leaves a message; says whether there was room.
+    /// Posts a message. Returns false if the mailbox is full or the packet is too long.
     pub fn post(&self, entry: u32, l4: u8, packet: &[u8]) -> bool {
         let Ok(packet) = ArrayVec::try_from(packet) else {
             return false;

@@ -1,35 +1,35 @@
-//! The engine: what a worker does with the frames that the XDP program hands to it.
+//! The engine: how a worker processes the frames that the XDP program redirects to it.
 //!
-//! Pure decisions: frames come in as bytes, segments go out through [`Out`], time is passed in. No
-//! socket, no clock and no allocation after the start, so that every path runs in a unit test.
+//! The engine is pure: frames come in as bytes, segments go out through [`Out`], and the caller passes the
+//! time. It has no socket, no clock and no allocation after the start, so every path runs in a unit test.
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`received`] | a received segment: its numbers and its payload |
-//! | [`single_answer`] | SYN → SYN-ACK, in place, one by one |
-//! | [`batch_answers`] | the same for a batch: cookies in vector lanes |
-//! | [`proofs`] | ACKs with cookies, a batch at a time: measured, but used by no worker (XDP verifies them) |
-//! | `cookie_message` | headers as the words of a cookie's message |
-//! | `template` | what of an answer does not depend on who asks |
-//! | [`opening`] | a connection whose server has not answered yet |
-//! | [`splicer`] | opens connections, holds the client's data, joins both sides |
-//! | [`worker_shared`] | what all workers share |
-//! | `late_segments` | segments that come when their flow is joined already |
-//! | [`pending_data`] | the client's data meanwhile, bounded |
-//! | [`server_syn_ack`] | what a server's SYN-ACK says about it |
-//! | [`mailbox`] | what workers tell each other |
-//! | [`link`] | how a segment leaves: the frame header and the interface |
-//! | [`stats`] | what is counted |
+//! | [`received`] | parses a received segment |
+//! | [`single_answer`] | answers one SYN in place |
+//! | [`batch_answers`] | answers a batch of SYNs, with cookies from SIMD SipHash |
+//! | [`cookie_message`] | reads headers as the words of a cookie's message |
+//! | `template` | the parts of a SYN-ACK that do not depend on the client |
+//! | [`opening`] | a connection of a validated client whose server has not answered yet |
+//! | [`splicer`] | opens connections to servers and establishes flows |
+//! | [`worker_shared`] | state shared by all workers |
+//! | `late_segments` | segments for an opening whose flow is already established |
+//! | [`pending_data`] | buffers the client's data until the server answers, bounded |
+//! | [`server_syn_ack`] | reads a server's SYN-ACK and learns its profile |
+//! | [`mailbox`] | messages between workers |
+//! | [`link`] | the path of an outgoing segment: interface and frame header |
+//! | [`stats`] | counters of one service at one worker |
+//! | [`histogram`] | a histogram of handoff durations |
 #![forbid(unsafe_code)]
 
 pub mod batch_answers;
-mod cookie_message;
+pub mod cookie_message;
+pub mod histogram;
 mod late_segments;
 pub mod link;
 pub mod mailbox;
 pub mod opening;
 pub mod pending_data;
-pub mod proofs;
 pub mod received;
 pub mod server_syn_ack;
 pub mod single_answer;

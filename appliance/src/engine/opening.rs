@@ -1,4 +1,4 @@
-//! An opening: a client with a valid cookie whose server has not answered yet.
+//! An opening: a connection of a validated client whose server has not answered yet.
 
 use super::link::Link;
 use super::pending_data::PendingData;
@@ -10,20 +10,20 @@ use synward_core::generated_segment::{
 use synward_core::layout::Profile;
 use synward_core::wire::tcp::{Repr, flags};
 
-/// Nanoseconds until the SYN to the server is sent again; doubled each time.
+/// Nanoseconds until the SYN to the server is retransmitted; doubled each time.
 pub const RETRY: u64 = 250_000_000;
-/// SYNs to the server at most; with the doubling, about four seconds.
+/// Maximum number of SYNs to the server: about four seconds with the backoff.
 pub const TRIES: u8 = 4;
 
-/// How far an opening is.
+/// The phase of an opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// The SYN to the server is out.
+    /// The SYN to the server was sent.
     SynSent,
-    /// The server has answered; the client is asked for one more ACK, so that the server measures the
-    /// round trip to the client and not to us (`rtt = "true"`).
+    /// The server has answered, and a probe requests one more ACK from the client, so that the server measures
+    /// the round trip to the client and not to us (`rtt = "true"`).
     Measuring {
-        /// S.
+        /// The server's ISN, S.
         server_isn: u32,
         /// The TSval of the server's SYN-ACK.
         server_tsval: u32,
@@ -32,12 +32,12 @@ pub enum Phase {
     },
 }
 
-/// A connection in the making.
+/// A connection that is being opened.
 #[derive(Debug)]
 pub struct Opening {
-    /// Whose it is.
+    /// Its flow.
     pub key: FlowKey,
-    /// Its entry in the flow table.
+    /// Index of its entry in the flow table.
     pub entry: u32,
     /// Index of the service.
     pub service: u8,
@@ -45,29 +45,29 @@ pub struct Opening {
     pub client_isn: u32,
     /// Our ISN, K.
     pub isn: u32,
-    /// What the client asked for and was promised.
+    /// The options that the client requested and our SYN-ACK offered.
     pub requested: Requested,
-    /// The profile by which it was promised.
+    /// The profile of our SYN-ACK.
     pub offered: Profile,
     /// The client's latest TSval.
     pub client_tsval: u32,
     /// Our TSval, as the client echoed it.
     pub our_tsval: u32,
-    /// The client's latest window, not scaled.
+    /// The client's latest window, unscaled.
     pub window: u16,
-    /// The way to the client.
+    /// The path to the client.
     pub client: Link,
-    /// The way to the server.
+    /// The path to the server.
     pub server: Link,
-    /// How far it is.
+    /// Its phase.
     pub phase: Phase,
-    /// The client's data.
+    /// The client's data so far.
     pub pending: PendingData,
-    /// When it began, ns.
+    /// Start time, ns.
     pub began: u64,
-    /// When the SYN is sent again or the server given up, ns.
+    /// Time of the next retransmission or of giving up, ns.
     pub due: u64,
-    /// SYNs sent.
+    /// Number of SYNs sent; of probes, in [`Phase::Measuring`].
     pub tries: u8,
 }
 
@@ -106,7 +106,7 @@ impl Opening {
         }
     }
 
-    /// The SYN to the server: the client's own, as far as the cookie kept it.
+    /// The SYN to the server: the client's own, as far as the cookie preserves it.
     pub fn syn(&self) -> Segment {
         let options = &self.requested.options;
         let (words, count) = HandshakeOptions {
@@ -121,7 +121,7 @@ impl Opening {
         } else {
             0
         };
-        // A SYN's window is not scaled (RFC 7323 §2.2), the one of the client's ACK is.
+        // The window of a SYN is not scaled (RFC 7323 §2.2), that of the client's ACK is.
         let scaled = u32::from(self.window) << options.window_scale.unwrap_or(0);
         let window = scaled.min(u32::from(u16::MAX)) as u16;
         let mut syn = self.to_server(self.client_isn, 0, flags::SYN | ecn, window);
@@ -130,8 +130,8 @@ impl Opening {
         syn
     }
 
-    /// A segment of the client to the server, in the server's numbers. `server_tsval` is echoed to the
-    /// letter: Linux ≥ 6.15 takes nothing else for the third ACK.
+    /// A segment from the client to the server, in the server's sequence space. It echoes `server_tsval`
+    /// unchanged: Linux ≥ 6.15 accepts nothing else in the third ACK.
     pub fn segment(&self, sequence: u32, flags: u8, server_isn: u32, server_tsval: u32) -> Segment {
         let acknowledgement = server_isn.wrapping_add(1);
         let mut segment =
@@ -144,7 +144,7 @@ impl Opening {
         segment
     }
 
-    /// A zero-length segment at K, which every client answers with an ACK (RFC 9293 §3.10.7.4).
+    /// A probe: a zero-length segment at K, which every client answers with an ACK (RFC 9293 §3.10.7.4).
     pub fn probe(&self) -> Segment {
         let mut probe = self.to_client(self.isn, self.client_isn.wrapping_add(1), flags::ACK);
         probe.tcp.window = self.offered.window >> self.offered_scale();
@@ -156,7 +156,7 @@ impl Opening {
         probe
     }
 
-    /// The shift that the client applies to the windows it is sent.
+    /// The shift that the client applies to windows that it receives.
     pub fn offered_scale(&self) -> u8 {
         if self.requested.options.window_scale.is_some() {
             self.offered.window_scale
@@ -165,19 +165,19 @@ impl Opening {
         }
     }
 
-    /// The RST that tells the client that there is no server.
+    /// The RST that reports a failed opening to the client.
     pub fn refuse_client(&self) -> Segment {
         let next = self.client_isn.wrapping_add(1);
         self.to_client(self.isn.wrapping_add(1), next, flags::RST | flags::ACK)
     }
 
-    /// The RST that ends the connection at the server, at the number that it expects next.
+    /// The RST that ends the connection at the server, at the sequence number that the server expects next.
     pub fn abort_server(&self) -> Segment {
         self.to_server(self.client_isn.wrapping_add(1), 0, flags::RST, 0)
     }
 
-    /// The RST for a connection that the server still remembers (RFC 9293 §3.10.7.3): at the number
-    /// that the server said it expects.
+    /// The RST for a stale connection at the server (RFC 9293 §3.10.7.3), at the sequence number that the
+    /// server acknowledged.
     pub fn reset_stale(&self, acknowledgement: u32) -> Segment {
         self.to_server(acknowledgement, 0, flags::RST, 0)
     }

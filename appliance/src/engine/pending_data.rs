@@ -1,13 +1,13 @@
-//! The client's data while its server has not answered: copied, bounded, in order of arrival.
+//! Buffers the client's data until its server answers: copied, bounded, in order of arrival.
 
 use arrayvec::ArrayVec;
 
-/// Bytes of one held segment at most; a longer one is left to the client's retransmission.
+/// Maximum length of a buffered segment. The client retransmits longer ones.
 pub const MAX_SEGMENT_BYTES: usize = 2048;
-/// Segments held for one opening at most: a client's initial window and some duplicates.
+/// Maximum number of segments buffered for one opening: a client's initial window and some duplicates.
 pub const MAX_SEGMENTS: usize = 32;
 
-/// A place in the [`SegmentPool`].
+/// A slot of the [`SegmentPool`].
 #[derive(Debug)]
 struct Slot {
     sequence: u32,
@@ -16,21 +16,21 @@ struct Slot {
     bytes: [u8; MAX_SEGMENT_BYTES],
 }
 
-/// The held segments of all openings of one worker.
+/// The buffered segments of all openings of one worker.
 #[derive(Debug)]
 pub struct SegmentPool {
     slots: Vec<Slot>,
     free: Vec<u16>,
 }
 
-/// The held segments of one opening.
+/// The buffered segments of one opening.
 #[derive(Debug, Default)]
 pub struct PendingData {
     slots: ArrayVec<u16, MAX_SEGMENTS>,
     bytes: u32,
 }
 
-/// A held segment.
+/// A buffered segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingSegment<'a> {
     /// SEG.SEQ.
@@ -42,14 +42,14 @@ pub struct PendingSegment<'a> {
 }
 
 impl PendingData {
-    /// Bytes of data.
+    /// Number of buffered bytes.
     pub fn bytes(&self) -> u32 {
         self.bytes
     }
 }
 
 impl SegmentPool {
-    /// Room for `segments` segments.
+    /// Creates a pool of `segments` slots.
     pub fn new(segments: u16) -> Self {
         let slots = (0..segments)
             .map(|_| Slot {
@@ -65,7 +65,7 @@ impl SegmentPool {
         }
     }
 
-    /// Holds a segment; says whether it is held now. `limit` is the opening's, in bytes.
+    /// Buffers a segment. Returns whether it is buffered now. `limit` is the maximum for the opening, in bytes.
     pub fn store(
         &mut self,
         held: &mut PendingData,
@@ -112,13 +112,13 @@ impl SegmentPool {
         })
     }
 
-    /// Gives an opening's segments up.
+    /// Frees the segments of an opening.
     pub fn release(&mut self, held: &mut PendingData) {
         self.free.extend(held.slots.drain(..));
         held.bytes = 0;
     }
 
-    /// Segments held at the moment.
+    /// Number of slots in use.
     pub fn used(&self) -> usize {
         self.slots.len() - self.free.len()
     }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn holds_in_order_without_duplicates_and_gives_everything_back() {
+    fn segments_keep_their_order_without_duplicates_and_are_all_freed() {
         let mut pool = SegmentPool::new(4);
         let mut held = PendingData::default();
         assert!(pool.store(&mut held, segment(1, b"one"), 100));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn is_bounded_by_bytes_by_segments_and_by_the_pool() {
+    fn bytes_segments_and_the_pool_limit_what_is_buffered() {
         let mut pool = SegmentPool::new(3);
         let (mut a, mut b) = (PendingData::default(), PendingData::default());
         assert!(!pool.store(&mut a, segment(1, &[0; 101]), 100));

@@ -1,4 +1,4 @@
-//! A received segment: its numbers and its payload.
+//! Parses a received segment.
 
 use synward_core::flow::FlowKey;
 use synward_core::wire::Address;
@@ -25,7 +25,7 @@ pub struct Received<'a> {
     pub acknowledgement: u32,
     /// The flags, see [`tcp::flags`].
     pub flags: u8,
-    /// SEG.WND, not scaled.
+    /// SEG.WND, unscaled.
     pub window: u16,
     /// The options.
     pub options: Options,
@@ -36,8 +36,8 @@ pub struct Received<'a> {
 }
 
 impl<'a> Received<'a> {
-    /// Reads the segment at `l4` of a frame whose IP header is at `l3`; nothing if the frame is cut
-    /// short or the lengths contradict each other. Padding behind the IP packet is left out.
+    /// Reads the segment at `l4` of a frame whose IP header is at `l3`. Returns `None` if the frame is truncated
+    /// or its lengths contradict each other. Excludes padding after the IP packet.
     pub fn read(frame: &'a [u8], l3: usize, l4: usize) -> Option<Self> {
         let ip = frame.get(l3..)?;
         let (source, destination, length) = match ip.first()? >> 4 {
@@ -81,12 +81,12 @@ impl<'a> Received<'a> {
         })
     }
 
-    /// Whether the TCP checksum is right; nobody has verified it before.
+    /// Whether the TCP checksum is correct. Nothing has verified it before.
     pub fn is_intact(&self) -> bool {
         segment_is_intact(&self.source, &self.destination, self.whole)
     }
 
-    /// Bytes of the whole segment, header and data, without the padding of a short frame.
+    /// Length of the segment, header and data, without the padding of a short frame.
     pub fn length(&self) -> usize {
         self.whole.len()
     }

@@ -1,16 +1,16 @@
-//! What a server's SYN-ACK says about it, and whether it keeps what was promised in its name.
+//! Reads a server's SYN-ACK, checks it against the options that we offered in its name, and learns its profile.
 
-use super::Received;
+use super::received::Received;
 use synward_core::client_options::{ClientOptions, NO_SCALE};
 use synward_core::layout::{Profile, profile_flags};
 use synward_core::wire::tcp::flags;
 
-/// What a SYN to the server requested.
+/// The options of our SYN to a server: those that the client requested and our SYN-ACK offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requested {
     /// The client's options.
     pub options: ClientOptions,
-    /// Timestamps.
+    /// Whether it has timestamps.
     pub timestamps: bool,
 }
 
@@ -21,7 +21,7 @@ pub struct ServerSynAck {
     pub isn: u32,
     /// Its TSval.
     pub tsval: Option<u32>,
-    /// Its window shift.
+    /// Its window scale.
     pub window_scale: Option<u8>,
     mss: Option<u16>,
     window: u16,
@@ -45,7 +45,7 @@ impl ServerSynAck {
         }
     }
 
-    /// Whether the server agreed to everything that the client was promised.
+    /// Whether the server accepts every option negotiated with the client.
     pub fn accepts(&self, requested: &Requested) -> bool {
         self.tsval.is_some() == requested.timestamps
             && self.window_scale.is_some() == requested.options.window_scale.is_some()
@@ -53,8 +53,8 @@ impl ServerSynAck {
             && (self.ecn || !requested.options.ecn)
     }
 
-    /// The profile after this SYN-ACK. Only what the SYN requested can be learned; the rest stays. At most `hold` bytes of
-    /// window.
+    /// The profile after this SYN-ACK. Only options in our SYN can be learned; the rest of `known` stays. The window is
+    /// at most `hold` bytes.
     pub fn refine(&self, known: &Profile, requested: &Requested, hold: u16) -> Profile {
         let mut profile = *known;
         if let Some(mss) = self.mss {
@@ -64,9 +64,9 @@ impl ServerSynAck {
         if requested.options.window_scale.is_some() {
             profile.window_scale = self.window_scale.unwrap_or(NO_SCALE);
         }
-        let mut flag = |asked: bool, bit: u8, agreed: bool| {
-            if asked {
-                profile.flags = if agreed {
+        let mut flag = |requested: bool, bit: u8, accepted: bool| {
+            if requested {
+                profile.flags = if accepted {
                     profile.flags | bit
                 } else {
                     profile.flags & !bit
@@ -97,7 +97,7 @@ mod tests {
         sack: true,
         ecn: false,
     };
-    const OFFERED: Requested = Requested {
+    const REQUESTED: Requested = Requested {
         options: ClientOptions {
             mss: 1460,
             window_scale: Some(7),
@@ -108,37 +108,37 @@ mod tests {
     };
 
     #[test]
-    fn refusals_are_seen() {
-        assert!(SERVER.accepts(&OFFERED));
+    fn each_declined_option_is_noticed() {
+        assert!(SERVER.accepts(&REQUESTED));
         assert!(
             !ServerSynAck {
                 tsval: None,
                 ..SERVER
             }
-            .accepts(&OFFERED)
+            .accepts(&REQUESTED)
         );
         assert!(
             !ServerSynAck {
                 window_scale: None,
                 ..SERVER
             }
-            .accepts(&OFFERED)
+            .accepts(&REQUESTED)
         );
         assert!(
             !ServerSynAck {
                 sack: false,
                 ..SERVER
             }
-            .accepts(&OFFERED)
+            .accepts(&REQUESTED)
         );
-        let mut ecn = OFFERED;
+        let mut ecn = REQUESTED;
         ecn.options.ecn = true;
         assert!(!SERVER.accepts(&ecn));
     }
 
     #[test]
-    fn only_what_was_offered_is_learned() {
-        let profile = SERVER.refine(&Profile::default(), &OFFERED, 5000);
+    fn only_requested_options_are_learned() {
+        let profile = SERVER.refine(&Profile::default(), &REQUESTED, 5000);
         assert_eq!(
             (profile.mss, profile.window_scale, profile.window),
             (1400, 9, 5000)

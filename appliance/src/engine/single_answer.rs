@@ -1,14 +1,14 @@
-//! SYN → SYN-ACK, in place: the worker's half of the responder.
+//! Answers one SYN in place: the worker's half of the responder.
 
-use super::Received;
+use super::received::Received;
 use synward_core::cookie::Key;
 use synward_core::layout::Profile;
 use synward_core::syn_ack::{Syn, syn_ack};
 use synward_core::wire::ethernet::{self, Ethernet};
 
-/// Overwrites a SYN at the start of `room` with its SYN-ACK: the answer's length in bytes, or nothing
-/// if the frame is no sound segment. `length` is the SYN's; `room` reaches beyond it, because an answer
-/// can be four bytes longer than a SYN without options.
+/// Overwrites the SYN at the start of `room` with its SYN-ACK. Returns the length of the SYN-ACK in bytes,
+/// or `None` if the frame is not a well-formed segment. `length` is the length of the SYN. `room` extends
+/// beyond it, because a SYN-ACK can be four bytes longer than a SYN without options.
 pub fn answer_in_place(
     room: &mut [u8],
     length: usize,
@@ -38,7 +38,7 @@ mod tests {
     use synward_core::wire::tcp::{Repr, flags};
 
     #[test]
-    fn the_answer_carries_a_cookie_that_verifies() {
+    fn the_syn_ack_carries_a_valid_cookie() {
         let (options, words) = HandshakeOptions {
             mss: 1460,
             sack: true,
@@ -67,7 +67,10 @@ mod tests {
         let length = 14 + syn.emit(&mut room[14..], &[]).unwrap();
         let end =
             answer_in_place(&mut room, length, 14, 34, &[3, 4], 7, &Profile::default()).unwrap();
-        assert_eq!(end, length, "a Linux SYN has the length of its answer");
+        assert_eq!(
+            end, length,
+            "a Linux SYN and its SYN-ACK have the same length"
+        );
         let answer = Received::read(&room[..end], 14, 34).unwrap();
         assert!(answer.is_intact() && answer.has(flags::SYN | flags::ACK));
         let (tsval, tsecr) = answer.options.timestamps().unwrap();
@@ -81,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_left_alone() {
+    fn malformed_frames_are_rejected() {
         let mut room = [0xffu8; 128];
         for length in 0..128 {
             let answer =

@@ -1,13 +1,13 @@
-//! What is counted: one writer (the worker), read from outside at any time.
+//! Counters with a single writer (the worker), readable from other threads at any time.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::observe::{BOUNDS, Histogram};
+use super::histogram::{BOUNDS, Histogram};
 
 macro_rules! outcomes {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
-        /// How an opening, or a segment for one, ended.
+        /// The result of an opening, or of a segment for one.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Outcome {
             $($(#[doc = $doc])+ $variant,)+
@@ -24,7 +24,7 @@ macro_rules! outcomes {
                 }
             }
 
-            /// What it says, for the documentation.
+            /// Its meaning, for the documentation.
             pub const fn meaning(self) -> &'static str {
                 match self {
                     $(Outcome::$variant => concat!($($doc,)+),)+
@@ -35,29 +35,29 @@ macro_rules! outcomes {
 }
 
 outcomes! {
-    /// The server answered, both sides are joined.
+    /// The server answered and the flow is established.
     Established = "established",
     /// The server refused with a RST.
     Refused = "refused",
     /// The server did not answer in time.
     TimedOut = "timed_out",
-    /// The server does not do what was promised in its name.
+    /// The server declined an option that was offered in its name.
     Mismatch = "mismatch",
     /// The client gave up first.
     Aborted = "aborted",
-    /// The valid cookie of a connection that is open already.
+    /// A valid cookie of a connection that is already open.
     Duplicate = "duplicate",
-    /// The segment with the cookie was damaged on its way.
+    /// The segment with the cookie had a wrong TCP checksum.
     BadChecksum = "bad_checksum",
     /// No room for another opening.
     OpeningsFull = "openings_full",
     /// No room in the flow table.
     TableFull = "table_full",
-    /// Data that could not be held; the client sends it again.
+    /// Client data that could not be buffered; the client retransmits it.
     HoldFull = "hold_full",
-    /// The server still had an older connection on these ports, which was reset (RFC 9293 §3.10.7.3).
+    /// The server had a stale connection on these ports, which was reset (RFC 9293 §3.10.7.3).
     StaleReset = "stale_reset",
-    /// A message between workers found no room.
+    /// A message between workers did not fit into the mailbox.
     MessageLost = "message_lost",
 }
 
@@ -66,19 +66,19 @@ outcomes! {
 pub struct ServiceStats {
     /// SYN-ACKs sent over AF_XDP.
     pub answered: AtomicU64,
-    /// Openings at the moment.
+    /// Current number of openings.
     pub openings: AtomicU64,
-    /// Bytes of client data held for them at the moment.
+    /// Current number of bytes of client data buffered for them.
     pub held_bytes: AtomicU64,
     outcomes: [AtomicU64; Outcome::ALL.len()],
-    /// From the valid cookie to the joined flow, by bucket; the last one is open.
+    /// Durations from the valid cookie to the established flow, by bucket. The last bucket has no upper bound.
     latency: [AtomicU64; BOUNDS.len() + 1],
-    /// Their sum, ns.
+    /// Sum of the durations, ns.
     latency_sum: AtomicU64,
 }
 
 fn add(counter: &AtomicU64, n: u64) {
-    // One writer: a load and a store, no locked instruction.
+    // There is one writer: a load and a store suffice, without a locked instruction.
     counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
 }
 
@@ -93,7 +93,7 @@ impl ServiceStats {
         add(&self.outcomes[outcome as usize], 1);
     }
 
-    /// Counts an established flow and the time that it took, ns.
+    /// Counts an established flow and the duration of its opening in nanoseconds.
     pub fn established(&self, nanoseconds: u64) {
         self.count(Outcome::Established);
         let took = Duration::from_nanos(nanoseconds);
@@ -101,12 +101,12 @@ impl ServiceStats {
         add(&self.latency_sum, nanoseconds);
     }
 
-    /// Notes how many openings there are.
+    /// Adds an opening to the current number, or removes one.
     pub fn opened(&self, more: bool) {
         add(&self.openings, if more { 1 } else { u64::MAX });
     }
 
-    /// Notes that an opening's held data went from `before` to `after` bytes.
+    /// Records that the buffered data of an opening went from `before` to `after` bytes.
     pub fn held(&self, before: u32, after: u32) {
         add(
             &self.held_bytes,
@@ -114,12 +114,12 @@ impl ServiceStats {
         );
     }
 
-    /// How often an outcome was counted.
+    /// The count of an outcome.
     pub fn count_of(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome as usize].load(Relaxed)
     }
 
-    /// How long openings took.
+    /// The durations of openings.
     pub fn latency(&self) -> Histogram {
         let counts: [u64; BOUNDS.len() + 1] =
             std::array::from_fn(|i| self.latency[i].load(Relaxed));
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn latencies_fall_into_the_bucket_that_holds_them() {
+    fn a_latency_counts_in_its_bucket() {
         let stats = ServiceStats::default();
         for nanoseconds in [1_000, 100_000, 100_001, 60_000_000_000] {
             stats.established(nanoseconds);

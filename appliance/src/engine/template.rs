@@ -1,8 +1,8 @@
-//! Templates: everything of a SYN-ACK that does not depend on who asks.
+//! Templates: the parts of a SYN-ACK that do not depend on the individual client.
 //!
-//! The SYNs of one system have the same options but for the timestamps, and so have their answers. A
-//! template is made once, by the code that answers SYNs one by one, and found again by the options' bytes as
-//! they lie in the frame: nobody decodes them, or chooses what to promise, a second time.
+//! SYNs of one operating system have the same options except for the timestamps, and so have their SYN-ACKs.
+//! The code that answers SYNs one by one creates a template once; later SYNs find it by the bytes of their
+//! options. So options are decoded, and those of the SYN-ACK chosen, only once.
 
 use synward_core::cookie::{Cookie, EncodedOptions, TAIL_BYTES};
 use synward_core::flow::FlowKey;
@@ -14,33 +14,33 @@ use synward_core::wire::{Address, ipv4, ipv6, tcp};
 
 use super::cookie_message::read_word;
 
-/// SYNs with more bytes of options have no template; no common system sends more.
+/// SYNs with more bytes of options have no template; no common operating system sends more.
 pub(super) const LONGEST: usize = 24;
-/// TCP header and options of an answer.
+/// Maximum length of TCP header and options of a SYN-ACK.
 pub(super) const ANSWER: usize = tcp::LENGTH + 20;
-/// Where the first word of a TCP header is that holds neither port nor number.
+/// Offset of the first word of a TCP header after ports, sequence number and acknowledgement number.
 pub(super) const FIXED: usize = 12;
 
-/// The options area of a SYN as words of memory; what lies behind the options is not looked at.
+/// The options of a SYN as words of memory. Bytes after the options are ignored.
 pub(super) type Area = [u64; LONGEST / 8];
 
-/// What a template is for, apart from the options.
+/// What a template depends on apart from the options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
     profile: u64,
-    /// The TCP header's byte 12 but for the reserved bits, its byte 13, and whether the family is IPv4.
+    /// Byte 12 of the TCP header without the reserved bits, byte 13, and whether the family is IPv4.
     shape: u64,
 }
 
-/// Where the length of the TCP header is in a shape, in units of 4 bytes · 16.
+/// The bits of a shape that contain the length of the TCP header, in units of 4 bytes · 16.
 const HEADER: u64 = 0xf0;
 const IPV4: u64 = 1 << 16;
 
 impl Kind {
-    /// SYNs whose TCP header's bytes 12 and 13 are `offset_and_flags`, to a server with `profile`.
+    /// The kind of SYNs to a server with `profile` whose TCP header has `offset_and_flags` as bytes 12 and 13.
     #[inline(always)]
     pub(super) fn new(profile: &Profile, v4: bool, offset_and_flags: [u8; 2]) -> Self {
-        // In the order of the fields, so that it is one load.
+        // The order of the fields makes this one load.
         let words = u64::from(profile.mss)
             | u64::from(profile.window) << 16
             | u64::from(profile.window_scale) << 32
@@ -54,8 +54,8 @@ impl Kind {
         }
     }
 
-    /// Where a template is looked for: a hash of the first and the last four bytes of the options, which
-    /// hold MSS and window scale in all common layouts.
+    /// The slot of a template: a hash of the first and the last four bytes of the options, which contain MSS and
+    /// window scale in all common layouts.
     #[inline(always)]
     pub(super) fn place(self, first: u32, last: u32) -> usize {
         let ends = u64::from(first) | u64::from(last) << 32;
@@ -68,13 +68,13 @@ impl Kind {
         (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize
     }
 
-    /// The kind of no SYN.
+    /// A kind that no SYN has.
     const NONE: Self = Self {
         profile: 0,
         shape: u64::MAX,
     };
 
-    /// Bytes of the TCP header with options.
+    /// Length of the TCP header with options.
     #[inline(always)]
     pub(super) fn header(self) -> usize {
         (self.shape & HEADER) as usize / 4
@@ -89,41 +89,41 @@ impl Kind {
     }
 }
 
-/// How to answer SYNs of a kind.
+/// The SYN-ACK for SYNs of a kind with the same options.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub(super) struct Template {
     kind: Kind,
-    /// Which bits of the options count, and what they are.
+    /// Which bits of the options are compared, and their values.
     mask: Area,
     value: Area,
-    /// Where the client's TSval stands in the options; somewhere in them without timestamps.
+    /// Offset of the client's TSval in the options; any valid offset without timestamps.
     pub(super) tsval_at: u8,
-    /// Which bits of the hash go into our ISN, and what stands beside them but for the epoch.
+    /// Which bits of the hash go into our ISN, and the other bits without the epoch.
     pub(super) isn_mask: u32,
     pub(super) isn_terms: u32,
-    /// Which bits of both timestamps are not in the packet: all of the client's, and those of the hash
-    /// in ours. None without timestamps.
+    /// Which bits of both timestamps the template does not determine: all of the client's, and the hash bits of
+    /// ours. None without timestamps.
     pub(super) times_mask: u64,
-    /// The last word of the cookie's message.
+    /// The last word of the cookie message.
     pub(super) tail: u64,
-    /// Bytes of the IP header.
+    /// Length of the IP header.
     pub(super) ip_length: u8,
-    /// Bytes of the answer from its IP header on.
+    /// Length of the SYN-ACK from its IP header on.
     pub(super) answer_length: u8,
-    /// The sums that the checksums of such an answer start from: what is not zero in the packet.
+    /// Initial sums for both checksums: the sums of everything that is in the template.
     pub(super) ip_sum: Sum,
     pub(super) tcp_sum: Sum,
     /// The first words of the IP header, without addresses and checksum.
     pub(super) ip: [u64; 2],
-    /// The words of TCP header and options from [`FIXED`] on, and what is left behind them: checksum and timestamps
-    /// are zero, but for what the cookie says in ours.
+    /// The words of TCP header and options from [`FIXED`] on, and the remainder. Checksum and timestamps are zero,
+    /// except for the cookie's constant bits in our timestamp.
     pub(super) tcp: [u64; 3],
     pub(super) rest: u32,
 }
 
 impl Template {
-    /// For no SYN at all.
+    /// A template that matches no SYN.
     pub(super) fn none() -> Self {
         let profile = Profile::default();
         Self {
@@ -132,7 +132,7 @@ impl Template {
         }
     }
 
-    /// The template for SYNs of `kind` with these options.
+    /// Creates the template for SYNs of `kind` with these options.
     pub(super) fn new(kind: Kind, area: &Area, profile: &Profile) -> Self {
         let mut bytes = [0; LONGEST];
         for (bytes, word) in bytes.chunks_exact_mut(8).zip(area) {
@@ -156,7 +156,7 @@ impl Template {
             negotiated.tsval.is_some(),
             kind.is_v4(),
         );
-        // A cookie is what its terms say, and bits of the hash.
+        // A cookie consists of its terms and bits of the hash.
         let [bare, full] = [0, u64::MAX].map(|hash| encoded.into_cookie(hash, 0, 0));
         let numbers = Cookie {
             isn: 0,
@@ -185,7 +185,7 @@ impl Template {
 
         let mut mask = [0; LONGEST];
         mask[..length].fill(0xff);
-        // Both timestamps: they may be anything. A walk steps over them.
+        // Ignore the values of both timestamps, as parsing the options does.
         if let Some(at) = tsval_at {
             mask[at..at + 8].fill(0);
         }
@@ -215,9 +215,9 @@ impl Template {
         }
     }
 
-    /// Whether a SYN of `kind` with these options is answered so.
+    /// Whether this template answers a SYN of `kind` with these options.
     #[inline(always)]
-    pub(super) fn is_for(&self, kind: &Kind, area: &Area) -> bool {
+    pub(super) fn matches(&self, kind: &Kind, area: &Area) -> bool {
         let different = (area[0] & self.mask[0]) ^ self.value[0]
             | (area[1] & self.mask[1]) ^ self.value[1]
             | (area[2] & self.mask[2]) ^ self.value[2]

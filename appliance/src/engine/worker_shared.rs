@@ -1,4 +1,5 @@
-//! What all workers share: the flow table, what services want, and what they tell each other and the control thread.
+//! State shared by all workers: the flow table, the policies of services, mailboxes, and the queue to the control
+//! thread.
 
 use std::sync::Arc;
 
@@ -9,39 +10,39 @@ use synward_core::wire::Address;
 use super::mailbox::Mailbox;
 use crate::maps::FlowTable;
 
-/// What a service wants of its openings.
+/// How a service's openings behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// A client whose server is down gets a RST; otherwise silence.
+    /// Whether a client whose server is down gets a RST.
     pub reset_when_down: bool,
-    /// The server is to see the client's round-trip time in the handshake.
+    /// Whether the server measures the round-trip time to the client during the handshake.
     pub true_rtt: bool,
-    /// Bytes held for one client.
+    /// Maximum number of bytes buffered for one client.
     pub hold_bytes: u32,
 }
 
-/// A server does something else than its profile says.
+/// A server whose SYN-ACK differs from its profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Learned {
     /// The server.
     pub address: Address,
     /// Its port.
     pub port: u16,
-    /// What it does.
+    /// The profile according to its SYN-ACK.
     pub profile: Profile,
-    /// A client was turned away because of it: the promise must not be made again.
+    /// The server did not accept an option that we had offered, so a client was reset: do not offer it again.
     pub broken: bool,
 }
 
-/// What all workers share.
+/// State shared by all workers.
 #[derive(Clone, Debug)]
 pub struct Shared {
-    /// The flow table, which the XDP program reads.
+    /// The flow table, shared with the XDP program.
     pub table: Arc<FlowTable>,
-    /// By service.
+    /// Policies, by service.
     pub policies: Arc<[Policy]>,
-    /// Profiles on their way to the control thread.
+    /// Learned profiles for the control thread.
     pub learned: Arc<ArrayQueue<Learned>>,
-    /// By worker.
+    /// Mailboxes, by worker.
     pub mailboxes: Arc<[Mailbox]>,
 }

@@ -7,7 +7,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `appliance_handle` | what observers may read and change |
-//! | `snapshot`, `counter_sums`, `histogram` | plain data, in JSON the same everywhere |
+//! | `snapshot`, `counter_sums` | plain data, in JSON the same everywhere |
 //! | `request_server` | a thread that answers one request per connection, with bounded resources |
 //! | `metrics_server`, [`metrics`], `prometheus_text` | `/metrics` and `/healthz`; the list of metrics; Prometheus' text format |
 //! | `control_server`, `socket_file`, [`control_protocol`] | the control socket; its file; its requests and responses |
@@ -21,7 +21,6 @@ pub mod control_client;
 pub mod control_protocol;
 mod control_server;
 mod counter_sums;
-mod histogram;
 pub mod log;
 pub mod metrics;
 mod metrics_server;
@@ -36,10 +35,10 @@ mod socket_file;
 mod status_text;
 mod text_columns;
 
+pub use crate::engine::histogram::Histogram;
 pub use appliance_handle::ApplianceHandle;
 pub use control_server::ControlServer;
 pub use counter_sums::Counters;
-pub use histogram::{BOUNDS, Histogram};
 pub use metrics_server::{HttpError, MetricsServer};
 pub use snapshot::{
     FlowList, FlowState, FlowView, FlowsView, Frames, InterfaceView, ProfileView, QueueView,

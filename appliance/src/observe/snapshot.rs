@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use synward_core::counters::Counter;
 
 use super::counter_sums::Counters;
-use super::histogram::Histogram;
 use crate::afxdp::{FrameAccount, KernelStatistics, PortCounters};
+use crate::engine::histogram::Histogram;
 
 /// Everything at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! Eight messages in two registers of 256 bits: their instructions do not wait for each other.
+//! Eight messages in two 256-bit registers, whose instructions do not depend on each other.
 
 use std::arch::x86_64::{
     __m256i, _mm256_add_epi64, _mm256_extract_epi64, _mm256_or_si256, _mm256_set_epi8,
@@ -17,14 +17,14 @@ siphash!("avx2");
 #[target_feature(enable = "avx2")]
 fn load(row: &[u64; WIDTH]) -> Vector {
     let [a, b, c, d, e, f, g, h] = row.map(u64::cast_signed);
-    // One load each.
+    // Compiles to one load each.
     [_mm256_set_epi64x(d, c, b, a), _mm256_set_epi64x(h, g, f, e)]
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
 fn store(row: &mut [u64; WIDTH], [low, high]: Vector) {
-    // One store each.
+    // Compiles to one store each.
     *row = [
         _mm256_extract_epi64::<0>(low),
         _mm256_extract_epi64::<1>(low),
@@ -71,7 +71,7 @@ fn rotate_13(v: Vector) -> Vector {
     rotate::<13, 51>(v)
 }
 
-/// By whole bytes.
+/// A byte shuffle, because the rotation is by whole bytes.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn rotate_16([a, b]: Vector) -> Vector {
@@ -94,7 +94,7 @@ fn rotate_21(v: Vector) -> Vector {
     rotate::<21, 43>(v)
 }
 
-/// By halves.
+/// Swaps the halves of each word.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn rotate_32([a, b]: Vector) -> Vector {

@@ -1,4 +1,4 @@
-//! Eight messages in one register of 512 bits, which has a rotation.
+//! Eight messages in one 512-bit register. AVX-512 has a rotation instruction.
 
 use std::arch::x86_64::{
     __m512i, _mm256_extract_epi64, _mm512_add_epi64, _mm512_extracti64x4_epi64, _mm512_rol_epi64,
@@ -16,13 +16,13 @@ siphash!("avx512f");
 #[target_feature(enable = "avx512f")]
 fn load(row: &[u64; WIDTH]) -> Vector {
     let [a, b, c, d, e, f, g, h] = row.map(u64::cast_signed);
-    _mm512_set_epi64(h, g, f, e, d, c, b, a) // one load
+    _mm512_set_epi64(h, g, f, e, d, c, b, a) // compiles to one load
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn store(row: &mut [u64; WIDTH], v: Vector) {
-    // One store.
+    // Compiles to one store.
     let (low, high) = (
         _mm512_extracti64x4_epi64::<0>(v),
         _mm512_extracti64x4_epi64::<1>(v),

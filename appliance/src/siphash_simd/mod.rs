@@ -1,21 +1,21 @@
-//! HashBackend: SipHash-2-4 of up to 64 short messages, eight at a time, each under its own key.
+//! SipHash-2-4 of up to 64 short messages with SIMD: eight at a time, each with its own key.
 //!
-//! The cookies of a batch cost most of what the batch costs, and they do not depend on each other:
-//! vector instructions make eight of them in the time of two or three.
+//! The cookies of a batch make up most of its cost, and they are independent of each other: vector
+//! instructions compute eight of them in the time of two or three.
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`messages`] | what is hashed, word by word |
-//! | `rounds` | SipHash over vectors, whatever their instructions are |
+//! | [`messages`] | the messages, word by word |
+//! | `rounds` | SipHash over vectors, generic over the instruction set |
 //! | `avx512` | eight messages in one register |
 //! | `avx2` | eight messages in two |
-//! | `scalar` | one after the other, on every processor; what the others are compared with |
+//! | `scalar` | one message at a time, on every processor; the reference for the others |
 //!
-//! There is no `neon`: two messages a register, and three instructions for a rotation that the scalar
-//! code gets in one, gain nothing.
+//! There is no NEON version: with two messages per register, and three instructions for a rotation that is
+//! one instruction in scalar code, it would gain nothing.
 //!
-//! This is the third room with unsafe code: the vector functions themselves are safe, but calling one is
-//! sound only on a processor that has its instructions.
+//! This module contains unsafe code: the vector functions themselves are safe, but calling one is sound only
+//! on a processor that has its instructions.
 #![allow(unsafe_code)] // calls functions that need instructions
 
 #[cfg(target_arch = "x86_64")]
@@ -29,11 +29,11 @@ mod scalar;
 
 pub use messages::Messages;
 
-/// A way to hash that this machine's processor has. Chosen once, at the start.
+/// An implementation that this machine's processor supports. Chosen once, at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashBackend(Kind);
 
-/// Private, so that a [`HashBackend`] proves what its processor can.
+/// Private, so that a [`HashBackend`] exists only if the processor supports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     #[cfg(target_arch = "x86_64")]
@@ -43,14 +43,14 @@ enum Kind {
     Scalar,
 }
 
-/// So few messages are hashed sooner one after the other than as eight at once.
+/// Up to this many messages, hashing one at a time is faster than hashing eight at once.
 const FEW: usize = 2;
 
 impl HashBackend {
-    /// One message after the other, on every processor.
+    /// One message at a time, on every processor.
     pub const SCALAR: Self = Self(Kind::Scalar);
 
-    /// Every way that this processor has, the fastest first.
+    /// All implementations that this processor supports, the fastest first.
     pub fn available() -> impl Iterator<Item = Self> {
         let kinds = [
             #[cfg(target_arch = "x86_64")]
@@ -62,12 +62,12 @@ impl HashBackend {
         kinds.into_iter().flatten().map(Self)
     }
 
-    /// The fastest way.
+    /// The fastest implementation.
     pub fn best() -> Self {
         Self::available().next().unwrap_or(Self::SCALAR)
     }
 
-    /// Its name, for reports.
+    /// Its name, for benchmarks.
     pub const fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -85,11 +85,11 @@ impl HashBackend {
             return scalar::hash(messages);
         }
         match self.0 {
-            // SAFETY: a `Kind::Avx512` is made in `available` alone, after the processor said that it has
-            // AVX-512F, the one feature that the function asks for.
+            // SAFETY: a `Kind::Avx512` is made in `available` alone, after the processor reported
+            // AVX-512F, the only feature that the function requires.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => unsafe { avx512::hash(messages) },
-            // SAFETY: the same with AVX2.
+            // SAFETY: as above, with AVX2.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => unsafe { avx2::hash(messages) },
             Kind::Scalar => scalar::hash(messages),
@@ -102,9 +102,9 @@ mod tests {
     use super::*;
     use synward_core::siphash::Hasher;
 
-    /// Full and partly full batches of IPv4 and IPv6 messages, against the hash that XDP uses.
+    /// Compares full and partly full batches of IPv4 and IPv6 messages with the hash that XDP uses.
     #[test]
-    fn every_way_hashes_like_the_shared_library() {
+    fn every_backend_hashes_like_the_core_library() {
         for backend in HashBackend::available() {
             for count in [0, 1, 7, 8, 9, 63, 64] {
                 compare::<3>(backend, count);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_65th_lane() {
+    fn a_batch_is_full_after_64_messages() {
         let mut messages = Messages::<3>::default();
         for lane in 0..64 {
             assert_eq!(messages.push(&[1, 2], &[3; 3]), Some(lane));

@@ -1,8 +1,8 @@
 //! SipHash-2-4 over vectors of messages.
 
-/// Makes `hash`, which hashes blocks of eight messages with the vector instructions of `$feature`, from a
-/// type `Vector` and the functions `load`, `store`, `all`, `add`, `xor` and `rotate_13` to `rotate_32` in
-/// the same file. A macro, because a function of a trait cannot ask for a processor's feature.
+/// Defines `hash`, which hashes blocks of eight messages with the vector instructions of `$feature`. Uses the
+/// type `Vector` and the functions `load`, `store`, `all`, `add`, `xor` and `rotate_13` to `rotate_32` of the
+/// same file. This is a macro because a trait method cannot enable a processor feature.
 macro_rules! siphash {
     ($feature:literal) => {
         /// Hashes every block.

@@ -1,4 +1,4 @@
-//! One message after the other.
+//! One message at a time.
 
 use synward_core::siphash::Hasher;
 
@@ -12,7 +12,7 @@ pub(super) fn hash<const W: usize>(messages: &mut Messages<W>) {
         for row in &messages.words[..W - 1] {
             hasher = hasher.word(row.word(lane));
         }
-        // The word has the length in it.
+        // The last word already contains the length.
         let hash = hasher.finish(messages.words[W - 1].word(lane), 0);
         messages.hashes.set_word(lane, hash);
     }

@@ -1,4 +1,4 @@
-//! The cookie key of each service for the epoch that it is.
+//! The cookie key of each service for the current epoch.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use synward_core::cookie::{EPOCH_SECONDS, Key};
 
 use crate::secret::{ServiceKey, epoch_key};
 
-/// The issuing keys of all services, derived once an epoch.
+/// The keys that issue cookies, one per service, derived once per epoch.
 pub struct EpochKeys {
     services: Vec<Cached>,
 }
@@ -18,7 +18,7 @@ struct Cached {
 }
 
 impl EpochKeys {
-    /// From the key of each service that makes cookies, in the order of the services.
+    /// Takes the issuing key of each service, in the order of the services.
     pub fn new(services: impl IntoIterator<Item = ServiceKey>) -> Self {
         let cached = |service| Cached {
             service,
@@ -41,7 +41,7 @@ impl EpochKeys {
     }
 }
 
-/// The epoch that it is: unix time in units of 32 s.
+/// The current epoch: Unix time in units of 32 s.
 pub fn current_epoch() -> u64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,10 +1,10 @@
-//! A worker: one pinned thread for one queue number, with a socket on every interface.
+//! A worker: one pinned thread for one queue number, with a socket on each interface.
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`ports`] | where segments leave: the sockets, and the kernel for what they cannot send |
-//! | [`epoch_keys`] | the current cookie key of each service |
-//! | [`status`] | what is known of a worker from outside |
+//! | [`ports`] | sends segments: through the sockets, or through the kernel |
+//! | [`epoch_keys`] | the cookie key of each service for the current epoch |
+//! | [`status`] | counters and socket status, readable from other threads |
 #![forbid(unsafe_code)]
 
 pub mod epoch_keys;
@@ -30,22 +30,22 @@ use crate::engine::splicer::{Splicer, ValidAck};
 use crate::maps::{Heartbeats, fine_now};
 
 use epoch_keys::{EpochKeys, current_epoch};
-use ports::Ports;
+use ports::{Batch, Ports};
 use status::WorkerStatus;
 
 const _: () = assert!(
     BATCH <= batch_answers::BATCH,
-    "every frame of a batch has its place"
+    "a batch of SYNs has room for every frame"
 );
 
-/// Nanoseconds between two reports.
+/// Nanoseconds between two status updates.
 const REPORT_EVERY: u64 = 100_000_000;
 
-/// Everything that one worker owns.
+/// The state of one worker.
 pub struct Worker {
-    /// The queue number, which is also the worker's own.
+    /// The queue number, which is also the number of the worker.
     pub queue: u32,
-    /// Where it runs.
+    /// The core that it runs on.
     pub core: Option<CoreId>,
     /// Its sockets.
     pub ports: Ports,
@@ -55,17 +55,17 @@ pub struct Worker {
     pub stats: Arc<[ServiceStats]>,
     /// Its batch of SYNs.
     pub answers: BatchAnswers,
-    /// The keys that its cookies are made with.
+    /// The keys of its cookies.
     pub keys: EpochKeys,
-    /// How it waits.
+    /// Spins or sleeps when there is no work.
     pub waiter: Waiter,
-    /// What other workers tell it.
+    /// Messages from other workers.
     pub mailbox: Mailbox,
-    /// Where it shows that it lives.
+    /// The heartbeats, which show the XDP program that it is alive.
     pub heartbeats: Arc<Heartbeats>,
-    /// Where it reports.
+    /// Its published status.
     pub status: Arc<WorkerStatus>,
-    /// Whether it is to end.
+    /// Set to end the worker.
     pub stop: Arc<AtomicBool>,
 }
 
@@ -73,7 +73,7 @@ impl Worker {
     /// Starts the thread.
     ///
     /// # Errors
-    /// That of the operating system, which has no thread left.
+    /// The operating system cannot create a thread.
     pub fn spawn(self) -> std::io::Result<JoinHandle<()>> {
         thread::Builder::new()
             .name(format!("worker-{}", self.queue))
@@ -91,7 +91,7 @@ impl Worker {
         let mut reported = 0;
         let mut clock = Instant::now();
         while !self.stop.load(Relaxed) {
-            // The XDP program's clock, read finely: a beat may be some milliseconds ahead of it.
+            // The XDP program's clock, with a finer resolution: a heartbeat may be some milliseconds ahead of it.
             let now = fine_now();
             self.heartbeats.beat(self.queue, now);
             let mut work = 0;
@@ -117,8 +117,8 @@ impl Worker {
         }
     }
 
-    /// Does what the XDP program asks for each frame: SYNs are read first, and answered when all their
-    /// cookies have been made. Every frame ends as an answer or goes home.
+    /// Processes the XDP program's request for each frame. Reads all SYNs first and answers them when all
+    /// cookies are computed. Every frame is transmitted or released.
     fn batch(&mut self, now: u64, index: usize, batch: &mut Batch) {
         if batch.is_empty() {
             return;
@@ -161,7 +161,7 @@ impl Worker {
         }
     }
 
-    /// Sends the answer to a SYN.
+    /// Sends the SYN-ACK for a SYN.
     fn answer(&mut self, index: usize, mut frame: Frame, service: u8, asked: Queued) {
         let length = match asked {
             Queued::Waiting(ticket) => {
@@ -181,11 +181,11 @@ impl Worker {
         self.ports.transmit(index, frame);
     }
 
-    /// Takes a segment of an opening to the splicer.
+    /// Passes a segment of an opening to the splicer.
     fn splice(&mut self, now: u64, index: usize, frame: Frame, meta: &Meta) {
         let (socket, interface) = self.ports.socket(index);
         let (l3, l4) = (usize::from(meta.l3), usize::from(meta.l4));
-        // Openings are rare beside SYNs: a copy lets the frame go home before anything is sent.
+        // Openings are rare compared with SYNs, so copy the packet: the frame is released before anything is sent.
         let bytes = socket.bytes(&frame);
         let mut packet = ArrayVec::<u8, PACKET>::new();
         let (Some(header), Some(ip)) = (bytes.get(..l3), bytes.get(l3..)) else {
@@ -222,7 +222,7 @@ impl Worker {
     }
 }
 
-/// However a worker ends, from then on the XDP program does without it.
+/// Marks the worker as stopped however it ends, so that the XDP program no longer redirects to it.
 struct End(Arc<Heartbeats>, u32);
 
 impl Drop for End {
@@ -231,7 +231,7 @@ impl Drop for End {
     }
 }
 
-/// What is to be done with a frame once the cookies of its batch are made.
+/// What to do with a frame when the cookies of its batch are computed.
 #[derive(Clone, Copy)]
 enum Task {
     Answer(u8, Queued),
@@ -249,11 +249,8 @@ fn read_meta(words: Option<&[u8; META_BYTES]>, bytes: &[u8]) -> Option<Meta> {
             words[4 * i + 3],
         ])
     });
-    // The second byte of the first word is the offset of the IP header, behind the EtherType.
+    // The second byte of the first word is the offset of the IP header, which follows the EtherType.
     let l3 = usize::from(u32::to_le_bytes(words[0])[1]);
     let ethertype = bytes.get(l3.checked_sub(2)?..l3)?;
     Meta::decode(&words, ethertype == ethernet::IPV4.to_be_bytes())
 }
-
-/// A batch of received frames.
-pub type Batch = ArrayVec<Frame, BATCH>;

@@ -1,18 +1,21 @@
-//! Where a worker's segments leave: its sockets, and the kernel for what they cannot send.
+//! Sends a worker's segments: through its sockets, or through the kernel if no socket can.
 
 use std::net::{IpAddr, SocketAddr};
 
+use arrayvec::ArrayVec;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use synward_core::generated_segment::Segment;
 use synward_core::wire::Address;
 
-use super::Batch;
-use crate::afxdp::{Frame, Port};
+use crate::afxdp::{BATCH, Frame, Port};
 use crate::engine::link::{Link, Out};
 use crate::engine::mailbox::PACKET;
 
-/// Raw IP: the packet's own header is sent (raw(7), ipv6(7)).
+/// Raw IP: packets include their IP header (raw(7), ipv6(7)).
 const IPPROTO_RAW: i32 = 255;
+
+/// A batch of received frames.
+pub type Batch = ArrayVec<Frame, BATCH>;
 
 /// The sockets of one worker.
 pub struct Ports {
@@ -23,8 +26,8 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// From (interface index, socket) pairs. Without the privilege for raw sockets, or without IPv6,
-    /// what only the kernel could send is lost and counted.
+    /// Takes (interface index, socket) pairs. Without the privilege for raw sockets, or without IPv6, packets
+    /// that only the kernel could send are dropped and counted.
     pub fn new(ports: Vec<(u32, Port)>) -> Self {
         let raw = |domain| {
             let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(IPPROTO_RAW))).ok()?;
@@ -44,7 +47,7 @@ impl Ports {
         }
     }
 
-    /// How many sockets.
+    /// Number of sockets.
     pub fn count(&self) -> usize {
         self.ports.len()
     }
@@ -55,19 +58,19 @@ impl Ports {
         (port, *interface)
     }
 
-    /// All of them, to wait for.
+    /// All sockets, to wait for.
     pub fn sockets(&mut self) -> impl Iterator<Item = &mut Port> {
         self.ports.iter_mut().map(|(_, port)| port)
     }
 
-    /// Interface index and socket of each.
+    /// Interface index and socket, for each socket.
     pub fn each(&mut self) -> impl Iterator<Item = (u32, &mut Port)> {
         self.ports
             .iter_mut()
             .map(|(interface, port)| (*interface, port))
     }
 
-    /// Packets that neither a socket nor the kernel took.
+    /// Number of packets that neither a socket nor the kernel accepted.
     pub fn unsent(&self) -> u64 {
         self.unsent
     }
@@ -77,17 +80,17 @@ impl Ports {
         self.ports[index].1.receive(batch)
     }
 
-    /// Sends a frame back out of the socket that it came from.
+    /// Transmits a frame through the socket that received it.
     pub fn transmit(&mut self, index: usize, frame: Frame) {
         self.ports[index].1.transmit(frame);
     }
 
-    /// Lets a frame go home.
+    /// Releases a frame.
     pub fn release(&mut self, index: usize, frame: Frame) {
         self.ports[index].1.release(frame);
     }
 
-    /// Submits what was queued, takes back what was sent, refills.
+    /// Submits queued frames, recycles transmitted ones and refills the fill ring.
     pub fn flush(&mut self) {
         for (_, port) in &mut self.ports {
             port.flush();

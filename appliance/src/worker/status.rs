@@ -1,4 +1,4 @@
-//! What is known of a worker from outside: single-writer counters and a latest report of its sockets.
+//! A worker's status for other threads: single-writer counters and the latest status of its sockets.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -8,25 +8,25 @@ use crossbeam::queue::ArrayQueue;
 use super::ports::Ports;
 use crate::afxdp::{FrameAccount, KernelStatistics, PortCounters};
 
-/// One socket at one moment.
+/// A snapshot of one socket.
 #[derive(Clone, Copy, Debug)]
 pub struct PortStatus {
     /// Index of the interface.
     pub interface: u32,
-    /// Whether it has zero-copy.
+    /// Whether it is in zero-copy mode.
     pub zero_copy: bool,
     /// The kernel's counters.
     pub kernel: KernelStatistics,
     /// Our counters.
     pub counters: PortCounters,
-    /// Where the frames are.
+    /// The number of frames in each state.
     pub frames: FrameAccount,
 }
 
-/// A worker, seen from outside.
+/// The published status of a worker.
 #[derive(Debug)]
 pub struct WorkerStatus {
-    /// Whether it runs on its core.
+    /// Whether it is pinned to its core.
     pub pinned: AtomicBool,
     loops: AtomicU64,
     sleeps: AtomicU64,
@@ -58,18 +58,18 @@ fn add(counter: &AtomicU64, n: u64) {
 }
 
 impl WorkerStatus {
-    /// The worker went round once.
+    /// Counts a round of the worker loop.
     pub fn round(&self, slept: bool) {
         add(&self.loops, 1);
         add(&self.sleeps, u64::from(slept));
     }
 
-    /// A frame came without a request, or too long for one.
+    /// Counts a frame without a valid request, or too long for one.
     pub fn unreadable(&self) {
         add(&self.unreadable, 1);
     }
 
-    /// Leaves a report of the sockets; a few times a second, so its allocation does not count.
+    /// Publishes the status of the sockets. Runs a few times a second, so that its allocation does not matter.
     pub fn publish(&self, ports: &mut Ports, slept: Duration, clock: &mut Instant) {
         let passed = clock.elapsed().as_nanos().max(1) as u64;
         *clock = Instant::now();
@@ -80,7 +80,7 @@ impl WorkerStatus {
         self.busy
             .store((passed - asleep) * 1_000_000 / passed, Relaxed);
         self.unsent.store(ports.unsent(), Relaxed);
-        let report = ports.each().map(|(interface, port)| {
+        let status = ports.each().map(|(interface, port)| {
             Some(PortStatus {
                 interface,
                 zero_copy: port.zero_copy(),
@@ -89,24 +89,24 @@ impl WorkerStatus {
                 frames: port.accounting(),
             })
         });
-        // If the kernel's counters cannot be read, the report before stays: zeros would look like a reset.
-        if let Some(report) = report.collect() {
-            self.latest.force_push(report);
+        // If the kernel's counters cannot be read, the previous status stays: zeros would look like a reset.
+        if let Some(status) = status.collect() {
+            self.latest.force_push(status);
         }
     }
 
-    /// The latest report of the sockets, if there is a new one.
+    /// The latest status of the sockets, if there is a new one.
     pub fn take_latest(&self) -> Option<Vec<PortStatus>> {
         self.latest.pop()
     }
 
-    /// Rounds, sleeps, and the busy share of the last interval, 0 to 1.
+    /// Number of rounds and sleeps, and the busy share of the last interval, 0 to 1.
     pub fn rounds(&self) -> (u64, u64, f64) {
         let busy = self.busy.load(Relaxed) as f64 / 1e6;
         (self.loops.load(Relaxed), self.sleeps.load(Relaxed), busy)
     }
 
-    /// Frames without a request that it understands, and packets that nobody took from it.
+    /// Number of frames without a valid request, and of packets that could not be sent.
     pub fn trouble(&self) -> (u64, u64) {
         (self.unreadable.load(Relaxed), self.unsent.load(Relaxed))
     }

@@ -1,4 +1,4 @@
-//! How fast one core echoes. Not a test of anything, so it runs only when asked for:
+//! Measures how fast one core echoes. It tests nothing, so it runs only on request:
 //! `cargo test --release --test afxdp_veth -- --ignored --nocapture echo_rate`
 
 use std::{
@@ -15,8 +15,7 @@ use crate::{
     veth_lab::{End, Lab},
 };
 
-/// One core generates and receives (veth's receive side runs where the sender is), the other
-/// echoes.
+/// One core generates and receives (veth receives on the sender's core), the other echoes.
 #[test]
 #[ignore = "a measurement"]
 fn echo_rate() {
@@ -25,7 +24,7 @@ fn echo_rate() {
     let cores = core_affinity::get_core_ids().unwrap();
     let [generating, echoing] = [cores[0], cores[1 % cores.len()]];
     let options = PortOptions::default();
-    // The generator's core chooses the queue.
+    // The core of the generator selects the queue.
     let queue = generating.id as u32 % 2;
     let mut here = lab.open(End::Here, queue, &options).unwrap();
     let sockets = test_programs::socket_map(2).unwrap();
@@ -85,11 +84,11 @@ fn echo_rate() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    numbered_frames::assert_all_come_home(&mut here, options.frames);
+    numbered_frames::assert_all_returned(&mut here, options.frames);
 }
 
-/// Seconds that this thread has run: on a machine that others use as well, frames a second of it
-/// are the honest figure.
+/// CPU time of this thread in seconds. On a shared machine, frames per second of CPU time are the meaningful
+/// figure.
 fn processor_time() -> f64 {
     let mut time = libc::timespec {
         tv_sec: 0,

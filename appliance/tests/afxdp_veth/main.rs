@@ -1,4 +1,4 @@
-//! The AF_XDP room against the real kernel: veth pairs in network namespaces of their own. Needs
+//! Tests of AF_XDP ports on the running kernel, over veth pairs in separate network namespaces. Needs
 //! root.
 #![allow(clippy::unwrap_used)]
 

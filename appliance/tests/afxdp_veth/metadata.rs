@@ -1,4 +1,4 @@
-//! What the XDP program stores in front of a packet arrives with that packet.
+//! Metadata that the XDP program stores in front of a packet arrives with the packet.
 
 use std::os::fd::OwnedFd;
 
@@ -18,8 +18,7 @@ fn metadata_arrives_in_native_mode() {
     metadata_arrives(Mode::Native, 0, Chunk::Bytes4096);
 }
 
-/// On queue 0: in generic mode veth records no receive queue, so that everything comes in on that
-/// one.
+/// Uses queue 0: in generic mode veth records no receive queue, so that every frame arrives on that one.
 #[test]
 fn metadata_arrives_in_generic_mode() {
     needs_root!();

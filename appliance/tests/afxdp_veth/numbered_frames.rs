@@ -1,4 +1,4 @@
-//! Numbered test frames, and who has seen which.
+//! Numbered test frames, and a set of the numbers seen.
 
 use std::time::{Duration, Instant};
 
@@ -24,13 +24,13 @@ pub(crate) fn number(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes[14..22].try_into().unwrap())
 }
 
-/// Turns a frame around in place.
+/// Swaps source and destination MAC address.
 pub(crate) fn swap_addresses(bytes: &mut [u8]) {
     let (to, rest) = bytes.split_at_mut(6);
     to.swap_with_slice(&mut rest[..6]);
 }
 
-/// Numbers seen so far; seeing one twice is an error.
+/// The numbers seen so far. Panics if a number is seen twice.
 pub(crate) struct Seen {
     bits: Vec<u64>,
     count: u64,
@@ -56,16 +56,16 @@ impl Seen {
     }
 }
 
-/// Asserts that every frame of the port is accounted for, that the kernel was never given a frame
-/// that it refused, and that it never gave one that it did not have.
+/// Asserts that every frame of the port is accounted for, and that the kernel never returned a frame that it
+/// did not own.
 pub(crate) fn assert_conserved(port: &Port, frames: u32) {
     let account = port.accounting();
     assert_eq!(account.total(), frames, "{account:?}");
     assert_eq!(port.counters().refused, 0);
 }
 
-/// Waits until no frame is held or on its way: all are free or ready to receive.
-pub(crate) fn assert_all_come_home(port: &mut Port, frames: u32) {
+/// Waits until all frames are free or given to the kernel for reception, and asserts that the kernel rejected none.
+pub(crate) fn assert_all_returned(port: &mut Port, frames: u32) {
     wait_until(Duration::from_secs(10), || {
         port.flush();
         let account = port.accounting();
@@ -77,11 +77,14 @@ pub(crate) fn assert_all_come_home(port: &mut Port, frames: u32) {
     assert_eq!((kernel.rx_invalid_descs, kernel.tx_invalid_descs), (0, 0));
 }
 
-/// Polls for a condition.
+/// Polls a condition.
 pub(crate) fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + patience;
     while !condition() {
-        assert!(Instant::now() < deadline, "still not so after {patience:?}");
+        assert!(
+            Instant::now() < deadline,
+            "condition not met after {patience:?}"
+        );
         std::thread::yield_now();
     }
 }

@@ -1,4 +1,4 @@
-//! Each refusal has its line.
+//! Each failure to open a port has its own message.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[test]
-fn refusals_name_the_cause_and_the_cure() {
+fn errors_name_the_cause_and_the_cure() {
     needs_root!();
     let lab = Lab::new();
     let options = PortOptions::default();
@@ -77,7 +77,7 @@ fn refusals_name_the_cause_and_the_cure() {
 }
 
 #[test]
-fn without_capabilities_it_says_which() {
+fn missing_capabilities_are_named() {
     needs_root!();
     let lab = Lab::new();
     let refused = lab.inside(End::Here, || {
@@ -92,9 +92,9 @@ fn without_capabilities_it_says_which() {
 fn a_small_memlock_limit_is_named() {
     needs_root!();
     let lab = Lab::new();
-    // The limit is the process's, so this happens in a child; the child reports by its exit status.
-    // SAFETY: the child only makes system calls and allocates; no other thread of ours holds a lock
-    // that it needs, as glibc's fork makes the allocator usable in the child.
+    // The limit applies to the process, so a child sets it and reports by its exit status.
+    // SAFETY: the child only makes system calls and allocates; no other thread holds a lock that it
+    // needs, because glibc's fork makes the allocator usable in the child.
     let status = lab.inside(End::Here, || unsafe {
         let child = libc::fork();
         if child == 0 {
@@ -117,18 +117,13 @@ fn a_small_memlock_limit_is_named() {
     assert_eq!(status, 0);
 }
 
-/// Frames that wait while the interface is down are not lost, and go out when it is up again.
+/// Frames that wait while the interface is down are not lost. They are sent when it is up again.
 #[test]
 fn a_link_that_goes_down_loses_no_frame() {
     needs_root!();
     let lab = Lab::new();
     let options = PortOptions::default();
-    let mut here = lab.open(End::Here, 0, &options).unwrap();
-    let mut there = lab.open(End::There, 0, &options).unwrap();
-    let _steering = (
-        lab.steer(End::Here, &[&here]),
-        lab.steer(End::There, &[&there]),
-    );
+    let (mut here, mut there, _steering) = lab.open_steered_pair(&options);
 
     lab.set_up(End::There, false);
     let mut frame = there.allocate().unwrap();
@@ -147,8 +142,8 @@ fn a_link_that_goes_down_loses_no_frame() {
     let frame = receive_one(&mut here);
     assert_eq!(numbered_frames::number(here.bytes(&frame)), 1);
     here.release(frame);
-    numbered_frames::assert_all_come_home(&mut here, options.frames);
-    numbered_frames::assert_all_come_home(&mut there, options.frames);
+    numbered_frames::assert_all_returned(&mut here, options.frames);
+    numbered_frames::assert_all_returned(&mut there, options.frames);
 }
 
 const CAP_NET_RAW: u32 = 13;
@@ -157,13 +152,13 @@ fn drop_capabilities() {
     keep_only(0);
 }
 
-/// Leaves this thread with the given capabilities of the first 32, and none other.
+/// Reduces the capabilities of this thread to the given ones of the first 32.
 fn keep_only(capabilities: u32) {
     const VERSION_3: u32 = 0x2008_0522;
     let header = [VERSION_3, 0];
     let sets = [capabilities, capabilities, 0, 0, 0, 0];
-    // SAFETY: both arrays have the layout of include/uapi/linux/capability.h (version 3) and live
-    // through the call.
+    // SAFETY: both arrays have the layout of include/uapi/linux/capability.h (version 3) and
+    // outlive the call.
     let result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) };
     assert_eq!(result, 0);
 }

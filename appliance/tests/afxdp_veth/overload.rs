@@ -1,4 +1,4 @@
-//! More than the port can do.
+//! More frames than the port can handle.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -16,8 +16,8 @@ use crate::{
     veth_lab::{End, Lab},
 };
 
-/// A generator in the kernel floods the port with some ten million frames a second. It drops most,
-/// echoes what it can, delivers nothing twice and loses not one frame of its UMEM.
+/// A generator in the kernel floods the port with about ten million frames per second. The port drops most,
+/// echoes what it can, delivers nothing twice and loses no frame of its UMEM.
 #[test]
 fn a_flood_loses_no_frame() {
     needs_root!();
@@ -68,7 +68,7 @@ fn a_flood_loses_no_frame() {
     assert!(seen.count() > 10_000, "received only {}", seen.count());
     assert!(seen.count() < u64::from(COUNT), "not an overload");
     for port in [&mut here, &mut here1] {
-        numbered_frames::assert_all_come_home(port, options.frames);
+        numbered_frames::assert_all_returned(port, options.frames);
         let counters = port.counters();
         assert_eq!(
             counters.transmitted + counters.dropped_full,
@@ -83,7 +83,7 @@ fn a_flood_loses_no_frame() {
     assert!(dropped > 0, "the rings never overflowed: {kernel:?}");
 }
 
-/// An engine that takes every frame there is, and sends more than TX ring and backlog hold.
+/// Allocates every frame, and transmits more than fit into TX ring and backlog.
 #[test]
 fn transmitting_too_much_drops_and_counts() {
     needs_root!();
@@ -131,11 +131,11 @@ fn transmitting_too_much_drops_and_counts() {
     // 64 in the TX ring, 64 in the backlog, the rest dropped.
     assert_eq!(port.counters().dropped_full, 960 - 128);
     assert_eq!(port.accounting().transmit, 128);
-    numbered_frames::assert_all_come_home(&mut port, options.frames);
+    numbered_frames::assert_all_returned(&mut port, options.frames);
     assert_eq!(port.counters().transmitted, 128);
 }
 
-/// An empty descriptor is invalid to the kernel, so it never gets one.
+/// The kernel rejects an empty descriptor, so it never gets one.
 #[test]
 fn lengths_that_cannot_be_sent_are_dropped_and_counted() {
     needs_root!();
@@ -149,21 +149,16 @@ fn lengths_that_cannot_be_sent_are_dropped_and_counted() {
         port.transmit(frame);
     }
     assert_eq!(port.counters().dropped_length, 4);
-    numbered_frames::assert_all_come_home(&mut port, options.frames);
+    numbered_frames::assert_all_returned(&mut port, options.frames);
 }
 
-/// Without anyone who drains the port, the kernel drops, and all is in order once somebody does.
+/// While no worker drains the port, the kernel drops frames; when one does, the port recovers.
 #[test]
 fn a_worker_that_stalls_recovers() {
     needs_root!();
     let lab = Lab::new();
     let options = PortOptions::default();
-    let mut here = lab.open(End::Here, 0, &options).unwrap();
-    let mut there = lab.open(End::There, 0, &options).unwrap();
-    let _steering = (
-        lab.steer(End::Here, &[&here]),
-        lab.steer(End::There, &[&there]),
-    );
+    let (mut here, mut there, _steering) = lab.open_steered_pair(&options);
 
     let mut send = |numbers: std::ops::Range<u64>| {
         for number in numbers {
@@ -175,7 +170,7 @@ fn a_worker_that_stalls_recovers() {
             numbered_frames::write(&there, &mut frame, number);
             there.transmit(frame);
         }
-        numbered_frames::assert_all_come_home(&mut there, options.frames);
+        numbered_frames::assert_all_returned(&mut there, options.frames);
     };
     send(0..10_000);
     let mut seen = Seen::new(20_000);
@@ -192,12 +187,12 @@ fn a_worker_that_stalls_recovers() {
         });
         numbered_frames::assert_conserved(&here, options.frames);
     };
-    // One RX ring full waited for us; from then on nothing is lost.
+    // A full RX ring was waiting; nothing is lost from then on.
     drain(2048);
     for start in (10_000..20_000).step_by(1000) {
         send(start..start + 1000);
         drain(2048 + start - 10_000 + 1000);
     }
     assert_eq!(seen.count(), 2048 + 10_000);
-    numbered_frames::assert_all_come_home(&mut here, options.frames);
+    numbered_frames::assert_all_returned(&mut here, options.frames);
 }

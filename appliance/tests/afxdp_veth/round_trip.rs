@@ -1,4 +1,4 @@
-//! Frames there and back again.
+//! Frames travel to a port and back.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -17,21 +17,15 @@ use crate::{
 
 const FRAMES: u32 = 8192;
 
-/// A million frames go to the port under test, are turned around in place and come back: each
-/// exactly once, in both directions, with every frame of both UMEMs accounted for after every
-/// flush.
+/// Sends a million frames to the port under test, which returns them in place. Each frame arrives exactly once
+/// in both directions, and every frame of both UMEMs is accounted for after every flush.
 #[test]
-fn a_million_frames_come_back_each_once() {
+fn a_million_frames_return_exactly_once() {
     needs_root!();
     const COUNT: u64 = 1_000_000;
     let lab = Lab::new();
     let options = PortOptions::default();
-    let mut here = lab.open(End::Here, 0, &options).unwrap();
-    let mut there = lab.open(End::There, 0, &options).unwrap();
-    let _steering = (
-        lab.steer(End::Here, &[&here]),
-        lab.steer(End::There, &[&there]),
-    );
+    let (mut here, mut there, _steering) = lab.open_steered_pair(&options);
 
     let done = AtomicBool::new(false);
     let (arrived, returned) = thread::scope(|scope| {
@@ -50,21 +44,20 @@ fn a_million_frames_come_back_each_once() {
             }
             seen.count()
         });
-        // Ends the echo also when this side fails.
+        // Ends the echo even if this side panics.
         let _end = OnDrop(|| done.store(true, Ordering::Relaxed));
         let returned = send_and_count(&mut there, COUNT);
         done.store(true, Ordering::Relaxed);
         (echo.join().unwrap(), returned)
     });
     assert_eq!((arrived, returned), (COUNT, COUNT));
-    numbered_frames::assert_all_come_home(&mut here, FRAMES);
-    numbered_frames::assert_all_come_home(&mut there, FRAMES);
+    numbered_frames::assert_all_returned(&mut here, FRAMES);
+    numbered_frames::assert_all_returned(&mut there, FRAMES);
     assert_eq!(here.counters().received, COUNT);
     assert_eq!(here.counters().transmitted, COUNT);
 }
 
-/// Sends numbered frames with at most 512 under way, so that none has a reason to be lost; returns
-/// how many came back.
+/// Sends numbered frames with at most 512 in flight, so that none is dropped. Returns how many came back.
 fn send_and_count(port: &mut Port, count: u64) -> u64 {
     const WINDOW: u64 = 512;
     let mut seen = Seen::new(count);
@@ -95,9 +88,9 @@ fn send_and_count(port: &mut Port, count: u64) -> u64 {
     seen.count()
 }
 
-/// Each queue has its own port; veth keeps frames of one queue on the same queue of its peer.
+/// Each queue has its own port. veth delivers the frames of a queue to the same queue of its peer.
 #[test]
-fn queues_do_not_mix() {
+fn frames_stay_on_their_queue() {
     needs_root!();
     let lab = Lab::new();
     let options = PortOptions::default();
@@ -130,22 +123,17 @@ fn queues_do_not_mix() {
             numbers.len() >= 100
         });
         assert_eq!(numbers, (first..first + 100).collect::<Vec<_>>());
-        numbered_frames::assert_all_come_home(port, FRAMES);
+        numbered_frames::assert_all_returned(port, FRAMES);
     }
 }
 
-/// A packet can grow in place up to the end of its chunk, and arrives whole.
+/// A packet can grow in place up to the end of its chunk, and arrives complete.
 #[test]
 fn a_frame_can_grow_in_place() {
     needs_root!();
     let lab = Lab::new();
     let options = PortOptions::default();
-    let mut here = lab.open(End::Here, 0, &options).unwrap();
-    let mut there = lab.open(End::There, 0, &options).unwrap();
-    let _steering = (
-        lab.steer(End::Here, &[&here]),
-        lab.steer(End::There, &[&there]),
-    );
+    let (mut here, mut there, _steering) = lab.open_steered_pair(&options);
 
     let mut frame = there.allocate().unwrap();
     assert_eq!((frame.len(), there.bytes(&frame).len()), (0, 0));
@@ -180,7 +168,7 @@ fn a_frame_can_grow_in_place() {
     there.release(frame);
 }
 
-/// The next packet.
+/// Receives the next packet.
 pub(crate) fn receive_one(port: &mut Port) -> synward::afxdp::Frame {
     let mut batch = ArrayVec::new();
     numbered_frames::wait_until(Duration::from_secs(10), || {

@@ -1,6 +1,6 @@
-//! XDP programs of a few instructions each, written in the instructions themselves, so that these
-//! tests need no compiler and do not depend on the appliance's own programs. Everything goes
-//! through bpf(2); numbers from include/uapi/linux/bpf.h.
+//! XDP programs of a few instructions each, written as raw instructions, so that these tests need no
+//! compiler and do not depend on the appliance's own programs. They use bpf(2) directly; numbers are
+//! from include/uapi/linux/bpf.h.
 
 use std::{
     io, mem,
@@ -11,31 +11,31 @@ use std::{
 /// The test frames' EtherType (IEEE 802 "local experimental 1"), as a little-endian load of the two
 /// bytes gives it.
 const ETHERTYPE: i32 = 0x88b5_u16.swap_bytes() as i32;
-/// First and last eight of the 32 bytes of metadata.
+/// The first and the last eight of the 32 bytes of metadata.
 pub(crate) const MARKER: i32 = 0x5eed_cafe;
 
 const XDP_DROP: i32 = 1;
 const XDP_PASS: i32 = 2;
 
-/// Where a program goes.
+/// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mode {
     Native,
     Generic,
 }
 
-/// Lets everything through; makes a veth take frames that its peer transmits from XDP or AF_XDP.
+/// Passes every frame. A veth with a program accepts frames that its peer transmits from XDP or AF_XDP.
 pub(crate) fn pass() -> io::Result<OwnedFd> {
     load(&[imm(0, XDP_PASS), exit()])
 }
 
-/// Drops everything.
+/// Drops every frame.
 pub(crate) fn sink() -> io::Result<OwnedFd> {
     load(&[imm(0, XDP_DROP), exit()])
 }
 
-/// Redirects test frames to the socket in the slot of their queue, and passes everything else (as
-/// it does test frames for an empty slot).
+/// Redirects test frames to the socket in the slot of their queue. Passes other frames, and test frames for
+/// an empty slot.
 pub(crate) fn steer(sockets: &OwnedFd) -> io::Result<OwnedFd> {
     let [map_low, map_high] = map(1, sockets);
     load(&[
@@ -90,8 +90,8 @@ pub(crate) fn steer_with_metadata(sockets: &OwnedFd) -> io::Result<OwnedFd> {
     ])
 }
 
-/// Writes a whole test frame with the next sequence number of `counter` (an array map of one u64)
-/// into every frame it gets, and sends it out of `interface`: a generator, driven by [`generate`].
+/// A generator, driven by [`generate`]: writes a test frame with the next sequence number of `counter` (an
+/// array map of one u64) into every frame, and redirects it to `interface`.
 pub(crate) fn number(counter: &OwnedFd, interface: u32) -> io::Result<OwnedFd> {
     let [value_low, value_high] = map(2, counter);
     load(&[
@@ -118,7 +118,7 @@ pub(crate) fn number(counter: &OwnedFd, interface: u32) -> io::Result<OwnedFd> {
     ])
 }
 
-/// Runs `program` over `count` live frames of 60 bytes, as if they had come in on `interface`.
+/// Runs `program` on `count` live frames of 60 bytes, as if received on `interface`.
 pub(crate) fn generate(program: &OwnedFd, interface: u32, count: u32) -> io::Result<()> {
     #[repr(C)]
     struct TestRun {
@@ -166,17 +166,17 @@ pub(crate) fn generate(program: &OwnedFd, interface: u32, count: u32) -> io::Res
     Ok(())
 }
 
-/// A map of sockets, one slot a queue.
+/// Creates an XSKMAP with one slot per queue.
 pub(crate) fn socket_map(queues: u32) -> io::Result<OwnedFd> {
     create_map(17, 4, queues)
 }
 
-/// An array of one u64.
+/// Creates an array map of one u64.
 pub(crate) fn counter() -> io::Result<OwnedFd> {
     create_map(2, 8, 1)
 }
 
-/// Puts a socket into its slot.
+/// Puts a socket into the slot of its queue.
 pub(crate) fn set_socket(sockets: &OwnedFd, queue: u32, socket: i32) -> io::Result<()> {
     #[repr(C)]
     struct Update {
@@ -201,8 +201,7 @@ pub(crate) fn set_socket(sockets: &OwnedFd, queue: u32, socket: i32) -> io::Resu
     Ok(())
 }
 
-/// Attaches a program to an interface of the caller's network namespace, for as long as the result
-/// lives.
+/// Attaches a program to an interface of the caller's network namespace until the result is dropped.
 pub(crate) fn attach(program: &OwnedFd, interface: u32, mode: Mode) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct LinkCreate {
@@ -268,7 +267,7 @@ fn load(instructions: &[u64]) -> io::Result<OwnedFd> {
     })
 }
 
-/// Points the jumps to [`END`] at the last instruction.
+/// Resolves jumps to [`END`] to the last instruction.
 fn resolve(instructions: &[u64]) -> Vec<u64> {
     let last = instructions.len() - 1;
     let end = u64::from(END as u16) << 16;
@@ -286,9 +285,9 @@ fn resolve(instructions: &[u64]) -> Vec<u64> {
 }
 
 fn bpf<T>(command: i32, attributes: &T) -> io::Result<i32> {
-    // SAFETY: `attributes` is a plain structure as the command wants it, of the length given;
-    // addresses within it are those of buffers that live in the callers' frames through the call
-    // and have the lengths given beside them.
+    // SAFETY: `attributes` is a plain structure in the layout of the command, with the given length;
+    // addresses in it are those of buffers on the callers' stacks that outlive the call and have the
+    // lengths given with them.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -304,7 +303,7 @@ fn bpf<T>(command: i32, attributes: &T) -> io::Result<i32> {
 }
 
 fn owned(fd: i32) -> io::Result<OwnedFd> {
-    // SAFETY: bpf(2) made this descriptor for us just now.
+    // SAFETY: bpf(2) has just created this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -314,7 +313,7 @@ fn owned(fd: i32) -> io::Result<OwnedFd> {
 const W: u8 = 0x00;
 const H: u8 = 0x08;
 const DW: u8 = 0x18;
-/// A jump to the last instruction, whichever that is.
+/// The offset of a jump to the last instruction; see [`resolve`].
 const END: i16 = i16::MAX;
 const REDIRECT: i32 = 23;
 const REDIRECT_MAP: i32 = 51;
@@ -344,12 +343,12 @@ const fn ldx(size: u8, to: u8, from: u8, offset: i16) -> u64 {
     instruction(0x61 | size, to, from, offset, 0)
 }
 
-/// Stores a register of 64 bits.
+/// Stores a 64-bit register.
 const fn stx(to: u8, offset: i16, from: u8) -> u64 {
     instruction(0x7b, to, from, offset, 0)
 }
 
-/// Stores a number as 64 bits.
+/// Stores a constant as 64 bits.
 const fn store(to: u8, offset: i16, value: i32) -> u64 {
     instruction(0x7a, to, 0, offset, value)
 }

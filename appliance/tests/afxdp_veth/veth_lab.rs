@@ -1,5 +1,4 @@
-//! Two network namespaces with a veth pair of two queues between them, gone when the test is over,
-//! whichever way.
+//! Two network namespaces with a veth pair of two queues between them, removed when the test ends.
 
 use std::{
     fs::File,
@@ -16,9 +15,9 @@ use super::test_programs::{self, Mode};
 /// One end of the veth pair.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum End {
-    /// Where the port under test is.
+    /// The end of the port under test.
     Here,
-    /// Where frames come from and echoes go to.
+    /// The end that sends frames and receives them back.
     There,
 }
 
@@ -72,13 +71,12 @@ impl Lab {
         lab
     }
 
-    /// Runs `work` on a thread of its own inside the end's namespace.
+    /// Runs `work` on a separate thread in the namespace of `end`.
     pub(crate) fn inside<T: Send>(&self, end: End, work: impl FnOnce() -> T + Send) -> T {
         let namespace = File::open(format!("/run/netns/{}", self.namespace(end))).unwrap();
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                // SAFETY: setns takes two numbers; it changes only this thread, which ends with
-                // `work`.
+                // SAFETY: setns takes two integers; it affects only this thread, which ends with `work`.
                 let entered = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
                 assert_eq!(entered, 0);
                 work()
@@ -96,15 +94,28 @@ impl Lab {
         self.inside(end, || Port::open(end.interface(), queue, options))
     }
 
+    /// Opens a port on queue 0 of both ends, (here, there), and steers test frames to both while the last value lives.
+    pub(crate) fn open_steered_pair(
+        &self,
+        options: &PortOptions,
+    ) -> (Port, Port, [[OwnedFd; 2]; 2]) {
+        let [here, there] = [End::Here, End::There].map(|end| self.open(end, 0, options).unwrap());
+        let steering = [
+            self.steer(End::Here, &[&here]),
+            self.steer(End::There, &[&there]),
+        ];
+        (here, there, steering)
+    }
+
     pub(crate) fn index(&self, end: End) -> u32 {
         let name = std::ffi::CString::new(end.interface()).unwrap();
-        // SAFETY: the name is a C string that lives through the call.
+        // SAFETY: the name is a C string that outlives the call.
         let index = self.inside(end, || unsafe { libc::if_nametoindex(name.as_ptr()) });
         assert_ne!(index, 0);
         index
     }
 
-    /// Attaches a program for as long as the result lives.
+    /// Attaches a program until the result is dropped.
     pub(crate) fn attach(&self, end: End, program: &OwnedFd, mode: Mode) -> OwnedFd {
         let index = self.index(end);
         self.inside(end, || test_programs::attach(program, index, mode))
@@ -149,7 +160,7 @@ fn ip(arguments: &[&str]) {
     run("ip", arguments);
 }
 
-/// Runs a command in a namespace. Not `ip netns exec`: that fails in a chroot whose root is no mount point.
+/// Runs a command in a namespace. Not with `ip netns exec`, which fails in a chroot whose root is not a mount point.
 fn enter(namespace: &str, command: &[&str]) {
     let net = format!("--net=/run/netns/{namespace}");
     run("nsenter", &[&[net.as_str()], command].concat());

@@ -1,4 +1,4 @@
-//! A sleeping worker wakes for a packet and for a message, long before its timeout.
+//! A packet wakes a sleeping worker long before its timeout.
 
 use std::{
     sync::mpsc,
@@ -20,12 +20,7 @@ fn a_packet_ends_the_sleep() {
     const COUNT: u64 = 200;
     let lab = Lab::new();
     let options = PortOptions::default();
-    let here = lab.open(End::Here, 0, &options).unwrap();
-    let mut there = lab.open(End::There, 0, &options).unwrap();
-    let _steering = (
-        lab.steer(End::Here, &[&here]),
-        lab.steer(End::There, &[&there]),
-    );
+    let (here, mut there, _steering) = lab.open_steered_pair(&options);
 
     let (seen, numbers) = mpsc::channel();
     let worker = thread::spawn(move || {
@@ -65,7 +60,7 @@ fn a_packet_ends_the_sleep() {
     assert!(slept > Duration::ZERO && slept < start.elapsed());
 }
 
-/// Busy polling without anything that defers softirqs: they receive as always, and the port does not mind.
+/// With busy polling, but without deferred softirqs, softirqs receive as usual, and the port works.
 #[test]
 fn a_port_that_polls_its_driver_receives() {
     needs_root!();
@@ -77,7 +72,7 @@ fn a_port_that_polls_its_driver_receives() {
     };
     let mut here = lab.open(End::Here, 0, &options).unwrap();
     let mut there = lab.open(End::There, 0, &PortOptions::default()).unwrap();
-    assert!(here.busy_poll(), "root may, on any kernel since 5.11");
+    assert!(here.busy_poll(), "root may use it on any kernel since 5.11");
     let _steering = (
         lab.steer(End::Here, &[&here]),
         lab.steer(End::There, &[&there]),
@@ -98,5 +93,5 @@ fn a_port_that_polls_its_driver_receives() {
         }
     }
     assert_eq!(here.counters().failed_wakeups, 0);
-    numbered_frames::assert_all_come_home(&mut here, options.frames);
+    numbered_frames::assert_all_returned(&mut here, options.frames);
 }

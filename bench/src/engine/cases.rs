@@ -3,7 +3,6 @@
 use std::hint::black_box;
 
 use synward::engine::batch_answers::{BatchAnswers, Place, Queued};
-use synward::engine::proofs::{self, Keys, Proof, Proofs};
 use synward::engine::single_answer;
 use synward::siphash_simd::HashBackend;
 use synward_core::cookie::Key;
@@ -11,6 +10,7 @@ use synward_core::layout::{Flow, Profile};
 use synward_core::translate::{self, Direction, Translation};
 use synward_core::wire::tcp;
 
+use super::ack_batch::{AckBatch, AckCheck, Keys, check_single};
 use super::frame_batch::{BATCH, Client, Frames, L3, l4};
 
 const EPOCH: u64 = 100;
@@ -32,7 +32,7 @@ enum Work {
     Touch,
     Answer(Box<BatchAnswers>, usize),
     AnswerAlone,
-    Verify(Box<Proofs>, usize),
+    Verify(Box<AckBatch>, usize),
     VerifyAlone,
     Translate(Translation),
 }
@@ -90,10 +90,10 @@ impl Case {
                 alone(room, length, frames.v4);
             });
             for backend in HashBackend::available() {
-                let work = Work::Verify(Box::new(Proofs::new(backend)), BATCH);
+                let work = Work::Verify(Box::new(AckBatch::new(backend)), BATCH);
                 add(name.clone(), backend.name(), &acks, work);
             }
-            let work = Work::Verify(Box::new(Proofs::new(HashBackend::best())), 1);
+            let work = Work::Verify(Box::new(AckBatch::new(HashBackend::best())), 1);
             add(name.clone(), "batches of one", &acks, work);
             add(name, ALONE, &acks, Work::VerifyAlone);
         }
@@ -134,11 +134,11 @@ impl Case {
                     black_box(alone(room, length, v4));
                 }
             }
-            Work::Verify(proofs, BATCH) => verify_batch(proofs, &mut self.frames),
-            Work::Verify(proofs, _) => verify_each(proofs, &mut self.frames),
+            Work::Verify(acks, BATCH) => verify_batch(acks, &mut self.frames),
+            Work::Verify(acks, _) => verify_each(acks, &mut self.frames),
             Work::VerifyAlone => {
                 for (length, room) in self.frames.each() {
-                    black_box(proofs::judge(&room[..length], L3, l4(v4), EPOCH, &KEYS));
+                    black_box(check_single(&room[..length], L3, l4(v4), EPOCH, &KEYS));
                 }
             }
             Work::Translate(translation) => translate_each(translation, &mut self.frames),
@@ -157,18 +157,16 @@ impl Case {
                     .each()
                     .all(|(_, room)| room[l4(v4) + 13] & 0x12 == 0x12 && room[5] == 2)
             }
-            Work::Verify(proofs, _) => {
-                proofs.begin(EPOCH);
+            Work::Verify(acks, _) => {
+                acks.begin(EPOCH);
                 let tickets: Vec<_> = self
                     .frames
                     .each()
-                    .map(|(length, room)| {
-                        proofs.push(&room[..length], L3 as u8, l4(v4) as u8, &KEYS)
-                    })
+                    .map(|(length, room)| acks.push(&room[..length], L3 as u8, l4(v4) as u8, &KEYS))
                     .collect();
-                proofs.hash_all();
+                acks.hash_all();
                 tickets.iter().all(|ticket| {
-                    ticket.is_some_and(|ticket| matches!(proofs.proof(ticket), Proof::Valid(_)))
+                    ticket.is_some_and(|ticket| matches!(acks.check(ticket), AckCheck::Valid(_)))
                 })
             }
             _ => true,
@@ -250,28 +248,28 @@ fn alone(room: &mut [u8], length: usize, v4: bool) -> Option<usize> {
 }
 
 #[inline(never)]
-fn verify_batch(proofs: &mut Proofs, frames: &mut Frames) {
+fn verify_batch(acks: &mut AckBatch, frames: &mut Frames) {
     let l4 = l4(frames.v4) as u8;
-    proofs.begin(EPOCH);
+    acks.begin(EPOCH);
     let mut tickets = [None; BATCH];
     for ((length, room), ticket) in frames.each().zip(&mut tickets) {
-        *ticket = proofs.push(&room[..length], L3 as u8, l4, &KEYS);
+        *ticket = acks.push(&room[..length], L3 as u8, l4, &KEYS);
     }
-    proofs.hash_all();
+    acks.hash_all();
     for ticket in tickets.into_iter().flatten() {
-        black_box(proofs.proof(ticket));
+        black_box(acks.check(ticket));
     }
 }
 
 #[inline(never)]
-fn verify_each(proofs: &mut Proofs, frames: &mut Frames) {
+fn verify_each(acks: &mut AckBatch, frames: &mut Frames) {
     let l4 = l4(frames.v4) as u8;
     for (length, room) in frames.each() {
-        proofs.begin(EPOCH);
-        let ticket = proofs.push(&room[..length], L3 as u8, l4, &KEYS);
-        proofs.hash_all();
+        acks.begin(EPOCH);
+        let ticket = acks.push(&room[..length], L3 as u8, l4, &KEYS);
+        acks.hash_all();
         if let Some(ticket) = ticket {
-            black_box(proofs.proof(ticket));
+            black_box(acks.check(ticket));
         }
     }
 }

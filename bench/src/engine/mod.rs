@@ -5,6 +5,7 @@
 //! after the other, as criterion and divan do, attributes a neighbour's second to whichever case ran then.)
 //! Frames are put back outside the measured time, and what reading the clock costs is taken off.
 
+mod ack_batch;
 mod cases;
 mod engine_report;
 mod frame_batch;

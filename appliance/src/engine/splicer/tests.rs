@@ -1,4 +1,4 @@
-//! The splicer's stories, over IPv4 and IPv6.
+//! Tests of the splicer, over IPv4 and IPv6.
 
 mod duplicate_cookies;
 mod failed_openings;
@@ -12,8 +12,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use synward_core::flow::FlowKey;
 use synward_core::generated_segment::{HandshakeOptions, padded_timestamps};
-use synward_core::layout::profile_flags;
+use synward_core::layout::{flow_flags, profile_flags};
 
 use super::*;
-use crate::maps::FlowTable;
+use crate::maps::{Established, FlowTable};
 use splicer_lab::*;

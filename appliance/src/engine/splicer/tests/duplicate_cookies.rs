@@ -1,28 +1,28 @@
-//! The same client once more.
+//! Duplicate cookies, and new connections on the ports of an old flow.
 
 use super::*;
 
 #[test]
-fn the_same_cookie_again_is_a_duplicate() {
+fn a_repeated_cookie_is_a_duplicate() {
     both(|mut lab| {
-        lab.opens(&ack());
+        lab.open(&ack());
         lab.only();
-        // Another valid segment of the same client that was on its way: its data counts.
-        lab.opens(&data(0, b"hello"));
+        // Another valid segment of the same client was already on its way: its data is used.
+        lab.open(&data(0, b"hello"));
         assert_eq!(lab.sent().len(), 0);
         lab.server(&syn_ack());
         assert_eq!(lab.only().payload, b"hello");
-        lab.is_at_rest();
-        // Replayed after that: translated like any segment, opens nothing.
-        lab.opens(&ack());
+        lab.assert_idle();
+        // A replay after that is translated like any segment and opens nothing.
+        lab.open(&ack());
         assert_eq!((lab.wire.by_kernel.len(), lab.flow().isn), (1, K));
         assert_eq!(lab.counted(Outcome::Duplicate), 2);
-        lab.is_at_rest();
+        lab.assert_idle();
     });
 }
 
 #[test]
-fn a_new_connection_takes_the_place_of_a_closing_one_only() {
+fn a_new_connection_replaces_only_a_closing_flow() {
     for (old, is_replaced) in [(state::CLOSING, true), (state::ESTABLISHED, false)] {
         both(|mut lab| {
             let before = Flow {
@@ -33,15 +33,15 @@ fn a_new_connection_takes_the_place_of_a_closing_one_only() {
                 ..Flow::default()
             };
             let entry = lab.shared.table.insert(&before).unwrap();
-            lab.opens(&ack());
+            lab.open(&ack());
             if !is_replaced {
                 assert_eq!((lab.sent().len(), lab.flow()), (0, before));
                 assert_eq!(lab.counted(Outcome::Duplicate), 1);
-                return lab.is_at_rest();
+                return lab.assert_idle();
             }
             assert_eq!(lab.only().numbers(), SYN);
             assert_eq!(lab.entry(), Some(entry));
-            // What the XDP program was just doing with the old one is undone when the SYN is sent again.
+            // A concurrent update of the old flow by the XDP program is undone when the SYN is retransmitted.
             lab.shared
                 .table
                 .establish(entry, &Established::default(), 5);
@@ -51,13 +51,13 @@ fn a_new_connection_takes_the_place_of_a_closing_one_only() {
             lab.server(&syn_ack());
             assert_eq!(lab.only().numbers(), THIRD_ACK);
             assert_eq!((lab.flow().state, lab.flow().isn), (state::ESTABLISHED, K));
-            lab.is_at_rest();
+            lab.assert_idle();
         });
     }
 }
 
 #[test]
-fn the_pair_of_a_closing_flow_does_not_open_it_again() {
+fn a_replayed_cookie_does_not_reopen_its_closing_flow() {
     both(|mut lab| {
         let old = Flow {
             key: lab.key,
@@ -67,9 +67,9 @@ fn the_pair_of_a_closing_flow_does_not_open_it_again() {
             ..Flow::default()
         };
         lab.shared.table.insert(&old).unwrap();
-        lab.opens(&ack());
+        lab.open(&ack());
         assert_eq!(lab.flow(), old);
         assert_eq!(lab.counted(Outcome::Duplicate), 1);
-        lab.is_at_rest();
+        lab.assert_idle();
     });
 }

@@ -1,25 +1,25 @@
-//! What was promised in a server's name, and what it does.
+//! Options that we offered in a server's name, and the server's SYN-ACK.
 
 use super::*;
 
 #[test]
-fn a_server_that_breaks_a_promise_costs_one_connection_and_is_learned() {
-    // Silence about servers that are down is not silence about promises.
+fn a_declined_option_resets_one_connection_and_is_learned() {
+    // `reset_when_down` does not apply to declined options.
     let policy = Policy {
         reset_when_down: false,
         ..POLICY
     };
-    for refused in ["sack", "timestamps", "scale"] {
+    for declined in ["sack", "timestamps", "scale"] {
         both_with(policy, |mut lab| {
-            lab.opens(&data(0, b"hello"));
+            lab.open(&data(0, b"hello"));
             lab.only();
             let options = HandshakeOptions {
                 mss: 1200,
-                sack: refused != "sack",
-                times: (refused != "timestamps").then_some((SERVER_CLOCK, CLIENT_CLOCK)),
-                scale: (refused != "scale").then_some(7),
+                sack: declined != "sack",
+                times: (declined != "timestamps").then_some((SERVER_CLOCK, CLIENT_CLOCK)),
+                scale: (declined != "scale").then_some(7),
             };
-            lab.server(&Says {
+            lab.server(&TestSegment {
                 options: options.words(),
                 ..syn_ack()
             });
@@ -34,14 +34,17 @@ fn a_server_that_breaks_a_promise_costs_one_connection_and_is_learned() {
             assert_eq!((learned.address, learned.port), (lab.key.server, 80));
             let profile = learned.profile;
             assert_eq!(profile.mss, 1200);
-            let does = |bit| profile.flags & bit != 0;
-            assert_eq!(does(profile_flags::SACK), refused != "sack");
-            assert_eq!(does(profile_flags::TIMESTAMPS), refused != "timestamps");
+            let supports = |bit| profile.flags & bit != 0;
+            assert_eq!(supports(profile_flags::SACK), declined != "sack");
+            assert_eq!(
+                supports(profile_flags::TIMESTAMPS),
+                declined != "timestamps"
+            );
             assert_eq!(
                 profile.window_scale == synward_core::client_options::NO_SCALE,
-                refused == "scale"
+                declined == "scale"
             );
-            lab.is_at_rest();
+            lab.assert_idle();
         });
     }
 }
@@ -50,7 +53,7 @@ fn a_server_that_breaks_a_promise_costs_one_connection_and_is_learned() {
 fn another_window_scale_is_translated_and_learned() {
     for (scale, shift) in [(9, 2), (0, -7), (14, 7)] {
         both(|mut lab| {
-            lab.opens(&ack());
+            lab.open(&ack());
             lab.only();
             lab.server(&scaled_syn_ack(scale));
             assert_eq!(lab.only().numbers(), THIRD_ACK);
@@ -60,7 +63,7 @@ fn another_window_scale_is_translated_and_learned() {
                 (learned.profile.window_scale, learned.broken),
                 (scale, false)
             );
-            lab.is_at_rest();
+            lab.assert_idle();
         });
     }
 }

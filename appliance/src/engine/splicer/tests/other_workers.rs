@@ -1,8 +1,8 @@
-//! Segments that belong to what another CPU does.
+//! Segments whose opening another CPU has changed or owns.
 
 use super::*;
 
-/// An IP packet as etherparse sees it, whose checksum it has computed itself.
+/// Parses an IP packet with etherparse, and compares the TCP checksum with the one that etherparse computes.
 fn parsed(packet: &[u8]) -> (etherparse::TcpHeader, Vec<u8>) {
     use etherparse::{NetSlice, SlicedPacket, TransportSlice};
     let sliced = SlicedPacket::from_ip(packet).unwrap();
@@ -29,7 +29,7 @@ fn parsed(packet: &[u8]) -> (etherparse::TcpHeader, Vec<u8>) {
 }
 
 #[test]
-fn a_segment_that_was_overtaken_by_the_joining_is_translated() {
+fn a_late_segment_of_an_established_flow_is_translated() {
     use etherparse::TcpOptionElement::{SelectiveAcknowledgement, Timestamp};
     let timestamps = |header: &etherparse::TcpHeader| {
         header.options_iterator().find_map(|option| match option {
@@ -38,24 +38,24 @@ fn a_segment_that_was_overtaken_by_the_joining_is_translated() {
         })
     };
     both(|mut lab| {
-        lab.opens(&ack());
+        lab.open(&ack());
         lab.server(&scaled_syn_ack(9));
         lab.sent();
 
-        // The client's, with a SACK block at an odd place, in a frame that was padded.
+        // From the client, with a SACK block at an odd offset, in a padded frame.
         let mut options = [8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 5, 10, 0, 0, 0, 0, 0, 0, 0, 0];
         let numbers = [CLIENT_CLOCK + 5, OUR_CLOCK + 7, K + 0x1000, K + 0x1100];
         for (at, number) in [2, 6, 12, 16].into_iter().zip(numbers) {
             options[at..at + 4].copy_from_slice(&number.to_be_bytes());
         }
         let (words, _) = options.as_chunks();
-        let with_sack = Says {
+        let with_sack = TestSegment {
             options: (std::array::from_fn(|at| u32::from_ne_bytes(words[at])), 5),
             ..data(0, b"hi")
         };
         let (mut packet, l4) = lab.packet(true, &with_sack);
         packet.extend([0xee; 6]);
-        lab.arrives(&packet, l4);
+        lab.receive(&packet, l4);
         let (header, payload) = parsed(&lab.wire.by_kernel.pop().unwrap());
         assert_eq!(payload, b"hi");
         assert_eq!(
@@ -75,8 +75,8 @@ fn a_segment_that_was_overtaken_by_the_joining_is_translated() {
                 .any(|option| option == Ok(sack.clone()))
         );
 
-        // The server's.
-        lab.server(&Says {
+        // From the server.
+        lab.server(&TestSegment {
             sequence: S + 1,
             flags: flags::ACK | flags::PSH,
             options: padded_timestamps(SERVER_CLOCK + 2, CLIENT_CLOCK),
@@ -91,27 +91,27 @@ fn a_segment_that_was_overtaken_by_the_joining_is_translated() {
         );
         assert_eq!(header.window_size, WINDOW << 2);
         assert_eq!(timestamps(&header), Some((OUR_CLOCK + 2, CLIENT_CLOCK)));
-        lab.is_at_rest();
+        lab.assert_idle();
     });
 }
 
 #[test]
-fn what_belongs_to_another_workers_opening_is_left_in_its_letter_box() {
+fn a_segment_for_another_workers_opening_goes_to_its_mailbox() {
     both(|mut lab| {
-        lab.opens(&ack());
+        lab.open(&ack());
         lab.only();
         let other = Arc::new([ServiceStats::default()]);
-        let mut neighbour = Splicer::new(
+        let mut other_worker = Splicer::new(
             0,
             lab.shared.clone(),
             Arc::clone(&other) as Arc<[ServiceStats]>,
         );
         let entry = lab.entry().unwrap();
         let (packet, l4) = lab.packet(false, &syn_ack());
-        neighbour.segment(lab.now, entry, &packet, l4, None, &mut lab.wire);
-        // A second cookie segment that came by the neighbour's queue.
+        other_worker.segment(lab.now, entry, &packet, l4, None, &mut lab.wire);
+        // A second segment with the cookie arrives on the other worker's queue.
         let (more, _) = lab.packet(true, &data(0, b"hello"));
-        neighbour.open(
+        other_worker.open(
             lab.now,
             &more,
             l4,
@@ -119,38 +119,38 @@ fn what_belongs_to_another_workers_opening_is_left_in_its_letter_box() {
             Link::KERNEL,
             &mut lab.wire,
         );
-        assert!(!neighbour.is_waiting() && lab.sent().is_empty());
+        assert!(!other_worker.is_waiting() && lab.sent().is_empty());
 
         let mailbox = &lab.shared.mailboxes[1];
-        let letters = [mailbox.queue.pop().unwrap(), mailbox.queue.pop().unwrap()];
+        let messages = [mailbox.queue.pop().unwrap(), mailbox.queue.pop().unwrap()];
         assert_eq!(
-            (letters[0].entry, &letters[0].packet[..]),
+            (messages[0].entry, &messages[0].packet[..]),
             (entry, &packet[..])
         );
         assert_eq!(
-            (letters[1].entry, &letters[1].packet[..]),
+            (messages[1].entry, &messages[1].packet[..]),
             (entry, &more[..])
         );
-        for letter in letters.iter().rev() {
+        for message in messages.iter().rev() {
             lab.splicer.segment(
                 lab.now,
-                letter.entry,
-                &letter.packet,
-                letter.l4,
+                message.entry,
+                &message.packet,
+                message.l4,
                 None,
                 &mut lab.wire,
             );
         }
         assert_eq!(lab.only().payload, b"hello");
-        lab.is_at_rest();
+        lab.assert_idle();
 
-        // A letter box that nobody empties.
+        // A mailbox that no worker empties.
         lab.shared.table.remove(entry);
-        lab.opens(&ack());
+        lab.open(&ack());
         lab.only();
         let entry = lab.entry().unwrap();
         for _ in 0..=crate::engine::mailbox::MAX_MESSAGES {
-            neighbour.segment(lab.now, entry, &packet, l4, None, &mut lab.wire);
+            other_worker.segment(lab.now, entry, &packet, l4, None, &mut lab.wire);
         }
         assert_eq!(other[0].count_of(Outcome::MessageLost), 1);
     });

@@ -1,4 +1,4 @@
-//! A client, a server and a wire that only writes down.
+//! A client, a server and a wire that records what is sent.
 
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,19 +17,19 @@ use crate::afxdp::{Polling, Waiter};
 use crate::engine::mailbox::Mailbox;
 use crate::maps::FlowTable;
 
-/// The client's ISN, ours and the server's: each wraps somewhere in the stories.
+/// The client's ISN, ours and the server's; each wraps in some test.
 pub(super) const C: u32 = 0xffff_fff0;
 pub(super) const K: u32 = 0x2000_0000;
 pub(super) const S: u32 = 0xf000_0000;
-/// The clocks of client, synward and server.
+/// The timestamp clocks of client, synward and server.
 pub(super) const CLIENT_CLOCK: u32 = 1000;
 pub(super) const OUR_CLOCK: u32 = 0x8000_0000;
 pub(super) const SERVER_CLOCK: u32 = 0xffff_ff00;
-/// A window that the client sends.
+/// The window in every segment.
 pub(super) const WINDOW: u16 = 501;
 pub(super) const MILLISECOND: u64 = 1_000_000;
 
-pub(super) const ASKED: ClientOptions = ClientOptions {
+pub(super) const REQUESTED: ClientOptions = ClientOptions {
     mss: 1400,
     window_scale: Some(6),
     sack: true,
@@ -41,9 +41,9 @@ pub(super) const POLICY: Policy = Policy {
     hold_bytes: 14600,
 };
 
-/// What one side puts on the wire.
+/// A segment that one side sends.
 #[derive(Clone, Copy)]
-pub(super) struct Says<'a> {
+pub(super) struct TestSegment<'a> {
     pub(super) sequence: u32,
     pub(super) acknowledgement: u32,
     pub(super) flags: u8,
@@ -51,7 +51,7 @@ pub(super) struct Says<'a> {
     pub(super) payload: &'a [u8],
 }
 
-/// What the splicer put there.
+/// A segment that the splicer sent.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) link: Link,
@@ -90,16 +90,16 @@ pub(super) struct Lab {
     pub(super) now: u64,
 }
 
-pub(super) fn both(story: impl Fn(Lab)) {
-    both_with(POLICY, story);
+pub(super) fn both(test: impl Fn(Lab)) {
+    both_with(POLICY, test);
 }
 
-pub(super) fn both_with(policy: Policy, story: impl Fn(Lab)) {
+pub(super) fn both_with(policy: Policy, test: impl Fn(Lab)) {
     for (client, server) in [
         ("192.0.2.1", "198.51.100.1"),
         ("2001:db8::1", "2001:db8:1::1"),
     ] {
-        story(Lab::new(client, server, policy));
+        test(Lab::new(client, server, policy));
     }
 }
 
@@ -121,7 +121,7 @@ impl Lab {
             shared,
             valid_ack: ValidAck {
                 service: 0,
-                options: ASKED,
+                options: REQUESTED,
                 offered: Profile::default(),
                 hop: Hop {
                     interface: 2,
@@ -134,7 +134,7 @@ impl Lab {
         }
     }
 
-    pub(super) fn packet(&self, from_client: bool, says: &Says<'_>) -> (Vec<u8>, u8) {
+    pub(super) fn packet(&self, from_client: bool, says: &TestSegment<'_>) -> (Vec<u8>, u8) {
         let key = &self.key;
         let (client, server) = (
             (key.client, key.client_port()),
@@ -165,37 +165,37 @@ impl Lab {
         (packet, if key.client.is_v4() { 20 } else { 40 })
     }
 
-    /// The XDP program found a valid cookie in this.
-    pub(super) fn opens(&mut self, says: &Says<'_>) {
+    /// The XDP program redirects a segment with a valid cookie.
+    pub(super) fn open(&mut self, says: &TestSegment<'_>) {
         let (packet, l4) = self.packet(true, says);
-        self.opens_with(&packet, l4);
+        self.open_with(&packet, l4);
     }
 
-    pub(super) fn opens_with(&mut self, packet: &[u8], l4: u8) {
-        let way = Link::reverse(1, &[1; 14]);
+    pub(super) fn open_with(&mut self, packet: &[u8], l4: u8) {
+        let path = Link::reverse(1, &[1; 14]);
         self.splicer
-            .open(self.now, packet, l4, &self.valid_ack, way, &mut self.wire);
+            .open(self.now, packet, l4, &self.valid_ack, path, &mut self.wire);
     }
 
-    /// The XDP program found the opening of this.
-    pub(super) fn client(&mut self, says: &Says<'_>) {
+    /// The XDP program redirects a segment of an opening.
+    pub(super) fn client(&mut self, says: &TestSegment<'_>) {
         let (packet, l4) = self.packet(true, says);
-        self.arrives(&packet, l4);
+        self.receive(&packet, l4);
     }
 
-    pub(super) fn server(&mut self, says: &Says<'_>) {
+    pub(super) fn server(&mut self, says: &TestSegment<'_>) {
         let (packet, l4) = self.packet(false, says);
-        self.arrives(&packet, l4);
+        self.receive(&packet, l4);
     }
 
-    pub(super) fn arrives(&mut self, packet: &[u8], l4: u8) {
+    pub(super) fn receive(&mut self, packet: &[u8], l4: u8) {
         let entry = self.entry().unwrap();
         let back = Some(Link::reverse(9, &[9; 14]));
         self.splicer
             .segment(self.now, entry, packet, l4, back, &mut self.wire);
     }
 
-    /// Time passes, looked at every 10 ms.
+    /// Lets time pass, and runs the timers every 10 ms.
     pub(super) fn wait(&mut self, milliseconds: u64) {
         for _ in 0..milliseconds / 10 {
             self.now += 10 * MILLISECOND;
@@ -215,7 +215,8 @@ impl Lab {
         self.stats[0].count_of(outcome)
     }
 
-    /// What was sent since the last look, each to the right side over the right link, with its own ports.
+    /// The segments sent since the last call. Checks that each went to the right side over the right link, with the
+    /// right ports.
     pub(super) fn sent(&mut self) -> Vec<Sent> {
         let sent = std::mem::take(&mut self.wire.sent);
         for Sent { link, segment, .. } in &sent {
@@ -238,8 +239,8 @@ impl Lab {
         sent.remove(0)
     }
 
-    /// Nothing is left of any opening, and nothing was sent that nobody looked at.
-    pub(super) fn is_at_rest(&mut self) {
+    /// Asserts that no opening and no unchecked segment is left.
+    pub(super) fn assert_idle(&mut self) {
         assert_eq!(self.sent().len(), 0);
         assert!(!self.splicer.is_waiting());
         assert!(self.splicer.openings.iter().all(Option::is_none));
@@ -247,7 +248,7 @@ impl Lab {
         free.sort_unstable();
         assert!(
             free.into_iter().eq(0..OPENINGS as u32),
-            "each slot home once"
+            "each slot is free once"
         );
         assert_eq!(self.splicer.pool.used(), 0);
         assert_eq!(self.stats[0].openings.load(Relaxed), 0);
@@ -276,9 +277,9 @@ impl Sent {
 
 pub(super) const NO_OPTIONS: ([u32; MAX_OPTION_WORDS], u8) = ([0; MAX_OPTION_WORDS], 0);
 
-/// The client's segment `ahead` bytes after its SYN, before it has heard anything but our SYN-ACK.
-pub(super) fn data(ahead: u32, payload: &[u8]) -> Says<'_> {
-    Says {
+/// The client's segment `ahead` bytes after its SYN, when it has received nothing but our SYN-ACK.
+pub(super) fn data(ahead: u32, payload: &[u8]) -> TestSegment<'_> {
+    TestSegment {
         sequence: C.wrapping_add(1).wrapping_add(ahead),
         acknowledgement: K + 1,
         flags: flags::ACK,
@@ -287,22 +288,22 @@ pub(super) fn data(ahead: u32, payload: &[u8]) -> Says<'_> {
     }
 }
 
-pub(super) fn ack() -> Says<'static> {
+pub(super) fn ack() -> TestSegment<'static> {
     data(0, b"")
 }
 
-pub(super) fn syn_ack() -> Says<'static> {
+pub(super) fn syn_ack() -> TestSegment<'static> {
     scaled_syn_ack(7)
 }
 
-pub(super) fn scaled_syn_ack(scale: u8) -> Says<'static> {
+pub(super) fn scaled_syn_ack(scale: u8) -> TestSegment<'static> {
     let options = HandshakeOptions {
         mss: 1460,
         sack: true,
         times: Some((SERVER_CLOCK, CLIENT_CLOCK)),
         scale: Some(scale),
     };
-    Says {
+    TestSegment {
         sequence: S,
         acknowledgement: C.wrapping_add(1),
         flags: flags::SYN | flags::ACK,
@@ -311,8 +312,8 @@ pub(super) fn scaled_syn_ack(scale: u8) -> Says<'static> {
     }
 }
 
-pub(super) fn refusal() -> Says<'static> {
-    Says {
+pub(super) fn refusal() -> TestSegment<'static> {
+    TestSegment {
         sequence: 0,
         flags: flags::RST | flags::ACK,
         options: NO_OPTIONS,

@@ -1,4 +1,4 @@
-//! The true round trip: a probe to the client comes first.
+//! With `rtt = "true"` a probe to the client precedes the third ACK.
 
 use super::*;
 
@@ -8,9 +8,9 @@ const TRUE_RTT: Policy = Policy {
 };
 
 #[test]
-fn with_the_true_round_trip_a_probe_comes_first() {
+fn a_probe_precedes_the_third_ack() {
     both_with(TRUE_RTT, |mut lab| {
-        lab.opens(&ack());
+        lab.open(&ack());
         lab.only();
         lab.server(&syn_ack());
         let probe = lab.only();
@@ -20,7 +20,7 @@ fn with_the_true_round_trip_a_probe_comes_first() {
         );
         assert_eq!(probe.options(), padded_timestamps(OUR_CLOCK, CLIENT_CLOCK));
         assert_eq!(probe.segment.tcp.window, Profile::default().window >> 7);
-        // Data was on its way before the probe; the server repeats itself.
+        // Data was on its way before the probe; the server retransmits its SYN-ACK.
         lab.client(&data(0, b"hello"));
         lab.server(&syn_ack());
         assert_eq!((lab.sent().len(), lab.flow().state), (0, state::OPENING));
@@ -35,14 +35,14 @@ fn with_the_true_round_trip_a_probe_comes_first() {
             padded_timestamps(CLIENT_CLOCK, SERVER_CLOCK)
         );
         assert_eq!(lab.flow().state, state::ESTABLISHED);
-        lab.is_at_rest();
+        lab.assert_idle();
     });
 }
 
 #[test]
-fn a_lost_probe_is_sent_again_and_then_done_without() {
+fn a_lost_probe_is_retransmitted_once_and_then_skipped() {
     both_with(TRUE_RTT, |mut lab| {
-        lab.opens(&data(0, b"hello"));
+        lab.open(&data(0, b"hello"));
         lab.only();
         lab.server(&syn_ack());
         lab.only();
@@ -53,17 +53,17 @@ fn a_lost_probe_is_sent_again_and_then_done_without() {
         lab.wait(1040);
         assert_eq!(lab.only().payload, b"hello");
         assert_eq!(lab.counted(Outcome::Established), 1);
-        lab.is_at_rest();
+        lab.assert_idle();
     });
 }
 
 #[test]
-fn a_server_that_resets_while_the_client_is_measured_is_believed() {
+fn a_server_reset_during_the_probe_ends_the_opening() {
     both_with(TRUE_RTT, |mut lab| {
-        lab.opens(&data(0, b"hello"));
+        lab.open(&data(0, b"hello"));
         lab.server(&syn_ack());
         lab.sent();
-        lab.server(&Says {
+        lab.server(&TestSegment {
             sequence: S + 1,
             flags: flags::RST,
             options: NO_OPTIONS,
@@ -71,6 +71,6 @@ fn a_server_that_resets_while_the_client_is_measured_is_believed() {
         });
         assert_eq!(lab.only().numbers(), RST_TO_CLIENT);
         assert_eq!((lab.entry(), lab.counted(Outcome::Refused)), (None, 1));
-        lab.is_at_rest();
+        lab.assert_idle();
     });
 }

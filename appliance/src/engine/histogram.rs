@@ -1,10 +1,10 @@
-//! How long handoffs take.
+//! A histogram of handoff durations.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Upper bounds of the buckets, inclusive: from a server next door to one that answers the third SYN.
+/// Inclusive upper bounds of the buckets: from a server on the same network to one that answers the third SYN.
 pub const BOUNDS: [Duration; 16] = [
     Duration::from_micros(100),
     Duration::from_micros(250),
@@ -24,19 +24,19 @@ pub const BOUNDS: [Duration; 16] = [
     Duration::from_secs(10),
 ];
 
-/// Durations by bucket. A worker counts into its own; snapshots hold the sum.
+/// Durations by bucket. Each worker has its own histogram; a snapshot contains the sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
-    /// How many fell into each of [`BOUNDS`]; those beyond the last are only in `count`.
+    /// Number of durations in each bucket of [`BOUNDS`]. Durations beyond the last bound are only in `count`.
     pub buckets: [u64; BOUNDS.len()],
-    /// How many there were in all.
+    /// Total number of durations.
     pub count: u64,
-    /// Their sum, seconds.
+    /// Sum of the durations in seconds.
     pub sum_seconds: f64,
 }
 
 impl Histogram {
-    /// Counts one.
+    /// Counts a duration.
     #[inline]
     pub fn observe(&mut self, took: Duration) {
         if let Some(bucket) = self.buckets.get_mut(Self::bucket(took)) {
@@ -46,7 +46,7 @@ impl Histogram {
         self.sum_seconds += took.as_secs_f64();
     }
 
-    /// Adds another one.
+    /// Adds another histogram.
     pub fn add(&mut self, other: &Self) {
         for (total, value) in self.buckets.iter_mut().zip(other.buckets) {
             *total += value;
@@ -55,13 +55,13 @@ impl Histogram {
         self.sum_seconds += other.sum_seconds;
     }
 
-    /// The index of the bucket of a duration; `BOUNDS.len()` beyond the last.
+    /// Index of the bucket for a duration; `BOUNDS.len()` if it exceeds the last bound.
     #[inline]
     pub fn bucket(took: Duration) -> usize {
         BOUNDS.partition_point(|bound| *bound < took)
     }
 
-    /// Each bound with how many were not longer.
+    /// Each bound with the number of durations up to it.
     pub fn cumulative(&self) -> impl Iterator<Item = (Duration, u64)> {
         BOUNDS
             .iter()
@@ -72,8 +72,8 @@ impl Histogram {
             })
     }
 
-    /// The least bound within which at least this share (0 to 1) fell; `None` if there is no such bound, or nothing
-    /// fell.
+    /// The smallest bound that at least this share (0 to 1) of the durations did not exceed. `None` if there is no
+    /// such bound, or no duration.
     pub fn within(&self, share: f64) -> Option<Duration> {
         let needed = (self.count as f64 * share).ceil().max(1.0);
         self.cumulative()
@@ -81,7 +81,7 @@ impl Histogram {
             .map(|(bound, _)| bound)
     }
 
-    /// The mean, if there was any.
+    /// The mean; `None` without durations.
     pub fn mean(&self) -> Option<Duration> {
         if self.count == 0 {
             return None;
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_fall_into_the_first_bucket_that_holds_them() {
+    fn a_duration_counts_in_the_first_bucket_whose_bound_it_does_not_exceed() {
         let mut one = Histogram::default();
         for took in [
             Duration::ZERO,

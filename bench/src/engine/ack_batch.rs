@@ -1,61 +1,59 @@
-//! ACKs with cookies, judged a batch at a time.
+//! Verifies ACKs with cookies in batches.
 //!
-//! The XDP program judges each ACK before it wakes a worker, so no worker needs this: it is what an
-//! appliance would do whose XDP program hands ACKs on unjudged, and `bench engine` tells what that costs.
+//! The XDP program verifies each ACK before it wakes a worker, so no worker needs this code. It is what a worker
+//! would do if the XDP program redirected unverified ACKs, and `bench engine` measures its cost.
 
+use synward::engine::Received;
+use synward::engine::cookie_message::{ports_and_sequence, read_word};
+use synward::siphash_simd::{HashBackend, Messages};
 use synward_core::client_options::ClientOptions;
 use synward_core::cookie::{AckFields, Age, Key, TAIL_BYTES};
 use synward_core::wire::tcp_options::{Options, padded_timestamps};
 use synward_core::wire::{ipv4, ipv6, tcp};
 
-use super::cookie_message::{ports_and_sequence, read_word};
-use super::received::Received;
-use crate::siphash_simd::{HashBackend, Messages};
+/// Maximum number of ACKs in a batch.
+pub(super) const BATCH: usize = 64;
 
-/// ACKs of one batch at most.
-pub const BATCH: usize = 64;
+/// A service's keys of the epochs that an ACK can name, relative to the current epoch: the two before it,
+/// the current one, the next.
+pub(super) type Keys = [Key; 4];
 
-/// A service's keys of the epochs that a claim can name, seen from the current one: the two before it,
-/// itself, the next.
-pub type Keys = [Key; 4];
-
-/// What an ACK proves.
+/// The result of verifying an ACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
-    /// Its cookie is ours, for a client with these options.
+pub(super) enum AckCheck {
+    /// The cookie is valid, for a client with these options.
     Valid(ClientOptions),
-    /// It was ours, too long ago.
+    /// The cookie has expired.
     Expired,
-    /// It is none of ours.
+    /// The cookie is invalid.
     Invalid,
 }
 
-/// Judges the ACKs of one batch after the other.
+/// Verifies batches of ACKs, one batch at a time.
 #[derive(Debug)]
-pub struct Proofs {
+pub(super) struct AckBatch {
     backend: HashBackend,
     epoch: u64,
     v4: Messages<3>,
     v6: Messages<6>,
-    /// What the ACK in each lane claims.
+    /// The acknowledged numbers of the ACK in each lane.
     v4_claims: [Claimed; BATCH],
     v6_claims: [Claimed; BATCH],
-    /// What came of ACKs that are unusual.
-    judged: [Proof; BATCH],
-    judged_count: usize,
+    /// Results of ACKs that the batch code does not handle.
+    checked: [AckCheck; BATCH],
+    checked_count: usize,
 }
 
-/// Where an ACK of the batch is: its lane, or its place among those that were judged at once, and what is
-/// known of it.
+/// An ACK of the batch: its lane, or its index among those verified at once, and flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket(u32);
+pub(super) struct Ticket(u32);
 
 /// Set in tickets, above the lane.
 mod known {
     pub(super) const V6: u32 = 1 << 8;
     pub(super) const TIMESTAMPS: u32 = 1 << 9;
     pub(super) const EXPIRED: u32 = 1 << 10;
-    pub(super) const JUDGED: u32 = 1 << 11;
+    pub(super) const CHECKED: u32 = 1 << 11;
 }
 
 /// A claim but for the client's ISN, which the message has: nothing depends on it beside that.
@@ -78,9 +76,9 @@ impl Claimed {
     }
 }
 
-impl Proofs {
-    /// No ACKs yet.
-    pub fn new(backend: HashBackend) -> Self {
+impl AckBatch {
+    /// Creates an empty batch.
+    pub(super) fn new(backend: HashBackend) -> Self {
         Self {
             backend,
             epoch: 0,
@@ -88,38 +86,44 @@ impl Proofs {
             v6: Messages::default(),
             v4_claims: [Claimed::default(); BATCH],
             v6_claims: [Claimed::default(); BATCH],
-            judged: [Proof::Invalid; BATCH],
-            judged_count: 0,
+            checked: [AckCheck::Invalid; BATCH],
+            checked_count: 0,
         }
     }
 
     /// Begins a batch, received in `epoch`.
     #[inline]
-    pub fn begin(&mut self, epoch: u64) {
+    pub(super) fn begin(&mut self, epoch: u64) {
         self.epoch = epoch;
-        self.judged_count = 0;
+        self.checked_count = 0;
         self.v4.clear();
         self.v6.clear();
     }
 
-    /// Takes an ACK with its IP header at `l3` and its TCP header at `l4`. Nothing if it is no sound
+    /// Adds an ACK with its IP header at `l3` and its TCP header at `l4`. Returns `None` if it is not a well-formed
     /// segment, or the batch is full.
     #[inline(always)]
-    pub fn push(&mut self, frame: &[u8], l3: u8, l4: u8, keys: &Keys) -> Option<Ticket> {
+    pub(super) fn push(&mut self, frame: &[u8], l3: u8, l4: u8, keys: &Keys) -> Option<Ticket> {
         match self.push_common(frame, l3, l4, keys) {
             Some(ticket) => Some(ticket),
-            None => self.judge_alone(frame, l3, l4, keys),
+            None => self.check_single_at_once(frame, l3, l4, keys),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn judge_alone(&mut self, frame: &[u8], l3: u8, l4: u8, keys: &Keys) -> Option<Ticket> {
-        let place = self.judged_count;
-        let room = self.judged.get_mut(place)?;
-        *room = judge(frame, l3.into(), l4.into(), self.epoch, keys)?;
-        self.judged_count = place + 1;
-        Some(Ticket(place as u32 | known::JUDGED))
+    fn check_single_at_once(
+        &mut self,
+        frame: &[u8],
+        l3: u8,
+        l4: u8,
+        keys: &Keys,
+    ) -> Option<Ticket> {
+        let place = self.checked_count;
+        let room = self.checked.get_mut(place)?;
+        *room = check_single(frame, l3.into(), l4.into(), self.epoch, keys)?;
+        self.checked_count = place + 1;
+        Some(Ticket(place as u32 | known::CHECKED))
     }
 
     #[inline(always)]
@@ -129,48 +133,48 @@ impl Proofs {
         let (first, ip_length) = (start[0] >> 4, l4.wrapping_sub(l3));
         if first == 4 && usize::from(ip_length) == ipv4::LENGTH {
             let total = usize::from(u16::from_be_bytes([start[2], start[3]]));
-            // Less than a header becomes more than there is.
+            // A length below that of a header wraps to more than there is.
             let segment = rest.get(..total.wrapping_sub(ipv4::LENGTH))?;
-            let asked = Asked::read(segment)?;
-            let tail = asked.tail | u64::from(16 + TAIL_BYTES) << 56;
-            let (key, expired) = key_of(asked.claimed, self.epoch, keys);
-            let message = [read_word(start, 12), asked.numbers(), tail];
+            let ack = AckSegment::read(segment)?;
+            let tail = ack.tail | u64::from(16 + TAIL_BYTES) << 56;
+            let (key, expired) = key_of(ack.claimed, self.epoch, keys);
+            let message = [read_word(start, 12), ack.numbers(), tail];
             let lane = self.v4.push(key, &message)?;
-            self.v4_claims[lane % BATCH] = asked.claimed;
-            return Some(Ticket(lane as u32 | asked.known | expired));
+            self.v4_claims[lane % BATCH] = ack.claimed;
+            return Some(Ticket(lane as u32 | ack.known | expired));
         }
         if first == 6 && usize::from(ip_length) == ipv6::LENGTH {
             let (ip, rest) = packet.split_first_chunk::<{ ipv6::LENGTH }>()?;
             let segment = rest.get(..usize::from(u16::from_be_bytes([ip[4], ip[5]])))?;
             let [a, b, c, d] = [8, 16, 24, 32].map(|at| read_word(ip, at));
-            // ::/64 holds the mapped IPv4 addresses, which mean another message.
+            // ::/64 contains the mapped IPv4 addresses, whose cookie message has another layout.
             if a == 0 || c == 0 {
                 return None;
             }
-            let asked = Asked::read(segment)?;
-            let tail = asked.tail | u64::from(40 + TAIL_BYTES) << 56;
-            let (key, expired) = key_of(asked.claimed, self.epoch, keys);
-            let lane = self.v6.push(key, &[a, b, c, d, asked.numbers(), tail])?;
-            self.v6_claims[lane % BATCH] = asked.claimed;
-            return Some(Ticket(lane as u32 | asked.known | expired | known::V6));
+            let ack = AckSegment::read(segment)?;
+            let tail = ack.tail | u64::from(40 + TAIL_BYTES) << 56;
+            let (key, expired) = key_of(ack.claimed, self.epoch, keys);
+            let lane = self.v6.push(key, &[a, b, c, d, ack.numbers(), tail])?;
+            self.v6_claims[lane % BATCH] = ack.claimed;
+            return Some(Ticket(lane as u32 | ack.known | expired | known::V6));
         }
         None
     }
 
-    /// Hashes for all ACKs that were taken.
+    /// Computes the hashes of all ACKs.
     #[inline]
-    pub fn hash_all(&mut self) {
+    pub(super) fn hash_all(&mut self) {
         self.backend.hash_all(&mut self.v4);
         self.backend.hash_all(&mut self.v6);
     }
 
-    /// What an ACK proves.
+    /// The result of verifying an ACK.
     #[inline(always)]
-    pub fn proof(&self, ticket: Ticket) -> Proof {
+    pub(super) fn check(&self, ticket: Ticket) -> AckCheck {
         let Ticket(known) = ticket;
         let lane = known as usize % BATCH;
-        if known & known::JUDGED != 0 {
-            return self.judged[lane];
+        if known & known::CHECKED != 0 {
+            return self.checked[lane];
         }
         let age = if known & known::EXPIRED != 0 {
             Age::Expired
@@ -185,11 +189,11 @@ impl Proofs {
             let claim = self.v6_claims[lane].claim(timestamps);
             claim.check_mac(self.v6.hash(lane), false)
         };
-        Proof::of(options, age)
+        AckCheck::of(options, age)
     }
 }
 
-impl Proof {
+impl AckCheck {
     #[inline(always)]
     fn of(options: Option<ClientOptions>, age: Age) -> Self {
         match (options, age) {
@@ -200,8 +204,14 @@ impl Proof {
     }
 }
 
-/// Judges one ACK alone, as the XDP program does. Nothing if it is no sound segment.
-pub fn judge(frame: &[u8], l3: usize, l4: usize, epoch: u64, keys: &Keys) -> Option<Proof> {
+/// Verifies a single ACK, as the XDP program does. Returns `None` if it is not a well-formed segment.
+pub(super) fn check_single(
+    frame: &[u8],
+    l3: usize,
+    l4: usize,
+    epoch: u64,
+    keys: &Keys,
+) -> Option<AckCheck> {
     let segment = Received::read(frame, l3, l4)?;
     let claim = AckFields {
         client_isn: segment.sequence.wrapping_sub(1),
@@ -209,25 +219,28 @@ pub fn judge(frame: &[u8], l3: usize, l4: usize, epoch: u64, keys: &Keys) -> Opt
         tsecr: segment.options.timestamps().map(|(_, tsecr)| tsecr),
     };
     let (key, age) = key(&claim, epoch, keys);
-    Some(Proof::of(claim.check(key, &segment.sent_by_client()), age))
+    Some(AckCheck::of(
+        claim.check(key, &segment.sent_by_client()),
+        age,
+    ))
 }
 
-/// What is read of a whole segment.
-struct Asked<'a> {
+/// The fields of a segment that verification needs.
+struct AckSegment<'a> {
     header: &'a [u8; tcp::LENGTH],
     claimed: Claimed,
-    /// Whether it has timestamps, as in a ticket.
+    /// Whether it has timestamps, as a ticket flag.
     known: u32,
-    /// The last word of the cookie's message, without the length.
+    /// The last word of the cookie message, without the length.
     tail: u64,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> AckSegment<'a> {
     #[inline(always)]
     fn read(segment: &'a [u8]) -> Option<Self> {
         let (header, _) = segment.split_first_chunk::<{ tcp::LENGTH }>()?;
         let options = segment.get(tcp::LENGTH..tcp::Tcp(header).header_length())?;
-        // Each way for itself, so that none asks again whether there are timestamps.
+        // Separate calls, so that none tests again whether there are timestamps.
         if options.is_empty() {
             return Some(Self::plain(header));
         }
@@ -271,14 +284,14 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// TSecr among options that are not the usual ones.
+/// TSecr in options other than the usual ones.
 #[cold]
 #[inline(never)]
 fn walked(options: &[u8]) -> Option<u32> {
     Options::of(options).timestamps().map(|(_, tsecr)| tsecr)
 }
 
-/// The key of the epoch that a claim names.
+/// The key of the epoch that an ACK names.
 #[inline(always)]
 fn key<'a>(claim: &AckFields, epoch: u64, keys: &'a Keys) -> (&'a Key, Age) {
     let (named, age) = claim.cookie_epoch(epoch);
@@ -286,7 +299,7 @@ fn key<'a>(claim: &AckFields, epoch: u64, keys: &'a Keys) -> (&'a Key, Age) {
     (&keys[since as usize % keys.len()], age)
 }
 
-/// The same without branches, and whether it has expired, as in a ticket.
+/// The same without branches, and whether the cookie has expired, as a ticket flag.
 #[inline(always)]
 fn key_of(claimed: Claimed, epoch: u64, keys: &Keys) -> (&Key, u32) {
     let since = (claimed.layout >> 30)
@@ -301,7 +314,7 @@ fn key_of(claimed: Claimed, epoch: u64, keys: &Keys) -> (&Key, u32) {
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use crate::engine::single_answer;
+    use synward::engine::single_answer;
     use synward_core::generated_segment::{HandshakeOptions, Segment, padded_timestamps};
     use synward_core::layout::Profile;
     use synward_core::wire::Address;
@@ -323,7 +336,7 @@ mod tests {
         14 + segment.emit(&mut room[14..], &[]).unwrap()
     }
 
-    /// The ACK for the answer to a SYN, made in `epoch`.
+    /// Writes the ACK for a SYN-ACK of `epoch`.
     fn ack(room: &mut [u8; 128], v4: bool, times: bool, source: u16, epoch: u64) -> usize {
         let (options, words) = HandshakeOptions {
             mss: 1460,
@@ -360,15 +373,15 @@ mod tests {
         put(room, v4, tcp, options)
     }
 
-    /// Good, old and damaged ones: judged as one by one, and by every variant.
+    /// Every variant verifies valid, expired and damaged ACKs like the scalar code.
     #[test]
-    fn a_batch_is_judged_like_the_scalar_code() {
+    fn a_batch_is_verified_like_the_scalar_code() {
         let rounds = if cfg!(debug_assertions) { 300 } else { 20_000 };
         for backend in HashBackend::available() {
-            let mut proofs = Proofs::new(backend);
+            let mut batch = AckBatch::new(backend);
             let mut seen = [0; 4];
             for round in 0..rounds {
-                proofs.begin(100);
+                batch.begin(100);
                 let mut expected = Vec::new();
                 for number in 0..BATCH {
                     let mut room = [0u8; 128];
@@ -380,20 +393,20 @@ mod tests {
                         room[14 + at / 5 % (length - 14)] ^= 1 << (at % 8);
                     }
                     let l4 = if v4 { 34 } else { 54 };
-                    let alone = judge(&room[..length], 14, l4, 100, &KEYS);
-                    let ticket = proofs.push(&room[..length], 14, l4 as u8, &KEYS);
+                    let alone = check_single(&room[..length], 14, l4, 100, &KEYS);
+                    let ticket = batch.push(&room[..length], 14, l4 as u8, &KEYS);
                     assert_eq!(ticket.is_some(), alone.is_some());
                     seen[match alone {
-                        Some(Proof::Valid(_)) => 0,
-                        Some(Proof::Expired) => 1,
-                        Some(Proof::Invalid) => 2,
+                        Some(AckCheck::Valid(_)) => 0,
+                        Some(AckCheck::Expired) => 1,
+                        Some(AckCheck::Invalid) => 2,
                         None => 3,
                     }] += 1;
                     expected.extend(ticket.zip(alone));
                 }
-                proofs.hash_all();
+                batch.hash_all();
                 for (ticket, alone) in expected {
-                    assert_eq!(proofs.proof(ticket), alone, "{}", backend.name());
+                    assert_eq!(batch.check(ticket), alone, "{}", backend.name());
                 }
             }
             assert!(seen.iter().all(|count| *count > 0), "{seen:?}");

@@ -1,0 +1,123 @@
+//! Moves descriptors between the rings, the backlog and the free list, and wakes the kernel.
+#![allow(unsafe_code)] // the calls of the rings
+
+use super::Port;
+use crate::afxdp::{ledger::Holder, port_options::BATCH, socket_options};
+
+impl Port {
+    /// Serves all rings; call it once per loop. Recycles sent frames, submits queued ones, gives the kernel free
+    /// frames for reception, and wakes the kernel where needed.
+    #[inline]
+    pub fn flush(&mut self) {
+        self.recycle();
+        self.submit();
+        self.refill();
+        self.wake();
+    }
+
+    /// Whether frames still wait for the kernel to process the TX ring: flush again soon.
+    #[inline]
+    pub fn unsent(&mut self) -> bool {
+        !self.backlog.is_empty() || self.in_tx_ring() > 0
+    }
+
+    /// Completion ring → free frames.
+    fn recycle(&mut self) {
+        while self.sent > 0 {
+            // SAFETY: the completion ring of this socket reports descriptors of this UMEM only.
+            let count = unsafe { self.completion.consume(&mut self.scratch) };
+            for desc in &self.scratch[..count] {
+                let chunk = self.memory.chunk(desc);
+                if self.ledger.pass(chunk, Holder::Transmitter, Holder::Free) {
+                    self.memory.put_back(chunk);
+                    self.sent -= 1;
+                    self.counters.transmitted += 1;
+                } else {
+                    self.counters.refused += 1;
+                }
+            }
+            if count < BATCH {
+                break;
+            }
+        }
+    }
+
+    /// Backlog → TX ring.
+    pub(super) fn submit(&mut self) {
+        let wanted = self.backlog.len();
+        if wanted == 0 {
+            return;
+        }
+        let count = wanted.min(self.tx.nb_free(wanted as u32) as usize);
+        // SAFETY: every descriptor in the backlog is of this UMEM and belongs to the transmitter by the
+        // ledger: no token for it exists any more, and it leaves the backlog two lines below, so it
+        // is submitted once.
+        let submitted = unsafe { self.tx.produce(&self.backlog[..count]) };
+        debug_assert_eq!(submitted, count, "the ring had room for all");
+        self.backlog.drain(..submitted);
+        self.sent += submitted as u32;
+    }
+
+    /// Free frames → fill ring.
+    fn refill(&mut self) {
+        let wanted = (self.fill_limit - self.filled).min(self.memory.free() as u32);
+        if wanted == 0 {
+            return;
+        }
+        let mut left = wanted.min(self.fill.nb_free(wanted)) as usize;
+        while left > 0 {
+            let count = left.min(BATCH);
+            for slot in &mut self.scratch[..count] {
+                let Some(desc) = self.memory.take() else {
+                    unreachable!("fewer free frames than counted")
+                };
+                let moved =
+                    self.ledger
+                        .pass(self.memory.chunk(&desc), Holder::Free, Holder::Receiver);
+                debug_assert!(moved, "the free list and the ledger disagree");
+                *slot = desc;
+            }
+            // SAFETY: the descriptors are of this UMEM, were just taken from the free list, and belong
+            // to the receiver from here on.
+            let produced = unsafe { self.fill.produce(&self.scratch[..count]) };
+            debug_assert_eq!(produced, count, "the ring had room for all");
+            self.filled += count as u32;
+            left -= count;
+        }
+    }
+
+    /// Wakes the kernel, with as few system calls as possible.
+    fn wake(&mut self) {
+        if self.busy_poll || self.fill.needs_wakeup() {
+            self.count_wakeup(socket_options::wake_receiver(self.fd()));
+        }
+        if self.sent == 0 || !self.tx.needs_wakeup() {
+            return;
+        }
+        if self.zero_copy {
+            return self.count_wakeup(socket_options::wake_transmitter(self.fd()));
+        }
+        // In copy mode the call itself sends, up to 32 frames per call on kernels before 6.18: repeat it
+        // while it makes progress.
+        let mut before = self.in_tx_ring();
+        while before > 0 {
+            self.count_wakeup(socket_options::wake_transmitter(self.fd()));
+            let after = self.in_tx_ring();
+            if after >= before {
+                break;
+            }
+            before = after;
+        }
+    }
+
+    /// Number of frames in the TX ring that the kernel has not taken yet.
+    #[inline]
+    fn in_tx_ring(&mut self) -> u32 {
+        self.ring - self.tx.nb_free_exact()
+    }
+
+    fn count_wakeup(&mut self, outcome: Result<(), i32>) {
+        self.counters.wakeups += 1;
+        self.counters.failed_wakeups += u64::from(outcome.is_err());
+    }
+}

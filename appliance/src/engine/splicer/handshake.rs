@@ -1,0 +1,241 @@
+//! What an opening does with a segment or a timeout: establish the flow, retry, or end.
+
+use synward_core::layout::{INITIAL_WINDOW, flow_flags};
+use synward_core::wire::tcp::flags;
+
+use super::{REACH, Splicer};
+use crate::engine::link::{Link, Out};
+use crate::engine::opening::{Opening, Phase, RETRY, TRIES};
+use crate::engine::received::Received;
+use crate::engine::server_syn_ack::ServerSynAck;
+use crate::engine::stats::Outcome;
+use crate::engine::worker_shared::Learned;
+use crate::maps::Established;
+
+impl Splicer {
+    pub(super) fn on_client_segment(
+        &mut self,
+        now: u64,
+        mut opening: Opening,
+        segment: &Received<'_>,
+        out: &mut impl Out,
+    ) -> Option<Opening> {
+        let ahead = segment
+            .sequence
+            .wrapping_sub(opening.client_isn.wrapping_add(1));
+        if segment.has(flags::RST) {
+            if ahead >= REACH || !segment.is_intact() {
+                return Some(opening);
+            }
+            out.send(&opening.server, &opening.abort_server(), &[]);
+            return self.end(opening, Outcome::Aborted);
+        }
+        // The client has received nothing but K. Another acknowledgement is not from the client (RFC 9293 §3.10.7.4),
+        // and the server would trust the data because we forward it.
+        let is_ours = segment.has(flags::ACK)
+            && !segment.has(flags::SYN)
+            && segment.acknowledgement == opening.isn.wrapping_add(1);
+        if !is_ours || ahead >= REACH {
+            return Some(opening);
+        }
+        if !segment.is_intact() {
+            self.count(opening.service, Outcome::BadChecksum);
+            return Some(opening);
+        }
+        // The server accepts no TSval older than that of the SYN (RFC 7323 §5). A reordered segment has nothing new.
+        let times = segment.options.timestamps();
+        let tsval = times.map_or(opening.client_tsval, |(tsval, _)| tsval);
+        if tsval.wrapping_sub(opening.client_tsval) as i32 >= 0 {
+            opening.client_tsval = tsval;
+            opening.window = segment.window;
+        }
+        self.store(&mut opening, segment);
+        match opening.phase {
+            // The answer to the probe is a bare ACK. Data that was already on its way proves no round trip.
+            Phase::Measuring { .. } if segment.payload.is_empty() => {
+                self.establish(now, opening, out)
+            }
+            _ => Some(opening),
+        }
+    }
+
+    pub(super) fn on_server_segment(
+        &mut self,
+        now: u64,
+        mut opening: Opening,
+        segment: &Received<'_>,
+        back: Option<Link>,
+        out: &mut impl Out,
+    ) -> Option<Opening> {
+        if !segment.is_intact() {
+            self.count(opening.service, Outcome::BadChecksum);
+            return Some(opening);
+        }
+        if let (Link::KERNEL, Some(back)) = (opening.server, back) {
+            opening.server = back;
+        }
+        let expected = opening.client_isn.wrapping_add(1);
+        if segment.has(flags::RST) {
+            let acceptable = segment.has(flags::ACK) && segment.acknowledgement == expected;
+            if !acceptable && opening.phase == Phase::SynSent {
+                return Some(opening); // RFC 9293 §3.10.7.3: it does not acknowledge our SYN.
+            }
+            return self.refuse(opening, Outcome::Refused, out);
+        }
+        if opening.phase != Phase::SynSent || !segment.has(flags::ACK) {
+            return Some(opening);
+        }
+        if !segment.has(flags::SYN) || segment.acknowledgement != expected {
+            // The server has a stale connection on these ports: reset it and retransmit the SYN.
+            self.count(opening.service, Outcome::StaleReset);
+            out.send(
+                &opening.server,
+                &opening.reset_stale(segment.acknowledgement),
+                &[],
+            );
+            if opening.tries < TRIES {
+                opening.tries += 1;
+                out.send(&opening.server, &opening.syn(), &[]);
+            }
+            return Some(opening);
+        }
+        let syn_ack = ServerSynAck::read(segment);
+        let accepted = syn_ack.accepts(&opening.requested);
+        self.learn(&opening, &syn_ack, accepted);
+        if !accepted {
+            out.send(&opening.server, &opening.abort_server(), &[]);
+            return self.refuse(opening, Outcome::Mismatch, out);
+        }
+        opening.phase = Phase::Measuring {
+            server_isn: syn_ack.isn,
+            server_tsval: syn_ack.tsval.unwrap_or(0),
+            window_shift: syn_ack.window_scale.unwrap_or(0) as i8 - opening.offered_scale() as i8,
+        };
+        if self.policy(opening.service).true_rtt {
+            out.send(&opening.client, &opening.probe(), &[]);
+            opening.tries = 1;
+            opening.due = now + 4 * RETRY;
+            return Some(opening);
+        }
+        self.establish(now, opening, out)
+    }
+
+    /// Establishes the flow in its entry. From here on XDP alone forwards its segments.
+    fn establish(&mut self, now: u64, mut opening: Opening, out: &mut impl Out) -> Option<Opening> {
+        let Phase::Measuring {
+            server_isn,
+            server_tsval,
+            window_shift,
+        } = opening.phase
+        else {
+            return Some(opening);
+        };
+        let fin = self
+            .pool
+            .segments(&opening.pending)
+            .any(|segment| segment.flags & flags::FIN != 0);
+        let mut bits = if opening.requested.timestamps {
+            flow_flags::TIMESTAMPS
+        } else {
+            0
+        };
+        if fin {
+            bits |= flow_flags::CLIENT_FIN;
+        }
+        let found = Established {
+            sequence_delta: opening.isn.wrapping_sub(server_isn),
+            timestamp_delta: opening.our_tsval.wrapping_sub(server_tsval),
+            window_shift,
+            flags: bits,
+        };
+        self.shared
+            .table
+            .establish(opening.entry, &found, (now >> 30) as u32);
+        let mut sent = false;
+        for pending in self.pool.segments(&opening.pending) {
+            let segment =
+                opening.segment(pending.sequence, pending.flags, server_isn, server_tsval);
+            out.send(&opening.server, &segment, pending.payload);
+            sent = true;
+        }
+        if !sent {
+            let next = opening.client_isn.wrapping_add(1);
+            let segment = opening.segment(next, flags::ACK, server_isn, server_tsval);
+            out.send(&opening.server, &segment, &[]);
+        }
+        self.release(&mut opening);
+        self.stats(opening.service, |stats| {
+            stats.opened(false);
+            stats.established(now.saturating_sub(opening.began));
+        });
+        None
+    }
+
+    pub(super) fn on_timeout(
+        &mut self,
+        now: u64,
+        mut opening: Opening,
+        out: &mut impl Out,
+    ) -> Option<Opening> {
+        match opening.phase {
+            Phase::SynSent if opening.tries < TRIES => {
+                let table = &self.shared.table;
+                table.still_opens(opening.entry, &opening.key, self.worker);
+                out.send(&opening.server, &opening.syn(), &[]);
+                opening.due = now + (RETRY << opening.tries);
+                opening.tries += 1;
+                Some(opening)
+            }
+            Phase::SynSent => self.refuse(opening, Outcome::TimedOut, out),
+            Phase::Measuring { .. } if opening.tries < 2 => {
+                out.send(&opening.client, &opening.probe(), &[]);
+                opening.due = now + 4 * RETRY;
+                opening.tries += 1;
+                Some(opening)
+            }
+            Phase::Measuring { .. } => self.establish(now, opening, out),
+        }
+    }
+
+    /// Ends an opening whose server is unusable for the client. After a mismatch the client always gets a RST: without
+    /// one it would only repeat the attempt.
+    fn refuse(
+        &mut self,
+        opening: Opening,
+        outcome: Outcome,
+        out: &mut impl Out,
+    ) -> Option<Opening> {
+        if outcome == Outcome::Mismatch || self.policy(opening.service).reset_when_down {
+            out.send(&opening.client, &opening.refuse_client(), &[]);
+        }
+        self.end(opening, outcome)
+    }
+
+    fn end(&mut self, mut opening: Opening, outcome: Outcome) -> Option<Opening> {
+        self.shared.table.remove(opening.entry);
+        self.release(&mut opening);
+        self.stats(opening.service, |stats| {
+            stats.opened(false);
+            stats.count(outcome);
+        });
+        None
+    }
+
+    fn learn(&self, opening: &Opening, syn_ack: &ServerSynAck, accepted: bool) {
+        let hold = self
+            .policy(opening.service)
+            .hold_bytes
+            .min(u32::from(INITIAL_WINDOW)) as u16;
+        let profile = syn_ack.refine(&opening.offered, &opening.requested, hold);
+        if profile != opening.offered {
+            let learned = Learned {
+                address: opening.key.server,
+                port: opening.key.server_port(),
+                profile,
+                broken: !accepted,
+            };
+            // A full queue loses nothing permanently: the next SYN-ACK has the same content.
+            let _ = self.shared.learned.push(learned);
+        }
+    }
+}
