@@ -37,8 +37,8 @@ pub(super) struct AckBatch {
     v4: Messages<3>,
     v6: Messages<6>,
     /// The acknowledged numbers of the ACK in each lane.
-    v4_claims: [Claimed; BATCH],
-    v6_claims: [Claimed; BATCH],
+    v4_fields: [CookieFields; BATCH],
+    v6_fields: [CookieFields; BATCH],
     /// Results of ACKs that the batch code does not handle.
     checked: [AckCheck; BATCH],
     checked_count: usize,
@@ -56,18 +56,18 @@ mod known {
     pub(super) const CHECKED: u32 = 1 << 11;
 }
 
-/// A claim but for the client's ISN, which the message has: nothing depends on it beside that.
+/// The fields of an ACK that its cookie depends on, without the client's ISN: that is in the message.
 #[derive(Clone, Copy, Debug, Default)]
-struct Claimed {
+struct CookieFields {
     /// Our ISN minus the client's.
     layout: u32,
     /// TSecr, if there are timestamps.
     tsecr: u32,
 }
 
-impl Claimed {
+impl CookieFields {
     #[inline(always)]
-    fn claim(self, timestamps: bool) -> AckFields {
+    fn with_zero_isn(self, timestamps: bool) -> AckFields {
         AckFields {
             client_isn: 0,
             isn: self.layout,
@@ -84,8 +84,8 @@ impl AckBatch {
             epoch: 0,
             v4: Messages::default(),
             v6: Messages::default(),
-            v4_claims: [Claimed::default(); BATCH],
-            v6_claims: [Claimed::default(); BATCH],
+            v4_fields: [CookieFields::default(); BATCH],
+            v6_fields: [CookieFields::default(); BATCH],
             checked: [AckCheck::Invalid; BATCH],
             checked_count: 0,
         }
@@ -137,10 +137,10 @@ impl AckBatch {
             let segment = rest.get(..total.wrapping_sub(ipv4::LENGTH))?;
             let ack = AckSegment::read(segment)?;
             let tail = ack.tail | u64::from(16 + TAIL_BYTES) << 56;
-            let (key, expired) = key_of(ack.claimed, self.epoch, keys);
+            let (key, expired) = key_of(ack.fields, self.epoch, keys);
             let message = [read_word(start, 12), ack.numbers(), tail];
             let lane = self.v4.push(key, &message)?;
-            self.v4_claims[lane % BATCH] = ack.claimed;
+            self.v4_fields[lane % BATCH] = ack.fields;
             return Some(Ticket(lane as u32 | ack.known | expired));
         }
         if first == 6 && usize::from(ip_length) == ipv6::LENGTH {
@@ -153,9 +153,9 @@ impl AckBatch {
             }
             let ack = AckSegment::read(segment)?;
             let tail = ack.tail | u64::from(40 + TAIL_BYTES) << 56;
-            let (key, expired) = key_of(ack.claimed, self.epoch, keys);
+            let (key, expired) = key_of(ack.fields, self.epoch, keys);
             let lane = self.v6.push(key, &[a, b, c, d, ack.numbers(), tail])?;
-            self.v6_claims[lane % BATCH] = ack.claimed;
+            self.v6_fields[lane % BATCH] = ack.fields;
             return Some(Ticket(lane as u32 | ack.known | expired | known::V6));
         }
         None
@@ -183,11 +183,11 @@ impl AckBatch {
         };
         let timestamps = known & known::TIMESTAMPS != 0;
         let options = if known & known::V6 == 0 {
-            let claim = self.v4_claims[lane].claim(timestamps);
-            claim.check_mac(self.v4.hash(lane), true)
+            let fields = self.v4_fields[lane].with_zero_isn(timestamps);
+            fields.check_mac(self.v4.hash(lane), true)
         } else {
-            let claim = self.v6_claims[lane].claim(timestamps);
-            claim.check_mac(self.v6.hash(lane), false)
+            let fields = self.v6_fields[lane].with_zero_isn(timestamps);
+            fields.check_mac(self.v6.hash(lane), false)
         };
         AckCheck::of(options, age)
     }
@@ -213,14 +213,14 @@ pub(super) fn check_single(
     keys: &Keys,
 ) -> Option<AckCheck> {
     let segment = Received::read(frame, l3, l4)?;
-    let claim = AckFields {
+    let fields = AckFields {
         client_isn: segment.sequence.wrapping_sub(1),
         isn: segment.acknowledgement.wrapping_sub(1),
         tsecr: segment.options.timestamps().map(|(_, tsecr)| tsecr),
     };
-    let (key, age) = key(&claim, epoch, keys);
+    let (key, age) = key(&fields, epoch, keys);
     Some(AckCheck::of(
-        claim.check(key, &segment.sent_by_client()),
+        fields.check(key, &segment.sent_by_client()),
         age,
     ))
 }
@@ -228,7 +228,7 @@ pub(super) fn check_single(
 /// The fields of a segment that verification needs.
 struct AckSegment<'a> {
     header: &'a [u8; tcp::LENGTH],
-    claimed: Claimed,
+    fields: CookieFields,
     /// Whether it has timestamps, as a ticket flag.
     known: u32,
     /// The last word of the cookie message, without the length.
@@ -267,12 +267,15 @@ impl<'a> AckSegment<'a> {
     fn new(header: &'a [u8; tcp::LENGTH], tsecr: u32, timestamps: bool) -> Self {
         let tcp = tcp::Tcp(header);
         let layout = tcp.acknowledgement().wrapping_sub(tcp.sequence());
-        let claimed = Claimed { layout, tsecr };
+        let fields = CookieFields { layout, tsecr };
         Self {
             header,
-            claimed,
+            fields,
             known: if timestamps { known::TIMESTAMPS } else { 0 },
-            tail: claimed.claim(timestamps).encoded_options().message_tail(),
+            tail: fields
+                .with_zero_isn(timestamps)
+                .encoded_options()
+                .message_tail(),
         }
     }
 
@@ -293,16 +296,16 @@ fn walked(options: &[u8]) -> Option<u32> {
 
 /// The key of the epoch that an ACK names.
 #[inline(always)]
-fn key<'a>(claim: &AckFields, epoch: u64, keys: &'a Keys) -> (&'a Key, Age) {
-    let (named, age) = claim.cookie_epoch(epoch);
+fn key<'a>(fields: &AckFields, epoch: u64, keys: &'a Keys) -> (&'a Key, Age) {
+    let (named, age) = fields.cookie_epoch(epoch);
     let since = named.wrapping_sub(epoch).wrapping_add(2);
     (&keys[since as usize % keys.len()], age)
 }
 
 /// The same without branches, and whether the cookie has expired, as a ticket flag.
 #[inline(always)]
-fn key_of(claimed: Claimed, epoch: u64, keys: &Keys) -> (&Key, u32) {
-    let since = (claimed.layout >> 30)
+fn key_of(fields: CookieFields, epoch: u64, keys: &Keys) -> (&Key, u32) {
+    let since = (fields.layout >> 30)
         .wrapping_sub(epoch as u32)
         .wrapping_add(2);
     let since = since as usize % keys.len();
