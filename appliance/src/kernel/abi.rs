@@ -1,4 +1,4 @@
-//! What only the running kernel can say about itself, for services that it serves itself.
+//! The numbers of the running kernel that the programs for local services need.
 #![forbid(unsafe_code)]
 
 use super::btf::KernelTypes;
@@ -6,14 +6,14 @@ use super::error::KernelError;
 use super::kfunc;
 use super::socket_fields::{SOCKET_FIELDS, socket_fields};
 
-/// The numbers of this kernel that the programs for local services need.
+/// The ids and offsets of this kernel that the programs for local services need.
 #[derive(Debug)]
 pub struct KernelAbi {
-    /// The number by which programs call `bpf_sk_assign_tcp_reqsk`; none in a kernel that takes no connection from us.
+    /// BTF id of `bpf_sk_assign_tcp_reqsk`; `None`: this kernel cannot create connections from our cookies.
     pub assign: Option<u32>,
-    /// Offsets that the program asks for, by the names under which it does.
+    /// Offsets of socket fields, by the names of the globals that the programs read.
     pub fields: [(&'static str, u32); SOCKET_FIELDS.len()],
-    /// Where `tcp_sock` has `is_mptcp`; 0 in kernels without Multipath TCP.
+    /// Offset of `is_mptcp` in `tcp_sock`; 0 in kernels without Multipath TCP.
     pub is_mptcp: u32,
 }
 
@@ -21,7 +21,7 @@ impl KernelAbi {
     /// Reads the types of the running kernel.
     ///
     /// # Errors
-    /// The kernel does not describe its types, or its sockets lack a field.
+    /// The kernel has no BTF, or its sockets lack a field.
     pub fn read() -> Result<Self, KernelError> {
         let types = KernelTypes::of_kernel().map_err(|_| KernelError::NoBtf)?;
         Ok(Self {
@@ -31,7 +31,7 @@ impl KernelAbi {
         })
     }
 
-    /// Whether the kernel takes connections whose cookies are ours.
+    /// Whether the kernel can create connections from our cookies.
     pub fn takes_connections(&self) -> bool {
         self.assign.is_some()
     }

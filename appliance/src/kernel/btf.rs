@@ -1,18 +1,18 @@
-//! What the running kernel calls its types and functions, and where (BTF: Documentation/bpf/btf.rst).
+//! Reads the BTF of the running kernel (Documentation/bpf/btf.rst): offsets of structure members and ids of functions.
 //!
-//! Only two questions are asked, and aya keeps its own answers to itself.
+//! aya parses BTF too, but does not expose these two.
 #![forbid(unsafe_code)]
 
 use std::io;
 
-/// Where the kernel shows its types.
+/// The BTF of the running kernel.
 const KERNEL: &str = "/sys/kernel/btf/vmlinux";
 /// `BTF_MAGIC` of include/uapi/linux/btf.h.
 const MAGIC: u16 = 0xeb9f;
 /// Bytes of `struct btf_type`, and of `struct btf_member`.
 const TYPE: usize = 12;
 
-/// Unnamed structures inside of one another that are looked into: more than the kernel has, and an end to a loop.
+/// Maximum depth of nested unnamed structures: more than the kernel has. It also ends a loop in malformed BTF.
 const NESTED: u32 = 8;
 
 /// `BTF_KIND_*`.
@@ -22,7 +22,7 @@ mod kind {
     pub(super) const FUNC: u32 = 12;
 }
 
-/// A kernel's types.
+/// The types of a kernel.
 pub struct KernelTypes {
     bytes: Vec<u8>,
     types: usize,
@@ -37,7 +37,7 @@ impl std::fmt::Debug for KernelTypes {
     }
 }
 
-/// One of them: its number, its place, and what `struct btf_type` says of it.
+/// One type: its id, its position, and the content of its `struct btf_type`.
 struct Type {
     number: u32,
     at: usize,
@@ -49,12 +49,12 @@ struct Type {
 }
 
 impl KernelTypes {
-    /// Those of the running kernel.
+    /// Reads the types of the running kernel.
     ///
     /// # Errors
-    /// The file cannot be read, or is no BTF of this byte order.
+    /// The file cannot be read, or is not BTF of this byte order.
     pub fn of_kernel() -> io::Result<Self> {
-        let invalid = || io::Error::new(io::ErrorKind::InvalidData, "it is no BTF");
+        let invalid = || io::Error::new(io::ErrorKind::InvalidData, "not BTF");
         Self::parse(std::fs::read(KERNEL)?).ok_or_else(invalid)
     }
 
@@ -70,17 +70,17 @@ impl KernelTypes {
         })
     }
 
-    /// The number of a function, by which programs may call it.
+    /// The id of a function, by which programs call it.
     pub fn function(&self, name: &str) -> Option<u32> {
         let mut all = self.all();
-        let found = all.find(|one| one.kind == kind::FUNC && self.is(one.name, name))?;
+        let found = all.find(|one| one.kind == kind::FUNC && self.name_equals(one.name, name))?;
         Some(found.number)
     }
 
-    /// The offset of a structure's member in bytes, also of one of an unnamed structure or union inside of it.
+    /// The offset of a structure member in bytes. Members of unnamed nested structures and unions are found too.
     pub fn offset(&self, structure: &str, member: &str) -> Option<u32> {
         self.all()
-            .filter(|one| one.kind == kind::STRUCT && self.is(one.name, structure))
+            .filter(|one| one.kind == kind::STRUCT && self.name_equals(one.name, structure))
             .find_map(|one| self.offset_in(&one, member, NESTED))
     }
 
@@ -91,7 +91,7 @@ impl KernelTypes {
             let (name, number) = (word(&self.bytes, at)?, word(&self.bytes, at + 4)?);
             let bits = word(&self.bytes, at + 8)?;
             let bits = if outer.bits { bits & 0xff_ffff } else { bits };
-            let inside = if self.is(name, member) {
+            let inside = if self.name_equals(name, member) {
                 0
             } else if name == 0 && deeper > 0 {
                 let inner = self.all().nth(number.checked_sub(1)? as usize)?;
@@ -105,7 +105,7 @@ impl KernelTypes {
         })
     }
 
-    /// Every type in order; 0 stands for void and is not in the file.
+    /// Every type in order. Id 0 is void and is not in the file.
     fn all(&self) -> impl Iterator<Item = Type> {
         let mut next = (1, self.types);
         std::iter::from_fn(move || {
@@ -124,7 +124,7 @@ impl KernelTypes {
         })
     }
 
-    fn is(&self, string: u32, name: &str) -> bool {
+    fn name_equals(&self, string: u32, name: &str) -> bool {
         let found = self.bytes.get(self.strings + string as usize..);
         found.is_some_and(|found| {
             found.starts_with(name.as_bytes()) && found.get(name.len()) == Some(&0)
@@ -132,8 +132,8 @@ impl KernelTypes {
     }
 }
 
-/// Bytes behind a type of that kind, of each of its [`units`]; nothing for a kind that is not known, behind which
-/// nothing can be found.
+/// Bytes that each of the [`units`] of a type adds after its `struct btf_type`. `None`: the kind is unknown, so the
+/// position of the next type is unknown too.
 fn tail(kind: u32) -> Option<usize> {
     match kind {
         // Pointer, forward declaration, typedef, volatile, const, restrict, function, float, type tag.
@@ -148,7 +148,7 @@ fn tail(kind: u32) -> Option<usize> {
     }
 }
 
-/// How many tails a type has: one for each member, except for the kinds that have one only.
+/// Number of tails of a type: one per member, except for the kinds that have exactly one.
 fn units(kind: u32, length: usize) -> usize {
     match kind {
         1 | 3 | 14 | 17 => 1,
@@ -166,7 +166,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// An integer, `struct s { int a; int b; union { int a; int c; }; }` and a function, as the kernel writes them.
+    /// BTF of an integer, `struct s { int a; int b; union { int a; int c; }; }` and a function.
     fn example() -> Vec<u8> {
         let strings = b"\0int\0s\0a\0b\0c\0call\0";
         let types: &[u32] = &[
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_and_members_are_found_by_name() {
+    fn finds_functions_and_members_by_name() {
         let types = KernelTypes::parse(example()).unwrap();
         assert_eq!(types.function("call"), Some(3));
         assert_eq!(types.function("cal"), None);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn no_prefix_of_it_panics() {
+    fn truncated_btf_does_not_panic() {
         let whole = example();
         for length in 0..whole.len() {
             if let Some(types) = KernelTypes::parse(whole[..length].to_vec()) {

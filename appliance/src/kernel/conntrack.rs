@@ -1,4 +1,4 @@
-//! What connection tracking made of a segment (`ctnetlink_get_conntrack`, net/netfilter/nf_conntrack_netlink.c).
+//! Looks up connections in connection tracking (`ctnetlink_get_conntrack`, net/netfilter/nf_conntrack_netlink.c).
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -22,28 +22,28 @@ const CTA_IP_V6: u16 = 3;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_PORT: u16 = 2;
 
-/// Where a DNAT rule has sent the segment from `from` to `to` that has just come in; nothing if it is tracked without
-/// that, or not at all.
+/// The address to which a DNAT rule rewrote the destination of the connection from `from` to `to`, which has just
+/// arrived. `None`: the connection is tracked without DNAT, or not tracked.
 ///
 /// # Errors
-/// The kernel does not tell; it needs CAP_NET_ADMIN.
+/// The kernel refuses the query, which needs CAP_NET_ADMIN.
 pub fn dnat_target(from: SocketAddr, to: SocketAddr) -> io::Result<Option<SocketAddr>> {
     let mut request = vec![0; GENERIC];
     request[0] = family_and_bytes(to.ip()).0;
     request.extend(tuple(from, to));
-    match netlink::get(libc::NETLINK_NETFILTER, CT_GET, &request) {
+    match netlink::query(libc::NETLINK_NETFILTER, CT_GET, &request) {
         Ok((CT_NEW, body)) => Ok(
-            replies_from(body.get(GENERIC..).unwrap_or_default()).filter(|origin| *origin != to)
+            reply_source(body.get(GENERIC..).unwrap_or_default()).filter(|origin| *origin != to)
         ),
         Ok(_) => Ok(None),
-        // Not tracked, or no tracking in this kernel.
+        // The connection is not tracked, or this kernel has no connection tracking.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Where the replies of a tracked connection come from.
-fn replies_from(connection: &[u8]) -> Option<SocketAddr> {
+/// The source of the replies of a tracked connection.
+fn reply_source(connection: &[u8]) -> Option<SocketAddr> {
     let tuple = find_attribute(connection, CTA_TUPLE_REPLY)?;
     let ip = find_attribute(tuple, CTA_TUPLE_IP)?;
     let ip = find_attribute(ip, CTA_IP_V4).or_else(|| find_attribute(ip, CTA_IP_V6))?;
@@ -52,7 +52,7 @@ fn replies_from(connection: &[u8]) -> Option<SocketAddr> {
     Some(SocketAddr::new(netlink::ip_address(ip)?, port))
 }
 
-/// CTA_TUPLE_ORIG; the attributes of the destination follow those of the source.
+/// Encodes CTA_TUPLE_ORIG. The type of each destination attribute is that of the source attribute plus 1.
 fn tuple(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
     let address = if to.is_ipv4() { CTA_IP_V4 } else { CTA_IP_V6 };
     let ip = [
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_replies_come_from_where_the_tuple_says() {
+    fn reads_the_source_of_the_reply_tuple() {
         for (from, to) in [
             ("192.0.2.1:1024", "192.0.2.10:80"),
             ("[2001:db8::1]:1024", "[2001:db8::5]:443"),
@@ -86,9 +86,9 @@ mod tests {
             let mut tuple = tuple(to, from);
             let kind = CTA_TUPLE_REPLY | NESTED;
             tuple[2..4].copy_from_slice(&kind.to_ne_bytes());
-            assert_eq!(replies_from(&tuple), Some(to));
+            assert_eq!(reply_source(&tuple), Some(to));
             for length in 0..tuple.len() {
-                assert_eq!(replies_from(&tuple[..length]), None, "{length}");
+                assert_eq!(reply_source(&tuple[..length]), None, "{length}");
             }
         }
     }

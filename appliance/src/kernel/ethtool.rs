@@ -1,4 +1,5 @@
-//! How many receive queues a driver uses: ETHTOOL_GCHANNELS, which like netlink is right in every namespace.
+//! Queries how many receive queues a driver uses (ETHTOOL_GCHANNELS). Like netlink, and unlike /sys, the ioctl sees the
+//! devices of the own network namespace.
 #![allow(unsafe_code)] // ioctl(2)
 
 use std::io;
@@ -23,16 +24,16 @@ struct Channels {
 
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
 
-/// The receive queues that an interface uses.
+/// The number of receive queues that an interface uses.
 ///
 /// # Errors
-/// The driver does not say.
+/// The driver does not report channels.
 pub fn receive_queues(interface: &str) -> io::Result<u32> {
     let mut channels = Channels {
         command: ETHTOOL_GCHANNELS,
         ..Channels::default()
     };
-    // SAFETY: a structure of C integers, arrays of them, and pointers, for all of which zero is a value.
+    // SAFETY: `ifreq` consists of C integers, arrays of them, and pointers. Zero is a valid value of each.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     if interface.len() >= size_of_val(&request.ifr_name) {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -43,8 +44,8 @@ pub fn receive_queues(interface: &str) -> io::Result<u32> {
     request.ifr_ifru.ifru_data = (&raw mut channels).cast();
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
     let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
-    // SAFETY: the request is a live ifreq with a name that ends in NUL, and points to a live structure of the shape
-    // that this command reads and writes; the kernel keeps neither.
+    // SAFETY: the request is a live ifreq with a NUL-terminated name. It points to a live structure of the layout that
+    // this command reads and writes. The kernel keeps neither pointer.
     if unsafe { libc::ioctl(fd, libc::SIOCETHTOOL, &raw mut request) } != 0 {
         return Err(io::Error::last_os_error());
     }

@@ -1,4 +1,4 @@
-//! What the process and the kernel must have before anything is tried.
+//! Checks what the process and the kernel must have before the program is loaded.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -8,7 +8,8 @@ use aya::util::KernelVersion;
 
 use super::error::KernelError;
 
-/// Capability numbers of include/uapi/linux/capability.h; the second one, if any, includes the first.
+/// Capability numbers of include/uapi/linux/capability.h. The second number, if any, is a capability that includes the
+/// first.
 const NEEDED: [(&str, u32, Option<u32>); 4] = [
     ("CAP_BPF", 39, Some(SYS_ADMIN)),
     ("CAP_PERFMON", 38, Some(SYS_ADMIN)),
@@ -17,16 +18,16 @@ const NEEDED: [(&str, u32, Option<u32>); 4] = [
 ];
 const SYS_ADMIN: u32 = 21;
 
-/// Linux 5.11 brought `bpf_ktime_get_coarse_ns` and stopped counting maps as locked memory; XDP links are older (5.9).
+/// Linux 5.11 added `bpf_ktime_get_coarse_ns` and no longer counts maps as locked memory. XDP links are older (5.9).
 const LINUX: (u8, u8) = (5, 11);
 
 /// Checks the capabilities of the calling thread, and the version and type information of the kernel.
 ///
 /// # Errors
-/// The first of them that is missing.
+/// The first requirement that is missing.
 pub fn check_host() -> Result<(), KernelError> {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    // Where /proc says nothing, the kernel's own refusals have to do.
+    // Without /proc, the kernel's own errors report missing capabilities.
     let missing = effective(&status).map(missing).unwrap_or_default();
     if !missing.is_empty() {
         let missing = missing.join(", ");
@@ -42,7 +43,7 @@ pub fn check_host() -> Result<(), KernelError> {
     Ok(())
 }
 
-/// The effective capabilities in the text of /proc/PID/status.
+/// Parses the effective capabilities from the text of /proc/PID/status.
 fn effective(status: &str) -> Option<u64> {
     let line = status
         .lines()
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn names_missing_capabilities() {
         assert_eq!(
             effective("Name:\tx\nCapEff:\t000001ffffffffff\n"),
             Some(0x1ff_ffff_ffff)

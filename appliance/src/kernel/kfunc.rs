@@ -1,9 +1,9 @@
-//! Calls of kernel functions, which aya 0.14 does not relocate. To be deleted when it does.
+//! Relocates calls of kernel functions, which aya 0.14 does not. Delete this file when aya does.
 //!
-//! The program calls a number that stands for the function ([`ASSIGN_KFUNC`]). That compiles to the instruction that
-//! calls a helper, with the number in it; a kernel function is called by the same instruction with another source
-//! register and the function's number in the kernel's BTF (`check_kfunc_call`, kernel/bpf/verifier.c). So the object's
-//! bytes are changed before aya reads them.
+//! The program calls a placeholder number ([`ASSIGN_KFUNC`]). The compiler emits the instruction that calls a helper, with
+//! this number as immediate. The call of a kernel function is the same instruction with another source register and
+//! the BTF id of the function as immediate (`check_kfunc_call`, kernel/bpf/verifier.c). This file rewrites the
+//! instructions in the object before aya reads it.
 #![forbid(unsafe_code)]
 
 use synward_core::layout::ASSIGN_KFUNC;
@@ -14,17 +14,19 @@ use super::btf::KernelTypes;
 const CALL: u8 = 0x85;
 /// `BPF_PSEUDO_KFUNC_CALL`, as source register.
 const KERNEL_FUNCTION: u8 = 2 << 4;
-/// Since Linux 6.9.
+/// The kernel function that creates a connection from a cookie of ours, since Linux 6.9.
 const ASSIGN: &str = "bpf_sk_assign_tcp_reqsk";
 
-/// The number of the function that takes over connections; nothing if this kernel has none.
+/// The BTF id of `bpf_sk_assign_tcp_reqsk`, if this kernel has it.
 pub(super) fn find_assign(types: &KernelTypes) -> Option<u32> {
     types.function(ASSIGN)
 }
 
-/// The object with its calls of [`ASSIGN_KFUNC`] made calls of the kernel's `function`; nothing if it has none.
+/// Returns `object` with each call of [`ASSIGN_KFUNC`] rewritten to a call of the kernel function with BTF id `function`;
+/// `None`: the object has no such call.
 ///
-/// An instruction: code, registers, offset of 16 bits, immediate of 32 bits. Sections of code are aligned to it.
+/// An instruction is an opcode, registers, an offset of 16 bits and an immediate of 32 bits: 8 bytes, to which code
+/// sections are aligned.
 pub fn patch_calls(object: &[u8], function: u32) -> Option<Vec<u8>> {
     let mut call = [CALL, 0, 0, 0, 0, 0, 0, 0];
     call[4..].copy_from_slice(&ASSIGN_KFUNC.to_le_bytes());
@@ -43,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_call_and_nothing_else_is_replaced() {
+    fn rewrites_the_call_and_nothing_else() {
         let mut call = [CALL, 0, 0, 0, 0, 0, 0, 0];
         call[4..].copy_from_slice(&ASSIGN_KFUNC.to_le_bytes());
         let helper = [CALL, 0, 0, 0, 99, 0, 0, 0];

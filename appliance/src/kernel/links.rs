@@ -1,4 +1,4 @@
-//! The interfaces of this network namespace and their addresses, as rtnetlink(7) lists them.
+//! Lists the interfaces of this network namespace and their addresses (rtnetlink(7)).
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -34,25 +34,25 @@ const IFLA_XDP_SKB_PROG_ID: u16 = 6;
 /// An interface as the kernel describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
-    /// As the kernel numbers it.
+    /// Interface index.
     pub index: u32,
-    /// As the kernel names it.
+    /// Interface name.
     pub name: String,
     /// ARPHRD_* of include/uapi/linux/if_arp.h.
     pub link_type: u16,
-    /// Its hardware address.
+    /// Hardware address.
     pub mac: [u8; 6],
-    /// Its MTU, bytes.
+    /// MTU, bytes.
     pub mtu: u32,
-    /// Kind of a virtual device, such as `bridge`; empty for hardware.
+    /// Kind of a virtual device, such as `bridge`. Empty for hardware.
     pub kind: String,
-    /// The device below a VLAN or the like; for veth the peer.
+    /// The lower device of a VLAN, macvlan or similar; the peer of a veth.
     pub lower: Option<u32>,
-    /// The bridge or bond that it is a port of.
+    /// The bridge or bond of which this is a port.
     pub master: Option<u32>,
-    /// Receive queues that were allocated; a driver may use fewer.
+    /// Allocated receive queues. A driver may use fewer.
     pub receive_queues: u32,
-    /// The XDP program that runs there.
+    /// The attached XDP program.
     pub xdp: Option<AttachedProgram>,
 }
 
@@ -61,27 +61,27 @@ pub struct Link {
 pub struct AttachedProgram {
     /// The id of the program.
     pub id: u32,
-    /// In the driver or its hardware, rather than generic.
+    /// Whether it runs in the driver or the hardware, not in generic mode.
     pub native: bool,
 }
 
-/// Every interface of the caller's network namespace.
+/// Lists every interface of the caller's network namespace.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The netlink dump fails.
 pub fn links() -> io::Result<Vec<Link>> {
     netlink::dump(
         libc::NETLINK_ROUTE,
         libc::RTM_GETLINK,
         &[0; LINK],
-        |kind, body| (kind == libc::RTM_NEWLINK).then(|| link(body))?,
+        |kind, body| (kind == libc::RTM_NEWLINK).then(|| parse_link(body))?,
     )
 }
 
-/// The addresses of an interface, each with the prefix that is on its link.
+/// Lists the addresses of an interface, each with its on-link prefix.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The netlink dump fails.
 pub fn addresses(index: u32) -> io::Result<Vec<IpNet>> {
     netlink::dump(
         libc::NETLINK_ROUTE,
@@ -89,12 +89,12 @@ pub fn addresses(index: u32) -> io::Result<Vec<IpNet>> {
         &[0; ADDRESS],
         |kind, body| {
             let ours = kind == libc::RTM_NEWADDR && u32_at(body, 4) == Some(index);
-            ours.then(|| address(body))?
+            ours.then(|| parse_address(body))?
         },
     )
 }
 
-fn link(body: &[u8]) -> Option<Link> {
+fn parse_link(body: &[u8]) -> Option<Link> {
     let mut link = Link {
         link_type: u16_at(body, 2)?,
         index: u32_at(body, 4)?,
@@ -111,18 +111,18 @@ fn link(body: &[u8]) -> Option<Link> {
             IFLA_LINKINFO => {
                 link.kind = find_attribute(value, IFLA_INFO_KIND).map_or_else(String::new, text);
             }
-            IFLA_XDP => link.xdp = attached(value),
+            IFLA_XDP => link.xdp = parse_xdp(value),
             _ => {}
         }
     }
     Some(link)
 }
 
-fn attached(value: &[u8]) -> Option<AttachedProgram> {
+fn parse_xdp(value: &[u8]) -> Option<AttachedProgram> {
     const NONE: u8 = 0;
     const GENERIC: u8 = 2;
     let mode = *find_attribute(value, IFLA_XDP_ATTACHED)?.first()?;
-    // With programs in several places there is no IFLA_XDP_PROG_ID.
+    // IFLA_XDP_PROG_ID is absent if programs are attached in several modes.
     let id = [IFLA_XDP_PROG_ID, IFLA_XDP_DRV_PROG_ID, IFLA_XDP_SKB_PROG_ID];
     let id = id
         .into_iter()
@@ -134,8 +134,8 @@ fn attached(value: &[u8]) -> Option<AttachedProgram> {
     })
 }
 
-/// An address of struct ifaddrmsg and its attributes. On a point-to-point link IFA_ADDRESS is the other end's.
-fn address(body: &[u8]) -> Option<IpNet> {
+/// Parses struct ifaddrmsg and its attributes. On a point-to-point link IFA_ADDRESS is the address of the peer.
+fn parse_address(body: &[u8]) -> Option<IpNet> {
     let length = *body.get(1)?;
     let attributes = body.get(ADDRESS..)?;
     let value = find_attribute(attributes, IFA_LOCAL)
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_loopback_interface_is_described() {
+    fn lists_the_loopback_interface() {
         let links = links().unwrap();
         let lo = links.iter().find(|link| link.name == "lo").unwrap();
         assert_eq!(
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_loopback_interface_has_addresses() {
+    fn lists_the_addresses_of_the_loopback_interface() {
         let addresses = addresses(1).unwrap();
         assert!(
             addresses.contains(&"127.0.0.1/8".parse().unwrap()),
@@ -169,16 +169,16 @@ mod tests {
     }
 
     #[test]
-    fn cut_messages_are_no_links() {
+    fn truncated_messages_yield_no_link() {
         let whole = {
             let mut bytes = vec![0; LINK];
             bytes[4] = 7;
             bytes.extend([8, 0, 3, 0, b'e', b't', b'h', 0]);
             bytes
         };
-        assert_eq!(link(&whole).unwrap().name, "eth");
+        assert_eq!(parse_link(&whole).unwrap().name, "eth");
         for length in 0..whole.len() {
-            let name = link(&whole[..length]).map(|link| link.name);
+            let name = parse_link(&whole[..length]).map(|link| link.name);
             assert!(name.is_none_or(|name| name.is_empty()), "{length}");
         }
     }

@@ -1,4 +1,4 @@
-//! The listeners of this network namespace, as sock_diag(7) lists them.
+//! Lists the listening TCP sockets of this network namespace (sock_diag(7)).
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -18,21 +18,21 @@ const MESSAGE: usize = 72;
 const ULP_INFO: u16 = 16;
 const ULP_NAME: u16 = 1;
 
-/// A TCP socket that listens.
+/// A listening TCP socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Where; an unspecified address stands for all of its family.
+    /// Local address and port. An unspecified address stands for all addresses of its family.
     pub at: SocketAddr,
-    /// The interface that it is bound to, 0 for none.
+    /// Index of the interface to which it is bound; 0 = none.
     pub interface: u32,
-    /// Whether it belongs to a listener for Multipath TCP.
+    /// Whether it is the subflow socket of a Multipath TCP listener.
     pub mptcp: bool,
 }
 
 impl Listener {
-    /// Whether connections to `server` are, or may be, this one's. Whether an IPv6 socket takes IPv4 as well is not
-    /// told by every kernel, so those at `::` count for both.
-    pub fn takes(&self, server: &SocketAddr) -> bool {
+    /// Whether this socket accepts, or may accept, connections to `server`. Not every kernel reports whether an IPv6
+    /// socket also accepts IPv4, so a socket at `::` counts for both.
+    pub fn accepts(&self, server: &SocketAddr) -> bool {
         let any = match self.at.ip() {
             IpAddr::V4(ip) => ip.is_unspecified() && server.is_ipv4(),
             IpAddr::V6(ip) => ip.is_unspecified(),
@@ -41,10 +41,10 @@ impl Listener {
     }
 }
 
-/// Every listener of the caller's network namespace.
+/// Lists every listener of the caller's network namespace.
 ///
 /// # Errors
-/// The kernel does not tell (CONFIG_INET_DIAG).
+/// The dump fails, for example without CONFIG_INET_DIAG.
 pub fn listeners() -> io::Result<Vec<Listener>> {
     let mut found = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
@@ -56,15 +56,15 @@ pub fn listeners() -> io::Result<Vec<Listener>> {
             libc::NETLINK_SOCK_DIAG,
             BY_FAMILY,
             &request,
-            |kind, body| (kind == BY_FAMILY).then(|| listener(body))?,
+            |kind, body| (kind == BY_FAMILY).then(|| parse_listener(body))?,
         )?);
     }
     Ok(found)
 }
 
-/// struct inet_diag_msg: family, state, timer, retransmits, then struct inet_diag_sockid: ports, addresses,
+/// Parses struct inet_diag_msg: family, state, timer, retransmits, then struct inet_diag_sockid: ports, addresses,
 /// interface, cookie.
-fn listener(body: &[u8]) -> Option<Listener> {
+fn parse_listener(body: &[u8]) -> Option<Listener> {
     let address = body.get(8..24)?;
     let address = match i32::from(*body.first()?) {
         libc::AF_INET => netlink::ip_address(&address[..4])?,
@@ -89,17 +89,17 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn a_listener_is_listed() {
+    fn lists_a_listener() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         let listed = listeners().unwrap();
         let found = listed.iter().find(|one| one.at == at).unwrap();
         assert_eq!((found.interface, found.mptcp), (0, false));
-        assert!(found.takes(&at) && !found.takes(&"127.0.0.2:1".parse().unwrap()));
+        assert!(found.accepts(&at) && !found.accepts(&"127.0.0.2:1".parse().unwrap()));
     }
 
     #[test]
-    fn those_for_every_address_take_it() {
+    fn wildcard_listeners_accept_every_address_of_their_family() {
         let listener = |at: &str| Listener {
             at: at.parse().unwrap(),
             interface: 0,
@@ -113,7 +113,7 @@ mod tests {
             ("[::ffff:192.0.2.1]:80", true, false),
             ("[2001:db8::1]:80", false, true),
         ] {
-            let takes = |server: &str| listener(at).takes(&server.parse().unwrap());
+            let takes = |server: &str| listener(at).accepts(&server.parse().unwrap());
             assert_eq!((takes(v4), takes(v6)), (takes_v4, takes_v6), "{at}");
         }
     }

@@ -1,20 +1,20 @@
-//! What only the running kernel can say: its interfaces, routes, listeners, sysctls and types.
+//! Queries the running kernel: interfaces, routes, listeners, sysctls and types.
 //!
-//! Nothing here decides anything; what follows from the answers is decided in `steering` and `local_checks`.
+//! This module only reads. `steering` and `local_checks` decide what follows from the answers.
 //!
-//! | file | what is asked, and how |
+//! | file | what it queries, and how |
 //! |---|---|
-//! | `host` | capabilities, version and type information: what the process and the kernel must have |
-//! | `netlink` | request and answer, messages and attributes |
+//! | `host` | the capabilities, the kernel version and the type information that steering requires |
+//! | `netlink` | the request, the reply, messages and attributes |
 //! | `links` | interfaces and their addresses (rtnetlink) |
-//! | `routes` | the interface that packets for an address leave by (rtnetlink) |
-//! | `conntrack` | where a DNAT rule sends a connection (nfnetlink) |
-//! | `listeners` | the sockets that listen (sock_diag) |
-//! | `ethtool` | receive queues in use (ioctl) |
-//! | `sysctls` | what the kernel's own SYN cookies do (/proc/sys) |
-//! | `btf` | offsets of structures' members and numbers of functions |
-//! | `socket_fields`, `kfunc`, `abi` | those of them that the programs for local services use |
-//! | `verifier` | has the kernel verify a program |
+//! | `routes` | the interface that packets to an address leave through (rtnetlink) |
+//! | `conntrack` | the destination to which a DNAT rule rewrites a connection (nfnetlink) |
+//! | `listeners` | the listening sockets (sock_diag) |
+//! | `ethtool` | the receive queues in use (ioctl) |
+//! | `sysctls` | the settings of the kernel's own SYN cookies (/proc/sys) |
+//! | `btf` | offsets of structure members and ids of functions |
+//! | `socket_fields`, `kfunc`, `abi` | the offsets and ids that the programs for local services use |
+//! | `verifier` | loads a program although signals arrive |
 
 mod abi;
 mod btf;

@@ -1,7 +1,7 @@
-//! Netlink: one request, and its answer as messages with attributes (Documentation/userspace-api/netlink/intro.rst).
+//! Netlink requests and replies, messages and attributes (Documentation/userspace-api/netlink/intro.rst).
 //!
-//! The callers ask by netlink because /sys may show the devices of another namespace. Answers are read by hand and
-//! leniently: an attribute that a newer kernel adds or lengthens must not keep the appliance from starting.
+//! The appliance uses netlink because /sys may show the devices of another namespace. The parser is lenient: an attribute
+//! that a newer kernel adds or lengthens must not keep the appliance from starting.
 #![forbid(unsafe_code)]
 
 use std::io::{self, Read as _, Write as _};
@@ -11,15 +11,15 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 /// struct nlmsghdr.
 const HEADER: usize = 16;
-/// The bits of `nla_type` that are the type itself.
+/// The bits of `nla_type` that hold the type, without the flags.
 const NLA_TYPE_MASK: u16 = 0x3fff;
 /// `NLA_F_NESTED` of include/uapi/linux/netlink.h.
 pub(super) const NESTED: u16 = 1 << 15;
 
-/// The kernel fills at most 32 KiB a datagram (rtnl_dump_all, net/core/rtnetlink.c).
+/// The kernel fills at most 32 KiB of a datagram (rtnl_dump_all, net/core/rtnetlink.c).
 const DATAGRAM: usize = 1 << 16;
 
-/// Requests a dump, and gives what `read` makes of the type and body of each message of the answer.
+/// Requests a dump. `read` gets the type and body of each message of the reply and returns the element, if any.
 pub(super) fn dump<T>(
     protocol: libc::c_int,
     kind: u16,
@@ -46,8 +46,8 @@ pub(super) fn dump<T>(
     }
 }
 
-/// Requests one thing; gives the type and body of the answer.
-pub(super) fn get(protocol: libc::c_int, kind: u16, body: &[u8]) -> io::Result<(u16, Vec<u8>)> {
+/// Requests one object. Returns the type and body of the reply.
+pub(super) fn query(protocol: libc::c_int, kind: u16, body: &[u8]) -> io::Result<(u16, Vec<u8>)> {
     let mut socket = send_request(protocol, kind, 0, body)?;
     let mut buffer = vec![0; DATAGRAM];
     let length = socket.read(&mut buffer)?;
@@ -79,13 +79,13 @@ fn request(kind: u16, flags: libc::c_int, body: &[u8]) -> Vec<u8> {
     let mut bytes = length.to_ne_bytes().to_vec();
     bytes.extend(kind.to_ne_bytes());
     bytes.extend(flags.to_ne_bytes());
-    // Sequence number and port: one request a socket needs neither.
+    // Sequence number and port id. Each socket sends one request, so both may be 0.
     bytes.extend([0; 8]);
     bytes.extend(body);
     bytes
 }
 
-/// The type and body of the first message, and what follows it.
+/// Splits off the first message: its type, its body, and the rest.
 fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = u32_at(bytes, 0)? as usize;
     let kind = u16_at(bytes, 4)?;
@@ -97,7 +97,7 @@ fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     ))
 }
 
-/// The error of struct nlmsgerr.
+/// Parses the error of struct nlmsgerr.
 fn error(body: &[u8]) -> io::Error {
     match u32_at(body, 0) {
         Some(errno) => io::Error::from_raw_os_error((errno as i32).wrapping_neg()),
@@ -105,7 +105,7 @@ fn error(body: &[u8]) -> io::Error {
     }
 }
 
-/// The attributes in a sequence of them: type and value.
+/// Iterates over attributes: type and value.
 pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(bytes, 0)?);
@@ -116,7 +116,7 @@ pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
     })
 }
 
-/// The value of the first attribute of a type.
+/// The value of the first attribute of type `wanted`.
 pub(super) fn find_attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     let mut attributes = attributes(bytes);
     attributes
@@ -124,7 +124,7 @@ pub(super) fn find_attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
         .map(|(_, value)| value)
 }
 
-/// struct nlattr and its value, padded to 4 bytes.
+/// Encodes struct nlattr and its value, padded to 4 bytes.
 pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let mut bytes = (value.len() as u16 + 4).to_ne_bytes().to_vec();
     bytes.extend(kind.to_ne_bytes());
@@ -133,7 +133,7 @@ pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A string that may end in NUL.
+/// Decodes a string up to its NUL, if any.
 pub(super) fn text(value: &[u8]) -> String {
     let end = value
         .iter()
@@ -150,7 +150,7 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// An address of 4 or 16 bytes.
+/// Decodes an address of 4 or 16 bytes.
 pub(super) fn ip_address(value: &[u8]) -> Option<IpAddr> {
     match value.len() {
         4 => Some(<[u8; 4]>::try_from(value).ok()?.into()),
@@ -159,7 +159,7 @@ pub(super) fn ip_address(value: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// The address family and the bytes of an address.
+/// Encodes an address: its family and its bytes.
 pub(super) fn family_and_bytes(ip: IpAddr) -> (u8, Vec<u8>) {
     match ip {
         IpAddr::V4(ip) => (libc::AF_INET as u8, ip.octets().to_vec()),
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_attribute_of_no_length_ends_the_list() {
+    fn an_attribute_of_length_zero_ends_the_iteration() {
         assert_eq!(attributes(&[0; 8]).count(), 0);
         assert_eq!(attributes(&[4, 0, 9, 0, 3, 0, 1, 0]).count(), 1);
     }

@@ -1,10 +1,10 @@
-//! Fields of the kernel's sockets that the programs read (ebpf/xdp/src/kernel_socket.rs): aya does not relocate them in
-//! programs written in Rust.
+//! Offsets of the socket fields that the programs read (ebpf/xdp/src/kernel_socket.rs). aya does not relocate field
+//! accesses of programs written in Rust.
 #![forbid(unsafe_code)]
 
 use super::btf::KernelTypes;
 
-/// Where the kernel's sockets have what the programs read: the programs' name, the structure, its member.
+/// The fields that the programs read: the global that holds the offset, the structure, its member.
 pub const SOCKET_FIELDS: [(&str, &str, &str); 6] = [
     ("SK_ACK_BACKLOG", "sock", "sk_ack_backlog"),
     ("SK_MAX_ACK_BACKLOG", "sock", "sk_max_ack_backlog"),
@@ -14,7 +14,7 @@ pub const SOCKET_FIELDS: [(&str, &str, &str); 6] = [
     ("TW_RCV_NXT", "sock_common", "skc_tw_rcv_nxt"),
 ];
 
-/// The offsets of [`SOCKET_FIELDS`] in a kernel, bytes; nothing if it lacks one.
+/// The offsets of [`SOCKET_FIELDS`] in a kernel, bytes; `None`: a field is missing.
 pub fn socket_fields(types: &KernelTypes) -> Option<[(&'static str, u32); SOCKET_FIELDS.len()]> {
     let mut found = SOCKET_FIELDS.map(|(name, ..)| (name, 0));
     for (found, (_, structure, member)) in found.iter_mut().zip(SOCKET_FIELDS) {
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_kernel_has_them_apart() {
+    fn the_fields_of_this_kernel_do_not_overlap() {
         let Ok(types) = KernelTypes::of_kernel() else {
             return;
         };

@@ -1,4 +1,4 @@
-//! Has the kernel verify a program, whatever signals come meanwhile.
+//! Loads a program with signals blocked, because a pending signal aborts the verifier.
 #![allow(unsafe_code)] // pthread_sigmask(3)
 
 use std::io::ErrorKind;
@@ -6,15 +6,16 @@ use std::mem::MaybeUninit;
 
 use aya::programs::ProgramError;
 
-/// How often the kernel is asked before that has failed.
+/// Attempts before loading fails.
 const ATTEMPTS: u32 = 5;
 
-/// Has the kernel verify a program by `load`, which takes up to a second. It stops with EAGAIN where a signal waits for the
-/// thread (`do_check`, kernel/bpf/verifier.c): that of a child that ended is enough. So signals wait until it is done, and the
-/// kernel is asked again if it was disturbed all the same, by a debugger say.
+/// Calls `load`, which has the kernel verify a program and takes up to a second. The verifier stops with EAGAIN if a signal
+/// is pending for the thread (`do_check`, kernel/bpf/verifier.c); the SIGCHLD of an exiting child is enough. Signals are
+/// therefore blocked during the call, and the call is repeated if it is interrupted nevertheless, for example by a
+/// debugger.
 ///
 /// # Errors
-/// That of the last attempt.
+/// The error of the last attempt.
 pub fn load_verified(
     mut load: impl FnMut() -> Result<(), ProgramError>,
 ) -> Result<(), ProgramError> {
@@ -22,7 +23,7 @@ pub fn load_verified(
         ProgramError::LoadError { io_error, .. } => io_error.kind() == ErrorKind::WouldBlock,
         _ => false,
     };
-    let _undisturbed = Undisturbed::begin();
+    let _blocked = BlockedSignals::block();
     for _ in 1..ATTEMPTS {
         match load() {
             Err(error) if interrupted(&error) => {}
@@ -32,15 +33,15 @@ pub fn load_verified(
     load()
 }
 
-/// While it lives, signals wait for this thread, or go to another one.
-struct Undisturbed(libc::sigset_t);
+/// Blocks all signals for this thread while it lives. They stay pending, or another thread takes them.
+struct BlockedSignals(libc::sigset_t);
 
-impl Undisturbed {
-    fn begin() -> Self {
+impl BlockedSignals {
+    fn block() -> Self {
         let mut all = MaybeUninit::uninit();
         let mut before = MaybeUninit::uninit();
-        // SAFETY: the first call makes a set of what it is given, the second reads that and makes the other one. It can fail
-        // for its first argument alone, which is right.
+        // SAFETY: the first call initialises the set that it is given. The second call reads that set and initialises the
+        // other one. It can only fail for an invalid first argument, and this one is valid.
         unsafe {
             libc::sigfillset(all.as_mut_ptr());
             libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
@@ -49,9 +50,9 @@ impl Undisturbed {
     }
 }
 
-impl Drop for Undisturbed {
+impl Drop for BlockedSignals {
     fn drop(&mut self) {
-        // SAFETY: the set is one that the kernel made; nothing is asked for in return.
+        // SAFETY: the kernel initialised the set. The null pointer means that no old set is returned.
         unsafe {
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut())
         };

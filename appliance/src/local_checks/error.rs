@@ -17,14 +17,14 @@ pub enum LocalError {
     Steering(#[from] SteeringError),
 
     #[error(
-        "this kernel cannot take over proven clients from synward's cookies (no bpf_sk_assign_tcp_reqsk, which Linux 6.9 and \
+        "this kernel cannot take over validated clients from synward's cookies (no bpf_sk_assign_tcp_reqsk, which Linux 6.9 and \
          later have with CONFIG_SYN_COOKIES), only from its own: `sysctl -w net.ipv4.tcp_syncookies=2`, or set \
          handoff = \"splice\", or install a newer one"
     )]
     NoAssign,
 
     #[error(
-        "service \"{service}\" is to use the kernel's own cookies (cookies = \"kernel\"), which the kernel makes for us only \
+        "service \"{service}\" is configured for the kernel's own cookies (cookies = \"kernel\"), which the kernel makes for us only \
          with net.ipv4.tcp_syncookies=2: `sysctl -w net.ipv4.tcp_syncookies=2`, or take `cookies` out"
     )]
     KernelCookies { service: String },
@@ -43,14 +43,14 @@ pub enum LocalError {
     Elsewhere { to: IpAddr, interface: String },
 
     #[error(
-        "net.ipv4.tcp_syncookies is 0, and then this kernel resets the connections of proven clients: \
+        "net.ipv4.tcp_syncookies is 0, and then this kernel resets the connections of validated clients: \
          `sysctl -w net.ipv4.tcp_syncookies=1`, or set handoff = \"splice\""
     )]
     NoSyncookies,
 
     #[error(
-        "a firewall of this machine drops what proven clients send to {to}: on {interface}, an ACK of a connection whose \
-         SYN it did not see does not get through (tried in the name of {from}), though a SYN does. Let it in, for \
+        "a firewall of this machine drops what validated clients send to {to}: on {interface}, an ACK of a connection whose \
+         SYN it did not see does not get through (tested with the source address {from}), though a SYN does. Let it in, for \
          example `nft insert rule inet filter input ip daddr {} tcp dport {} accept` or \
          `sysctl -w net.netfilter.nf_conntrack_tcp_loose=1`; or set handoff = \"splice\"", to.ip(), to.port()
     )]

@@ -1,17 +1,18 @@
-//! Asks this machine's firewall, before anything is steered, what it does with the segments of proven clients.
+//! Tests, before the program is attached, whether this machine's firewall accepts the segments of validated clients.
 //!
-//! The kernel sees no SYN of such a client: its first segment is an ACK of no known connection. Rules such as `ct state
-//! invalid drop` with nf_conntrack_tcp_loose=0, or `ct state new` that must be a SYN, drop it behind the TC program,
-//! and the client hangs. So one such ACK is let arrive on the interface itself (the eBPF program `test_inject`), from an
-//! address on its link, for the service's own address and port. A raw socket sees what has passed INPUT
-//! (`raw_local_deliver`, net/ipv4/ip_input.c). No application notices: to an ACK without a cookie the kernel
-//! answers with a RST, which goes to that neighbour. If the ACK does not come through, a SYN tells whether the
-//! firewall makes a difference between the two or knows no neighbours at all, which proves nothing.
+//! The kernel sees no SYN of such a client: its first segment is an ACK that belongs to no tracked connection. Rules such as
+//! `ct state invalid drop` with nf_conntrack_tcp_loose=0, or a rule that `ct state new` must be a SYN, drop it after the TC
+//! program, and the client hangs. The probe therefore injects one such ACK on the interface (the eBPF program `test_inject`), with the
+//! source address of a neighbour on its link and the destination address and port of the service. A raw socket receives
+//! what has passed INPUT (`raw_local_deliver`, net/ipv4/ip_input.c). Applications notice nothing: the kernel answers an
+//! ACK without a cookie with a RST, which goes to that neighbour. If the ACK is not delivered, the probe sends a SYN. A
+//! delivered SYN shows that the firewall distinguishes the two. If neither is delivered, the firewall may drop all
+//! neighbours, and the probe shows nothing.
 //!
-//! Nor does what a DNAT rule sends elsewhere, and connection tracking tells where that is.
+//! A segment that a DNAT rule rewrites is not delivered either; connection tracking reports its new destination.
 //!
-//! What this shows: that the firewall lets in connections which it has not seen begin, by this interface, for this
-//! address and port. What it does not: rules for other clients, rules about what leaves, or rules that come later.
+//! The probe shows that the firewall accepts connections whose SYN it has not seen, on this interface, to this address and
+//! port. It does not cover rules for other clients, rules for outgoing packets, or rules that are added later.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -27,33 +28,33 @@ use synward_core::wire::{ethernet, tcp};
 use crate::kernel;
 use crate::steering::SteeredInterface;
 
-/// What is delivered is delivered at once; a busy machine may take a while.
+/// Time to wait for a delivery. Delivery is immediate, except on a busy machine.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// What became of an ACK.
+/// The result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reachability {
-    /// It came through.
+    /// The ACK was delivered.
     Reachable,
-    /// It did not, though a SYN did.
+    /// The ACK was not delivered, but a SYN was.
     Dropped {
-        /// The neighbour in whose name it came.
+        /// The source address of the probe.
         from: IpAddr,
     },
-    /// A DNAT rule sends it on.
+    /// A DNAT rule rewrote the destination.
     Redirected {
-        /// To where.
+        /// The new destination.
         on: SocketAddr,
     },
-    /// Nothing came through, or there is nobody in whose name it could come.
+    /// Nothing was delivered, or the link has no usable neighbour address.
     Unknown,
 }
 
-/// Probes the port of a service of this machine, as if from a neighbour on the link.
+/// Probes the address and port of a local service with the source address of a neighbour on the link.
 ///
 /// # Errors
-/// The service's address is not one of this machine ([`io::ErrorKind::AddrNotAvailable`]), or the kernel refuses
-/// sockets or the injection.
+/// The address does not belong to this machine ([`io::ErrorKind::AddrNotAvailable`]), or the kernel refuses the sockets or
+/// the injection.
 pub(super) fn probe(
     program: &SchedClassifier,
     interface: &SteeredInterface,
@@ -71,21 +72,21 @@ pub(super) fn probe(
         interface,
         from,
         to,
-        watch: watch(from, to.ip())?,
+        socket: open_raw_socket(from, to.ip())?,
     };
     probe.send(port, flags::ACK)?;
-    if probe.sees(port) {
+    if probe.is_delivered(port) {
         return Ok(Reachability::Reachable);
     }
     if let Some(on) = kernel::dnat_target(SocketAddr::new(from, port), to)? {
         return Ok(Reachability::Redirected { on });
     }
     probe.send(port + 1, flags::SYN)?;
-    let listens = probe.sees(port + 1);
-    // Else it waits for the neighbour's ACK for a minute.
+    let listens = probe.is_delivered(port + 1);
+    // Without the RST, the half-open connection stays for a minute.
     probe.send(port + 1, flags::RST)?;
     probe.send(port + 2, flags::ACK)?;
-    Ok(match (probe.sees(port + 2), listens) {
+    Ok(match (probe.is_delivered(port + 2), listens) {
         (true, _) => Reachability::Reachable,
         (false, true) => Reachability::Dropped { from },
         (false, false) => Reachability::Unknown,
@@ -97,13 +98,13 @@ struct Probe<'a> {
     interface: &'a SteeredInterface,
     from: IpAddr,
     to: SocketAddr,
-    watch: UdpSocket,
+    socket: UdpSocket,
 }
 
 impl Probe<'_> {
     fn send(&self, port: u16, with: u8) -> io::Result<()> {
         let frame = self.frame(port, with).ok_or(io::ErrorKind::InvalidInput)?;
-        // `ifindex` of struct __sk_buff, the only one of its fields that is not zero.
+        // `ifindex` of struct __sk_buff. The other fields are zero.
         let mut context = [0; 44];
         context[40..].copy_from_slice(&self.interface.index.to_ne_bytes());
         let done = self
@@ -117,7 +118,7 @@ impl Probe<'_> {
         match done.return_value {
             1 => Ok(()),
             _ => Err(io::Error::other(
-                "the interface does not take it; is it up?",
+                "the interface does not accept the frame; is it up?",
             )),
         }
     }
@@ -143,7 +144,7 @@ impl Probe<'_> {
             ethernet::IPV6
         };
         let mut frame = self.interface.mac.to_vec();
-        // A locally administered station.
+        // A locally administered source address.
         frame.extend([2, 0, 0, 0, 0, 1]);
         frame.extend(ethertype.to_be_bytes());
         frame.resize(128, 0);
@@ -152,16 +153,16 @@ impl Probe<'_> {
         Some(frame)
     }
 
-    /// Whether the segment from that port has come through.
-    fn sees(&self, port: u16) -> bool {
+    /// Whether the segment from this source port is delivered.
+    fn is_delivered(&self, port: u16) -> bool {
         let until = Instant::now() + PATIENCE;
         let mut bytes = [0; 256];
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.watch.set_read_timeout(Some(left)).is_err() {
+            if left.is_zero() || self.socket.set_read_timeout(Some(left)).is_err() {
                 return false;
             }
-            let Ok(length) = self.watch.recv(&mut bytes) else {
+            let Ok(length) = self.socket.recv(&mut bytes) else {
                 return false;
             };
             if source_port(&bytes[..length], self.from.is_ipv4()) == Some(port) {
@@ -171,8 +172,8 @@ impl Probe<'_> {
     }
 }
 
-/// A raw socket that sees the TCP segments of one address to another; IPv4 ones with their IP header.
-fn watch(from: IpAddr, to: IpAddr) -> io::Result<UdpSocket> {
+/// Opens a raw socket that receives the TCP segments from one address to another. IPv4 segments include the IP header.
+fn open_raw_socket(from: IpAddr, to: IpAddr) -> io::Result<UdpSocket> {
     let address = |ip| SockAddr::from(SocketAddr::new(ip, 0));
     let socket = Socket::new(
         Domain::for_address(SocketAddr::new(to, 0)),
@@ -181,7 +182,7 @@ fn watch(from: IpAddr, to: IpAddr) -> io::Result<UdpSocket> {
     )?;
     socket.bind(&address(to))?;
     socket.connect(&address(from))?;
-    // A raw socket all the same; only its type offers a safe recv(2) here.
+    // This remains a raw socket. The type UdpSocket offers a safe recv(2).
     Ok(UdpSocket::from(socket))
 }
 
@@ -195,9 +196,9 @@ fn source_port(packet: &[u8], v4: bool) -> Option<u16> {
     Some(Tcp(segment).source())
 }
 
-/// An address on the link that is not ours, of the same family as `to`.
+/// An address on the link that is not our own, of the same family as `to`.
 fn neighbour(own: &[IpNet], to: IpAddr) -> Option<IpAddr> {
-    // The first address of an IPv6 prefix is every router's (RFC 4291 §2.6.1).
+    // The first address of an IPv6 prefix is the subnet-router anycast address (RFC 4291 §2.6.1).
     let ours = |ip: &IpAddr| {
         *ip == to
             || own
@@ -216,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_neighbour_is_on_the_link_and_not_us() {
+    fn the_neighbour_is_on_the_link_and_not_an_own_address() {
         let nets = |texts: &[&str]| -> Vec<IpNet> {
             texts.iter().filter_map(|text| text.parse().ok()).collect()
         };

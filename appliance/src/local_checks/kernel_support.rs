@@ -1,16 +1,17 @@
-//! Whether this kernel can serve local services, and by whose cookies.
+//! Checks whether this kernel can serve local services, and with whose cookies.
 
 use super::error::LocalError;
 use super::services::local_services;
 use crate::config::{Config, Cookies};
 use crate::kernel::{self, KernelAbi};
 
-/// This kernel, as far as the local services of `config` need to know it; nothing if there are none. Needs no privilege.
+/// Checks that this kernel can serve the local services of `config`, and returns the ids and offsets that their programs
+/// need; `None`: no service is local. Needs no privilege.
 ///
 /// # Errors
-/// The first thing that keeps services from being local on this machine.
+/// The first reason for which this machine cannot serve local services.
 pub fn check_kernel(config: &Config) -> Result<Option<KernelAbi>, LocalError> {
-    /// `net.ipv4.tcp_syncookies` with which the kernel makes cookies also without a flood.
+    /// The value of `net.ipv4.tcp_syncookies` with which the kernel always sends cookies.
     const ALWAYS: u8 = 2;
     if local_services(config).next().is_none() {
         return Ok(None);

@@ -1,16 +1,16 @@
-//! The checks of services with `handoff = "local"`: whether this machine can serve them, and how well.
+//! Checks for services with `handoff = "local"`: whether this machine can serve them, and how well.
 //!
-//! What the kernel says is asked in [`kernel`](crate::kernel); what follows from it is decided here.
+//! [`kernel`](crate::kernel) queries the kernel. This module decides what follows from the answers.
 //!
 //! | file | idea |
 //! |---|---|
-//! | `kernel_support` | whether this kernel can serve local services, and by whose cookies |
-//! | `reachability` | before anything is steered: whether proven clients get through to the service's sockets |
-//! | `firewall_probe` | how a firewall is asked |
-//! | `notes` | what listens for them, looked at again while the appliance runs |
-//! | `warnings` | what `synward check` says of all this |
-//! | `listener_profile` | what a listener of this machine promises in its SYN-ACKs on a link |
-//! | `services` | which services are local, and which addresses are this machine's |
+//! | `kernel_support` | whether this kernel can serve local services, and with whose cookies |
+//! | `reachability` | before the program is attached: whether validated clients reach the sockets of a service |
+//! | `firewall_probe` | the probe of the firewall |
+//! | `notes` | listeners and cookie settings, checked periodically while the appliance runs |
+//! | `warnings` | the warnings of `synward check` |
+//! | `listener_profile` | the options that a listener of this machine offers on a link |
+//! | `services` | which services and addresses are local |
 #![forbid(unsafe_code)]
 
 mod error;

@@ -1,8 +1,8 @@
-//! What to know about local services though nothing keeps the appliance from starting: what listens for them, and what
-//! the kernel's own cookies keep for it.
+//! Notes on local services that do not keep the appliance from starting: missing listeners, and limits of the kernel's own
+//! cookies.
 //!
-//! A service without a listener is not refused, and does not make the appliance degraded: it may start later, and until
-//! then its clients get the kernel's own RST, as they would without synward. But it is said.
+//! A service without a listener is not refused, and the appliance is not degraded: the listener may start later. Until
+//! then its clients get the kernel's own RST, as they would without synward. A note reports it.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use super::services::{is_own_address, local_services};
 use crate::config::{Config, Cookies};
 use crate::kernel::{self, KernelCookies, Listener};
 
-/// How often listeners are looked for.
-const AGAIN: Duration = Duration::from_secs(15);
+/// Interval between two checks.
+const INTERVAL: Duration = Duration::from_secs(15);
 
-/// What was last found.
+/// The result of the last check.
 #[derive(Debug, Default)]
 pub struct Notes {
     found: BTreeSet<(usize, String)>,
@@ -23,12 +23,12 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// Whether it is time to look again.
-    pub fn are_old(&self) -> bool {
-        self.at.is_none_or(|at| at.elapsed() >= AGAIN)
+    /// Whether the next check is due.
+    pub fn are_due(&self) -> bool {
+        self.at.is_none_or(|at| at.elapsed() >= INTERVAL)
     }
 
-    /// Looks again; what is new goes to the log.
+    /// Checks again and logs new notes.
     pub fn renew(&mut self, config: &Config) {
         let found = notes(config).into_iter().collect::<BTreeSet<_>>();
         for (_, note) in found.difference(&self.found) {
@@ -38,7 +38,7 @@ impl Notes {
         self.at = Some(Instant::now());
     }
 
-    /// A sentence each.
+    /// The notes, one sentence each.
     pub fn texts(&self) -> Vec<String> {
         self.found.iter().map(|(_, text)| text.clone()).collect()
     }
@@ -48,7 +48,7 @@ pub(super) fn notes(config: &Config) -> Vec<(usize, String)> {
     if local_services(config).next().is_none() {
         return Vec::new();
     }
-    // A kernel that does not list its sockets leaves nothing to say.
+    // Without the list of sockets there is nothing to report.
     let Ok(listeners) = kernel::listeners() else {
         return Vec::new();
     };
@@ -72,7 +72,7 @@ pub(super) fn notes(config: &Config) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// What to say about one address and port.
+/// The note on one address and port, if any.
 fn note(
     server: &SocketAddr,
     is_own: bool,
@@ -81,7 +81,7 @@ fn note(
     kernel: &KernelCookies,
 ) -> Option<String> {
     const ELSEWHERE: &str = "a container's program that listens in another network namespace needs handoff = \"splice\"";
-    let mut taking = listeners.iter().filter(|one| one.takes(server));
+    let mut taking = listeners.iter().filter(|one| one.accepts(server));
     let Some(first) = taking.next() else {
         return Some(if is_own {
             format!("nothing listens at {server} yet; {ELSEWHERE}")
@@ -95,10 +95,10 @@ fn note(
     let mptcp = first.mptcp || taking.any(|one| one.mptcp);
     let why = if mptcp {
         format!(
-            "what listens at {server} does so for Multipath TCP, as Go programs do since 1.24, and takes"
+            "the listener at {server} uses Multipath TCP, as Go programs do since 1.24, and accepts"
         )
     } else if forced || !kernel.takes_ours {
-        format!("{server} takes")
+        format!("{server} accepts")
     } else {
         return None;
     };
@@ -113,7 +113,7 @@ fn note(
              `sysctl -w net.ipv4.tcp_syncookies=2` protects it{cure}"
         ));
     }
-    (!kernel.bare_clock).then(|| {
+    (!kernel.has_bare_clock).then(|| {
         format!(
             "{why} only the kernel's own cookies, which keep no window scaling, SACK or timestamps as they are: \
              `sysctl -w net.ipv4.tcp_timestamps=2` makes them keep those of clients with timestamps{cure}"
@@ -125,7 +125,7 @@ fn note(
 mod tests {
     use super::*;
 
-    fn said(mptcp: &[bool], is_own: bool, kernel: KernelCookies) -> Option<String> {
+    fn note_at(mptcp: &[bool], is_own: bool, kernel: KernelCookies) -> Option<String> {
         let at = SocketAddr::from(([192, 0, 2, 10], 80));
         let listener = |mptcp: &bool| Listener {
             at,
@@ -139,20 +139,20 @@ mod tests {
     fn kernel(syncookies: u8, bare_clock: bool, takes_ours: bool) -> KernelCookies {
         KernelCookies {
             syncookies: Some(syncookies),
-            bare_clock,
+            has_bare_clock: bare_clock,
             takes_ours,
         }
     }
 
     #[test]
-    fn what_is_said_names_the_address_and_the_cure() {
+    fn notes_name_the_address_and_the_cure() {
         for (mptcp, kernel) in [
             (&[false][..], kernel(1, false, true)),
             (&[false, false], kernel(1, false, true)),
             (&[false, true], kernel(2, true, true)),
             (&[false], kernel(2, true, false)),
         ] {
-            assert_eq!(said(mptcp, true, kernel), None, "{mptcp:?} {kernel:?}");
+            assert_eq!(note_at(mptcp, true, kernel), None, "{mptcp:?} {kernel:?}");
         }
         let usual = kernel(1, false, true);
         for (mptcp, is_own, kernel, words) in [
@@ -187,9 +187,9 @@ mod tests {
                 ["192.0.2.10:80", "window scaling", "tcp_timestamps=2"],
             ),
         ] {
-            let said = said(mptcp, is_own, kernel).unwrap_or_default();
+            let text = note_at(mptcp, is_own, kernel).unwrap_or_default();
             for word in words {
-                assert!(said.contains(word), "{word}: {said}");
+                assert!(text.contains(word), "{word}: {text}");
             }
         }
     }

@@ -1,7 +1,8 @@
-//! Before anything is steered: whether the address of a local service is here at all, and whether this machine's firewall
-//! lets proven clients in.
+//! Checks, before the program is attached, that the address of a local service belongs to this network namespace and that
+//! the firewall accepts validated clients.
 //!
-//! A service whose clients go past this network namespace's sockets, to a container say, is refused.
+//! A service is refused if its clients bypass the sockets of this network namespace, for example because they go to a
+//! container.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -13,14 +14,15 @@ use crate::config::{Config, Service};
 use crate::kernel;
 use crate::steering::{SteeredInterface, Steering};
 
-/// Addresses and ports that the firewall is asked about at most.
+/// Maximum number of addresses and ports to probe.
 const PROBES: usize = 64;
 
-/// Checks each address and port of local services, before [`Steering::attach`]. Ends at the first one of which the
-/// firewall does not tell, so that a start takes half a second more at worst.
+/// Checks each address and port of local services, before [`Steering::attach`]. Stops at the first inconclusive probe, so a
+/// start takes at most half a second more.
 ///
 /// # Errors
-/// The firewall drops what proven clients send, or sends it elsewhere; or a service's address is not here.
+/// The firewall drops or redirects the segments of validated clients, or the address of a service is behind another
+/// interface.
 pub fn check_reachable(config: &Config, steering: &mut Steering) -> Result<(), LocalError> {
     let addresses: BTreeSet<_> = local_services(config).flat_map(Service::hosts).collect();
     for address in addresses {
@@ -31,15 +33,15 @@ pub fn check_reachable(config: &Config, steering: &mut Steering) -> Result<(), L
         .filter(is_own_address);
     for server in servers.take(PROBES) {
         if !probe(server, steering)? {
-            tracing::info!(%server, "what a firewall does with proven clients cannot be told from here");
+            tracing::info!(%server, "cannot test whether the firewall accepts validated clients");
             break;
         }
     }
     Ok(())
 }
 
-/// Sees to it that `address`, a local service's, is not behind an interface of this machine that is not steered, as a
-/// container's is. One of another machine on the link may become ours, if that machine fails.
+/// Checks that `address`, of a local service, is not behind an unsteered interface of this machine, as the address of a
+/// container is. An address of another machine on a steered link is allowed: it may move here if that machine fails.
 fn check_route(address: IpAddr, steered: &[SteeredInterface]) -> Result<(), LocalError> {
     let Some(index) = kernel::outgoing_interface(address) else {
         return Ok(());
@@ -55,11 +57,10 @@ fn check_route(address: IpAddr, steered: &[SteeredInterface]) -> Result<(), Loca
     })
 }
 
-/// Asks this machine's firewall whether it lets proven clients of `server`, a local service's, in. False if it cannot be
-/// told.
+/// Probes whether this machine's firewall accepts validated clients of `server`, a local service. False: inconclusive.
 fn probe(server: SocketAddr, steering: &mut Steering) -> Result<bool, LocalError> {
     let (injector, interfaces) = steering.injector()?;
-    let mut told = true;
+    let mut is_conclusive = true;
     for interface in interfaces.iter().filter(|one| one.side.faces_clients()) {
         match firewall_probe::probe(injector, interface, server) {
             Ok(Reachability::Reachable) => {}
@@ -73,13 +74,13 @@ fn probe(server: SocketAddr, steering: &mut Steering) -> Result<bool, LocalError
             Ok(Reachability::Redirected { on }) => {
                 return Err(LocalError::Dnat { to: server, on });
             }
-            Ok(Reachability::Unknown) => told = false,
+            Ok(Reachability::Unknown) => is_conclusive = false,
             Err(error) => {
                 let interface = interface.name.as_str();
-                tracing::debug!(%server, interface, %error, "the firewall cannot be asked");
-                told = false;
+                tracing::debug!(%server, interface, %error, "the firewall cannot be probed");
+                is_conclusive = false;
             }
         }
     }
-    Ok(told)
+    Ok(is_conclusive)
 }

@@ -1,4 +1,4 @@
-//! Which services are local, and which addresses are this machine's.
+//! Which services and which addresses are local.
 
 use std::net::{SocketAddr, UdpSocket};
 
@@ -10,7 +10,7 @@ pub(super) fn local_services(config: &Config) -> impl Iterator<Item = &Service> 
     services.filter(|service| service.handoff == Handoff::Local)
 }
 
-/// Whether the address is one of this network namespace; nothing is sent.
+/// Whether the address belongs to this network namespace. Sends nothing.
 pub(super) fn is_own_address(server: &SocketAddr) -> bool {
     UdpSocket::bind((server.ip(), 0)).is_ok()
 }

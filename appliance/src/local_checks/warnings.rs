@@ -1,12 +1,12 @@
-//! What `synward check` says about local services on this machine.
+//! The warnings of `synward check` about local services on this machine.
 
 use super::kernel_support::check_kernel;
 use super::notes::notes;
 use super::services::local_services;
 use crate::config::Config;
 
-/// What keeps local services from working here or from working well, as far as it shows without starting: the line of
-/// the configuration, and a sentence.
+/// Reasons for which local services cannot work here, or not well, as far as they show without starting: the line of the
+/// configuration, and a sentence.
 pub fn warnings(config: &Config) -> Vec<(usize, String)> {
     let obstacle = check_kernel(config).err();
     let first = local_services(config).next();

@@ -109,7 +109,7 @@ impl RunningAppliance {
             inner.profiles.learn(&learned);
         }
         inner.profiles.probe_due();
-        if inner.notes.are_old() {
+        if inner.notes.are_due() {
             inner.notes.renew(&self.config);
             if let Err(error) = appliance.steering.refresh_kernel_clock() {
                 tracing::error!(%error, "cannot update the settings of kernel cookies in the program");

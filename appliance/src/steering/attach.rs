@@ -8,8 +8,8 @@ use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp, XdpMode as Mode};
 
 use super::error::{SteeringError, cause, errno};
+use super::interface_discovery::Found;
 use super::pins::Pins;
-use super::steered_interface::Found;
 use crate::config::XdpMode;
 use crate::kernel;
 

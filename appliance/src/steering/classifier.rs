@@ -6,8 +6,8 @@ use aya::programs::tc::{SchedClassifierLink, SchedClassifierLinkId, TcAttachOpti
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
 
 use super::error::{SteeringError, cause};
+use super::interface_discovery::Found;
 use super::pins::Pins;
-use super::steered_interface::Found;
 
 /// An attachment. It ends when this is dropped, unless it is pinned.
 #[derive(Debug)]

@@ -6,10 +6,10 @@ use synward_core::wire::Address;
 
 use super::endpoint_profiles;
 use super::error::{SteeringError, map_failed};
+use super::interface_discovery::{Found, side_bits};
 use super::map_plan::{self, Plan};
 use super::object::Object;
 use super::pins::Previous;
-use super::steered_interface::{Found, side_bits};
 use crate::config::Config;
 use crate::maps::{EndpointMap, Plain};
 

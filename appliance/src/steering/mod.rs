@@ -13,7 +13,7 @@
 //! |---|---|
 //! | `handle` | the handle: attach, refresh, change a mode, read counters, stop |
 //! | `loading` | from a configuration to a program in the kernel with filled maps |
-//! | `steered_interface` | the interfaces that are steered, and why one cannot be |
+//! | `interface_discovery` | the interfaces that are steered, and why one cannot be |
 //! | `map_plan`, `fill` | what the maps are to hold for a configuration, and writing it |
 //! | `object` | the eBPF object: loaded, sized, its maps taken out |
 //! | `attach`, `classifier`, `pins`, `bpffs` | onto the interfaces, and what outlives the process |
@@ -28,16 +28,16 @@ mod endpoint_profiles;
 mod error;
 mod fill;
 mod handle;
+mod interface_discovery;
 mod key_slots;
 mod loading;
 mod map_plan;
 mod object;
 mod pins;
-mod steered_interface;
 mod unload;
 
 pub use endpoint_profiles::{EndpointProfiles, Learned, NEVER};
 pub use error::SteeringError;
 pub use handle::Steering;
-pub use steered_interface::SteeredInterface;
+pub use interface_discovery::SteeredInterface;
 pub use unload::unload;
