@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use synward_core::client_options::ClientOptions;
+use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Flow, Profile, state};
 use synward_core::translate::Direction;
 use synward_core::wire::tcp::flags;
@@ -107,7 +108,7 @@ impl Splicer {
             sequence_delta: id,
             client_isn: segment.sequence.wrapping_sub(1),
             isn: segment.acknowledgement.wrapping_sub(1),
-            last_seen: (now >> 30) as u32,
+            last_seen: FlowTime::from_ns(now),
             state: state::OPENING,
             owner: self.worker,
             service: u16::from(valid_ack.service),

@@ -4,6 +4,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use synward_core::cookie::EPOCH_NANOSECONDS;
+use synward_core::flow_time::FlowTime;
 use synward_core::layout::Clock;
 
 /// Now in nanoseconds of CLOCK_MONOTONIC_COARSE, which is what `bpf_ktime_get_coarse_ns` reads; exact to a jiffy.
@@ -27,19 +28,9 @@ fn read(clock: libc::clockid_t) -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// The tick of a coarse time, the unit of [`Flow::last_seen`](synward_core::layout::Flow::last_seen): 1.07 s.
-pub const fn tick(coarse: u64) -> u32 {
-    (coarse >> 30) as u32
-}
-
-/// How many whole ticks a number of seconds has, rounded up.
-pub const fn ticks(seconds: u64) -> u32 {
-    let ticks = (seconds as u128 * 1_000_000_000).div_ceil(1 << 30);
-    if ticks > u32::MAX as u128 {
-        u32::MAX
-    } else {
-        ticks as u32
-    }
+/// Now as [`Flow::last_seen`](synward_core::layout::Flow::last_seen) counts it.
+pub fn flow_now() -> FlowTime {
+    FlowTime::from_ns(coarse_now())
 }
 
 /// Both clocks at one moment.
@@ -91,15 +82,6 @@ mod tests {
         assert_eq!(clock.epoch_at(times.coarse), 1_000);
         assert_eq!(clock.epoch_at(times.coarse + EPOCH_NANOSECONDS - 8), 1_000);
         assert_eq!(clock.epoch_at(times.coarse + EPOCH_NANOSECONDS - 7), 1_001);
-    }
-
-    #[test]
-    fn ticks_are_never_shorter_than_asked() {
-        assert_eq!(ticks(0), 0);
-        assert_eq!(ticks(1), 1);
-        assert_eq!(ticks(240), 224);
-        assert_eq!(ticks(u64::MAX), u32::MAX);
-        assert!(u64::from(ticks(7500)) << 30 >= 7_500_000_000_000);
     }
 
     #[test]

@@ -5,21 +5,22 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use synward_core::flow::{FIRST_TAG, FREE, OVERFLOW, RETIRED, WAYS, entry_index};
-use synward_core::layout::{MAX_SERVICES, state, ticks_since};
+use synward_core::flow_time::FlowTime;
+use synward_core::layout::{MAX_SERVICES, state};
 
-use super::clock::{coarse_now, tick};
+use super::clock::flow_now;
 use super::flow_table::{CLAIMED, FlowTable, LAST_SEEN, STATE, WORDS, count, key_of};
 
-/// Ticks after which no worker has an opening any more; one takes six seconds at most (`Splicer::overdue`). Whoever removes it
+/// Units of [`FlowTime`] after which no worker has an opening any more; one takes six seconds at most (`Splicer::overdue`). Whoever removes it
 /// before would have its worker end, or establish, the flow that has its place by then.
 const OPENING: u32 = 16;
 
 /// When entries are too old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The current tick.
-    pub now: u32,
-    /// Ticks without a segment after which an established flow goes.
+    /// The current time.
+    pub now: FlowTime,
+    /// Units of [`FlowTime`] without a segment after which an established flow goes.
     pub idle: u32,
     /// The same for one that is closing, and for an opening if that is longer than its worker may take.
     pub closing: u32,
@@ -37,7 +38,7 @@ pub struct Swept {
 }
 
 impl FlowTable {
-    /// Expires what is too old and frees what was removed two ticks ago, in `count` buckets from bucket `from` on. The
+    /// Expires what is too old and frees what was removed two units of [`FlowTime`] ago, in `count` buckets from bucket `from` on. The
     /// control thread's alone: two sweeps at once would count entries twice.
     pub fn sweep(&self, limits: Limits, from: u32, count: u32) -> Swept {
         let mut swept = Swept {
@@ -80,7 +81,7 @@ impl FlowTable {
                     flows += 1;
                     overflows[home as usize] += u32::from(home != bucket);
                 } else {
-                    words[LAST_SEEN].store(tick(coarse_now()), Relaxed);
+                    words[LAST_SEEN].store(flow_now().to_word(), Relaxed);
                     words[STATE].store(0, Relaxed);
                     self.tag(entry).store(RETIRED, SeqCst);
                 }
@@ -101,7 +102,8 @@ impl FlowTable {
         if tag == FREE {
             return;
         }
-        let age = ticks_since(words[LAST_SEEN].load(Relaxed), limits.now);
+        let last_seen = FlowTime::from_word(words[LAST_SEEN].load(Relaxed));
+        let age = limits.now.elapsed_since(last_seen);
         if tag == RETIRED {
             if age >= 2 {
                 self.free(entry, words);

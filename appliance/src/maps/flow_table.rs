@@ -37,12 +37,13 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 use synward_core::flow::{FIRST_TAG, FREE, FlowKey, OVERFLOW, Place, RETIRED, WAYS, entry_index};
+use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Flow, MAX_SERVICES, state};
 use synward_core::multilinear;
 use synward_core::occupancy::{self, BucketBits};
 use synward_core::wire::Address;
 
-use super::clock::{coarse_now, tick};
+use super::clock::flow_now;
 use super::mapped_memory::Memory;
 
 /// Words of an entry, and of a bucket.
@@ -166,7 +167,7 @@ impl FlowTable {
             timestamp_delta: word(10),
             client_isn: word(11),
             isn: word(12),
-            last_seen: word(LAST_SEEN),
+            last_seen: FlowTime::from_word(word(LAST_SEEN)),
             state: state[0],
             window_shift: state[1] as i8,
             flags: state[2],
@@ -229,13 +230,13 @@ impl FlowTable {
     }
 
     /// The server has answered: writes what that says, and then the state from which on the XDP program translates.
-    pub fn establish(&self, entry: u32, found: &Established, now: u32) {
+    pub fn establish(&self, entry: u32, found: &Established, now: FlowTime) {
         let Some(words) = self.words(entry) else {
             return;
         };
         words[9].store(found.sequence_delta, Relaxed);
         words[10].store(found.timestamp_delta, Relaxed);
-        words[LAST_SEEN].store(now, Relaxed);
+        words[LAST_SEEN].store(now.to_word(), Relaxed);
         let [_, _, _, owner] = words[STATE].load(Relaxed).to_ne_bytes();
         let word = [
             state::ESTABLISHED,
@@ -258,7 +259,7 @@ impl FlowTable {
             return false;
         }
         let home = self.place(&key_of(words)).bucket;
-        words[LAST_SEEN].store(tick(coarse_now()), Relaxed);
+        words[LAST_SEEN].store(flow_now().to_word(), Relaxed);
         words[STATE].store(0, Relaxed);
         if tag.compare_exchange(old, RETIRED, SeqCst, Relaxed).is_err() {
             return false;
@@ -399,7 +400,7 @@ impl FlowTable {
             flow.timestamp_delta,
             flow.client_isn,
             flow.isn,
-            flow.last_seen,
+            flow.last_seen.to_word(),
         ];
         for (word, value) in words.iter().zip(ends.chain(rest)) {
             word.store(value, Relaxed);

@@ -17,7 +17,7 @@ mod heartbeats;
 mod mapped_memory;
 mod pod;
 
-pub use clock::{Times, coarse_now, fine_now, tick, ticks};
+pub use clock::{Times, coarse_now, fine_now, flow_now};
 pub use flow_sweep::{Limits, Swept};
 pub use flow_table::{Established, FlowTable, InsertError};
 pub(crate) use flow_table::{buckets_for, entries_of};

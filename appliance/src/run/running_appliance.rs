@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use synward_core::flow_time::FlowTime;
 use synward_core::layout::state;
 
 use super::server_profiles::ServerProfiles;
@@ -14,7 +15,7 @@ use super::start::Appliance;
 use crate::config::{Config, Mode};
 use crate::engine::Outcome;
 use crate::local_checks::Notes;
-use crate::maps::{Limits, Swept, Times, coarse_now, tick, ticks};
+use crate::maps::{Limits, Swept, Times, flow_now};
 use crate::observe::{ApplianceHandle, FlowList, FlowsView, Snapshot};
 use crate::worker::status::PortStatus;
 
@@ -117,9 +118,9 @@ impl RunningAppliance {
         }
         let table = appliance.steering.table();
         let limits = Limits {
-            now: tick(coarse_now()),
-            idle: ticks(self.config.flows.idle.as_secs()),
-            closing: ticks(self.config.flows.closing.as_secs()),
+            now: flow_now(),
+            idle: FlowTime::units_of_seconds(self.config.flows.idle.as_secs()),
+            closing: FlowTime::units_of_seconds(self.config.flows.closing.as_secs()),
         };
         let Swept {
             expired,
@@ -206,7 +207,7 @@ impl ApplianceHandle for RunningAppliance {
         let Some(appliance) = &inner.appliance else {
             return FlowList::default();
         };
-        let now = tick(coarse_now());
+        let now = flow_now();
         let mut list = FlowList::default();
         let mut others = Vec::new();
         appliance.steering.table().for_each(|_, flow| {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use synward_core::client_options::NO_SCALE;
 use synward_core::counters::{Counter, ServiceCounters};
+use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Flow, HEARTBEAT_TIMEOUT, profile_flags, state};
 use synward_core::wire::Address;
 
@@ -192,7 +193,7 @@ fn taken_by_kernel(counters: &ServiceCounters) -> BTreeMap<String, u64> {
 }
 
 /// A flow as `synward flows` lists it.
-pub(super) fn flow_view(config: &Config, flow: &Flow, now: u32) -> FlowView {
+pub(super) fn flow_view(config: &Config, flow: &Flow, now: FlowTime) -> FlowView {
     let key = &flow.key;
     let end = |address: Address, port| SocketAddr::new(IpAddr::from(address), port);
     FlowView {
@@ -207,7 +208,7 @@ pub(super) fn flow_view(config: &Config, flow: &Flow, now: u32) -> FlowView {
             state::ESTABLISHED => FlowState::Established,
             _ => FlowState::Closing,
         },
-        idle_seconds: f64::from(now.saturating_sub(flow.last_seen)) * 1.073_741_824,
+        idle_seconds: f64::from(now.elapsed_since(flow.last_seen)) * FlowTime::UNIT_NS as f64 / 1e9,
         worker: (flow.state == state::OPENING).then_some(u32::from(flow.owner)),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Clock, Globals};
 
 use super::endpoint_profiles::{EndpointProfiles, Shown};
@@ -15,7 +16,7 @@ use super::object::{Object, Sizes};
 use super::pins::Pins;
 use crate::config::Config;
 use crate::kernel::KernelAbi;
-use crate::maps::{FlowTable, Heartbeats, Plain, Times, ticks};
+use crate::maps::{FlowTable, Heartbeats, Plain, Times};
 use crate::secret::Keyring;
 
 impl Steering {
@@ -92,7 +93,7 @@ impl Steering {
                 None => random_key()?,
             },
             bucket_mask: sizes.buckets - 1,
-            passed_idle: ticks(config.flows.idle.as_secs()),
+            passed_idle: FlowTime::units_of_seconds(config.flows.idle.as_secs()),
             prefixes: u32::from(plan.has_prefixes()),
             generation: 1,
         };

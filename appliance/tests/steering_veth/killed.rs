@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use aya::programs::links::{FdLink, PinnedLink};
-use synward::maps::{Established, Times, coarse_now, tick};
+use synward::maps::{Established, Times, flow_now};
 use synward::steering::{Learned, unload};
 use synward_core::flow::FlowKey;
 use synward_core::layout::{Flow, Profile, state};
@@ -52,7 +52,7 @@ fn steer_if_doomed() {
                 sequence_delta: 99,
                 ..Established::default()
             },
-            tick(coarse_now()),
+            flow_now(),
         );
         table.insert(&flow(2)).unwrap();
         let since = Times::now().epoch() + 1;

@@ -400,7 +400,7 @@ fn older_connections_are_learned_only_from_the_server() {
             );
             let mut passed = steer.hash_map::<_, Shared<Passed>>("PASSED");
             let mut ahead = passed.get(&Shared(key), 0).unwrap();
-            ahead.0.last_seen += 1;
+            ahead.0.last_seen = ahead.0.last_seen.wrapping_add(1);
             passed.insert(Shared(key), ahead, 0).unwrap();
             steer.check(vec![
                 outside("seen in the next unit of flow time", &segment, PASS, PASSED),

@@ -2,6 +2,7 @@
 
 use synward_core::counters::Counter;
 use synward_core::flow::{FlowKey, OVERFLOW, WAYS, entry_index};
+use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Flow, flow_flags, state};
 use synward_core::occupancy::BucketBits;
 use synward_core::worker_request::Request;
@@ -26,7 +27,7 @@ pub(crate) fn flow(family: usize) -> Flow {
         timestamp_delta: 0xffff_0003,
         client_isn: 1000,
         isn: 2000,
-        last_seen: 5,
+        last_seen: FlowTime::from_word(5),
         state: state::ESTABLISHED,
         window_shift: -2,
         flags: flow_flags::TIMESTAMPS,
@@ -98,9 +99,11 @@ fn fin_and_rst_close_a_flow_and_data_reopens_it() {
             (ESTABLISHED, RESET)
         );
 
-        let tick = (now() >> 30) as u32;
+        let now = FlowTime::from_ns(now());
         assert!(
-            tick.wrapping_sub(steer.flow(entry).last_seen) <= 1,
+            now.to_word()
+                .wrapping_sub(steer.flow(entry).last_seen.to_word())
+                <= 1,
             "the time of the last segment"
         );
     });

@@ -13,6 +13,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use clap::Args;
 use synward_core::flow::FlowKey;
+use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Flow, state};
 use synward_core::multilinear;
 
@@ -242,7 +243,7 @@ impl<'a> Bench<'a> {
 fn established(key: FlowKey) -> Flow {
     Flow {
         key,
-        last_seen: 1,
+        last_seen: FlowTime::from_word(1),
         state: state::ESTABLISHED,
         ..Flow::default()
     }

@@ -5,6 +5,7 @@
 use crate::client_options::{ClientOptions, NO_SCALE};
 use crate::cookie::Key;
 use crate::flow::FlowKey;
+use crate::flow_time::FlowTime;
 use crate::multilinear;
 use crate::wire::Address;
 
@@ -94,13 +95,6 @@ impl Profile {
             ecn: client.ecn && self.flags & profile_flags::ECN != 0,
         }
     }
-}
-
-/// Ticks since something was `seen`. What was seen after `now`, by a CPU whose clock is ahead, is not old.
-#[inline(always)]
-pub const fn ticks_since(seen: u32, now: u32) -> u32 {
-    let ticks = now.wrapping_sub(seen);
-    if ticks > u32::MAX / 2 { 0 } else { ticks }
 }
 
 /// Key of the exact look-up: a service's address and port. [`NO_PORT`] marks an address of which some
@@ -315,8 +309,8 @@ pub struct Flow {
     pub client_isn: u32,
     /// Our ISN, K.
     pub isn: u32,
-    /// When it last carried a segment: coarse clock >> 30, ticks of 1.07 s.
-    pub last_seen: u32,
+    /// When it last carried a segment.
+    pub last_seen: FlowTime,
     /// See [`state`].
     pub state: u8,
     /// Left shift of the windows that the server sends; negative: right.
@@ -359,8 +353,8 @@ pub mod flow_flags {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
-    /// When it last carried a segment, as in [`Flow::last_seen`].
-    pub last_seen: u32,
+    /// When it last carried a segment.
+    pub last_seen: FlowTime,
     /// As in [`Flow::flags`].
     pub flags: u32,
 }
@@ -375,7 +369,7 @@ pub struct Globals {
     pub replay_key: Key,
     /// Buckets of the flow table less one.
     pub bucket_mask: u32,
-    /// Ticks (1.07 s) after which an idle passed connection no longer counts.
+    /// Units of [`FlowTime`] after which an idle passed connection no longer counts.
     pub passed_idle: u32,
     /// 1: some service is given by prefix or by "any" port.
     pub prefixes: u32,

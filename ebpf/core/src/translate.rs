@@ -167,6 +167,7 @@ pub const fn shift_window(window: u16, shift: i8) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow_time::FlowTime;
     use crate::wire::Address;
     use crate::wire::checksum::{pseudo_header, segment_is_intact};
 
@@ -180,7 +181,7 @@ mod tests {
         timestamp_delta: 0xffff_0000,
         client_isn: 0,
         isn: 0,
-        last_seen: 0,
+        last_seen: FlowTime::from_word(0),
         state: 0,
         window_shift: -2,
         flags: 0,

@@ -8,6 +8,7 @@ use crate::route::{self, Route};
 use crate::verdict::Verdict;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
+use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Flow, flow_flags, state};
 use synward_core::translate::{self, Direction, Translation};
 use synward_core::wire::ethernet;
@@ -49,9 +50,9 @@ pub fn forward(
 /// Updates the time of the flow's last segment, and its state if it closes.
 #[inline(always)]
 fn mark(flow: &mut Flow, packet: &Packet, direction: Direction, now: u64) {
-    let tick = (now >> 30) as u32;
-    if flow.last_seen != tick {
-        flow.last_seen = tick;
+    let now = FlowTime::from_ns(now);
+    if flow.last_seen != now {
+        flow.last_seen = now;
     }
     if packet.flags & (flags::FIN | flags::RST) != 0 {
         let mut marks = flow.flags;

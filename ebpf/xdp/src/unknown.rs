@@ -7,8 +7,9 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::flow::FlowKey;
+use synward_core::flow_time::FlowTime;
 use synward_core::generated_segment::reset_for;
-use synward_core::layout::{Passed, flow_flags, ticks_since, unknown_policy as policy};
+use synward_core::layout::{Passed, flow_flags, unknown_policy as policy};
 use synward_core::occupancy::BucketBits;
 use synward_core::wire::tcp::{Repr, flags};
 
@@ -38,7 +39,7 @@ fn alive(pkt: &PacketContext) -> Option<&'static mut Passed> {
     // SAFETY: another CPU may evict and reuse the element meanwhile; then a wrong time or flag is written to another passed
     // connection, which only keeps that alive.
     let passed = unsafe { &mut *passed };
-    let idle = ticks_since(passed.last_seen, (pkt.now >> 30) as u32);
+    let idle = FlowTime::from_ns(pkt.now).elapsed_since(passed.last_seen);
     let limit = maps::GLOBALS
         .get(0)
         .map_or(0, |globals| globals.passed_idle);
@@ -63,7 +64,7 @@ pub fn learn_connection(pkt: &PacketContext, counters: &mut ServiceCounters) {
         }
     } else {
         let entry = Passed {
-            last_seen: (pkt.now >> 30) as u32,
+            last_seen: FlowTime::from_ns(pkt.now),
             flags: 0,
         };
         if maps::PASSED.insert(&found.key, &entry, 0).is_err() {
@@ -91,7 +92,7 @@ fn set_passed_bit(key: &FlowKey) {
 
 #[inline(always)]
 fn touch(passed: &mut Passed, pkt: &PacketContext, fin: u8) {
-    passed.last_seen = (pkt.now >> 30) as u32;
+    passed.last_seen = FlowTime::from_ns(pkt.now);
     if pkt.cpu.packet.flags & flags::RST != 0 {
         passed.flags |= flow_flags::RESET as u32;
     } else if pkt.cpu.packet.flags & flags::FIN != 0 {

@@ -1,5 +1,6 @@
 //! What an opening does with a segment or a timeout: establish the flow, retry, or end.
 
+use synward_core::flow_time::FlowTime;
 use synward_core::layout::{INITIAL_WINDOW, flow_flags};
 use synward_core::wire::tcp::flags;
 
@@ -150,7 +151,7 @@ impl Splicer {
         };
         self.shared
             .table
-            .establish(opening.entry, &found, (now >> 30) as u32);
+            .establish(opening.entry, &found, FlowTime::from_ns(now));
         let mut sent = false;
         for pending in self.pool.segments(&opening.pending) {
             let segment =

@@ -36,7 +36,7 @@ fn opening(key: FlowKey) -> Flow {
         sequence_delta: 17,
         client_isn: key.ports,
         isn: !key.ports,
-        last_seen: tick(coarse_now()),
+        last_seen: flow_now(),
         state: state::OPENING,
         owner: 3,
         service: 5,
@@ -70,7 +70,7 @@ fn is_occupied(table: &FlowTable, bucket: u32) -> bool {
     table.occupancy[line * 8 + at / 64].load(SeqCst) >> (at % 64) & 1 != 0
 }
 
-fn limits(now: u32) -> Limits {
+fn limits(now: FlowTime) -> Limits {
     Limits {
         now,
         idle: 100,
@@ -100,13 +100,13 @@ fn a_flow_lives_from_opening_to_removal() {
         window_shift: -3,
         flags: flow_flags::TIMESTAMPS,
     };
-    table.establish(entry, &found, 77);
+    table.establish(entry, &found, FlowTime::from_word(77));
     let expected = Flow {
         sequence_delta: 1,
         timestamp_delta: 2,
         window_shift: -3,
         flags: flow_flags::TIMESTAMPS,
-        last_seen: 77,
+        last_seen: FlowTime::from_word(77),
         state: state::ESTABLISHED,
         ..flow
     };
@@ -119,7 +119,7 @@ fn a_flow_lives_from_opening_to_removal() {
 }
 
 #[test]
-fn a_removed_way_is_free_after_a_whole_tick() {
+fn a_removed_way_is_free_after_a_whole_time_unit() {
     let table = table(1);
     let ways: Vec<_> = (0..15)
         .map(|number| table.insert(&opening(key(number))).unwrap())
@@ -130,9 +130,9 @@ fn a_removed_way_is_free_after_a_whole_tick() {
     // A run of the XDP program that had found it before marks it once more.
     set_state(&table, ways[4], state::CLOSING);
     assert_eq!(table.insert(&opening(key(99))), Err(InsertError::Full));
-    table.sweep(limits(removed + 1), 0, 1);
+    table.sweep(limits(removed.wrapping_add(1)), 0, 1);
     assert_eq!(table.insert(&opening(key(99))), Err(InsertError::Full));
-    table.sweep(limits(removed + 2), 0, 1);
+    table.sweep(limits(removed.wrapping_add(2)), 0, 1);
     assert_eq!(table.insert(&opening(key(99))), Ok(ways[4]));
 }
 
@@ -150,14 +150,14 @@ fn a_sweep_takes_back_the_hints_at_empty_buckets_and_no_others() {
         .collect();
     let set = occupancy();
     assert!((50..=100).contains(&set), "{set}");
-    let now = tick(coarse_now());
+    let now = flow_now();
     table.sweep(limits(now), 0, 512);
     assert_eq!(occupancy(), set, "nothing is empty");
     for entry in &entries[1..] {
         assert!(table.remove(*entry));
     }
     // The first frees the ways, and looks at each bucket when that is done.
-    table.sweep(limits(now + 3), 0, 512);
+    table.sweep(limits(now.wrapping_add(3)), 0, 512);
     assert_eq!(occupancy(), 1);
     assert!(found_by_program(&table, &key(0)).is_some());
 }
@@ -212,7 +212,7 @@ fn a_sweep_expires_what_is_idle_and_counts_the_rest() {
         .clone()
         .map(|number| table.insert(&opening(key(number))).unwrap())
         .collect();
-    let now = table.read(entries[0]).last_seen + 1000;
+    let now = table.read(entries[0]).last_seen.wrapping_add(1000);
     for (number, entry) in numbers.zip(&entries) {
         let words = table.words(*entry).unwrap();
         set_state(
@@ -224,9 +224,9 @@ fn a_sweep_expires_what_is_idle_and_counts_the_rest() {
                 state::CLOSING
             },
         );
-        // 0 to 39 ticks over or under either limit.
+        // 0 to 39 units over or under either limit.
         words[LAST_SEEN].store(
-            now - if number % 2 == 0 { 81 + number } else { number },
+            now.to_word() - if number % 2 == 0 { 81 + number } else { number },
             SeqCst,
         );
     }
@@ -247,13 +247,13 @@ fn a_sweep_expires_what_is_idle_and_counts_the_rest() {
     // An opening is its worker's as long as that may need.
     set_state(&table, entries[1], state::OPENING);
     for (age, live) in [(16, 15), (17, 14)] {
-        table.words(entries[1]).unwrap()[LAST_SEEN].store(now - age, SeqCst);
+        table.words(entries[1]).unwrap()[LAST_SEEN].store(now.to_word() - age, SeqCst);
         assert_eq!(table.sweep(limits(now), 0, 8).live[5], live, "{age}");
     }
     let entry = table.insert(&opening(key(99))).unwrap();
-    table.words(entry).unwrap()[LAST_SEEN].store(now, SeqCst);
-    // Seen by a CPU whose clock is a tick ahead of ours.
-    table.words(entries[0]).unwrap()[LAST_SEEN].store(now + 1, SeqCst);
+    table.words(entry).unwrap()[LAST_SEEN].store(now.to_word(), SeqCst);
+    // Seen by a CPU whose clock is one unit ahead of ours.
+    table.words(entries[0]).unwrap()[LAST_SEEN].store(now.to_word() + 1, SeqCst);
     assert_eq!(table.sweep(limits(now), 0, 8).live[5], 15);
 }
 
@@ -328,8 +328,8 @@ fn it_does_what_a_map_does() {
                 None => assert_eq!(table.find(&key), None, "{step}"),
             },
             _ => {
-                // A sweep two ticks ahead frees what was removed, and nothing is old enough to expire.
-                let swept = table.sweep(limits(tick(coarse_now()) + 3), 0, 4);
+                // A sweep more than two units ahead frees what was removed, and nothing is old enough to expire.
+                let swept = table.sweep(limits(flow_now().wrapping_add(3)), 0, 4);
                 assert_eq!(
                     (swept.expired, swept.live[5] as usize),
                     (0, oracle.len()),
@@ -390,12 +390,12 @@ fn threads_get_along() {
         }
         start.wait();
         while running.load(Ordering::Relaxed) > 0 {
-            table.sweep(limits(tick(coarse_now()) + 3), 0, 4);
+            table.sweep(limits(flow_now().wrapping_add(3)), 0, 4);
         }
     });
     let (inserted, removed) = (inserted.into_inner(), removed.into_inner());
     assert_eq!(inserted, removed);
-    table.sweep(limits(tick(coarse_now()) + 3), 0, 4);
+    table.sweep(limits(flow_now().wrapping_add(3)), 0, 4);
     assert!(
         table.tags.iter().all(|tag| tag.load(SeqCst) == 0),
         "all is free again"
@@ -447,12 +447,12 @@ fn a_killed_process_leaves_a_table_in_order() {
     assert_eq!(table.occupied()[5], 30);
     assert!((0..30).all(|number| table.find(&key(number)) == Some(entries[number as usize])));
     assert!((30..50).all(|number| table.find(&key(number)).is_none()));
-    table.sweep(limits(tick(coarse_now()) + 3), 0, 4);
+    table.sweep(limits(flow_now().wrapping_add(3)), 0, 4);
     entries[..30]
         .iter()
         .for_each(|entry| assert!(table.remove(*entry)));
     assert!((0..4).all(|bucket| table.bucket(bucket)[OVERFLOW].load(SeqCst) == 0));
-    table.sweep(limits(tick(coarse_now()) + 3), 0, 4);
+    table.sweep(limits(flow_now().wrapping_add(3)), 0, 4);
     assert!(
         table
             .flows

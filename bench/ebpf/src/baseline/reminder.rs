@@ -3,12 +3,13 @@
 //! `net.ipv4.tcp_syncookies=2` it answers with a cookie of the same kind.
 
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use synward_core::flow_time::FlowTime;
 use synward_core::layout::EndpointKey;
 use synward_xdp::cpu_memory::CpuMemory;
 use synward_xdp::maps;
 use synward_xdp::packet::Packet;
 
-/// Ticks (2³⁰ ns) between two such SYNs: a new listener gets its first within that time.
+/// Units of [`FlowTime`] between two such SYNs: a new listener gets its first within that time.
 const INTERVAL: u32 = 1;
 
 /// Whether the SYN in `packet` passes to the kernel. `Endpoint::since`, which these programs use for nothing else, holds the
@@ -16,7 +17,7 @@ const INTERVAL: u32 = 1;
 #[inline(always)]
 pub fn is_due(packet: &Packet, memory: &mut CpuMemory) -> bool {
     // SAFETY: the helper takes nothing and cannot fail.
-    let now = (unsafe { bpf_ktime_get_coarse_ns() } >> 30) as u32;
+    let now = FlowTime::from_ns(unsafe { bpf_ktime_get_coarse_ns() }).to_word();
     if now.wrapping_sub(memory.endpoint.since) < INTERVAL {
         return false;
     }

@@ -49,7 +49,7 @@ pub fn baseline(_: XdpContext) -> u32 {
 pub fn bucketed(_: XdpContext) -> u32 {
     run(|key| match flow_lookup::find_flow(key, &mut true) {
         // SAFETY: the element lives as long as the program; nobody writes it while programs run.
-        Some((_, flow)) => unsafe { (*flow).last_seen },
+        Some((_, flow)) => unsafe { (*flow).last_seen.to_word() },
         None => 0,
     })
 }

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Array, Map, MapData};
 use rustix::time::{ClockId, clock_gettime};
 use synward_core::flow::FlowKey;
+use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Flow, Globals, state};
 use synward_core::wire::Address;
 
@@ -41,7 +42,7 @@ pub(super) fn fill(folder: &Path, flows: u32) -> Result<()> {
         occupancy.fd().as_fd(),
     );
     let mut table = Buckets::map(tags, entries, occupancy, buckets, globals.table_key)?;
-    let last_seen = tick();
+    let last_seen = flow_time();
     let refused = (0..flows)
         .filter(|number| {
             !table.insert(&Flow {
@@ -70,9 +71,9 @@ fn key(number: u32) -> FlowKey {
 }
 
 /// Now, as `Flow::last_seen` counts it.
-fn tick() -> u32 {
+fn flow_time() -> FlowTime {
     let now = clock_gettime(ClockId::MonotonicCoarse);
-    ((now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64) >> 30) as u32
+    FlowTime::from_ns(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ fn a_new_connection_replaces_only_a_closing_flow() {
             // A concurrent update of the old flow by the XDP program is undone when the SYN is retransmitted.
             lab.shared
                 .table
-                .establish(entry, &Established::default(), 5);
+                .establish(entry, &Established::default(), FlowTime::from_word(5));
             lab.wait(250);
             assert_eq!(lab.only().numbers(), SYN);
             assert_eq!((lab.flow().state, lab.flow().owner), (state::OPENING, 1));
