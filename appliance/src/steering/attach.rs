@@ -1,4 +1,5 @@
-//! Attaching the program to interfaces: all or nothing, and without a gap where one was left by a process before us.
+//! Attaches the XDP program to all interfaces or to none. Where a previous process left a link, the program is replaced
+//! without a gap.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,27 +14,27 @@ use super::pins::Pins;
 use crate::config::XdpMode;
 use crate::kernel;
 
-/// How long our own link may go on after its file and our descriptor are gone: until the last descriptor is, and whatever
-/// was forked meanwhile has one until it executes its program.
+/// How long our own link may outlive its file and our descriptor. A child forked in between holds a copy of the descriptor
+/// until it executes its program.
 const RELEASE: Duration = Duration::from_secs(2);
 
-/// An attachment. It ends when this is dropped, unless it is pinned.
+/// An attachment. Dropping it detaches the program, unless the link is pinned.
 #[derive(Debug)]
 pub(super) enum Attachment {
     Pinned(PinnedLink),
-    /// Held for its descriptor.
+    /// Holds the descriptor.
     Loose(#[allow(dead_code)] FdLink),
 }
 
-/// Attaches `program` to every interface found, as `modes` want it, in order; interfaces that a process before us left
-/// steered change over to it at once. What this attached is taken off again on error.
+/// Attaches `program` to every interface found, in order, in the mode that `modes` gives for each. On links that a previous
+/// process left, the program is replaced atomically. On error, detaches what it has attached.
 pub(super) fn attach_all(
     program: &mut Xdp,
     interfaces: &mut [Found],
     modes: &[XdpMode],
     pins: Option<&Pins>,
 ) -> Result<Vec<Attachment>, SteeringError> {
-    let left = |found: &Found, mode| pins.and_then(|pins| left_steered(pins, found, mode));
+    let left = |found: &Found, mode| pins.and_then(|pins| find_left_link(pins, found, mode));
     let left: Vec<_> = interfaces
         .iter()
         .zip(modes)
@@ -57,12 +58,12 @@ pub(super) fn attach_all(
         }
     }
 
-    // What can hardly fail comes last: an interface that has changed over keeps the new program.
+    // Replacing comes last because it hardly fails: an interface whose program is replaced keeps the new one.
     let mut changed = Vec::new();
     for (found, left) in interfaces.iter_mut().zip(left) {
         let Some(link) = left else { continue };
         found.steered.native = found.before.is_some_and(|before| before.native);
-        match change_over(program, &found.steered.name, link, pins) {
+        match replace_program(program, &found.steered.name, link, pins) {
             Ok(attachment) => changed.push(attachment),
             Err(error) => {
                 fresh.into_iter().for_each(detach);
@@ -74,16 +75,16 @@ pub(super) fn attach_all(
     Ok(fresh)
 }
 
-/// Ends an attachment at once.
+/// Detaches the program immediately.
 pub(super) fn detach(attachment: Attachment) {
     if let Attachment::Pinned(link) = attachment {
-        // The descriptor, closed when this returns, is then the last reference. A file that is gone is what we want.
+        // Closing the descriptor, on return, drops the last reference. A missing file is no error.
         let _ = link.unpin();
     }
 }
 
-/// The link of a process before us, if it still steers this interface and in the mode that is wanted.
-fn left_steered(pins: &Pins, found: &Found, mode: XdpMode) -> Option<PinnedLink> {
+/// The link that a previous process left, if it still steers this interface in the configured mode.
+fn find_left_link(pins: &Pins, found: &Found, mode: XdpMode) -> Option<PinnedLink> {
     let before = found.before?;
     let fits = match mode {
         XdpMode::Auto => true,
@@ -98,14 +99,14 @@ fn left_steered(pins: &Pins, found: &Found, mode: XdpMode) -> Option<PinnedLink>
     }
 }
 
-/// The id of the program that is pinned to an interface.
+/// The id of the program on the pinned link of an interface.
 fn program_of(pins: &Pins, interface: &str) -> Option<u32> {
     let link = FdLink::from(pins.open_link(interface)?);
     link.info().ok().map(|info| info.program_id())
 }
 
-/// An interface has no XDP program but one that we are about to replace. A link of ours that is left in another mode,
-/// or to an interface that was made anew since, is removed.
+/// Checks that an interface has no XDP program other than one that we replace. Removes a link of ours that was left in
+/// another mode, or for an interface that was recreated since.
 fn check_free(found: &Found, is_left: bool, pins: Option<&Pins>) -> Result<(), SteeringError> {
     if is_left {
         return Ok(());
@@ -135,7 +136,7 @@ fn attach_fresh(
     let deadline = Instant::now() + RELEASE;
     let link = loop {
         match link(program, found, mode) {
-            // `check_free` has removed our own link, which ends with its last descriptor.
+            // `check_free` has removed our own link, which lives until its last descriptor is closed.
             Err(SteeringError::Occupied { .. })
                 if found.before.is_some() && Instant::now() < deadline =>
             {
@@ -185,8 +186,8 @@ fn link(program: &mut Xdp, found: &mut Found, mode: XdpMode) -> Result<FdLink, S
     }
 }
 
-/// The attachment as a link of its own. `attach` uses netlink where the kernel has no links for XDP; kernels as old
-/// as that were refused before.
+/// Takes the attachment out of the program as a link. aya attaches with netlink if the kernel has no XDP links; such old
+/// kernels are refused earlier.
 fn keep(
     program: &mut Xdp,
     id: aya::programs::xdp::XdpLinkId,
@@ -201,8 +202,8 @@ fn keep(
     })
 }
 
-/// Has a pinned link run `program` from now on.
-fn change_over(
+/// Replaces the program on a pinned link by `program`.
+fn replace_program(
     program: &mut Xdp,
     interface: &str,
     link: PinnedLink,
@@ -216,19 +217,19 @@ fn change_over(
     let id = program
         .attach_to_link(link)
         .map_err(|error| failed(cause(&error)))?;
-    // The pin keeps it; this only closes a descriptor.
+    // The pin keeps the link; this only closes a descriptor.
     drop(program.take_link(id));
     let link = pins.and_then(|pins| pins.open_link(interface));
     link.map(Attachment::Pinned)
         .ok_or_else(|| failed("it is gone".into()))
 }
 
-/// EBUSY: a link or a program is there; EEXIST: one in another mode (`dev_xdp_attach`, net/core/dev.c).
+/// EBUSY: the interface has a link or a program. EEXIST: it has one in another mode (`dev_xdp_attach`, net/core/dev.c).
 fn is_taken(error: &ProgramError) -> bool {
     matches!(errno(error), Some(libc::EBUSY | libc::EEXIST))
 }
 
-/// Somebody has attached a program since we looked.
+/// Another process has attached a program since the check.
 fn occupied(found: &Found) -> SteeringError {
     let links = kernel::links().unwrap_or_default();
     let now = links
@@ -246,11 +247,11 @@ fn occupied(found: &Found) -> SteeringError {
     }
 }
 
-/// Largest MTU of a frame in one page of 4 KiB, after XDP's headroom (256), `skb_shared_info` (320) and the Ethernet
-/// header: veth and virtio take exactly that, hardware some bytes less.
+/// Largest MTU for frames in one page of 4 KiB, after the XDP headroom (256), `skb_shared_info` (320) and the Ethernet
+/// header. veth and virtio accept exactly this MTU, hardware some bytes less.
 const PAGE_MTU: u32 = 4096 - 256 - 320 - 14;
 
-/// Why a driver refuses, and what to do.
+/// Why a driver refuses native XDP, and the cure.
 fn native_cause(error: &ProgramError, found: &Found) -> String {
     let name = &found.steered.name;
     let errno = errno(error);
@@ -274,11 +275,11 @@ fn native_cause(error: &ProgramError, found: &Found) -> String {
              both ends"
         );
     }
-    said_by_driver(error).unwrap_or_else(|| cause(error))
+    driver_message(error).unwrap_or_else(|| cause(error))
 }
 
-/// What the driver says by netlink, if it says something.
-fn said_by_driver(error: &ProgramError) -> Option<String> {
+/// The extended ack of the driver, if it sent one.
+fn driver_message(error: &ProgramError) -> Option<String> {
     let text = error.to_string();
     let (_, said) = text.split_once("netlink error: [")?;
     let said = said.trim_end_matches(']').trim_matches('"');

@@ -1,4 +1,4 @@
-//! Whether a path is on a BPF file system.
+//! Checks that a path is on a BPF file system.
 
 use std::path::{Path, PathBuf};
 
@@ -6,11 +6,11 @@ use super::error::SteeringError;
 
 /// BPF_FS_MAGIC (include/uapi/linux/magic.h).
 const MAGIC: u64 = 0xcafe_4a11;
-/// Where every distribution mounts it.
+/// The mount point that distributions use.
 const USUAL: &str = "/sys/fs/bpf";
 
-/// Checks that `folder`, which need not exist yet, is or would be on a BPF file system.
-pub(super) fn check(folder: &Path) -> Result<(), SteeringError> {
+/// Checks that `folder` is on a BPF file system. If it does not exist, its closest existing ancestor counts.
+pub(super) fn check_bpffs(folder: &Path) -> Result<(), SteeringError> {
     let existing = folder.ancestors().find(|path| path.exists());
     if existing.and_then(magic) == Some(MAGIC) {
         return Ok(());
@@ -37,8 +37,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_file_systems_are_refused_with_the_command_that_mounts_one() {
-        let refused = check(Path::new("/tmp/nowhere/synward")).unwrap_err();
+    fn refuses_other_file_systems_and_names_the_mount_command() {
+        let refused = check_bpffs(Path::new("/tmp/nowhere/synward")).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "/tmp/nowhere/synward is not on a BPF file system: `mount -t bpf bpf /tmp/nowhere`, or set pin = \"\" to \

@@ -1,5 +1,4 @@
-//! The program at TC on the interfaces that clients come in by, for services of this machine: before XDP passes it
-//! anything, and after.
+//! Attaches the TC program, which serves local services, to the interfaces that face clients.
 
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions};
@@ -9,9 +8,9 @@ use super::error::{SteeringError, cause};
 use super::interface_discovery::Found;
 use super::pins::Pins;
 
-/// An attachment. It ends when this is dropped, unless it is pinned.
+/// An attachment at TC. Dropping it detaches the program, unless the link is pinned.
 #[derive(Debug)]
-pub(super) struct Assignment {
+pub(super) struct TcAttachment {
     interface: String,
     link: Link,
 }
@@ -19,29 +18,29 @@ pub(super) struct Assignment {
 #[derive(Debug)]
 enum Link {
     Pinned(PinnedLink),
-    /// Held for its descriptor.
+    /// Holds the descriptor.
     Loose(#[allow(dead_code)] FdLink),
 }
 
-/// Attaches `program` to every interface that faces clients, in front of whatever else is at TC there; where a process
-/// before us left its own, that is replaced at once. What this attached is taken off again on error.
+/// Attaches `program` to every interface that faces clients, before all other programs at TC. On links that a previous
+/// process left, the program is replaced atomically. On error, detaches what it has attached.
 pub(super) fn attach_all(
     program: &mut SchedClassifier,
     interfaces: &[Found],
     pins: Option<&Pins>,
-) -> Result<Vec<Assignment>, SteeringError> {
+) -> Result<Vec<TcAttachment>, SteeringError> {
     let mut attached = Vec::new();
     for found in interfaces {
         let interface = &found.steered.name;
         if !found.steered.side.faces_clients() {
             continue;
         }
-        let link = match change_over(program, interface, pins) {
+        let link = match replace_program(program, interface, pins) {
             Some(link) => Ok(link),
             None => attach(program, interface, pins),
         };
         match link {
-            Ok(link) => attached.push(Assignment {
+            Ok(link) => attached.push(TcAttachment {
                 interface: interface.clone(),
                 link,
             }),
@@ -54,16 +53,16 @@ pub(super) fn attach_all(
     Ok(attached)
 }
 
-/// Ends an attachment at once.
-pub(super) fn detach(assignment: Assignment) {
+/// Detaches the program immediately.
+pub(super) fn detach(assignment: TcAttachment) {
     if let Link::Pinned(link) = assignment.link {
-        // As with XDP: closing the descriptor ends it, and a file that is gone is what we want.
+        // As with XDP: closing the descriptor detaches the program, and a missing file is no error.
         let _ = link.unpin();
     }
 }
 
-/// Ends those that a process before us left on other interfaces.
-pub(super) fn detach_others(pins: &Pins, ours: &[Assignment]) -> Result<(), SteeringError> {
+/// Detaches the programs that a previous process left on other interfaces.
+pub(super) fn detach_others(pins: &Pins, ours: &[TcAttachment]) -> Result<(), SteeringError> {
     let is_ours = |name: &String| ours.iter().any(|one| one.interface == *name);
     for interface in pins.tcx_links().iter().filter(|name| !is_ours(name)) {
         pins.detach_tcx(interface)?;
@@ -71,9 +70,9 @@ pub(super) fn detach_others(pins: &Pins, ours: &[Assignment]) -> Result<(), Stee
     Ok(())
 }
 
-/// Has the link that a process before us left run `program`. Nothing if there is none, or if its interface has been
-/// made anew since.
-fn change_over(
+/// Replaces the program on the link that a previous process left by `program`. `None`: there is no link, or its interface
+/// was recreated since.
+fn replace_program(
     program: &mut SchedClassifier,
     interface: &str,
     pins: Option<&Pins>,
@@ -81,7 +80,7 @@ fn change_over(
     let pins = pins?;
     let link = SchedClassifierLink::try_from(FdLink::from(pins.open_tcx(interface)?)).ok()?;
     let id = program.attach_to_link(link).ok()?;
-    // The pin keeps it; this only closes a descriptor.
+    // The pin keeps the link; this only closes a descriptor.
     drop(program.take_link(id));
     pins.open_tcx(interface).map(Link::Pinned)
 }

@@ -1,4 +1,4 @@
-//! What each server was seen to do with TCP options, and what SYN-ACKs in its name promise from when on.
+//! The TCP options that were learned from each server, and the epoch from which SYN-ACKs offer them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,27 +8,27 @@ use aya::maps::{Array, MapData};
 use synward_core::layout::{Endpoint, EndpointKey, Globals, Profile};
 
 use super::error::{SteeringError, map_failed};
-use super::map_plan::{Plan, endpoint_key, fixed};
+use super::map_plan::{Plan, apply_offer, endpoint_key};
 use crate::config::{Offer, Service};
 use crate::maps::{EndpointMap, Plain};
 
 type GlobalsMap = Array<MapData, Plain<Globals>>;
 
-/// The endpoints' map, of which the programs remember what they have found until they are told.
-pub(super) struct Shown {
+/// The map of endpoints, and `GLOBALS`. The programs cache what they read from endpoints until `Globals::changes` changes.
+pub(super) struct ProfileMaps {
     endpoints: EndpointMap,
     map: GlobalsMap,
     globals: Globals,
 }
 
-impl fmt::Debug for Shown {
+impl fmt::Debug for ProfileMaps {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.globals.fmt(to)
     }
 }
 
-impl Shown {
-    /// `globals` is what the map of that name holds.
+impl ProfileMaps {
+    /// `globals` is the content of `map`.
     pub(super) const fn new(endpoints: EndpointMap, map: GlobalsMap, globals: Globals) -> Self {
         Self {
             endpoints,
@@ -41,11 +41,11 @@ impl Shown {
         self.endpoints
             .insert(Plain(key), Plain(endpoint), 0)
             .map_err(map_failed("ENDPOINTS"))?;
-        self.tell()
+        self.notify_programs()
     }
 
-    /// Tells the programs that something has changed.
-    fn tell(&mut self) -> Result<(), SteeringError> {
+    /// Invalidates what the programs have cached.
+    fn notify_programs(&mut self) -> Result<(), SteeringError> {
         let globals = &mut self.globals;
         globals.generation = globals.generation.checked_add(1).unwrap_or(1);
         self.map
@@ -54,48 +54,48 @@ impl Shown {
     }
 }
 
-/// What became of a new profile.
+/// The result of [`EndpointProfiles::set`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Learned {
-    /// Nothing is new.
+    /// The profile is already offered.
     Known,
-    /// It is promised from the epoch on that was asked for.
+    /// The profile is offered from the requested epoch on.
     From,
-    /// The one before is still being promised or redeemed: come again in the next epoch.
+    /// Cookies of the profile before the last change are still sent or valid: retry in the next epoch.
     TooSoon,
-    /// Nothing is protected at that address and port.
+    /// No service covers the address and port.
     Unprotected,
 }
 
-/// The endpoints' profiles in the map that the XDP program reads.
+/// The profiles of endpoints, in the map that the XDP program reads.
 ///
-/// A lock is taken: this is the control thread's, to which workers report what they see.
+/// Takes a lock. Only the control thread uses this type; workers report what they learn to the control thread.
 #[derive(Debug)]
 pub struct EndpointProfiles {
-    map: Mutex<Shown>,
+    map: Mutex<ProfileMaps>,
     plan: Plan,
     offers: Vec<Offer>,
 }
 
 impl EndpointProfiles {
-    pub(super) fn new(map: Shown, plan: Plan, offers: Vec<Offer>) -> Self {
+    pub(super) fn new(map: ProfileMaps, plan: Plan, offers: Vec<Offer>) -> Self {
         let map = Mutex::new(map);
         Self { map, plan, offers }
     }
 
-    /// What is promised for a port of an address; nothing if it is not protected.
+    /// The profiles offered for an address and port; `None`: no service covers it.
     pub fn get(&self, address: IpAddr, port: u16) -> Option<Endpoint> {
         self.find(&self.lock().endpoints, address, port)
     }
 
-    /// Promises `profile` from epoch `since` on, the one after the current; what the configuration fixes stays as it
-    /// is. Cookies of earlier epochs are redeemed for what they promised.
+    /// Offers `profile` from epoch `since` on, the one after the current. Options that the configuration fixes do not
+    /// change. Cookies of earlier epochs keep the options that they offered.
     ///
-    /// For a server that is protected by prefix this makes an exact entry; when those are used up, the prefix's
-    /// profile goes on being promised.
+    /// For a server that is protected by prefix, this adds an exact entry. If the map is full, the profile of the prefix
+    /// stays in use.
     ///
     /// # Errors
-    /// The map refuses, for want of room or memory.
+    /// The map has no room or the kernel no memory.
     pub fn set(
         &self,
         address: IpAddr,
@@ -112,23 +112,23 @@ impl EndpointProfiles {
             .get(old.service as usize)
             .copied()
             .unwrap_or_default();
-        let (new, learned) = change(&old, fixed(&offer, profile), since as u32);
+        let (new, learned) = change(&old, apply_offer(&offer, profile), since as u32);
         if let Some(new) = new {
             map.set(endpoint_key(address, port.into()), new)?;
         }
         Ok(learned)
     }
 
-    /// Has the programs look up services again.
+    /// Makes the programs read services again.
     ///
     /// # Errors
-    /// The map refuses.
+    /// The kernel refuses the write.
     pub(super) fn service_changed(&self) -> Result<(), SteeringError> {
-        self.lock().tell()
+        self.lock().notify_programs()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shown> {
-        // Whoever panicked had either changed an element or not.
+    fn lock(&self) -> MutexGuard<'_, ProfileMaps> {
+        // A thread that panicked has either changed an element or not; both are consistent.
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -140,12 +140,12 @@ impl EndpointProfiles {
     }
 }
 
-/// What is promised when the configuration's `planned` meets what a process before us had learned: the learned
-/// options, but for those that the configuration fixes now.
+/// Merges the configuration's `planned` endpoint with `old`, which a previous process learned: the learned options, except
+/// those that the configuration fixes now.
 pub(super) fn inherited(planned: &Endpoint, old: &Endpoint, service: &Service) -> Endpoint {
     let profile = |profile| Profile {
         window: planned.now.window,
-        ..fixed(&service.offer, profile)
+        ..apply_offer(&service.offer, profile)
     };
     Endpoint {
         service: planned.service,
@@ -155,10 +155,10 @@ pub(super) fn inherited(planned: &Endpoint, old: &Endpoint, service: &Service) -
     }
 }
 
-/// As [`Endpoint::since`]: what is promised has been supposed, not learned.
+/// As [`Endpoint::since`]: the offered options are assumed, not learned.
 pub const NEVER: u32 = 0;
 
-/// The endpoint that promises `profile` from `since` on, if that is possible.
+/// The endpoint that offers `profile` from epoch `since` on, if that is possible.
 fn change(old: &Endpoint, profile: Profile, since: u32) -> (Option<Endpoint>, Learned) {
     if old.now == profile && old.since != NEVER {
         return (None, Learned::Known);
@@ -170,9 +170,9 @@ fn change(old: &Endpoint, profile: Profile, since: u32) -> (Option<Endpoint>, Le
         before,
     };
     match since.wrapping_sub(old.since) as i32 {
-        // What was to be promised from then on has not been promised yet.
+        // The profile scheduled for this epoch has not been offered yet.
         i32::MIN..=0 => (Some(new(old.before)), Learned::From),
-        // Cookies of the previous epoch are redeemed in the current one, so both profiles are needed still.
+        // Cookies of the previous epoch are valid in the current one, so both profiles are still needed.
         1 => (None, Learned::TooSoon),
         _ => (Some(new(old.now)), Learned::From),
     }
@@ -193,21 +193,21 @@ mod tests {
     const C: Profile = Profile { mss: 11, ..A };
 
     #[test]
-    fn a_cookie_is_redeemed_for_what_it_promised() {
+    fn cookies_keep_the_profile_that_they_offered() {
         let at_start = Endpoint {
             service: 5,
             since: 0,
             now: A,
             before: A,
         };
-        let (said, learned) = change(&at_start, A, 101);
-        let said = said.unwrap_or(at_start);
+        let (offered, learned) = change(&at_start, A, 101);
+        let offered = offered.unwrap_or(at_start);
         assert_eq!(
-            (said.since, learned),
+            (offered.since, learned),
             (101, Learned::From),
-            "it was supposed"
+            "it was assumed"
         );
-        assert_eq!(change(&said, A, 102), (None, Learned::Known));
+        assert_eq!(change(&offered, A, 102), (None, Learned::Known));
         let (first, learned) = change(&at_start, B, 101);
         let first = first.unwrap_or(at_start);
         assert_eq!(learned, Learned::From);
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(
             (*second.profile(100), *second.profile(101)),
             (A, C),
-            "B was never promised"
+            "B was never offered"
         );
 
         assert_eq!(change(&first, C, 102), (None, Learned::TooSoon));

@@ -1,12 +1,11 @@
-//! What can be in the way of steering, and what to do about it.
+//! Why steering fails, and the cure.
 
 use std::io;
 use std::path::PathBuf;
 
 use aya::maps::MapError;
 
-/// Why the kernel does not steer as the configuration says. Every message is one line that names the thing and the
-/// cure.
+/// Why steering cannot start or change. Every message is one line that names the thing and the cure.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say it
 pub enum SteeringError {
@@ -151,7 +150,7 @@ pub enum SteeringError {
     Random(String),
 }
 
-/// Names the map in an error.
+/// Converts an error of the map named `map`.
 pub(super) fn map_failed(map: &'static str) -> impl Fn(MapError) -> SteeringError {
     move |error| SteeringError::Map {
         map,
@@ -159,7 +158,7 @@ pub(super) fn map_failed(map: &'static str) -> impl Fn(MapError) -> SteeringErro
     }
 }
 
-/// The innermost cause of an error, which is where the kernel's own words are, on one line.
+/// The innermost cause of an error, on one line. It holds the message of the kernel.
 pub(super) fn cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -168,7 +167,7 @@ pub(super) fn cause(error: &dyn std::error::Error) -> String {
     innermost.to_string().replace('\n', " ")
 }
 
-/// The system's error number somewhere in an error's causes.
+/// The system error number in the causes of an error, if any.
 pub(super) fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     let mut next = Some(error);
     while let Some(error) = next {

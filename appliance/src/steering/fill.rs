@@ -1,4 +1,4 @@
-//! Writing the plan into maps that are new and empty.
+//! Writes the plan into new, empty maps.
 
 use aya::maps::lpm_trie::Key as Prefix;
 use synward_core::layout::{Interface, Interfaces};
@@ -13,7 +13,7 @@ use super::pins::Previous;
 use crate::config::Config;
 use crate::maps::{EndpointMap, Plain};
 
-/// Writes all but endpoints and services.
+/// Writes all maps except endpoints and services.
 pub(super) fn fill_maps(
     object: &mut Object,
     plan: &Plan,
@@ -58,7 +58,7 @@ pub(super) fn fill_maps(
     Ok(())
 }
 
-/// Writes the endpoints, with what a process before us had learned about their servers.
+/// Writes the endpoints, with what a previous process learned about their servers.
 pub(super) fn fill_endpoints(
     map: &mut EndpointMap,
     plan: &Plan,
@@ -82,7 +82,7 @@ pub(super) fn fill_endpoints(
         let service = &config.services[planned.service as usize];
         let endpoint = endpoint_profiles::inherited(&planned, &old, service);
         if map.insert(Plain(key), Plain(endpoint), 0).is_err() {
-            // No room for all that was learned: the rest is learned again.
+            // The map is full. The servers that are left are learned again.
             break;
         }
     }

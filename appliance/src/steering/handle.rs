@@ -1,4 +1,4 @@
-//! The handle to the program in the kernel: attached, kept up to date, taken off.
+//! The handle to the loaded program: attaches, updates and detaches it.
 
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -12,7 +12,7 @@ use synward_core::layout::{
 };
 
 use super::attach::{self, Attachment};
-use super::classifier::{self, Assignment};
+use super::classifier::{self, TcAttachment};
 use super::endpoint_profiles::EndpointProfiles;
 use super::error::{SteeringError, map_failed};
 use super::interface_discovery::{Found, SteeredInterface, side_bits};
@@ -24,25 +24,25 @@ use crate::config::{Mode, XdpMode};
 use crate::kernel;
 use crate::maps::{FlowTable, Heartbeats, Plain, Times, coarse_now};
 
-/// A clock that has drifted less than this from the wall clock is left alone.
+/// Nanoseconds of drift from the wall clock below which the clock is not written.
 const DRIFT: u64 = 10_000_000;
 
-/// The XDP program in the kernel and everything that belongs to it.
+/// The loaded XDP program, its maps and its attachments.
 ///
-/// Dropped without [`Steering::stop`], it takes itself off; only a panic leaves what is pinned in place, as a killed
-/// process does.
+/// Dropping it without [`Steering::stop`] detaches the program. A panic leaves what is pinned in place, as a killed process
+/// does.
 pub struct Steering {
     pub(super) object: Object,
     pub(super) found: Vec<Found>,
     pub(super) interfaces: Vec<SteeredInterface>,
     pub(super) modes: Vec<XdpMode>,
     pub(super) attachments: Vec<Attachment>,
-    /// Behind them: dropped after them.
-    pub(super) assignments: Vec<Assignment>,
+    /// The TC program runs after XDP, so it is dropped after `attachments`.
+    pub(super) assignments: Vec<TcAttachment>,
     pub(super) pins: Option<Pins>,
     pub(super) taken_over: Option<u32>,
     pub(super) services: Vec<Service>,
-    /// Whether the program at TC has anything to do.
+    /// Whether some local service uses our cookies, and so needs the TC program.
     pub(super) assigns: bool,
     pub(super) keys: KeySlots,
     pub(super) clock: Clock,
@@ -53,17 +53,17 @@ pub struct Steering {
 }
 
 impl Steering {
-    /// Puts the program on every interface, in its driver if that can and the configuration does not forbid it, and
-    /// pins it.
+    /// Attaches the program to every interface and pins the links. XDP is native if the driver supports it and the
+    /// configuration allows it.
     ///
     /// # Errors
-    /// Why one interface cannot be steered; then none is, but for those that a killed process left steered.
+    /// One interface cannot be steered. Then none is, except those that a killed process left steered.
     pub fn attach(&mut self) -> Result<(), SteeringError> {
         if !self.attachments.is_empty() {
             return Ok(());
         }
-        // Adoption counts from here, not from the loading.
-        self.adopt_from(coarse_now())?;
+        // The adoption period begins here, not at loading.
+        self.start_adoption(coarse_now())?;
         let result = self.pin_and_attach();
         match result {
             Ok(attachments) => self.attachments = attachments,
@@ -113,7 +113,7 @@ impl Steering {
                 pins.pin_map(name, map)?;
             }
         }
-        // In front of it nothing may pass a cookie that nobody takes.
+        // TC comes first: XDP must not pass ACKs with cookies while no TC program verifies them.
         if self.assigns {
             let program = self.object.classifier()?;
             self.assignments = classifier::attach_all(program, &self.found, pins)?;
@@ -131,12 +131,12 @@ impl Steering {
         Ok(attachments)
     }
 
-    /// The interfaces, in the order of the configuration and of their slots.
+    /// The steered interfaces, in the order of the configuration and of their slots.
     pub fn interfaces(&self) -> &[SteeredInterface] {
         &self.interfaces
     }
 
-    /// Smallest MTU of the links towards clients, bytes.
+    /// The smallest MTU of the interfaces that face clients, bytes.
     pub fn mtu(&self) -> u32 {
         let outside = self
             .interfaces
@@ -145,16 +145,16 @@ impl Steering {
         outside.map(|one| one.mtu).min().unwrap_or(u32::MAX)
     }
 
-    /// How many spliced connections were taken over from a process that was killed or left its program in place;
-    /// nothing if there was none.
+    /// The number of spliced connections taken over from a process that was killed or left its program attached; `None`:
+    /// there was no such process.
     pub fn taken_over(&self) -> Option<u32> {
         self.taken_over
     }
 
-    /// Gives the AF_XDP socket `fd`, bound to that queue, to the program. The kernel forgets it when it is closed.
+    /// Enters the AF_XDP socket `fd`, bound to `queue`, in the XSKMAP. The kernel removes it when the socket is closed.
     ///
     /// # Errors
-    /// The numbers are out of range, or the kernel refuses the descriptor.
+    /// `slot` or `queue` is out of range, or the kernel refuses the descriptor.
     pub fn set_socket(&mut self, slot: u32, queue: u32, fd: RawFd) -> Result<(), SteeringError> {
         if slot >= MAX_INTERFACES || queue >= MAX_QUEUES {
             return Err(SteeringError::Slot { slot, queue });
@@ -165,10 +165,10 @@ impl Steering {
             .map_err(map_failed("SOCKETS"))
     }
 
-    /// Has workers answer SYNs on the queues (bit q) of the interface in `slot`, and the program on all others.
+    /// Lets workers answer SYNs on the queues (bit q) of the interface in `slot`, and the XDP program on all others.
     ///
     /// # Errors
-    /// No such slot, or the kernel refuses.
+    /// No interface has the slot, or the kernel refuses the write.
     pub fn set_responder(&mut self, slot: u32, afxdp_queues: u64) -> Result<(), SteeringError> {
         let Some(interface) = self.interfaces.get(slot as usize) else {
             return Err(SteeringError::Slot { slot, queue: 0 });
@@ -190,25 +190,25 @@ impl Steering {
             .map_err(map_failed("INTERFACES"))
     }
 
-    /// The flow table.
+    /// The flow table, shared with workers.
     pub fn table(&self) -> Arc<FlowTable> {
         Arc::clone(&self.table)
     }
 
-    /// Where workers show that they live.
+    /// The heartbeats of workers.
     pub fn heartbeats(&self) -> Arc<Heartbeats> {
         Arc::clone(&self.heartbeats)
     }
 
-    /// What SYN-ACKs promise.
+    /// The TCP options that SYN-ACKs offer.
     pub fn endpoints(&self) -> Arc<EndpointProfiles> {
         Arc::clone(&self.endpoints)
     }
 
-    /// What the program has counted for a service, all CPUs together.
+    /// Reads the counters of a service, summed over all CPUs.
     ///
     /// # Errors
-    /// No such service, or the kernel refuses.
+    /// The service does not exist, or the kernel refuses the read.
     pub fn counters(&self, service: u32) -> Result<ServiceCounters, SteeringError> {
         self.service(service)?;
         let cpus = self
@@ -228,17 +228,17 @@ impl Steering {
     /// The mode of a service.
     ///
     /// # Errors
-    /// No such service.
+    /// The service does not exist.
     pub fn mode(&self, service: u32) -> Result<Mode, SteeringError> {
         self.service(service)
-            .map(|service| map_plan::mode_of(service.mode))
+            .map(|service| map_plan::mode_from_byte(service.mode))
     }
 
-    /// Changes the mode of a service. From its activation on, unknown segments are learned from for as long as after
-    /// the start.
+    /// Changes the mode of a service. Activation begins an adoption period for connections that already exist, as long as
+    /// after the start.
     ///
     /// # Errors
-    /// No such service, or the kernel refuses.
+    /// The service does not exist, or the kernel refuses the write.
     pub fn set_mode(&mut self, service: u32, to: Mode) -> Result<(), SteeringError> {
         let mut changed = self.service(service)?;
         let was = std::mem::replace(&mut changed.mode, map_plan::mode_byte(to));
@@ -248,11 +248,10 @@ impl Steering {
         self.write_service(service, changed)
     }
 
-    /// Keeps the program's time and keys right; to be called some times in each epoch of 32 s. Cheap when nothing is
-    /// due.
+    /// Updates the clock and the keys of the program. Call it several times per epoch (32 s). It is cheap if nothing is due.
     ///
     /// # Errors
-    /// The kernel refuses.
+    /// The kernel refuses the write.
     pub fn refresh(&mut self, now: &Times) -> Result<(), SteeringError> {
         let keys = &mut self.object.keys;
         self.keys
@@ -264,7 +263,8 @@ impl Steering {
         let clock = now.clock();
         let drift = clock.epoch_start.wrapping_sub(self.clock.epoch_start) as i64;
         if clock.epoch != self.clock.epoch || drift.unsigned_abs() > DRIFT {
-            // The two fields may be read half changed: then the epoch is wrong by one, which every cookie allows for.
+            // A reader may see one field changed and the other not. Its epoch is then off by one, which every cookie
+            // check tolerates.
             self.object
                 .clock
                 .set(0, Plain(clock), 0)
@@ -274,10 +274,11 @@ impl Steering {
         Ok(())
     }
 
-    /// Notes whether the kernel's cookies can hold options now (`net.ipv4.tcp_timestamps`). Cheap when nothing has changed.
+    /// Reads whether the kernel's cookies can carry options (`net.ipv4.tcp_timestamps`), and writes changes to the services.
+    /// It is cheap if nothing has changed.
     ///
     /// # Errors
-    /// The kernel refuses.
+    /// The kernel refuses the write.
     pub fn refresh_kernel_clock(&mut self) -> Result<(), SteeringError> {
         let times = if kernel::has_bare_clock() {
             cookies::TIMES
@@ -294,8 +295,7 @@ impl Steering {
         Ok(())
     }
 
-    /// The program that lets a frame arrive on an interface, and the interfaces; for probes before
-    /// [`Steering::attach`].
+    /// The program that injects a frame on an interface, and the interfaces, for probes before [`Steering::attach`].
     ///
     /// # Errors
     /// The object has no such program.
@@ -303,23 +303,23 @@ impl Steering {
         Ok((self.object.injector()?, &self.interfaces))
     }
 
-    /// Takes the program off every interface and removes what is pinned. With `keep`, and something pinned, leaves
-    /// both in place for the next process instead: spliced connections go on.
+    /// Detaches the program from every interface and removes what is pinned. With `keep`, leaves both in place for the next
+    /// process, so that spliced connections continue.
     ///
     /// # Errors
-    /// Something could not be removed; or nothing is pinned that could be kept, and all is taken off.
+    /// Something cannot be removed; or, with `keep`, nothing is pinned, and everything is detached.
     pub fn stop(mut self, keep: bool) -> Result<(), SteeringError> {
         if !keep {
-            return self.take_off();
+            return self.detach_all();
         }
         match self.pins.take() {
-            // Without pins in its hand, dropping only closes descriptors.
+            // With `pins` taken, dropping only closes descriptors.
             Some(_) => Ok(()),
             None => Err(SteeringError::NothingPinned),
         }
     }
 
-    fn take_off(&mut self) -> Result<(), SteeringError> {
+    fn detach_all(&mut self) -> Result<(), SteeringError> {
         self.attachments.drain(..).for_each(attach::detach);
         self.assignments.drain(..).for_each(classifier::detach);
         match self.pins.take() {
@@ -346,8 +346,8 @@ impl Steering {
         self.endpoints.service_changed()
     }
 
-    /// Writes all services, with adoption for as long as configured from `now` on.
-    pub(super) fn adopt_from(&mut self, now: u64) -> Result<(), SteeringError> {
+    /// Writes all services, with an adoption period of the configured length from `now` on.
+    pub(super) fn start_adoption(&mut self, now: u64) -> Result<(), SteeringError> {
         for index in 0..self.services.len() {
             let mut service = self.services[index];
             service.adopt_until = map_plan::adopt_until(&service, now, self.adopt);
@@ -363,14 +363,14 @@ impl Drop for Steering {
             return;
         }
         if self.attachments.is_empty() {
-            // Never attached: what a killed process left stays, an empty folder goes.
+            // Never attached: keep what a killed process left, but remove an empty folder.
             if let Some(pins) = &self.pins {
                 pins.remove_if_empty();
             }
             return;
         }
         if self.pins.is_some() {
-            let _ = self.take_off();
+            let _ = self.detach_all();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which interfaces are steered, and which cannot be.
+//! Finds the configured interfaces and checks that XDP can steer each.
 
 use synward_core::layout::{MAX_QUEUES, side};
 
@@ -9,23 +9,23 @@ use crate::kernel::{self, AttachedProgram, Link};
 /// An interface that is steered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SteeredInterface {
-    /// As the kernel names it.
+    /// Interface name.
     pub name: String,
-    /// As the kernel numbers it.
+    /// Interface index.
     pub index: u32,
-    /// Its row of sockets.
+    /// Its row in the XSKMAP and in the map of interfaces.
     pub slot: u32,
-    /// The receive queues that are to get a socket, each below [`MAX_QUEUES`].
+    /// The receive queues that get a socket, each below [`MAX_QUEUES`].
     pub queues: Vec<u32>,
-    /// Who is behind it.
+    /// Whether it faces clients, servers or both.
     pub side: Side,
-    /// Whether the program runs in the driver; meaningful once it is attached.
+    /// Whether XDP is native. Meaningful after the program is attached.
     pub native: bool,
-    /// Its hardware address.
+    /// Hardware address.
     pub mac: [u8; 6],
-    /// Its MTU, bytes.
+    /// MTU, bytes.
     pub mtu: u32,
-    /// What somebody should know who looks at the log.
+    /// Notices for the log.
     pub notices: Vec<String>,
 }
 
@@ -33,13 +33,13 @@ pub struct SteeredInterface {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) steered: SteeredInterface,
-    /// The XDP program that it had before.
+    /// The XDP program that was attached before.
     pub(super) before: Option<AttachedProgram>,
     kind: String,
 }
 
 impl Found {
-    /// What the kernel calls a device like this one.
+    /// The kind of the device, for messages.
     pub(super) fn kind(&self) -> &str {
         if self.kind.is_empty() {
             "hardware"
@@ -60,7 +60,7 @@ pub(super) fn side_bits(of: Side) -> u32 {
     outside | inside
 }
 
-/// Finds the configured interfaces in this network namespace, in order, and checks that each can be steered.
+/// Finds the configured interfaces in this network namespace, in order, and checks each.
 pub(super) fn find_steered(wanted: &[config::Interface]) -> Result<Vec<Found>, SteeringError> {
     let links = kernel::links().map_err(SteeringError::Netlink)?;
     let find = |(slot, wanted)| find(wanted, slot, &links);
@@ -94,7 +94,7 @@ fn find(wanted: &config::Interface, slot: u32, links: &[Link]) -> Result<Found, 
     })
 }
 
-/// Refuses what XDP sees no frames of, or cannot send frames from.
+/// Refuses devices on which XDP sees no frames, or from which it cannot send.
 fn check_kind(link: &Link, links: &[Link]) -> Result<(), SteeringError> {
     let (name, kind) = (link.name.clone(), link.kind.clone());
     let lower = || {
@@ -132,7 +132,7 @@ fn check_kind(link: &Link, links: &[Link]) -> Result<(), SteeringError> {
     }
 }
 
-/// The queues that get a socket, of those that the interface has; and what to know about the others.
+/// The queues that get a socket, of the `has` queues of the interface, and a notice about queues without one.
 fn queues(wanted: &config::Interface, has: u32) -> Result<(Vec<u32>, Vec<String>), SteeringError> {
     let name = wanted.name.clone();
     match &wanted.queues {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn all_queues_are_those_that_exist() {
+    fn all_selects_every_existing_queue() {
         assert_eq!(
             queues(&wanted(Queues::All), 3).unwrap(),
             (vec![0, 1, 2], vec![])
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn chosen_queues_must_exist_and_others_are_told() {
+    fn listed_queues_must_exist_and_others_yield_a_notice() {
         let (chosen, notices) = queues(&wanted(Queues::List(vec![1])), 2).unwrap();
         assert_eq!(chosen, [1]);
         assert!(notices[0].starts_with("eth0: 1 of 2 receive queues have no worker"));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_that_xdp_cannot_send_from_are_refused_with_what_to_name_instead() {
+    fn refuses_devices_that_xdp_cannot_send_from_and_names_the_replacement() {
         let link = |index, name: &str, kind: &str| Link {
             index,
             name: name.into(),

@@ -1,20 +1,19 @@
-//! The keys of the epochs around now, and of those ahead in which no process may run.
+//! The cookie keys in the map: those of the epochs around now, and of many epochs ahead, for a time without a process.
 
 use synward_core::layout::{KEY_SLOTS, KeySlot, MAX_SECRETS};
 
 use crate::secret::{ServiceKey, epoch_key};
 
-/// Epochs kept from before the current one: those whose cookies are accepted or recognised as expired.
+/// Past epochs whose keys stay: their cookies are accepted or recognised as expired.
 const BEHIND: u64 = 2;
-/// Epochs ahead. A few slots stay unused, so that the slot that is written is one that no run of the XDP program
-/// can be reading.
+/// Future epochs. A few slots stay unused, so that no run of the XDP program reads the slot that is being written.
 const AHEAD: u64 = KEY_SLOTS as u64 - 8;
 
-/// What the keys of all services are derived from, and for which epochs they are in the map.
+/// The service keys from which epoch keys are derived, and the epochs whose keys are in the map.
 #[derive(Debug)]
 pub(super) struct KeySlots {
     services: Vec<Vec<ServiceKey>>,
-    /// The first epoch that has keys, and the first after those.
+    /// The epochs whose keys are in the map.
     filled: std::ops::Range<u64>,
 }
 
@@ -26,20 +25,20 @@ impl KeySlots {
         }
     }
 
-    /// How many keys each service has.
+    /// The number of keys of each service.
     pub(super) fn counts(&self) -> Vec<u32> {
         self.services.iter().map(|keys| keys.len() as u32).collect()
     }
 
-    /// Writes, with `write`, the slots that epoch `current` needs and the map does not hold yet: (service, slot).
-    /// Most often there are none.
+    /// Calls `write` with the slots (service, slot) that epoch `current` needs and the map does not hold yet. Usually there
+    /// are none.
     pub(super) fn fill<E>(
         &mut self,
         current: u64,
         mut write: impl FnMut(u32, KeySlot) -> Result<(), E>,
     ) -> Result<(), E> {
         let wanted = current.saturating_sub(BEHIND)..current + AHEAD + 1;
-        // A clock that was set back or far ahead has the map filled anew.
+        // If the clock was set back or far ahead, all slots are written again.
         let start = if self.filled.contains(&wanted.start) {
             self.filled.end
         } else {
@@ -84,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn every_epoch_is_derived_once() {
+    fn derives_each_epoch_once() {
         let secret = Secret::generate().unwrap();
         let mut keys = KeySlots::new(vec![vec![derive_service_key(&secret, "web")]]);
         assert_eq!(keys.counts(), [1]);

@@ -1,11 +1,11 @@
-//! Loading: everything is looked at, the program goes into the kernel and its maps are filled. Nothing is steered yet.
+//! Loads the program for a configuration and fills its maps. Attaches nothing.
 
 use std::sync::Arc;
 
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Clock, Globals};
 
-use super::endpoint_profiles::{EndpointProfiles, Shown};
+use super::endpoint_profiles::{EndpointProfiles, ProfileMaps};
 use super::error::{SteeringError, map_failed};
 use super::fill;
 use super::handle::Steering;
@@ -20,13 +20,13 @@ use crate::maps::{FlowTable, Heartbeats, Plain, Times};
 use crate::secret::Keyring;
 
 impl Steering {
-    /// Loads the program and fills its maps; steers nothing yet. `keyring` must have keys for every service, and `abi` is
-    /// this kernel's, if some service is this machine's own. [`check_host`](crate::kernel::check_host) comes before.
+    /// Loads the program and fills its maps, but attaches nothing. Call [`check_host`](crate::kernel::check_host) first.
+    /// `keyring` must have keys for every service. `abi` is required if some service is local.
     ///
-    /// Interfaces are those of the calling thread's network namespace.
+    /// Interfaces are looked up in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// The first thing that is in the way. Nothing is left behind.
+    /// The first requirement that is not met. Everything is undone.
     pub fn load(
         config: &Config,
         keyring: &Keyring,
@@ -139,13 +139,13 @@ impl Steering {
                     .iter()
                     .map(|service| service.offer)
                     .collect();
-                let map = Shown::new(endpoints, globals_map, globals);
+                let map = ProfileMaps::new(endpoints, globals_map, globals);
                 Arc::new(EndpointProfiles::new(map, plan, offers))
             },
             object,
         };
         steering.refresh(&now)?;
-        steering.adopt_from(now.coarse)?;
+        steering.start_adoption(now.coarse)?;
         steering.refresh_kernel_clock()?;
         Ok(steering)
     }

@@ -1,8 +1,9 @@
-//! What the maps are to hold for a configuration: pure, so that it is tested without a kernel.
+//! The content of the maps for a configuration. Pure data, so that it is tested without a kernel.
 //!
-//! An address with named ports is found by an exact look-up, prefixes and "any" by the longest prefix. That look-up
-//! finds one prefix only, so the port table of each prefix also holds what shorter prefixes around it say about
-//! ports that it does not decide itself: the longest prefix wins, and in it a named port over "any".
+//! The XDP program finds an address with listed ports by an exact look-up, and prefixes and `ports = "any"` by the longest
+//! prefix. The second look-up returns one prefix only. The port table of each prefix therefore also holds the entries of
+//! the shorter prefixes that contain it, for ports that it does not decide itself. The longest prefix wins, and within it
+//! a listed port over "any".
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -21,7 +22,7 @@ use crate::config::{self, Config, Cookies, Fragments, Handoff, Mode, Offer, Port
 const ALLOWED: u32 = 1;
 const DENIED: u32 = 2;
 
-/// The contents of the maps that a configuration decides.
+/// The content of the maps that depend on the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) services: Vec<Service>,
@@ -35,7 +36,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// What `config` says; `keys` counts the keys of each service, in order.
+    /// The plan for `config`; `keys` is the number of keys of each service, in order.
     pub(super) fn new(config: &Config, keys: &[u32]) -> Self {
         let services = config.services.iter().zip(keys);
         let mut plan = Self {
@@ -44,10 +45,10 @@ impl Plan {
                 .collect(),
             ..Self::default()
         };
-        let mut claims = Claims::new();
+        let mut configs = PrefixConfigs::new();
         for (index, service) in (0..).zip(&config.services) {
             for net in &service.addresses {
-                plan.claim(index, service, *net, &mut claims);
+                plan.add_addresses(index, service, *net, &mut configs);
             }
             let listed = |nets: &[IpNet], what| {
                 nets.iter()
@@ -57,17 +58,17 @@ impl Plan {
             plan.lists.extend(listed(&service.allow, ALLOWED));
             plan.lists.extend(listed(&service.deny, DENIED));
         }
-        plan.inherit(config, &claims);
+        plan.inherit(config, &configs);
         plan.name_addresses(config);
         plan
     }
 
-    /// Whether the XDP program has to look for prefixes at all.
+    /// Whether the XDP program has to look up prefixes.
     pub(super) fn has_prefixes(&self) -> bool {
         !self.prefixes.is_empty()
     }
 
-    /// Leaves cookies of local services to a kernel that takes no connections from ours.
+    /// Uses the kernel's own cookies for all local services, for a kernel that cannot create connections from ours.
     pub(super) fn leave_cookies_to_the_kernel(&mut self) {
         let services = self.services.iter_mut();
         for service in services.filter(|service| service.handoff == handoff::LOCAL) {
@@ -75,14 +76,14 @@ impl Plan {
         }
     }
 
-    /// Whether some service is this machine's own and has our cookies.
+    /// Whether some local service uses our cookies.
     pub(super) fn assigns(&self) -> bool {
         self.services.iter().any(|service| {
             service.handoff == handoff::LOCAL && service.cookies & cookies::KERNEL == 0
         })
     }
 
-    /// The prefix endpoint that a port of an address belongs to, as the XDP program would find it.
+    /// The endpoint that the XDP program finds for an address and port by prefix.
     pub(super) fn by_prefix(&self, address: IpAddr, port: u32) -> Option<Endpoint> {
         let covers = |(_, net): &(usize, &IpNet)| net.contains(&address);
         let covering = self.prefixes.iter().enumerate().filter(covers);
@@ -100,7 +101,13 @@ impl Plan {
         find(port).or_else(|| find(ANY_PORT))
     }
 
-    fn claim(&mut self, index: u32, service: &config::Service, net: IpNet, claims: &mut Claims) {
+    fn add_addresses(
+        &mut self,
+        index: u32,
+        service: &config::Service,
+        net: IpNet,
+        configs: &mut PrefixConfigs,
+    ) {
         let host = net.prefix_len() == net.max_prefix_len();
         match &service.ports {
             Ports::List(ports) if host => {
@@ -111,15 +118,15 @@ impl Plan {
                 self.endpoints.extend(keys);
             }
             Ports::List(ports) => {
-                let named = &mut claims.entry(net).or_default().named;
+                let named = &mut configs.entry(net).or_default().named;
                 named.extend(ports.iter().map(|port| (*port, index)));
             }
-            Ports::Any => claims.entry(net).or_default().any = Some(index),
+            Ports::Any => configs.entry(net).or_default().any = Some(index),
         }
     }
 
-    /// [`NO_PORT`] of an address or prefix decides about packets whose ports cannot be read: the strictest service
-    /// there.
+    /// Adds [`NO_PORT`] of each address and prefix, which decides about packets whose ports cannot be read. It refers to the
+    /// strictest service there.
     fn name_addresses(&mut self, config: &Config) {
         let laxness = |endpoint: &Endpoint| {
             let service = &config.services[endpoint.service as usize];
@@ -147,8 +154,8 @@ impl Plan {
         self.prefix_ports.extend(keys);
     }
 
-    fn inherit(&mut self, config: &Config, claims: &Claims) {
-        for net in claims.keys() {
+    fn inherit(&mut self, config: &Config, configs: &PrefixConfigs) {
+        for net in configs.keys() {
             let prefix = self.prefixes.len() as u32;
             self.prefixes.push(*net);
             let entry = |port: u32, service: u32| {
@@ -156,7 +163,7 @@ impl Plan {
                 (PrefixPort { prefix, port }, endpoint)
             };
             let mut decided = BTreeSet::new();
-            for around in from_longest(*net, claims) {
+            for around in from_longest(*net, configs) {
                 for (port, service) in &around.named {
                     if decided.insert(*port) {
                         self.prefix_ports.push(entry(u32::from(*port), *service));
@@ -171,7 +178,7 @@ impl Plan {
     }
 }
 
-/// The least lax endpoint at each place; the first of equals.
+/// The least lax endpoint at each place; the first one among equals.
 fn strictest<Place: Ord, Laxness: Ord>(
     endpoints: impl Iterator<Item = (Place, Endpoint)>,
     laxness: impl Fn(&Endpoint) -> Laxness,
@@ -186,23 +193,23 @@ fn strictest<Place: Ord, Laxness: Ord>(
     strictest
 }
 
-/// What is configured for exactly one prefix.
+/// The services configured for exactly one prefix.
 #[derive(Debug, Default)]
-struct Claim {
+struct PrefixConfig {
     named: BTreeMap<u16, u32>,
     any: Option<u32>,
 }
 
-type Claims = BTreeMap<IpNet, Claim>;
+type PrefixConfigs = BTreeMap<IpNet, PrefixConfig>;
 
-/// The claims of a prefix and of those around it, the longest first.
-fn from_longest(net: IpNet, claims: &Claims) -> Vec<&Claim> {
-    let mut around: Vec<_> = claims
+/// The configuration of a prefix and of those that contain it, the longest first.
+fn from_longest(net: IpNet, configs: &PrefixConfigs) -> Vec<&PrefixConfig> {
+    let mut around: Vec<_> = configs
         .iter()
         .filter(|(other, _)| other.contains(&net))
         .collect();
     around.sort_by_key(|(other, _)| std::cmp::Reverse(other.prefix_len()));
-    around.into_iter().map(|(_, claim)| claim).collect()
+    around.into_iter().map(|(_, config)| config).collect()
 }
 
 fn service(config: &config::Service, keys: u32) -> Service {
@@ -229,7 +236,7 @@ fn service(config: &config::Service, keys: u32) -> Service {
     }
 }
 
-/// A mode as [`Service::mode`] holds it.
+/// Encodes a mode for [`Service::mode`].
 pub(super) fn mode_byte(of: Mode) -> u8 {
     match of {
         Mode::Always => mode::ALWAYS,
@@ -238,8 +245,8 @@ pub(super) fn mode_byte(of: Mode) -> u8 {
     }
 }
 
-/// The inverse of [`mode_byte`].
-pub(super) fn mode_of(byte: u8) -> Mode {
+/// Decodes [`Service::mode`].
+pub(super) fn mode_from_byte(byte: u8) -> Mode {
     match byte {
         mode::ALWAYS => Mode::Always,
         mode::MONITOR => Mode::Monitor,
@@ -247,8 +254,8 @@ pub(super) fn mode_of(byte: u8) -> Mode {
     }
 }
 
-/// Until when segments of unknown connections pass, ns of the coarse clock.
-/// The kernel itself knows the connections of a local service, and nothing is learned for one elsewhere.
+/// The time until which segments of unknown connections pass, ns of the coarse clock. 0 unless the service is spliced: the
+/// kernel itself knows the connections of a local service, and a forwarding machine keeps no state.
 pub(super) fn adopt_until(service: &Service, now: u64, adopt: Duration) -> u64 {
     if service.handoff != handoff::SPLICE {
         return 0;
@@ -257,7 +264,7 @@ pub(super) fn adopt_until(service: &Service, now: u64, adopt: Duration) -> u64 {
 }
 
 fn endpoint(index: u32, service: &config::Service, address: IpAddr) -> Endpoint {
-    let profile = fixed(&service.offer, first_profile(service, address));
+    let profile = apply_offer(&service.offer, initial_profile(service, address));
     Endpoint {
         service: index,
         since: 0,
@@ -266,9 +273,9 @@ fn endpoint(index: u32, service: &config::Service, address: IpAddr) -> Endpoint 
     }
 }
 
-/// What is promised until the server's own options are known: Linux on Ethernet, over IPv6 with a header of 20 bytes
-/// more, and no more window than is held for a client.
-fn first_profile(service: &config::Service, address: IpAddr) -> Profile {
+/// The profile that is offered until the server's options are learned: those of Linux on Ethernet, an MSS 20 bytes smaller
+/// over IPv6, and a window of at most the bytes held for a client.
+fn initial_profile(service: &config::Service, address: IpAddr) -> Profile {
     let default = Profile::default();
     Profile {
         mss: if address.is_ipv6() { 1440 } else { default.mss },
@@ -277,13 +284,13 @@ fn first_profile(service: &config::Service, address: IpAddr) -> Profile {
     }
 }
 
-/// The window of SYN-ACKs for a service that holds that many bytes per opening.
+/// The window of SYN-ACKs for a service that holds `hold_bytes` per opening.
 pub(super) fn window(hold_bytes: u32) -> u16 {
     u16::try_from(hold_bytes).map_or(INITIAL_WINDOW, |bytes| bytes.min(INITIAL_WINDOW))
 }
 
-/// A profile with what the configuration fixes.
-pub(super) fn fixed(offer: &Offer, profile: Profile) -> Profile {
+/// Applies the options that the configuration fixes to a profile.
+pub(super) fn apply_offer(offer: &Offer, profile: Profile) -> Profile {
     let flag = |wanted: Option<bool>, bit| match wanted {
         Some(true) => bit,
         Some(false) => 0,
@@ -307,7 +314,7 @@ pub(super) fn endpoint_key(address: IpAddr, port: u32) -> EndpointKey {
     }
 }
 
-/// A prefix in the 128-bit form.
+/// The key of a prefix look-up, in the 128-bit form.
 pub(super) fn prefix_key(net: IpNet) -> PrefixKey {
     let offset = match net {
         IpNet::V4(_) => 96,

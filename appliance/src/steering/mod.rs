@@ -1,24 +1,25 @@
-//! Steering: the XDP program in the kernel, from loading it to taking it off again.
+//! Loads, attaches, updates and detaches the XDP program.
 //!
-//! [`Steering::load`] checks what can be checked, loads the program and fills its maps; nothing is steered yet.
-//! [`Steering::attach`] puts it on all interfaces or on none. [`Steering::refresh`] keeps time and keys,
-//! [`Steering::stop`] ends it all. What is shared with other threads is handed out as handles: the
+//! [`Steering::load`] checks the interfaces, loads the program and fills its maps; it attaches nothing.
+//! [`Steering::attach`] attaches the program to all interfaces or to none. [`Steering::refresh`] updates the clock and the
+//! keys. [`Steering::stop`] detaches the program. Other threads get handles to what they share: the
 //! [`FlowTable`](crate::maps::FlowTable), the [`Heartbeats`](crate::maps::Heartbeats) and the [`EndpointProfiles`].
 //!
-//! A process that is killed leaves program, flows and learned profiles pinned, and spliced connections go on. The
-//! next one loads its own program with maps of its own, but for the flow table, the connections that pass and the
-//! marks of handshakes, and then changes the attachments over, each at once; so a configuration is never half in place.
+//! If the process is killed, the program, the flows and the learned profiles stay pinned, and spliced connections continue.
+//! The next process loads its own program with new maps, except for the flow table with its occupancy filter, the
+//! passed-through connections and the replay cache. It then replaces the program on each link atomically, so no interface
+//! runs with half of a configuration.
 //!
 //! | file | idea |
 //! |---|---|
-//! | `handle` | the handle: attach, refresh, change a mode, read counters, stop |
-//! | `loading` | from a configuration to a program in the kernel with filled maps |
-//! | `interface_discovery` | the interfaces that are steered, and why one cannot be |
-//! | `map_plan`, `fill` | what the maps are to hold for a configuration, and writing it |
-//! | `object` | the eBPF object: loaded, sized, its maps taken out |
-//! | `attach`, `classifier`, `pins`, `bpffs` | onto the interfaces, and what outlives the process |
-//! | `unload` | taking off what a killed process left |
-//! | `endpoint_profiles`, `key_slots` | what changes while it runs |
+//! | `handle` | the handle to the loaded program: attach, refresh, change a mode, read counters, stop |
+//! | `loading` | loads the program for a configuration and fills its maps |
+//! | `interface_discovery` | finds the configured interfaces, and checks that XDP can steer each |
+//! | `map_plan`, `fill` | the content of the maps for a configuration, and writing it |
+//! | `object` | the eBPF object: sizes of its maps, loading, handles to maps |
+//! | `attach`, `classifier`, `pins`, `bpffs` | attaching to XDP and TC, and pinning in a BPF file system |
+//! | `unload` | detaches what a killed process left |
+//! | `endpoint_profiles`, `key_slots` | what changes while the program runs: offered options, keys |
 #![forbid(unsafe_code)]
 
 mod attach;

@@ -1,4 +1,4 @@
-//! The eBPF object: loaded into the kernel, its maps sized and taken out.
+//! The eBPF object: sizes its maps, loads it into the kernel, takes out handles to its maps.
 
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
@@ -24,10 +24,10 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/xdp/objects/st
 const ASSIGN: &str = "assign";
 const TEST_INJECT: &str = "test_inject";
 
-/// Room in the maps of endpoints and prefixes at least, for what is learned and reloaded later.
+/// Minimum size of the maps of endpoints and prefixes: room for profiles that are learned later.
 const ROOM: usize = 16384;
 
-/// How many entries the maps have that the configuration sizes.
+/// The sizes of maps that depend on the configuration.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
     capacity: u32,
@@ -43,9 +43,9 @@ impl Sizes {
         }
     }
 
-    /// The maps that a process takes over as they are, and their entries.
+    /// The maps that the next process takes over unchanged, and their number of entries.
     pub(super) fn kept(&self) -> [(&'static str, u32); 5] {
-        // A connection that merely passes is learned again when it was evicted, so a quarter is enough.
+        // A passed-through connection that was evicted is learned again, so a quarter is enough.
         let passed = (self.capacity / 4).max(4096);
         [
             ("TAGS", self.buckets),
@@ -63,7 +63,7 @@ impl Sizes {
     }
 }
 
-/// The program in the kernel, and handles of its maps.
+/// The loaded program, and handles to its maps.
 pub(super) struct Object {
     ebpf: Ebpf,
     pub(super) interfaces: Array<MapData, Plain<Interfaces>>,
@@ -75,11 +75,11 @@ pub(super) struct Object {
     pub(super) keys: Array<MapData, Plain<KeySlot>>,
     pub(super) counters: PerCpuArray<MapData, Plain<ServiceCounters>>,
     pub(super) sockets: XskMap<MapData>,
-    /// Those of which the next process gets something, with their names.
+    /// The maps that the next process takes over or reads, with their names.
     pub(super) inherited: Vec<(&'static str, MapData)>,
 }
 
-/// What other parts own from the start.
+/// Handles that other parts of the appliance own.
 pub(super) struct Shared {
     pub(super) endpoints: EndpointMap,
     pub(super) globals: Array<MapData, Plain<Globals>>,
@@ -90,7 +90,7 @@ pub(super) struct Shared {
 }
 
 impl Object {
-    /// Loads the object; the maps in `pinned` are those of a process before us.
+    /// Loads the object. Reuses the maps in `pinned`, which a previous process left.
     pub(super) fn load(
         sizes: &Sizes,
         plan: &Plan,
@@ -126,9 +126,9 @@ impl Object {
         };
         let mut ebpf = loader
             .load(patched.as_deref().unwrap_or(OBJECT))
-            .map_err(|error| refused(&error, sizes))?;
+            .map_err(|error| load_error(&error, sizes))?;
         let rejected = |error: ProgramError| SteeringError::Verifier {
-            cause: verdict(&error),
+            cause: verifier_message(&error),
         };
         let program = xdp(&mut ebpf)?;
         load_verified(|| program.load()).map_err(rejected)?;
@@ -140,20 +140,20 @@ impl Object {
             let program = classifier(&mut ebpf, TEST_INJECT)?;
             load_verified(|| program.load()).map_err(rejected)?;
         }
-        take(ebpf, sizes)
+        take_maps(ebpf, sizes)
     }
 
-    /// The program at XDP.
+    /// The XDP program.
     pub(super) fn program(&mut self) -> Result<&mut Xdp, SteeringError> {
         xdp(&mut self.ebpf)
     }
 
-    /// The program at TC; loaded only if some local service has synward's cookies.
+    /// The TC program. Loaded only if some local service uses our cookies.
     pub(super) fn classifier(&mut self) -> Result<&mut SchedClassifier, SteeringError> {
         classifier(&mut self.ebpf, ASSIGN)
     }
 
-    /// The program that lets a frame arrive; loaded only if some service is local.
+    /// The program that injects a frame. Loaded only if some service is local.
     pub(super) fn injector(&mut self) -> Result<&SchedClassifier, SteeringError> {
         classifier(&mut self.ebpf, TEST_INJECT).map(|program| &*program)
     }
@@ -178,7 +178,7 @@ fn classifier<'a>(
     program.ok_or(SteeringError::Object { what: name })
 }
 
-fn take(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), SteeringError> {
+fn take_maps(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), SteeringError> {
     let [(_, tags), (_, flows), .., (_, occupancy)] = sizes.kept();
     let mut inherited = Vec::new();
     for name in [
@@ -190,26 +190,26 @@ fn take(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), SteeringError
         "GLOBALS",
         "ENDPOINTS",
     ] {
-        inherited.push((name, twin(&ebpf, name)?));
+        inherited.push((name, duplicate_map(&ebpf, name)?));
     }
     let shared = Shared {
-        endpoints: typed(&mut ebpf, "ENDPOINTS")?,
-        globals: typed(&mut ebpf, "GLOBALS")?,
-        tags: memory(&mut ebpf, "TAGS", tags as usize * 16)?,
-        flows: memory(&mut ebpf, "FLOWS", flows as usize * 16)?,
-        occupancy: memory(&mut ebpf, "OCCUPANCY", occupancy as usize * 8)?,
-        heartbeats: memory(&mut ebpf, "HEARTBEATS", MAX_QUEUES as usize)?,
+        endpoints: take_map_as(&mut ebpf, "ENDPOINTS")?,
+        globals: take_map_as(&mut ebpf, "GLOBALS")?,
+        tags: map_memory(&mut ebpf, "TAGS", tags as usize * 16)?,
+        flows: map_memory(&mut ebpf, "FLOWS", flows as usize * 16)?,
+        occupancy: map_memory(&mut ebpf, "OCCUPANCY", occupancy as usize * 8)?,
+        heartbeats: map_memory(&mut ebpf, "HEARTBEATS", MAX_QUEUES as usize)?,
     };
     let object = Object {
-        interfaces: typed(&mut ebpf, "INTERFACES")?,
-        clock: typed(&mut ebpf, "CLOCK")?,
-        prefixes: typed(&mut ebpf, "PREFIXES")?,
-        prefix_ports: typed(&mut ebpf, "PREFIX_PORTS")?,
-        lists: typed(&mut ebpf, "LISTS")?,
-        services: typed(&mut ebpf, "SERVICES")?,
-        keys: typed(&mut ebpf, "KEYS")?,
-        counters: typed(&mut ebpf, "COUNTERS")?,
-        sockets: typed(&mut ebpf, "SOCKETS")?,
+        interfaces: take_map_as(&mut ebpf, "INTERFACES")?,
+        clock: take_map_as(&mut ebpf, "CLOCK")?,
+        prefixes: take_map_as(&mut ebpf, "PREFIXES")?,
+        prefix_ports: take_map_as(&mut ebpf, "PREFIX_PORTS")?,
+        lists: take_map_as(&mut ebpf, "LISTS")?,
+        services: take_map_as(&mut ebpf, "SERVICES")?,
+        keys: take_map_as(&mut ebpf, "KEYS")?,
+        counters: take_map_as(&mut ebpf, "COUNTERS")?,
+        sockets: take_map_as(&mut ebpf, "SOCKETS")?,
         inherited,
         ebpf,
     };
@@ -217,7 +217,7 @@ fn take(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), SteeringError
 }
 
 /// Takes a map out of the object.
-fn typed<T: TryFrom<Map, Error = MapError>>(
+fn take_map_as<T: TryFrom<Map, Error = MapError>>(
     ebpf: &mut Ebpf,
     name: &'static str,
 ) -> Result<T, SteeringError> {
@@ -227,8 +227,8 @@ fn typed<T: TryFrom<Map, Error = MapError>>(
     T::try_from(map).map_err(map_failed(name))
 }
 
-/// The memory of a mmap-able array: its first `length` atomics.
-fn memory<A: Atomic>(
+/// Maps the first `length` atomics of a mmap-able array.
+fn map_memory<A: Atomic>(
     ebpf: &mut Ebpf,
     name: &'static str,
     length: usize,
@@ -244,8 +244,8 @@ fn memory<A: Atomic>(
     }
 }
 
-/// A second handle of a map.
-fn twin(ebpf: &Ebpf, name: &'static str) -> Result<MapData, SteeringError> {
+/// A second handle to a map.
+fn duplicate_map(ebpf: &Ebpf, name: &'static str) -> Result<MapData, SteeringError> {
     let data = match ebpf.map(name) {
         Some(Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data)) => data,
         _ => return Err(SteeringError::Object { what: name }),
@@ -258,7 +258,7 @@ fn twin(ebpf: &Ebpf, name: &'static str) -> Result<MapData, SteeringError> {
     MapData::from_fd(fd).map_err(map_failed(name))
 }
 
-fn refused(error: &EbpfError, sizes: &Sizes) -> SteeringError {
+fn load_error(error: &EbpfError, sizes: &Sizes) -> SteeringError {
     match errno(error) {
         Some(libc::ENOMEM | libc::E2BIG) => SteeringError::Memory {
             capacity: sizes.capacity,
@@ -270,8 +270,8 @@ fn refused(error: &EbpfError, sizes: &Sizes) -> SteeringError {
     }
 }
 
-/// The verifier's last word before its statistics, or the kernel's error.
-fn verdict(error: &ProgramError) -> String {
+/// The last line of the verifier log before its statistics, or the error of the kernel.
+fn verifier_message(error: &ProgramError) -> String {
     let cause = cause(error);
     let ProgramError::LoadError { verifier_log, .. } = error else {
         return cause;

@@ -1,13 +1,13 @@
-//! What a killed process leaves for the next one: links and maps in a folder of a BPF file system.
+//! Links and maps pinned in a folder of a BPF file system, where the next process finds them after a kill.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `schema` | an array of one: [`SCHEMA`], the version of what the maps mean |
-//! | `map-NAME` | a map that the next process takes over, or reads |
-//! | `link-INTERFACE` | the attachment of the XDP program |
-//! | `tcx-INTERFACE` | the attachment of the program at TC, where a service is local |
+//! | `schema` | an array of one element: [`SCHEMA`], the version of the map layout |
+//! | `map-NAME` | a map that the next process takes over or reads |
+//! | `link-INTERFACE` | the link of the XDP program |
+//! | `tcx-INTERFACE` | the link of the TC program, if a service is local |
 //!
-//! The folder is also the lock: who steers with it holds a flock(2) on it, which ends with the process.
+//! The folder is also the lock: the process that uses it holds a flock(2) on it, which ends with the process.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -19,7 +19,7 @@ use aya::pin::PinError;
 use aya::programs::links::{FdLink, PinnedLink};
 use synward_core::layout::{Globals, SCHEMA};
 
-use super::bpffs;
+use super::bpffs::check_bpffs;
 use super::error::{SteeringError, cause};
 use crate::maps::{EndpointMap, Plain};
 
@@ -27,29 +27,29 @@ const LINK: &str = "link-";
 const TCX: &str = "tcx-";
 const MAP: &str = "map-";
 const RECORD: &str = "schema";
-/// What a file is called until it takes the place of another.
+/// Suffix of a file until it replaces another one.
 const DRAFT: &str = "-new";
 
-/// A pin folder that no other process steers with.
+/// A pin folder that is locked by this process.
 #[derive(Debug)]
 pub(super) struct Pins {
     folder: PathBuf,
-    /// Never read: the lock ends when it is closed.
+    /// Never read. Closing it releases the lock.
     _lock: File,
 }
 
-/// What a process before this one left.
+/// What a previous process left.
 #[derive(Debug)]
 pub(super) struct Previous {
     pub(super) globals: Globals,
-    /// For the profiles that it had learned.
+    /// The profiles that it learned.
     pub(super) endpoints: Option<EndpointMap>,
 }
 
 impl Pins {
-    /// Makes the folder if need be and locks it.
+    /// Creates the folder if it does not exist, and locks it.
     pub(super) fn open(folder: &Path) -> Result<Self, SteeringError> {
-        bpffs::check(folder)?;
+        check_bpffs(folder)?;
         let failed = |error: io::Error| failed(folder, &error);
         loop {
             DirBuilder::new()
@@ -75,7 +75,7 @@ impl Pins {
         }
     }
 
-    /// Nothing if the folder was removed in the meantime.
+    /// `None`: the folder was removed in the meantime.
     fn lock(folder: &Path) -> Result<Option<Self>, SteeringError> {
         let lock = match File::open(folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -106,28 +106,28 @@ impl Pins {
         &self.folder
     }
 
-    /// Where a map is pinned.
+    /// The path of a pinned map.
     pub(super) fn map(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{MAP}{name}"))
     }
 
-    /// Where the attachment to an interface is pinned. The file system keeps names with dots for itself
+    /// The path of the pinned XDP link of an interface. Dots are escaped because the file system reserves names with dots
     /// (`bpf_lookup`, kernel/bpf/inode.c).
     pub(super) fn link(&self, interface: &str) -> PathBuf {
         self.folder.join(format!("{LINK}{}", escaped(interface)))
     }
 
-    /// Where the attachment at TC is pinned.
+    /// The path of the pinned TC link of an interface.
     pub(super) fn tcx(&self, interface: &str) -> PathBuf {
         self.folder.join(format!("{TCX}{}", escaped(interface)))
     }
 
-    /// The interfaces that have a pinned attachment.
+    /// The interfaces that have a pinned XDP link.
     pub(super) fn links(&self) -> Vec<String> {
         self.with_prefix(LINK)
     }
 
-    /// The interfaces that have a pinned attachment at TC.
+    /// The interfaces that have a pinned TC link.
     pub(super) fn tcx_links(&self) -> Vec<String> {
         self.with_prefix(TCX)
     }
@@ -140,8 +140,8 @@ impl Pins {
             .collect()
     }
 
-    /// What a process before this one left, if all of it is there; refused if it means something else to us, or if
-    /// one of the maps `kept` has not the entries given.
+    /// Reads what a previous process left; `None`: it is absent or incomplete. An error if its schema differs, or if one of
+    /// the maps in `kept` has another number of entries than given.
     pub(super) fn previous(&self, kept: &[(&str, u32)]) -> Result<Option<Previous>, SteeringError> {
         if !self.folder.join(RECORD).exists() {
             return Ok(None);
@@ -189,7 +189,7 @@ impl Pins {
         })
     }
 
-    /// Writes down what the maps mean; the first thing that is pinned.
+    /// Pins the version of the map layout. It is pinned before all else.
     pub(super) fn record_schema(&self) -> Result<(), SteeringError> {
         let path = self.folder.join(RECORD);
         let refused = |error: &dyn std::error::Error| failed(&path, error);
@@ -198,13 +198,13 @@ impl Pins {
         replace(&path, |draft| record.pin(draft))
     }
 
-    /// Pins a map in place of one that may be there.
+    /// Pins a map. Replaces a map that is pinned there.
     pub(super) fn pin_map(&self, name: &str, map: &MapData) -> Result<(), SteeringError> {
         replace(&self.map(name), |draft| map.pin(draft))
     }
 
-    /// Pins the attachment to an interface that has none pinned. At its place at once, not as a draft: an attachment
-    /// under a name that nobody looks for would keep the interface occupied.
+    /// Pins the XDP link of an interface that has none pinned. It does not use a draft name: a link under a name that no
+    /// process looks for would keep the interface occupied.
     pub(super) fn pin_link(
         &self,
         interface: &str,
@@ -213,7 +213,7 @@ impl Pins {
         pin(link, &self.link(interface))
     }
 
-    /// The same for the attachment at TC.
+    /// Pins the TC link of an interface that has none pinned.
     pub(super) fn pin_tcx(
         &self,
         interface: &str,
@@ -222,12 +222,12 @@ impl Pins {
         pin(link, &self.tcx(interface))
     }
 
-    /// The pinned attachment to an interface.
+    /// Opens the pinned XDP link of an interface.
     pub(super) fn open_link(&self, interface: &str) -> Option<PinnedLink> {
         PinnedLink::from_pin(self.link(interface)).ok()
     }
 
-    /// The pinned attachment to an interface at TC.
+    /// Opens the pinned TC link of an interface.
     pub(super) fn open_tcx(&self, interface: &str) -> Option<PinnedLink> {
         PinnedLink::from_pin(self.tcx(interface)).ok()
     }
@@ -236,18 +236,18 @@ impl Pins {
         MapData::from_pin(self.map(name)).ok()
     }
 
-    /// Takes the XDP program off an interface; whether it was there.
+    /// Detaches the XDP program from an interface. Returns whether a link was pinned.
     pub(super) fn detach(&self, interface: &str) -> Result<bool, SteeringError> {
         unpin(&self.link(interface))
     }
 
-    /// The same at TC.
+    /// Detaches the TC program from an interface. Returns whether a link was pinned.
     pub(super) fn detach_tcx(&self, interface: &str) -> Result<bool, SteeringError> {
         unpin(&self.tcx(interface))
     }
 
-    /// Removes everything that is ours, links first (those at TC after those in front of them), and the folder if nothing else is in it. Gives the names of the
-    /// interfaces that were steered and how many maps went.
+    /// Removes all our files: XDP links, then TC links, then maps. Removes the folder if it is empty then. Returns the
+    /// interfaces that were steered and the number of removed maps.
     pub(super) fn clear(&self) -> Result<(Vec<String>, usize), SteeringError> {
         let links = self.links();
         for interface in &links {
@@ -270,9 +270,9 @@ impl Pins {
         Ok((links, maps))
     }
 
-    /// Removes the folder unless something is in it.
+    /// Removes the folder if it is empty.
     pub(super) fn remove_if_empty(&self) {
-        // Somebody else's files, or a mount point, are no failure.
+        // Foreign files or a mount point are no error.
         let _ = fs::remove_dir(&self.folder);
     }
 
@@ -294,11 +294,11 @@ fn pin(link: FdLink, path: &Path) -> Result<PinnedLink, SteeringError> {
     link.pin(path).map_err(|error| failed(path, &error))
 }
 
-/// Ends the attachment pinned there; whether there was one.
+/// Detaches the link pinned at `path`. Returns whether there was one.
 fn unpin(path: &Path) -> Result<bool, SteeringError> {
     match PinnedLink::from_pin(path) {
-        // The kernel detaches at once when the last descriptor is closed, but at leisure when a file is removed:
-        // so the file goes first.
+        // The kernel detaches immediately when the last descriptor is closed, but with delay when a file is removed.
+        // So the file is removed first.
         Ok(link) => link
             .unpin()
             .map(drop)
@@ -309,14 +309,14 @@ fn unpin(path: &Path) -> Result<bool, SteeringError> {
     Ok(true)
 }
 
-/// Pins by `pin` under another name, and then takes the place of `path` at once.
+/// Calls `pin` with a draft name, and then renames the draft to `path`, which replaces it atomically.
 fn replace(
     path: &Path,
     pin: impl FnOnce(&Path) -> Result<(), PinError>,
 ) -> Result<(), SteeringError> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(DRAFT);
-    // One that a killed process left.
+    // Remove a draft that a killed process left.
     let _ = fs::remove_file(&draft);
     pin(Path::new(&draft)).map_err(|error| failed(path, &error))?;
     fs::rename(&draft, path).map_err(|error| failed(path, &error))
@@ -329,7 +329,7 @@ fn failed(path: &Path, error: &dyn std::error::Error) -> SteeringError {
     }
 }
 
-/// " (process N)" if /proc/locks knows who holds the lock on a file: lines of
+/// " (process N)" if /proc/locks lists the holder of the lock on a file: lines of
 /// `NUMBER: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE START END` (proc_locks(5)).
 fn holder(file: &File) -> String {
     let Ok(inode) = file

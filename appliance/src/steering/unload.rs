@@ -1,15 +1,15 @@
-//! Taking off what a stopped or killed appliance left.
+//! Detaches and removes what a stopped or killed appliance left.
 
 use std::path::Path;
 
 use super::error::SteeringError;
 use super::pins::Pins;
 
-/// Removes what is pinned in `pin`: the attachment to one interface, or, with it being the last one or none being
-/// named, everything. Gives a line for each thing that was removed; none if nothing was there.
+/// Removes what is pinned in `pin`: the links of `interface`, or everything if `interface` is `None` or was the last
+/// steered one. Returns one line per removed thing; none if nothing was pinned.
 ///
 /// # Errors
-/// An appliance steers with that folder; or a file cannot be removed.
+/// A running appliance uses the folder, or a file cannot be removed.
 pub fn unload(pin: &Path, interface: Option<&str>) -> Result<Vec<String>, SteeringError> {
     let Some(pins) = Pins::open_existing(pin)? else {
         return Ok(Vec::new());
@@ -17,7 +17,7 @@ pub fn unload(pin: &Path, interface: Option<&str>) -> Result<Vec<String>, Steeri
     let mut removed = Vec::new();
     if let Some(interface) = interface {
         if pins.detach(interface)? {
-            removed.push(off(interface));
+            removed.push(xdp_line(interface));
         }
         if pins.detach_tcx(interface)? {
             removed.push(format!("the program at TC of {interface}"));
@@ -27,13 +27,13 @@ pub fn unload(pin: &Path, interface: Option<&str>) -> Result<Vec<String>, Steeri
         }
     }
     let (links, maps) = pins.clear()?;
-    removed.extend(links.iter().map(|interface| off(interface)));
+    removed.extend(links.iter().map(|interface| xdp_line(interface)));
     if maps > 0 {
         removed.push(format!("{maps} maps in {}", pin.display()));
     }
     Ok(removed)
 }
 
-fn off(interface: &str) -> String {
+fn xdp_line(interface: &str) -> String {
     format!("the XDP program of {interface}")
 }
