@@ -1,8 +1,8 @@
-//! Steering in the real kernel, on veth pairs in network namespaces of their own. Needs root.
+//! Tests steering with the real kernel, on veth pairs in network namespaces of their own. Needs root.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod killed;
-mod lab;
-mod life;
-mod refusals;
-mod traffic;
+mod client_traffic;
+mod lifecycle;
+mod steering_lab;
+mod steering_refusals;
+mod takeover;

@@ -1,4 +1,4 @@
-//! The plan is compared with the rule it stands for: the longest prefix wins, and in it a named port over "any".
+//! Compares the plan with its rule: the longest prefix wins, and within it a listed port over "any".
 
 use std::fs;
 
@@ -23,7 +23,7 @@ fn plan(services: &str) -> Plan {
     Plan::new(&config, &vec![1; config.services.len()])
 }
 
-/// What the XDP program does (`service::find`).
+/// The look-up of the XDP program (ebpf/xdp/src/service_lookup.rs).
 fn found(plan: &Plan, address: &str, port: u32) -> Option<u32> {
     let address: IpAddr = address.parse().unwrap();
     let exact = plan.endpoints.get(&(address, port)).copied();
@@ -56,7 +56,7 @@ const OVERLAPPING: &str = r#"
 "#;
 
 #[test]
-fn the_longest_prefix_wins_and_then_a_named_port() {
+fn the_longest_prefix_wins_and_then_a_listed_port() {
     let overlapping = OVERLAPPING.replacen("ports = [25, 443, 993]", "ports = [25, 993]", 1);
     let plan = plan(&overlapping);
     let (all, web, mail, host, one) = (Some(0), Some(1), Some(2), Some(3), Some(4));
@@ -86,7 +86,7 @@ fn the_longest_prefix_wins_and_then_a_named_port() {
 }
 
 #[test]
-fn a_longer_prefix_without_any_inherits_only_what_it_does_not_say() {
+fn a_longer_prefix_inherits_the_ports_that_it_does_not_decide() {
     let plan = plan(
         r#"
         [[service]]
@@ -114,12 +114,12 @@ fn a_longer_prefix_without_any_inherits_only_what_it_does_not_say() {
     ] {
         assert_eq!(found(&plan, address, port), service, "{address} {port}");
     }
-    // Each prefix is named itself as well.
+    // Each prefix also has a NO_PORT entry of its own.
     assert_eq!(plan.prefix_ports.len(), 2 + 2 + 1 + 3);
 }
 
 #[test]
-fn an_address_or_prefix_is_named_itself_for_unreadable_packets() {
+fn packets_with_unreadable_ports_meet_the_strictest_service() {
     let plan = plan(
         r#"
         [[service]]
@@ -141,7 +141,7 @@ fn an_address_or_prefix_is_named_itself_for_unreadable_packets() {
 }
 
 #[test]
-fn profiles_begin_with_what_is_configured() {
+fn initial_profiles_apply_the_configured_offer() {
     let plan = plan(
         r#"
         [[service]]
@@ -183,7 +183,7 @@ fn profiles_begin_with_what_is_configured() {
 }
 
 #[test]
-fn services_and_lists_become_numbers() {
+fn encodes_services_and_lists() {
     let plan = plan(
         r#"
         [[service]]

@@ -1,5 +1,5 @@
-//! Two network namespaces with a veth pair between them, and a BPF file system of their own; gone when the test is
-//! over, whichever way.
+//! Two network namespaces with a veth pair between them, and a BPF file system of their own. They are removed when the test
+//! ends, even if it fails.
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd as _;
@@ -15,7 +15,7 @@ use synward::local_checks::{self, LocalError};
 use synward::secret::Keyring;
 use synward::steering::Steering;
 
-/// The appliance's interface, and the client's.
+/// The interface of the appliance and that of the client.
 pub(crate) const HERE: &str = "sw-here";
 pub(crate) const THERE: &str = "sw-there";
 
@@ -71,12 +71,12 @@ impl Lab {
         ip_in(&self.here(), arguments);
     }
 
-    /// The folder to pin in, which does not exist at first.
+    /// The pin folder. It does not exist at first.
     pub(crate) fn pin(&self) -> PathBuf {
         self.folder.path().join("bpf/synward")
     }
 
-    /// What is pinned.
+    /// The names of the pinned files.
     pub(crate) fn pinned(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.pin()) else {
             return Vec::new();
@@ -88,7 +88,7 @@ impl Lab {
         names
     }
 
-    /// Writes a configuration with one interface and one service, changed as `edits` say, and gives its path.
+    /// Writes a configuration with one interface and one service, applies `edits` (old, new), and returns its path.
     pub(crate) fn write_config(&self, edits: &[(&str, &str)]) -> PathBuf {
         let mut text = format!(
             r#"
@@ -120,7 +120,7 @@ ports = [80]
         path
     }
 
-    /// Loads what [`Self::write_config`] writes.
+    /// Loads the configuration of [`Self::write_config`].
     pub(crate) fn load(&self, edits: &[(&str, &str)]) -> Result<Steering, LocalError> {
         let path = self.write_config(edits);
         inside(&self.here(), || load(&path))
@@ -133,7 +133,7 @@ ports = [80]
         Ok(steering)
     }
 
-    /// The id of the XDP program on an interface here, and whether it is native.
+    /// The id of the XDP program on an interface of the appliance, and whether it is native.
     pub(crate) fn xdp(&self, interface: &str) -> Option<(u32, bool)> {
         let output = ip_in(
             &self.here(),
@@ -146,12 +146,12 @@ ports = [80]
         Some((id as u32, xdp.get("mode")?.as_u64()? == 1))
     }
 
-    /// Asserts that nothing of `program` is left.
+    /// Asserts that nothing is attached or pinned, and that `program` is unloaded.
     pub(crate) fn assert_clean(&self, program: Option<u32>) {
-        // A sibling test's child may have a descriptor of the link until it executes its program.
+        // A child forked by a sibling test may hold a descriptor of the link until it executes its program.
         until("nothing is attached", || self.xdp(HERE).is_none());
         assert!(!self.pin().exists(), "{:?}", self.pinned());
-        // The kernel frees it after a grace period.
+        // The kernel frees the program after a grace period.
         until("the program is unloaded", || {
             program.is_none_or(|id| !is_loaded(id))
         });
@@ -171,7 +171,7 @@ impl Drop for Lab {
     }
 }
 
-/// Loads a configuration in the calling thread's namespace.
+/// Loads a configuration in the namespace of the calling thread.
 pub(crate) fn load(path: &Path) -> Result<Steering, LocalError> {
     let config = Config::load(path).unwrap();
     kernel::check_host()?;
@@ -180,7 +180,7 @@ pub(crate) fn load(path: &Path) -> Result<Steering, LocalError> {
     Ok(Steering::load(&config, &keyring, abi.as_ref())?)
 }
 
-/// Runs `work` on a thread of its own inside a network namespace.
+/// Runs `work` on a new thread inside a network namespace.
 pub(crate) fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
     let namespace = File::open(format!("/run/netns/{namespace}")).unwrap();
     let enter = || {
@@ -193,7 +193,7 @@ pub(crate) fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) 
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Waits for a condition, for ten seconds at most.
+/// Waits for a condition, at most ten seconds.
 pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !is_so() {
@@ -202,20 +202,20 @@ pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Whether the kernel has a program of that id.
+/// Whether a program with this id is loaded.
 pub(crate) fn is_loaded(id: u32) -> bool {
     aya::programs::loaded_programs()
         .flatten()
         .any(|program| program.id() == id)
 }
 
-/// Runs ip(8) in a namespace and gives what it prints. Not `ip -n`: that fails in a chroot whose root is no mount point.
+/// Runs ip(8) in a namespace and returns its output. `ip -n` fails in a chroot whose root is not a mount point.
 pub(crate) fn ip_in(namespace: &str, arguments: &[&str]) -> String {
     let net = format!("--net=/run/netns/{namespace}");
     run("nsenter", &[&[net.as_str(), "ip"], arguments].concat())
 }
 
-/// Runs a command and gives what it prints.
+/// Runs a command and returns its output.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! What cannot be steered is refused with one line that says what to do, and leaves everything as it was.
+//! Refusals: one line that names the cure, and nothing is changed.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,9 +6,9 @@ use std::process::Command;
 use synward::steering::unload;
 use synward_core::layout::SCHEMA;
 
-use super::lab::{HERE, Lab, inside, ip_in, load, until};
+use super::steering_lab::{HERE, Lab, inside, ip_in, load, until};
 
-/// The one line that a configuration is refused with.
+/// The line with which a configuration is refused.
 fn refused(lab: &Lab, edits: &[(&str, &str)]) -> String {
     let line = lab.steer(edits).unwrap_err().to_string();
     assert!(!line.contains('\n'), "{line}");
@@ -17,7 +17,7 @@ fn refused(lab: &Lab, edits: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn interfaces_that_are_not_there_or_not_for_this() {
+fn refuses_missing_and_unsuitable_interfaces() {
     let lab = Lab::new();
     lab.ip(&["link", "add", "sw-br", "type", "bridge"]);
     lab.ip(&[
@@ -55,7 +55,7 @@ fn interfaces_that_are_not_there_or_not_for_this() {
 }
 
 #[test]
-fn queues_that_are_not_there() {
+fn refuses_missing_queues() {
     let lab = Lab::new();
     assert_eq!(
         refused(
@@ -68,7 +68,7 @@ fn queues_that_are_not_there() {
 }
 
 #[test]
-fn frames_that_are_too_big_for_native_xdp() {
+fn refuses_native_xdp_for_a_large_mtu() {
     let lab = Lab::new();
     lab.ip(&["link", "set", HERE, "mtu", "9000"]);
     ip_in(&lab.there(), &["link", "set", "sw-there", "mtu", "9000"]);
@@ -82,9 +82,9 @@ fn frames_that_are_too_big_for_native_xdp() {
     steering.stop(false).unwrap();
 }
 
-/// All or nothing: the first interface is let go when the second one cannot be steered.
+/// All or nothing: the first interface is detached if the second one cannot be steered.
 #[test]
-fn another_program_on_one_of_two_interfaces() {
+fn refuses_an_interface_with_another_program() {
     let lab = Lab::new();
     lab.ip(&[
         "link", "add", "sw-two", "type", "veth", "peer", "name", "sw-2nd",
@@ -103,13 +103,13 @@ fn another_program_on_one_of_two_interfaces() {
             before.0
         )
     );
-    assert_eq!(lab.xdp("sw-two"), Some(before), "theirs is untouched");
+    assert_eq!(lab.xdp("sw-two"), Some(before), "the other program stays");
 
-    // It comes when we have looked already.
+    // The other program is attached after the check.
     other.stop(false).unwrap();
     let mut late = lab.load(&[(&here, &two)]).unwrap();
     let other = {
-        // Another pin folder, so that the two do not meet there.
+        // The other one uses another pin folder.
         let elsewhere = format!("pin = {:?}", lab.pin().with_file_name("elsewhere"));
         lab.steer(&[(HERE, "sw-two"), (&pin, &elsewhere)]).unwrap()
     };
@@ -123,7 +123,7 @@ fn another_program_on_one_of_two_interfaces() {
 }
 
 #[test]
-fn pin_folders_that_are_elsewhere_or_taken() {
+fn refuses_pin_folders_outside_bpffs_and_locked_ones() {
     let lab = Lab::new();
     let pin = format!("pin = {:?}", lab.pin());
     assert_eq!(
@@ -151,7 +151,7 @@ fn pin_folders_that_are_elsewhere_or_taken() {
 }
 
 #[test]
-fn capabilities_that_are_missing() {
+fn names_missing_capabilities() {
     let lab = Lab::new();
     let path = lab.write_config(&[]);
     let line = inside(&lab.here(), || {
@@ -166,13 +166,13 @@ fn capabilities_that_are_missing() {
     lab.assert_clean(None);
 }
 
-/// Takes capabilities from the calling thread.
+/// Drops capabilities of the calling thread.
 fn drop_effective(which: &[u32]) {
     #[repr(C)]
     struct Header(u32, i32);
     let header = Header(0x2008_0522, 0);
     let mut sets = [[0u32; 3]; 2];
-    // SAFETY: both point to live memory of the shapes that version 3 of the call reads and writes.
+    // SAFETY: both pointers are to live memory with the layout that version 3 of the call reads and writes.
     let got = unsafe { libc::syscall(libc::SYS_capget, &header, &mut sets) };
     assert_eq!(got, 0);
     for capability in which {
@@ -184,7 +184,7 @@ fn drop_effective(which: &[u32]) {
 }
 
 #[test]
-fn a_table_of_another_size_or_another_version() {
+fn refuses_a_table_of_another_size_or_schema() {
     let lab = Lab::new();
     let steering = lab.steer(&[]).unwrap();
     steering.stop(true).unwrap();
@@ -197,7 +197,7 @@ fn a_table_of_another_size_or_another_version() {
         "{line}"
     );
 
-    // A record of another version: an array like ours with another number.
+    // A schema of another version: an array like ours with another number.
     let record = lab.pin().join("schema");
     std::fs::remove_file(&record).unwrap();
     let mut other = aya::maps::Array::<aya::maps::MapData, u32>::create(1, 0).unwrap();
@@ -213,7 +213,7 @@ fn a_table_of_another_size_or_another_version() {
     assert_eq!(
         (lab.xdp(HERE), lab.pinned()),
         (Some((id, true)), files),
-        "nothing was touched"
+        "nothing was changed"
     );
 
     let removed = unload(&lab.pin(), None).unwrap();
@@ -226,5 +226,5 @@ fn a_table_of_another_size_or_another_version() {
     );
     lab.assert_clean(Some(id));
     assert_eq!(unload(&lab.pin(), None).unwrap(), [""; 0]);
-    until("all is gone", || lab.pinned().is_empty());
+    until("nothing is pinned", || lab.pinned().is_empty());
 }

@@ -1,10 +1,10 @@
-//! From load to stop: steered in between, and nothing before and after.
+//! Load, attach, stop: interfaces are steered between attach and stop, and nothing is left afterwards.
 
 use synward::config::{Mode, Side};
 use synward::maps::Times;
 use synward_core::counters::Counter;
 
-use super::lab::{HERE, Lab, inside};
+use super::steering_lab::{HERE, Lab, inside};
 
 #[test]
 fn load_attach_stop_leaves_nothing() {
@@ -46,7 +46,7 @@ fn load_attach_stop_leaves_nothing() {
 }
 
 #[test]
-fn dropping_takes_it_off_too() {
+fn dropping_detaches_too() {
     let lab = Lab::new();
     drop(lab.load(&[]).unwrap());
     lab.assert_clean(None);
@@ -57,7 +57,7 @@ fn dropping_takes_it_off_too() {
 }
 
 #[test]
-fn generic_xdp_and_nothing_pinned() {
+fn generic_xdp_without_pins() {
     let lab = Lab::new();
     let pin = format!("pin = {:?}", lab.pin());
     let steering = lab
@@ -75,7 +75,7 @@ fn generic_xdp_and_nothing_pinned() {
 }
 
 #[test]
-fn a_device_without_native_xdp_falls_back_and_says_so() {
+fn a_device_without_native_xdp_falls_back_with_a_notice() {
     let lab = Lab::new();
     lab.ip(&["link", "add", "sw-other", "type", "ifb"]);
     let edit = [(HERE, "sw-other")];
@@ -106,7 +106,7 @@ fn a_device_without_native_xdp_falls_back_and_says_so() {
 }
 
 #[test]
-fn modes_responders_time_and_counters_can_be_reached() {
+fn modes_responders_clock_and_counters_are_accessible() {
     let lab = Lab::new();
     let mut steering = lab.steer(&[]).unwrap();
     assert_eq!(steering.mode(0).unwrap(), Mode::Always);
@@ -121,7 +121,7 @@ fn modes_responders_time_and_counters_can_be_reached() {
     assert_eq!(refused, "a slot is out of range: interface 0, queue 64");
     assert!(
         steering.set_socket(0, 0, 0).is_err(),
-        "stdin is no AF_XDP socket"
+        "stdin is not an AF_XDP socket"
     );
     steering.refresh(&Times::now()).unwrap();
     steering.stop(false).unwrap();

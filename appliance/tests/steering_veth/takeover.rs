@@ -1,4 +1,4 @@
-//! A process is killed, and the next one goes on where it was.
+//! A process is killed, and the next process takes over its flows.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use synward_core::flow::FlowKey;
 use synward_core::layout::{Flow, Profile, state};
 use synward_core::wire::Address;
 
-use super::lab::{HERE, Lab, inside, is_loaded, load, until};
+use super::steering_lab::{HERE, Lab, inside, is_loaded, load, until};
 
 const NAMESPACE: &str = "SYNWARD_TEST_NAMESPACE";
 const CONFIG: &str = "SYNWARD_TEST_CONFIG";
@@ -29,9 +29,9 @@ fn key(port: u16) -> FlowKey {
     FlowKey::new(Address::v4(7), port, Address::from(SERVER), 80)
 }
 
-/// In the process that a test has started to kill it: steers, has a spliced flow and an opening, has learned about a
-/// server, and does not return.
-fn steer_if_doomed() {
+/// Runs in the child process that a test kills: steers, inserts a spliced flow and an opening, learns a profile, and does
+/// not return.
+fn steer_in_child() {
     let (Ok(namespace), Ok(config)) = (std::env::var(NAMESPACE), std::env::var(CONFIG)) else {
         return;
     };
@@ -70,15 +70,15 @@ fn steer_if_doomed() {
     });
 }
 
-/// Another process of this test program, which steers until this is dropped.
-struct Doomed(Child);
+/// A child process of this test program, which steers until this is dropped.
+struct KilledProcess(Child);
 
-impl Doomed {
+impl KilledProcess {
     fn start(lab: &Lab, edits: &[(&str, &str)]) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "killed::the_next_process_takes_over_without_a_gap",
+                "takeover::the_next_process_takes_over_without_a_gap",
                 "--nocapture",
             ])
             .env(NAMESPACE, lab.here())
@@ -87,16 +87,16 @@ impl Doomed {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let doomed = Self(child);
+        let process = Self(child);
         let started = lines
             .map_while(Result::ok)
             .any(|line| line.ends_with("steering"));
         assert!(started, "the child steers");
-        doomed
+        process
     }
 }
 
-impl Drop for Doomed {
+impl Drop for KilledProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -112,19 +112,19 @@ fn link_id(lab: &Lab) -> u32 {
 
 #[test]
 fn the_next_process_takes_over_without_a_gap() {
-    steer_if_doomed();
+    steer_in_child();
     let lab = Lab::new();
-    let doomed = Doomed::start(&lab, &[]);
+    let process = KilledProcess::start(&lab, &[]);
     let held = lab.steer(&[]).unwrap_err().to_string();
     assert!(
-        held.contains(&format!("another synward (process {})", doomed.0.id())),
+        held.contains(&format!("another synward (process {})", process.0.id())),
         "{held}"
     );
     let (old, link) = (lab.xdp(HERE).unwrap(), link_id(&lab));
-    drop(doomed);
-    assert_eq!(lab.xdp(HERE), Some(old), "it goes on without its process");
+    drop(process);
+    assert_eq!(lab.xdp(HERE), Some(old), "it continues without its process");
 
-    // Loaded, but not attached: nothing has changed. Dropped: neither.
+    // Loading without attaching changes nothing. Neither does dropping.
     drop(lab.load(&[]).unwrap());
     assert_eq!((lab.xdp(HERE), link_id(&lab)), (Some(old), link));
 
@@ -159,9 +159,9 @@ fn the_next_process_takes_over_without_a_gap() {
 }
 
 #[test]
-fn another_mode_or_another_interface_is_no_hindrance() {
+fn takes_over_with_another_mode_or_interface() {
     let lab = Lab::new();
-    drop(Doomed::start(&lab, &[]));
+    drop(KilledProcess::start(&lab, &[]));
     let old = lab.xdp(HERE).unwrap();
     let steering = lab.steer(&[("\"auto\"", "\"generic\"")]).unwrap();
     assert_eq!(steering.taken_over(), Some(1));
@@ -176,7 +176,7 @@ fn another_mode_or_another_interface_is_no_hindrance() {
     assert_eq!(
         lab.xdp(HERE),
         None,
-        "no longer configured, no longer steered"
+        "not configured any more, so not steered"
     );
     assert!(lab.xdp("sw-two").is_some());
     assert!(
@@ -188,9 +188,9 @@ fn another_mode_or_another_interface_is_no_hindrance() {
 }
 
 #[test]
-fn an_interface_made_anew_is_steered_anew() {
+fn a_recreated_interface_is_steered_again() {
     let lab = Lab::new();
-    drop(Doomed::start(&lab, &[]));
+    drop(KilledProcess::start(&lab, &[]));
     lab.ip(&["link", "del", HERE]);
     lab.ip(&[
         "link", "add", HERE, "type", "veth", "peer", "name", "sw-2nd",
@@ -204,12 +204,12 @@ fn an_interface_made_anew_is_steered_anew() {
 }
 
 #[test]
-fn what_is_left_can_be_unloaded() {
+fn unload_removes_what_is_left() {
     let lab = Lab::new();
-    let doomed = Doomed::start(&lab, &[]);
+    let process = KilledProcess::start(&lab, &[]);
     let refused = unload(&lab.pin(), Some(HERE)).unwrap_err().to_string();
     assert!(refused.starts_with("another synward"), "{refused}");
-    drop(doomed);
+    drop(process);
     let (id, _) = lab.xdp(HERE).unwrap();
     assert_eq!(unload(&lab.pin(), Some("sw-other")).unwrap(), [""; 0]);
     assert!(lab.xdp(HERE).is_some());
@@ -219,7 +219,7 @@ fn what_is_left_can_be_unloaded() {
 }
 
 #[test]
-fn one_interface_can_be_unloaded_and_the_other_goes_on() {
+fn unloading_one_interface_leaves_the_other_steered() {
     let lab = Lab::new();
     let second = "sw-2nd";
     lab.ip(&[

@@ -1,4 +1,4 @@
-//! The filled maps do what the configuration says: seen by a client's own kernel.
+//! Checks the filled maps from the client's side, with the client's own kernel.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
@@ -9,9 +9,9 @@ use synward::config::Mode;
 use synward::steering::Steering;
 use synward_core::counters::Counter;
 
-use super::lab::{Lab, inside};
+use super::steering_lab::{Lab, inside};
 
-/// Generic XDP answers on a veth without a program at the other end.
+/// Generic XDP can answer on a veth whose peer has no program.
 const GENERIC: (&str, &str) = ("\"auto\"", "\"generic\"");
 
 fn connect(lab: &Lab, from: &str, to: &str) -> Result<TcpStream, ErrorKind> {
@@ -31,9 +31,9 @@ fn counted(steering: &Steering, service: u32, counter: Counter) -> u64 {
     steering.counters(service).unwrap().value(counter)
 }
 
-/// The program answers in the name of a server that does not exist, and knows its cookie again.
+/// The program answers for a server that does not exist, and validates its own cookie.
 #[test]
-fn a_client_is_challenged_and_proves_itself() {
+fn a_client_gets_a_cookie_and_is_validated() {
     let lab = Lab::new();
     let mut steering = lab.steer(&[GENERIC]).unwrap();
     for (from, to) in [
@@ -53,11 +53,11 @@ fn a_client_is_challenged_and_proves_itself() {
     }
     assert!(
         counted(&steering, 0, Counter::DropNoWorker) >= 2,
-        "nobody could open a connection"
+        "no worker could open a connection"
     );
     assert_eq!(counted(&steering, 0, Counter::CookieInvalid), 0);
 
-    // Port 81 is nobody's, and neither is 80 when the service is off: this machine's kernel refuses.
+    // No service covers port 81, nor port 80 while the service is off: this machine's kernel refuses.
     assert_eq!(
         connect(&lab, "192.0.2.2", "192.0.2.10:81").err(),
         Some(ErrorKind::ConnectionRefused)
@@ -75,7 +75,7 @@ fn a_client_is_challenged_and_proves_itself() {
 }
 
 #[test]
-fn prefixes_any_port_and_lists() {
+fn prefixes_any_port_and_lists_are_applied() {
     let lab = Lab::new();
     let services = r#"
 addresses = ["192.0.2.10"]
@@ -100,7 +100,7 @@ ports = "any"
             ),
         ])
         .unwrap();
-    // Named exactly: one client is listed as allowed and meets the kernel, the other one is denied.
+    // An exact endpoint: one client is in the allow list and reaches the kernel, the other one is denied.
     assert_eq!(
         connect(&lab, "192.0.2.2", "192.0.2.10:80").err(),
         Some(ErrorKind::ConnectionRefused)
@@ -111,7 +111,7 @@ ports = "any"
     );
     assert!(counted(&steering, 0, Counter::DropDenied) >= 1);
     assert_eq!(counted(&steering, 0, Counter::AnsweredXdp), 0);
-    // A named port of the longer prefix, then any port of the shorter one.
+    // A listed port of the longer prefix, then any port of the shorter one.
     assert!(connect(&lab, "192.0.2.2", "192.0.2.1:81").is_ok());
     assert!(connect(&lab, "2001:db8::2", "[2001:db8::10]:81").is_ok());
     assert_eq!(counted(&steering, 1, Counter::AnsweredXdp), 2);
