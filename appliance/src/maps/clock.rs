@@ -1,4 +1,4 @@
-//! The two clocks: the wall clock that epochs are counted by, and the coarse one that the XDP program reads.
+//! The two clocks: the wall clock, which counts epochs, and the coarse monotonic clock, which the XDP program reads.
 #![allow(unsafe_code)] // clock_gettime(2)
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,28 +7,28 @@ use synward_core::cookie::EPOCH_NANOSECONDS;
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::Clock;
 
-/// Now in nanoseconds of CLOCK_MONOTONIC_COARSE, which is what `bpf_ktime_get_coarse_ns` reads; exact to a jiffy.
+/// CLOCK_MONOTONIC_COARSE in nanoseconds, the clock of `bpf_ktime_get_coarse_ns`. Its resolution is one jiffy.
 pub fn coarse_now() -> u64 {
-    read(libc::CLOCK_MONOTONIC_COARSE)
+    read_clock(libc::CLOCK_MONOTONIC_COARSE)
 }
 
-/// Now on the same clock, exact to some nanoseconds: for what is measured rather than compared with the XDP program.
+/// CLOCK_MONOTONIC in nanoseconds: the same time with a resolution of nanoseconds, for measurements.
 pub fn fine_now() -> u64 {
-    read(libc::CLOCK_MONOTONIC)
+    read_clock(libc::CLOCK_MONOTONIC)
 }
 
-fn read(clock: libc::clockid_t) -> u64 {
+fn read_clock(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: the pointer is to a live timespec, which is all that the call writes. Both clocks exist since Linux
-    // 2.6.32, so the call cannot fail.
+    // SAFETY: the pointer is to a live timespec, and the call writes nothing else. Both clocks exist since Linux 2.6.32, so
+    // the call cannot fail.
     unsafe { libc::clock_gettime(clock, &mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Now as [`Flow::last_seen`](synward_core::layout::Flow::last_seen) counts it.
+/// Now, in the unit of [`Flow::last_seen`](synward_core::layout::Flow::last_seen).
 pub fn flow_now() -> FlowTime {
     FlowTime::from_ns(coarse_now())
 }
@@ -43,23 +43,23 @@ pub struct Times {
 }
 
 impl Times {
-    /// This moment.
+    /// Reads both clocks.
     pub fn now() -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
-            // A clock before 1970 is wrong by more than any neighbour would forgive anyway.
+            // A clock before 1970 is out of every tolerance anyway.
             unix: unix.map_or(0, |since| since.as_nanos() as u64),
             coarse: coarse_now(),
         }
     }
 
-    /// The epoch of cookies made now.
+    /// The current epoch, that of cookies sent now.
     pub const fn epoch(&self) -> u64 {
         self.unix / EPOCH_NANOSECONDS
     }
 
-    /// The current epoch and when it began on the coarse clock. That may be before the clock's zero, within an
-    /// epoch of the machine's start: the XDP program subtracts with wrap-around, too.
+    /// The current epoch and its start on the coarse clock. In the first epoch after boot the start is before the zero of that
+    /// clock, so the subtraction wraps around; so does that of the XDP program.
     pub const fn clock(&self) -> Clock {
         Clock {
             epoch: self.epoch(),
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_program_reads_the_epoch_that_we_mean() {
+    fn the_xdp_program_computes_the_same_epoch() {
         let times = Times {
             unix: 1_000 * EPOCH_NANOSECONDS + 7,
             coarse: 3,
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_coarse_clock_goes() {
+    fn the_coarse_clock_advances() {
         let start = coarse_now();
         assert!(start > 0);
         while coarse_now() == start {

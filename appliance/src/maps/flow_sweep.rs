@@ -1,4 +1,4 @@
-//! What the control thread does with the flow table: expire, free, and put in order what a killed process left.
+//! Sweeps the flow table, in the control thread: expires flows, frees ways, and recovers the table of a killed process.
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::AtomicU32;
@@ -11,35 +11,36 @@ use synward_core::layout::{MAX_SERVICES, state};
 use super::clock::flow_now;
 use super::flow_table::{CLAIMED, FlowTable, LAST_SEEN, STATE, WORDS, count, key_of};
 
-/// Units of [`FlowTime`] after which no worker has an opening any more; one takes six seconds at most (`Splicer::overdue`). Whoever removes it
-/// before would have its worker end, or establish, the flow that has its place by then.
+/// Units of [`FlowTime`] after which the worker of an opening has ended it; that takes at most six seconds
+/// (`Splicer::overdue`). If the sweep removed it earlier, the worker would end or establish the flow that has its place by
+/// then.
 const OPENING: u32 = 16;
 
-/// When entries are too old.
+/// The ages at which entries expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The current time.
     pub now: FlowTime,
-    /// Units of [`FlowTime`] without a segment after which an established flow goes.
+    /// Units of [`FlowTime`] without a segment after which an established flow expires.
     pub idle: u32,
-    /// The same for one that is closing, and for an opening if that is longer than its worker may take.
+    /// The same for a closing flow, and for an opening if this is longer than its worker may take.
     pub closing: u32,
 }
 
-/// What a sweep met.
+/// The result of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Swept {
-    /// The bucket at which to go on; 0 after the last.
+    /// The bucket at which to continue; 0 after the last one.
     pub next: u32,
-    /// Entries that were too old and are gone.
+    /// Number of entries that expired.
     pub expired: u32,
-    /// Entries that stay, by service.
+    /// Number of entries that stay, by service.
     pub live: [u32; MAX_SERVICES as usize],
 }
 
 impl FlowTable {
-    /// Expires what is too old and frees what was removed two units of [`FlowTime`] ago, in `count` buckets from bucket `from` on. The
-    /// control thread's alone: two sweeps at once would count entries twice.
+    /// Expires old entries and frees ways that were removed at least two units of [`FlowTime`] ago, in `count` buckets from
+    /// bucket `from` on. Only the control thread may call it: two concurrent sweeps would count entries twice.
     pub fn sweep(&self, limits: Limits, from: u32, count: u32) -> Swept {
         let mut swept = Swept {
             next: 0,
@@ -51,15 +52,14 @@ impl FlowTable {
             for way in 0..WAYS as u32 {
                 self.sweep_entry(entry_index(bucket, way), limits, &mut swept);
             }
-            self.take_hint_back(bucket);
+            self.clear_if_empty(bucket);
         }
         swept.next = if end < self.buckets() { end } else { 0 };
         swept
     }
 
-    /// Puts a table in order whose process was killed, before anybody else uses it: openings, whose rest died with
-    /// their worker, are removed, half-made claims are undone, and overflows are counted anew. Gives the number of
-    /// flows that go on.
+    /// Recovers the table of a killed process, before any other use: removes openings, because their state in the worker is
+    /// lost, undoes unfinished claims, and recounts overflows. Returns the number of flows that continue.
     pub(crate) fn recover(&self) -> u32 {
         let mut overflows = vec![0u32; self.buckets() as usize];
         let mut flows = 0;
@@ -89,7 +89,7 @@ impl FlowTable {
         }
         for (bucket, overflow) in overflows.into_iter().enumerate() {
             self.bucket(bucket as u32)[OVERFLOW].store(overflow, SeqCst);
-            self.hint_at(bucket as u32);
+            self.set_occupied(bucket as u32);
         }
         flows
     }
@@ -126,7 +126,7 @@ impl FlowTable {
         }
     }
 
-    /// Frees a retired way, unless an inserter has it in its hand just now and is about to notice that it is retired.
+    /// Frees a retired way, unless an inserter has just claimed it and is about to notice that it is retired.
     fn free(&self, entry: u32, words: &[AtomicU32; WORDS]) {
         let left = words[STATE].load(SeqCst);
         if left == CLAIMED {

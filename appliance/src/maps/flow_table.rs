@@ -1,8 +1,9 @@
-//! The flow table in memory that the XDP program shares: it finds entries and marks them, we place and remove them.
+//! The flow table, in memory shared with the XDP program. Workers insert and remove entries. The XDP program looks them up
+//! and updates their state and time.
 //!
-//! A bucket is one cache line of TAGS: fifteen fingerprints and a count of the entries that live in another bucket
-//! because this one was crowded. Entry `bucket * 16 + way` of FLOWS belongs to the fingerprint at `way`; it is 64
-//! bytes, here 16 words:
+//! A bucket is one cache line of TAGS: fifteen fingerprints, and a count of the entries that were placed in their second
+//! bucket because this one was crowded. Entry `bucket * 16 + way` of FLOWS belongs to the fingerprint at `way`. It has 64
+//! bytes, accessed here as 16 words:
 //!
 //! | word | field of [`Flow`] |
 //! |---|---|
@@ -13,20 +14,21 @@
 //! | 14 | `state`, `window_shift`, `flags`, `owner`, a byte each: the *state word* |
 //! | 15 | `service`, and two bytes that are zero |
 //!
-//! **The life of a way.** Its tag is [`FREE`]. An inserter claims it by exchanging its state word from 0 to
-//! [`CLAIMED`], writes the entry, its state word last, and then publishes the fingerprint: who sees the fingerprint
-//! sees the whole entry. To remove it, the fingerprint is exchanged for [`RETIRED`]; a run of the XDP program that
-//! has found it before may still write `last_seen` and the state word, but is over within the tick after which the
-//! control thread's sweep clears the state word and frees the way. So an entry is never rewritten under a reader.
+//! **Life cycle of a way.** The tag of an unused way is [`FREE`]. An inserter claims it by exchanging its state word from 0
+//! to [`CLAIMED`], writes the entry, the state word last, and then publishes the fingerprint. A reader that sees the
+//! fingerprint sees the whole entry. Removal exchanges the fingerprint for [`RETIRED`]. A run of the XDP program that found
+//! the entry before may still write `last_seen` and the state word, but it ends within one unit of [`FlowTime`]. After
+//! that, the sweep of the control thread clears the state word and frees the way. An entry is therefore never rewritten
+//! while a reader uses it.
 //!
-//! **When two insert the same key at once**, each finds the other after publishing; whoever does withdraws and tries
-//! again, and the one that comes first then is found by the other.
+//! **Concurrent insertion of one key.** After publishing, each inserter searches for the other. An inserter that finds
+//! another entry withdraws its own and tries again. It then finds the entry of the one that came first.
 //!
-//! **Hints.** A bit of OCCUPANCY says that there is something in a bucket or, by its count, in the second one; without it the
-//! XDP program does not look. It is set when an entry has been published, and taken back by the sweep.
+//! **Occupancy filter.** A bit of OCCUPANCY is set if the bucket, or by its count its second bucket, may hold an entry. If
+//! it is clear, the XDP program skips the look-up. The inserter sets it after publishing an entry; the sweep clears it.
 //!
-//! **When the table is full**, that is when a key's own bucket and its second one are, the new connection is refused
-//! and counted by whoever inserts; no living flow is ever evicted. Up to its configured capacity this does not happen.
+//! **Full table.** If the bucket of a key and its second bucket are full, the inserter refuses the new connection and counts
+//! it. No live flow is evicted. Up to the configured capacity this does not happen.
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
@@ -52,15 +54,15 @@ pub(super) const WORDS: usize = 16;
 const OCCUPANCY_WORDS: usize = size_of::<occupancy::Line>() / 8;
 pub(super) const LAST_SEEN: usize = 13;
 pub(super) const STATE: usize = 14;
-/// State word of a way that an inserter is about to fill; its state is one that the XDP program ignores.
+/// State word of a way that an inserter is about to fill. The XDP program ignores its state.
 pub(super) const CLAIMED: u32 = u32::from_ne_bytes([state::EMPTY, 0, 0, 0xff]);
-/// From this many used ways on, a bucket sends newcomers to the second one if that has more room. Lower spreads
-/// better, higher spares the XDP program the second look.
+/// From this many used ways on, new entries go to the second bucket if that has more room. A lower value spreads entries
+/// better; a higher one saves the XDP program look-ups in the second bucket.
 const CROWDED: usize = 12;
-/// How often an insertion starts again because another one came between.
+/// Maximum number of attempts of an insertion that collides with others.
 const ATTEMPTS: usize = 64;
 
-/// The table of spliced flows. Shared by all threads and the XDP program; nothing here locks or allocates.
+/// The table of spliced flows, shared by all threads and the XDP program. No method locks or allocates.
 #[derive(Debug)]
 pub struct FlowTable {
     tags: Memory<AtomicU32>,
@@ -76,12 +78,12 @@ pub enum InsertError {
     /// Both of its buckets are full.
     #[error("the flow table is full: raise capacity in [flows]")]
     Full,
-    /// It is there already, at this entry.
+    /// The flow is already in the table, at this entry.
     #[error("the flow is in the table already")]
     Exists(u32),
 }
 
-/// What is known when the server has answered.
+/// The fields of a flow that are known after the server has answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Established {
     /// K − S: added to the server's sequence numbers.
@@ -94,13 +96,13 @@ pub struct Established {
     pub flags: u8,
 }
 
-/// The buckets for a table of `capacity` flows; a power of two. With ten flows a bucket of fifteen on average, none is
-/// refused; with twelve, one in some hundred thousand was.
+/// The number of buckets for a table of `capacity` flows, a power of two. With an average of ten flows per bucket of fifteen
+/// ways, no flow is refused. With twelve, one in some hundred thousand was.
 pub(crate) fn buckets_for(capacity: u32) -> u32 {
     capacity.div_ceil(10).next_power_of_two()
 }
 
-/// The entries of a table of that many buckets.
+/// The number of entries of a table of `buckets` buckets.
 pub(crate) const fn entries_of(buckets: u32) -> u32 {
     entry_index(buckets, 0)
 }
@@ -129,7 +131,7 @@ impl FlowTable {
         }
     }
 
-    /// A table that no program sees, for at least `capacity` flows.
+    /// A table in private memory, for at least `capacity` flows.
     #[cfg(test)]
     pub(crate) fn in_memory(capacity: u32) -> std::io::Result<Self> {
         let buckets = buckets_for(capacity);
@@ -142,18 +144,18 @@ impl FlowTable {
         ))
     }
 
-    /// Buckets of the table.
+    /// Number of buckets.
     pub fn buckets(&self) -> u32 {
         self.mask + 1
     }
 
-    /// The entry of a flow.
+    /// Finds the entry of a flow.
     pub fn find(&self, key: &FlowKey) -> Option<u32> {
         self.search(key, self.place(key), None)
     }
 
-    /// A snapshot of an entry. Each field is whole, but the XDP program may have changed one meanwhile and not yet
-    /// another; `key` and `service` only change with the way's occupant. An index beyond the table reads as empty.
+    /// Reads an entry. Each field is consistent in itself, but the XDP program may have changed one field and not yet another.
+    /// `key` and `service` change only when the way gets another flow. An index beyond the table reads as empty.
     pub fn read(&self, entry: u32) -> Flow {
         let Some(words) = self.words(entry) else {
             return Flow::default();
@@ -177,7 +179,7 @@ impl FlowTable {
         }
     }
 
-    /// Writes a flow into a free way of its bucket, or of its second one, and shows it to the XDP program.
+    /// Writes a flow into a free way of its bucket or second bucket, and publishes it to the XDP program.
     pub fn insert(&self, flow: &Flow) -> Result<u32, InsertError> {
         let place = self.place(&flow.key);
         for attempt in 1..=ATTEMPTS {
@@ -191,17 +193,17 @@ impl FlowTable {
                 return Ok(entry);
             }
             self.remove(entry);
-            // Different for every entry, so that the two do not meet again.
+            // The delay differs between entries, so that the two do not collide again.
             (0..attempt * (entry as usize % 61)).for_each(|_| std::hint::spin_loop());
         }
         Err(InsertError::Full)
     }
 
-    /// Makes a closing entry the opening of a new connection on the same addresses and ports; `false` if it is not
-    /// closing (any more): somebody else was first, or its traffic goes on.
+    /// Turns a closing entry into the opening of a new connection with the same addresses and ports. Returns `false` if the
+    /// entry is not closing (any more): another worker was first, or the old connection continues.
     ///
-    /// A segment of the old connection that the XDP program is translating at this moment may set the state once
-    /// more; [`Self::still_opens`] mends that.
+    /// The XDP program may be translating a segment of the old connection and set the state once more.
+    /// [`Self::ensure_opening`] corrects that.
     pub fn reopen(&self, entry: u32, flow: &Flow) -> bool {
         let Some(words) = self.words_of(entry, &flow.key) else {
             return false;
@@ -220,16 +222,17 @@ impl FlowTable {
         true
     }
 
-    /// Before the server is asked again: a state that the XDP program has set behind [`Self::reopen`] would keep the server's
-    /// answers from the worker.
-    pub fn still_opens(&self, entry: u32, key: &FlowKey, owner: u8) {
+    /// Restores the state of an opening before its SYN is retransmitted. A state that the XDP program has set after
+    /// [`Self::reopen`] would keep the server's segments from the worker.
+    pub fn ensure_opening(&self, entry: u32, key: &FlowKey, owner: u8) {
         if let Some(words) = self.words_of(entry, key) {
             let word = u32::from_ne_bytes([state::OPENING, 0, 0, owner]);
             words[STATE].store(word, Release);
         }
     }
 
-    /// The server has answered: writes what that says, and then the state from which on the XDP program translates.
+    /// Completes an opening after the server has answered: writes the fields, and then the state with which the XDP program
+    /// translates.
     pub fn establish(&self, entry: u32, found: &Established, now: FlowTime) {
         let Some(words) = self.words(entry) else {
             return;
@@ -247,8 +250,7 @@ impl FlowTable {
         words[STATE].store(u32::from_ne_bytes(word), Release);
     }
 
-    /// Takes an entry out of the table; `false` if it was not in it. The way is free again after a sweep in the next
-    /// tick but one.
+    /// Removes an entry; `false` if it was not in the table. A sweep frees the way after two units of [`FlowTime`].
     pub fn remove(&self, entry: u32) -> bool {
         let Some(words) = self.words(entry) else {
             return false;
@@ -282,7 +284,7 @@ impl FlowTable {
         }
     }
 
-    /// Entries of each service.
+    /// Counts the entries of each service.
     pub fn occupied(&self) -> [u32; MAX_SERVICES as usize] {
         let mut occupied = [0; MAX_SERVICES as usize];
         self.for_each(|_, flow| count(&mut occupied, flow.service));
@@ -303,7 +305,7 @@ impl FlowTable {
         &self.tags[entry as usize]
     }
 
-    /// The words of an entry; none for an index beyond the table or of the count's place, which has no entry.
+    /// The words of an entry; `None` for an index beyond the table, and for that of the overflow count, which has no entry.
     pub(super) fn words(&self, entry: u32) -> Option<&[AtomicU32; WORDS]> {
         let (entries, _) = self.flows.as_chunks::<WORDS>();
         entries
@@ -311,13 +313,13 @@ impl FlowTable {
             .filter(|_| entry as usize % WORDS < WAYS)
     }
 
-    /// The words of an entry that is this flow's.
+    /// The words of an entry, if it belongs to this flow.
     fn words_of(&self, entry: u32, key: &FlowKey) -> Option<&[AtomicU32; WORDS]> {
         self.words(entry)
             .filter(|words| self.tag(entry).load(Acquire) >= FIRST_TAG && key_of(words) == *key)
     }
 
-    /// Looks where the XDP program does, and passes over the entry `except`.
+    /// Searches as the XDP program does, but skips the entry `except`.
     fn search(&self, key: &FlowKey, place: Place, except: Option<u32>) -> Option<u32> {
         let found = self.search_bucket(key, place.bucket, place.tag, except);
         if found.is_some() || self.bucket(place.bucket)[OVERFLOW].load(SeqCst) == 0 {
@@ -343,7 +345,7 @@ impl FlowTable {
             })
     }
 
-    /// Claims a free way: in the own bucket unless that is crowded and the second one less so.
+    /// Claims a free way, in the first bucket unless it is crowded and the second one less so.
     fn claim(&self, place: Place) -> Option<u32> {
         let used = |bucket| {
             self.bucket(bucket)[..WAYS]
@@ -375,7 +377,7 @@ impl FlowTable {
                 {
                     return false;
                 }
-                // Between the look and the claim the way may have been filled and emptied by somebody else.
+                // Between the check and the claim, another inserter may have filled the way and removed the entry.
                 let is_ours = self.tag(*entry).load(SeqCst) == FREE;
                 if !is_ours {
                     let _ = words[STATE].compare_exchange(CLAIMED, 0, SeqCst, Relaxed);
@@ -384,7 +386,7 @@ impl FlowTable {
             })
     }
 
-    /// Writes an entry that only we use, the state word last.
+    /// Writes an entry that no other thread uses, the state word last.
     fn write(&self, entry: u32, flow: &Flow) {
         let Some(words) = self.words(entry) else {
             return;
@@ -410,43 +412,45 @@ impl FlowTable {
         words[STATE].store(state_word(flow), Release);
     }
 
-    /// Shows an entry. In the second bucket, the own bucket's count tells readers to look there, and it does so first.
+    /// Publishes an entry. For one in the second bucket, the count of the first bucket is raised before, so that readers
+    /// search there.
     fn publish(&self, entry: u32, place: Place) {
         if entry / WORDS as u32 != place.bucket {
             self.bucket(place.bucket)[OVERFLOW].fetch_add(1, SeqCst);
         }
         self.tag(entry).store(place.tag, SeqCst);
-        // What is searched from here on is searched after the store; see "two insert the same key".
+        // The search that follows must not be reordered before the store; see "Concurrent insertion of one key".
         fence(SeqCst);
-        // Last: a sweep that has found the bucket empty before takes the hint back before.
-        self.hint_at(place.bucket);
+        // Last: a sweep that found the bucket empty before this store also clears the bit before it.
+        self.set_occupied(place.bucket);
     }
 
-    /// Tells the XDP program that there is something in a bucket.
-    pub(super) fn hint_at(&self, bucket: u32) {
-        let (word, bit) = self.bits(bucket);
+    /// Sets the occupancy bit of a bucket.
+    pub(super) fn set_occupied(&self, bucket: u32) {
+        let (word, bit) = self.occupancy_bit(bucket);
         word.fetch_or(bit, SeqCst);
     }
 
-    /// Tells the XDP program that there is nothing in a bucket, if that is so.
-    pub(super) fn take_hint_back(&self, bucket: u32) {
+    /// Clears the occupancy bit of a bucket if the bucket is empty.
+    pub(super) fn clear_if_empty(&self, bucket: u32) {
         let is_empty = || {
             let tags = self.bucket(bucket).iter();
             tags.map(|tag| tag.load(SeqCst)).all(|tag| tag == FREE)
         };
-        let (word, bit) = self.bits(bucket);
+        let (word, bit) = self.occupancy_bit(bucket);
         if word.load(Relaxed) & bit == 0 || !is_empty() {
             return;
         }
         word.fetch_and(!bit, SeqCst);
         fence(SeqCst);
-        // What was published meanwhile may have been hinted at before; what is published from here on is hinted at later.
+        // An entry published in between may have set the bit before it was cleared, so check again. An entry published
+        // from here on sets the bit later.
         if !is_empty() {
             word.fetch_or(bit, SeqCst);
         }
     }
 
-    fn bits(&self, bucket: u32) -> (&AtomicU64, u64) {
+    fn occupancy_bit(&self, bucket: u32) -> (&AtomicU64, u64) {
         let bits = BucketBits::of(bucket);
         let (word, bit) = bits.flows;
         (

@@ -1,4 +1,4 @@
-//! How the XDP program knows that a worker lives.
+//! Heartbeats, by which the XDP program knows whether a worker is alive.
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,8 +7,8 @@ use synward_core::layout::MAX_QUEUES;
 
 use super::mapped_memory::Memory;
 
-/// When the worker of each queue was last seen alive. A worker beats well within
-/// [`HEARTBEAT_TIMEOUT`](synward_core::layout::HEARTBEAT_TIMEOUT); a beat costs one store.
+/// The time of the last heartbeat of the worker of each queue. A worker beats well within
+/// [`HEARTBEAT_TIMEOUT`](synward_core::layout::HEARTBEAT_TIMEOUT). A beat costs one store.
 #[derive(Debug)]
 pub struct Heartbeats(Memory<AtomicU64>);
 
@@ -21,22 +21,22 @@ impl Heartbeats {
         Self(memory)
     }
 
-    /// The worker of `queue` lives at `now` (see [`coarse_now`](super::clock::coarse_now)). Queues from
-    /// [`MAX_QUEUES`] on have no worker, and nothing happens.
+    /// Records that the worker of `queue` is alive at `now` (see [`coarse_now`](super::clock::coarse_now)). Does nothing for
+    /// queues from [`MAX_QUEUES`] on, which have no worker.
     pub fn beat(&self, queue: u32, now: u64) {
         if let Some(beat) = self.0.get(queue as usize) {
             beat.store(now, Ordering::Relaxed);
         }
     }
 
-    /// When the worker of `queue` was last seen alive; 0: never.
+    /// The time of the last heartbeat of the worker of `queue`; 0: never.
     pub fn last(&self, queue: u32) -> u64 {
         self.0
             .get(queue as usize)
             .map_or(0, |beat| beat.load(Ordering::Relaxed))
     }
 
-    /// The worker of `queue` has stopped: from now on the XDP program answers alone there.
+    /// Records that the worker of `queue` has stopped. From now on the XDP program answers all SYNs there.
     pub fn stop(&self, queue: u32) {
         self.beat(queue, 0);
     }

@@ -1,14 +1,13 @@
-//! What workers and the control thread share with the XDP program: maps in memory, and the clock that dates what is in
-//! them.
+//! What workers and the control thread share with the XDP program: memory-mapped maps, and the clock of their timestamps.
 //!
 //! | file | idea |
 //! |---|---|
-//! | `flow_table` | the flow table: found and marked by the XDP program, filled by workers |
-//! | `flow_sweep` | its expiry, by the control thread |
-//! | `heartbeats` | how the XDP program knows that a worker lives |
-//! | `clock` | the two clocks: epochs, and the age of what maps hold |
-//! | `mapped_memory` | unsafe: BPF arrays as slices of atomics |
-//! | `pod` | unsafe: the layout's types as keys and values of maps |
+//! | `flow_table` | the flow table: workers insert flows, the XDP program looks them up |
+//! | `flow_sweep` | expires flows, in the control thread |
+//! | `heartbeats` | liveness of workers, read by the XDP program |
+//! | `clock` | the wall clock of epochs, and the monotonic clock of timestamps in maps |
+//! | `mapped_memory` | BPF arrays as slices of atomics; holds unsafe code |
+//! | `pod` | layout types as keys and values of maps; holds unsafe code |
 
 mod clock;
 mod flow_sweep;

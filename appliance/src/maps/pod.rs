@@ -1,4 +1,4 @@
-//! The layout's types, as aya takes them for keys and values of maps.
+//! Implements `aya::Pod` for the layout types that are keys and values of maps.
 #![allow(unsafe_code)] // aya::Pod
 
 use aya::Pod;
@@ -9,22 +9,22 @@ use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Globals, Interfaces, KeySlot, Passed, PrefixPort, Service,
 };
 
-/// A type of [`synward_core::layout`] by value; [`Pod`] cannot be implemented for the type itself, which like the
-/// trait belongs to another crate.
+/// Wraps a type of [`synward_core::layout`]. [`Pod`] cannot be implemented for the type itself because both belong to
+/// other crates.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plain<T>(pub(crate) T);
 
-/// The map of what SYN-ACKs promise for each address and port.
+/// The map of the profiles that SYN-ACKs offer for each address and port.
 pub(crate) type EndpointMap = HashMap<MapData, Plain<EndpointKey>, Plain<Endpoint>>;
 
 macro_rules! plain {
     ($($type:ty = $bytes:expr,)+) => {
         $(
-            const _: () = assert!(size_of::<$type>() == $bytes, "bytes that no field names");
-            // SAFETY: `Plain` is transparent, and the type is `repr(C)` and made of unsigned integers (and arrays
-            // and structures of them), so every pattern of bits is a value; the assertion above says that the
-            // fields' sizes add up to the whole, so no byte is padding and all that the kernel reads is initialised.
+            const _: () = assert!(size_of::<$type>() == $bytes, "padding bytes");
+            // SAFETY: `Plain` is transparent, and the type is `repr(C)` and consists of unsigned integers (and arrays and
+            // structures of them), so every bit pattern is valid. The assertion above checks that the sizes of the fields
+            // add up to the size of the type, so it has no padding and all bytes that the kernel reads are initialised.
             unsafe impl Pod for Plain<$type> {}
         )+
     };

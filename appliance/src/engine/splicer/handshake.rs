@@ -181,7 +181,7 @@ impl Splicer {
         match opening.phase {
             Phase::SynSent if opening.tries < TRIES => {
                 let table = &self.shared.table;
-                table.still_opens(opening.entry, &opening.key, self.worker);
+                table.ensure_opening(opening.entry, &opening.key, self.worker);
                 out.send(&opening.server, &opening.syn(), &[]);
                 opening.due = now + (RETRY << opening.tries);
                 opening.tries += 1;

@@ -1,4 +1,4 @@
-//! The table over memory that nobody else sees, against a hash map.
+//! Tests the table in private memory, and compares it with a hash map.
 
 use std::collections::HashMap;
 use std::sync::Barrier;
@@ -44,7 +44,7 @@ fn opening(key: FlowKey) -> Flow {
     }
 }
 
-/// As the XDP program looks (ebpf/xdp/src/flow_lookup.rs), written again.
+/// The look-up of the XDP program (ebpf/xdp/src/flow_lookup.rs), reimplemented.
 fn found_by_program(table: &FlowTable, key: &FlowKey) -> Option<u32> {
     let place = Place::of(key.table_hash(&table.key), table.mask);
     if !is_occupied(table, place.bucket) {
@@ -127,7 +127,7 @@ fn a_removed_way_is_free_after_a_whole_time_unit() {
     assert_eq!(table.insert(&opening(key(99))), Err(InsertError::Full));
     table.remove(ways[4]);
     let removed = table.read(ways[4]).last_seen;
-    // A run of the XDP program that had found it before marks it once more.
+    // A run of the XDP program that had found it before writes the state once more.
     set_state(&table, ways[4], state::CLOSING);
     assert_eq!(table.insert(&opening(key(99))), Err(InsertError::Full));
     table.sweep(limits(removed.wrapping_add(1)), 0, 1);
@@ -137,7 +137,7 @@ fn a_removed_way_is_free_after_a_whole_time_unit() {
 }
 
 #[test]
-fn a_sweep_takes_back_the_hints_at_empty_buckets_and_no_others() {
+fn a_sweep_clears_the_occupancy_of_empty_buckets_only() {
     let table = table(512);
     let occupancy = || {
         (0..512)
@@ -156,14 +156,14 @@ fn a_sweep_takes_back_the_hints_at_empty_buckets_and_no_others() {
     for entry in &entries[1..] {
         assert!(table.remove(*entry));
     }
-    // The first frees the ways, and looks at each bucket when that is done.
+    // The sweep frees the ways of a bucket, and then checks whether it is empty.
     table.sweep(limits(now.wrapping_add(3)), 0, 512);
     assert_eq!(occupancy(), 1);
     assert!(found_by_program(&table, &key(0)).is_some());
 }
 
 #[test]
-fn only_a_closing_flow_is_opened_again_and_by_one() {
+fn only_a_closing_flow_is_reopened_and_only_once() {
     let table = table(4);
     let flow = opening(key(1));
     let entry = table.insert(&flow).unwrap();
@@ -196,11 +196,11 @@ fn only_a_closing_flow_is_opened_again_and_by_one() {
     assert_eq!(winners, 1);
     assert_eq!(table.read(entry), again);
 
-    // A segment of the old connection was on its way through the XDP program.
+    // The XDP program was translating a segment of the old connection.
     set_state(&table, entry, state::ESTABLISHED);
-    table.still_opens(entry, &key(2), 9);
+    table.ensure_opening(entry, &key(2), 9);
     assert_eq!(table.read(entry).state, state::ESTABLISHED, "another flow");
-    table.still_opens(entry, &again.key, 9);
+    table.ensure_opening(entry, &again.key, 9);
     assert_eq!(table.read(entry), again);
 }
 
@@ -244,7 +244,7 @@ fn a_sweep_expires_what_is_idle_and_counts_the_rest() {
     assert_eq!(expired, 10 + 15);
     assert_eq!(live, 40 - 25);
     assert_eq!(table.occupied()[5], 15);
-    // An opening is its worker's as long as that may need.
+    // An opening stays as long as its worker may need.
     set_state(&table, entries[1], state::OPENING);
     for (age, live) in [(16, 15), (17, 14)] {
         table.words(entries[1]).unwrap()[LAST_SEEN].store(now.to_word() - age, SeqCst);
@@ -252,12 +252,12 @@ fn a_sweep_expires_what_is_idle_and_counts_the_rest() {
     }
     let entry = table.insert(&opening(key(99))).unwrap();
     table.words(entry).unwrap()[LAST_SEEN].store(now.to_word(), SeqCst);
-    // Seen by a CPU whose clock is one unit ahead of ours.
+    // A CPU whose clock is one unit ahead of ours wrote this time.
     table.words(entries[0]).unwrap()[LAST_SEEN].store(now.to_word() + 1, SeqCst);
     assert_eq!(table.sweep(limits(now), 0, 8).live[5], 15);
 }
 
-/// The default: every flow up to the capacity has its place, and is found.
+/// The default capacity: every flow up to the capacity is inserted and found.
 #[test]
 fn a_million_flows_fit_into_a_capacity_of_a_million() {
     let capacity = 1 << 20;
@@ -283,9 +283,9 @@ fn a_million_flows_fit_into_a_capacity_of_a_million() {
     );
 }
 
-/// The tightest: ten flows a bucket of fifteen.
+/// The highest load: ten flows per bucket of fifteen ways.
 #[test]
-fn also_the_fullest_table_holds_its_capacity() {
+fn a_table_at_the_highest_load_holds_its_capacity() {
     let capacity = 10 << 14;
     assert_eq!(buckets_for(capacity), 1 << 14);
     let table = table(1 << 14);
@@ -302,9 +302,9 @@ fn also_the_fullest_table_holds_its_capacity() {
     assert_eq!(refused, 0);
 }
 
-/// Inserts, removals and sweeps in any order, compared with a hash map; tables that overflow and fill up.
+/// Random insertions, removals and sweeps, compared with a hash map, in a table that overflows and fills up.
 #[test]
-fn it_does_what_a_map_does() {
+fn behaves_like_a_hash_map() {
     let table = table(4);
     let mut oracle = HashMap::new();
     let mut random = 1u64;
@@ -343,7 +343,7 @@ fn it_does_what_a_map_does() {
             "{step}"
         );
     }
-    assert!(full > 1000, "it was full now and then: {full}");
+    assert!(full > 1000, "the table was full at times: {full}");
     oracle
         .values()
         .for_each(|entry| assert!(table.remove(*entry)));
@@ -352,9 +352,9 @@ fn it_does_what_a_map_does() {
     }
 }
 
-/// Threads that insert and remove the same few keys, and one that frees what they leave: nothing is lost in the end.
+/// Threads insert and remove the same few keys while one sweeps: no way is lost.
 #[test]
-fn threads_get_along() {
+fn concurrent_insertions_removals_and_sweeps_lose_no_way() {
     const THREADS: usize = 4;
     const INSERTIONS: u64 = 20_000;
     let table = table(4);
@@ -398,13 +398,13 @@ fn threads_get_along() {
     table.sweep(limits(flow_now().wrapping_add(3)), 0, 4);
     assert!(
         table.tags.iter().all(|tag| tag.load(SeqCst) == 0),
-        "all is free again"
+        "all ways are free again"
     );
 }
 
-/// Each of many keys is inserted by several threads at once: one succeeds, the others are told of it.
+/// Several threads insert each of many keys concurrently: one succeeds, the others get an error.
 #[test]
-fn of_threads_that_insert_one_key_one_succeeds() {
+fn one_of_several_concurrent_insertions_succeeds() {
     const THREADS: usize = 4;
     let table = table(1 << 10);
     let start = Barrier::new(THREADS);
@@ -425,7 +425,7 @@ fn of_threads_that_insert_one_key_one_succeeds() {
 }
 
 #[test]
-fn a_killed_process_leaves_a_table_in_order() {
+fn recovers_the_table_of_a_killed_process() {
     let table = table(4);
     let entries: Vec<_> = (0..50)
         .map(|number| table.insert(&opening(key(number))).unwrap())
