@@ -1,5 +1,5 @@
-//! `bench baseline`: the XDP programs of `bench/ebpf/src/baseline` that synward is compared with, left on an interface without a
-//! process.
+//! `bench baseline`: attaches the XDP programs that synward is compared with (`bench/ebpf/src/baseline`), and leaves
+//! them attached without a process.
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
@@ -18,12 +18,12 @@ use crate::{xdp_attach, xdp_objects};
 /// Command line of `bench baseline`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What answers SYNs
+    /// The program that answers SYNs
     program: Program,
-    /// Interface to attach to, in place of its program
+    /// Interface to attach to, replacing its program
     #[arg(long, value_name = "IF")]
     interface: String,
-    /// The service: 192.0.2.10:80 or [2001:db8:5::10]:80, several separated by commas; `bare` does not ask
+    /// The service: 192.0.2.10:80 or [2001:db8:5::10]:80, several separated by commas; `bare` ignores it
     #[allow(rustdoc::broken_intra_doc_links, reason = "an IPv6 address")]
     #[arg(long, value_name = "ADDRESS:PORT", value_delimiter = ',')]
     service: Vec<SocketAddr>,
@@ -35,9 +35,9 @@ pub(crate) struct Options {
 /// A program of bench/ebpf/src/baseline.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Program {
-    /// The kernel's cookies, and a look at the kernel's sockets first; wants tcp_syncookies=2 and tcp_timestamps=2
+    /// The kernel's cookies, after a socket look-up; needs tcp_syncookies=2 and tcp_timestamps=2
     KernelCookie,
-    /// The same without that look
+    /// The same without the socket look-up
     KernelCookieBlind,
     /// One SipHash, fixed options, no look-up
     Bare,
@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     xdp_attach::attach(&device, program.fd()?.as_fd())
 }
 
-/// Enters the services, as the appliance does for its own.
+/// Enters the services into the maps, as the appliance does.
 fn enter_services(object: &mut LoadedObject, options: &Options) -> Result<()> {
     let map = object.map_mut("ENDPOINTS")?;
     let mut endpoints: HashMap<_, Shared<EndpointKey>, Shared<Endpoint>> = HashMap::try_from(map)?;
@@ -89,7 +89,7 @@ fn enter_services(object: &mut LoadedObject, options: &Options) -> Result<()> {
         .context("entering the services failed")
 }
 
-/// What SYN-ACKs promise: the MSS of Ethernet, and a first window like the kernel's.
+/// What SYN-ACKs offer: the MSS of Ethernet, and an initial window like the kernel's.
 fn endpoint(service: &SocketAddr, window_scale: u8) -> Endpoint {
     let profile = Profile {
         mss: if service.is_ipv4() { 1460 } else { 1440 },

@@ -1,8 +1,8 @@
-//! Quantities on command lines: counts with k or M, times in seconds.
+//! Parsers of command-line values: counts with k or M, times in seconds.
 
 use std::time::Duration;
 
-/// A whole number, perhaps with k or M, at least 1.
+/// A whole number of at least 1, optionally with the suffix k or M.
 pub(crate) fn number(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.strip_suffix(['k', 'K']) {
         Some(digits) => (digits, 1e3),
@@ -16,7 +16,7 @@ pub(crate) fn number(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A time of more than zero and at most ten minutes: whoever needs longer starts again.
+/// A time of more than zero and at most ten minutes.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     const LONGEST: f64 = 600.0;
     match text.parse::<f64>() {

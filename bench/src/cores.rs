@@ -1,12 +1,12 @@
-//! Pinning to a core.
+//! Pins threads to cores.
 
 use anyhow::{Context as _, Result, bail};
 
-/// Keeps the calling thread on `core`.
+/// Pins the calling thread to `core`.
 ///
 /// # Errors
-/// There is no such core, or this process may not run on it.
-pub(crate) fn pin(core: usize) -> Result<()> {
+/// No such core, or this process may not run on it.
+pub(crate) fn pin_to_core(core: usize) -> Result<()> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     match cores.into_iter().find(|id| id.id == core) {
         Some(id) if core_affinity::set_for_current(id) => Ok(()),
@@ -17,9 +17,11 @@ pub(crate) fn pin(core: usize) -> Result<()> {
 /// The last core on which this process may run.
 ///
 /// # Errors
-/// The kernel names none.
-pub(crate) fn last() -> Result<usize> {
+/// The kernel lists none.
+pub(crate) fn last_core() -> Result<usize> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let last = cores.last();
-    Ok(last.context("the cores of this machine are not known")?.id)
+    Ok(last
+        .context("the kernel lists no cores for this process")?
+        .id)
 }

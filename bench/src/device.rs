@@ -1,4 +1,4 @@
-//! What iproute2 knows of interfaces, routes and neighbours. Asked once at the start, so its JSON will do.
+//! Interfaces, routes and neighbours, from iproute2's JSON. They are queried once at the start.
 
 use std::net::IpAddr;
 use std::process::Command;
@@ -17,7 +17,7 @@ pub(crate) struct Device {
     pub(crate) mac: Mac,
     /// Kind of a virtual interface ("veth", "bridge"); `None` for hardware.
     pub(crate) kind: Option<String>,
-    /// Id of the XDP program that it has.
+    /// Id of its XDP program.
     pub(crate) xdp: Option<u32>,
 }
 
@@ -40,7 +40,7 @@ impl Device {
         })
     }
 
-    /// The MAC to send to for `destination`: its own, or its gateway's.
+    /// The next hop's MAC for `destination`: its own, or its gateway's.
     ///
     /// # Errors
     /// No route over this interface, or the neighbour is unknown.
@@ -68,7 +68,7 @@ impl Device {
     }
 }
 
-/// Addresses of an interface that others than itself may know: none of the link's own, which IPv6 gives to each.
+/// Addresses of an interface, except those of link scope, which every interface has with IPv6.
 ///
 /// # Errors
 /// No such interface, or no iproute2.

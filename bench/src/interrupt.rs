@@ -1,4 +1,4 @@
-//! Ending in time: by SIGINT or SIGTERM, or by a timer that interrupts a system call that lasts.
+//! Requests to stop (SIGINT, SIGTERM), and a timer that interrupts blocking system calls.
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGALRM, SIGINT, SIGTERM};
 
-/// SIGINT and SIGTERM as a request to stop, and an alarm clock.
+/// SIGINT and SIGTERM as a request to stop, and a timer.
 pub(crate) struct Interrupt {
     stop: Arc<AtomicBool>,
 }
@@ -26,12 +26,12 @@ impl Interrupt {
         Ok(Self { stop })
     }
 
-    /// Whether SIGINT or SIGTERM came.
+    /// Whether SIGINT or SIGTERM has arrived.
     pub(crate) fn requested(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Asks to stop, as a signal would.
+    /// Requests to stop, as a signal would.
     pub(crate) fn request(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
@@ -51,7 +51,7 @@ impl Interrupt {
 
 impl Drop for Interrupt {
     fn drop(&mut self) {
-        // Turning it off cannot fail, and there is nobody to tell.
+        // Disarming the timer cannot fail, and drop cannot return an error.
         let _ = set_timer(Duration::ZERO, Duration::ZERO);
     }
 }

@@ -1,4 +1,4 @@
-//! Where a comparison ran: figures of one machine say little about another.
+//! The machine of a comparison: figures of one machine do not apply to another.
 
 use std::fmt;
 use std::fs;
@@ -8,22 +8,22 @@ use std::thread::available_parallelism;
 
 use serde::{Deserialize, Serialize};
 
-/// What of a machine decides about figures.
+/// Properties of a machine that affect figures.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Machine {
     cpu: String,
-    /// On which this program may run.
+    /// Cores on which this program may run.
     cores: usize,
-    /// Of the kernel.
+    /// Kernel release.
     release: String,
-    /// Runnable tasks of the last minute, at the start: others that were busy.
+    /// Load average of the last minute, before the start: CPU use by others.
     load: f64,
-    /// What was compared: the repository's commit, and whether it was changed; empty outside a repository.
+    /// The repository's commit, and whether files were changed; empty outside a repository.
     commit: String,
 }
 
 impl Machine {
-    /// This one, and the repository of `lab`, a file of it. What they do not tell is empty.
+    /// This machine, and the repository that has the file `lab`. Unknown values are empty.
     pub(crate) fn here(lab: &Path) -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         Self {
@@ -52,7 +52,7 @@ impl fmt::Display for Machine {
     }
 }
 
-/// What git calls the state of a folder's files, results apart.
+/// The commit of a folder, and whether files other than results were changed.
 fn commit(folder: &Path) -> Option<String> {
     let git = |arguments: &[&str]| {
         let output = Command::new("git")

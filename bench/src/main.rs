@@ -1,4 +1,4 @@
-//! `bench`: tools to load and to measure SYN defences, synward and others.
+//! `bench`: load generators and measurements for SYN defences, synward and others.
 
 mod baseline;
 mod cli_values;
@@ -25,36 +25,37 @@ mod xdp_objects;
 
 use clap::Parser;
 
-/// Loads and measures SYN defences. Only for networks of your own.
+/// Loads and measures SYN defences. Use it only on networks that you own.
 #[derive(Parser)]
 #[command(version)]
 enum Bench {
     /// Sends a bounded flood of TCP segments from random sources
     Flood(flood::Options),
-    /// Opens a connection and sends one of its segments over and over, as fast as it goes
+    /// Opens a connection and sends one of its segments repeatedly, at full speed
     Repeat(flood::repeat::Options),
-    /// Gives an interface an XDP program that lets everything pass, as veth peers of XDP need it
+    /// Attaches an XDP program that passes everything, as the peer of a veth that transmits by XDP needs it
     Pass(pass::Options),
-    /// Gives an interface an XDP program that synward is compared with: the kernel's cookies made at XDP, and others
+    /// Attaches an XDP program that synward is compared with: the kernel's cookies made in XDP, and others
     Baseline(baseline::Options),
-    /// Answers SYNs over AF_XDP with the least code that can, until it is interrupted; synward is compared with it
+    /// Answers SYNs over AF_XDP with minimal code, until interrupted; synward is compared with it
     Echo(echo::Options),
-    /// Joins two interfaces by a line with delay, loss and reordering, until it is interrupted
+    /// Connects two interfaces by a line with delay, loss and reordering, until interrupted
     Delay(delay::Options),
-    /// Opens TCP connections at a constant rate and measures how long each takes
+    /// Opens TCP connections at a constant rate and measures the time of each
     Connect(connect::Options),
-    /// Does the same work behind each of several SYN defences, in labs that it builds, and compares
+    /// Runs the same workload behind each of several SYN defences, in labs that it builds, and compares
     #[command(subcommand)]
     Compare(compare::Command),
-    /// Measures what a batch costs the engine: answering SYNs, verifying ACKs, translating segments
+    /// Measures the engine's cost per batch: answering SYNs, verifying ACKs, translating segments
     Engine(engine::Options),
-    /// Measures what a frame costs through the appliance's AF_XDP sockets, beside the least code on the same rings
+    /// Measures the cost of a frame through the appliance's AF_XDP sockets, compared with minimal code on the same
+    /// rings
     Rings(rings::Options),
-    /// Makes a page with a table and plots of all comparisons
+    /// Writes a page with a table and plots of all comparisons
     Report(report::Options),
     /// Measures look-ups and insertions in the tables that could hold the flows
     FlowTable(flow_table_bench::Options),
-    /// Measures a defence on real NICs: from a second machine, with a flood and data at once
+    /// Measures a defence on physical NICs, from a second machine, with a flood and data at once
     #[command(subcommand)]
     TwoMachines(two_machines::Command),
 }

@@ -1,4 +1,4 @@
-//! `bench pass`: an XDP program that lets everything pass, left on an interface without a process.
+//! `bench pass`: attaches an XDP program that passes everything, and leaves it attached without a process.
 
 use std::os::fd::AsFd as _;
 
@@ -15,15 +15,15 @@ pub(crate) struct Options {
     /// Interface to attach to
     #[arg(long, value_name = "IF")]
     interface: String,
-    /// Drop everything instead, ARP too: to measure a generator alone
+    /// Drop everything instead, including ARP: to measure a generator alone
     #[arg(long)]
     drop: bool,
-    /// Detach whatever program the interface has instead
+    /// Detach the interface's program instead
     #[arg(long, conflicts_with = "drop")]
     detach: bool,
 }
 
-/// Attaches the program, or detaches what is there.
+/// Attaches the program, or detaches the present one.
 ///
 /// # Errors
 /// No such interface, or the kernel's refusal.

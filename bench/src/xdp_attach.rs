@@ -1,5 +1,5 @@
-//! Attaching XDP programs by netlink: such a program stays with its interface without any process, unlike a
-//! bpf link (which is all that aya makes on today's kernels).
+//! Attaches XDP programs by netlink: such a program stays attached without a process, unlike a bpf link (the only kind
+//! that aya creates on current kernels).
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
@@ -15,12 +15,12 @@ const IFLA_XDP_FD: u16 = 1;
 const IFLA_XDP_FLAGS: u16 = 3;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
-/// Makes `program` the device's XDP program, in the driver, in place of one attached the same way.
+/// Attaches `program` to the device in native mode, replacing one attached the same way.
 ///
 /// # Errors
 /// The kernel's refusal: a bpf link holds the interface, or its driver has no XDP.
 pub(crate) fn attach(device: &Device, program: BorrowedFd<'_>) -> Result<()> {
-    set(device, program.as_raw_fd()).with_context(|| {
+    set_xdp_program(device, program.as_raw_fd()).with_context(|| {
         format!(
             "attaching an XDP program to {} failed (busy: another program holds it through a bpf link; \
              not supported: its driver has no XDP)",
@@ -29,22 +29,23 @@ pub(crate) fn attach(device: &Device, program: BorrowedFd<'_>) -> Result<()> {
     })
 }
 
-/// Leaves the device without an XDP program; having had none is no error.
+/// Detaches the device's XDP program; no program is no error.
 ///
 /// # Errors
 /// The kernel's refusal, as for [`attach`].
 pub(crate) fn detach(device: &Device) -> Result<()> {
-    set(device, -1).with_context(|| format!("detaching the XDP program of {} failed", device.name))
+    set_xdp_program(device, -1)
+        .with_context(|| format!("detaching the XDP program of {} failed", device.name))
 }
 
-/// A program on an interface that gives way to the one before it when this is dropped.
-pub(crate) struct Visit {
+/// A temporarily attached program; dropping it restores the previous program.
+pub(crate) struct TemporaryProgram {
     device: Device,
     previous: Option<ProgramFd>,
 }
 
-impl Visit {
-    /// Attaches `program` for a while.
+impl TemporaryProgram {
+    /// Attaches `program`.
     ///
     /// # Errors
     /// Those of [`attach`].
@@ -58,7 +59,7 @@ impl Visit {
     }
 }
 
-impl Drop for Visit {
+impl Drop for TemporaryProgram {
     fn drop(&mut self) {
         let restored = match &self.previous {
             Some(program) => attach(&self.device, program.as_fd()),
@@ -81,7 +82,7 @@ fn program_by_id(id: u32) -> Result<ProgramFd> {
 }
 
 /// Sends RTM_SETLINK with IFLA_XDP (rtnetlink(7)) and waits for the kernel's answer.
-fn set(device: &Device, program: RawFd) -> std::io::Result<()> {
+fn set_xdp_program(device: &Device, program: RawFd) -> std::io::Result<()> {
     let mut socket = Socket::new(
         Domain::from(libc::AF_NETLINK),
         Type::RAW,

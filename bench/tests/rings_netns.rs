@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-/// What `bench rings` printed with these arguments; `None` without root.
+/// The output of `bench rings` with these arguments; `None` without root.
 fn rings(arguments: &[&str]) -> Option<String> {
     if !root() {
         return None;
@@ -19,7 +19,7 @@ fn rings(arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8(bench.stdout).unwrap())
 }
 
-/// With more under way at times than the rings hold.
+/// Bursts exceed the rings at times.
 #[test]
 fn over_many_frames_none_is_lost_to_its_port() {
     if let Some(printed) = rings(&["--packets", "300k"]) {

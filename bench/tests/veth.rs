@@ -123,7 +123,7 @@ fn a_delay_line_delays_both_ways_and_reports_what_it_carried() {
             "40",
         ],
     );
-    // Nobody listens: the answer to a SYN is a RST, one round trip later. Until the line is up, SYNs are lost.
+    // No socket listens: a SYN is answered by a RST, one round trip later. Until the line is up, SYNs are lost.
     for address in ["192.0.2.2", "2001:db8::2"] {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
@@ -161,7 +161,7 @@ fn a_delay_line_delays_both_ways_and_reports_what_it_carried() {
     );
 }
 
-/// Network namespaces that go away with this value.
+/// Network namespaces; dropping this removes them.
 struct World {
     prefix: String,
     rooms: Vec<&'static str>,
@@ -189,7 +189,7 @@ impl World {
         Some(world)
     }
 
-    /// A veth between two namespaces, whose ends are called like them, with addresses.
+    /// A veth between two namespaces, whose ends have the namespaces' names, with addresses.
     fn join(&self, near: &str, far: &str) {
         self.veth(near, near, far, far);
         self.address(near, far);
@@ -296,7 +296,7 @@ impl World {
         succeed(&mut self.command(room, program, arguments))
     }
 
-    /// Runs `bench` to its end; gives the JSON that it printed, if any.
+    /// Runs `bench` to its end; returns the JSON that it printed, if any.
     fn bench(&self, room: &str, arguments: &[&str]) -> Value {
         serde_json::from_str(&self.run(room, BENCH, arguments)).unwrap_or_default()
     }
@@ -313,7 +313,7 @@ impl Drop for World {
     fn drop(&mut self) {
         for room in &self.rooms {
             let namespace = self.namespace(room);
-            // Whatever a failed test left running there.
+            // Processes that a failed test left running.
             let running = Command::new("ip")
                 .args(["netns", "pids", &namespace])
                 .output();

@@ -1,7 +1,7 @@
-//! `bench compare answer`: what it costs to answer a SYN, and to refuse an ACK that nobody sent a SYN for.
+//! `bench compare answer`: the cost of answering a SYN, and of refusing an ACK that matches no flow.
 //!
-//! The generator and whoever receives on its queue share one core, so at full speed more work for a segment is fewer
-//! segments. The generator's own part is measured in each turn on a spare veth whose other end drops everything.
+//! The generator and the receiver of its queue share one core: at full speed, more work per segment means fewer
+//! segments. The generator's own cost is measured in each turn on a spare veth whose other end drops everything.
 
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -9,24 +9,24 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
-use super::background_flood::{Flood, Flooded, Gate, Rate, Target};
+use super::background_flood::{Flood, FloodPath, Flooded, Rate, Target};
 use super::compare_options::CompareOptions;
 use super::contender::{Need, Workload};
 use super::cpu_time::{Moment, Span};
 use super::memory_use::available;
 use super::netns_lab::{Lab, PATIENCE, Role, Site};
 use super::spare_veth::{SPARE, add_spare_veth};
-use super::work::{Column, Measured, Stand, Work, column};
+use super::work::{Column, Measured, TestBed, Work, column};
 use crate::cli_values::seconds;
 
-/// Core's worth of others that may be busy while the whole machine is measured.
+/// Share of a core that other processes may keep busy while the whole machine is measured.
 const QUIET: f64 = 0.1;
 
-/// The floods of one turn, and as many of the generator alone in between: a shared machine is faster at one time than at
-/// another, and what is subtracted must be of the same time.
+/// Floods of one turn, alternating with as many of the generator alone: the speed of a shared machine varies, so what
+/// is subtracted must be measured at the same time.
 const SLICES: u32 = 5;
 
-/// To see that the defence is in the way.
+/// Connections that verify that the defence is on the path.
 const WARM_UP: &str = "20";
 
 const COLUMNS: &[Column] = &[
@@ -47,7 +47,7 @@ const COLUMNS: &[Column] = &[
 pub(crate) struct Options {
     #[command(flatten)]
     pub(super) compare: CompareOptions,
-    /// What the floods consist of, separated by commas
+    /// Segments of the floods, separated by commas
     #[arg(
         long,
         value_enum,
@@ -58,10 +58,10 @@ pub(crate) struct Options {
     /// How long each flood is measured
     #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
     seconds: Duration,
-    /// Core of the generator, which decides the receive queue
+    /// Core of the generator; it determines the receive queue
     #[arg(long, value_name = "CORE", default_value = "0")]
     flood_core: usize,
-    /// Over IPv6
+    /// Use IPv6
     #[arg(long)]
     ipv6: bool,
 }
@@ -71,13 +71,13 @@ pub(crate) struct Options {
 enum Kind {
     /// SYNs as Linux sends them
     Syn,
-    /// ACKs with timestamps and random numbers: to nobody a valid cookie
+    /// ACKs with timestamps and random numbers: no valid cookie for any contender
     Ack,
-    /// The same, while a million other connections are remembered; only where they can be had
+    /// The same, with a million other connections in the flow table; only for contenders that can have them
     AckMany,
 }
 
-/// Connections that are remembered in the last case.
+/// Connections in the flow table in the last case.
 const MANY: u32 = 1_000_000;
 
 impl Kind {
@@ -91,7 +91,7 @@ impl Kind {
 }
 
 impl Options {
-    /// The work that is asked for.
+    /// The workload that the options describe.
     pub(super) fn work(&self) -> Answer {
         Answer {
             kinds: self.kind.clone(),
@@ -110,7 +110,7 @@ impl Options {
     }
 }
 
-/// Floods at full speed, with an account of their cost.
+/// Floods at full speed, and their cost.
 pub(super) struct Answer {
     kinds: Vec<Kind>,
     cases: Vec<String>,
@@ -126,31 +126,31 @@ impl Work for Answer {
     }
 
     fn title(&self) -> String {
-        "Cost of answering SYNs, and of refusing ACKs".into()
+        "Cost of answering SYNs and of refusing ACKs".into()
     }
 
     fn conditions(&self) -> Vec<String> {
         vec![
             format!(
                 "{} s of segments to {} from random addresses of {}, made on core {}, all into the receive queue of \
-                 that core; no connection is under way",
+                 that core; no connection is open",
                 self.time.as_secs_f64(),
                 self.destination,
                 self.sources,
                 self.core
             ),
-            "a veth joins the generator and the contender: defences on the server have no edge in front of them".into(),
+            "a veth connects the generator to the contender: defences on the server have no edge in front of them".into(),
             format!(
-                "costs are CPU time of all cores, softirqs included, without what the generator costs on a spare veth whose \
-                 other end drops everything, measured by turns with it in the same lab, {SLICES} times; counting an answer \
+                "costs are CPU time of all cores, softirqs included, minus the generator's cost on a spare veth \
+                 whose other end drops everything, measured alternately in the same lab, {SLICES} times; counting an answer \
                  at the client is part of its cost"
             ),
             "lab's tasks: all processes in the lab and ksoftirqd, by the scheduler's account; whole machine: /proc/stat, \
-             without what the machine did just before; not told if that kept more than a tenth of a core busy"
+             minus what the machine did just before; omitted if that kept more than a tenth of a core busy"
                 .into(),
-            "memory that the flood took: by how much MemAvailable fell from before the flood to its end, with everybody \
-             on the machine in it; program: what it has for itself (RssAnon); its maps: what the kernel charges for those \
-             that it holds (memlock in its fdinfo)"
+            "memory that the flood took: the decrease of MemAvailable from before the flood to its end, all \
+             processes of the machine included; program: its own memory (RssAnon); its maps: what the kernel \
+             charges for the maps that it holds (memlock in its fdinfo)"
                 .into(),
         ]
     }
@@ -182,11 +182,11 @@ impl Work for Answer {
         COLUMNS
     }
 
-    fn measure(&self, case: usize, stand: &Stand<'_, '_>) -> Result<Measured> {
-        let lab = stand.lab;
+    fn measure(&self, case: usize, test_bed: &TestBed<'_, '_>) -> Result<Measured> {
+        let lab = test_bed.lab;
         let connections = self.connect(lab)?;
         if self.kinds[case] == Kind::AckMany {
-            stand.defence.fill(lab, MANY)?;
+            test_bed.defence.fill(lab, MANY)?;
         }
         let spare = add_spare_veth(lab)?;
         let background = self.span(lab, &SPARE, self.time)?;
@@ -194,9 +194,9 @@ impl Work for Answer {
         let (mut generator, mut with) = (Outcome::default(), Outcome::default());
         for _ in 0..SLICES {
             generator += self.flood(lab, self.kinds[case], &spare)?;
-            with += self.flood(lab, self.kinds[case], &Gate::front(lab))?;
+            with += self.flood(lab, self.kinds[case], &FloodPath::front(lab))?;
         }
-        let memory = stand.defence.memory(lab)?;
+        let memory = test_bed.defence.memory(lab)?;
         let mut figures = figures(&with.flooded, &background, &generator.span, &with.span);
         figures.extend([
             Some(mebibytes(available_before - with.available)),
@@ -213,7 +213,7 @@ impl Work for Answer {
 }
 
 impl Answer {
-    /// How many connections succeed: none, where everything is dropped.
+    /// Number of connections that succeed: 0 if everything is dropped.
     fn connect(&self, lab: &Lab<'_>) -> Result<u64> {
         let arguments = [
             "connect",
@@ -234,20 +234,20 @@ impl Answer {
         Ok(report.answered)
     }
 
-    fn flood(&self, lab: &Lab<'_>, kind: Kind, gate: &Gate<'_>) -> Result<Outcome> {
+    fn flood(&self, lab: &Lab<'_>, kind: Kind, flood_path: &FloodPath<'_>) -> Result<Outcome> {
         let target = Target {
             destination: self.destination,
             sources: self.sources,
             core: self.core,
-            gate,
+            flood_path,
             options: match kind {
                 Kind::Syn => &["--kind", "syn"],
                 Kind::Ack | Kind::AckMany => &["--kind", "ack", "--timestamps"],
             },
         };
         let flood = Flood::start(lab, Rate::Max, &target, self.time + PATIENCE)?
-            .context("a flood at full speed is one")?;
-        let span = self.span(lab, gate, self.time / SLICES)?;
+            .context("a flood at full speed has a rate")?;
+        let span = self.span(lab, flood_path, self.time / SLICES)?;
         let available = available()? as f64;
         let flooded = flood.stop()?;
         ensure!(span.arrived > 0.0, "nothing of the flood arrived");
@@ -258,19 +258,19 @@ impl Answer {
         })
     }
 
-    fn span(&self, lab: &Lab<'_>, gate: &Gate<'_>, time: Duration) -> Result<Span> {
-        let before = Moment::now(lab, gate)?;
+    fn span(&self, lab: &Lab<'_>, flood_path: &FloodPath<'_>, time: Duration) -> Result<Span> {
+        let before = Moment::now(lab, flood_path)?;
         lab.pause(time)?;
-        Ok(Moment::now(lab, gate)?.since(&before))
+        Ok(Moment::now(lab, flood_path)?.since(&before))
     }
 }
 
-/// What floods came to.
+/// Results of floods.
 #[derive(Default)]
 struct Outcome {
     flooded: Flooded,
     span: Span,
-    /// Bytes that were available at the end of the last.
+    /// Bytes available at the end of the last flood.
     available: f64,
 }
 
@@ -286,7 +286,7 @@ fn mebibytes(bytes: f64) -> f64 {
     bytes / f64::from(1 << 20)
 }
 
-/// In the order of [`COLUMNS`], without those of memory.
+/// Figures in the order of [`COLUMNS`], without the memory columns.
 fn figures(
     flooded: &Flooded,
     background: &Span,
@@ -297,7 +297,7 @@ fn figures(
     let each = |cost: f64, count: f64| (count > 0.0).then_some(cost / count);
     let generated = generator.tasks / generator.arrived;
     let tasks = with.tasks - generated * with.arrived;
-    // What the machine did beside a flood it would have done without, if there was room for both.
+    // The machine's other work is the same with and without a flood, if there is CPU time for both.
     let others = background.machine / background.seconds;
     let own = |span: &Span| span.machine - others * span.seconds;
     let machine = own(with) - own(generator) / generator.arrived * with.arrived;
@@ -309,7 +309,7 @@ fn figures(
         thousands(flooded.answers.rst),
         Some(generated),
         each(tasks, with.arrived),
-        // A handful of answers is no answering.
+        // Too few answers to divide by.
         (answered > (flooded.syns + flooded.acks) / 100)
             .then(|| each(tasks, with.answered))
             .flatten(),

@@ -1,4 +1,4 @@
-//! A flood of SYNs that goes on beside the work.
+//! A SYN flood in the background of a workload.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -12,7 +12,7 @@ use super::netns_lab::{Lab, PATIENCE, Role};
 use super::process::Process;
 use crate::cli_values::number;
 
-/// How many SYNs a second.
+/// SYNs per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Rate {
     None,
@@ -21,7 +21,7 @@ pub(crate) enum Rate {
 }
 
 impl Rate {
-    /// As it is written on command lines.
+    /// The command-line form.
     pub(crate) fn word(self) -> String {
         match self {
             Self::None => "0".into(),
@@ -53,10 +53,10 @@ impl fmt::Display for Rate {
     }
 }
 
-/// A flood under way.
+/// A running flood.
 pub(super) struct Flood<'a>(Process<'a>);
 
-/// What `bench flood` reports.
+/// The report of `bench flood`.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Flooded {
     pub(crate) seconds: f64,
@@ -67,7 +67,7 @@ pub(crate) struct Flooded {
 }
 
 impl Flooded {
-    /// So many in all, as thousands a second.
+    /// `count` in thousands per second.
     pub(super) fn thousands(&self, count: u64) -> f64 {
         count as f64 / self.seconds.max(f64::MIN_POSITIVE) / 1e3
     }
@@ -90,31 +90,31 @@ pub(crate) struct Answers {
     pub(super) rst: u64,
 }
 
-/// What a flood needs to know.
+/// Parameters of a flood.
 pub(super) struct Target<'a> {
     /// ADDRESS:PORT.
     pub(super) destination: &'a str,
-    /// Prefix whose addresses it pretends to send from.
+    /// Prefix of the spoofed source addresses.
     pub(super) sources: &'a str,
     pub(super) core: usize,
-    pub(super) gate: &'a Gate<'a>,
-    /// More of the generator's options.
+    pub(super) flood_path: &'a FloodPath<'a>,
+    /// Further options of the generator.
     pub(super) options: &'a [&'a str],
 }
 
 /// Where a flood leaves the client, and where it arrives.
-pub(super) struct Gate<'a> {
+pub(super) struct FloodPath<'a> {
     /// Interface of the client.
     pub(super) sent_on: &'a str,
     pub(super) role: Role,
     /// Interface of that role.
     pub(super) received_on: &'a str,
-    /// Destination MAC, where no neighbour entry says it.
+    /// Destination MAC, if there is no neighbour entry.
     pub(super) mac: Option<&'a str>,
 }
 
-impl Gate<'_> {
-    /// The lab's own cable.
+impl FloodPath<'_> {
+    /// The lab's own link.
     pub(super) fn front(lab: &Lab<'_>) -> Self {
         let (role, received_on) = lab.front();
         Self {
@@ -129,7 +129,8 @@ impl Gate<'_> {
 impl<'a> Flood<'a> {
     /// Starts it in the client's namespace, for `time` at most, and waits until it arrives.
     ///
-    /// Answers are dropped before the client's kernel sees them: spoofed addresses would not send them to it.
+    /// Answers are dropped before the client's kernel sees them: on the Internet they would go to the spoofed
+    /// addresses.
     ///
     /// # Errors
     /// It does not arrive.
@@ -143,12 +144,12 @@ impl<'a> Flood<'a> {
             return Ok(None);
         }
         let rate = rate.word();
-        let gate = target.gate;
+        let flood_path = target.flood_path;
         let (core, time) = (target.core.to_string(), time.as_secs_f64().to_string());
         let mut arguments = vec![
             "flood",
             "--interface",
-            gate.sent_on,
+            flood_path.sent_on,
             "--destination",
             target.destination,
             "--sources",
@@ -163,18 +164,22 @@ impl<'a> Flood<'a> {
             "--json",
         ];
         arguments.extend(target.options);
-        if let Some(mac) = gate.mac {
+        if let Some(mac) = flood_path.mac {
             arguments.extend(["--mac", mac]);
         }
-        Self::begin(lab, gate, &arguments).map(Some)
+        Self::begin(lab, flood_path, &arguments).map(Some)
     }
 
-    /// Starts this program in the client's namespace with arguments that make it flood, and waits until that arrives.
+    /// Starts `bench` in the client's namespace with arguments that make it flood, and waits until the flood arrives.
     ///
     /// # Errors
     /// It does not arrive.
-    pub(super) fn begin(lab: &Lab<'a>, gate: &Gate<'_>, arguments: &[&str]) -> Result<Self> {
-        let arrived = || lab.received(gate.role, gate.received_on);
+    pub(super) fn begin(
+        lab: &Lab<'a>,
+        flood_path: &FloodPath<'_>,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let arrived = || lab.received(flood_path.role, flood_path.received_on);
         let before = arrived()?;
         let mut process = lab.begin(Role::Client, lab.bench(), arguments)?;
         process.until("the flood arrives", PATIENCE, |_| {
@@ -186,7 +191,7 @@ impl<'a> Flood<'a> {
     /// Ends it.
     ///
     /// # Errors
-    /// It failed, or ended long ago.
+    /// It failed, or had ended before.
     pub(super) fn stop(self) -> Result<Flooded> {
         let report = self.0.interrupt(PATIENCE)?;
         serde_json::from_str(&report)

@@ -1,9 +1,9 @@
-//! `bench compare carry`: established connections: how much they carry, and what a packet costs.
+//! `bench compare carry`: the throughput of established connections, and the cost of a packet.
 //!
-//! Bulk transfers are measured twice. *At its best*: what a defence does not need is taken off the path, and the
-//! kernel's offloads work wherever they can. *Offloads equalised*: none anywhere, so that a packet is a packet for all.
-//! For the cost of a packet, one segment of a real connection is sent over and over, and dropped in XDP where the server
-//! would receive it; what generator and reception cost is measured on a spare veth and taken off.
+//! Bulk transfers are measured twice. *At its best*: XDP programs that a defence does not need are detached, so the
+//! kernel's offloads work wherever possible. *Offloads equalised*: all offloads are off, so that packets have the same
+//! size for all. For the cost of a packet, one segment of a real connection is sent repeatedly and dropped in XDP where
+//! the server would receive it; the cost of generator and reception is measured on a spare veth and subtracted.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use super::background_flood::{Flood, Gate};
+use super::background_flood::{Flood, FloodPath};
 use super::compare_options::CompareOptions;
 use super::contender::{Contender, Need};
 use super::cpu_time::{Moment, Span};
 use super::netns_lab::{Lab, PATIENCE, Role, Site};
 use super::process::Process;
 use super::spare_veth::{SPARE, add_spare_veth};
-use super::work::{Column, Measured, Stand, Work, column};
+use super::work::{Column, Measured, TestBed, Work, column};
 use crate::cli_values::seconds;
 
-/// Where iperf3 listens.
+/// Port on which iperf3 listens.
 const PORT: u16 = 5201;
 const SERVER: &str = "192.0.2.10";
 const PATH: [(Role, &str); 4] = [
@@ -48,7 +48,7 @@ const BULK: usize = 2;
 pub(crate) struct Options {
     #[command(flatten)]
     pub(super) compare: CompareOptions,
-    /// What is carried, separated by commas
+    /// Kinds of traffic, separated by commas
     #[arg(
         long,
         value_enum,
@@ -56,7 +56,7 @@ pub(crate) struct Options {
         default_value = "best,equal,packets"
     )]
     kind: Vec<Kind>,
-    /// How long each transfer and each flow of packets is measured
+    /// Duration of each transfer and each packet flow
     #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
     seconds: Duration,
     /// Core of the generator of packets
@@ -64,14 +64,14 @@ pub(crate) struct Options {
     flood_core: usize,
 }
 
-/// What established connections do.
+/// Traffic of established connections.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Kind {
-    /// Bulk transfers, with all offloads that the defence leaves
+    /// Bulk transfers, with all offloads that the defence permits
     Best,
     /// Bulk transfers without offloads
     Equal,
-    /// One segment over and over
+    /// One segment, sent repeatedly
     Packets,
 }
 
@@ -86,7 +86,7 @@ impl Kind {
 }
 
 impl Options {
-    /// The work that is asked for.
+    /// The workload that the options describe.
     pub(super) fn work(&self) -> Carry {
         Carry {
             cases: self.kind.iter().map(|kind| kind.case().into()).collect(),
@@ -97,7 +97,7 @@ impl Options {
     }
 }
 
-/// Bulk transfers and small packets through connections that are there.
+/// Bulk transfers and small packets through established connections.
 pub(super) struct Carry {
     kinds: Vec<Kind>,
     cases: Vec<String>,
@@ -117,18 +117,19 @@ impl Work for Carry {
     fn conditions(&self) -> Vec<String> {
         vec![
             format!(
-                "bulk: iperf3 over one connection, {} s from server to client (down), then as long the other way, CUBIC; \
-                 all share all cores",
+                "bulk: iperf3 over one connection, {} s from server to client (down), then as long from client \
+                 to server, CUBIC; all share all cores",
                 self.time.as_secs_f64()
             ),
-            "at its best: XDP programs that the defence does not need are taken off, and checksum, segmentation and receive \
-             offloads are on, except where it forwards in XDP; equalised: they are off on all interfaces (tx, sg, tso, \
+            "at its best: XDP programs that the defence does not need are detached, and checksum, segmentation \
+             and receive offloads are on, except where it forwards in XDP; equalised: offloads are off on all \
+             interfaces (tx, sg, tso, \
              gso, gro)"
                 .into(),
             format!(
                 "packets: a data segment of 16 bytes, made on core {}, dropped in XDP at the server; costs as in `answer`, \
-                 without what generator and reception cost on a spare veth; packets by a CPU: forwarded, if a CPU did \
-                 nothing else",
+                 minus the cost of generator and reception on a spare veth; packets by a CPU: packets forwarded \
+                  by a CPU that does nothing else",
                 self.core
             ),
         ]
@@ -148,7 +149,7 @@ impl Work for Carry {
         }
     }
 
-    /// Before the defence, which may ask the server's listeners what they promise.
+    /// Starts iperf3 before the defence, which may probe the server's listeners for their options.
     fn prepare<'a>(&self, lab: &Lab<'a>) -> Result<Vec<Process<'a>>> {
         let port = PORT.to_string();
         let arguments = ["-s", "-p", &port, "--forceflush"];
@@ -169,19 +170,19 @@ impl Work for Carry {
         COLUMNS
     }
 
-    fn measure(&self, case: usize, stand: &Stand<'_, '_>) -> Result<Measured> {
+    fn measure(&self, case: usize, test_bed: &TestBed<'_, '_>) -> Result<Measured> {
         match self.kinds[case] {
             Kind::Best => {
-                unburden(stand.lab, stand.contender)?;
-                self.bulk(stand.lab)
+                detach_spared(test_bed.lab, test_bed.contender)?;
+                self.bulk(test_bed.lab)
             }
             Kind::Equal => {
                 for (role, interface) in PATH {
-                    offloads(stand.lab, role, interface, "off")?;
+                    offloads(test_bed.lab, role, interface, "off")?;
                 }
-                self.bulk(stand.lab)
+                self.bulk(test_bed.lab)
             }
-            Kind::Packets => self.packets(stand.lab),
+            Kind::Packets => self.packets(test_bed.lab),
         }
     }
 }
@@ -192,14 +193,14 @@ impl Carry {
         let up = self.transfer(lab, &[])?;
         let mut figures = vec![Some(down), Some(up)];
         figures.resize(COLUMNS.len(), None);
-        // Each has a connection of control and one of data.
+        // Each transfer has a control connection and a data connection.
         Ok(Measured {
             connections: 4,
             figures,
         })
     }
 
-    /// Gbit/s that were received.
+    /// Gbit/s received.
     fn transfer(&self, lab: &Lab<'_>, more: &[&str]) -> Result<f64> {
         let (port, time) = (PORT.to_string(), self.time.as_secs_f64().ceil().to_string());
         let mut arguments = vec!["-c", SERVER, "-p", &port, "-t", &time, "--json"];
@@ -217,25 +218,25 @@ impl Carry {
     }
 
     fn packets(&self, lab: &Lab<'_>) -> Result<Measured> {
-        let gate = add_spare_veth(lab)?;
+        let flood_path = add_spare_veth(lab)?;
         let generator = {
-            let flood = self.flood(lab, &gate, &["--onto", SPARE.sent_on])?;
-            let span = self.span(lab, &gate)?;
+            let flood = self.flood(lab, &flood_path, &["--onto", SPARE.sent_on])?;
+            let span = self.span(lab, &flood_path)?;
             flood.stop()?;
             span
         };
-        let gate = Gate::front(lab);
-        let flood = self.flood(lab, &gate, &[])?;
-        // Only now, because the connection had to be made.
+        let flood_path = FloodPath::front(lab);
+        let flood = self.flood(lab, &flood_path, &[])?;
+        // Attached only now: the connection has to be established first.
         let drop_all = ["pass", "--interface", "server0", "--drop"];
         lab.run(Role::Server, lab.bench(), drop_all, PATIENCE)?;
         let before = lab.received(Role::Server, "server0")?;
-        let with = self.span(lab, &gate)?;
+        let with = self.span(lab, &flood_path)?;
         let forwarded = lab.received(Role::Server, "server0")? - before;
         flood.stop()?;
         ensure!(
             forwarded > 0,
-            "nothing of the connection came to the server"
+            "no frame of the connection arrived at the server"
         );
         Ok(Measured {
             connections: 2,
@@ -243,7 +244,12 @@ impl Carry {
         })
     }
 
-    fn flood<'a>(&self, lab: &Lab<'a>, gate: &Gate<'_>, more: &[&str]) -> Result<Flood<'a>> {
+    fn flood<'a>(
+        &self,
+        lab: &Lab<'a>,
+        flood_path: &FloodPath<'_>,
+        more: &[&str],
+    ) -> Result<Flood<'a>> {
         let (core, time) = (self.core.to_string(), (self.time + PATIENCE).as_secs());
         let (destination, time) = (format!("{SERVER}:80"), time.to_string());
         let mut arguments = vec![
@@ -259,18 +265,18 @@ impl Carry {
             "--json",
         ];
         arguments.extend(more);
-        Flood::begin(lab, gate, &arguments)
+        Flood::begin(lab, flood_path, &arguments)
     }
 
-    fn span(&self, lab: &Lab<'_>, gate: &Gate<'_>) -> Result<Span> {
-        let before = Moment::now(lab, gate)?;
+    fn span(&self, lab: &Lab<'_>, flood_path: &FloodPath<'_>) -> Result<Span> {
+        let before = Moment::now(lab, flood_path)?;
         lab.pause(self.time)?;
-        Ok(Moment::now(lab, gate)?.since(&before))
+        Ok(Moment::now(lab, flood_path)?.since(&before))
     }
 }
 
-/// Takes off the path what the contender does not need, so that the kernel's offloads work.
-fn unburden(lab: &Lab<'_>, contender: Contender) -> Result<()> {
+/// Detaches the programs that the contender does not need, so that the kernel's offloads work.
+fn detach_spared(lab: &Lab<'_>, contender: Contender) -> Result<()> {
     for (role, interface) in contender.spared() {
         let detach = ["pass", "--interface", interface, "--detach"];
         lab.run(*role, lab.bench(), detach, PATIENCE)?;

@@ -1,18 +1,18 @@
-//! `bench compare connect`: how long connections take to be established, and to be answered.
+//! `bench compare connect`: the time until connections are established and answered.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Args;
 
-use super::background_flood::{Flood, Flooded, Gate, Rate, Target};
+use super::background_flood::{Flood, FloodPath, Flooded, Rate, Target};
 use super::compare_options::CompareOptions;
 use super::dial::{Dial, WARMING, milliseconds};
-use super::work::{Column, Measured, Stand, Work, column};
+use super::work::{Column, Measured, TestBed, Work, column};
 use crate::cli_values::{number, seconds};
 use crate::connect::Report;
 
-/// Connections before the first that counts: they fill caches, and must all succeed.
+/// Connections before the measurement: they fill caches, and all must succeed.
 const WARM_UP: u64 = 100;
 
 const COLUMNS: &[Column] = &[
@@ -34,7 +34,7 @@ const COLUMNS: &[Column] = &[
 pub(crate) struct Options {
     #[command(flatten)]
     pub(super) compare: CompareOptions,
-    /// Floods of so many SYNs a second, separated by commas: 0 is none, max as many as it goes
+    /// Rates of the floods in SYN/s, separated by commas; 0 = no flood, max = full speed
     #[arg(
         long,
         value_name = "RATES",
@@ -42,13 +42,13 @@ pub(crate) struct Options {
         default_value = "0,100k,500k,max"
     )]
     flood: Vec<Rate>,
-    /// Connections a second
+    /// Connections per second
     #[arg(long, value_name = "R", default_value = "500", value_parser = number)]
     rate: u64,
-    /// How long connections are begun in each turn
+    /// Time in which connections begin in each turn
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
     seconds: Duration,
-    /// Give a connection up after this time
+    /// Abandon a connection after this time
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     patience: Duration,
     /// Bytes of each connection's request
@@ -60,16 +60,16 @@ pub(crate) struct Options {
     /// Core of the flood
     #[arg(long, value_name = "CORE", default_value = "0")]
     flood_core: usize,
-    /// Over IPv6
+    /// Use IPv6
     #[arg(long)]
     ipv6: bool,
 }
 
 impl Options {
-    /// The work that is asked for.
+    /// The workload that the options describe.
     ///
     /// # Errors
-    /// This process may not run on any core that it could name.
+    /// This process may not run on any core.
     pub(super) fn work(&self) -> Result<Connect> {
         Ok(Connect {
             cases: self.flood.iter().map(ToString::to_string).collect(),
@@ -86,7 +86,7 @@ impl Options {
                 patience: self.patience,
                 core: match self.client_core {
                     Some(core) => core,
-                    None => crate::cores::last()?,
+                    None => crate::cores::last_core()?,
                 },
             },
             sources: match self.ipv6 {
@@ -114,13 +114,13 @@ impl Work for Connect {
     }
 
     fn title(&self) -> String {
-        "Time to connect, and to be answered".into()
+        "Time until connected and until answered".into()
     }
 
     fn conditions(&self) -> Vec<String> {
         vec![
             format!(
-                "{} connections a second for {} s to {}, begun whatever became of earlier ones, each with an HTTP \
+                "{} connections per second for {} s to {}, begun independent of earlier ones, each with an HTTP \
                  request of {} bytes to a stock nginx, closed by a RST, given up after {} s",
                 self.rate,
                 self.time.as_secs_f64(),
@@ -128,9 +128,9 @@ impl Work for Connect {
                 self.dial.data,
                 self.dial.patience.as_secs_f64()
             ),
-            "times count from when a connection was meant to begin; those that failed are not in them".into(),
+            "times count from when a connection was due; failed connections are not in them".into(),
             format!(
-                "cores: client {}, flood {}; edge, server and whatever interrupts they cause share all cores",
+                "cores: client {}, flood {}; edge, server and their interrupts share all cores",
                 self.dial.core, self.flood_core
             ),
         ]
@@ -144,8 +144,8 @@ impl Work for Connect {
         COLUMNS
     }
 
-    fn measure(&self, case: usize, stand: &Stand<'_, '_>) -> Result<Measured> {
-        let lab = stand.lab;
+    fn measure(&self, case: usize, test_bed: &TestBed<'_, '_>) -> Result<Measured> {
+        let lab = test_bed.lab;
         let count = WARM_UP.to_string();
         let warm_up = self
             .dial
@@ -156,13 +156,13 @@ impl Work for Connect {
             warm_up.answered,
             warm_up.failures
         );
-        // Longer than the work, whose end ends it.
+        // Longer than the measurement, which ends the flood.
         let time = self.dial.longest(self.time).min(Duration::from_secs(600));
         let target = Target {
             destination: self.dial.destination,
             sources: self.sources,
             core: self.flood_core,
-            gate: &Gate::front(lab),
+            flood_path: &FloodPath::front(lab),
             options: &[],
         };
         let flood = Flood::start(lab, self.floods[case], &target, time)?;

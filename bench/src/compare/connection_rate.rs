@@ -1,20 +1,20 @@
-//! `bench compare rate`: how many connections a second can be made, and what CPU time each costs.
+//! `bench compare rate`: how many connections per second are possible, and the CPU time of each.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 
-use super::background_flood::Gate;
+use super::background_flood::FloodPath;
 use super::compare_options::CompareOptions;
 use super::cpu_time::{Moment, Span};
 use super::dial::{Dial, WARMING, milliseconds};
-use super::work::{Column, Measured, Stand, Work, column};
+use super::work::{Column, Measured, TestBed, Work, column};
 use crate::cli_values::seconds;
 use crate::connect::Report;
 use crate::cores;
 
-/// Connections before those that count.
+/// Connections before the measurement.
 const WARM_UP: u64 = 100;
 
 const COLUMNS: &[Column] = &[
@@ -31,13 +31,13 @@ const COLUMNS: &[Column] = &[
 pub(crate) struct Options {
     #[command(flatten)]
     pub(super) compare: CompareOptions,
-    /// So many connections at a time, each followed by another
+    /// Number of connections open at a time; each is followed by another
     #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     closed: u32,
     /// How connections end, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', default_value = "rst,fin")]
     close: Vec<Close>,
-    /// How long connections are begun in each turn
+    /// Time in which connections begin in each turn
     #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
     seconds: Duration,
     /// Core of the client (default: the last)
@@ -71,10 +71,10 @@ impl Close {
 }
 
 impl Options {
-    /// The work that is asked for.
+    /// The workload that the options describe.
     ///
     /// # Errors
-    /// This process may not run on any core that it could name.
+    /// This process may not run on any core.
     pub(super) fn work(&self) -> Result<ConnectionRate> {
         Ok(ConnectionRate {
             cases: self.close.iter().map(|close| close.case().into()).collect(),
@@ -87,14 +87,14 @@ impl Options {
                 patience: Duration::from_secs(5),
                 core: match self.client_core {
                     Some(core) => core,
-                    None => cores::last()?,
+                    None => cores::last_core()?,
                 },
             },
         })
     }
 }
 
-/// As many connections as it goes, so many at a time.
+/// As many connections as possible, with a fixed number open at a time.
 pub(super) struct ConnectionRate {
     closes: Vec<Close>,
     cases: Vec<String>,
@@ -109,7 +109,7 @@ impl Work for ConnectionRate {
     }
 
     fn title(&self) -> String {
-        "Connections a second".into()
+        "Connections per second".into()
     }
 
     fn conditions(&self) -> Vec<String> {
@@ -122,11 +122,11 @@ impl Work for ConnectionRate {
                 self.dial.destination,
                 self.dial.data,
             ),
-            "costs are busy time of all cores by /proc/stat, with client, server and everybody on the machine in it: what a \
-             defence costs is the difference to kernel"
+            "costs are busy time of all cores by /proc/stat, including client, server and all other processes: \
+             the cost of a defence is the difference to kernel"
                 .into(),
             format!(
-                "cores: client {}; edge, server and whatever interrupts they cause share all cores",
+                "cores: client {}; edge, server and their interrupts share all cores",
                 self.dial.core
             ),
         ]
@@ -140,8 +140,8 @@ impl Work for ConnectionRate {
         COLUMNS
     }
 
-    fn measure(&self, case: usize, stand: &Stand<'_, '_>) -> Result<Measured> {
-        let lab = stand.lab;
+    fn measure(&self, case: usize, test_bed: &TestBed<'_, '_>) -> Result<Measured> {
+        let lab = test_bed.lab;
         let close = ["--close", self.closes[case].name()];
         let count = WARM_UP.to_string();
         let few = ["--rate", "200", "--connections", &count];
@@ -152,17 +152,17 @@ impl Work for ConnectionRate {
             warm_up.answered,
             warm_up.failures
         );
-        let gate = Gate::front(lab);
+        let flood_path = FloodPath::front(lab);
         let (at_once, time) = (
             self.at_once.to_string(),
             self.time.as_secs_f64().to_string(),
         );
-        let before = Moment::now(lab, &gate)?;
+        let before = Moment::now(lab, &flood_path)?;
         let many = ["--closed", &at_once, "--seconds", &time];
         let report = self
             .dial
             .open(lab, self.time, &[&many[..], &close].concat())?;
-        let span = Moment::now(lab, &gate)?.since(&before);
+        let span = Moment::now(lab, &flood_path)?.since(&before);
         Ok(Measured {
             connections: warm_up.answered + report.answered,
             figures: figures(&report, &span),

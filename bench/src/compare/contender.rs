@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::netns_lab::{Path, Role, Site};
 
-/// A way to defend the lab's server. The names are those of the command line and of the table.
+/// A defence of the lab's server. The command line and the tables use the same names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Contender {
-    /// Everything dropped in XDP as it arrives
+    /// Everything is dropped in XDP on arrival
     Nobody,
     /// No defence: the server's tcp_syncookies is 0
     Kernel,
-    /// The same, behind an XDP program on every interface that lets everything pass: what XDP costs a veth
+    /// The same, behind an XDP program on every interface that passes everything: what XDP costs a veth
     KernelPass,
     /// The server's own cookies: tcp_syncookies = 2
     Syncookies,
@@ -23,13 +23,13 @@ pub(crate) enum Contender {
     Synproxy,
     /// nftables' SYNPROXY on the edge, with timestamps
     SynproxyTs,
-    /// An XDP program on the server that answers with the kernel's own cookies, and asks its socket table before
+    /// An XDP program on the server that answers with the kernel's own cookies after a socket look-up
     XdpKernelCookie,
-    /// The same, but answers every SYN without asking
+    /// The same without the socket look-up
     XdpKernelCookieBlind,
-    /// The least XDP program: one SipHash, fixed options, no look-up; IPv4 alone
+    /// The least XDP program: one SipHash, fixed options, no look-up; IPv4 only
     Bare,
-    /// The least AF_XDP program: SYNs turned into SYN-ACKs where they lie, on the cores of synward's workers; IPv4 alone
+    /// The least AF_XDP program: SYNs rewritten into SYN-ACKs in place, on the cores of synward's workers; IPv4 only
     AfxdpEcho,
     /// synward on the edge, handoff splice; the XDP program answers SYNs
     SpliceXdp,
@@ -40,19 +40,19 @@ pub(crate) enum Contender {
 }
 
 impl Contender {
-    /// All of them, in the order of the table.
+    /// All contenders, in the order of the table.
     pub(crate) fn all() -> Vec<Self> {
         Self::value_variants().to_vec()
     }
 
-    /// Those of them to whom `matter` can be handed.
-    pub(super) fn suited(matter: Workload) -> Vec<Self> {
+    /// The contenders that accept `workload`.
+    pub(super) fn suited(workload: Workload) -> Vec<Self> {
         let mut contenders = Self::all();
-        contenders.retain(|contender| contender.suits(matter));
+        contenders.retain(|contender| contender.suits(workload));
         contenders
     }
 
-    /// Whether connections come through it.
+    /// Whether connections pass through it to the server.
     pub(crate) fn carries(self) -> bool {
         !matches!(
             self,
@@ -60,15 +60,15 @@ impl Contender {
         )
     }
 
-    /// Whether `matter` can be handed to it.
-    pub(super) fn suits(self, matter: Workload) -> bool {
-        match matter {
+    /// Whether it accepts `workload`.
+    pub(super) fn suits(self, workload: Workload) -> bool {
+        match workload {
             Workload::Connections => self.carries(),
             Workload::Segments => self != Self::KernelPass,
         }
     }
 
-    /// The path on which it stands.
+    /// The path on which it is installed.
     pub(super) fn path(self, site: Site) -> Path {
         let on_edge = matches!(
             self,
@@ -81,7 +81,7 @@ impl Contender {
         }
     }
 
-    /// Whether it can be asked for more than `matter` implies.
+    /// Whether it can do what a case needs beyond its workload.
     pub(super) fn meets(self, need: Need) -> bool {
         match need {
             Need::Nothing => true,
@@ -98,22 +98,22 @@ impl Contender {
         }
     }
 
-    /// Whether floods and connections leave nothing behind in it that would be in the way of what comes next.
+    /// Whether floods and connections leave no state in it that affects the next case.
     pub(super) fn forgets_floods(self) -> bool {
-        // Half-open connections stay in the kernel's queue for about a minute, and closed ones in connection tracking.
+        // Half-open connections stay in the kernel's queue for about a minute, closed ones in connection tracking.
         !matches!(
             self,
             Self::Kernel | Self::KernelPass | Self::Synproxy | Self::SynproxyTs
         )
     }
 
-    /// Interfaces of the path over the edge whose programs are there for floods, or for what XDP transmits, alone:
-    /// without them the kernel's offloads work. None if it forwards in XDP, where a checksum that is left to the hardware
-    /// is lost.
+    /// Interfaces of the path over the edge whose XDP programs serve only floods, or frames that XDP transmits: without
+    /// these programs the kernel's offloads work. Empty if the contender forwards in XDP, where a checksum that is left
+    /// to the hardware is lost.
     pub(super) fn spared(self) -> &'static [(Role, &'static str)] {
         match self {
             Self::SpliceXdp | Self::SpliceAfxdp | Self::KernelPass => &[],
-            // What the server's program transmits arrives at the inner interface.
+            // Frames that the server's program transmits arrive at the inner interface.
             Self::XdpKernelCookie
             | Self::XdpKernelCookieBlind
             | Self::Bare
@@ -130,7 +130,7 @@ impl Contender {
         }
     }
 
-    /// A sentence on what it is.
+    /// Its description on the command line.
     pub(crate) fn about(self) -> String {
         let value = self.to_possible_value();
         let help = value.as_ref().and_then(|value| value.get_help());
@@ -145,23 +145,23 @@ impl fmt::Display for Contender {
     }
 }
 
-/// What not every contender can do.
+/// What only some contenders can do.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Need {
     Nothing,
-    /// To tell a segment that belongs to nothing from others.
+    /// To tell a segment that matches no flow from others.
     Refusals,
-    /// To be given a million connections at once.
+    /// To have a million connections added at once.
     ManyFlows,
-    /// To forward, or to stand beside what forwards, on the edge.
+    /// To forward on the edge, or to run beside what forwards.
     Forwarding,
 }
 
-/// What is handed to a defence.
+/// What a defence receives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Workload {
     /// Connections from client to server.
     Connections,
-    /// Segments that come to nothing.
+    /// Segments that open no connection.
     Segments,
 }

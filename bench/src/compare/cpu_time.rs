@@ -1,9 +1,9 @@
-//! What a span of time cost in CPU, and what arrived in it.
+//! CPU time and frames of a span of time.
 //!
-//! Softirqs are the bulk of the work here, and this kernel may be built without CONFIG_IRQ_TIME_ACCOUNTING: then their
-//! time is charged to whichever task they interrupted. Those of a flood interrupt its generator, a worker or ksoftirqd. So
-//! there are two accounts: of these tasks, in nanoseconds and without the machine's other users, but blind to softirqs that
-//! interrupt somebody else; and of the whole machine, in ticks and with everybody in it.
+//! Most of the work runs in softirqs. Without CONFIG_IRQ_TIME_ACCOUNTING the kernel charges softirq time to the
+//! interrupted task. A flood's softirqs interrupt its generator, a worker or ksoftirqd. So there are two accounts. The
+//! first covers these tasks, in nanoseconds: it excludes the machine's other users, but misses softirqs that interrupt
+//! other tasks. The second covers the whole machine, in jiffies, all users included.
 
 use std::fs;
 use std::ops::AddAssign;
@@ -14,7 +14,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use rustix::param::clock_ticks_per_second;
 
-use super::background_flood::Gate;
+use super::background_flood::FloodPath;
 use super::netns_lab::{Lab, Role};
 
 /// Counters at one moment.
@@ -30,9 +30,9 @@ pub(super) struct Moment {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Span {
     pub(super) seconds: f64,
-    /// CPU of the lab's processes and ksoftirqd, in nanoseconds.
+    /// CPU time of the lab's processes and ksoftirqd, in nanoseconds.
     pub(super) tasks: f64,
-    /// CPU of all, in nanoseconds.
+    /// CPU time of the whole machine, in nanoseconds.
     pub(super) machine: f64,
     /// Frames that arrived where the flood is received.
     pub(super) arrived: f64,
@@ -51,14 +51,14 @@ impl AddAssign for Span {
 }
 
 impl Moment {
-    /// Now, for a flood that arrives at `gate`.
+    /// Now, for a flood that arrives at `flood_path`.
     ///
     /// # Errors
-    /// /proc does not tell, or `gate` is no interface of the lab.
-    pub(super) fn now(lab: &Lab<'_>, gate: &Gate<'_>) -> Result<Self> {
+    /// /proc cannot be read, or `flood_path` is no interface of the lab.
+    pub(super) fn now(lab: &Lab<'_>, flood_path: &FloodPath<'_>) -> Result<Self> {
         Ok(Self {
-            answered: lab.received(Role::Client, gate.sent_on)?,
-            arrived: lab.received(gate.role, gate.received_on)?,
+            answered: lab.received(Role::Client, flood_path.sent_on)?,
+            arrived: lab.received(flood_path.role, flood_path.received_on)?,
             tasks: tasks(lab)?,
             machine: machine(&fs::read_to_string("/proc/stat")?)
                 .context("/proc/stat has no line of all CPUs")?,
@@ -68,7 +68,7 @@ impl Moment {
 
     /// From `earlier` until this one.
     pub(super) fn since(&self, earlier: &Self) -> Span {
-        // A task that ended took its time with it.
+        // The time of a task that ended is no longer counted.
         let difference = |now: u64, then: u64| now.saturating_sub(then) as f64;
         Span {
             seconds: (self.at - earlier.at).as_secs_f64(),
@@ -86,7 +86,7 @@ fn tasks(lab: &Lab<'_>) -> Result<u64> {
     let mut total = 0;
     for process in fs::read_dir("/proc")?.filter_map(Result::ok) {
         let path = process.path();
-        // Processes end meanwhile.
+        // Processes may end while /proc is read.
         let inhabitant = fs::metadata(path.join("ns/net"))
             .is_ok_and(|namespace| namespaces.contains(&namespace.ino()));
         if inhabitant || is_softirq_thread(&path) {
@@ -116,7 +116,7 @@ fn machine(stat: &str) -> Option<u64> {
     nanoseconds(stat.lines().next()?.strip_prefix("cpu ")?, &BUSY)
 }
 
-/// Columns of a CPU's line in /proc/stat that are work: user, nice, system, irq and softirq (proc_stat(5)).
+/// Columns of a CPU's line in /proc/stat that count as busy: user, nice, system, irq and softirq (proc_stat(5)).
 pub(crate) const BUSY: [usize; 5] = [0, 1, 2, 5, 6];
 /// Those of interrupts and softirqs.
 pub(crate) const SOFTIRQ: [usize; 2] = [5, 6];

@@ -5,29 +5,30 @@ use anyhow::{Result, bail};
 use super::memory_use::Memory;
 use super::netns_lab::Lab;
 
-/// What a contender does in a lab.
+/// A contender's actions in a lab.
 pub(super) trait Defence<'a> {
-    /// Puts it in the way of the client's connections.
+    /// Starts it on the path of the client's connections.
     ///
     /// # Errors
-    /// It does not come up.
+    /// It does not start.
     fn start(&mut self, lab: &Lab<'a>) -> Result<Started>;
 
-    /// How many connections it completed, by its own count; `None` if it counts none.
+    /// How many connections it completed, by its own counters; `None` if it has none.
     ///
     /// # Errors
-    /// It does not say.
+    /// Its counters cannot be read.
     fn carried(&self, lab: &Lab<'a>) -> Result<Option<u64>>;
 
-    /// Gives it so many connections to remember beside those of the client.
+    /// Adds `flows` connections to its table, beside those of the client.
     ///
     /// # Errors
-    /// It keeps none, or has no room; [`Contender::meets`](super::contender::Contender::meets) says who can be asked.
+    /// It has no table, or no room; [`Contender::meets`](super::contender::Contender::meets) says which contenders have
+    /// one.
     fn fill(&self, _lab: &Lab<'a>, _flows: u32) -> Result<()> {
         bail!("this defence has no table that can be filled from outside")
     }
 
-    /// What it takes as a program; `None` if it is none.
+    /// The memory of its process; `None` if it has no process.
     ///
     /// # Errors
     /// It does not run.
@@ -36,9 +37,9 @@ pub(super) trait Defence<'a> {
     }
 }
 
-/// Whether a defence is up.
+/// Whether a defence runs.
 pub(super) enum Started {
     Running,
-    /// It cannot be had here, and why: no fault of this run.
+    /// It is not available on this machine, and why. This is not an error.
     Unavailable(String),
 }

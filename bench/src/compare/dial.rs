@@ -1,4 +1,4 @@
-//! Connections of the lab's client, made by `bench connect`.
+//! The lab's client: connections by `bench connect`.
 
 use std::time::Duration;
 
@@ -7,26 +7,26 @@ use anyhow::{Context as _, Result};
 use super::netns_lab::{Lab, PATIENCE, Role};
 use crate::connect::{Percentiles, Report};
 
-/// How long a hundred connections at most take that fill caches before anything is measured.
+/// Limit for the at most 100 connections that fill caches before the measurement.
 pub(super) const WARMING: Duration = PATIENCE;
 
-/// What all connections of a piece of work have in common.
+/// Parameters of all connections of a workload.
 pub(super) struct Dial {
     /// ADDRESS:PORT.
     pub(super) destination: &'static str,
     /// Bytes of each request.
     pub(super) data: u32,
-    /// A connection is given up after this time.
+    /// A connection is abandoned after this time.
     pub(super) patience: Duration,
-    /// Where the client runs.
+    /// Core of the client.
     pub(super) core: usize,
 }
 
 impl Dial {
-    /// Makes connections as `more` of `bench connect`'s options say, the last of them not after `time`.
+    /// Runs `bench connect` with the options `more`; the last connection begins at most `time` after the start.
     ///
     /// # Errors
-    /// It fails, or lasts long. Connections that fail are a result.
+    /// It fails, or takes too long. Failed connections are a result, not an error.
     pub(super) fn open(&self, lab: &Lab<'_>, time: Duration, more: &[&str]) -> Result<Report> {
         let [data, patience, core] = [
             self.data.to_string(),
@@ -52,13 +52,13 @@ impl Dial {
             .with_context(|| format!("bench connect reported something unexpected: {printed}"))
     }
 
-    /// After the last connection should have begun, patience ends its beginning, and then its waiting.
+    /// The last connection is due after `time`; it may begin one patience late, and then wait one patience.
     pub(super) fn longest(&self, time: Duration) -> Duration {
         time + 2 * self.patience + PATIENCE
     }
 }
 
-/// p50, p99 and p99.9 in milliseconds; none where nothing was measured.
+/// p50, p99 and p99.9 in milliseconds; `None` if nothing was measured.
 pub(super) fn milliseconds(times: &Option<Percentiles>) -> [Option<f64>; 3] {
     let of = |percentile: fn(&Percentiles) -> f64| Some(percentile(times.as_ref()?) / 1e3);
     [

@@ -1,21 +1,21 @@
-//! `bench compare sweep`: what becomes of legitimate connections while a flood into the same receive queue grows.
+//! `bench compare sweep`: legitimate connections while a flood into the same receive queue grows.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
-use super::background_flood::{Flood, Flooded, Gate, Rate, Target};
+use super::background_flood::{Flood, FloodPath, Flooded, Rate, Target};
 use super::compare_options::CompareOptions;
 use super::dial::{Dial, WARMING, milliseconds};
 use super::kernel_counters::kernel_counter;
 use super::netns_lab::{Lab, Role, Site};
-use super::work::{Column, Measured, Stand, Work, column};
+use super::work::{Column, Measured, TestBed, Work, column};
 use crate::cli_values::{number, seconds};
 use crate::connect::Report;
 use crate::cores;
 
-/// Connections before each flood: they fill caches, and show that the defence is there.
+/// Connections before each flood: they fill caches, and verify that the defence is on the path.
 const WARM_UP: u64 = 50;
 
 const COLUMNS: &[Column] = &[
@@ -39,7 +39,7 @@ const COLUMNS: &[Column] = &[
 pub(crate) struct Options {
     #[command(flatten)]
     pub(super) compare: CompareOptions,
-    /// Floods of so many SYNs a second, rising, separated by commas: 0 is none, max as many as it goes
+    /// Rates of the floods in SYN/s, ascending, separated by commas; 0 = no flood, max = full speed
     #[arg(
         long,
         value_name = "RATES",
@@ -47,13 +47,13 @@ pub(crate) struct Options {
         default_value = "0,25k,50k,100k,200k,400k,800k,1600k,max"
     )]
     flood: Vec<Rate>,
-    /// Connections a second
+    /// Connections per second
     #[arg(long, value_name = "R", default_value = "500", value_parser = number)]
     rate: u64,
-    /// How long connections are begun under each flood
+    /// Time in which connections begin under each flood
     #[arg(long, value_name = "S", default_value = "4", value_parser = seconds)]
     seconds: Duration,
-    /// Give a connection up after this time
+    /// Abandon a connection after this time
     #[arg(long, value_name = "S", default_value = "4", value_parser = seconds)]
     patience: Duration,
     /// Bytes of each connection's request
@@ -68,10 +68,10 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// The work that is asked for.
+    /// The workload that the options describe.
     ///
     /// # Errors
-    /// This process may not run on any core that it could name.
+    /// This process may not run on any core.
     pub(super) fn work(&self) -> Result<Sweep> {
         Ok(Sweep {
             cases: self.flood.iter().map(ToString::to_string).collect(),
@@ -85,7 +85,7 @@ impl Options {
                 patience: self.patience,
                 core: match self.client_core {
                     Some(core) => core,
-                    None => cores::last()?,
+                    None => cores::last_core()?,
                 },
             },
         })
@@ -114,7 +114,7 @@ impl Work for Sweep {
     fn conditions(&self) -> Vec<String> {
         vec![
             format!(
-                "{} connections a second for {} s to {}, begun whatever became of earlier ones, each with an HTTP \
+                "{} connections per second for {} s to {}, begun independent of earlier ones, each with an HTTP \
                  request of {} bytes to a stock nginx, closed by a RST, given up after {} s",
                 self.rate,
                 self.time.as_secs_f64(),
@@ -122,21 +122,21 @@ impl Work for Sweep {
                 self.dial.data,
                 self.dial.patience.as_secs_f64()
             ),
-            "interfaces have one receive queue: flood and connections meet in it; defences on the server have no edge in \
-             front of them, whose kernel would lose more than they do"
+            "interfaces have one receive queue, shared by flood and connections; defences on the server have no \
+             edge in front of them, because its kernel would lose more than they do"
                 .into(),
-            "times count from when a connection was meant to begin; those that failed are not in them".into(),
-            "goodput: requests answered, by the time in which connections began; SYNs sent again: TCPSynRetrans of the \
-             client's kernel"
+            "times count from when a connection was due; failed connections are not in them".into(),
+            "goodput: requests answered, divided by the time in which connections began; SYNs sent again: \
+             TCPSynRetrans of the client's kernel"
                 .into(),
-            "flood sent: what the generator made; arrived: what the first receive queue took of it, which runs over while the \
-             generator keeps the receiver from its core"
+            "flood sent: what the generator made; arrived: what the first receive queue took of it, which \
+             overflows while the generator occupies the receiver's core"
                 .into(),
-            "floods follow each other in one lab, rising; where a defence keeps something of them or of closed connections \
-             (kernel, synproxy), each has its own"
+            "floods follow each other in one lab, in ascending order; if a defence keeps state of them or of \
+             closed connections (kernel, synproxy), each flood has its own lab"
                 .into(),
             format!(
-                "cores: client {}, flood {}; edge, server and whatever interrupts they cause share all cores",
+                "cores: client {}, flood {}; edge, server and their interrupts share all cores",
                 self.dial.core, self.core
             ),
         ]
@@ -162,35 +162,35 @@ impl Work for Sweep {
         COLUMNS
     }
 
-    fn measure(&self, case: usize, stand: &Stand<'_, '_>) -> Result<Measured> {
-        let lab = stand.lab;
+    fn measure(&self, case: usize, test_bed: &TestBed<'_, '_>) -> Result<Measured> {
+        let lab = test_bed.lab;
         let count = WARM_UP.to_string();
         let warm_up = self
             .dial
             .open(lab, WARMING, &["--rate", "200", "--connections", &count])?;
-        // One or the other that stalls is this defence's, and is measured below.
+        // A few connections may stall because of the defence; this is measured below.
         ensure!(
             2 * warm_up.answered >= WARM_UP,
             "without a flood {} of {WARM_UP} connections succeeded: {:?}",
             warm_up.answered,
             warm_up.failures
         );
-        // Longer than the work, whose end ends it.
+        // Longer than the measurement, which ends the flood.
         let time = self.dial.longest(self.time).min(Duration::from_secs(600));
         let target = Target {
             destination: self.dial.destination,
             sources: "10.0.0.0/8",
             core: self.core,
-            gate: &Gate::front(lab),
+            flood_path: &FloodPath::front(lab),
             options: &[],
         };
         let flood = Flood::start(lab, self.floods[case], &target, time)?;
-        let before = Tally::now(lab)?;
+        let before = SweepCounters::now(lab)?;
         let (rate, time) = (self.rate.to_string(), self.time.as_secs_f64().to_string());
         let report = self
             .dial
             .open(lab, self.time, &["--rate", &rate, "--seconds", &time])?;
-        let seen = Tally::now(lab)?.since(&before);
+        let seen = SweepCounters::now(lab)?.since(&before);
         let flooded = flood.map(Flood::stop).transpose()?;
         Ok(Measured {
             connections: warm_up.answered + report.answered,
@@ -200,20 +200,20 @@ impl Work for Sweep {
 }
 
 /// Counters at one moment, or their differences.
-struct Tally {
+struct SweepCounters {
     at: Instant,
     seconds: f64,
-    /// SYNs that the client's kernel has sent again.
+    /// SYNs that the client's kernel has retransmitted.
     retried: u64,
     /// Frames of the flood that arrived where it is received.
     arrived: u64,
 }
 
-impl Tally {
+impl SweepCounters {
     fn now(lab: &Lab<'_>) -> Result<Self> {
         let client = |file, group, name| {
             kernel_counter(lab, Role::Client, file, group, name)
-                .context("asking the client's kernel what it sent")
+                .context("reading the counters of the client's kernel failed")
         };
         let (role, interface) = lab.front();
         let sent = client("/proc/net/snmp", "Tcp:", "OutSegs")?
@@ -239,7 +239,7 @@ impl Tally {
 /// In the order of [`COLUMNS`].
 fn figures(
     report: &Report,
-    seen: &Tally,
+    seen: &SweepCounters,
     time: Duration,
     flood: Option<&Flooded>,
 ) -> Vec<Option<f64>> {
@@ -303,7 +303,7 @@ mod tests {
                 rst: 0,
             },
         };
-        let seen = Tally {
+        let seen = SweepCounters {
             at: Instant::now(),
             seconds: 2.0,
             retried: 12,

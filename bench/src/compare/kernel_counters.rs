@@ -4,13 +4,13 @@ use anyhow::{Context as _, Result};
 
 use super::netns_lab::{Lab, PATIENCE, Role};
 
-/// Connections that the server's kernel has opened, whoever answered their SYNs.
+/// Connections that the server's kernel has opened, whatever answered their SYNs.
 pub(super) fn passive_opens(lab: &Lab<'_>) -> Result<u64> {
     kernel_counter(lab, Role::Server, "/proc/net/snmp", "Tcp:", "PassiveOpens")
 }
 
-/// The same, or none if no cookie was among what opened them. Not every one has a cookie: the kernel makes none for a SYN
-/// that follows a connection in TIME_WAIT (`tcp_conn_request`, net/ipv4/tcp_input.c).
+/// The same; 0 if no connection was opened by a cookie. The kernel sends no cookie for a SYN that follows a connection
+/// in TIME_WAIT, so the two counts differ (`tcp_conn_request`, net/ipv4/tcp_input.c).
 pub(super) fn cookie_opens(lab: &Lab<'_>) -> Result<u64> {
     let file = "/proc/net/netstat";
     match kernel_counter(lab, Role::Server, file, "TcpExt:", "SyncookiesRecv")? {
@@ -19,10 +19,10 @@ pub(super) fn cookie_opens(lab: &Lab<'_>) -> Result<u64> {
     }
 }
 
-/// A counter of a role's kernel, from /proc/net/netstat or /proc/net/snmp.
+/// Reads a counter of a role's kernel from /proc/net/netstat or /proc/net/snmp.
 ///
 /// # Errors
-/// That kernel has none of this name.
+/// The kernel has no counter of this name.
 pub(super) fn kernel_counter(
     lab: &Lab<'_>,
     role: Role,

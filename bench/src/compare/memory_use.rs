@@ -1,4 +1,4 @@
-//! What a machine and a program have of memory.
+//! Memory of the machine and of a process.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,17 +6,17 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-/// What a program takes, in bytes.
+/// Memory of a process, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Memory {
-    /// Pages of its own: RssAnon of /proc/PID/status, because mapped eBPF arrays count as maps.
+    /// Anonymous pages: RssAnon of /proc/PID/status. Mapped eBPF arrays are counted as maps instead.
     pub(super) program: u64,
     /// eBPF maps that it holds.
     pub(super) maps: u64,
 }
 
 impl Memory {
-    /// That of the process whose folder in /proc is given.
+    /// Memory of the process whose folder in /proc is given.
     ///
     /// # Errors
     /// It has ended.
@@ -34,16 +34,16 @@ impl Memory {
     }
 }
 
-/// Bytes that could be had without swapping: MemAvailable of /proc/meminfo.
+/// Bytes available without swapping: MemAvailable of /proc/meminfo.
 ///
 /// # Errors
-/// /proc does not tell.
+/// /proc cannot be read.
 pub(super) fn available() -> Result<u64> {
     let memory = fs::read_to_string("/proc/meminfo")?;
     kibibytes(&memory, "MemAvailable:").context("/proc/meminfo has no MemAvailable")
 }
 
-/// A line of so many kB, in bytes.
+/// The value of a line in kB, in bytes.
 fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let number: u64 = line.split_whitespace().next()?.parse().ok()?;

@@ -1,12 +1,13 @@
-//! `bench compare`: the same work behind each of several SYN defences, in one run.
+//! `bench compare`: the same workload behind each of several SYN defences, in one run.
 //!
-//! Every turn (one contender, one case of the work) gets a lab of its own, freshly built and removed afterwards, so that
-//! nothing of one turn is left for the next: no half-open connection, no TIME_WAIT, no warm cache. Only where
-//! that is sound, because a contender keeps nothing of a flood, do the cases of some works follow each other in one lab.
-//! Each round takes all in a random order, so that a neighbour on the machine disturbs all contenders or none; medians
-//! over rounds count, and the spread is told.
+//! Every turn (one contender, one case of the workload) gets its own lab, freshly built and removed afterwards, so that
+//! nothing of one turn affects the next: no half-open connection, no TIME_WAIT, no warm cache. If a contender keeps no
+//! state of a flood, the cases of some workloads follow each other in one lab. Each round runs all turns in a random
+//! order, so that a neighbour on the machine disturbs all contenders alike. Medians over the rounds are reported, with
+//! their spread.
 //!
-//! A defence is a [`contender::Contender`], what is measured is a [`work::Work`]; neither knows of the other.
+//! A defence is a [`contender::Contender`] and a [`defence::Defence`], a workload is a [`work::Work`]; neither depends
+//! on the other.
 
 mod answer_cost;
 mod background_flood;
@@ -45,27 +46,27 @@ use self::netns_lab::{Lab, Programs};
 pub(crate) use self::process::Process;
 use self::progress::print_progress;
 use self::result::{Results, Turn};
-use self::work::{Stand, Work};
+use self::work::{TestBed, Work};
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::order::Order;
 
-/// What is compared.
+/// The comparison to run.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// How long connections take to be established and to be answered, idle and under a flood of SYNs
+    /// Measures how long connections take until established and until answered, idle and under a SYN flood
     Connect(Box<connect_time::Options>),
-    /// What it costs to answer SYNs, and to refuse ACKs that belong to nothing
+    /// Measures the cost of answering SYNs, and of refusing ACKs that match no flow
     Answer(Box<answer_cost::Options>),
-    /// What becomes of connections while a flood into the same receive queue grows
+    /// Measures connections while a flood into the same receive queue grows
     Sweep(Box<flood_sweep::Options>),
-    /// How many connections a second can be made, and what each costs
+    /// Measures how many connections per second are possible, and what each costs
     Rate(Box<connection_rate::Options>),
-    /// How much established connections carry, and what a packet costs
+    /// Measures how much established connections carry, and what a packet costs
     Carry(Box<carry::Options>),
 }
 
-/// A comparison as `bench compare` is told of it.
+/// The command line of `bench compare`.
 #[derive(Parser)]
 #[command(name = "bench compare", no_binary_name = true)]
 struct Line {
@@ -73,10 +74,10 @@ struct Line {
     command: Command,
 }
 
-/// Compares as a command line says: what follows `bench compare`.
+/// Runs a comparison, given the words after `bench compare`.
 ///
 /// # Errors
-/// Those of [`run`], or a line that makes no sense.
+/// Those of [`run`], or invalid arguments.
 pub(crate) fn run_line(words: &[String]) -> Result<()> {
     let line = Line::try_parse_from(words)?;
     run(&line.command)
@@ -85,8 +86,7 @@ pub(crate) fn run_line(words: &[String]) -> Result<()> {
 /// Compares, and prints a table in Markdown.
 ///
 /// # Errors
-/// Something that is missing, a refusal of the kernel, an interruption, or turns that failed; results up to then are
-/// in the file.
+/// A missing program, a refusal of the kernel, an interruption, or failed turns. The file has the results up to then.
 pub(crate) fn run(command: &Command) -> Result<()> {
     match command {
         Command::Connect(options) => compare(&options.compare, &options.work()?),
@@ -110,7 +110,7 @@ fn compare(options: &CompareOptions, work: &dyn Work) -> Result<()> {
     for contender in &contenders {
         ensure!(
             contender.suits(work.workload()),
-            "{contender} is no contender here: it carries no connection; leave it out of --contenders"
+            "{contender} cannot be compared here: it carries no connection; remove it from --contenders"
         );
     }
     let mut output = File::create(&options.output)
@@ -118,9 +118,9 @@ fn compare(options: &CompareOptions, work: &dyn Work) -> Result<()> {
     let interrupt = Interrupt::new()?;
     let mut results = Results::new(Machine::here(&options.lab), work, seed, options.rounds);
     let mut order = Order::new(seed);
-    let mut sittings: Vec<_> = contenders
+    let mut lab_sessions: Vec<_> = contenders
         .iter()
-        .flat_map(|contender| sittings(*contender, work))
+        .flat_map(|contender| lab_sessions(*contender, work))
         .collect();
     let runner = Runner {
         programs: &programs,
@@ -129,17 +129,17 @@ fn compare(options: &CompareOptions, work: &dyn Work) -> Result<()> {
         interrupt: &interrupt,
     };
     for round in 0..options.rounds {
-        order.shuffle(&mut sittings);
-        for sitting in &sittings {
+        order.shuffle(&mut lab_sessions);
+        for session in &lab_sessions {
             if interrupt.requested() {
                 break;
             }
-            if results.is_skipped(sitting.contender) {
+            if results.is_skipped(session.contender) {
                 continue;
             }
             let heading = format!("round {} of {}: ", round + 1, options.rounds);
-            runner.sit(sitting, &heading, |case, turn| {
-                results.add(round, sitting.contender, case, turn);
+            runner.run_session(session, &heading, |case, turn| {
+                results.add(round, session.contender, case, turn);
             });
         }
     }
@@ -156,23 +156,23 @@ fn compare(options: &CompareOptions, work: &dyn Work) -> Result<()> {
     }
 }
 
-/// Cases that one contender goes through in one lab, in this order.
-struct Sitting {
+/// Cases that one contender runs in one lab, in this order.
+struct LabSession {
     contender: Contender,
     cases: Vec<usize>,
 }
 
-/// All cases of a contender: together where that is sound, or each for itself.
-fn sittings(contender: Contender, work: &dyn Work) -> Vec<Sitting> {
+/// All cases of a contender: together if it keeps no state, or each by itself.
+fn lab_sessions(contender: Contender, work: &dyn Work) -> Vec<LabSession> {
     let cases = (0..work.cases().len()).filter(|case| contender.meets(work.need(*case)));
-    let sitting = |cases| Sitting { contender, cases };
+    let session = |cases| LabSession { contender, cases };
     match work.shares_lab() && contender.forgets_floods() {
-        true => vec![sitting(cases.collect())],
-        false => cases.map(|case| sitting(vec![case])).collect(),
+        true => vec![session(cases.collect())],
+        false => cases.map(|case| session(vec![case])).collect(),
     }
 }
 
-/// What every sitting needs.
+/// What every session needs.
 struct Runner<'a> {
     programs: &'a Programs,
     lab_name: &'a str,
@@ -181,13 +181,18 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Goes through the cases of a sitting; after a failure, through the rest in a new lab.
-    fn sit(&self, sitting: &Sitting, heading: &str, mut done: impl FnMut(usize, Result<Turn>)) {
-        let contender = sitting.contender;
-        let mut left = &sitting.cases[..];
+    /// Runs the cases of a session; after a failure, the rest in a new lab.
+    fn run_session(
+        &self,
+        session: &LabSession,
+        heading: &str,
+        mut done: impl FnMut(usize, Result<Turn>),
+    ) {
+        let contender = session.contender;
+        let mut left = &session.cases[..];
         while let Some(first) = left.first() {
             let mut next = *first;
-            let result = self.in_lab(sitting.contender, left, |case, begun| {
+            let result = self.in_lab(session.contender, left, |case, begun| {
                 next = case;
                 match begun {
                     None => print_progress(&format!(
@@ -200,7 +205,7 @@ impl Runner<'_> {
                     }
                 }
             });
-            // What an interruption broke is no result.
+            // A turn that was interrupted is no result.
             if self.interrupt.requested() {
                 return;
             }
@@ -219,16 +224,16 @@ impl Runner<'_> {
         }
     }
 
-    /// Goes through `cases` in one lab; `tell` hears of each before (`None`) and after. Gives why there is no such
-    /// contender here, if so.
+    /// Runs `cases` in one lab; calls `progress` before each case (`None`) and after it. Returns the reason if the
+    /// contender is not available here.
     fn in_lab(
         &self,
         contender: Contender,
         cases: &[usize],
-        mut tell: impl FnMut(usize, Option<Turn>),
+        mut progress: impl FnMut(usize, Option<Turn>),
     ) -> Result<Option<String>> {
         if let Some(first) = cases.first() {
-            tell(*first, None);
+            progress(*first, None);
         }
         let site = self.work.site();
         let lab = Lab::up(
@@ -248,25 +253,25 @@ impl Runner<'_> {
         let mut connections = 0;
         for (number, case) in cases.iter().enumerate() {
             if number > 0 {
-                tell(*case, None);
+                progress(*case, None);
             }
             let measured = self.work.measure(
                 *case,
-                &Stand {
+                &TestBed {
                     lab: &lab,
                     contender,
                     defence: &*defence,
                 },
             )?;
             connections += measured.connections;
-            // Figures of a defence that was not in the way would be somebody else's.
+            // If connections bypassed the defence, the figures would not be its own.
             if let Some(carried) = defence.carried(&lab)? {
                 ensure!(
                     carried as f64 >= 0.9 * connections as f64,
-                    "{contender} had to do with {carried} connections of {connections}"
+                    "{contender} carried {carried} connections of {connections}"
                 );
             }
-            tell(*case, Some(Turn::Measured(measured.figures)));
+            progress(*case, Some(Turn::Measured(measured.figures)));
         }
         Ok(None)
     }

@@ -14,9 +14,9 @@ use super::process::Process;
 use super::progress::print_progress;
 use crate::interrupt::Interrupt;
 
-/// What takes longer than this in a lab has gone wrong.
+/// Limit for anything in a lab that should end by itself.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-/// So many bytes of a program's name the kernel keeps (TASK_COMM_LEN, include/linux/sched.h).
+/// Bytes of a program's name that the kernel keeps (TASK_COMM_LEN, include/linux/sched.h).
 const COMM: usize = 15;
 
 /// The programs that a turn starts.
@@ -30,12 +30,12 @@ impl Programs {
     /// This program itself, the appliance (beside it unless given) and deploy/lab.
     ///
     /// # Errors
-    /// deploy/lab is not there. The appliance is looked for only when it is wanted.
+    /// deploy/lab does not exist. The appliance is looked up only when it is started.
     pub(super) fn find(synward: Option<&std::path::Path>, lab: &std::path::Path) -> Result<Self> {
         let bench = std::env::current_exe().context("the path of this program is not known")?;
         let lab = lab.canonicalize().with_context(|| {
             format!(
-                "{} is not there: run from the repository, or say where it is with --lab",
+                "{} does not exist: run from the repository, or give its path with --lab",
                 lab.display()
             )
         })?;
@@ -68,7 +68,7 @@ impl Role {
     }
 }
 
-/// What is between client and server.
+/// The path between client and server.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Path {
     /// An edge with two arms.
@@ -77,14 +77,14 @@ pub(super) enum Path {
     Direct,
 }
 
-/// What a piece of work needs of a lab.
+/// Properties of the lab that a workload needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Site {
-    /// Receive queues of each interface; with one, floods and clients meet in it wherever they come from.
+    /// Receive queues of each interface; with one, floods and clients share it.
     pub(super) queues: u32,
-    /// Ports of the server that are defended.
+    /// Defended ports of the server.
     pub(super) ports: &'static [u16],
-    /// Whether there is an edge also where the defence is on the server, so that all have the same path.
+    /// Whether a defence on the server has an edge in front of it too, so that the path is the same for all.
     pub(super) same_path: bool,
 }
 
@@ -98,7 +98,7 @@ impl Default for Site {
     }
 }
 
-/// A lab that stands; dropping it removes it with everything that runs in it.
+/// A lab; dropping it removes it and ends everything that runs in it.
 pub(super) struct Lab<'a> {
     programs: &'a Programs,
     name: &'a str,
@@ -111,7 +111,7 @@ impl<'a> Lab<'a> {
     /// Builds it.
     ///
     /// # Errors
-    /// deploy/lab fails (it says why on stderr), or this program is interrupted.
+    /// deploy/lab fails (with the reason on stderr), or this program is interrupted.
     pub(super) fn up(
         programs: &'a Programs,
         name: &'a str,
@@ -119,7 +119,7 @@ impl<'a> Lab<'a> {
         site: Site,
         interrupt: &'a Interrupt,
     ) -> Result<Self> {
-        // Removed however far it comes.
+        // Drop removes a lab that was built only in part.
         let lab = Self {
             programs,
             name,
@@ -134,19 +134,20 @@ impl<'a> Lab<'a> {
             Path::Direct => "none",
         };
         command.args(["up", name, "--file-mib", "1", "--arms", arms]);
-        // What the flood leaves no room for is lost, the client's frames too.
+        // Frames for which the flood leaves no room are lost, the client's too.
         command.args(["--no-qdisc", "--queues", &site.queues.to_string()]);
         let built = Process::start(&mut command, "deploy/lab up", &log, interrupt)
             .and_then(|process| process.finish(PATIENCE));
-        // Left behind in a folder for that.
+        // If this fails, the file stays in the temporary directory.
         let _ = std::fs::remove_file(log);
         built.map(|_| lab)
     }
 
-    /// Lets what XDP transmits at the server, or is flooded at the edge, reach an edge that has no program of its own.
+    /// Attaches pass programs to an edge without programs of its own, so that frames transmitted by XDP at the server,
+    /// or flooded at the edge, arrive there.
     ///
     /// # Errors
-    /// The edge has other programs.
+    /// The edge has other XDP programs.
     pub(super) fn pass_through_edge(&self) -> Result<()> {
         if self.path == Path::Edge {
             self.pass(Role::Edge, "in0")?;
@@ -155,7 +156,7 @@ impl<'a> Lab<'a> {
         Ok(())
     }
 
-    /// Ports of the server that are to be defended.
+    /// Ports of the server to defend.
     pub(super) fn ports(&self) -> &'static [u16] {
         self.site.ports
     }
@@ -165,15 +166,15 @@ impl<'a> Lab<'a> {
         self.site.queues
     }
 
-    /// A process of `program` in one of its namespaces: its folder in /proc.
+    /// The /proc folder of a process of `program` in one of the lab's namespaces.
     ///
     /// # Errors
-    /// A namespace is gone.
+    /// A namespace no longer exists.
     pub(super) fn process(&self, program: &std::path::Path) -> Result<Option<PathBuf>> {
         let namespaces = self.namespaces()?;
         let file = program.file_name().unwrap_or_default().to_string_lossy();
         let name = &file[..file.floor_char_boundary(COMM)];
-        // Processes end meanwhile.
+        // Processes may end while /proc is read.
         let mut processes = std::fs::read_dir("/proc")?.filter_map(Result::ok);
         let found = processes.find(|process| {
             let path = process.path();
@@ -184,7 +185,7 @@ impl<'a> Lab<'a> {
         Ok(found.map(|process| process.path()))
     }
 
-    /// Where frames of the client arrive first.
+    /// The interface where the client's frames arrive first.
     pub(super) fn front(&self) -> (Role, &'static str) {
         match self.path {
             Path::Edge => (Role::Edge, "out0"),
@@ -202,10 +203,10 @@ impl<'a> Lab<'a> {
             .with_context(|| format!("/proc/net/dev of the {} has no {interface}", role.name()))
     }
 
-    /// The numbers of its network namespaces.
+    /// The inode numbers of its network namespaces.
     ///
     /// # Errors
-    /// One is gone.
+    /// One no longer exists.
     pub(super) fn namespaces(&self) -> Result<Vec<u64>> {
         [Role::Client, Role::Edge, Role::Server]
             .into_iter()
@@ -217,7 +218,7 @@ impl<'a> Lab<'a> {
             .collect()
     }
 
-    /// Lets time pass, in which what is under way is measured.
+    /// Sleeps while a measurement runs.
     ///
     /// # Errors
     /// This program is interrupted.
@@ -237,18 +238,18 @@ impl<'a> Lab<'a> {
         &self.programs.synward
     }
 
-    /// This program, to be run in the lab.
+    /// The path of `bench`.
     pub(super) fn bench(&self) -> &std::path::Path {
         &self.programs.bench
     }
 
-    /// A folder that goes away with the lab.
+    /// A folder that is removed with the lab.
     pub(super) fn folder(&self) -> PathBuf {
         PathBuf::from("/run/synward-lab").join(self.name)
     }
 
-    /// Runs a program in a role's network namespace to its end; gives what it printed. No more than the network is
-    /// that namespace's: not /sys.
+    /// Runs a program in a role's network namespace and returns its output. Only the network is the namespace's, not
+    /// /sys.
     ///
     /// # Errors
     /// It fails, or takes longer than `limit`.
@@ -262,7 +263,7 @@ impl<'a> Lab<'a> {
         self.begin(role, program, arguments)?.finish(limit)
     }
 
-    /// Starts a program in a role's network namespace; it need not end.
+    /// Starts a program in a role's network namespace, without waiting for it.
     ///
     /// # Errors
     /// It does not start.
@@ -283,11 +284,11 @@ impl<'a> Lab<'a> {
         self.start(&mut command, &name)
     }
 
-    /// Starts a program in a role's namespaces, with its /sys and a bpf file system of the lab's own.
+    /// Starts a program in a role's namespaces, with its /sys and the lab's own bpf file system.
     ///
     /// # Errors
     /// It does not start.
-    pub(super) fn inhabit<const N: usize>(
+    pub(super) fn start_inside<const N: usize>(
         &self,
         role: Role,
         program: &std::path::Path,
@@ -311,10 +312,10 @@ impl<'a> Lab<'a> {
             .map(drop)
     }
 
-    /// Gives an interface a program that lets everything pass: frames that XDP transmits reach a veth only if it has one.
+    /// Attaches a pass program to an interface: frames that XDP transmits reach a veth only if it has an XDP program.
     ///
     /// # Errors
-    /// It has another program.
+    /// It has another XDP program.
     pub(super) fn pass(&self, role: Role, interface: &str) -> Result<()> {
         let arguments = ["pass", "--interface", interface];
         self.run(role, self.bench(), arguments, PATIENCE).map(drop)
@@ -343,7 +344,7 @@ impl<'a> Lab<'a> {
 
 impl Drop for Lab<'_> {
     fn drop(&mut self) {
-        // Also after an interruption: not in the terminal's process group, and waited for.
+        // This also runs after an interruption: the process is outside the terminal's process group, and is waited for.
         let down = self
             .deploy()
             .args(["down", self.name])

@@ -1,6 +1,6 @@
-//! Programs that run beside this one, and end with it.
+//! Child processes.
 //!
-//! Each has a process group of its own: Ctrl-C at the terminal reaches this program alone, which ends them in order.
+//! Each has its own process group: Ctrl-C at the terminal reaches this program only, which ends its children in order.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::interrupt::Interrupt;
 
-/// How often to look.
+/// Polling interval.
 const TICK: Duration = Duration::from_millis(5);
 
-/// A running program; dropping it asks it to end, and waits until it has.
+/// A running program; dropping it interrupts it and waits for its end.
 pub(crate) struct Process<'a> {
     child: Child,
     name: String,
@@ -55,7 +55,7 @@ impl<'a> Process<'a> {
         })
     }
 
-    /// Waits until it has succeeded; gives what it printed.
+    /// Waits until it has succeeded, and returns its output.
     ///
     /// # Errors
     /// It fails, takes longer than `limit`, or this program is interrupted.
@@ -71,7 +71,7 @@ impl<'a> Process<'a> {
         Ok(printed)
     }
 
-    /// Asks it to end as Ctrl-C does, and waits until it has succeeded; gives what it printed.
+    /// Interrupts it as Ctrl-C does, waits until it has succeeded, and returns its output.
     ///
     /// # Errors
     /// As [`Process::finish`].
@@ -80,13 +80,13 @@ impl<'a> Process<'a> {
         self.finish(limit)
     }
 
-    /// What it has printed up to now.
+    /// Its output so far.
     pub(super) fn printed(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Polls until `condition`, while it goes on running.
+    /// Polls until `condition` holds, while the program runs.
     ///
     /// # Errors
     /// It ends, it takes longer than `limit`, the condition fails, or this program is interrupted.
@@ -135,7 +135,7 @@ impl<'a> Process<'a> {
 
     fn signal(&self, signal: Signal) {
         if let Some(group) = Pid::from_raw(self.child.id() as i32) {
-            // It has ended by itself: as well.
+            // It may have ended by itself.
             let _ = kill_process_group(group, signal);
         }
     }
@@ -153,13 +153,13 @@ impl Drop for Process<'_> {
                 }
                 sleep(TICK);
             }
-            // The error would be that there is nothing to wait for.
+            // The only error is that there is no process to wait for.
             let _ = self.child.wait();
         }
     }
 }
 
-/// What to quote of a program that failed.
+/// The lines to quote of a program that failed.
 fn last_lines(printed: &str) -> String {
     let lines: Vec<_> = printed.trim().lines().collect();
     lines[lines.len().saturating_sub(5)..].join(" / ")

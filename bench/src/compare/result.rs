@@ -1,4 +1,4 @@
-//! Every turn's result, as it goes to the JSON file.
+//! The results of all turns, as the JSON file has them.
 
 use std::collections::BTreeMap;
 
@@ -9,29 +9,29 @@ use super::contender::Contender;
 use super::work::{Column, Work};
 use crate::machine::Machine;
 
-/// What came of a turn.
+/// The result of a turn.
 pub(super) enum Turn {
-    /// A figure for each column.
+    /// One figure per column.
     Measured(Vec<Option<f64>>),
-    /// The contender cannot be had here, and why.
+    /// The contender is not available here, and why.
     Skipped(String),
 }
 
-/// All of a run.
+/// All results of a run.
 #[derive(Serialize)]
 pub(super) struct Results {
-    /// The work's name on the command line.
+    /// The workload's name on the command line.
     name: &'static str,
     pub(super) work: String,
     pub(super) conditions: Vec<String>,
     pub(super) machine: Machine,
-    /// Decided the order of the turns.
+    /// Seed of the order of turns.
     pub(super) seed: u64,
     pub(super) rounds: u16,
     columns: Vec<Column>,
-    /// Contenders that cannot be had here, and why.
+    /// Contenders that are not available here, and why.
     pub(super) skipped: BTreeMap<Contender, String>,
-    /// In the order in which they were taken.
+    /// In the order in which they ran.
     turns: Vec<Row>,
     #[serde(skip)]
     cases: Vec<String>,
@@ -64,7 +64,7 @@ impl Results {
         }
     }
 
-    /// Takes a turn's result down.
+    /// Adds a turn's result.
     pub(super) fn add(
         &mut self,
         round: u16,

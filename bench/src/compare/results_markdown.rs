@@ -7,7 +7,7 @@ use super::result::Results;
 use super::work::Work;
 use crate::spread::spread_cell;
 
-/// All of a run, for people.
+/// All results of a run.
 pub(super) fn markdown(results: &Results, work: &dyn Work) -> String {
     let mut text = format!("## {}\n\n", results.work);
     let rounds = match results.rounds {
@@ -85,7 +85,7 @@ mod tests {
     use anyhow::{Result, bail};
 
     use super::super::result::Turn;
-    use super::super::work::{Column, Measured, Stand};
+    use super::super::work::{Column, Measured, TestBed};
     use super::*;
     use crate::machine::Machine;
 
@@ -116,7 +116,7 @@ mod tests {
                 },
             ]
         }
-        fn measure(&self, _: usize, _: &Stand<'_, '_>) -> Result<Measured> {
+        fn measure(&self, _: usize, _: &TestBed<'_, '_>) -> Result<Measured> {
             bail!("there is nothing to measure")
         }
     }

@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 
-use super::background_flood::Gate;
+use super::background_flood::FloodPath;
 use super::netns_lab::{Lab, PATIENCE, Role};
 
 /// Both ends.
-pub(super) const SPARE: Gate<'_> = Gate {
+pub(super) const SPARE: FloodPath<'_> = FloodPath {
     sent_on: "spare0",
     role: Role::Client,
     received_on: "spare1",
@@ -17,8 +17,8 @@ pub(super) const SPARE: Gate<'_> = Gate {
 ///
 /// # Errors
 /// The kernel refuses the veth or the program.
-pub(super) fn add_spare_veth(lab: &Lab<'_>) -> Result<Gate<'static>> {
-    let Gate {
+pub(super) fn add_spare_veth(lab: &Lab<'_>) -> Result<FloodPath<'static>> {
+    let FloodPath {
         sent_on,
         received_on,
         ..

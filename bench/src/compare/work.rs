@@ -1,4 +1,4 @@
-//! What is measured behind each defence.
+//! The trait of workloads: what is measured behind each defence.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -8,18 +8,18 @@ use super::defence::Defence;
 use super::netns_lab::{Lab, Site};
 use super::process::Process;
 
-/// A piece of work that is the same for every contender.
+/// A workload, the same for every contender.
 pub(super) trait Work {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
-    /// What it is, for the table's heading.
+    /// The table's heading.
     fn title(&self) -> String;
 
-    /// Sentences on how it was done: what someone needs to do it again.
+    /// Sentences on how it was measured: what someone needs to repeat it.
     fn conditions(&self) -> Vec<String>;
 
-    /// What it needs of a contender.
+    /// What it sends to a contender.
     fn workload(&self) -> Workload {
         Workload::Connections
     }
@@ -29,17 +29,17 @@ pub(super) trait Work {
         Site::default()
     }
 
-    /// What a case asks of a contender beyond that; who cannot do it has no turn.
+    /// What a case needs of a contender beyond that; contenders that cannot do it skip the case.
     fn need(&self, _case: usize) -> Need {
         Need::Nothing
     }
 
-    /// Whether cases may follow each other in one lab, in their order. Otherwise each has a lab of its own.
+    /// Whether cases may follow each other in one lab, in order. Otherwise each case gets its own lab.
     fn shares_lab(&self) -> bool {
         false
     }
 
-    /// Starts what has to run in the lab before the defence is raised.
+    /// Starts what has to run in the lab before the defence starts.
     ///
     /// # Errors
     /// It does not start.
@@ -47,43 +47,43 @@ pub(super) trait Work {
         Ok(Vec::new())
     }
 
-    /// The circumstances in which it is done.
+    /// The cases that are measured.
     fn cases(&self) -> &[String];
 
     /// The columns of the table.
     fn columns(&self) -> &[Column];
 
-    /// Does the work in a case, given by number, in a lab whose defence is up.
+    /// Measures a case, given by index, in a lab whose defence runs.
     ///
     /// # Errors
-    /// It could not be measured. Connections that fail are a result.
-    fn measure(&self, case: usize, stand: &Stand<'_, '_>) -> Result<Measured>;
+    /// The measurement failed. Failed connections are a result, not an error.
+    fn measure(&self, case: usize, test_bed: &TestBed<'_, '_>) -> Result<Measured>;
 }
 
-/// A lab with a defence that is up.
-pub(super) struct Stand<'s, 'a> {
+/// A lab whose defence runs.
+pub(super) struct TestBed<'s, 'a> {
     pub(super) lab: &'s Lab<'a>,
     pub(super) contender: Contender,
     pub(super) defence: &'s dyn Defence<'a>,
 }
 
-/// A figure of every turn.
+/// A column of the table: one figure per turn.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Column {
     pub(super) name: &'static str,
-    /// In which its values are: "ms", "%", "k/s".
+    /// Unit of its values: "ms", "%", "k/s".
     pub(super) unit: &'static str,
 }
 
-/// A column of that name and unit.
+/// Constructs a column.
 pub(super) const fn column(name: &'static str, unit: &'static str) -> Column {
     Column { name, unit }
 }
 
-/// What one turn gave.
+/// The result of one turn.
 pub(super) struct Measured {
-    /// One for each column; `None` where there is nothing to tell (no connection succeeded).
+    /// One figure per column; `None` where there is no value (no connection succeeded).
     pub(super) figures: Vec<Option<f64>>,
-    /// Connections that certainly went through the defence.
+    /// Connections that certainly passed through the defence.
     pub(super) connections: u64,
 }

@@ -1,4 +1,4 @@
-//! One connection: a socket, and when it was meant to begin.
+//! One connection: a socket, and when it was due.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -11,10 +11,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::connect_options::Close;
 use super::outcomes::Failure;
 
-/// A connection under way. All times are since the run's start.
+/// An open connection. All times are since the start of the run.
 pub(super) struct Attempt {
     pub(super) socket: Socket,
-    /// Tells it from another that had the same file descriptor.
+    /// Distinguishes it from earlier connections with the same file descriptor.
     pub(super) number: u64,
     pub(super) intended: Duration,
     /// When its SYN was sent.
@@ -23,7 +23,7 @@ pub(super) struct Attempt {
     pub(super) asked: bool,
 }
 
-/// What a look at a connection's answer showed.
+/// State of a connection's answer.
 pub(super) enum Answer {
     Here,
     NotYet,
@@ -31,7 +31,7 @@ pub(super) enum Answer {
 }
 
 impl Attempt {
-    /// What became of the handshake, once the socket is writable or has an error.
+    /// The result of the handshake, once the socket is writable or has an error.
     pub(super) fn connected(&self) -> Result<(), Failure> {
         match self.socket.take_error() {
             Ok(None) => Ok(()),
@@ -39,8 +39,8 @@ impl Attempt {
         }
     }
 
-    /// Sends the request: short enough for any send buffer.
-    pub(super) fn ask(&mut self, request: &[u8]) -> Result<(), Failure> {
+    /// Sends the request, which fits any send buffer.
+    pub(super) fn send_request(&mut self, request: &[u8]) -> Result<(), Failure> {
         self.asked = true;
         match self.socket.send(request) {
             Ok(sent) if sent == request.len() => Ok(()),
@@ -49,7 +49,7 @@ impl Attempt {
         }
     }
 
-    /// Looks for the first byte of the answer.
+    /// Polls for the first byte of the answer.
     pub(super) fn answer(&self) -> Answer {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         match self.socket.recv(&mut buffer) {
@@ -61,15 +61,14 @@ impl Attempt {
     }
 }
 
-/// Where connections come from.
+/// Source of connections.
 pub(super) struct Origin {
     ports: Option<RangeInclusive<u16>>,
     next: u16,
     close: Close,
 }
 
-/// Ports that may be taken in a row before a connection is given up: looking for a free one takes time that the
-/// connections after it wait for.
+/// Taken ports in a row before a connection is abandoned: searching delays the connections after it.
 const TAKEN_IN_A_ROW: usize = 64;
 
 impl Origin {
@@ -81,7 +80,7 @@ impl Origin {
         }
     }
 
-    /// A socket whose SYN to `target` is on its way.
+    /// A socket whose SYN to `target` has been sent.
     pub(super) fn connect(&mut self, target: SocketAddr) -> Result<Socket, Failure> {
         let tries = match &self.ports {
             Some(ports) => ports.len().min(TAKEN_IN_A_ROW),

@@ -10,38 +10,38 @@ use super::http_request;
 use super::schedule::{Pace, Schedule};
 use crate::cli_values::{number, seconds};
 
-/// How long connections are started for unless the command line says.
+/// Default for the time in which connections begin.
 const USUAL_TIME: Duration = Duration::from_secs(10);
 
 /// Command line of `bench connect`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Where to connect to, in turn: 192.0.2.10:80 or [2001:db8:5::10]:80
+    /// Targets, used in turn: 192.0.2.10:80 or [2001:db8:5::10]:80
     #[allow(rustdoc::broken_intra_doc_links, reason = "an IPv6 address")]
     #[arg(required = true, value_name = "ADDRESS:PORT")]
     pub(super) targets: Vec<SocketAddr>,
-    /// Connections a second (2500, 2.5k), begun whether or not earlier ones are done
+    /// Connections per second (2500, 2.5k), independent of earlier ones
     #[arg(long, value_name = "R", default_value = "1000", value_parser = number)]
     rate: u64,
-    /// So many connections at a time instead, each followed by another: how many a second it can be
+    /// Keep this many connections open instead, each followed by another: measures the greatest rate
     #[arg(long, value_name = "N", conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     closed: Option<u32>,
-    /// Stop after so many connections
+    /// Stop after this many connections
     #[arg(long, value_name = "N", value_parser = number)]
     connections: Option<u64>,
     /// Begin no connection after this time (default: 10, or none with --connections)
     #[arg(long, value_name = "S", value_parser = seconds)]
     seconds: Option<Duration>,
-    /// Take source ports from here, in turn; one that is taken is passed over (default: the kernel chooses)
+    /// Range of source ports, used in turn; taken ports are skipped (default: the kernel chooses)
     #[arg(long, value_name = "FROM-TO", value_parser = ports)]
     pub(super) source_ports: Option<RangeInclusive<u16>>,
-    /// Send an HTTP request of so many bytes and measure until the first byte of an answer too
+    /// Send an HTTP request of this many bytes, and measure the time until the first byte of an answer too
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(http_request::SHORTEST..=http_request::LONGEST))]
     pub(super) data: Option<u32>,
-    /// How connections end that succeeded
+    /// How successful connections end
     #[arg(long, value_enum, default_value = "rst")]
     pub(super) close: Close,
-    /// Give a connection up after this time
+    /// Abandon a connection after this time
     #[arg(long, value_name = "S", default_value = "20", value_parser = seconds)]
     pub(super) patience: Duration,
     /// Run on this core
@@ -53,7 +53,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// When connections are meant to begin.
+    /// The times at which connections are due.
     pub(super) fn schedule(&self) -> Schedule {
         let pace = match self.closed {
             Some(at_once) => Pace::AtOnce(at_once as usize),
@@ -68,10 +68,10 @@ impl Options {
     }
 }
 
-/// Who is told that a connection is over, and how.
+/// How a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub(super) enum Close {
-    /// By a RST: leaves no TIME_WAIT, so a port is free again at once
+    /// By a RST: leaves no TIME_WAIT, so the port is free at once
     Rst,
     /// By a FIN, as most programs do
     Fin,

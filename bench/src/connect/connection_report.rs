@@ -1,11 +1,11 @@
-//! The figures of a run, as text and as JSON.
+//! The report of a run, as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What became of a run's connections.
+/// Results of a run's connections.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Report {
     /// Connections that began or should have.
@@ -13,18 +13,19 @@ pub(crate) struct Report {
     pub(crate) established: u64,
     /// Connections whose request was answered; 0 without requests.
     pub(crate) answered: u64,
-    /// Connections that took 0.9 s or more from their first SYN: it, or its answer, was lost and sent again.
+    /// Connections that took 0.9 s or more from their first SYN: the SYN or its answer was lost, and a SYN was
+    /// retransmitted.
     pub(crate) syn_retries: u64,
     /// Failed connections by reason.
     pub(crate) failures: BTreeMap<String, u64>,
     pub(crate) seconds: f64,
-    /// Connections that succeeded, a second.
+    /// Successful connections per second.
     pub(crate) per_second: f64,
-    /// How long after their intended start connections began: what this program itself was late.
+    /// Delay from a connection's due time to its start: how late this program was.
     pub(crate) begun_late: Option<Percentiles>,
-    /// From a connection's intended start until it was established; failed ones are not in it.
+    /// Time from when a connection was due until it was established; failed ones excluded.
     pub(crate) until_connected: Option<Percentiles>,
-    /// From a connection's intended start until the first byte of its answer.
+    /// Time from when a connection was due until the first byte of its answer.
     pub(crate) until_answered: Option<Percentiles>,
 }
 

@@ -1,4 +1,4 @@
-//! The loop that begins connections when they are due and hears how they fare: one thread, one epoll instance.
+//! The event loop: begins connections when they are due and handles their events. One thread, one epoll instance.
 
 use std::collections::VecDeque;
 use std::num::NonZero;
@@ -20,12 +20,12 @@ use super::schedule::Schedule;
 
 use crate::interrupt::Interrupt;
 
-/// Connections that are begun, or heard of, before the others get a turn.
+/// Connections to begin, or events to handle, in one go.
 const BATCH: usize = 64;
-/// A look at the clock at least this often.
+/// Longest sleep between two readings of the clock.
 const AT_LEAST: Duration = Duration::from_millis(100);
 
-/// Connections under way.
+/// Open connections.
 pub(super) struct Dialer<'a> {
     options: &'a Options,
     request: Option<Vec<u8>>,
@@ -37,7 +37,7 @@ pub(super) struct Dialer<'a> {
     attempts: Vec<Option<Attempt>>,
     running: usize,
     begun: u64,
-    /// (when to give it up, number, file descriptor) of each connection begun; those that are done remain in it.
+    /// (deadline, number, file descriptor) of each connection begun; finished ones stay in the queue.
     deadlines: VecDeque<(Duration, u64, usize)>,
     record: Record,
 }
@@ -46,9 +46,9 @@ impl<'a> Dialer<'a> {
     /// Ready to begin.
     ///
     /// # Errors
-    /// The kernel has no epoll instance to give.
+    /// The kernel refuses an epoll instance.
     pub(super) fn new(options: &'a Options) -> Result<Self> {
-        // A timer of the kernel may be 50 µs late unless it is told otherwise.
+        // By default the kernel may fire a timer 50 µs late (PR_SET_TIMERSLACK).
         rustix::thread::set_current_timer_slack(NonZero::new(1))?;
         Ok(Self {
             options,
@@ -65,10 +65,10 @@ impl<'a> Dialer<'a> {
         })
     }
 
-    /// Makes all the connections, and waits until each is done or given up.
+    /// Makes all connections, and waits until each has finished or was abandoned.
     ///
     /// # Errors
-    /// The kernel refuses to say what happens.
+    /// The kernel reports no events.
     pub(super) fn run(mut self, interrupt: &Interrupt) -> Result<Report> {
         let mut events = Vec::with_capacity(4 * BATCH);
         self.start = Instant::now();
@@ -90,7 +90,7 @@ impl<'a> Dialer<'a> {
                 Err(error) => return Err(error).context("waiting for connections failed"),
             }
             for event in &events {
-                self.hear(event.data.u64() as usize, event.flags);
+                self.handle_event(event.data.u64() as usize, event.flags);
             }
         }
         let time = self.now();
@@ -101,19 +101,19 @@ impl<'a> Dialer<'a> {
         self.start.elapsed()
     }
 
-    /// Begins what is due.
+    /// Begins the connections that are due.
     fn begin(&mut self) -> Result<()> {
         for _ in 0..BATCH {
             let now = self.now();
             let Some(intended) = self.schedule.take(now, self.running) else {
                 break;
             };
-            self.dial(intended, now)?;
+            self.connect_one(intended, now)?;
         }
         Ok(())
     }
 
-    fn dial(&mut self, intended: Duration, begun: Duration) -> Result<()> {
+    fn connect_one(&mut self, intended: Duration, begun: Duration) -> Result<()> {
         let number = self.begun;
         self.begun += 1;
         self.record.begun(begun.saturating_sub(intended));
@@ -126,7 +126,7 @@ impl<'a> Dialer<'a> {
             }
         };
         let descriptor = socket.as_raw_fd() as usize;
-        // Only after connect(): before it a socket is said to have hung up.
+        // Registered only after connect(): epoll reports EPOLLHUP for a socket before it.
         let interest = EventFlags::OUT | EventFlags::IN | EventFlags::ET;
         let data = epoll::EventData::new_u64(descriptor as u64);
         epoll::add(&self.epoll, &socket, data, interest)
@@ -163,15 +163,15 @@ impl<'a> Dialer<'a> {
             tv_sec: time.as_secs() as _,
             tv_nsec: time.subsec_nanos().into(),
         };
-        // epoll's own wait knows whole milliseconds alone, in older kernels.
+        // In older kernels, epoll_wait has a resolution of milliseconds.
         match poll(&mut [PollFd::new(&self.epoll, PollFlags::IN)], Some(&time)) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error).context("waiting for connections failed"),
         }
     }
 
-    /// The kernel says that something happened to a connection.
-    fn hear(&mut self, descriptor: usize, flags: EventFlags) {
+    /// Handles an event of a connection.
+    fn handle_event(&mut self, descriptor: usize, flags: EventFlags) {
         let now = self.now();
         let Some(attempt) = self.attempts.get_mut(descriptor).and_then(Option::as_mut) else {
             return;
@@ -188,7 +188,7 @@ impl<'a> Dialer<'a> {
             let Some(request) = &self.request else {
                 return self.end(descriptor, None);
             };
-            if let Err(failure) = attempt.ask(request) {
+            if let Err(failure) = attempt.send_request(request) {
                 self.end(descriptor, Some(&failure));
             }
             return;
@@ -203,7 +203,7 @@ impl<'a> Dialer<'a> {
         }
     }
 
-    /// Closes a connection, which also ends epoll's interest in it.
+    /// Closes a connection, which also removes it from epoll.
     fn end(&mut self, descriptor: usize, failure: Option<&Failure>) {
         self.attempts[descriptor] = None;
         self.running -= 1;
@@ -212,7 +212,7 @@ impl<'a> Dialer<'a> {
         }
     }
 
-    /// Ends what has taken too long, and does not begin what should have begun long ago.
+    /// Abandons connections that have taken too long, and those that are long overdue.
     fn give_up(&mut self, now: Duration) {
         let never_begun = self.schedule.abandon(now, self.options.patience);
         self.record.failed(&Failure::NeverBegun, never_begun);

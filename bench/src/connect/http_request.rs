@@ -1,14 +1,14 @@
-//! The request that a connection carries: valid HTTP, so that a stock web server answers it, of any length.
+//! The request of a connection: valid HTTP of any length, so that a stock web server answers it.
 
 /// Bytes of the shortest request.
 pub(super) const SHORTEST: i64 = (START.len() + END.len()) as i64;
-/// Bytes of the longest: web servers take no longer line.
+/// Bytes of the longest: web servers accept no longer line.
 pub(super) const LONGEST: i64 = 4096;
 
 const START: &[u8] = b"GET /";
 const END: &[u8] = b" HTTP/1.0\r\n\r\n";
 
-/// A request of `length` bytes, filled up by a query.
+/// A request of `length` bytes, padded by a query string.
 pub(super) fn http_request(length: u32) -> Vec<u8> {
     let query = (length as usize).saturating_sub(START.len() + END.len());
     let filling = std::iter::once(b'?').chain(std::iter::repeat(b'x'));

@@ -1,8 +1,8 @@
 //! `bench connect`: opens TCP connections and measures how long each takes.
 //!
-//! Connections begin at a constant rate, whatever became of those before (an open loop), and times count from when a
-//! connection was meant to begin. A proxy's SYN-ACK says nothing about its server, so with `--data` the time
-//! until the first byte of an answer is measured too.
+//! Connections begin at a constant rate, independent of earlier ones (an open loop), and times count from when a
+//! connection was due. A proxy's SYN-ACK says nothing about its server, so with `--data` the time until the first byte
+//! of an answer is measured too.
 
 mod attempt;
 mod connect_options;
@@ -20,16 +20,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub(crate) use self::connect_options::Options;
 pub(crate) use self::connection_report::{Percentiles, Report};
 use self::dialer::Dialer;
-use crate::cores::pin;
+use crate::cores::pin_to_core;
 use crate::interrupt::Interrupt;
 
-/// Makes the connections and prints what became of them. Failed connections are a result, not an error.
+/// Makes the connections and prints the report. Failed connections are a result, not an error.
 ///
 /// # Errors
-/// A core that is not there, or the kernel's refusal.
+/// No such core, or the kernel's refusal.
 pub(crate) fn run(options: &Options) -> Result<()> {
     if let Some(core) = options.core {
-        pin(core)?;
+        pin_to_core(core)?;
     }
     allow_many_files()?;
     let interrupt = Interrupt::new()?;
@@ -41,7 +41,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// As many sockets as this process may have at all.
+/// Raises the limit of open files to its maximum.
 fn allow_many_files() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let most = Rlimit {

@@ -1,4 +1,4 @@
-//! What became of the connections.
+//! Results of the connections.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,19 +10,19 @@ use thiserror::Error;
 
 use super::connection_report::{Percentiles, Report};
 
-/// Linux sends a SYN again after a second; whatever took nearly as long has needed that.
+/// Linux retransmits a SYN after one second; a connection that took nearly as long needed that.
 const SYN_RETRY: Duration = Duration::from_millis(900);
-/// Times up to this are told apart, in nanoseconds, by three digits.
+/// Greatest time of the histograms, in nanoseconds, with three significant digits.
 const LONGEST: u64 = 3_600_000_000_000;
 const DIGITS: u8 = 3;
 
-/// Why a connection failed. Its text counts it among its like.
+/// Why a connection failed. Failures are counted by this text.
 #[derive(Debug, Error)]
 pub(super) enum Failure {
     /// Not established.
     #[error("connect: {}", errno(.0))]
     Connect(io::Error),
-    /// Established, but the request could not be sent or no answer be read.
+    /// Established, but the request could not be sent or no answer could be read.
     #[error("answer: {}", errno(.0))]
     Answer(io::Error),
     /// Established, and ended by the server before it answered.
@@ -34,12 +34,12 @@ pub(super) enum Failure {
     /// Established, but no answer within the patience.
     #[error("answer: given up")]
     GaveUpWaiting,
-    /// Due, but this machine did not get round to it.
+    /// Due, but this machine was too slow to begin it.
     #[error("never begun")]
     NeverBegun,
 }
 
-/// Times of those that succeeded, and the number of those that failed by reason.
+/// Times of successful connections, and the number of failed ones by reason.
 pub(super) struct Record {
     attempted: u64,
     syn_retries: u64,
@@ -62,31 +62,31 @@ impl Record {
         })
     }
 
-    /// A connection began so long after it was meant to.
+    /// Records a connection that began `lag` after it was due.
     pub(super) fn begun(&mut self, lag: Duration) {
         self.attempted += 1;
         note(&mut self.lag, lag);
     }
 
-    /// A connection was established: so long after it was meant to begin, and after its first SYN.
+    /// Records an established connection: time since it was due, and since its first SYN.
     pub(super) fn connected(&mut self, since_intended: Duration, since_syn: Duration) {
         note(&mut self.connected, since_intended);
         self.syn_retries += u64::from(since_syn >= SYN_RETRY);
     }
 
-    /// The first byte of an answer came so long after the connection was meant to begin.
+    /// Records the first byte of an answer: time since the connection was due.
     pub(super) fn answered(&mut self, since_intended: Duration) {
         note(&mut self.answered, since_intended);
     }
 
-    /// `count` connections failed for this reason.
+    /// Records `count` connections that failed for this reason.
     pub(super) fn failed(&mut self, failure: &Failure, count: u64) {
         if count > 0 {
             *self.failures.entry(failure.to_string()).or_default() += count;
         }
     }
 
-    /// The figures of a run that took so long.
+    /// The report of a run that took `time`.
     pub(super) fn report(self, time: Duration) -> Report {
         let never_begun = self.failures.get(&Failure::NeverBegun.to_string());
         let succeeded = match self.answered.len() {
@@ -123,7 +123,7 @@ fn percentiles(histogram: &Histogram<u64>) -> Option<Percentiles> {
     })
 }
 
-/// The error's symbol, for those that connections meet.
+/// The error's symbol, if it is one that connections get.
 fn errno(error: &io::Error) -> String {
     let Some(number) = error.raw_os_error() else {
         return error.to_string();

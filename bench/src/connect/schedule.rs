@@ -1,21 +1,22 @@
-//! When connections are meant to begin.
+//! The times at which connections are due.
 //!
-//! With a constant rate that is settled before the first one begins and owes nothing to how the others fare: whoever
-//! is measured from the intended time counts also what a stall did to the connections that should have begun during
-//! it (Gil Tene's "coordinated omission"). With so many at a time there is no such time, and no such promise.
+//! With a constant rate, due times are fixed before the first connection begins and do not depend on the others:
+//! measuring from the due time includes the effect of a stall on connections that should have begun during it (Gil
+//! Tene's "coordinated omission"). With a fixed number open at a time there are no due times, so stalls are not
+//! included.
 
 use std::time::Duration;
 
-/// What decides when the next connection begins.
+/// What determines when the next connection begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Pace {
-    /// Time alone: so many a second (open loop).
+    /// The rate: connections per second (open loop).
     PerSecond(u64),
-    /// The end of another: so many at a time (closed loop).
+    /// The end of another connection: number open at a time (closed loop).
     AtOnce(usize),
 }
 
-/// The connections that are still to begin. All times are since the run's start.
+/// The connections that have not begun. All times are since the start of the run.
 #[derive(Debug)]
 pub(super) struct Schedule {
     pace: Pace,
@@ -25,7 +26,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// `connections` at most, none of them meant to begin at or after `time`.
+    /// `connections` at most, none due at or after `time`.
     pub(super) fn new(pace: Pace, connections: u64, time: Duration) -> Self {
         Self {
             pace,
@@ -35,7 +36,7 @@ impl Schedule {
         }
     }
 
-    /// Takes the next connection, if it is due `now` while `running` others are under way: when it was meant to begin.
+    /// Takes the next connection if it is due `now` while `running` others are open; returns its due time.
     pub(super) fn take(&mut self, now: Duration, running: usize) -> Option<Duration> {
         let intended = match self.pace {
             Pace::PerSecond(_) => self.next()?,
@@ -49,7 +50,7 @@ impl Schedule {
         Some(intended)
     }
 
-    /// When the next connection is meant to begin; `None` if that depends on the others, or if there is no next.
+    /// When the next connection is due; `None` if that depends on the others, or if there is no next.
     pub(super) fn next(&self) -> Option<Duration> {
         match self.pace {
             Pace::PerSecond(rate) if self.begun < self.connections => {
@@ -67,12 +68,12 @@ impl Schedule {
         }
     }
 
-    /// Gives up the connections that should have begun long ago, `grace` after the last was meant to: their number.
+    /// Abandons the overdue connections `grace` after the last was due; returns their number.
     pub(super) fn abandon(&mut self, now: Duration, grace: Duration) -> u64 {
         let Pace::PerSecond(rate) = self.pace else {
             return 0;
         };
-        // The first number that is meant to begin at `time` or later.
+        // The first connection that is due at `time` or later.
         let in_time = (self.time.as_nanos() * u128::from(rate)).div_ceil(1_000_000_000);
         let all = u64::try_from(in_time).map_or(self.connections, |all| all.min(self.connections));
         let last = nth(all.saturating_sub(1), rate);
@@ -85,7 +86,7 @@ impl Schedule {
     }
 }
 
-/// When connection `number`, from 0, of `rate` a second is meant to begin.
+/// When connection `number`, from 0, is due at `rate` per second.
 fn nth(number: u64, rate: u64) -> Duration {
     let nanoseconds = u128::from(number) * 1_000_000_000 / u128::from(rate);
     Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))

@@ -1,4 +1,4 @@
-//! One direction of a line: a queue of frames with the time at which each is due.
+//! One direction of a delay line: a queue of frames, each with its due time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,39 +6,39 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-/// A late frame comes at most this much later.
+/// Greatest extra delay of a late frame.
 const LATE: Duration = Duration::from_millis(2);
-/// Bytes under way at once, in one direction: 5 Gbit/s over 100 ms.
+/// Bytes in flight in one direction: 5 Gbit/s over 100 ms.
 const CAPACITY: usize = 64 << 20;
 const ETHERNET_HEADER: usize = 14;
 
-/// What a line does to its frames.
+/// Impairments of a line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Weather {
+pub(super) struct Impairments {
     pub(super) delay: Duration,
-    /// Share of the frames that get lost.
+    /// Share of frames that are lost.
     pub(super) loss: f64,
-    /// Share of the frames that come late.
+    /// Share of frames that are late.
     pub(super) reorder: f64,
     /// Bytes after the Ethernet header.
     pub(super) mtu: usize,
     pub(super) seed: u64,
 }
 
-/// What became of the frames.
+/// Counts of frames by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Counts {
     delivered: u64,
     lost: u64,
     late: u64,
     too_long: u64,
-    /// Dropped because the line was full or the interface would not take them.
+    /// Dropped because the line was full or the interface refused them.
     refused: u64,
 }
 
 /// The queue, ordered by due time and then by arrival.
 pub(super) struct Line {
-    weather: Weather,
+    impairments: Impairments,
     random: u64,
     arrivals: u64,
     bytes: usize,
@@ -48,10 +48,10 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(weather: Weather) -> Self {
+    pub(super) fn new(impairments: Impairments) -> Self {
         Self {
-            weather,
-            random: weather.seed,
+            impairments,
+            random: impairments.seed,
             arrivals: 0,
             bytes: 0,
             queue: BinaryHeap::new(),
@@ -60,22 +60,22 @@ impl Line {
         }
     }
 
-    /// Puts a frame on its way, or loses it.
+    /// Queues a frame, or loses it.
     pub(super) fn push(&mut self, frame: Vec<u8>, now: Instant) {
-        // Both are drawn for every frame, so that one share does not shift the other's choices.
+        // Both numbers are drawn for every frame, so that one share does not change the other's choices.
         let (lost, late) = (
-            self.chance(self.weather.loss),
-            self.chance(self.weather.reorder),
+            self.chance(self.impairments.loss),
+            self.chance(self.impairments.reorder),
         );
         let lateness = LATE.mul_f64(self.draw());
-        let drop = if frame.len() > self.weather.mtu + ETHERNET_HEADER {
+        let drop = if frame.len() > self.impairments.mtu + ETHERNET_HEADER {
             &mut self.counts.too_long
         } else if lost {
             &mut self.counts.lost
         } else if self.bytes + frame.len() > CAPACITY {
             &mut self.counts.refused
         } else {
-            let mut due = now + self.weather.delay;
+            let mut due = now + self.impairments.delay;
             if late {
                 self.counts.late += 1;
                 due += lateness;
@@ -105,7 +105,7 @@ impl Line {
         self.queue.peek().map(|Reverse((due, _, _))| *due)
     }
 
-    /// Takes the last delivery back: the interface would not have it.
+    /// Counts the last frame as refused by the interface instead of delivered.
     pub(super) fn refused(&mut self) {
         self.counts.delivered -= 1;
         self.counts.refused += 1;
@@ -115,12 +115,12 @@ impl Line {
         self.counts
     }
 
-    /// An empty buffer, perhaps a used one.
+    /// An empty buffer, recycled if possible.
     pub(super) fn blank(&mut self) -> Vec<u8> {
         self.spare.pop().unwrap_or_default()
     }
 
-    /// Gives a buffer back.
+    /// Returns a buffer for reuse.
     pub(super) fn recycle(&mut self, mut frame: Vec<u8>) {
         frame.clear();
         self.spare.push(frame);
@@ -143,7 +143,7 @@ impl Line {
 mod tests {
     use super::*;
 
-    const CLEAR: Weather = Weather {
+    const CLEAR: Impairments = Impairments {
         delay: Duration::from_millis(50),
         loss: 0.0,
         reorder: 0.0,
@@ -151,9 +151,9 @@ mod tests {
         seed: 7,
     };
 
-    /// Sends frames a microsecond apart; gives (number, time under way) of those that arrive, in order.
-    fn travel(weather: Weather, frames: u32) -> (Vec<(u32, Duration)>, Counts) {
-        let mut line = Line::new(weather);
+    /// Sends frames one microsecond apart; returns (number, time in flight) of those that arrive, in order.
+    fn travel(impairments: Impairments, frames: u32) -> (Vec<(u32, Duration)>, Counts) {
+        let mut line = Line::new(impairments);
         let start = Instant::now();
         let sent = |number: u32| start + Duration::from_micros(number.into());
         for number in 0..frames {
@@ -187,18 +187,28 @@ mod tests {
 
     #[test]
     fn loss_takes_its_share_and_the_same_frames_again() {
-        let weather = Weather { loss: 0.1, ..CLEAR };
-        let (arrived, counts) = travel(weather, 10_000);
+        let impairments = Impairments { loss: 0.1, ..CLEAR };
+        let (arrived, counts) = travel(impairments, 10_000);
         assert!((900..1100).contains(&counts.lost), "{counts:?}");
         assert_eq!(arrived.len() as u64 + counts.lost, 10_000);
-        assert_eq!(travel(weather, 10_000).0, arrived);
-        assert_ne!(travel(Weather { seed: 8, ..weather }, 10_000).0, arrived);
+        assert_eq!(travel(impairments, 10_000).0, arrived);
+        assert_ne!(
+            travel(
+                Impairments {
+                    seed: 8,
+                    ..impairments
+                },
+                10_000
+            )
+            .0,
+            arrived
+        );
     }
 
     #[test]
     fn late_frames_are_overtaken_and_none_is_lost() {
         let (arrived, counts) = travel(
-            Weather {
+            Impairments {
                 reorder: 0.01,
                 ..CLEAR
             },
@@ -224,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_full_line_refuses() {
-        let mut line = Line::new(Weather {
+        let mut line = Line::new(Impairments {
             mtu: 65535,
             ..CLEAR
         });

@@ -1,4 +1,4 @@
-//! `bench delay`: a line between two interfaces, in user space, for kernels without netem.
+//! `bench delay`: a delay line between two interfaces, in user space, for kernels without netem.
 
 mod line;
 pub(crate) mod packet_socket;
@@ -11,14 +11,14 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use serde::Serialize;
 
-use self::line::{Counts, Line, Weather};
+use self::line::{Counts, Impairments, Line};
 use self::packet_socket::PacketSocket;
 use crate::device::Device;
 use crate::interrupt::Interrupt;
 
-/// Frames taken before those that are due are sent.
+/// Frames to receive before due frames are sent.
 const TURN: usize = 64;
-/// The longest sleep: a signal wakes only one of the two threads.
+/// Longest sleep: a signal wakes only one of the two threads.
 const IDLE: Duration = Duration::from_millis(200);
 
 /// Command line of `bench delay`.
@@ -33,13 +33,13 @@ pub(crate) struct Options {
     /// Delay in each direction, in milliseconds; a round trip takes twice that
     #[arg(long, value_name = "MS", default_value = "0", value_parser = milliseconds)]
     delay_ms: f64,
-    /// Share of the frames that get lost, in each direction
+    /// Share of frames that are lost, in each direction
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     loss: f64,
-    /// Share of the frames that come up to 2 ms late, so that later ones overtake them
+    /// Share of frames that are up to 2 ms late, so that later frames overtake them
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     reorder: f64,
-    /// Drop frames that carry more than this many bytes after the Ethernet header, without a word
+    /// Silently drop frames with more than this many bytes after the Ethernet header
     #[arg(long, value_name = "BYTES", default_value = "65535")]
     mtu: u16,
     /// The same seed loses and delays the same frames of the same traffic
@@ -47,7 +47,7 @@ pub(crate) struct Options {
     seed: u64,
 }
 
-/// What became of the frames, by direction; printed as JSON at the end.
+/// Counts by direction; printed as JSON at the end.
 #[derive(Serialize)]
 struct Report {
     near_to_far: Counts,
@@ -57,14 +57,14 @@ struct Report {
 /// Carries frames until SIGINT or SIGTERM; prints `ready` at the start and counts at the end.
 ///
 /// # Errors
-/// No such interface, no privilege, or an interface that went away.
+/// No such interface, no privilege, or an interface that was removed.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let open = |name: &str| -> Result<PacketSocket> {
         PacketSocket::open(&Device::named(name)?)
             .with_context(|| format!("opening a packet socket on {name} failed"))
     };
     let ports = [open(&options.near)?, open(&options.far)?];
-    let weather = |direction| Weather {
+    let impairments = |direction| Impairments {
         delay: Duration::from_secs_f64(options.delay_ms / 1e3),
         loss: options.loss,
         reorder: options.reorder,
@@ -75,8 +75,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     println!("ready: {} and {} are joined", options.near, options.far);
     let [near, far] = &ports;
     let (near_to_far, far_to_near) = thread::scope(|scope| {
-        let back = scope.spawn(|| carry(far, near, Line::new(weather(1)), &interrupt));
-        let there = carry(near, far, Line::new(weather(0)), &interrupt);
+        let back = scope.spawn(|| carry(far, near, Line::new(impairments(1)), &interrupt));
+        let there = carry(near, far, Line::new(impairments(0)), &interrupt);
         (there, back.join())
     });
     let report = Report {
@@ -87,7 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Carries frames in one direction until it is time to stop; a line that breaks stops the other as well.
+/// Carries frames in one direction until interrupted; an error stops the other direction too.
 fn carry(
     from: &PacketSocket,
     to: &PacketSocket,
@@ -116,7 +116,7 @@ fn carry_until(
     Ok(line.counts())
 }
 
-/// Takes some frames from a port; whether there may be more.
+/// Receives some frames from a port; returns whether there may be more.
 fn take(from: &PacketSocket, landing: &mut [u8], line: &mut Line) -> Result<bool> {
     for _ in 0..TURN {
         let mut frame = line.blank();
@@ -125,7 +125,7 @@ fn take(from: &PacketSocket, landing: &mut [u8], line: &mut Line) -> Result<bool
             Err(error) => {
                 line.recycle(frame);
                 return match error.kind() {
-                    // The last one: the interface was down for a moment.
+                    // ENETDOWN: the interface was down for a moment.
                     ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::NetworkDown => {
                         Ok(false)
                     }
@@ -137,7 +137,7 @@ fn take(from: &PacketSocket, landing: &mut [u8], line: &mut Line) -> Result<bool
     Ok(true)
 }
 
-/// Sends what is due. A frame that the interface refuses is lost, as on any line.
+/// Sends due frames. A frame that the interface refuses is lost.
 fn release(line: &mut Line, to: &PacketSocket) {
     while let Some(frame) = line.pop(Instant::now()) {
         if to.send(&frame).is_err() {

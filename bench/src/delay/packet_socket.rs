@@ -9,19 +9,19 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::device::Device;
 
-/// The longest frame: a merged one, if someone left an offload on.
+/// Longest frame: a merged one, if an offload is on.
 pub(crate) const LONGEST: usize = 65536 + 14;
 const RECEIVE_BUFFER: c_int = 32 << 20;
-/// include/uapi/linux/if_packet.h; what this socket sends does not come back to it.
+/// include/uapi/linux/if_packet.h; this socket does not receive what it sends.
 const PACKET_IGNORE_OUTGOING: c_int = 23;
 
-/// An open port.
+/// An open packet socket.
 pub(crate) struct PacketSocket {
     socket: Socket,
 }
 
 impl PacketSocket {
-    /// Opens a port that receives every frame which arrives on the device, whoever it is for.
+    /// Opens a socket that receives every frame that arrives on the device, for any destination.
     ///
     /// # Errors
     /// No CAP_NET_RAW, or the device is gone.
@@ -29,7 +29,7 @@ impl PacketSocket {
         Self::listen(device, false)
     }
 
-    /// The same, with the frames that this machine itself sends on the device.
+    /// The same, including the frames that this machine sends on the device.
     ///
     /// # Errors
     /// As above.
@@ -42,9 +42,9 @@ impl PacketSocket {
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
         socket.set_nonblocking(true)?;
         let ignored = c_int::from(!outgoing);
-        set(&socket, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, ignored)?;
-        set(&socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)?;
-        set(
+        set_socket_option(&socket, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, ignored)?;
+        set_socket_option(&socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)?;
+        set_socket_option(
             &socket,
             libc::SOL_SOCKET,
             libc::SO_RCVBUFFORCE,
@@ -73,7 +73,7 @@ impl PacketSocket {
     }
 }
 
-/// Waits until the port has a frame, at most for `time`.
+/// Waits until the socket has a frame, for `time` at most.
 ///
 /// # Errors
 /// `Interrupted` by a signal.
@@ -94,7 +94,7 @@ pub(crate) fn wait(port: &PacketSocket, time: Duration) -> io::Result<()> {
     }
 }
 
-fn set(socket: &Socket, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+fn set_socket_option(socket: &Socket, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
     let size = size_of::<c_int>() as libc::socklen_t;
     // SAFETY: the option's value is a c_int that lives through the call, and `size` is its size.
     match unsafe {

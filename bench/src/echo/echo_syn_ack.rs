@@ -1,11 +1,11 @@
-//! A SYN made into a SYN-ACK where it lies: addresses and ports change places, everything else of it stays.
+//! Rewrites a SYN into a SYN-ACK in place: swaps addresses and ports and keeps everything else.
 
 /// From the Ethernet header to the end of a TCP header behind an IPv4 header without options.
 const LENGTH: usize = 54;
 const SYN: u8 = 0x02;
 const SYN_ACK: u8 = 0x12;
 
-/// Answers a SYN over IPv4 with the client's own number as ours; anything else stays as it is, apart from its addresses.
+/// Answers a SYN over IPv4 with the client's own sequence number as ISN; of other frames only the addresses change.
 #[inline]
 pub(crate) fn answer(frame: &mut [u8]) {
     let Some(frame) = frame.first_chunk_mut::<LENGTH>() else {
@@ -21,7 +21,7 @@ pub(crate) fn answer(frame: &mut [u8]) {
     let acknowledgement = sequence.wrapping_add(1);
     frame[42..46].copy_from_slice(&acknowledgement.to_be_bytes());
     frame[47] = SYN_ACK;
-    // RFC 1624: what changed places does not count, what was 0 is added.
+    // RFC 1624: swapped words do not change the sum, so only the fields that were 0 are added.
     let checksum = u16::from_be_bytes([frame[50], frame[51]]);
     let sum = u32::from(!checksum)
         + u32::from(SYN_ACK - SYN)

@@ -1,5 +1,5 @@
-//! `bench echo`: the least that answers SYNs over AF_XDP, one thread a queue. What a library, an account of frames, a
-//! look-up and a cookie cost, is what the appliance's workers take beyond this.
+//! `bench echo`: the minimal SYN responder over AF_XDP, one thread per queue. What the appliance's workers cost beyond
+//! it is the cost of a library, frame accounting, a look-up and a cookie.
 
 mod echo_syn_ack;
 pub(crate) mod raw_rings;
@@ -19,16 +19,16 @@ use crate::device::Device;
 use crate::interrupt::Interrupt;
 use crate::{xdp_attach, xdp_objects};
 
-/// How long a thread sleeps at most before it looks whether it is to end, in milliseconds.
+/// Longest sleep of a thread before it checks for the request to stop, in milliseconds.
 const NAP: i32 = 50;
 
 /// Command line of `bench echo`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Interface to answer on, in place of its program; until it is interrupted
+    /// Interface to answer on, replacing its XDP program, until interrupted
     #[arg(long, value_name = "IF")]
     interface: String,
-    /// Its first so many receive queues, each answered on the core of its number like the appliance's workers
+    /// Number of receive queues, each answered on the core of the same number, like the appliance's workers
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=64))]
     queues: u32,
 }

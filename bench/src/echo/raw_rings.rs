@@ -1,5 +1,5 @@
-//! AF_XDP in copy mode with nothing between its user and the kernel's rings: no descriptor of its own, no account of
-//! frames, no FFI. What the appliance's sockets are measured against.
+//! AF_XDP in copy mode directly on the kernel's rings: no descriptor type of its own, no frame accounting, no FFI. The
+//! appliance's sockets are measured against it.
 //!
 //! The memory of the four rings is shared with the kernel (Documentation/networking/af_xdp.rst, "Rings"); everything
 //! unsafe about AF_XDP in this program is in this file.
@@ -12,17 +12,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
 
-/// Frames at most in one round.
+/// Greatest number of frames in a batch.
 pub(crate) const BATCH: u32 = 64;
-/// Descriptors of the RX and the TX ring, and frames, as the appliance has them.
+/// Descriptors of the RX and TX rings, and frames, as in the appliance.
 const RING: u32 = 2048;
-/// Also descriptors of the other two rings: all frames have room in each.
+/// Also the size of the fill and completion rings: each has room for all frames.
 const FRAMES: u32 = 8192;
 const FRAME: usize = 2048;
 /// include/uapi/linux/if_xdp.h; Linux ≥ 6.18.
 const XDP_MAX_TX_SKB_BUDGET: i32 = 9;
 
-/// A socket whose frames are all received, answered in place and sent back.
+/// A socket that answers every received frame in place and sends it back.
 pub(crate) struct Rings {
     socket: OwnedFd,
     frames: Mapping,
@@ -36,7 +36,7 @@ impl Rings {
     /// Binds a queue of an interface, with all frames in the fill ring.
     ///
     /// # Errors
-    /// The kernel's refusal of any step, which it names.
+    /// The step that the kernel refuses.
     pub(crate) fn open(interface: u32, queue: u32) -> Result<Self> {
         // SAFETY: takes three numbers and gives a descriptor or -1.
         let fd = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
@@ -52,14 +52,14 @@ impl Rings {
             flags: 0,
             tx_metadata_len: 0,
         };
-        set(fd, libc::XDP_UMEM_REG, &umem).context("the kernel refuses the UMEM")?;
+        set_socket_option(fd, libc::XDP_UMEM_REG, &umem).context("the kernel refuses the UMEM")?;
         for (ring, size) in [
             (libc::XDP_UMEM_FILL_RING, FRAMES),
             (libc::XDP_UMEM_COMPLETION_RING, FRAMES),
             (libc::XDP_RX_RING, RING),
             (libc::XDP_TX_RING, RING),
         ] {
-            set(fd, ring, &size).context("the kernel refuses a ring")?;
+            set_socket_option(fd, ring, &size).context("the kernel refuses a ring")?;
         }
         let at = offsets(fd).context("the kernel does not say where its rings are")?;
         let (fill, completion) = (
@@ -89,8 +89,8 @@ impl Rings {
         // SAFETY: the kernel reads `length` bytes of `address`, which has so many.
         check(unsafe { libc::bind(fd, ptr::from_ref(&address).cast(), length) })
             .with_context(|| format!("queue {queue} cannot be bound"))?;
-        // A kernel that does not know it sends 32 frames a call.
-        let _ = set(fd, XDP_MAX_TX_SKB_BUDGET, &RING);
+        // Older kernels refuse this option and send 32 frames per call.
+        let _ = set_socket_option(fd, XDP_MAX_TX_SKB_BUDGET, &RING);
         Ok(rings)
     }
 
@@ -99,8 +99,8 @@ impl Rings {
         self.socket.as_raw_fd()
     }
 
-    /// One batch from RX ring to TX ring: `answer` turns each frame into its answer, of the same length. Gives how many;
-    /// [`Self::wake`] has them sent.
+    /// Moves one batch from the RX ring to the TX ring: `answer` rewrites each frame into its answer, of the same
+    /// length. Returns the number of frames; [`Self::wake`] sends them.
     #[inline]
     pub(crate) fn turn(&mut self, mut answer: impl FnMut(&mut [u8])) -> u32 {
         let back = self.completion.filled();
@@ -121,7 +121,7 @@ impl Rings {
         count
     }
 
-    /// Sleeps until frames come, or for `milliseconds`.
+    /// Sleeps until frames arrive, or for `milliseconds`.
     pub(crate) fn wait(&self, milliseconds: i32) {
         let mut socket = libc::pollfd {
             fd: self.fd(),
@@ -132,7 +132,7 @@ impl Rings {
         unsafe { libc::poll(&mut socket, 1, milliseconds) };
     }
 
-    /// The system calls that the kernel asks for.
+    /// Makes the wakeup system calls that the kernel needs.
     #[inline]
     pub(crate) fn wake(&self) {
         let fd = self.fd();
@@ -158,7 +158,7 @@ impl Rings {
     }
 }
 
-/// One ring: two positions that only grow, and descriptors at them. One side is the kernel.
+/// One ring: a producer and a consumer position that only grow, and descriptors. The kernel is one of the two sides.
 struct Ring<T> {
     producer: NonNull<AtomicU32>,
     consumer: NonNull<AtomicU32>,
@@ -195,7 +195,7 @@ impl<T: Copy> Ring<T> {
         theirs.wrapping_sub(consumer.load(Ordering::Relaxed))
     }
 
-    /// Places for descriptors of ours.
+    /// Free places for our descriptors.
     #[inline]
     fn room(&self) -> u32 {
         let (producer, consumer) = self.positions();
@@ -263,7 +263,7 @@ impl<T: Copy> Ring<T> {
     }
 }
 
-/// Memory that goes away with this.
+/// A memory mapping; dropping it unmaps it.
 struct Mapping {
     start: NonNull<u8>,
     length: usize,
@@ -273,7 +273,7 @@ struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    /// Fresh memory, or that of a descriptor at an offset.
+    /// New memory, or that of a descriptor at an offset.
     fn new(length: usize, of: Option<(i32, i64)>) -> Result<Self> {
         let (fd, offset, kind) = match of {
             Some((fd, offset)) => (fd, offset, libc::MAP_SHARED),
@@ -331,7 +331,7 @@ fn offsets(fd: i32) -> io::Result<libc::xdp_mmap_offsets> {
     Ok(offsets)
 }
 
-fn set<T>(fd: i32, option: i32, value: &T) -> io::Result<()> {
+fn set_socket_option<T>(fd: i32, option: i32, value: &T) -> io::Result<()> {
     let length = size_of::<T>() as libc::socklen_t;
     // SAFETY: the kernel reads `length` bytes of `value`, which has so many.
     check(unsafe {

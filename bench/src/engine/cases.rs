@@ -1,4 +1,4 @@
-//! What is measured: one batch of each kind of work.
+//! The cases: one batch of each kind of work.
 
 use std::hint::black_box;
 
@@ -19,9 +19,9 @@ const KEY: Key = KEYS[2];
 
 /// Work on a batch of frames.
 pub(super) struct Case {
-    /// What is done, to what.
+    /// The operation, and the kind of frames.
     pub(super) name: String,
-    /// How: the variant of the lanes, or who else does it.
+    /// The SIMD variant, or other code that does it.
     pub(super) by: &'static str,
     frames: Frames,
     work: Work,
@@ -37,11 +37,11 @@ enum Work {
     Translate(Translation),
 }
 
-/// Who answers without batches: the code of the XDP program.
+/// The code that answers without batches, which is that of the XDP program.
 const ALONE: &str = "one by one";
 
 impl Case {
-    /// Everything that can be measured on this machine.
+    /// All cases that this machine can run.
     pub(super) fn all() -> Vec<Self> {
         let v4 = |clients: &[Client]| Frames::syns(true, clients);
         let syns = [
@@ -87,7 +87,7 @@ impl Case {
         for (what, frames) in [&syns[0], &syns[1], &syns[4], &syns[5]] {
             let name = format!("ACK verified ({what})");
             let acks = frames.acks(|room, length| {
-                alone(room, length, frames.v4);
+                answer_single(room, length, frames.v4);
             });
             for backend in HashBackend::available() {
                 let work = Work::Verify(Box::new(AckBatch::new(backend)), BATCH);
@@ -111,12 +111,12 @@ impl Case {
         cases
     }
 
-    /// Whether this is no work, but what reading the clock costs.
+    /// Whether this case measures the cost of reading the clock only.
     pub(super) fn is_clock(&self) -> bool {
         matches!(self.work, Work::Nothing)
     }
 
-    /// Puts the frames back.
+    /// Restores the frames.
     pub(super) fn restore(&mut self) {
         self.frames.restore();
     }
@@ -131,7 +131,7 @@ impl Case {
             Work::Answer(answers, _) => answer_each(answers, &mut self.frames),
             Work::AnswerAlone => {
                 for (length, room) in self.frames.each() {
-                    black_box(alone(room, length, v4));
+                    black_box(answer_single(room, length, v4));
                 }
             }
             Work::Verify(acks, BATCH) => verify_batch(acks, &mut self.frames),
@@ -145,14 +145,14 @@ impl Case {
         }
     }
 
-    /// Whether the work does what it should: what it would cost to do nothing is of no interest.
+    /// Whether the result is right: wrong work must not be measured.
     pub(super) fn is_right(&mut self) -> bool {
         self.restore();
         let v4 = self.frames.v4;
         match &mut self.work {
             Work::Answer(..) | Work::AnswerAlone => {
                 self.run();
-                // SYN and ACK, to where it came from.
+                // A SYN-ACK to the sender.
                 self.frames
                     .each()
                     .all(|(_, room)| room[l4(v4) + 13] & 0x12 == 0x12 && room[5] == 2)
@@ -174,10 +174,10 @@ impl Case {
     }
 }
 
-/// What the limit does.
+/// The work of the lower limit.
 const TOUCH: &str = "the same bytes read and written";
 
-/// Reads and writes as many bytes as an answer does, in words of eight.
+/// Reads and writes as many bytes as an answer does, in words of eight bytes.
 #[inline(never)]
 fn touch(frames: &mut Frames) {
     let v4 = frames.v4;
@@ -243,7 +243,7 @@ fn ask(
 }
 
 #[inline(never)]
-fn alone(room: &mut [u8], length: usize, v4: bool) -> Option<usize> {
+fn answer_single(room: &mut [u8], length: usize, v4: bool) -> Option<usize> {
     single_answer::answer_in_place(room, length, L3, l4(v4), &KEY, EPOCH, &Profile::default())
 }
 

@@ -9,7 +9,7 @@ use super::frame_batch::BATCH;
 use crate::machine::Machine;
 use crate::spread::Spread;
 
-/// One case: nanoseconds a frame in each round.
+/// One case: nanoseconds per frame in each round.
 #[derive(Serialize)]
 struct Row {
     work: String,
@@ -23,7 +23,7 @@ pub(super) struct Report {
     machine: Machine,
     batch: usize,
     batches: u32,
-    /// What reading the clock costs, taken off all others; ns a frame.
+    /// Cost of reading the clock, subtracted from all others; ns per frame.
     clock: f64,
     rows: Vec<Row>,
 }

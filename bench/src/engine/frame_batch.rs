@@ -1,4 +1,4 @@
-//! The frames of a batch, as they lie in a UMEM.
+//! The frames of a batch, laid out as in a UMEM.
 
 use synward_core::generated_segment::Segment;
 use synward_core::wire::tcp::{Repr, flags};
@@ -9,7 +9,7 @@ pub(super) const BATCH: usize = 64;
 /// Offset of the IP header, and of the TCP header behind it.
 pub(super) const L3: usize = ethernet::LENGTH;
 
-/// Bytes of a chunk, and of the room in front of the packet.
+/// Bytes of a chunk, and of the headroom.
 const CHUNK: usize = 2048;
 const HEADROOM: usize = 256;
 
@@ -24,12 +24,12 @@ pub(super) enum Client {
     Linux,
     Windows,
     Mac,
-    /// Options in an order and of values that no two SYNs share.
+    /// Options whose order and values differ for every SYN.
     Odd,
 }
 
 impl Client {
-    /// The options of its SYN; `number` tells its SYNs apart.
+    /// The options of its SYN; `number` makes its SYNs differ.
     fn options(self, number: u32) -> Vec<u8> {
         let [a, b, c, d] = number.wrapping_mul(0x9e37_79b9).to_be_bytes();
         match self {
@@ -45,7 +45,7 @@ impl Client {
     }
 }
 
-/// The packets of one batch and the memory in which they are treated.
+/// The packets of one batch, and the memory in which they are processed.
 #[derive(Clone)]
 pub(super) struct Frames {
     pub(super) v4: bool,
@@ -64,7 +64,7 @@ impl Frames {
         frames
     }
 
-    /// SYNs from as many clients; their systems follow each other in a fixed random order.
+    /// SYNs, each from another client; the clients' systems follow in a fixed random order.
     pub(super) fn syns(v4: bool, clients: &[Client]) -> Self {
         Self::new(v4, |number| {
             let at = number.wrapping_mul(0x85eb_ca6b) >> 13;
@@ -79,7 +79,7 @@ impl Frames {
         })
     }
 
-    /// ACKs for what `answer` makes of the frames of SYNs: its numbers K + 1 and TSecr.
+    /// ACKs for the SYN-ACKs that `answer` writes: ISN + 1 and TSecr.
     pub(super) fn acks(&self, answer: impl Fn(&mut [u8], usize)) -> Self {
         Self::new(self.v4, |number| {
             let syn = &self.packets[number as usize];
@@ -106,7 +106,7 @@ impl Frames {
         })
     }
 
-    /// Segments of flows, with timestamps; data would not be looked at.
+    /// Segments of flows, with timestamps and without data, which translation does not read.
     pub(super) fn segments(v4: bool) -> Self {
         Self::new(v4, |number| {
             let tcp = Repr {
@@ -120,7 +120,7 @@ impl Frames {
         })
     }
 
-    /// Puts the packets back, whatever became of them.
+    /// Restores the packets.
     pub(super) fn restore(&mut self) {
         for (chunk, packet) in self.memory.iter_mut().zip(&self.packets) {
             chunk[HEADROOM..HEADROOM + packet.len()].copy_from_slice(packet);
@@ -146,7 +146,7 @@ fn header(number: u32) -> Repr {
     }
 }
 
-/// A frame from client number so and so.
+/// A frame from client `number`.
 fn frame(v4: bool, number: u32, tcp: Repr, options: &[u8]) -> Vec<u8> {
     let client = number.wrapping_mul(0x9e37_79b9) | 1;
     let (source, destination) = if v4 {
@@ -154,8 +154,7 @@ fn frame(v4: bool, number: u32, tcp: Repr, options: &[u8]) -> Vec<u8> {
     } else {
         (Address([0x20, 1, 2, client]), Address([0x20, 1, 3, 7]))
     };
-    // The options are written as data and counted to the header afterwards. That leaves a wrong checksum,
-    // which nobody looks at here.
+    // The options are written as data and then added to the header length. The checksum is wrong, but is not read here.
     let segment = Segment {
         source,
         destination,

@@ -1,9 +1,9 @@
-//! `bench engine`: what a batch of 64 frames costs the engine, in user space, its memory in the cache.
+//! `bench engine`: the engine's cost of a batch of 64 frames, in user space, with its memory in the cache.
 //!
-//! The rounds of all cases alternate in random order and are short, so that a neighbour on the machine
-//! disturbs all of them or none; the median of the rounds counts. (A benchmark harness that takes one case
-//! after the other, as criterion and divan do, attributes a neighbour's second to whichever case ran then.)
-//! Frames are put back outside the measured time, and what reading the clock costs is taken off.
+//! The rounds of all cases alternate in random order and are short, so that a neighbour on the machine disturbs all
+//! cases alike; the median of the rounds is reported. (A harness that runs one case after the other, as criterion and
+//! divan do, attributes a neighbour's second to the case that ran then.) Frames are restored outside the measured time,
+//! and the cost of reading the clock is subtracted.
 
 mod ack_batch;
 mod cases;
@@ -26,13 +26,13 @@ use self::frame_batch::BATCH;
 use crate::machine::Machine;
 use crate::order::Order;
 
-/// Batches that a case is given in a round before those that are measured.
+/// Batches before the measured ones in each round.
 const WARM: u32 = 4;
 
 /// Command line of `bench engine`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Rounds; their median counts
+    /// Rounds; medians are reported
     #[arg(long, value_name = "N", default_value = "51", value_parser = clap::value_parser!(u16).range(1..=1001))]
     rounds: u16,
     /// Batches of a case in each round
@@ -44,10 +44,10 @@ pub(crate) struct Options {
     /// Every round's figures, as JSON
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Only cases with this in their name ("ACK", "avx2"); several must all be there
+    /// Only cases whose name contains this ("ACK", "avx2"); if repeated, all of them
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
-    /// Runs the one case that `--only` leaves for so many batches and measures nothing: for tools that count
+    /// Run the one case that `--only` selects for this many batches, without measuring: for tools that count
     /// instructions
     #[arg(long, value_name = "BATCHES", conflicts_with_all = ["rounds", "batches", "output"])]
     count: Option<u32>,
@@ -59,10 +59,10 @@ struct Line {
     options: Options,
 }
 
-/// Measures as a command line says: `engine` and what follows it.
+/// Measures, given the words `engine` and what follows.
 ///
 /// # Errors
-/// Those of [`run`], or a line that makes no sense.
+/// Those of [`run`], or invalid arguments.
 pub(crate) fn run_line(words: &[String]) -> Result<()> {
     run(&Line::try_parse_from(words)?.options)
 }
@@ -70,11 +70,11 @@ pub(crate) fn run_line(words: &[String]) -> Result<()> {
 /// Measures and prints a table in Markdown.
 ///
 /// # Errors
-/// No case of that name, a case that does not do its work, or a file that cannot be written.
+/// No such case, a case with a wrong result, or a file that cannot be written.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let machine = Machine::here(std::path::Path::new("deploy/lab"));
     if let Some(core) = options.core {
-        crate::cores::pin(core)?;
+        crate::cores::pin_to_core(core)?;
     }
     let mut cases = Case::all();
     for case in &mut cases {
@@ -87,7 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if let Some(batches) = options.count {
         return count(&mut cases, batches);
     }
-    ensure!(cases.len() > 1, "no case has that in its name");
+    ensure!(cases.len() > 1, "no case has this in its name");
     let output = match &options.output {
         Some(path) => Some(
             File::create(path).with_context(|| format!("{} cannot be written", path.display()))?,
@@ -112,12 +112,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Nanoseconds a frame, the clock included.
+/// Nanoseconds per frame, the clock included.
 fn measure(case: &mut Case, batches: u32) -> f64 {
     let mut total = 0;
     for batch in 0..WARM + batches {
         case.restore();
-        // What was put back is in the cache, and not on its way there.
+        // The restored frames must be in the cache before the measurement starts.
         fence(Ordering::SeqCst);
         let start = Instant::now();
         case.run();
@@ -129,14 +129,14 @@ fn measure(case: &mut Case, batches: u32) -> f64 {
     total as f64 / f64::from(batches) / BATCH as f64
 }
 
-/// Runs one case, for a tool that counts instructions: as a difference of two runs, so that the start and
-/// putting back cancel out.
+/// Runs one case for a tool that counts instructions. The tool takes the difference of two runs, so that start and
+/// restoring cancel out.
 fn count(cases: &mut Vec<Case>, batches: u32) -> Result<()> {
     if cases.len() > 1 {
         cases.retain(|case| !case.is_clock());
     }
     let [case] = cases.as_mut_slice() else {
-        bail!("--only leaves {} cases, and has to leave one", cases.len());
+        bail!("--only selects {} cases, but must select one", cases.len());
     };
     for _ in 0..batches {
         case.restore();

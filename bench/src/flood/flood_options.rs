@@ -15,14 +15,14 @@ pub(crate) struct Options {
     /// Interface to send on: a veth, unless --i-own-this-network
     #[arg(long, value_name = "IF")]
     pub(super) interface: String,
-    /// Where to: 192.0.2.10:80 or [2001:db8:5::10]:80
+    /// Destination: 192.0.2.10:80 or [2001:db8:5::10]:80
     #[allow(rustdoc::broken_intra_doc_links, reason = "an IPv6 address")]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) destination: SocketAddr,
     /// Prefix of the random source addresses: 10.0.0.0/8 or 2001:db8:f::/64
     #[arg(long, value_name = "PREFIX")]
     pub(super) sources: Prefix,
-    /// What to send: SYNs, ACKs with random numbers, both alike, or whole handshakes
+    /// Segments to send: SYNs, ACKs with random numbers, both in equal parts, or whole handshakes
     #[arg(long, value_enum, default_value = "syn")]
     pub(super) kind: Kind,
     /// TCP options of the SYNs
@@ -31,7 +31,7 @@ pub(crate) struct Options {
     /// Give the ACKs a timestamp option
     #[arg(long)]
     pub(super) timestamps: bool,
-    /// Destination MAC (default: of the destination's or its gateway's neighbour entry)
+    /// Destination MAC (default: from the neighbour entry of the destination or its gateway)
     #[arg(long, value_name = "MAC")]
     pub(super) mac: Option<String>,
     /// Stop after this time, at most 600
@@ -40,23 +40,22 @@ pub(crate) struct Options {
     /// Stop after this many segments
     #[arg(long, value_parser = number)]
     pub(super) count: Option<u64>,
-    /// Segments a second (250000, 250k, 1.5M), or max
+    /// Segments per second (250000, 250k, 1.5M), or max
     #[arg(long, default_value = "max", value_parser = rate)]
     pub(super) rate: Rate,
-    /// Frames that the kernel makes at once
+    /// Frames that the kernel makes in one batch
     #[arg(long, default_value = "64", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(super) batch: u32,
     /// Run on this core
     #[arg(long)]
     pub(super) core: Option<usize>,
-    /// Count and drop what comes back to the sources; meanwhile takes the place of the interface's XDP program, as
-    /// handshakes do
+    /// Count and drop answers to the sources; replaces the interface's XDP program meanwhile, as handshakes do
     #[arg(long)]
     pub(super) count_answers: bool,
     /// Print one line of JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Allow an interface that is no veth
+    /// Allow an interface other than a veth
     #[arg(long)]
     pub(super) i_own_this_network: bool,
 }
@@ -68,9 +67,9 @@ pub(super) enum Kind {
     Syn,
     Ack,
     Mixed,
-    /// SYNs whose SYN-ACKs are acknowledged: connections that are opened and never used
+    /// SYNs, and ACKs of their SYN-ACKs: connections that are opened and never used
     Handshake,
-    /// One segment of a connection, as it is: `bench repeat`.
+    /// One segment of a connection, unchanged: `bench repeat`.
     #[value(skip)]
     Exact,
 }
@@ -87,7 +86,7 @@ impl Kind {
     }
 }
 
-/// Whose SYN it looks like, by its TCP options.
+/// The system whose TCP options the SYN has.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub(super) enum Profile {
     /// MSS, SACK permitted, timestamps, window scale 7
@@ -96,7 +95,7 @@ pub(super) enum Profile {
     Windows,
     /// MSS, window scale 6, timestamps, SACK permitted
     Macos,
-    /// MSS alone
+    /// MSS only
     Old,
     /// No options
     Bare,

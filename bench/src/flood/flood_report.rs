@@ -28,7 +28,7 @@ pub(super) struct Answers {
     pub(super) acknowledged: u64,
 }
 
-/// Prints it for people.
+/// Prints the report as text.
 pub(super) fn print(report: &Report) {
     println!(
         "sent {} segments ({} SYN, {} ACK) in {:.2} s: {:.3} Mpps",

@@ -1,4 +1,4 @@
-//! Templates of the frames: whole segments in which the fields that the XDP program fills in are zero.
+//! Frame templates: whole segments, in which the fields that the XDP program fills in are zero.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -23,9 +23,9 @@ pub(super) struct Segment {
     pub(super) bytes: Vec<u8>,
     /// Where the TSval starts in the frame.
     pub(super) tsval: Option<usize>,
-    /// Sum of the IPv4 header's 16-bit words as they are in memory, not folded; 0 for IPv6.
+    /// Sum of the IPv4 header's 16-bit words in memory order, not folded; 0 for IPv6.
     pub(super) ip_sum: u32,
-    /// The same of pseudo-header and TCP header.
+    /// The same sum of pseudo-header and TCP header.
     pub(super) tcp_sum: u32,
 }
 
@@ -40,7 +40,7 @@ impl Segment {
         Self::new(from, to, destination, SYN, 64240, &options, tsval)
     }
 
-    /// An ACK without data, with a timestamp option if wanted.
+    /// An ACK without data, optionally with timestamps.
     pub(super) fn ack(from: Mac, to: Mac, destination: SocketAddr, timestamps: bool) -> Self {
         let options: &[u8] = if timestamps {
             &[1, 1, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0]
@@ -58,7 +58,7 @@ impl Segment {
         )
     }
 
-    /// A frame that is sent as it is; of even length, and at most [`LONGEST`] bytes.
+    /// A frame that is sent unchanged; even length, at most [`LONGEST`] bytes.
     pub(super) fn exact(bytes: Vec<u8>) -> Self {
         Self {
             bytes,

@@ -1,4 +1,4 @@
-//! Loading the XDP program with a plan, running it, and reading its counters.
+//! Loads the XDP program with a plan, runs it, and reads its counters.
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd as _;
@@ -16,12 +16,12 @@ use super::frame_template::Segment;
 use super::prefix::Prefix;
 use crate::device::Device;
 use crate::interrupt::Interrupt;
-use crate::xdp_attach::Visit;
+use crate::xdp_attach::TemporaryProgram;
 use crate::xdp_objects::{self, LoadedObject};
 
-/// Runs of the program in one system call; each call costs some 20 ms to set up and to tear down.
+/// Runs of the program per system call; each call takes some 20 ms to set up and tear down.
 const RUNS: u64 = u32::MAX as u64;
-/// Answers that are still on their way when the flood ends come within this time.
+/// Time to wait for answers after the flood ends.
 const STRAGGLERS: Duration = Duration::from_millis(500);
 
 /// What to send.
@@ -31,9 +31,9 @@ pub(super) struct Plan {
     pub(super) kind: Kind,
     pub(super) syn: Segment,
     pub(super) ack: Segment,
-    /// Segments at most.
+    /// Greatest number of segments.
     pub(super) count: u64,
-    /// Segments a second; `None` = as many as it goes.
+    /// Segments per second; `None` = full speed.
     pub(super) rate: Option<u64>,
 }
 
@@ -103,7 +103,7 @@ impl Generator {
         Ok(generator)
     }
 
-    /// Different sources in every flood: the time is random enough for that.
+    /// Seeds the source addresses with the time, so that every flood has different ones.
     fn seed(&mut self) -> Result<()> {
         let now = std::time::SystemTime::UNIX_EPOCH
             .elapsed()
@@ -113,17 +113,16 @@ impl Generator {
         Ok(())
     }
 
-    /// Attaches the program that deals with what comes back, "answers" or "handshake", until the returned value is
-    /// dropped.
+    /// Attaches the program that processes answers, "answers" or "handshake", until the returned value is dropped.
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub(super) fn visit(&mut self, program: &str, device: Device) -> Result<Visit> {
+    pub(super) fn attach(&mut self, program: &str, device: Device) -> Result<TemporaryProgram> {
         let program = self.object.load(program)?;
-        Visit::begin(device, program.fd()?.as_fd())
+        TemporaryProgram::begin(device, program.fd()?.as_fd())
     }
 
-    /// Sends until the count or the time is reached, or a signal asks to stop.
+    /// Sends until the count or the time is reached, or a signal arrives.
     ///
     /// # Errors
     /// The kernel's refusal to run the program.
@@ -142,7 +141,7 @@ impl Generator {
                     seconds,
                 });
             }
-            // Runs that wait for their time do not count as sent, so their number says nothing.
+            // Runs that wait for the rate do not count as sent, so the number of runs is no limit.
             let (runs, until) = match self.rate {
                 None => (RUNS.min(left), time - elapsed),
                 Some(rate) => (RUNS, (time - elapsed).min(duration(left, rate))),
@@ -152,7 +151,7 @@ impl Generator {
         }
     }
 
-    /// Runs the program on live frames; being interrupted is no error.
+    /// Runs the program on live frames; an interruption is no error.
     fn run(&mut self, runs: u64, batch: u32) -> Result<()> {
         let program = self.object.program("flood")?;
         let frame = vec![0; self.frame];
@@ -170,7 +169,7 @@ impl Generator {
         }
     }
 
-    /// What came back, once nothing more comes.
+    /// The answers, once no more arrive.
     ///
     /// # Errors
     /// The kernel's refusal to read the counters.
@@ -214,7 +213,7 @@ fn duration(count: u64, rate: u64) -> Duration {
     Duration::from_secs_f64((count as f64 / rate as f64).min(1e6)) + Duration::from_millis(1)
 }
 
-/// A template as the program's global has it.
+/// A template in the layout of the program's global variable.
 fn global(segment: &Segment) -> Global {
     let mut bytes = segment.bytes.clone();
     bytes.resize(WORDS * 8, 0);

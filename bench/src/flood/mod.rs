@@ -15,10 +15,10 @@ use self::flood_report::{Report, print};
 use self::frame_template::Segment;
 use self::generator::{Generator, Plan};
 pub(crate) use self::prefix::Prefix;
-use crate::cores::pin;
+use crate::cores::pin_to_core;
 use crate::device::{Device, parse_mac};
 
-/// Sends the flood and prints what came of it.
+/// Sends the flood and prints the report.
 ///
 /// # Errors
 /// Wrong or missing addresses, an interface that is not the caller's to flood, or the kernel's refusal.
@@ -26,12 +26,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let device = Device::named(&options.interface)?;
     check_owned(&device, options.i_own_this_network)?;
     if let Some(core) = options.core {
-        pin(core)?;
+        pin_to_core(core)?;
     }
     let mut generator = Generator::new(plan(options, &device)?)?;
     let visit = match (options.kind, options.count_answers) {
-        (Kind::Handshake, _) => Some(generator.visit("handshake", device)?),
-        (_, true) => Some(generator.visit("answers", device)?),
+        (Kind::Handshake, _) => Some(generator.attach("handshake", device)?),
+        (_, true) => Some(generator.attach("answers", device)?),
         (_, false) => None,
     };
     let sent = generator.send(options.seconds, options.batch)?;
@@ -56,10 +56,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Refuses an interface that leads to others, unless the caller says that it is theirs.
+/// Refuses an interface other than a veth, unless the caller states that the network is theirs.
 ///
 /// # Errors
-/// It is no veth, and nobody said so.
+/// It is no veth, and the caller did not state this.
 pub(crate) fn check_owned(device: &Device, owned: bool) -> Result<()> {
     ensure!(
         owned || device.kind.as_deref() == Some("veth"),

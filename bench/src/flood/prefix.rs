@@ -11,7 +11,7 @@ pub(crate) struct Prefix {
 }
 
 impl Prefix {
-    /// For a generator that fills in no source: one address, which nobody has.
+    /// For a generator that fills in no source: one address, which no host has.
     pub(super) const NONE: Self = Self {
         address: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
         length: 32,

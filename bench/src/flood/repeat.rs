@@ -1,7 +1,7 @@
-//! `bench repeat`: one segment of a real connection, sent over and over: what forwarding a packet of it costs.
+//! `bench repeat`: sends one segment of a real connection repeatedly, to measure the cost of forwarding a packet.
 //!
-//! The segment is the client's first data, as this machine's kernel sent it. A receiver that has it already takes it for
-//! a retransmission; whoever forwards treats it like any other of the connection.
+//! The segment is the client's first data, as this machine's kernel sent it. A receiver that has it already treats it
+//! as a retransmission; a forwarder treats it like any other segment of the connection.
 
 use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
@@ -20,22 +20,22 @@ use super::frame_template::{LONGEST, Segment};
 use super::generator::{Generator, Plan};
 use super::prefix::Prefix;
 use crate::cli_values::seconds;
-use crate::cores::pin;
+use crate::cores::pin_to_core;
 use crate::delay::packet_socket::{self, PacketSocket};
 use crate::device::Device;
 
-/// The beginning of a request that never ends: the server waits, and the connection stays as it is.
+/// The beginning of a request that never ends: the server waits, and the connection stays open.
 const DATA: &[u8; 16] = b"GET / HTTP/1.1\r\n";
-/// For the connection to be there.
+/// Limit for opening the connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Command line of `bench repeat`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Where to connect to: 192.0.2.10:80
+    /// Target of the connection: 192.0.2.10:80
     #[arg(long, value_name = "ADDRESS:PORT")]
     destination: SocketAddrV4,
-    /// Interface on which the connection leaves; its checksums must not be left to it (ethtool -K IF tx off)
+    /// Interface of the connection; its checksum offload must be off (ethtool -K IF tx off)
     #[arg(long, value_name = "IF")]
     interface: String,
     /// Send to this interface instead, to measure the generator alone
@@ -52,7 +52,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// Sends the segment and prints how often.
+/// Sends the segment repeatedly and prints how often.
 ///
 /// # Errors
 /// No connection, interfaces that are no veths, or the kernel's refusal.
@@ -70,7 +70,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         );
     }
     if let Some(core) = options.core {
-        pin(core)?;
+        pin_to_core(core)?;
     }
     let (connection, frame) = connect(options.destination, &device)?;
     let mut generator = Generator::new(plan(&target, frame))?;
@@ -104,7 +104,8 @@ fn plan(device: &Device, frame: Vec<u8>) -> Plan {
     }
 }
 
-/// Connects, sends [`DATA`] and waits until the server has it; gives the connection and the frame that carried it.
+/// Connects, sends [`DATA`] and waits until the server has acknowledged it; returns the connection and the frame that
+/// carried it.
 fn connect(destination: SocketAddrV4, device: &Device) -> Result<(TcpStream, Vec<u8>)> {
     let port =
         PacketSocket::tap(device).context("opening a packet socket failed (bench needs root)")?;
@@ -153,7 +154,7 @@ fn connect(destination: SocketAddrV4, device: &Device) -> Result<(TcpStream, Vec
     }
 }
 
-/// Whether a frame can be sent as it is.
+/// Checks that a frame can be sent unchanged.
 fn check(frame: &[u8]) -> Result<()> {
     ensure!(
         frame.len() <= LONGEST && frame.len().is_multiple_of(2),
@@ -174,7 +175,7 @@ fn check(frame: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// What counts of a TCP segment over IPv4.
+/// The relevant fields of a TCP segment over IPv4.
 struct Seen<'a> {
     /// Source and destination.
     ports: (u16, u16),

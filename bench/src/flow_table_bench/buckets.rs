@@ -1,4 +1,4 @@
-//! The bucketed table from user space: the two arrays in this process's memory, no system call an insertion.
+//! The bucketed table from user space: its arrays are mapped into this process, so an insertion needs no system call.
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::ptr::NonNull;
@@ -10,7 +10,7 @@ use synward_core::layout::Flow;
 use synward_core::multilinear;
 use synward_core::occupancy::{self, BucketBits};
 
-/// Buckets for so many flows: a power of two with half of the ways, eight a bucket, in use.
+/// Number of buckets for `flows`: a power of two, with half of the ways (eight per bucket) in use.
 pub(super) fn needed(flows: u32) -> u32 {
     flows.div_ceil(8).next_power_of_two()
 }
@@ -21,14 +21,14 @@ type Tags = [AtomicU32; WAYS + 1];
 pub(crate) struct Buckets {
     tags: Mapping<Tags>,
     flows: Mapping<Flow>,
-    /// A line of occupancy has the size of one of tags.
+    /// A line of the occupancy filter has the size of a line of tags.
     occupancy: Mapping<Tags>,
     mask: u32,
     key: multilinear::Key,
 }
 
 impl Buckets {
-    /// Maps the arrays of `buckets` buckets, whose places are found under `key`.
+    /// Maps the arrays of `buckets` buckets; `key` is the key of the hash.
     ///
     /// # Errors
     /// The kernel's refusal.
@@ -48,8 +48,8 @@ impl Buckets {
         })
     }
 
-    /// Writes a flow, then the tag that makes it visible; says no if both of its buckets are full. Programs may look
-    /// meanwhile, but nobody else may insert.
+    /// Writes a flow, then the tag that makes it visible; returns false if both of its buckets are full. Programs may
+    /// look up flows meanwhile, but nothing else may insert.
     pub(crate) fn insert(&mut self, flow: &Flow) -> bool {
         let place = self.place(&flow.key);
         for bucket in [place.bucket, place.overflow] {
@@ -57,7 +57,7 @@ impl Buckets {
             let free = (0..WAYS).find(|way| tags[*way].load(Ordering::Relaxed) == FREE);
             if let Some(way) = free {
                 self.flows.set(entry_index(bucket, way as u32), *flow);
-                // The count first: it tells readers to look in the second bucket.
+                // The count comes first: it tells readers to look in the second bucket.
                 if bucket != place.bucket {
                     self.tags.at(place.bucket)[OVERFLOW].fetch_add(1, Ordering::Release);
                 }
@@ -73,7 +73,7 @@ impl Buckets {
         false
     }
 
-    /// Takes a flow out, if it is there. No program may look meanwhile.
+    /// Removes a flow, if it is there. No program may look up flows meanwhile.
     pub(super) fn remove(&mut self, key: &FlowKey) {
         let place = self.place(key);
         for bucket in [place.bucket, place.overflow] {
@@ -96,7 +96,7 @@ impl Buckets {
     }
 }
 
-/// An mmap-able array of the kernel's.
+/// A mapped array of the kernel.
 struct Mapping<T> {
     start: NonNull<T>,
     length: usize,

@@ -14,13 +14,13 @@ pub(super) struct Row {
     pub(super) rounds: Vec<f64>,
 }
 
-/// Everything measured, ns an operation.
+/// All figures, ns per operation.
 #[derive(Serialize)]
 pub(super) struct Report {
     pub(super) flows: u32,
     pub(super) ipv6: bool,
     pub(super) runs: u32,
-    /// Flows that the bucketed table had no room for: both buckets full.
+    /// Flows for which both buckets of the bucketed table were full.
     pub(super) refused: u32,
     pub(super) rows: Vec<Row>,
 }
@@ -30,7 +30,7 @@ impl fmt::Display for Report {
         let family = if self.ipv6 { "IPv6" } else { "IPv4" };
         writeln!(
             out,
-            "{} {family} flows; ns an operation: median (least to greatest round)",
+            "{} {family} flows; ns per operation: median (least to greatest round)",
             self.flows
         )?;
         writeln!(

@@ -1,8 +1,8 @@
-//! `bench flow-table`: what a look-up and an insertion cost in each table that could hold the flows.
+//! `bench flow-table`: the cost of a look-up and an insertion in each table that could hold the flows.
 //!
-//! The look-ups run in the kernel by BPF_PROG_TEST_RUN (`bench/ebpf/src/flow_table`), so the figures contain what the
-//! steering program pays, and the empty run is subtracted. Rounds of all contenders alternate, so that a
-//! neighbour on the machine disturbs all of them or none.
+//! The look-ups run in the kernel by BPF_PROG_TEST_RUN (`bench/ebpf/src/flow_table`), so the figures are what the
+//! steering program pays; the empty run is subtracted. Rounds of all contenders alternate, so that a neighbour on the
+//! machine disturbs all of them alike.
 
 mod buckets;
 mod flow_table_report;
@@ -22,7 +22,7 @@ use self::flow_table_report::{Report, Row};
 use self::test_run::{Kernel, KernelMap};
 use synward_bench_ebpf::flow_draw::{Plan, flow};
 
-/// Flows that are used again and again in the measurement with a warm cache.
+/// Flows of the measurement with a warm cache.
 const HOT: u32 = 1024;
 
 /// Command line of `bench flow-table`.
@@ -34,7 +34,7 @@ pub(crate) struct Options {
     /// IPv6 flows
     #[arg(long)]
     ipv6: bool,
-    /// Rounds; their median counts
+    /// Rounds; medians are reported
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=101))]
     rounds: u16,
     /// Runs of a program in each round
@@ -48,13 +48,13 @@ pub(crate) struct Options {
 /// Measures and prints.
 ///
 /// # Errors
-/// Not enough memory, no privilege, or a table that does not hold what was put into it.
+/// Not enough memory, no privilege, or a table that lost a flow.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut bench = Bench::new(options)?;
     for _ in 0..options.rounds {
         bench.look_up()?;
     }
-    // Afterwards, because an LRU map forgets flows while others are inserted, long before it is full.
+    // Insertions come last, because an LRU map evicts flows long before it is full.
     for _ in 0..options.rounds {
         bench.insert()?;
     }
@@ -79,7 +79,7 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     /// Fills all tables with the same flows.
     fn new(options: &'a Options) -> Result<Self> {
-        // Room for the insertions, an eighth more.
+        // One eighth more, for the insertions.
         let room = options.flows + fresh(options.flows);
         let needed = buckets::needed(options.flows);
         let mut kernel = Kernel::load(room, needed)?;
@@ -106,7 +106,7 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Look-ups of flows that are there: any of them, and the same few; and of flows that are not.
+    /// Looks up flows that are in the tables (any flow, and the same few), and flows that are not.
     fn look_up(&mut self) -> Result<()> {
         let all = self.options.flows - 1;
         let cases = [
@@ -128,7 +128,7 @@ impl<'a> Bench<'a> {
                 } else {
                     0
                 };
-                // A bucketed table may have refused a few flows in a million.
+                // The bucketed table may have refused a few flows in a million.
                 ensure!(
                     found <= expected && expected - found <= expected / 1000,
                     "{table} found {found} of {expected} flows"
@@ -139,7 +139,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Insertions of flows that are not there yet, from user space and from eBPF.
+    /// Inserts new flows, from user space and from eBPF.
     fn insert(&mut self) -> Result<()> {
         let numbers = self.options.flows..self.options.flows + fresh(self.options.flows);
         let each = f64::from(fresh(self.options.flows));
@@ -197,7 +197,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Nanoseconds a run, and how many runs found their flow.
+    /// Nanoseconds per run, and how many runs found their flow.
     fn measure(&mut self, program: &str, first: u32, mask: u32) -> Result<(f64, u64)> {
         let plan = Plan {
             first,
@@ -206,7 +206,7 @@ impl<'a> Bench<'a> {
             v6: self.options.ipv6.into(),
             ..Plan::default()
         };
-        // The hot flows get into the cache; the others have no more chance than in real traffic.
+        // Brings the hot flows into the cache; other flows are cached as in real traffic.
         if mask < HOT {
             self.kernel.run(program, plan, 100_000)?;
         }
@@ -239,7 +239,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// What a flow holds that counts as found.
+/// A flow that counts as found.
 fn established(key: FlowKey) -> Flow {
     Flow {
         key,
@@ -249,7 +249,7 @@ fn established(key: FlowKey) -> Flow {
     }
 }
 
-/// Flows that are inserted in each round.
+/// Number of flows inserted in each round.
 fn fresh(flows: u32) -> u32 {
     flows / 8
 }

@@ -28,17 +28,17 @@ const PROGRAMS: [&str; 6] = [
 
 /// `Value` of bench/ebpf/src/flow_table/contender_maps.rs.
 type Value = [u32; 7];
-/// What every flow holds: `last_seen`, the fifth word, tells a hit.
+/// The value of every flow: `last_seen`, the fifth word, marks a hit.
 const VALUE: Value = [0, 0, 0, 0, 1, 0, 0];
 
-/// A kernel's map of the contenders.
+/// The kernel's own maps among the contenders.
 #[derive(Clone, Copy)]
 pub(super) enum KernelMap {
     Hash,
     Lru,
 }
 
-/// The object, loaded.
+/// The loaded object.
 pub(super) struct Kernel {
     object: LoadedObject,
 }
@@ -62,7 +62,7 @@ impl Kernel {
         }
         let mut kernel = Self { object };
         let globals = Globals {
-            // Not secret here, so that two runs measure the same.
+            // A fixed key, so that two runs measure the same.
             table_key: multilinear::PI,
             bucket_mask: buckets - 1,
             ..Globals::default()
@@ -86,8 +86,8 @@ impl Kernel {
         }
     }
 
-    /// Runs a program: nanoseconds a run (the kernel's own measurement, without the time in which it
-    /// was preempted), and how many runs found or inserted their flow.
+    /// Runs a program; returns nanoseconds per run (measured by the kernel, without time in which it was preempted) and
+    /// how many runs found or inserted their flow.
     ///
     /// # Errors
     /// The kernel's refusal to run it.
@@ -106,7 +106,7 @@ impl Kernel {
         Ok((result.duration.as_nanos() as f64, found))
     }
 
-    /// Puts a flow into a map of the kernel's by bpf(2).
+    /// Inserts a flow into one of the kernel's maps by bpf(2).
     ///
     /// # Errors
     /// The kernel's refusal: the map is full.
@@ -116,7 +116,7 @@ impl Kernel {
             .context("inserting a flow failed")
     }
 
-    /// Takes flows out again; an LRU map may have forgotten some.
+    /// Removes flows; an LRU map may have evicted some.
     ///
     /// # Errors
     /// The kernel's refusal.

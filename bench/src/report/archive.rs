@@ -1,4 +1,4 @@
-//! Results of comparisons, as `bench compare` wrote them.
+//! Stored results of `bench compare` and `bench engine`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::compare::Contender;
 use crate::spread::Spread;
 
-/// All results of a folder; what was not measured is missing.
+/// All results in a folder; `None` for what was not measured.
 #[derive(Default)]
 pub(super) struct Archive {
     pub(super) answer: Option<Run>,
@@ -57,7 +57,7 @@ struct Turn {
     error: Option<String>,
 }
 
-/// `bench engine --output FILE`: what a worker's decision costs.
+/// `bench engine --output FILE`: the cost of a worker's decisions.
 #[derive(Debug, Deserialize)]
 pub(super) struct Engine {
     pub(super) rows: Vec<EngineRow>,
@@ -65,26 +65,26 @@ pub(super) struct Engine {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct EngineRow {
-    /// What is done, and to which frames.
+    /// The operation, and the kind of frames.
     pub(super) work: String,
-    /// The instructions that do it.
+    /// The SIMD variant, or other code that does it.
     pub(super) by: String,
-    /// Nanoseconds a frame.
+    /// Nanoseconds per frame.
     rounds: Vec<f64>,
 }
 
 impl EngineRow {
-    /// Nanoseconds a frame, over the rounds.
+    /// Nanoseconds per frame, over the rounds.
     pub(super) fn cost(&self) -> Option<Spread> {
         Spread::of(self.rounds.iter().copied())
     }
 }
 
 impl Archive {
-    /// Reads what is there.
+    /// Reads the files that exist.
     ///
     /// # Errors
-    /// A file that is there, but is none of these results.
+    /// A file exists, but holds no such results.
     pub(super) fn open(folder: &Path) -> Result<Self> {
         Ok(Self {
             answer: read(&folder.join("answer.json"))?,
@@ -95,7 +95,7 @@ impl Archive {
         })
     }
 
-    /// The comparisons that there are.
+    /// The comparisons that have results.
     pub(super) fn runs(&self) -> Vec<&Run> {
         [&self.answer, &self.sweep, &self.rate, &self.carry]
             .into_iter()
@@ -110,7 +110,7 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
         Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
         Ok(text) => serde_json::from_slice(&text).map(Some).with_context(|| {
             format!(
-                "{} is no result of this version: measure again, or move it away",
+                "{} has no results of this version: measure again, or move it away",
                 path.display()
             )
         }),
@@ -118,7 +118,7 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
 }
 
 impl Run {
-    /// The cases in which there were turns, in the order in which the first round can be ranked: by `rank`.
+    /// The cases that had turns, in the order of the first round.
     pub(super) fn cases(&self) -> Vec<&str> {
         let mut cases: Vec<&str> = Vec::new();
         for turn in &self.turns {
@@ -129,8 +129,8 @@ impl Run {
         cases
     }
 
-    /// A figure of a contender in a case. `column` is a column's name; where several have it, the names of those before it
-    /// lead there: `["answered p50", "p99"]`.
+    /// A figure of a contender in a case. `column` is a column's name; if several columns have it, the names of columns
+    /// before it select one: `["answered p50", "p99"]`.
     pub(super) fn figure(
         &self,
         case: &str,
@@ -153,7 +153,7 @@ impl Run {
         Spread::of(turns.filter_map(|turn| turn.figures.get(at).copied().flatten()))
     }
 
-    /// Turns that failed, and why the first.
+    /// Number of failed turns, and the first failure.
     pub(super) fn errors(&self) -> Option<(usize, Contender, &str)> {
         let mut failed = self
             .turns

@@ -1,10 +1,10 @@
-//! What is claimed of synward, and what the figures say to it.
+//! Claims about synward, checked against the figures.
 
 use super::archive::Archive;
 use super::figures::{self, BY_FIN, BY_RST, IDLE, latency, loss_free};
 use crate::compare::Contender::{self, *};
 
-/// A sentence that the figures bear out or not.
+/// A claim, and whether the figures support it.
 pub(super) struct Claim {
     pub(super) text: String,
     pub(super) verdict: Verdict,
@@ -16,7 +16,7 @@ pub(super) struct Claim {
 pub(super) enum Verdict {
     Met,
     NotMet,
-    /// What it takes was not measured.
+    /// Not measured.
     Open,
 }
 
@@ -30,8 +30,8 @@ impl Verdict {
     }
 }
 
-/// All of them, by medians.
-pub(super) fn all(archive: &Archive) -> Vec<Claim> {
+/// Checks all claims against the medians.
+pub(super) fn check_claims(archive: &Archive) -> Vec<Claim> {
     let cost = |contender| Some(figures::answered(archive, contender)?.median);
     let refusal = |contender, case| Some(figures::segment(archive, contender, case)?.median);
     let packet = |contender| Some(figures::packet(archive, contender)?.median);
@@ -49,18 +49,20 @@ pub(super) fn all(archive: &Archive) -> Vec<Claim> {
             because,
         });
     };
-    // Beside the baseline that does not ask the kernel's sockets: splice does not either, and local not for each SYN of a flood.
+    // Compared with the baseline without a socket look-up: splice has none, and local has none for each SYN of a flood.
     let in_xdp = XdpKernelCookieBlind;
     for synward in [SpliceXdp, Local] {
         for (baseline, name) in [(Synproxy, "SYNPROXY"), (Syncookies, "the kernel's cookies")] {
             add(
-                format!("{synward}: an answered SYN costs a tenth of one by {name}, or less"),
+                format!(
+                    "{synward}: an answered SYN costs at most a tenth of one answered by {name}"
+                ),
                 at_most(cost(synward), 0.1, cost(baseline), "ns"),
             );
         }
         add(
             format!(
-                "{synward}: … no more than one answered in XDP with the kernel's cookie ({in_xdp})"
+                "{synward}: … at most as much as one answered in XDP with the kernel's cookie ({in_xdp})"
             ),
             at_most(cost(synward), 1.0, cost(in_xdp), "ns"),
         );
@@ -71,13 +73,13 @@ pub(super) fn all(archive: &Archive) -> Vec<Claim> {
     }
     for (baseline, name) in [(Synproxy, "SYNPROXY"), (Syncookies, "the kernel's cookies")] {
         add(
-            format!("{SpliceAfxdp}: an answered SYN costs less than one by {name}"),
+            format!("{SpliceAfxdp}: an answered SYN costs less than one answered by {name}"),
             at_most(cost(SpliceAfxdp), 1.0, cost(baseline), "ns"),
         );
     }
     let answers = |contender| Some(figures::answers(archive, contender)?.median);
     add(
-        format!("{SpliceAfxdp}: as many SYNs answered a second as by the least AF_XDP program"),
+        format!("{SpliceAfxdp}: answers as many SYNs per second as the least AF_XDP program"),
         at_least(answers(SpliceAfxdp), 1.0, answers(AfxdpEcho), "k/s"),
     );
     for synward in [SpliceXdp, Local] {
@@ -101,14 +103,15 @@ pub(super) fn all(archive: &Archive) -> Vec<Claim> {
         for (baseline, name) in [(Synproxy, "SYNPROXY"), (Syncookies, "the kernel's cookies")] {
             add(
                 format!(
-                    "{synward}: no connection needs a second SYN under a flood five times that of {name}"
+                    "{synward}: no connection needs a second SYN under a flood five times the one that {name} \
+                     tolerates"
                 ),
                 five_times(archive, synward, baseline),
             );
         }
         add(
             format!(
-                "{synward}: under such floods the p99 until connected is at most twice that of no flood"
+                "{synward}: under such floods, the p99 until connected is at most twice that without a flood"
             ),
             stays_quick(archive, synward),
         );
@@ -120,12 +123,12 @@ pub(super) fn all(archive: &Archive) -> Vec<Claim> {
     for case in [BY_RST, BY_FIN] {
         add(
             format!(
-                "{SpliceXdp}: at least 60 % of plain forwarding's connections a second, {case}"
+                "{SpliceXdp}: at least 60 % of plain forwarding's connections per second, {case}"
             ),
             at_least(rate(SpliceXdp, case), 0.6, rate(Kernel, case), "/s"),
         );
         add(
-            format!("{Local}: as many connections a second as the plain kernel, {case}"),
+            format!("{Local}: as many connections per second as the plain kernel, {case}"),
             at_least(rate(Local, case), 1.0, rate(Kernel, case), "/s"),
         );
         add(
@@ -137,7 +140,7 @@ pub(super) fn all(archive: &Archive) -> Vec<Claim> {
     }
     add(
         format!(
-            "{SpliceXdp}: a packet of an established connection costs no more than forwarded by the kernel"
+            "{SpliceXdp}: a packet of an established connection costs at most as much as one forwarded by the kernel"
         ),
         at_most(packet(SpliceXdp), 1.0, packet(Kernel), "ns"),
     );
@@ -241,13 +244,13 @@ mod tests {
             )),
             ..Archive::default()
         };
-        let claims = all(&archive);
+        let claims = check_claims(&archive);
         let verdicts: Vec<_> = claims[..4].iter().map(|claim| claim.verdict).collect();
         // SYNPROXY, the kernel's cookies, in XDP with them, the bare program.
         let expected = [Verdict::Met, Verdict::Open, Verdict::Open, Verdict::NotMet];
         assert_eq!(verdicts, expected);
         assert!(claims[0].because.contains("0.10 times"));
-        let claims = all(&Archive::default());
+        let claims = check_claims(&Archive::default());
         assert!(claims.iter().all(|claim| claim.verdict == Verdict::Open));
     }
 }

@@ -1,4 +1,4 @@
-//! Which comparisons make a whole report: with five rounds, about an hour.
+//! The command lines of a whole report: with five rounds, about an hour.
 
 use clap::ValueEnum as _;
 
@@ -16,7 +16,7 @@ impl ReportWork {
         }
     }
 
-    /// Times and floods, whole or in small.
+    /// Options for times and floods, full or quick.
     fn extent(self, quick: bool) -> &'static [&'static str] {
         match (self, quick) {
             (Self::Answer, false) => &["--seconds", "1"],
@@ -41,7 +41,7 @@ impl ReportWork {
     }
 }
 
-/// What follows `bench engine`, if the options ask for it.
+/// The words after `bench`, if the options select the engine.
 pub(super) fn engine(options: &Options) -> Option<Vec<String>> {
     let wanted = options.works.is_empty() || options.works.contains(&ReportWork::Engine);
     wanted.then(|| {
@@ -54,7 +54,7 @@ pub(super) fn engine(options: &Options) -> Option<Vec<String>> {
     })
 }
 
-/// What follows `bench compare`, for each comparison that the options ask for.
+/// The words after `bench compare`, for each selected comparison.
 pub(super) fn lines(options: &Options) -> Vec<Vec<String>> {
     let works = match options.works.as_slice() {
         [] => ReportWork::value_variants(),
@@ -67,7 +67,7 @@ pub(super) fn lines(options: &Options) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// Nothing if none of the contenders is one in this comparison.
+/// `None` if no selected contender takes part in this comparison.
 fn line(work: ReportWork, options: &Options) -> Option<Vec<String>> {
     let path = |path: &std::path::Path| path.display().to_string();
     let mut words = vec![work.name().to_string()];

@@ -1,6 +1,6 @@
-//! The figures of each contender that the page tells, found in the results.
+//! Finds the figures of each contender for the page in the results.
 //!
-//! Cases and columns are called here as bench/src/compare calls them.
+//! Names of cases and columns are those of bench/src/compare.
 
 use super::archive::{Archive, Run};
 use crate::compare::Contender;
@@ -24,7 +24,7 @@ pub(super) fn answered(archive: &Archive, contender: Contender) -> Option<Spread
     run.figure(SYNS, contender, &["lab's tasks, an answer"])
 }
 
-/// SYNs answered a second, thousands, by the core that the generator leaves.
+/// Thousand SYNs answered per second, with the CPU time that the generator leaves.
 pub(super) fn answers(archive: &Archive, contender: Contender) -> Option<Spread> {
     archive
         .answer
@@ -54,7 +54,7 @@ pub(super) fn bulk(
     archive.carry.as_ref()?.figure(case, contender, &[way])
 }
 
-/// Connections a second.
+/// Connections per second.
 pub(super) fn rate(archive: &Archive, contender: Contender, case: &str) -> Option<Spread> {
     archive
         .rate
@@ -69,23 +69,23 @@ pub(super) fn memory(archive: &Archive, contender: Contender) -> Option<f64> {
     Some(of("program")? + of("its maps")?)
 }
 
-/// The highest flood under which no connection needed a second SYN.
+/// The greatest flood under which no connection needed a second SYN.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct LossFree {
-    /// SYNs of the flood that arrived a second, thousands.
+    /// Thousand SYNs of the flood that arrived per second.
     pub(super) rate: f64,
-    /// No flood was higher: the limit was not reached.
+    /// No greater flood was tried: the limit was not reached.
     pub(super) unlimited: bool,
 }
 
-/// The floods of a sweep, rising.
+/// The floods of a sweep, ascending.
 pub(super) fn floods(run: &Run) -> Vec<&str> {
     let mut cases = run.cases();
     cases.sort_by(|a, b| nominal(a).total_cmp(&nominal(b)));
     cases
 }
 
-/// SYNs a second that a case names.
+/// The rate in a case's name.
 fn nominal(case: &str) -> f64 {
     match case {
         IDLE => 0.0,
@@ -97,7 +97,7 @@ fn nominal(case: &str) -> f64 {
     }
 }
 
-/// A flood as an axis names it.
+/// A flood's name on an axis.
 pub(super) fn short(case: &str) -> String {
     match nominal(case) {
         0.0 => "none".into(),
@@ -106,7 +106,7 @@ pub(super) fn short(case: &str) -> String {
     }
 }
 
-/// Nothing if it was not measured; a rate of 0 if connections needed a second SYN without any flood.
+/// `None` if it was not measured; rate 0 if connections needed a second SYN without any flood.
 pub(super) fn loss_free(archive: &Archive, contender: Contender) -> Option<LossFree> {
     let run = archive.sweep.as_ref()?;
     let of = |case: &str, column| Some(run.figure(case, contender, &[column])?.median);
@@ -116,11 +116,11 @@ pub(super) fn loss_free(archive: &Archive, contender: Contender) -> Option<LossF
     };
     of(IDLE, "succeeded")?;
     for case in floods(run) {
-        // A request that stalls later, as with SYNPROXY, is not the flood's doing.
+        // A request that stalls later, as with SYNPROXY, is not caused by the flood.
         if of(case, "SYNs sent again").is_none_or(|again| again > 0.0) {
             return Some(found);
         }
-        // Less than was sent where the receive queue runs over.
+        // Less than was sent if the receive queue overflows.
         found.rate = found.rate.max(of(case, "arrived").unwrap_or(0.0));
     }
     found.unlimited = true;

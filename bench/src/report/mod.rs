@@ -1,11 +1,11 @@
-//! `bench report`: what was compared, on one page: a table, three plots, and which claims the figures bear out.
+//! `bench report`: one page of all comparisons: a table, three plots, and which claims the figures support.
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`comparisons`] | which comparisons make a whole report |
+//! | [`comparisons`] | the command lines of a whole report |
 //! | [`archive`] | their results, read back from JSON |
-//! | [`figures`] | the figures of each contender that the page tells |
-//! | [`claims`] | what is claimed, and what the figures say to it |
+//! | [`figures`] | the figures of each contender on the page |
+//! | [`claims`] | claims, checked against the figures |
 //! | [`plots`] | the SVGs |
 //! | [`page`] | the Markdown |
 
@@ -26,10 +26,10 @@ pub(crate) use self::report_options::Options;
 use crate::compare;
 use crate::engine;
 
-/// Makes the comparisons if asked to, and writes the page.
+/// Runs the comparisons if requested, and writes the page.
 ///
 /// # Errors
-/// A comparison that failed (what it gave is on the page all the same), or a folder that cannot be written.
+/// A failed comparison (the page has its results all the same), or a folder that cannot be written.
 pub(crate) fn run(options: &Options) -> Result<()> {
     fs::create_dir_all(&options.folder)
         .with_context(|| format!("{} cannot be made", options.folder.display()))?;
@@ -43,7 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             eprintln!("bench compare {}", line.join(" "));
             if let Err(error) = compare::run_line(&line) {
                 eprintln!("bench: {error:#}");
-                failed = Err(error.context("not all that was to be compared was compared"));
+                failed = Err(error.context("not all comparisons succeeded"));
                 // Ctrl-C ends more than one comparison.
                 if failed.as_ref().is_err_and(was_interrupted) {
                     break;
@@ -61,11 +61,11 @@ fn was_interrupted(error: &anyhow::Error) -> bool {
         .any(|cause| cause.to_string() == "interrupted")
 }
 
-/// Makes page and plots of what is there.
+/// Writes page and plots from the results that exist.
 fn write(options: &Options) -> Result<()> {
     let archive = Archive::open(&options.folder)?;
     let mut plots = Vec::new();
-    for (name, svg) in plots::all(&archive)? {
+    for (name, svg) in plots::draw_plots(&archive)? {
         save(options, name, &svg)?;
         plots.push(name);
     }

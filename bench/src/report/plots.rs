@@ -1,7 +1,7 @@
 //! Three plots, as SVG.
 //!
-//! Floods are a point each on an x axis, in order and equally far apart; contenders have a row each. Times are on
-//! logarithmic axes.
+//! Each flood is a point on the x axis, in order and equally spaced; each contender has a row. Times are on logarithmic
+//! axes.
 
 use std::ops::Range;
 
@@ -17,11 +17,11 @@ use crate::compare::Contender;
 const SIZE: (u32, u32) = (900, 460);
 const LATENCY_FLOOD: &str = "flood of 100000 SYN/s";
 
-/// Names and contents of those that there are figures for.
+/// Names and contents of the plots that have figures.
 ///
 /// # Errors
-/// plotters' refusal, which would be a mistake of ours.
-pub(super) fn all(archive: &Archive) -> Result<Vec<(&'static str, String)>> {
+/// An error of plotters, which indicates a bug here.
+pub(super) fn draw_plots(archive: &Archive) -> Result<Vec<(&'static str, String)>> {
     let mut plots = Vec::new();
     if let Some(run) = &archive.sweep {
         plots.push(("floods.svg", goodput_and_p99(run).map_err(refused)?));
@@ -41,7 +41,7 @@ type Drawn<'a, T> = Result<T, DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBac
 type Logarithmic<'a, 'b> =
     ChartContext<'a, SVGBackend<'b>, Cartesian2d<LogCoord<f64>, RangedCoordf64>>;
 
-/// The same colour in every plot; synward's are the strong ones.
+/// A contender's colour, the same in every plot; synward's are the strong ones.
 fn colour(contender: Contender) -> RGBColor {
     match contender {
         Contender::Nobody => RGBColor(190, 190, 190),
@@ -69,7 +69,7 @@ fn contenders(run: &Run) -> Vec<Contender> {
     Contender::all().into_iter().filter(has_turn).collect()
 }
 
-/// Room for all values on a logarithmic axis.
+/// Range of a logarithmic axis that has all values.
 fn logarithmic(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (least, greatest) = values
         .filter(|value| *value > 0.0)
@@ -82,8 +82,8 @@ fn logarithmic(values: impl Iterator<Item = f64>) -> Range<f64> {
     }
 }
 
-/// The name at a whole number of the x axis.
-fn at(names: &[String], position: f64) -> String {
+/// The name at an integer position of an axis.
+fn label_at(names: &[String], position: f64) -> String {
     let nearest = position.round();
     match (position - nearest).abs() < 0.01 && nearest >= 0.0 {
         true => names.get(nearest as usize).cloned().unwrap_or_default(),
@@ -116,7 +116,7 @@ fn goodput_and_p99(run: &Run) -> Drawn<'_, String> {
             .flat_map(|contender| points(*contender, &goodput))
             .fold(1.0, |greatest: f64, (_, y)| greatest.max(y));
         let mut chart = ChartBuilder::on(&above)
-            .caption("Requests answered a second", ("sans-serif", 20))
+            .caption("Requests answered per second", ("sans-serif", 20))
             .margin(10)
             .margin_right(190)
             .x_label_area_size(24)
@@ -128,7 +128,7 @@ fn goodput_and_p99(run: &Run) -> Drawn<'_, String> {
             .disable_x_mesh()
             .y_label_formatter(&|y| plain(*y))
             .x_labels(names.len() * 2 + 1)
-            .x_label_formatter(&|x| at(&names, *x))
+            .x_label_formatter(&|x| label_at(&names, *x))
             .draw()?;
         for contender in &all {
             let line = points(*contender, &goodput);
@@ -137,7 +137,7 @@ fn goodput_and_p99(run: &Run) -> Drawn<'_, String> {
         let values = all.iter().flat_map(|contender| points(*contender, &p99));
         let mut chart = ChartBuilder::on(&below)
             .caption(
-                "p99 until the first byte of the answer, ms, of requests that succeeded",
+                "p99 until the first byte of the answer, ms, of successful requests",
                 ("sans-serif", 20),
             )
             .margin(10)
@@ -150,9 +150,9 @@ fn goodput_and_p99(run: &Run) -> Drawn<'_, String> {
             .label_style(("sans-serif", 15))
             .disable_x_mesh()
             .y_label_formatter(&|y| plain(*y))
-            .x_desc("flood: SYNs sent a second into the same receive queue")
+            .x_desc("flood: SYNs sent per second into the same receive queue")
             .x_labels(names.len() * 2 + 1)
-            .x_label_formatter(&|x| at(&names, *x))
+            .x_label_formatter(&|x| label_at(&names, *x))
             .draw()?;
         for contender in &all {
             let line = points(*contender, &p99);
@@ -164,7 +164,7 @@ fn goodput_and_p99(run: &Run) -> Drawn<'_, String> {
     Ok(svg)
 }
 
-/// Names in their colours, at the right of a plot.
+/// A legend at the right of a plot.
 fn legend<'b>(
     root: &DrawingArea<SVGBackend<'b>, plotters::coord::Shift>,
     names: impl Iterator<Item = (String, RGBColor)>,
@@ -183,7 +183,7 @@ fn legend<'b>(
 
 /// p50, p99 and p99.9 until answered, without a flood and under one, of every contender.
 fn percentiles(run: &Run) -> Drawn<'_, String> {
-    // The one that the title names, or the least there is.
+    // The flood that the title names, or the smallest.
     let floods = floods(run);
     let flood = match floods.contains(&LATENCY_FLOOD) {
         true => Some(LATENCY_FLOOD),
@@ -239,7 +239,7 @@ fn percentiles(run: &Run) -> Drawn<'_, String> {
     Ok(svg)
 }
 
-/// What an answer, a refusal and a forwarded packet cost. Nothing if none was measured.
+/// Cost of an answer, a refusal and a forwarded packet. `None` if none was measured.
 fn costs(archive: &Archive) -> Drawn<'_, Option<String>> {
     type Cost<'a> = (
         &'static str,
@@ -270,7 +270,7 @@ fn costs(archive: &Archive) -> Drawn<'_, Option<String>> {
     ];
     let all: Vec<_> = Contender::all()
         .into_iter()
-        // Its cost is what is left of the generator's: noise.
+        // Its cost is only the noise of subtracting the generator's.
         .filter(|contender| *contender != Contender::Nobody)
         .filter(|contender| kinds.iter().any(|(.., cost)| cost(*contender).is_some()))
         .collect();
@@ -333,12 +333,12 @@ fn rows<'a, 'b>(
         .x_labels(6)
         .x_label_formatter(&|x| plain(*x))
         .y_labels(names.len() * 2 + 1)
-        .y_label_formatter(&|y| at(&upwards, *y))
+        .y_label_formatter(&|y| label_at(&upwards, *y))
         .draw()?;
     Ok(chart)
 }
 
-/// Where the row of a name is, by its number from the top.
+/// The y position of a row, by its number from the top.
 fn row(number: usize, names: &[String]) -> f64 {
     (names.len() - 1 - number) as f64
 }
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn nothing_measured_nothing_drawn() {
-        assert!(all(&Archive::default()).unwrap().is_empty());
+        assert!(draw_plots(&Archive::default()).unwrap().is_empty());
     }
 
     #[test]
@@ -388,7 +388,7 @@ mod tests {
             )),
             ..Archive::default()
         };
-        let plots = all(&archive).unwrap();
+        let plots = draw_plots(&archive).unwrap();
         let names: Vec<_> = plots.iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["floods.svg", "latency.svg", "cost.svg"]);
         for (name, svg) in &plots[..2] {

@@ -9,22 +9,22 @@ use crate::compare::Contender;
 /// Command line of `bench report`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Where results are, and where the page goes
+    /// Folder of the results and of the page
     #[arg(long, value_name = "FOLDER", default_value = "bench/results")]
     pub(super) folder: PathBuf,
-    /// Make all comparisons first; without it, the page is made of the results that are there
+    /// Run all comparisons first; without it, the page is made from stored results
     #[arg(long)]
     pub(super) run: bool,
-    /// Rounds of each comparison; their median counts
+    /// Rounds of each comparison; medians are reported
     #[arg(long, value_name = "N", default_value = "5", requires = "run")]
     pub(super) rounds: u16,
-    /// Moments instead of seconds: to see that it works
+    /// Very short measurements, to check that everything works
     #[arg(long, requires = "run")]
     pub(super) quick: bool,
-    /// Only these, separated by commas
+    /// Only these comparisons, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', requires = "run")]
     pub(super) works: Vec<ReportWork>,
-    /// Which defences, separated by commas (default: all)
+    /// Defences, separated by commas (default: all)
     #[arg(long, value_enum, value_delimiter = ',', requires = "run")]
     pub(super) contenders: Vec<Contender>,
     /// The appliance's program (default: `synward` beside this program)
@@ -33,7 +33,7 @@ pub(crate) struct Options {
     /// The program that builds labs
     #[arg(long, value_name = "PATH", default_value = "deploy/lab")]
     pub(super) lab: PathBuf,
-    /// Name of the lab, 1 to 16 of a-z and 0-9; an old one of that name is removed
+    /// Name of the lab, 1 to 16 characters of a-z and 0-9; an existing lab of this name is removed
     #[arg(long, value_name = "NAME", default_value_t = format!("report{}", std::process::id()))]
     pub(super) lab_name: String,
 }
@@ -45,7 +45,7 @@ pub(super) enum ReportWork {
     Answer,
     /// Connections under a growing flood
     Sweep,
-    /// Connections a second
+    /// Connections per second
     Rate,
     /// Established connections
     Carry,

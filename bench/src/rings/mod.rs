@@ -1,8 +1,9 @@
-//! `bench rings`: what a frame costs through the appliance's AF_XDP sockets, beside the least code on the same rings.
+//! `bench rings`: the cost of a frame through the appliance's AF_XDP sockets, compared with minimal code on the same
+//! rings.
 //!
-//! Both are bound to a veth at once, in copy mode, each to a queue of its own, and get the same batches of SYNs in turn
-//! from the same thread, and make the same answers of them. Whatever sends and receives in the kernel is the same; the
-//! rounds alternate in random order, so that a neighbour disturbs both or none.
+//! Both are bound to one veth, in copy mode, each to its own queue. They get the same batches of SYNs alternately from
+//! the same thread, and send the same answers. The kernel's part is the same for both; the rounds alternate in random
+//! order, so that a neighbour disturbs both alike.
 
 mod soak;
 mod syn_source;
@@ -33,7 +34,7 @@ use crate::xdp_objects;
 /// Command line of `bench rings`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Rounds; their median counts
+    /// Rounds; medians are reported
     #[arg(long, value_name = "N", default_value = "51", value_parser = clap::value_parser!(u16).range(1..=1001))]
     rounds: u16,
     /// Batches of each in a round
@@ -42,8 +43,8 @@ pub(crate) struct Options {
     /// Runs on this core
     #[arg(long, value_name = "N")]
     core: Option<usize>,
-    /// Sends so many frames through the appliance's socket instead, and looks whether all of its own are there at any
-    /// time: 1M, 100M
+    /// Send this many frames through the appliance's socket instead, and check that all of its frames stay accounted
+    /// for: 1M, 100M
     #[arg(long, value_name = "N", value_parser = number, conflicts_with_all = ["rounds", "batches"])]
     packets: Option<u64>,
 }
@@ -55,7 +56,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let machine = Machine::here(Path::new("deploy/lab"));
     if let Some(core) = options.core {
-        crate::cores::pin(core)?;
+        crate::cores::pin_to_core(core)?;
     }
     let site = VethPair::new()?;
     let mut flood = xdp_objects::FLOOD.open(&mut EbpfLoader::new())?;
@@ -85,7 +86,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         options.rounds
     );
     println!(
-        "| | CPU ns a frame, system calls included | of them until the answers are in place, in the best round |\n|---|---:|---:|"
+        "| | CPU ns per frame, system calls included | until the answers are in the TX ring, in the best round |\n|---|---:|---:|"
     );
     for turn in &turns {
         let [
@@ -139,11 +140,11 @@ impl Socket {
     fn name(&self) -> &'static str {
         match self {
             Self::Port(..) => "the appliance's sockets",
-            Self::Least(_) => "the least on the same rings",
+            Self::Least(_) => "minimal code on the same rings",
         }
     }
 
-    /// One batch: how many frames, and when their answers were in place.
+    /// Processes one batch; returns the number of frames, and when their answers were in the TX ring.
     #[inline]
     fn batch(&mut self) -> (u32, Instant) {
         match self {
@@ -168,7 +169,7 @@ impl Socket {
     }
 }
 
-/// A socket with what sends to it, and what it took.
+/// A socket, its source of frames, and the measured times.
 struct Turn {
     socket: Socket,
     source: Source,
@@ -187,13 +188,13 @@ impl Turn {
         }
     }
 
-    /// Nanoseconds a frame over so many batches: until the answers are in place, and in all.
+    /// Nanoseconds per frame over `batches`: until the answers are in the TX ring, and in total.
     fn round(&mut self, batches: u32) -> Result<(f64, f64)> {
         let (mut until, mut total, mut frames) = (Duration::ZERO, Duration::ZERO, 0);
         for _ in 0..batches {
             self.source.send(BATCH as u32);
             let (sent, mut left) = (Instant::now(), BATCH as u32);
-            // Now and then another thread of the kernel's receives them, and they come later or in parts.
+            // Sometimes another kernel thread receives the frames; then they arrive later or in parts.
             while left > 0 {
                 ensure!(sent.elapsed() < PATIENCE, "{left} frames did not come");
                 let (cpu, start) = (processor_time(), Instant::now());
@@ -211,7 +212,7 @@ impl Turn {
     }
 }
 
-/// CPU time of this thread, softirqs that it runs included: what others take of the core does not count.
+/// CPU time of this thread, including softirqs that it runs; other processes on the core do not count.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -1,4 +1,5 @@
-//! Frames by the million through a port, in bursts up to more than its rings hold: none of its own may be lost.
+//! Sends millions of frames through a port, in bursts that can exceed its rings, and checks that it loses none of its
+//! frames.
 
 use std::time::Instant;
 
@@ -10,14 +11,14 @@ use super::syn_source::{PATIENCE, Source, options};
 use crate::echo::answer;
 use crate::interrupt::Interrupt;
 
-/// Bursts between two audits, which look at every frame.
+/// Bursts between two audits of every frame.
 const AUDIT_EVERY: u64 = 64;
 
-/// Receives `packets` frames and sends most of them back, with the account of frames checked after every burst, and
-/// frame by frame now and then.
+/// Receives `packets` frames and sends most of them back. Checks the frame accounting after every burst, and every
+/// frame in regular audits.
 ///
 /// # Errors
-/// The account is wrong, frames stop coming, or this program is interrupted.
+/// The accounting is wrong, frames stop arriving, or this program is interrupted.
 pub(super) fn run(port: &mut Port, source: &mut Source, packets: u64) -> Result<()> {
     let interrupt = Interrupt::new()?;
     let frames = options().frames;
@@ -27,10 +28,10 @@ pub(super) fn run(port: &mut Port, source: &mut Source, packets: u64) -> Result<
     while port.counters().received < packets {
         ensure!(!interrupt.requested(), "interrupted");
         let before = port.counters().received;
-        // From one frame to more than the rings hold, in an order without a pattern.
+        // From one frame to more than the rings hold, in irregular order.
         source.send(1 + (bursts.wrapping_mul(7919) % 6000) as u32);
         let (sent, mut idle) = (Instant::now(), 0);
-        // The first may be late, where another thread of the kernel's receives them.
+        // The first may be late if another kernel thread receives them.
         while idle < 3 || (port.counters().received == before && sent.elapsed() < PATIENCE) {
             idle = if port.receive(&mut batch) == 0 {
                 idle + 1
@@ -65,7 +66,7 @@ pub(super) fn run(port: &mut Port, source: &mut Source, packets: u64) -> Result<
         }
     }
     let seconds = start.elapsed().as_secs_f64();
-    // What the other end still has comes home with time.
+    // Frames that the other end still holds complete with time.
     while port.accounting().transmit > 0 && start.elapsed().as_secs_f64() < seconds + 5.0 {
         port.flush();
     }

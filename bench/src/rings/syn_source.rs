@@ -1,4 +1,4 @@
-//! SYNs for a queue, as many as asked for, sent by the thread that receives them: nothing else decides when they come.
+//! Sends SYNs into a queue, from the thread that receives them, so that nothing else determines when they arrive.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use synward::afxdp::{Port, PortOptions, ZeroCopy};
 
 use super::veth_pair::THERE;
 
-/// A SYN as Linux sends it has this length.
+/// Length of a SYN as Linux sends it.
 const LENGTH: usize = 74;
 /// How long to wait for frames that were sent.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// How often to ask for frames that are under way: what does not come back then is missed where it should arrive.
+/// How often to poll for completions; frames that are not complete then are reported missing by the receiver.
 const TRIES: u32 = 100_000;
 
 /// Sends into one queue of the veth.
@@ -20,7 +20,7 @@ pub(super) struct Source {
     frame: [u8; LENGTH],
 }
 
-/// The options of every port here.
+/// The options of all ports.
 pub(super) fn options() -> PortOptions {
     PortOptions {
         zero_copy: ZeroCopy::Off,
@@ -29,7 +29,7 @@ pub(super) fn options() -> PortOptions {
 }
 
 impl Source {
-    /// For a queue of the other end.
+    /// Opens a source for a queue of the other end.
     ///
     /// # Errors
     /// The kernel's refusal.
@@ -45,7 +45,7 @@ impl Source {
         Ok(Self { port, frame })
     }
 
-    /// Sends so many frames, and waits until the kernel has taken them.
+    /// Sends `count` frames, and waits until the kernel has taken them.
     pub(super) fn send(&mut self, count: u32) {
         let (mut left, mut tries) = (count, 0);
         while left > 0 && tries < TRIES {

@@ -1,4 +1,4 @@
-//! A veth of two queues in a network namespace of its own, which this thread moves into.
+//! A veth with two queues in its own network namespace, which this thread enters.
 
 use std::fs;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -10,18 +10,18 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::device::Device;
 use crate::xdp_attach;
 
-/// Where frames come from and answers go to.
+/// The end that sends frames and receives answers.
 pub(super) const THERE: &str = "sw-there";
-/// Where the sockets that are measured are.
+/// The end of the measured sockets.
 pub(super) const HERE: &str = "sw-here";
 
-/// The namespace; gone when this is dropped.
+/// The namespace; dropping it removes it.
 pub(super) struct VethPair {
     name: String,
 }
 
 impl VethPair {
-    /// Builds it, and takes this thread there.
+    /// Creates it, and moves this thread into it.
     ///
     /// # Errors
     /// No privilege, or no iproute2.
@@ -33,7 +33,7 @@ impl VethPair {
         let namespace = fs::File::open(format!("/run/netns/{}", site.name))?;
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
             .context("the namespace cannot be entered")?;
-        // Nothing comes by itself.
+        // No frames of the kernel's own.
         let _ = fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
         let queues = ["numrxqueues", "2", "numtxqueues", "2"];
         let peer = ["type", "veth", "peer", "name", THERE];
@@ -44,7 +44,7 @@ impl VethPair {
         Ok(site)
     }
 
-    /// Attaches `program` to one end, for as long as the site is there.
+    /// Attaches `program` to one end, for as long as the veth exists.
     ///
     /// # Errors
     /// The kernel's refusal.
@@ -57,7 +57,7 @@ impl VethPair {
 
 impl Drop for VethPair {
     fn drop(&mut self) {
-        // It is ours alone; what is left of it ends with this process.
+        // Only this process uses the namespace; it ends with the process in any case.
         let _ = ip(&["netns", "del", &self.name]);
     }
 }

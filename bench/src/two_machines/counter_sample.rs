@@ -1,4 +1,4 @@
-//! What the device under test counts, and what it did between two moments.
+//! Counters of the device under test, and their increase between two moments.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,13 +18,13 @@ pub(super) struct Moment {
     at: f64,
     instant: Instant,
     configuration: String,
-    /// Of each core: nanoseconds that it was busy, and in interrupts and softirqs.
+    /// Per core: nanoseconds busy, and nanoseconds in interrupts and softirqs.
     cores: Vec<(u64, u64)>,
     counters: BTreeMap<String, u64>,
 }
 
 impl Moment {
-    /// Now, of `interface`, and of synward if it runs.
+    /// Reads the counters of `interface`, and of synward if it runs.
     ///
     /// # Errors
     /// No such interface in this namespace's /sys.
@@ -56,7 +56,7 @@ impl Moment {
                 .collect()
         };
         let grown = |(name, now): (&String, &u64)| {
-            // One that was not there, or went back, belongs to another process or link than before.
+            // A counter that is new, or has decreased, belongs to another process or link than before.
             let growth = now.checked_sub(*earlier.counters.get(name)?)?;
             (growth > 0).then(|| (name.clone(), growth as f64 / seconds))
         };
@@ -90,7 +90,7 @@ fn of_interface(name: &str) -> Result<BTreeMap<String, u64>> {
     let folder = Path::new("/sys/class/net").join(name).join("statistics");
     let files = fs::read_dir(&folder).with_context(|| {
         format!(
-            "{} is not there: is {name} an interface of this namespace, and /sys of it?",
+            "{} does not exist: is {name} an interface of this namespace, and is its /sys mounted?",
             folder.display()
         )
     })?;
@@ -101,7 +101,7 @@ fn of_interface(name: &str) -> Result<BTreeMap<String, u64>> {
     Ok(files.filter_map(Result::ok).filter_map(counter).collect())
 }
 
-/// What the driver counts besides; nothing where there is no ethtool, or no such statistics.
+/// The driver's own counters; empty without ethtool or such statistics.
 fn of_driver(name: &str) -> BTreeMap<String, u64> {
     let output = Command::new("ethtool")
         .args(["-S", name])
@@ -131,7 +131,7 @@ fn of_synward(snapshot: &Snapshot, interface: &str) -> BTreeMap<String, u64> {
         }
     };
     for service in &snapshot.services {
-        add("synward", named(&service.counters));
+        add("synward", counters_by_name(&service.counters));
         add(
             "synward",
             [("answered_afxdp".into(), service.answered_afxdp)].into(),
@@ -142,14 +142,14 @@ fn of_synward(snapshot: &Snapshot, interface: &str) -> BTreeMap<String, u64> {
     }
     let queues = steered(snapshot, interface).into_iter();
     for queue in queues.flat_map(|interface| &interface.queues) {
-        add("xsk", named(&queue.counters));
+        add("xsk", counters_by_name(&queue.counters));
         add("xsk", [("lost".into(), queue.counters.lost())].into());
     }
     sums
 }
 
-/// Fields that are numbers, by their names.
-fn named(counters: &impl Serialize) -> BTreeMap<String, u64> {
+/// Numeric fields by name.
+fn counters_by_name(counters: &impl Serialize) -> BTreeMap<String, u64> {
     let value = serde_json::to_value(counters).unwrap_or_default();
     serde_json::from_value(value).unwrap_or_default()
 }
@@ -159,7 +159,7 @@ fn steered<'a>(snapshot: &'a Snapshot, interface: &str) -> Option<&'a InterfaceV
     interfaces.find(|view| view.name == interface)
 }
 
-/// Handoffs, who answers, and how its sockets and its program are bound: `splice, afxdp, zero-copy, native`.
+/// Handoffs, responder, and the modes of its sockets and its program: `splice, afxdp, zero-copy, native`.
 pub(super) fn configuration(snapshot: &Snapshot, interface: &str) -> String {
     let Some(view) = steered(snapshot, interface) else {
         return format!("synward, not on {interface}");
@@ -183,7 +183,7 @@ pub(super) fn configuration(snapshot: &Snapshot, interface: &str) -> String {
     words.join(", ")
 }
 
-/// Each once; several if queues, or services, differ.
+/// Distinct words; several if queues or services differ.
 fn distinct<'a>(words: impl Iterator<Item = &'a str>) -> String {
     let words: std::collections::BTreeSet<_> = words.collect();
     words.into_iter().collect::<Vec<_>>().join("+")

@@ -1,4 +1,4 @@
-//! `bench two-machines generate`: the generator's side.
+//! `bench two-machines generate`: the generator.
 
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
@@ -17,21 +17,21 @@ use crate::flood::check_owned;
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::order::Order;
-use crate::xdp_attach::Visit;
+use crate::xdp_attach::TemporaryProgram;
 use crate::xdp_objects;
 
-/// Connections that have to succeed before anything is measured.
+/// Connections that must succeed before the measurement.
 const WARM_UP: u64 = 20;
-/// From the flood's start to that of the connections, so that they all meet it.
+/// Time from the start of the flood to that of the connections, so that all meet the flood.
 const LEAD: Duration = Duration::from_secs(1);
-/// Between turns, for what the last one left in queues.
+/// Time between turns, for queues to drain.
 const REST: Duration = Duration::from_secs(1);
 
-/// Makes the traffic of all turns, and writes what became of it.
+/// Makes the traffic of all turns, and writes the results.
 ///
 /// # Errors
-/// An interface that is not the caller's to flood, no connection before any flood, an interruption, or turns that
-/// failed; results up to then are in the file.
+/// An interface that the caller may not flood, no connection before any flood, an interruption, or failed turns. The
+/// file has the results up to then.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let device = Device::named(&options.interface)?;
     check_owned(&device, options.i_own_this_network)?;
@@ -54,9 +54,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     let interrupt = Interrupt::new()?;
     let loader = Loader::new(options, &interrupt)?;
-    // Once for all turns, because a driver may reset its rings for the first program, but not for those that replace it.
+    // Attached once for all turns: a driver may reset its rings for the first program, but not for its replacements.
     let mut object = xdp_objects::FLOOD.open(&mut EbpfLoader::new())?;
-    let visit = Visit::begin(device, object.load("pass")?.fd()?.as_fd())?;
+    let visit = TemporaryProgram::begin(device, object.load("pass")?.fd()?.as_fd())?;
     loader.warm_up(WARM_UP)?;
     for (round, rate) in plan(&options.rates, options.rounds, seed) {
         if interrupt.requested() {
@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         eprintln!("round {} of {}: {rate}", round + 1, options.rounds);
         let done = turn(&loader, rate, &interrupt);
-        // What an interruption broke is no result.
+        // A turn that was interrupted is no result.
         if interrupt.requested() {
             break;
         }
@@ -98,7 +98,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// One rate: when its connections began, and what became of all.
+/// Runs one rate; returns when its connections began, and the results.
 fn turn(loader: &Loader<'_>, rate: Rate, interrupt: &Interrupt) -> Result<(f64, Load)> {
     pause(REST, interrupt)?;
     let flood = loader.flood(rate)?;
@@ -128,13 +128,13 @@ fn plan(rates: &[Rate], rounds: u16, seed: u64) -> Vec<(u16, Rate)> {
     turns
 }
 
-/// Refuses an interface that this machine itself uses, unless the caller says that it is for this alone.
+/// Refuses an interface that this machine uses otherwise, unless the caller states that it is reserved.
 fn check_addresses(name: &str, addresses: &[IpAddr], owned: bool) -> Result<()> {
     match addresses.first() {
         Some(address) if !owned => bail!(
-            "{name} has the address {address}: a flood there is in the way of whatever this machine does with it. Take an \
-             interface without one (see --help for how connections get theirs), or, if it is for this alone: \
-             --i-own-this-network"
+            "{name} has the address {address}: a flood there disturbs this machine's other traffic. Use an \
+             interface without an address (--help shows how connections get one), or, if it is reserved for this \
+             measurement, give --i-own-this-network"
         ),
         _ => Ok(()),
     }
@@ -168,7 +168,7 @@ fn conditions(options: &Options) -> Vec<String> {
                 .join(", ")
         ),
         format!(
-            "meanwhile for {} s {} connections a second, begun whatever became of earlier ones, each with a request of {} \
+            "meanwhile for {} s {} connections per second, begun independent of earlier ones, each with a request of {} \
              bytes, given up after {} s; {transfers}",
             options.seconds.as_secs_f64(),
             options.connections,

@@ -14,35 +14,37 @@ use crate::flood::Prefix;
 /// Command line of `bench two-machines generate`.
 #[derive(Args)]
 #[command(after_long_help = "\
-The flood leaves the interface by XDP and needs no address. Connections and transfers are the kernel's, so they need an \
-address on the same wire, towards the device under test. Either the interface has it, and nothing else is done with it:
+The flood leaves the interface by XDP and needs no address. Connections and transfers use the kernel's stack, so \
+ they need an address on the same link, towards the device under test. Either the interface has the address and \
+ is used for nothing else:
 
   ip address add 198.51.100.2/24 dev eth1; ip route add 192.0.2.0/24 via 198.51.100.1
   bench two-machines generate --interface eth1 --i-own-this-network …
 
-or a macvlan in a namespace of its own has it, and the interface has none:
+or a macvlan in its own namespace has the address, and the interface has none:
 
   ip netns add wire; ip link add link eth1 name wire0 netns wire type macvlan
   ip -n wire address add 198.51.100.2/24 dev wire0; ip -n wire link set wire0 up
   ip -n wire route add default via 198.51.100.1
   bench two-machines generate --interface eth1 --connect-in wire --mac MAC --i-own-this-network …
 
-The interface gets an XDP program meanwhile, which counts SYN-ACKs to the flood's sources and passes everything else; \
-drivers may take their link down for some seconds when they get one.")]
+Meanwhile the interface has an XDP program that counts SYN-ACKs to the flood's sources and passes everything \
+ else; drivers may take their link down for some seconds when a program is attached.")]
 pub(crate) struct Options {
     /// Interface to flood on: a veth without an address, unless --i-own-this-network
     #[arg(long, value_name = "IF")]
     pub(super) interface: String,
-    /// The service behind, or on, the device under test: a web server
+    /// The web server on the device under test, or behind it
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) destination: SocketAddr,
     /// Prefix of the flood's random source addresses
     #[arg(long, value_name = "PREFIX", value_parser = prefix)]
     pub(super) sources: String,
-    /// MAC of the device under test (default: of the destination's or its gateway's neighbour entry)
+    /// MAC of the device under test (default: from the neighbour entry of the destination or its gateway)
     #[arg(long, value_name = "MAC", value_parser = mac)]
     pub(super) mac: Option<String>,
-    /// SYNs a second, separated by commas: 0 is no flood, max as many as it goes; 0 also tells what data alone cost
+    /// Rates of the floods in SYN/s, separated by commas; 0 = no flood, max = full speed; 0 also measures the cost of
+    /// the data alone
     #[arg(
         long,
         value_name = "R",
@@ -50,22 +52,22 @@ pub(crate) struct Options {
         default_value = "0,1M,5M,10M,max"
     )]
     pub(super) rates: Vec<Rate>,
-    /// How long connections begin at each rate
+    /// Time in which connections begin at each rate
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     pub(super) seconds: Duration,
-    /// Rounds, each with all rates in a random order; medians count
+    /// Rounds, each with all rates in a random order; medians are reported
     #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=101))]
     pub(super) rounds: u16,
-    /// Decides the order of the turns (default: random; it is in the file)
+    /// Seed of the order of turns (default: random; the file records it)
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<u64>,
-    /// Connections a second, begun whether or not earlier ones are done
+    /// Connections per second, independent of earlier ones
     #[arg(long, value_name = "R", default_value = "500", value_parser = number)]
     pub(super) connections: u64,
-    /// Bytes of the HTTP request of each
+    /// Bytes of each connection's HTTP request
     #[arg(long, value_name = "BYTES", default_value = "200", value_parser = clap::value_parser!(u32).range(18..=4096))]
     pub(super) data: u32,
-    /// Give a connection up after this time
+    /// Abandon a connection after this time
     #[arg(long, value_name = "S", default_value = "8", value_parser = seconds)]
     pub(super) patience: Duration,
     /// Load this long file meanwhile: data towards the generator
@@ -83,13 +85,13 @@ pub(crate) struct Options {
     /// Core of the connections (default: any)
     #[arg(long, value_name = "CORE")]
     pub(super) connect_core: Option<usize>,
-    /// Network namespace of connections and transfers (`ip netns`), where another has the address
+    /// Network namespace of connections and transfers (`ip netns`), if the address is there
     #[arg(long, value_name = "NAME")]
     pub(super) connect_in: Option<String>,
-    /// Allow an interface that is no veth, or has an address
+    /// Allow an interface other than a veth, or with an address
     #[arg(long)]
     pub(super) i_own_this_network: bool,
-    /// Where all results go, as JSON
+    /// File for all results, as JSON
     #[arg(long, value_name = "FILE", default_value = "generate.json")]
     pub(super) output: PathBuf,
 }

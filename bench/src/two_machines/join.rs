@@ -1,4 +1,4 @@
-//! What the generator did at a time, and what the device under test did then.
+//! Joins what the generator and the device under test did at the same time.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use super::output_file::{Generated, Load, Observed, Sample, Turn};
 use crate::compare::Rate;
 use crate::spread::median_of_sorted;
 
-/// What a turn's beginning and end are cut by, seconds: so far the two clocks may differ.
+/// Seconds cut from a turn's beginning and end: the two clocks may differ by this much.
 const MARGIN: f64 = 0.5;
-/// A flood of which a greater part was not answered had losses.
+/// Greatest share of unanswered SYNs of a loss-free flood.
 const LOSS_FREE: f64 = 1e-4;
-/// Where nobody observed.
+/// Configuration of a turn without samples.
 const UNSEEN: &str = "not observed";
 
-/// One rate with one configuration: the figures of its rounds.
+/// One rate with one configuration, and the figures of its rounds.
 pub(super) struct Row {
     pub(super) configuration: String,
     pub(super) rate: Rate,
@@ -21,12 +21,12 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// A figure of each round that has it.
+    /// A figure of all rounds that have it.
     pub(super) fn all(&self, figure: fn(&Figures) -> Option<f64>) -> Vec<f64> {
         self.rounds.iter().filter_map(figure).collect()
     }
 
-    /// Whether in every round every SYN was answered, and every connection at once.
+    /// Whether, in every round, every SYN was answered and no connection failed or needed a second SYN.
     pub(super) fn loss_free(&self) -> bool {
         self.rounds.iter().all(|round| {
             round.lost.unwrap_or(0.0) <= LOSS_FREE && round.failed == 0.0 && round.retried == 0.0
@@ -40,28 +40,28 @@ impl Row {
     }
 }
 
-/// A round of a row. Counts are a second, times milliseconds, throughput Gbit/s; parts are of 1.
+/// A round of a row. Counts are per second, times in milliseconds, throughput in Gbit/s, shares from 0 to 1.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Figures {
     pub(super) sent: Option<f64>,
     pub(super) answered: Option<f64>,
-    /// Part of the SYNs that were not answered.
+    /// Share of SYNs that were not answered.
     pub(super) lost: Option<f64>,
     pub(super) connect: Option<[f64; 2]>,
     pub(super) answer: Option<[f64; 2]>,
-    /// Part of the connections.
+    /// Share of connections.
     pub(super) failed: f64,
     pub(super) retried: f64,
     pub(super) down: Option<f64>,
     pub(super) up: Option<f64>,
-    /// How many cores' worth of time the device under test was busy, and in softirqs.
+    /// Cores of the device under test that were busy, and in softirqs.
     pub(super) busy: Option<f64>,
     pub(super) softirq: Option<f64>,
-    /// SYNs that it saw: by the NIC's count of frames, or synward's.
+    /// SYNs that it received, by the counters of the NIC or of synward.
     pub(super) arrived: Option<f64>,
-    /// SYN-ACKs that it says it sent.
+    /// SYN-ACKs that it sent, by its own counters.
     pub(super) answered_there: Option<f64>,
-    /// What the flood took of it, CPU ns an answer.
+    /// CPU ns per answer that the flood cost it.
     pub(super) cost: Option<f64>,
 }
 
@@ -85,11 +85,11 @@ pub(super) fn join(generated: &[Generated], observed: &[Observed]) -> Vec<Row> {
         row.rounds.push(figures(load, &samples));
     }
     let mut rows: Vec<Row> = rows.into_values().collect();
-    tell_costs(&mut rows);
+    compute_costs(&mut rows);
     rows
 }
 
-/// Samples of the time of a turn, all of one configuration.
+/// Samples within the time of a turn, all of one configuration.
 fn during<'a>(turn: &Turn, observed: &'a [Observed]) -> Vec<&'a Sample> {
     let (begin, end) = (turn.begin + MARGIN, turn.end - MARGIN);
     let samples = observed.iter().map(|file| -> Vec<&Sample> {
@@ -142,8 +142,8 @@ fn figures(load: &Load, samples: &[&Sample]) -> Figures {
     }
 }
 
-/// CPU time an answer, without what the same data took where there was no flood.
-fn tell_costs(rows: &mut [Row]) {
+/// CPU time per answer, minus the CPU time of the same data without a flood.
+fn compute_costs(rows: &mut [Row]) {
     let idle: BTreeMap<String, f64> = rows
         .iter()
         .filter(|row| row.rate == Rate::None)
@@ -162,7 +162,7 @@ fn tell_costs(rows: &mut [Row]) {
     }
 }
 
-/// Rates as they grow.
+/// Sort key of a rate, ascending.
 fn order(rate: Rate) -> u64 {
     match rate {
         Rate::None => 0,

@@ -1,17 +1,18 @@
-//! `bench two-machines`: a defence between real NICs. One machine generates, the other is under test, and both write a file.
+//! `bench two-machines`: measures a defence on physical NICs. One machine generates load, the other is under test; both
+//! write a file.
 //!
-//! A flood alone would not tell what it costs that zero-copy queues copy whatever XDP passes or redirects: so there are data
-//! beside it. Which of the two machines' figures belong together is told by the time of day.
+//! Zero-copy queues copy the frames that XDP passes or redirects. A flood alone does not show this cost, so data are
+//! transferred at the same time. The figures of the two machines are joined by the time of day.
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`generate`] | on one machine: a flood, connections and transfers at once, at each rate |
-//! | [`traffic`] | the programs that make them |
-//! | [`transfer`] | a file loaded, or stored, over and over |
-//! | [`observe`] | on the other: samples, one a second |
+//! | [`generate`] | on the generator: a flood, connections and transfers at once, at each rate |
+//! | [`traffic`] | the processes that make this traffic |
+//! | [`transfer`] | loads or stores a file repeatedly |
+//! | [`observe`] | on the device under test: one sample per second |
 //! | [`counter_sample`] | what a sample counts: CPUs, the NIC, synward itself |
 //! | [`output_file`] | the files |
-//! | [`join`] | turns of the one with samples of the other |
+//! | [`join`] | joins turns of the generator with samples of the observer |
 //! | [`two_machines_report`] | the Markdown |
 
 mod counter_sample;
@@ -27,23 +28,23 @@ mod two_machines_report;
 use anyhow::Result;
 use clap::Subcommand;
 
-/// What is to be done, and on which machine.
+/// The subcommands.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// On the generator: floods of several rates, each with connections and transfers beside it
+    /// On the generator: floods of several rates, each with connections and transfers at the same time
     Generate(Box<generate_options::Options>),
-    /// On the device under test: what its CPUs, its NIC and synward do, each second
+    /// On the device under test: samples its CPUs, its NIC and synward every second
     Observe(observe::Options),
     /// Joins the files of both into a table
     Report(two_machines_report::Options),
-    /// Loads or stores one file of a web server over and over: what `generate` does beside its flood
+    /// Loads or stores one file of a web server repeatedly, as `generate` does during its floods
     Transfer(transfer::Options),
 }
 
-/// Does it.
+/// Runs a subcommand.
 ///
 /// # Errors
-/// Those of each.
+/// Those of the subcommand.
 pub(crate) fn run(command: &Command) -> Result<()> {
     match command {
         Command::Generate(options) => generate::run(options),

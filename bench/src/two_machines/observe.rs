@@ -1,4 +1,4 @@
-//! `bench two-machines observe`: the side of the device under test.
+//! `bench two-machines observe`: the device under test.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,37 +18,38 @@ use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::spread::median_of_sorted;
 
-/// Between samples.
+/// Time between samples.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Command line of `bench two-machines observe`.
 #[derive(Args)]
 #[command(after_long_help = "\
-Stop it with Ctrl-C after `bench two-machines generate` has ended on the other machine. The clocks of both have to agree within \
+Stop it with Ctrl-C after `bench two-machines generate` has ended on the other machine. The clocks of both must \
+ agree within \
 half a second (chronyc tracking). What is configured is seen in each sample: synward may be started anew with another \
 responder, or another zero_copy, while this goes on.")]
 pub(crate) struct Options {
     /// Interface on which the flood arrives
     #[arg(long, value_name = "IF")]
     interface: String,
-    /// synward's control socket [default: /run/synward/control.sock, if somebody listens there]
+    /// synward's control socket [default: /run/synward/control.sock, if synward listens there]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
-    /// What the report calls this (default: what synward says of itself: splice, afxdp, zero-copy, native)
+    /// Name of the configuration in the report (default: from synward's status: splice, afxdp, zero-copy, native)
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
     /// Stop after this time, at most 600 (default: when interrupted)
     #[arg(long, value_name = "S", value_parser = seconds)]
     seconds: Option<Duration>,
-    /// Where all samples go, as JSON
+    /// File for all samples, as JSON
     #[arg(long, value_name = "FILE", default_value = "observe.json")]
     output: PathBuf,
 }
 
-/// Samples once a second, and writes all of it in the end.
+/// Samples once per second, and writes all samples at the end.
 ///
 /// # Errors
-/// No such interface, or a control socket was named and nobody listens there.
+/// No such interface, or nothing listens at the given control socket.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let interrupt = Interrupt::new()?;
     let start = Instant::now();
@@ -81,7 +82,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Record::Observer(observed).write(&options.output)
 }
 
-/// How synward is, if it runs.
+/// synward's status, if it runs.
 fn status(control: Option<&Path>) -> Option<Snapshot> {
     let control = control.unwrap_or(Path::new(DEFAULT_CONTROL));
     match query_status(control) {
@@ -103,7 +104,7 @@ fn wait(until: Instant, interrupt: &Interrupt) {
     }
 }
 
-/// Of each configuration and figure; a counter that did not grow in a sample grew by 0.
+/// Medians by configuration and figure; a counter that is missing in a sample grew by 0.
 fn medians(samples: &[Sample]) -> BTreeMap<String, BTreeMap<String, f64>> {
     let mut by_configuration: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for sample in samples {

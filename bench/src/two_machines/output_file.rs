@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::connect;
 use crate::machine::Machine;
 
-/// One of them.
+/// Either file.
 #[derive(Deserialize, Serialize)]
 #[serde(tag = "file", rename_all = "lowercase")]
 pub(super) enum Record {
@@ -19,12 +19,12 @@ pub(super) enum Record {
     Observer(Observed),
 }
 
-/// What a generator did.
+/// Results of a generator.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Generated {
     pub(super) machine: Machine,
     pub(super) conditions: Vec<String>,
-    /// Decided the order of the turns.
+    /// Seed of the order of turns.
     pub(super) seed: u64,
     pub(super) rounds: u16,
     pub(super) turns: Vec<Turn>,
@@ -36,7 +36,7 @@ pub(super) struct Turn {
     pub(super) round: u16,
     /// SYNs a second as on the command line: 0, a number, or max.
     pub(super) rate: String,
-    /// When its connections began, and when no more did: seconds since 1970.
+    /// Beginning and end of the time in which connections began: seconds since 1970.
     pub(super) begin: f64,
     pub(super) end: f64,
     /// Nothing after an error.
@@ -45,7 +45,7 @@ pub(super) struct Turn {
     pub(super) error: Option<String>,
 }
 
-/// What became of a turn's traffic.
+/// Results of a turn's traffic.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Load {
     pub(super) flood: Option<Flood>,
@@ -62,40 +62,40 @@ pub(super) struct Flood {
     pub(super) seconds: f64,
 }
 
-/// What `bench two-machines transfer` reports.
+/// The report of `bench two-machines transfer`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(super) struct Transferred {
     pub(super) bytes: u64,
     pub(super) seconds: f64,
-    /// Goodput: of what arrived.
+    /// Goodput of what arrived.
     pub(super) gigabits: f64,
-    /// Connections that broke, or were not made.
+    /// Connections that broke or could not be made.
     pub(super) broken: u64,
 }
 
-/// What an observer saw.
+/// Results of an observer.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Observed {
     pub(super) machine: Machine,
     pub(super) interface: String,
-    /// Of each configuration: of every figure of [`Sample::figures`] the median over its samples.
+    /// By configuration: the median over the samples of each figure of [`Sample::figures`].
     pub(super) medians: BTreeMap<String, BTreeMap<String, f64>>,
     pub(super) samples: Vec<Sample>,
 }
 
-/// About a second.
+/// A sample of about one second.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(super) struct Sample {
     /// Its end: seconds since 1970.
     pub(super) at: f64,
     pub(super) seconds: f64,
-    /// Who answers, and how: what is compared.
+    /// Responder and modes: what is compared.
     pub(super) configuration: String,
-    /// Share of each core's time that it was busy, interrupts included.
+    /// Per core: share of time busy, interrupts included.
     pub(super) busy: Vec<f64>,
-    /// Share of each core's time that interrupts and softirqs took.
+    /// Per core: share of time in interrupts and softirqs.
     pub(super) softirq: Vec<f64>,
-    /// What counters grew by a second, if they did: `nic.`, `ethtool.`, `synward.`, `xsk.` and their names.
+    /// Increase of counters per second, if any: `nic.`, `ethtool.`, `synward.`, `xsk.` and their names.
     pub(super) counters: BTreeMap<String, f64>,
 }
 

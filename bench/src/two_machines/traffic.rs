@@ -1,4 +1,4 @@
-//! The programs that make a turn's traffic: this program itself, once for each kind.
+//! The processes that make a turn's traffic: `bench` itself, once per kind of traffic.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ use crate::compare::{Flooded, Process, Rate};
 use crate::connect;
 use crate::interrupt::Interrupt;
 
-/// What takes longer than this on top of its time has gone wrong.
+/// Limit beyond a process's own running time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Starts programs, whose output goes to a folder that ends with this.
+/// Starts processes; their output goes to a folder that is removed on drop.
 pub(super) struct Loader<'a> {
     options: &'a Options,
     interrupt: &'a Interrupt,
@@ -26,10 +26,10 @@ pub(super) struct Loader<'a> {
 }
 
 impl<'a> Loader<'a> {
-    /// With a folder of its own.
+    /// Creates the folder.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The folder cannot be created.
     pub(super) fn new(options: &'a Options, interrupt: &'a Interrupt) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("synward-wire-{}", std::process::id()));
         fs::create_dir_all(&folder)
@@ -42,12 +42,12 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// A flood of this rate, if any: a process for each core, of which the first counts what is answered to all.
+    /// Starts a flood of this rate, if any: one process per core; the first counts the answers to all of them.
     ///
     /// # Errors
     /// It does not start.
     pub(super) fn flood(&self, rate: Rate) -> Result<Vec<Process<'a>>> {
-        // Until it is stopped.
+        // It runs until it is stopped.
         let time = self.longest().min(Duration::from_secs(600));
         let Some(share) = share(rate, self.options.flood_cores.len()) else {
             return Ok(Vec::new());
@@ -66,7 +66,7 @@ impl<'a> Loader<'a> {
         .collect()
     }
 
-    /// Connections at the constant rate, beside transfers.
+    /// Starts connections at the constant rate, and transfers.
     ///
     /// # Errors
     /// One does not start.
@@ -82,17 +82,17 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// So many connections, one after the other, that all have to succeed; until they do, or for a while.
+    /// Makes `count` connections, one after the other, which all must succeed; tries a few times.
     ///
     /// # Errors
-    /// They do not.
+    /// They fail.
     pub(super) fn warm_up(&self, count: u64) -> Result<()> {
         let few = [
             ("--rate", "100".to_owned()),
             ("--connections", count.to_string()),
         ];
         let mut report = self.connections(&few)?;
-        // A driver that was given an XDP program may have taken its link down for some seconds.
+        // A driver may take its link down for some seconds when an XDP program is attached.
         for _ in 0..3 {
             if report.answered == count {
                 return Ok(());
@@ -101,8 +101,8 @@ impl<'a> Loader<'a> {
         }
         ensure!(
             report.answered == count,
-            "before any flood {} of {count} connections to {} were answered ({:?}): see --help for how connections get an \
-             address",
+            "before any flood, {} of {count} connections to {} were answered ({:?}): see --help for how \
+             connections get an address",
             report.answered,
             self.options.destination,
             report.failures
@@ -144,7 +144,7 @@ impl<'a> Loader<'a> {
         self.start(name, self.client(), &words).map(Some)
     }
 
-    /// This program where connections begin.
+    /// The `bench` command in the clients' namespace.
     fn client(&self) -> Command {
         match &self.options.connect_in {
             None => Command::new(&self.bench),
@@ -169,7 +169,7 @@ impl<'a> Loader<'a> {
         )
     }
 
-    /// After the last connection should have begun, patience ends its beginning, and then its waiting.
+    /// The last connection is due after `time`; it may begin one patience late, and then wait one patience.
     fn longest(&self) -> Duration {
         self.options.seconds + 2 * self.options.patience + PATIENCE
     }
@@ -177,12 +177,12 @@ impl<'a> Loader<'a> {
 
 impl Drop for Loader<'_> {
     fn drop(&mut self) {
-        // Nobody misses it; the system clears its folder of temporary files.
+        // If this fails, the folder stays in the temporary directory.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// Connections and transfers under way.
+/// Running connections and transfers.
 pub(super) struct Data<'a> {
     connections: Process<'a>,
     download: Option<Process<'a>>,
@@ -191,7 +191,7 @@ pub(super) struct Data<'a> {
 }
 
 impl Data<'_> {
-    /// What became of them, and of the flood, which ends after them.
+    /// Waits for them, then ends the flood; returns the results of both.
     ///
     /// # Errors
     /// One failed.
@@ -205,7 +205,7 @@ impl Data<'_> {
         let connections = parse_connections(&self.connections.finish(self.limit)?)?;
         let download = transferred(self.download)?;
         let upload = transferred(self.upload)?;
-        // The first counts answers, also to the others: it ends last.
+        // The first process counts the answers to all, so it ends last.
         let reports = flood.into_iter().rev().map(|process| {
             let printed = process.interrupt(PATIENCE)?;
             serde_json::from_str(&printed)
@@ -215,7 +215,7 @@ impl Data<'_> {
         let flood = (!reports.is_empty()).then(|| total(&reports));
         ensure!(
             flood.is_none_or(|flood| flood.sent > 0),
-            "nothing of the flood was sent: does the driver take frames of XDP redirects?"
+            "no frame of the flood was sent: does the driver support XDP redirects to it?"
         );
         Ok(Load {
             flood,
@@ -231,7 +231,7 @@ fn parse_connections(printed: &str) -> Result<connect::Report> {
         .with_context(|| format!("bench connect reported something unexpected: {printed}"))
 }
 
-/// Each core's part of a rate; nothing where there is no flood.
+/// Each core's share of a rate; `None` without a flood.
 fn share(rate: Rate, cores: usize) -> Option<Rate> {
     match rate {
         Rate::None => None,

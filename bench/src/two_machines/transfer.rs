@@ -1,4 +1,4 @@
-//! `bench two-machines transfer`: established connections full of data, and how much of it arrives.
+//! `bench two-machines transfer`: bulk data over established connections, and how much of it arrives.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -11,9 +11,9 @@ use clap::Args;
 use super::output_file::Transferred;
 use crate::cli_values::seconds;
 
-/// Bytes of a file that is stored: only those count whose storing the server confirms.
+/// Bytes of a stored file; only files that the server confirms count.
 const STORED: usize = 8 << 20;
-/// Before a connection that broke is followed by another.
+/// Time before a broken connection is replaced.
 const REST: Duration = Duration::from_millis(20);
 
 /// Command line of `bench two-machines transfer`.
@@ -22,10 +22,10 @@ pub(crate) struct Options {
     /// The web server: 192.0.2.10:80
     #[arg(value_name = "ADDRESS:PORT")]
     target: SocketAddr,
-    /// What to load: long, so that there is one connection
+    /// File to load; a long one needs only one connection
     #[arg(value_name = "PATH")]
     path: String,
-    /// Store it instead (PUT), 8 MiB a connection
+    /// Store it instead (PUT), 8 MiB per connection
     #[arg(long)]
     store: bool,
     /// Connections at a time
@@ -39,7 +39,7 @@ pub(crate) struct Options {
 /// Transfers, and prints a line of JSON.
 ///
 /// # Errors
-/// The server refuses what it is asked for.
+/// The server refuses the request.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let start = Instant::now();
     let deadline = start + options.seconds;
@@ -64,10 +64,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// One connection after the other: bytes that arrived, and connections that broke.
+/// Makes one connection after the other; returns the bytes that arrived and the number of broken connections.
 fn flow(options: &Options, number: u8, deadline: Instant) -> Result<(u64, u64)> {
     let path = match options.store {
-        // Else all would write one file.
+        // Otherwise all flows would write one file.
         true => format!("{}.{number}", options.path),
         false => options.path.clone(),
     };
@@ -136,7 +136,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// An answer that is no success will not become one.
+    /// A status other than success does not change later.
     fn refused(&self, options: &Options, path: &str) -> Result<()> {
         ensure!(
             self.status.len() < STATUS || succeeded(&self.status),
@@ -183,7 +183,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes of a server that answers everything with `answer`.
+    /// Runs a transfer against a server that answers everything with `answer`.
     fn transfer(answer: &'static str, store: bool) -> Result<(u64, u64)> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = listener.local_addr().unwrap();

@@ -14,7 +14,7 @@ use crate::spread::spread_cell;
 /// Command line of `bench two-machines report`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What `generate` and `observe` wrote, in any order: their times tell what belongs together
+    /// Files of `generate` and `observe`, in any order: they are joined by time
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -22,7 +22,7 @@ pub(crate) struct Options {
 /// Prints it.
 ///
 /// # Errors
-/// Files that are none of ours, or none of a generator.
+/// Files of another program, or no file of a generator.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let (mut generated, mut observed) = (Vec::new(), Vec::new());
     for file in &options.files {
@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     ensure!(
         !generated.is_empty(),
-        "none of these files is of `bench two-machines generate`: there is nothing to tell"
+        "none of these files is from `bench two-machines generate`: there is nothing to report"
     );
     write!(stdout(), "{}", markdown(&generated, &observed))?;
     Ok(())
@@ -63,7 +63,7 @@ fn markdown(generated: &[Generated], observed: &[Observed]) -> String {
     let mut lines = vec!["## Between two machines".to_owned(), String::new()];
     let mut note = |text: String| {
         let line = format!("- {text}");
-        // Files of one measurement say much the same.
+        // Files of one measurement repeat most notes.
         if !lines.contains(&line) {
             lines.push(line);
         }
@@ -89,12 +89,16 @@ fn markdown(generated: &[Generated], observed: &[Observed]) -> String {
             file.machine, file.interface
         ));
     }
-    note("median of the rounds (least to greatest); connect, answer: from when a connection was meant to begin".into());
+    note(
+        "median of the rounds (least to greatest); connect, answer: from when a connection was due"
+            .into(),
+    );
     note(
         "loss-free: at most one SYN of 10,000 had no answer at the generator, and no connection failed or needed a second SYN".into(),
     );
     note(
-        "CPU-ns an answer: all CPU time of the device under test, without what it used beside the same data at rate 0 (if \
+        "CPU-ns an answer: all CPU time of the device under test, minus its CPU time with the same data at rate \
+         0 (if \
          that was measured), by the SYNs answered"
             .into(),
     );
@@ -125,7 +129,7 @@ fn markdown(generated: &[Generated], observed: &[Observed]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Why a row may be of two different things.
+/// Why the figures of a row may not belong together.
 fn doubt(row: &Row) -> Option<String> {
     if row.rate == Rate::None {
         return None;

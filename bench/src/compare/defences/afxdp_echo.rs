@@ -1,4 +1,4 @@
-//! The least AF_XDP program, on the server.
+//! The minimal AF_XDP responder, on the server.
 
 use anyhow::Result;
 
@@ -14,7 +14,7 @@ pub(super) struct Echo<'a> {
 
 impl<'a> Defence<'a> for Echo<'a> {
     fn start(&mut self, lab: &Lab<'a>) -> Result<Started> {
-        // It asks nobody, and its answers arrive where a program is.
+        // Its answers reach a veth only if that has an XDP program.
         lab.pass_through_edge()?;
         let queues = lab.queues().to_string();
         let arguments = ["echo", "--interface", "server0", "--queues", &queues];

@@ -1,6 +1,6 @@
-//! A flow table full of connections that nobody uses: what synward's look-ups meet on a busy day.
+//! Fills synward's flow table with idle connections, as look-ups find it on a busy system.
 //!
-//! They are written into the running appliance's own arrays, which it pins for its successor, by the rules of
+//! They are written into the arrays that the running appliance pins for its successor, by the rules of
 //! appliance/src/maps/flow_table.rs: an entry first, then the tag that shows it.
 
 use std::os::fd::AsFd as _;
@@ -23,10 +23,10 @@ const FIRST_PORT: u32 = 10_000;
 
 /// Writes `flows` established connections into the table of the appliance that pins its maps in `folder`.
 ///
-/// No client may connect meanwhile: this and a worker could choose the same place.
+/// No client may connect meanwhile: this program and a worker could choose the same slot.
 ///
 /// # Errors
-/// There is no appliance, or its table is full.
+/// No appliance runs, or its table is full.
 pub(super) fn fill(folder: &Path, flows: u32) -> Result<()> {
     let pinned = |name: &str| {
         let path = folder.join(format!("map-{name}"));
@@ -60,7 +60,7 @@ pub(super) fn fill(folder: &Path, flows: u32) -> Result<()> {
     Ok(())
 }
 
-/// Connections of clients in 11.0.0.0/8, from where no flood comes, to the lab's server.
+/// Connections from clients in 11.0.0.0/8, which no flood uses, to the lab's server.
 fn key(number: u32) -> FlowKey {
     let client = Address::from(std::net::IpAddr::from(
         (0x0b00_0000 + number / PORTS).to_be_bytes(),

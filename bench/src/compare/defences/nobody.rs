@@ -1,11 +1,11 @@
-//! Nobody: what arrives is dropped in XDP. What that costs, the others cost too.
+//! No responder: every frame is dropped in XDP. This cost is part of all other contenders' cost.
 
 use anyhow::Result;
 
 use crate::compare::defence::{Defence, Started};
 use crate::compare::netns_lab::{Lab, PATIENCE};
 
-/// The empty program that drops everything.
+/// A program that drops everything.
 pub(super) struct Nobody;
 
 impl<'a> Defence<'a> for Nobody {

@@ -1,4 +1,4 @@
-//! What the server's kernel offers in a SYN-ACK of its own: whoever answers in its name has to promise the same.
+//! What the server's kernel offers in its own SYN-ACKs: a responder that answers for it has to offer the same.
 
 use anyhow::{Context as _, Result};
 

@@ -1,4 +1,4 @@
-//! The server's kernel alone, behind an edge that forwards or nothing.
+//! The server's kernel alone, behind a forwarding edge or directly connected.
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use crate::compare::netns_lab::{Lab, Role};
 #[derive(Default)]
 pub(super) struct Kernel {
     pub(super) syncookies: bool,
-    /// Behind XDP programs that let everything pass, wherever synward or its lab has one.
+    /// Behind XDP programs that pass everything, wherever synward or its lab has one.
     pub(super) passes: bool,
 }
 
@@ -22,7 +22,7 @@ impl<'a> Defence<'a> for Kernel {
             lab.pass_through_edge()?;
             lab.pass(Role::Server, "server0")?;
         } else {
-            // For the flood's frames, as everywhere where no program of the appliance is.
+            // The flood's frames need an XDP program where the appliance has none.
             let (role, interface) = lab.front();
             lab.pass(role, interface)?;
         }

@@ -6,7 +6,7 @@ use super::offers::window_scale;
 use crate::compare::defence::{Defence, Started};
 use crate::compare::netns_lab::{Lab, PATIENCE, Role};
 
-/// With timestamps in its SYN-ACKs or without; neither is better in everything.
+/// With or without timestamps in its SYN-ACKs; each is better in some respect.
 pub(super) struct Synproxy {
     pub(super) timestamps: bool,
 }
@@ -21,7 +21,7 @@ impl<'a> Defence<'a> for Synproxy {
         let file = file.to_string_lossy();
         lab.run(Role::Edge, "nft", ["-f", &file], PATIENCE)
             .context("nft is needed: apt-get install nftables")?;
-        // A segment of an unknown connection is for SYNPROXY, and starts none by itself.
+        // A segment of an unknown connection goes to SYNPROXY; conntrack does not pick it up as a connection.
         lab.sysctl(Role::Edge, "net.netfilter.nf_conntrack_tcp_loose=0")?;
         lab.pass(Role::Edge, "out0")?;
         Ok(Started::Running)
@@ -35,8 +35,8 @@ impl<'a> Defence<'a> for Synproxy {
     }
 }
 
-/// The MSS of Ethernet in each family, and the server's window scale: SYNPROXY promises it in the server's name and does
-/// not translate windows.
+/// The MSS of Ethernet in each family, and the server's window scale: SYNPROXY offers it for the server and does not
+/// translate windows.
 fn rules(ports: &[u16], timestamps: bool, window_scale: u32) -> String {
     let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
     let ports = ports.join(", ");

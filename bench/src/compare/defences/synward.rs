@@ -16,7 +16,7 @@ use crate::compare::memory_use::Memory;
 use crate::compare::netns_lab::{Lab, PATIENCE, Role};
 use crate::compare::process::Process;
 
-/// Where the appliance is, and what that leaves to choose.
+/// Where the appliance runs, and how.
 #[derive(Clone, Copy)]
 pub(super) enum Place {
     /// Between client and server, with handoff splice.
@@ -54,14 +54,15 @@ impl<'a> Defence<'a> for Synward<'a> {
         let role = match self.place {
             Place::Edge { .. } => Role::Edge,
             Place::Server => {
-                // The appliance's program takes the place of the lab's; what it transmits arrives where one is.
+                // The appliance's program replaces the lab's; the frames that it transmits reach a veth only if that
+                // has a program.
                 let detach = ["pass", "--interface", "server0", "--detach"];
                 lab.run(Role::Server, lab.bench(), detach, PATIENCE)?;
                 lab.pass_through_edge()?;
                 Role::Server
             }
         };
-        let mut process = lab.inhabit(role, lab.synward(), ["run", "--config", &file])?;
+        let mut process = lab.start_inside(role, lab.synward(), ["run", "--config", &file])?;
         process.until("synward is ready", PATIENCE, |process| {
             Ok(process
                 .printed()
@@ -91,14 +92,14 @@ impl<'a> Defence<'a> for Synward<'a> {
             .and_then(Value::as_u64)
             .context("synward status does not say how many handoffs were established")?;
         match self.place {
-            // It leaves to the kernel what follows a connection in TIME_WAIT.
+            // It leaves SYNs that follow a connection in TIME_WAIT to the kernel.
             Place::Server if established > 0 => passive_opens(lab).map(Some),
             _ => Ok(Some(established)),
         }
     }
 
     fn fill(&self, lab: &Lab<'a>, flows: u32) -> Result<()> {
-        // The file system that `inhabit` shows it at /sys/fs/bpf.
+        // The file system that `start_inside` mounts for it at /sys/fs/bpf.
         filling::fill(&lab.folder().join("bpf/synward"), flows)
     }
 
@@ -114,7 +115,7 @@ fn control(lab: &Lab<'_>) -> PathBuf {
     lab.folder().join("control.sock")
 }
 
-/// Writes secret and configuration; gives the configuration's path.
+/// Writes secret and configuration; returns the configuration's path.
 fn configure(lab: &Lab<'_>, place: Place) -> Result<PathBuf> {
     let (secret, file) = (
         lab.folder().join("secret"),
@@ -187,12 +188,12 @@ mode = \"always\"
 
 fn started(lab: &Lab<'_>) -> String {
     format!(
-        "{} does not start: cargo build --release, or say where it is with --synward",
+        "{} does not start: run cargo build --release, or give its path with --synward",
         lab.synward().display()
     )
 }
 
-/// What a program said to people, in one line.
+/// A program's output, in one line.
 fn complaint(output: &Output) -> String {
     let said = [&output.stdout[..], &output.stderr].concat();
     String::from_utf8_lossy(&said)

@@ -1,4 +1,4 @@
-//! XDP programs on the server that are not synward's.
+//! XDP responders on the server other than synward's.
 
 use anyhow::Result;
 
@@ -7,12 +7,12 @@ use crate::compare::defence::{Defence, Started};
 use crate::compare::kernel_counters::cookie_opens;
 use crate::compare::netns_lab::{Lab, PATIENCE, Role};
 
-/// Which of them, as `bench baseline` calls it.
+/// The responder, as `bench baseline` names it.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Baseline {
-    /// The kernel's cookies, with or without a look at its sockets.
+    /// The kernel's cookies, with or without a socket look-up.
     KernelCookie { asks: bool },
-    /// The least program that answers.
+    /// The minimal responder.
     Bare,
 }
 
@@ -28,10 +28,10 @@ impl Baseline {
 
 impl<'a> Defence<'a> for Baseline {
     fn start(&mut self, lab: &Lab<'a>) -> Result<Started> {
-        // As xdp_synproxy asks for: the kernel takes every valid cookie, and adds nothing to its timestamps.
+        // As xdp_synproxy requires: the kernel accepts every valid cookie, and adds no offset to its timestamps.
         lab.sysctl(Role::Server, "net.ipv4.tcp_syncookies=2")?;
         lab.sysctl(Role::Server, "net.ipv4.tcp_timestamps=2")?;
-        // What XDP transmits on a veth arrives where a program is.
+        // Frames that XDP transmits reach a veth only if that has a program.
         lab.pass_through_edge()?;
         let services: Vec<_> = lab
             .ports()
