@@ -103,8 +103,8 @@ pub(super) fn check_claims(archive: &Archive) -> Vec<Claim> {
         for (baseline, name) in [(Synproxy, "SYNPROXY"), (Syncookies, "the kernel's cookies")] {
             add(
                 format!(
-                    "{synward}: no connection needs a second SYN under a flood five times the one that {name} \
-                     tolerates"
+                    "{synward}: no connection needs a second SYN under a flood five times that tolerated \
+                     by {name}"
                 ),
                 five_times(archive, synward, baseline),
             );

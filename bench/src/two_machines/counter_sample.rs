@@ -131,7 +131,10 @@ fn of_synward(snapshot: &Snapshot, interface: &str) -> BTreeMap<String, u64> {
         }
     };
     for service in &snapshot.services {
-        add("synward", counters_by_name(&service.counters));
+        // Counters that the appliance could not read are missing in the sample.
+        if let Some(counters) = &service.counters {
+            add("synward", counters_by_name(counters));
+        }
         add(
             "synward",
             [("answered_afxdp".into(), service.answered_afxdp)].into(),
@@ -192,7 +195,7 @@ fn distinct<'a>(words: impl Iterator<Item = &'a str>) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use synward::observe::{QueueView, ServiceView, XskCounters};
+    use synward::observe::{Counters, QueueView, ServiceView, XskCounters};
 
     use super::*;
 
@@ -216,6 +219,7 @@ mod tests {
             services: vec![ServiceView {
                 handoff: "splice".into(),
                 answered_afxdp: 5,
+                counters: Some(Counters::default()),
                 ..ServiceView::default()
             }],
             ..Snapshot::default()
