@@ -1,43 +1,43 @@
-//! The codec of TCP options in cookies: a wire contract between nodes that share a key.
+//! How cookies encode the client's TCP options: a wire format between nodes that share a key.
 //!
-//! Values are only ever rounded down, so that a server never sends more than the client asked for.
-//! Changing a table changes the meaning of cookies in flight: add a variant instead.
+//! Values are only rounded down, so that a server never sends more than the client asked for. Changing a table changes the
+//! meaning of cookies in flight: add a cookie variant instead.
 
-/// What a client's SYN asked for and a cookie can hold.
+/// The options of a client's SYN that a cookie can encode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientOptions {
     /// The client's MSS in bytes.
     pub mss: u16,
-    /// The client's window shift, if it offered scaling.
+    /// The client's window shift, if it asked for window scaling.
     pub window_scale: Option<u8>,
-    /// SACK permitted.
+    /// Whether it permitted SACK.
     pub sack: bool,
-    /// ECN asked for (RFC 3168 §6.1.1).
+    /// Whether it asked for ECN (RFC 3168 §6.1.1).
     pub ecn: bool,
 }
 
-/// The MSS of a client that names none over IPv4 (RFC 9293 §3.7.1, MUST-15).
+/// The MSS of a client that sends no MSS option over IPv4 (RFC 9293 §3.7.1, MUST-15).
 pub const DEFAULT_MSS_V4: u16 = 536;
-/// The MSS of a client that names none over IPv6 (RFC 9293 §3.7.1, MUST-15).
+/// The MSS of a client that sends no MSS option over IPv6 (RFC 9293 §3.7.1, MUST-15).
 pub const DEFAULT_MSS_V6: u16 = 1220;
 
-/// MSS over IPv4, four bits, with timestamps. 1460 is Ethernet, 1452 PPPoE, 1412 to 1300 tunnels,
-/// 8960 jumbo frames; 48 is the least that Linux accepts (`TCP_MIN_SND_MSS`).
+/// MSS values over IPv4 with timestamps, by a code of four bits. 1460 is Ethernet, 1452 PPPoE, 1412 to 1300 tunnels, 8960
+/// jumbo frames; 48 is the least that Linux accepts (`TCP_MIN_SND_MSS`).
 pub const MSS_V4: [u16; 16] = [
     48, 256, 536, 996, 1220, 1300, 1340, 1360, 1380, 1400, 1412, 1420, 1440, 1452, 1460, 8960,
 ];
-/// MSS over IPv6, four bits, with timestamps.
+/// MSS values over IPv6 with timestamps, by a code of four bits.
 pub const MSS_V6: [u16; 16] = [
     48, 256, 536, 976, 1220, 1280, 1320, 1340, 1360, 1380, 1392, 1400, 1420, 1432, 1440, 8940,
 ];
-/// MSS over IPv4, two bits, without timestamps.
+/// MSS values over IPv4 without timestamps, by a code of two bits.
 pub const MSS_PLAIN_V4: [u16; 4] = [48, 536, 1360, 1460];
-/// MSS over IPv6, two bits, without timestamps.
+/// MSS values over IPv6 without timestamps, by a code of two bits.
 pub const MSS_PLAIN_V6: [u16; 4] = [48, 536, 1220, 1440];
-/// "No window scaling" in four bits.
+/// The code for no window scaling, in place of a shift of 0–14.
 pub const NO_SCALE: u8 = 15;
-/// Window scale ([`NO_SCALE`] = none) and SACK, four bits, without timestamps. Windows sends 8 and
-/// SACK; every code is exact for the stacks in use.
+/// Window shift ([`NO_SCALE`]: none) and SACK without timestamps, by a code of four bits. Windows sends 8 and SACK; the codes
+/// are exact for the stacks in use.
 pub const SCALE_AND_SACK: [(u8, bool); 16] = [
     (NO_SCALE, false),
     (0, false),
@@ -63,16 +63,17 @@ const fn round_down<const N: usize>(table: &[u16; N], value: u16) -> u16 {
     let mut index = 0;
     let mut i = 1;
     while i < N {
-        // A table's entries ascend, so counting those not above is finding the last one.
+        // The entries ascend, so the number of entries not above `value` is the index of the last one.
         index += (table[i] <= value) as u16;
         i += 1;
     }
     index
 }
 
-/// [`round_down`] in [`MSS_V4`] or [`MSS_V6`]. BPF compares from above until one fits, since nearly all clients have the
-/// largest MSS of Ethernet: sixteen comparisons beside a hash, which has all registers, would go over the stack. Not over a
-/// table that it is given: with that the compiler leaves a loop, with a check of its bounds.
+/// [`round_down`] in [`MSS_V4`] or [`MSS_V6`]. On BPF this compares from the largest entry down and stops at the first that
+/// fits: nearly all clients have the largest MSS of Ethernet, and sixteen comparisons next to a hash, which needs all
+/// registers, would spill to the stack. The tables are named here because the compiler keeps a loop with bounds checks if the
+/// table is a parameter.
 #[cfg(target_arch = "bpf")]
 #[inline(always)]
 const fn mss_index(v4: bool, value: u16) -> u16 {
@@ -99,7 +100,7 @@ const fn mss_index(v4: bool, value: u16) -> u16 {
 }
 
 impl ClientOptions {
-    /// Ten bits for a client with timestamps: MSS index 4, window scale 4, SACK 1, ECN 1, low to high.
+    /// The ten bits for a client with timestamps; from the low end: MSS code 4, window shift 4, SACK 1, ECN 1.
     #[inline(always)]
     pub const fn encode(&self, v4: bool) -> u16 {
         let mss = mss_index(v4, self.mss);
@@ -110,7 +111,7 @@ impl ClientOptions {
         mss | scale << 4 | (self.sack as u16) << 8 | (self.ecn as u16) << 9
     }
 
-    /// The inverse of [`Self::encode`].
+    /// The options of [`Self::encode`]'s bits; the MSS as rounded there.
     #[inline(always)]
     pub const fn decode(bits: u16, v4: bool) -> Self {
         let index = (bits & 15) as usize;
@@ -123,7 +124,7 @@ impl ClientOptions {
         }
     }
 
-    /// Six bits for a client without timestamps: MSS index 2, scale-and-SACK code 4, low to high.
+    /// The six bits for a client without timestamps; from the low end: MSS code 2, code of window shift and SACK 4.
     #[inline(always)]
     pub const fn encode_plain(&self, v4: bool) -> u16 {
         let mss = if v4 {
@@ -145,7 +146,7 @@ impl ClientOptions {
         mss | code << 2
     }
 
-    /// The inverse of [`Self::encode_plain`].
+    /// The options of [`Self::encode_plain`]'s bits, as rounded there.
     #[inline(always)]
     pub const fn decode_plain(bits: u16, v4: bool) -> Self {
         let index = (bits & 3) as usize;
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_mss_is_rounded_with_timestamps_and_only_down() {
+    fn with_timestamps_only_the_mss_is_rounded_and_only_down() {
         for v4 in [true, false] {
             for options in all() {
                 let decoded = ClientOptions::decode(options.encode(v4), v4);
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_keeps_everything() {
+    fn options_of_windows_are_exact_without_timestamps() {
         let windows = ClientOptions {
             mss: 1460,
             window_scale: Some(8),
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_mss_survives() {
+    fn default_mss_values_are_exact() {
         assert!(MSS_V4.contains(&DEFAULT_MSS_V4) && MSS_PLAIN_V4.contains(&DEFAULT_MSS_V4));
         assert!(MSS_V6.contains(&DEFAULT_MSS_V6) && MSS_PLAIN_V6.contains(&DEFAULT_MSS_V6));
     }

@@ -1,16 +1,16 @@
-//! The cookie: what synward remembers about a client, kept by the client.
+//! SYN cookies: the client keeps what synward has to remember about it.
 //!
-//! *Message* of the SipHash-2-4: client address, server address (4 or 16 bytes each), client port,
+//! The *message* of the SipHash-2-4 is: client address, server address (4 or 16 bytes each), client port,
 //! server port (network order), the client's ISN (little-endian), the variant (1 byte), the option
-//! bits (2 bytes, little-endian): 19 bytes over IPv4, 43 over IPv6.
+//! bits (2 bytes, little-endian). It has 19 bytes over IPv4, 43 over IPv6.
 //!
 //! | | with timestamps | plain |
 //! |---|---|---|
 //! | added to the client's ISN mod 2³² | epoch 2 · MAC bits 0–29 | epoch 2 · options 6 · MAC bits 0–23 |
 //! | SYN-ACK TSval | options 10 · MAC bits 30–51 | – |
 //!
-//! An ACK with a timestamp option is judged only as the first variant, one without only as the
-//! second, and the variant is part of the message: the weak form cannot stand in for the strong one.
+//! An ACK with a timestamp option is checked only as the first variant, one without only as the second. The variant is part
+//! of the message, so the weaker form never passes for the stronger one.
 
 use crate::client_options::ClientOptions;
 use crate::flow::FlowKey;
@@ -21,35 +21,35 @@ pub const EPOCH_SECONDS: u64 = 32;
 /// Nanoseconds of one epoch.
 pub const EPOCH_NANOSECONDS: u64 = EPOCH_SECONDS * 1_000_000_000;
 
-/// One service's key for one epoch, as SipHash takes it: two little-endian words.
+/// The key of one service for one epoch: 128 bits as two little-endian words.
 pub type Key = [u64; 2];
 
-/// The numbers of a SYN-ACK that carry a cookie.
+/// The fields of a SYN-ACK that carry the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cookie {
     /// Our ISN, K.
     pub isn: u32,
-    /// Our TSval; without timestamps it is not sent.
+    /// Our TSval; not sent without timestamps.
     pub tsval: u32,
 }
 
-/// The numbers of an ACK that may carry one.
+/// The fields of an ACK that may carry a cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AckFields {
     /// The client's ISN, C: SEG.SEQ − 1.
     pub client_isn: u32,
     /// Our ISN, K: SEG.ACK − 1.
     pub isn: u32,
-    /// TSecr, if the segment has timestamps.
+    /// TSecr, if the ACK has timestamps.
     pub tsecr: Option<u32>,
 }
 
-/// How old a claim says it is, from the low two bits of its epoch.
+/// The age of a cookie, from the low two bits of its epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Age {
-    /// Of an epoch that is accepted: the previous, the current or the next one.
+    /// Of an accepted epoch: the previous, the current or the next one.
     Fresh,
-    /// Of the epoch before the previous one: recognised, but refused.
+    /// Of the epoch before the previous one: recognised, but not accepted.
     Expired,
 }
 
@@ -60,8 +60,8 @@ enum Variant {
     Timestamps = 2,
 }
 
-/// What a cookie says: the variant and the client's options, which the MAC is made over beside the
-/// flow and the client's ISN.
+/// The variant of a cookie and the client's options as it encodes them. The MAC covers both, beside the flow and the
+/// client's ISN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EncodedOptions {
     variant: Variant,
@@ -69,7 +69,7 @@ pub struct EncodedOptions {
 }
 
 impl EncodedOptions {
-    /// The terms for a client of a family; `timestamps` says whether they are negotiated.
+    /// The encoding for a client over IPv4 (`v4`) or IPv6; `timestamps`: whether they are negotiated.
     #[inline(always)]
     pub const fn new(options: &ClientOptions, timestamps: bool, v4: bool) -> Self {
         if timestamps {
@@ -97,7 +97,7 @@ impl EncodedOptions {
             .finish(self.message_tail(), flow.hashed_bytes() + TAIL_BYTES)
     }
 
-    /// The cookie with this MAC.
+    /// The cookie with this MAC, of `epoch`.
     #[inline(always)]
     pub const fn into_cookie(self, mac: u64, epoch: u64, client_isn: u32) -> Cookie {
         let epoch = (epoch as u32 & 3) << 30;
@@ -117,11 +117,10 @@ impl EncodedOptions {
     }
 }
 
-/// Bytes of the message behind the client's ISN: variant and option bits.
+/// Bytes of the message after the client's ISN: variant and option bits.
 pub const TAIL_BYTES: u8 = 3;
 
-/// Makes the cookie for a SYN. `key` is the service's for `epoch`; `timestamps` says whether they
-/// are negotiated.
+/// Makes the cookie for a SYN. `key` is the service's key for `epoch`; `timestamps`: whether they are negotiated.
 #[inline(always)]
 pub const fn make_cookie(
     key: &Key,
@@ -136,7 +135,7 @@ pub const fn make_cookie(
 }
 
 impl AckFields {
-    /// The epoch that this claim names, seen from the `current` one.
+    /// The epoch of the cookie, as seen from the `current` one, and its age.
     #[inline(always)]
     pub const fn cookie_epoch(&self, current: u64) -> (u64, Age) {
         let named = self.isn.wrapping_sub(self.client_isn) >> 30;
@@ -148,7 +147,7 @@ impl AckFields {
         }
     }
 
-    /// What it says it was made over.
+    /// The variant and the options that the ACK's cookie claims to encode. They are authentic only after a check.
     #[inline(always)]
     pub const fn encoded_options(&self) -> EncodedOptions {
         match self.tsecr {
@@ -163,15 +162,15 @@ impl AckFields {
         }
     }
 
-    /// Checks the claim under `key`, the service's for the epoch that [`Self::cookie_epoch`] named: the
-    /// client's options if the cookie is ours.
+    /// Checks the cookie under `key`, the service's key for the epoch of [`Self::cookie_epoch`]. Returns the client's options
+    /// if the cookie is valid.
     #[inline(always)]
     pub const fn check(&self, key: &Key, flow: &FlowKey) -> Option<ClientOptions> {
         let mac = self.encoded_options().mac(key, flow, self.client_isn);
         self.check_mac(mac, flow.client.is_v4())
     }
 
-    /// The same, for the MAC of its [`Self::encoded_options`].
+    /// [`Self::check`] with a MAC that was computed elsewhere, over [`Self::encoded_options`].
     #[inline(always)]
     pub const fn check_mac(&self, mac: u64, v4: bool) -> Option<ClientOptions> {
         let layout = self.isn.wrapping_sub(self.client_isn);
@@ -218,7 +217,7 @@ mod tests {
         ]
     }
 
-    fn fields(cookie: Cookie, client_isn: u32, timestamps: bool) -> AckFields {
+    fn ack_fields(cookie: Cookie, client_isn: u32, timestamps: bool) -> AckFields {
         AckFields {
             client_isn,
             isn: cookie.isn,
@@ -226,9 +225,9 @@ mod tests {
         }
     }
 
-    /// The whole message, byte by byte, through an independent implementation.
+    /// Hashes the message byte by byte with an independent implementation.
     #[test]
-    fn the_mac_is_siphash_of_the_documented_bytes() {
+    fn the_mac_is_siphash_of_the_documented_message() {
         for flow in flows() {
             let cookie = make_cookie(&KEY, 5, &flow, 0xdead_beef, &OPTIONS, true);
             let mut oracle = siphasher::sip::SipHasher24::new_with_keys(KEY[0], KEY[1]);
@@ -249,10 +248,10 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_valid_for_three_epochs_and_then_expired() {
+    fn a_cookie_is_fresh_for_three_epochs_and_then_expired() {
         for timestamps in [true, false] {
             for flow in flows() {
-                let fields = fields(
+                let fields = ack_fields(
                     make_cookie(&KEY, 100, &flow, 7, &OPTIONS, timestamps),
                     7,
                     timestamps,
@@ -275,10 +274,10 @@ mod tests {
     }
 
     #[test]
-    fn any_altered_field_is_refused() {
+    fn a_cookie_is_invalid_after_any_field_is_altered() {
         for timestamps in [true, false] {
             for flow in flows() {
-                let good = fields(
+                let good = ack_fields(
                     make_cookie(&KEY, 1, &flow, 7, &OPTIONS, timestamps),
                     7,
                     timestamps,
@@ -310,7 +309,7 @@ mod tests {
                         KEY,
                     );
                 }
-                // The two epoch bits choose the key and are checked by it.
+                // The two epoch bits select the key, so a change of them is noticed there.
                 for bit in 0..30 {
                     refused(
                         AckFields {

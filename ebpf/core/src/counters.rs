@@ -1,4 +1,4 @@
-//! What is counted per service and CPU, with the names that metrics show.
+//! The counters of each service and CPU, with the names that metrics show.
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
@@ -9,7 +9,7 @@ macro_rules! counters {
             $($(#[doc = $doc])+ $variant,)+
         }
 
-        /// Name of each counter, in order; those that begin with `drop_` are reasons of drops.
+        /// The name of each counter, in order; names that begin with `drop_` are reasons of drops.
         pub const NAMES: &[&str] = &[$($name,)+];
 
         /// What each counter counts, in order.
@@ -18,65 +18,65 @@ macro_rules! counters {
 }
 
 counters! {
-    /// SYNs that arrived from outside.
+    /// SYNs from outside.
     Syn = "syn",
     /// SYN-ACKs that the XDP program sent.
     AnsweredXdp = "answered_xdp",
     /// SYNs given to a worker to answer.
     GivenToWorker = "given_to_worker",
-    /// ACKs whose cookie is ours.
+    /// ACKs with a valid cookie.
     CookieValid = "cookie_valid",
-    /// ACKs whose cookie was ours two epochs ago.
+    /// ACKs with a cookie of ours from two epochs ago, which has expired.
     CookieExpired = "cookie_expired",
-    /// ACKs whose cookie was never ours.
+    /// ACKs with an invalid cookie.
     CookieInvalid = "cookie_invalid",
     /// Segments translated towards the server.
     ToServer = "to_server",
     /// Segments translated towards the client.
     ToClient = "to_client",
-    /// Segments given to the kernel as they were.
+    /// Segments given to the kernel unchanged.
     Passed = "passed",
     /// Connections learned from a segment of the server.
     Learned = "learned",
-    /// ICMP errors whose quoted numbers were translated.
+    /// ICMP errors whose quoted segment was translated.
     IcmpTranslated = "icmp_translated",
-    /// RSTs sent for segments that belong to nothing.
+    /// RSTs sent for segments that match no flow.
     Reset = "reset",
-    /// Fragments, of which ports cannot be read.
+    /// Fragments: their ports cannot be read.
     DropFragment = "drop_fragment",
-    /// Headers that are cut short or contradict themselves, or too many extension headers.
+    /// Headers that are truncated or inconsistent, or too many extension headers.
     DropMalformed = "drop_malformed",
-    /// ACKs without a flow whose cookie is wrong.
+    /// ACKs that match no flow and have an invalid cookie.
     DropInvalidCookie = "drop_invalid_cookie",
-    /// ACKs without a flow whose cookie is too old.
+    /// ACKs that match no flow and have an expired cookie.
     DropExpiredCookie = "drop_expired_cookie",
-    /// Segments without a flow that can carry no cookie (RST, FIN without ACK, …).
+    /// Segments that match no flow and cannot carry a cookie (RST, FIN without ACK, …).
     DropUnknown = "drop_unknown",
     /// Sources on the deny-list.
     DropDenied = "drop_denied",
-    /// A worker was needed and none is alive on that queue.
+    /// Packets that need a worker on a queue that has none alive.
     DropNoWorker = "drop_no_worker",
-    /// The driver left no room for metadata in front of the frame.
+    /// Frames of a driver that leaves no room for metadata in front of them.
     DropNoMetadata = "drop_no_metadata",
-    /// There is no key for the epoch: no process has refreshed the keys for too long.
+    /// No key for the epoch: no process has refreshed the keys for too long.
     DropNoKey = "drop_no_key",
-    /// The frame could not be resized to the answer.
+    /// Frames that could not be resized to the reply.
     DropResize = "drop_resize",
-    /// Connections of proven clients given to this machine's kernel.
+    /// Connections of validated clients assigned to a listener of this machine.
     Assigned = "assigned",
-    /// Proven clients that the kernel did not take: it resets them, or an old connection stayed in their way.
+    /// Validated clients that the kernel did not accept: it resets them, or a stale connection was still there.
     AssignRefused = "assign_refused",
     /// SYNs for a listener whose accept queue is full.
     DropQueueFull = "drop_accept_queue_full",
-    /// Segments of a service on another machine, sent on to it or back as they were.
+    /// Segments of a service on another machine, forwarded unchanged in either direction.
     Forwarded = "forwarded",
-    /// ACKs with a valid cookie whose connection has been and is over.
+    /// ACKs with a valid cookie whose connection is already closed.
     DropReplayedCookie = "drop_replayed_cookie",
-    /// Connections at this machine that its kernel still had, reset because their client has proven a new one.
+    /// Stale connections of this machine's kernel that were reset because their client opened a new one with a valid cookie.
     StaleReset = "renewed",
 }
 
-/// Slots of [`ServiceCounters`], a few more than are used.
+/// Slots of [`ServiceCounters`]; a few are unused.
 pub const SLOTS: usize = 32;
 
 /// The counters of one service on one CPU.

@@ -1,10 +1,10 @@
-//! Flows: the key that both directions share, and where it lives in the table.
+//! Flows: the key that both directions share, and its place in the flow table.
 
-use crate::multilinear;
+use crate::multilinear::{self, mix_bits, multilinear_hash, multilinear_sum};
 use crate::siphash::Hasher;
 use crate::wire::Address;
 
-/// A connection, seen the same from both directions.
+/// The addresses and ports of a connection; the same for both directions.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FlowKey {
@@ -12,12 +12,12 @@ pub struct FlowKey {
     pub client: Address,
     /// The protected service's side.
     pub server: Address,
-    /// Client port in the upper half, server port in the lower.
+    /// The client's port in the upper half, the server's in the lower.
     pub ports: u32,
 }
 
 impl FlowKey {
-    /// A key from both ends; ports in host order.
+    /// The key of a connection between two ends; ports in host order.
     #[inline(always)]
     pub const fn new(client: Address, client_port: u16, server: Address, server_port: u16) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl FlowKey {
         self.ports as u16
     }
 
-    /// Feeds addresses and ports to a hash. IPv4 costs one word for both addresses, IPv6 four.
+    /// Feeds both addresses (IPv4: one word, IPv6: four), then the ports and `with_ports` (one word) to `hasher`.
     #[inline(always)]
     pub const fn hash_into<const C: usize, const D: usize>(
         &self,
@@ -59,19 +59,19 @@ impl FlowKey {
         hasher.word(pair(self.ports.to_be(), with_ports))
     }
 
-    /// Bytes that [`Self::hash_into`] feeds.
+    /// Bytes that [`Self::hash_into`] feeds: 16 over IPv4, 40 over IPv6.
     #[inline(always)]
     pub const fn hashed_bytes(&self) -> u8 {
         if self.client.is_v4() { 16 } else { 40 }
     }
 
-    /// The keyed hash that places the flow in the table.
+    /// The keyed hash that selects the flow's place in the table.
     #[inline(always)]
     pub const fn table_hash(&self, key: &multilinear::Key) -> u64 {
-        multilinear::hash(key, self.words())
+        multilinear_hash(key, self.words())
     }
 
-    /// What is hashed: the client's address, the server's, the ports.
+    /// The words that are hashed: the client's address, the server's, the ports.
     #[inline(always)]
     const fn words(&self) -> [u32; multilinear::WORDS] {
         let (c, s) = (&self.client.0, &self.server.0);
@@ -79,7 +79,7 @@ impl FlowKey {
     }
 }
 
-/// [`FlowKey::table_hash`] of flows over IPv4 to one server, as far as it is the same for all.
+/// The part of [`FlowKey::table_hash`] that all IPv4 flows to one server address share.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerHash {
@@ -89,23 +89,23 @@ pub struct ServerHash {
 }
 
 impl ServerHash {
-    /// The part of a server.
+    /// The part for `server`.
     #[inline(always)]
     pub const fn new(key: &multilinear::Key, server: Address) -> Self {
-        let nobody = FlowKey::new(Address::v4(0), 0, server, 0);
+        let without_client = FlowKey::new(Address::v4(0), 0, server, 0);
         Self {
-            sum: multilinear::sum(key, nobody.words()),
+            sum: multilinear_sum(key, without_client.words()),
             client: key[3],
             ports: key[8],
         }
     }
 
-    /// The hash of one of its flows.
+    /// [`FlowKey::table_hash`] of one of its flows.
     #[inline(always)]
     pub const fn flow_hash(&self, flow: &FlowKey) -> u64 {
         let client = self.client.wrapping_mul(flow.client.0[3] as u64);
         let ports = self.ports.wrapping_mul(flow.ports as u64);
-        multilinear::mix(self.sum.wrapping_add(client).wrapping_add(ports))
+        mix_bits(self.sum.wrapping_add(client).wrapping_add(ports))
     }
 }
 
@@ -115,31 +115,31 @@ const fn pair(first: u32, second: u32) -> u64 {
     u32::from_le(first) as u64 | (u32::from_le(second) as u64) << 32
 }
 
-/// Ways of one bucket: fifteen tags and an overflow count fill a cache line.
+/// Ways of one bucket: fifteen tags and the overflow count fill a cache line.
 pub const WAYS: usize = 15;
-/// Where a bucket's overflow count stands.
+/// Index of the overflow count in a bucket: how many of its flows are in their second bucket.
 pub const OVERFLOW: usize = 15;
-/// A tag below this is not a fingerprint: 0 is a free way, 1 one that was just emptied.
+/// The lowest tag that is a fingerprint; lower ones are [`FREE`] and [`RETIRED`].
 pub const FIRST_TAG: u32 = 2;
-/// A free way.
+/// The tag of a free way.
 pub const FREE: u32 = 0;
-/// An emptied way, which may be used again after a tick of the control thread: an XDP program that
-/// still looks at the entry has ended long before.
+/// The tag of a way whose flow was removed. A later sweep of the control thread frees it: any run of the XDP program that
+/// still reads the entry has ended long before.
 pub const RETIRED: u32 = 1;
 
-/// Where a hash looks: its own bucket, the one that takes the overflow, and the fingerprint.
+/// Where a hash is looked up: its own bucket, its second bucket, and its fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Its own bucket.
+    /// The own bucket.
     pub bucket: u32,
-    /// The bucket to use when its own is full.
+    /// The second bucket, used if the own one is full.
     pub overflow: u32,
     /// The fingerprint, at least [`FIRST_TAG`].
     pub tag: u32,
 }
 
 impl Place {
-    /// The place of a hash in a table of `mask + 1` buckets, a power of two.
+    /// The place of `hash` in a table of `mask + 1` buckets, a power of two.
     #[inline(always)]
     pub const fn of(hash: u64, mask: u32) -> Self {
         let tag = (hash >> 32) as u32;
@@ -149,7 +149,7 @@ impl Place {
             tag
         };
         let bucket = hash as u32 & mask;
-        // An odd number, so never the bucket itself while there is more than one.
+        // The number is odd, so the second bucket differs from the own one if there is more than one.
         Self {
             bucket,
             overflow: (bucket ^ (tag | 1)) & mask,
@@ -158,7 +158,7 @@ impl Place {
     }
 }
 
-/// The entry that belongs to a way of a bucket.
+/// The index of the entry of a way of a bucket.
 #[inline(always)]
 pub const fn entry_index(bucket: u32, way: u32) -> u32 {
     bucket * (WAYS as u32 + 1) + way
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_stay_inside_and_apart() {
+    fn places_are_inside_the_table_and_their_buckets_differ() {
         for hash in (0..1000u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
             let place = Place::of(hash, 63);
             assert!(place.bucket < 64 && place.overflow < 64 && place.tag >= FIRST_TAG);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_hash_ends_like_that_of_the_whole_key() {
+    fn server_hash_equals_the_hash_of_the_whole_key() {
         let server = Address::v4(0xfe02_00c0);
         let hash = ServerHash::new(&multilinear::PI, server);
         for (client, port) in [(0, 0), (1, 2), (u32::MAX, u16::MAX), (0x0a63_33c6, 40_000)] {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_do_not_commute() {
+    fn client_and_server_port_are_not_interchangeable() {
         let (a, b) = (Address::v4(1), Address::v4(2));
         assert_ne!(FlowKey::new(a, 1, b, 2), FlowKey::new(a, 2, b, 1));
         assert_eq!(FlowKey::new(a, 7, b, 9).client_port(), 7);

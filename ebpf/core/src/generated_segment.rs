@@ -1,4 +1,4 @@
-//! Segments that synward makes itself: SYN-ACK, RST, and what opens the connection to the server.
+//! Segments that synward generates: SYN-ACKs, RSTs, and those that open the connection to the server.
 
 use crate::wire::Address;
 use crate::wire::checksum::{Sum, pseudo_header};
@@ -7,24 +7,24 @@ use crate::wire::ipv6::Ipv6;
 use crate::wire::tcp::{self, Repr, Tcp, flags};
 use crate::wire::tcp_options::kind;
 
-/// MSS, SACK and timestamps, window scale: at most so many 4-byte words of options.
+/// The most 4-byte words of options: MSS, SACK permitted and timestamps, window scale.
 pub const MAX_OPTION_WORDS: usize = 5;
 
-/// A segment without IP options or extension headers.
+/// The headers of a TCP segment, without IP options or extension headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// The sender.
     pub source: Address,
     /// The receiver, of the same family.
     pub destination: Address,
-    /// The TCP header; its `options` says how many bytes of [`Self::options`] are sent.
+    /// The TCP header; its `options` is the number of bytes of [`Self::options`] that are sent.
     pub tcp: Repr,
-    /// The options in words of network-order bytes; words that are not sent are zero.
+    /// The options, as words of network-order bytes; words that are not sent are zero.
     pub options: [u32; MAX_OPTION_WORDS],
 }
 
 impl Segment {
-    /// A segment that says nothing.
+    /// A segment with all fields zero, to be written over.
     pub const NONE: Self = Self {
         source: Address([0; 4]),
         destination: Address([0; 4]),
@@ -40,7 +40,7 @@ impl Segment {
         options: [0; MAX_OPTION_WORDS],
     };
 
-    /// How many words of [`Self::options`] are sent.
+    /// The number of words of [`Self::options`] that are sent.
     #[inline(always)]
     pub const fn option_words(&self) -> usize {
         self.tcp.options as usize / 4
@@ -52,7 +52,7 @@ impl Segment {
         tcp::LENGTH + self.tcp.options as usize
     }
 
-    /// Writes the fixed IPv4 and TCP headers of a segment without payload.
+    /// Writes the fixed IPv4 and TCP headers, checksums included, of a segment without payload.
     #[inline(always)]
     pub fn emit_v4(&self, ip: &mut [u8; 20], header: &mut [u8; 20]) {
         Ipv4(ip).emit(
@@ -64,7 +64,7 @@ impl Segment {
         self.emit_tcp(header, Sum(0), 0);
     }
 
-    /// Writes the fixed IPv6 and TCP headers of a segment without payload.
+    /// Writes the fixed IPv6 and TCP headers, checksum included, of a segment without payload.
     #[inline(always)]
     pub fn emit_v6(&self, ip: &mut [u8; 40], header: &mut [u8; 20]) {
         Ipv6(ip).emit(
@@ -76,7 +76,7 @@ impl Segment {
         self.emit_tcp(header, Sum(0), 0);
     }
 
-    /// Writes the options behind the fixed header; what does not fit into `area` is left out.
+    /// Writes the options to `area`, the bytes behind the fixed header; words that do not fit are left out.
     #[inline(always)]
     pub fn emit_options(&self, area: &mut [u8]) {
         for (bytes, word) in area
@@ -87,8 +87,8 @@ impl Segment {
         }
     }
 
-    /// Writes the whole packet with `payload` to the start of `packet`: its length in bytes, or
-    /// nothing if it does not fit.
+    /// Writes the whole packet with `payload` to the start of `packet` and returns its length in bytes; `None` if it does
+    /// not fit.
     pub fn emit(&self, packet: &mut [u8], payload: &[u8]) -> Option<usize> {
         let ip_length = if self.source.is_v4() { 20 } else { 40 };
         let head = ip_length + self.header_length();
@@ -126,7 +126,7 @@ impl Segment {
             sum = sum.word(self.options[i]);
             i += 1;
         }
-        // The payload's sum is folded first so that the two cannot overflow together.
+        // The payload's sum is folded first, so that the total cannot overflow.
         sum = sum.word(payload.fold() as u32);
         Tcp(header).set_checksum(sum.checksum());
     }
@@ -137,11 +137,11 @@ impl Segment {
 pub struct HandshakeOptions {
     /// MSS in bytes.
     pub mss: u16,
-    /// SACK permitted.
+    /// Whether SACK is permitted.
     pub sack: bool,
     /// TSval and TSecr.
     pub times: Option<(u32, u32)>,
-    /// The window shift.
+    /// The window shift, 0–14.
     pub scale: Option<u8>,
 }
 
@@ -150,7 +150,7 @@ const fn word(bytes: [u8; 4]) -> u32 {
 }
 
 impl HandshakeOptions {
-    /// The options in slots of 4-byte words, and how many words they take.
+    /// The options as 4-byte words, and the number of words that they take.
     #[inline(always)]
     pub const fn words(&self) -> ([u32; MAX_OPTION_WORDS], u8) {
         let [high, low] = self.mss.to_be_bytes();
@@ -171,7 +171,7 @@ impl HandshakeOptions {
         }
         if let Some(scale) = self.scale {
             let scale = word([kind::NOP, kind::WINDOW_SCALE, 3, scale]);
-            // Constant indices keep the array in registers in the XDP program.
+            // With constant indices the XDP program keeps the array in registers.
             match count {
                 1 => words[1] = scale,
                 2 => words[2] = scale,
@@ -183,28 +183,37 @@ impl HandshakeOptions {
     }
 }
 
-/// `NOP NOP TS`: the options of every segment after the handshake.
+/// `NOP NOP TS`, the options of every segment after the handshake, and the number of words that they take.
 #[inline(always)]
 pub const fn padded_timestamps(tsval: u32, tsecr: u32) -> ([u32; MAX_OPTION_WORDS], u8) {
     let head = word([kind::NOP, kind::NOP, kind::TIMESTAMPS, 10]);
     ([head, tsval.to_be(), tsecr.to_be(), 0, 0], 3)
 }
 
-/// The RST for a segment that belongs to nothing (RFC 9293 §3.10.7.1); `length` is SEG.LEN, SYN and
-/// FIN included. The segment itself must not be a RST.
+/// The RST for a segment `received` by `destination` from `source` that matches no flow (RFC 9293 §3.10.7.1). `length` is its SEG.LEN, SYN and
+/// FIN included. The segment must not be a RST itself.
 #[inline(always)]
-pub const fn reset_for(source: Address, destination: Address, of: &Repr, length: u32) -> Segment {
-    let (sequence, acknowledgement, flags) = if of.flags & flags::ACK != 0 {
-        (of.acknowledgement, 0, flags::RST)
+pub const fn reset_for(
+    source: Address,
+    destination: Address,
+    received: &Repr,
+    length: u32,
+) -> Segment {
+    let (sequence, acknowledgement, flags) = if received.flags & flags::ACK != 0 {
+        (received.acknowledgement, 0, flags::RST)
     } else {
-        (0, of.sequence.wrapping_add(length), flags::RST | flags::ACK)
+        (
+            0,
+            received.sequence.wrapping_add(length),
+            flags::RST | flags::ACK,
+        )
     };
     Segment {
         source: destination,
         destination: source,
         tcp: Repr {
-            source: of.destination,
-            destination: of.source,
+            source: received.destination,
+            destination: received.source,
             sequence,
             acknowledgement,
             flags,
@@ -221,7 +230,7 @@ mod tests {
     use crate::wire::checksum::segment_is_intact;
 
     #[test]
-    fn payloads_of_any_length_are_summed() {
+    fn checksums_cover_payloads_of_any_length() {
         for v4 in [true, false] {
             let (source, destination) = if v4 {
                 (Address::v4(1), Address::v4(2))

@@ -1,6 +1,6 @@
-//! What the maps hold: the contract between the XDP program and the appliance.
+//! The contents of the maps that the XDP program and the appliance share.
 //!
-//! Every type is `repr(C)` with explicit padding, so that its bytes are the same on both sides.
+//! Every type is `repr(C)` with explicit padding, so that both sides see the same bytes.
 
 use crate::client_options::{ClientOptions, NO_SCALE};
 use crate::cookie::Key;
@@ -9,60 +9,60 @@ use crate::flow_time::FlowTime;
 use crate::multilinear;
 use crate::wire::Address;
 
-/// Changes whenever a map's meaning does; a process takes over pinned maps only if it matches.
+/// Version of names and contents of the maps. A process takes over pinned maps only if they have its own version.
 pub const SCHEMA: u32 = 5;
 
-/// At most this many services.
+/// The most services.
 pub const MAX_SERVICES: u32 = 64;
-/// At most this many interfaces are steered.
+/// The most interfaces that are steered.
 pub const MAX_INTERFACES: u32 = 16;
-/// At most this many receive queues of one interface have a socket.
+/// The most receive queues of one interface that have a socket.
 pub const MAX_QUEUES: u32 = 64;
-/// Epochs for which the XDP program holds keys; it is answered right for more than an hour while no
-/// process runs. A power of two.
+/// Epochs for which the XDP program holds keys: it answers SYNs for more than an hour (256 epochs of 32 s) while no process
+/// runs. A power of two.
 pub const KEY_SLOTS: u32 = 256;
-/// Secrets that are accepted at a time.
+/// The most secrets that are accepted at a time.
 pub const MAX_SECRETS: usize = 4;
-/// Nanoseconds without a heartbeat after which a worker counts as gone.
+/// Nanoseconds without a heartbeat after which a worker counts as dead.
 pub const HEARTBEAT_TIMEOUT: u64 = 1_000_000_000;
 
-/// The program at TC calls this in place of the kernel function `bpf_sk_assign_tcp_reqsk`, whose number differs from
-/// kernel to kernel: what the loader looks for, and replaces.
+/// Placeholder in the program at TC for the kernel function `bpf_sk_assign_tcp_reqsk`, whose BTF id differs from kernel to
+/// kernel. The loader finds the call with this number and puts the id there.
 pub const ASSIGN_KFUNC: u32 = 0x7379_6e77;
 
-/// What a server does with TCP options: what a SYN-ACK in its name may promise.
+/// The TCP options that a server supports, and so what a SYN-ACK in its name may offer.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// MSS that the server announces, bytes.
+    /// The server's MSS in bytes.
     pub mss: u16,
-    /// Window of the SYN-ACK (not scaled): what synward holds for a client whose server has not
-    /// answered yet.
+    /// Window of the SYN-ACK in bytes (never scaled, RFC 7323 §2.2): the data that synward buffers for a client whose server
+    /// has not answered yet.
     pub window: u16,
     /// The server's window shift, 0–14, or [`NO_SCALE`].
     pub window_scale: u8,
     /// See [`profile_flags`].
     pub flags: u8,
-    /// Zero.
+    /// Padding, zero.
     pub reserved: [u8; 2],
 }
 
 /// Bits of [`Profile::flags`].
 pub mod profile_flags {
-    /// The server does SACK.
+    /// The server supports SACK.
     pub const SACK: u8 = 1;
-    /// The server does timestamps.
+    /// The server supports timestamps.
     pub const TIMESTAMPS: u8 = 2;
-    /// The server does ECN.
+    /// The server supports ECN.
     pub const ECN: u8 = 4;
 }
 
-/// Ten segments of 1460 bytes: a client's initial window (RFC 6928), and so all that it sends before
-/// the server itself has answered.
+/// Ten segments of 1460 bytes: a client's initial window (RFC 6928), and so the most that it sends before the server has
+/// answered.
 pub const INITIAL_WINDOW: u16 = 14600;
 
 impl Default for Profile {
-    /// A stock Linux server on Ethernet, for as long as nothing better is known.
+    /// A stock Linux server on Ethernet, until the server's own options are known.
     fn default() -> Self {
         Self {
             mss: 1460,
@@ -75,13 +75,13 @@ impl Default for Profile {
 }
 
 impl Profile {
-    /// Whether the server does timestamps.
+    /// Whether the server supports timestamps.
     #[inline(always)]
     pub const fn timestamps(&self) -> bool {
         self.flags & profile_flags::TIMESTAMPS != 0
     }
 
-    /// The client's options that this server has as well; the client's own MSS and window shift.
+    /// The client's options that this server supports too; MSS and window shift stay the client's.
     #[inline(always)]
     pub const fn negotiate(&self, client: &ClientOptions) -> ClientOptions {
         ClientOptions {
@@ -97,8 +97,8 @@ impl Profile {
     }
 }
 
-/// Key of the exact look-up: a service's address and port. [`NO_PORT`] marks an address of which some
-/// port is protected; it is asked for packets whose port cannot be read.
+/// Key of the exact look-up: the address and port of a service. [`NO_PORT`] stands for an address that has a protected port;
+/// it is looked up for packets whose port cannot be read.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct EndpointKey {
@@ -114,17 +114,17 @@ pub struct EndpointKey {
 pub struct Endpoint {
     /// Index of the service.
     pub service: u32,
-    /// The epoch (low 32 bits) from which `now` is promised; cookies of earlier epochs promised
-    /// `before`. 0: the server has not said yet what it does.
+    /// The epoch (low 32 bits) from which SYN-ACKs offer `now`; those of earlier epochs offered `before`. 0: the server's
+    /// options are not known yet.
     pub since: u32,
-    /// What SYN-ACKs promise.
+    /// What SYN-ACKs offer.
     pub now: Profile,
-    /// What they promised until `since`.
+    /// What they offered until `since`.
     pub before: Profile,
 }
 
 impl Endpoint {
-    /// What a SYN-ACK of `epoch` promises, or promised.
+    /// What a SYN-ACK of `epoch` offers, or offered.
     #[inline(always)]
     pub const fn profile(&self, epoch: u64) -> &Profile {
         if (epoch as u32).wrapping_sub(self.since) as i32 >= 0 {
@@ -135,12 +135,12 @@ impl Endpoint {
     }
 }
 
-/// Key of the prefix look-up (BPF_MAP_TYPE_LPM_TRIE): the prefix length counts from the start of the
-/// 16-byte form, so IPv4 prefixes are 96 bits longer.
+/// Key of the prefix look-up (BPF_MAP_TYPE_LPM_TRIE). The prefix length counts from the start of the 16-byte form, so that
+/// of an IPv4 prefix is 96 higher.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrefixKey {
-    /// Bits that count, 0 to 128.
+    /// Prefix length in bits, 0 to 128.
     pub length: u32,
     /// The address.
     pub address: Address,
@@ -156,13 +156,13 @@ pub struct PrefixPort {
     pub port: u32,
 }
 
-/// Stands for every port that is not named itself ([`PrefixPort`]).
+/// Stands for every port that has no entry of its own ([`PrefixPort`]).
 pub const ANY_PORT: u32 = 0x1_0000;
 
-/// Stands for the address itself: what decides about packets whose ports cannot be read.
+/// Stands for the address itself, for packets whose port cannot be read.
 pub const NO_PORT: u32 = 0x1_0001;
 
-/// What is done with a service's traffic.
+/// The policy of a service.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Service {
@@ -172,23 +172,23 @@ pub struct Service {
     pub unknown_policy: u8,
     /// 1: fragments go to the kernel; 0: they are dropped.
     pub pass_fragments: u8,
-    /// 1: the service has an allow- or deny-list.
+    /// 1: the service has an allow-list or a deny-list.
     pub listed: u8,
-    /// How many entries of [`KeySlot::keys`] count.
+    /// How many entries of [`KeySlot::keys`] are in use.
     pub keys: u16,
     /// See [`handoff`].
     pub handoff: u8,
     /// See [`cookies`].
     pub cookies: u8,
-    /// Until this time (boot-independent coarse clock, ns) segments of unknown connections pass.
+    /// Until this time (coarse monotonic clock, ns) segments of unknown connections pass.
     pub adopt_until: u64,
 }
 
 /// Values of [`Service::mode`].
 pub mod mode {
-    /// Challenge nobody; connections that are spliced go on.
+    /// Challenge no SYN; spliced connections continue.
     pub const OFF: u8 = 0;
-    /// The same, by another name.
+    /// The same as [`OFF`], reported under another name.
     pub const MONITOR: u8 = 1;
     /// Challenge every SYN.
     pub const ALWAYS: u8 = 2;
@@ -196,65 +196,65 @@ pub mod mode {
 
 /// Values of [`Service::handoff`].
 pub mod handoff {
-    /// A connection of synward's own to the server, translated.
+    /// synward opens its own connection to the server and translates between the two.
     pub const SPLICE: u8 = 0;
-    /// This machine's kernel: its sockets say whose a segment is.
+    /// The kernel of this machine; its sockets decide which segments have a connection.
     pub const LOCAL: u8 = 1;
-    /// Another machine's kernel, which shares the key: segments go there as they are.
+    /// The kernel of another machine that shares the key; segments are forwarded unchanged.
     pub const FORWARD: u8 = 2;
 }
 
-/// Bits of [`Service::cookies`], of services with [`handoff::LOCAL`].
+/// Bits of [`Service::cookies`], for services with [`handoff::LOCAL`].
 pub mod cookies {
-    /// The kernel's own cookies rather than ours, because it takes no connection from us, or is not to.
+    /// SYN-ACKs carry the kernel's own cookies: it accepts no connection from us, or is configured not to.
     pub const KERNEL: u8 = 1;
-    /// The kernel's clock of timestamps is bare, so that its cookies can hold all options.
+    /// The kernel's timestamps have no offset, so that its cookies can encode all options.
     pub const TIMES: u8 = 2;
 }
 
 /// Values of [`Service::unknown_policy`]: what happens to a segment that matches no flow.
 pub mod unknown_policy {
-    /// Dropped.
+    /// It is dropped.
     pub const DROP: u8 = 0;
-    /// Given to the kernel.
+    /// It goes to the kernel.
     pub const PASS: u8 = 1;
-    /// Answered with a RST (RFC 9293 §3.10.7.1).
+    /// It is answered with a RST (RFC 9293 §3.10.7.1).
     pub const RESET: u8 = 2;
 }
 
-/// The keys of one service for one epoch; slot `service * KEY_SLOTS + epoch % KEY_SLOTS`.
+/// The keys of one service for one epoch, in the slot of [`key_slot`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeySlot {
-    /// The epoch, to tell a slot that was not refreshed.
+    /// The epoch; another one means that the slot was not refreshed.
     pub epoch: u64,
-    /// One key per secret; the first makes cookies, all are accepted.
+    /// One key for each secret; the first makes cookies, all verify them.
     pub keys: [Key; MAX_SECRETS],
 }
 
-/// The index of a key slot.
+/// The index of a key slot: `service * KEY_SLOTS + epoch % KEY_SLOTS`.
 #[inline(always)]
 pub const fn key_slot(service: u32, epoch: u64) -> u32 {
     service * KEY_SLOTS + (epoch as u32 & (KEY_SLOTS - 1))
 }
 
-/// Time as the control thread last set it; the clock is `bpf_ktime_get_coarse_ns`
-/// (CLOCK_MONOTONIC_COARSE), which costs a tenth of a fine clock and is exact enough for 32 s.
+/// The time as the control thread last set it, on the clock of `bpf_ktime_get_coarse_ns` (CLOCK_MONOTONIC_COARSE). Reading it
+/// costs a tenth of a fine clock, and it is exact enough for epochs of 32 s.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clock {
-    /// An epoch …
+    /// An epoch.
     pub epoch: u64,
-    /// … and when it began, ns.
+    /// When that epoch began, ns.
     pub epoch_start: u64,
 }
 
 impl Clock {
-    /// The epoch at `now`, ns.
+    /// The epoch at `now` (ns). It advances without the control thread.
     #[inline(always)]
     pub const fn epoch_at(&self, now: u64) -> u64 {
         let passed = now.wrapping_sub(self.epoch_start);
-        // A program may have read its time just before the epoch began.
+        // A program may have read its time just before the control thread began this epoch.
         if passed < crate::cookie::EPOCH_NANOSECONDS || passed.cast_signed() < 0 {
             self.epoch
         } else {
@@ -270,40 +270,40 @@ impl Clock {
 pub struct Interface {
     /// See [`side`].
     pub side: u32,
-    /// Its row of sockets: the socket of queue q is `slot * MAX_QUEUES + q`.
+    /// Its row of sockets: queue q has the socket `slot * MAX_QUEUES + q`.
     pub slot: u32,
-    /// The queues (bit q) on which a worker answers SYNs rather than the XDP program.
+    /// Bit q: a worker answers the SYNs of queue q, not the XDP program.
     pub afxdp: u64,
 }
 
-/// All steered interfaces: few enough to be looked through faster than a hash is made.
+/// All steered interfaces. They are few: a linear search is faster than a hash.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interfaces {
-    /// Their indices in the kernel, by slot; 0 from the first one that is free.
+    /// Their kernel indices (ifindex), by slot; 0 from the first free slot on.
     pub index: [u32; MAX_INTERFACES as usize],
-    /// What is done with them.
+    /// How each of them is steered, by slot.
     pub interface: [Interface; MAX_INTERFACES as usize],
 }
 
 /// Bits of [`Interface::side`].
 pub mod side {
-    /// Clients are out there.
+    /// Clients are reached through this interface.
     pub const OUTSIDE: u32 = 1;
-    /// Servers are in there.
+    /// Servers are reached through this interface.
     pub const INSIDE: u32 = 2;
 }
 
-/// A spliced flow: one cache line, found by the tags of [`crate::flow`]. The appliance writes it,
-/// the XDP program reads it and marks `last_seen`, `state` and `flags`.
+/// A spliced flow: one cache line, found by the tags of [`crate::flow`]. The appliance writes it; the XDP program reads it and
+/// updates `last_seen`, `state` and `flags`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
-    /// Whose it is.
+    /// Addresses and ports.
     pub key: FlowKey,
-    /// Added to the server's sequence numbers: K − S. While opening: the opening's index.
+    /// Added to the server's sequence numbers, K − S. While opening: the index of the opening.
     pub sequence_delta: u32,
-    /// Added to the server's timestamps.
+    /// Added to the server's TSval.
     pub timestamp_delta: u32,
     /// The client's ISN, C.
     pub client_isn: u32,
@@ -313,7 +313,7 @@ pub struct Flow {
     pub last_seen: FlowTime,
     /// See [`state`].
     pub state: u8,
-    /// Left shift of the windows that the server sends; negative: right.
+    /// Left shift of the server's windows; negative: right shift.
     pub window_shift: i8,
     /// See [`flow_flags`].
     pub flags: u8,
@@ -321,19 +321,19 @@ pub struct Flow {
     pub owner: u8,
     /// Index of the service.
     pub service: u16,
-    /// Zero.
+    /// Padding, zero.
     pub reserved: u16,
 }
 
 /// Values of [`Flow::state`].
 pub mod state {
-    /// Nothing here.
+    /// No flow.
     pub const EMPTY: u8 = 0;
-    /// The server has not answered yet; its segments and the client's go to the owning worker.
+    /// The server has not answered yet; segments of both sides go to the worker that owns the opening.
     pub const OPENING: u8 = 1;
     /// Translated and forwarded.
     pub const ESTABLISHED: u8 = 2;
-    /// A FIN or RST was seen: forwarded as before, but a new connection may take its place.
+    /// A FIN or RST was seen: segments are still translated, but a new connection may replace the flow.
     pub const CLOSING: u8 = 3;
 }
 
@@ -343,38 +343,38 @@ pub mod flow_flags {
     pub const CLIENT_FIN: u8 = 1;
     /// The server has sent a FIN.
     pub const SERVER_FIN: u8 = 2;
-    /// Someone has sent a RST.
+    /// Either side has sent a RST.
     pub const RESET: u8 = 4;
     /// Timestamps are negotiated.
     pub const TIMESTAMPS: u8 = 8;
 }
 
-/// A connection that is not spliced and passes as it is: adopted at start, or begun by the server.
+/// A connection that passes through untranslated: adopted at start, or opened by the server.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
     /// When it last carried a segment.
     pub last_seen: FlowTime,
-    /// As in [`Flow::flags`].
+    /// Bits of [`flow_flags`], as in [`Flow::flags`].
     pub flags: u32,
 }
 
-/// Numbers that the appliance sets once, before any packet is steered.
+/// Numbers that the appliance sets before any packet is steered.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Globals {
     /// Key of the flow table's hash.
     pub table_key: multilinear::Key,
-    /// Key of the marks of [`crate::replay_cache`].
+    /// Key of the fingerprints of [`crate::replay_cache`].
     pub replay_key: Key,
-    /// Buckets of the flow table less one.
+    /// Buckets of the flow table minus one: a mask.
     pub bucket_mask: u32,
-    /// Units of [`FlowTime`] after which an idle passed connection no longer counts.
+    /// Units of [`FlowTime`] without a segment after which a passed-through connection no longer counts.
     pub passed_idle: u32,
-    /// 1: some service is given by prefix or by "any" port.
+    /// 1: some service is configured by prefix or for any port.
     pub prefixes: u32,
-    /// Another number, never 0, each time that an endpoint or a service has changed: until then a program need not look up
-    /// again what it has found.
+    /// Changes, but never to 0, with every change of an endpoint or a service. While it is the same, what the programs have
+    /// looked up stays valid.
     pub generation: u32,
 }
 
@@ -383,7 +383,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shapes() {
+    fn sizes_are_those_of_the_maps() {
         assert_eq!(size_of::<Flow>(), 64);
         assert_eq!(size_of::<Profile>(), 8);
         assert_eq!(size_of::<Endpoint>(), 24);
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_promise_is_kept_for_older_cookies() {
+    fn older_cookies_keep_the_profile_that_they_offered() {
         let (now, before) = (
             Profile {
                 mss: 1,
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn epochs_go_on_without_a_control_thread() {
+    fn epochs_advance_without_the_control_thread() {
         let clock = Clock {
             epoch: 10,
             epoch_start: 1_000,

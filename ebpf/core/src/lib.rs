@@ -1,19 +1,23 @@
-//! The heart of synward: wire formats, SYN cookies, and the translation of spliced flows.
+//! The packet logic of synward: wire formats, SYN cookies, and the translation of spliced flows.
 //!
-//! Pure functions over bytes: no I/O, no clock, no allocation, no unsafe code but for how BPF reads headers. The same
-//! functions run in the XDP program (`steer`), in the AF_XDP workers, in the unit tests and
-//! in the benchmarks; time and keys are passed in.
+//! Pure functions over bytes: no I/O, no clock, no allocation; the caller passes time and keys in. The XDP program
+//! (`steer`), the AF_XDP workers, the unit tests and the benchmarks run the same functions.
 //!
 //! One connection, in the order in which its packets meet these modules:
 //!
 //! | packet | modules |
 //! |---|---|
-//! | SYN → SYN-ACK | [`wire`], [`client_options`], [`cookie`], [`syn_ack`] |
-//! | ACK with a cookie | [`wire`], [`cookie`] |
-//! | every later segment | [`flow`], [`translate`] |
-//! | ICMP error about one | [`wire::icmp`], [`translate`] |
+//! | SYN → SYN-ACK | [`wire`], [`client_options`], [`cookie`], [`syn_ack`], [`generated_segment`] |
+//! | SYN given to a worker | [`worker_request`] |
+//! | ACK with a cookie | [`wire`], [`cookie`], [`replay_cache`] |
+//! | every later segment | [`occupancy`], [`flow`], [`flow_time`], [`translate`] |
+//! | ICMP error about one of them | [`wire::icmp`], [`translate`] |
 //!
-//! [`layout`] describes the maps that the XDP program and the appliance share.
+//! [`layout`] and [`counters`] describe the maps that the XDP program and the appliance share. [`siphash`] and
+//! [`multilinear`] are the hash functions; [`kernel_tsval`] is about the kernel's own SYN cookies.
+//!
+//! Unsafe code is forbidden, except in two functions that only BPF compiles: they read and write the fields of a header
+//! two bytes at a time (`wire::header_bytes`).
 #![no_std]
 #![cfg_attr(not(target_arch = "bpf"), forbid(unsafe_code))]
 #![cfg_attr(target_arch = "bpf", deny(unsafe_code))]

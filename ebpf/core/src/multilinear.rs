@@ -1,17 +1,18 @@
 //! Multilinear hashing (Carter and Wegman, "Universal classes of hash functions", 1979; with 64-bit keys for 32-bit words:
-//! Lemire and Kaser, "Strongly universal string hashing is fast", 2014): a product a word.
+//! Lemire and Kaser, "Strongly universal string hashing is fast", 2014): one multiplication a word.
 //!
-//! The sum of the words, each times a random number of its own, modulo 2⁶⁴: whoever does not know the numbers can choose no
-//! two messages that collide more often than random ones. A mixer makes all bits of the sum as good as its upper ones, and
-//! hides that the sum is linear. It is no pseudorandom function: it places entries, and proves nothing.
+//! The sum of the words, each multiplied by a random number of its own, modulo 2⁶⁴. Without these numbers nobody can choose
+//! two messages that collide more often than random ones. A mixer spreads the upper bits of the sum, which are the best,
+//! over all bits, and hides that the sum is linear. This is not a pseudorandom function: it places entries and
+//! authenticates nothing.
 
 /// Words of a message: two addresses and the ports.
 pub const WORDS: usize = 9;
 
-/// A random number for each word, and one more: each by itself, for numbers that depend on each other let messages collide.
+/// A random number for each word, and one more. They must be independent: dependent ones let messages collide.
 pub type Key = [u64; WORDS + 1];
 
-/// Fractional digits of pi: as good as random, but known. For tests and measurements.
+/// Fractional digits of pi: as good as random, but public. For tests and measurements only.
 pub const PI: Key = [
     0x243f_6a88_85a3_08d3,
     0x1319_8a2e_0370_7344,
@@ -25,15 +26,15 @@ pub const PI: Key = [
     0xd131_0ba6_98df_b5ac,
 ];
 
-/// The hash of a message.
+/// The 64-bit hash of a message.
 #[inline(always)]
-pub const fn hash(key: &Key, message: [u32; WORDS]) -> u64 {
-    mix(sum(key, message))
+pub const fn multilinear_hash(key: &Key, message: [u32; WORDS]) -> u64 {
+    mix_bits(multilinear_sum(key, message))
 }
 
-/// The sum of a message. To one in which some words are zero, those words' products may be added later.
+/// The sum before mixing. If some words of the message are zero, their products may be added to it later.
 #[inline(always)]
-pub const fn sum(key: &Key, message: [u32; WORDS]) -> u64 {
+pub const fn multilinear_sum(key: &Key, message: [u32; WORDS]) -> u64 {
     let mut sum = key[WORDS];
     let mut i = 0;
     while i < WORDS {
@@ -43,10 +44,10 @@ pub const fn sum(key: &Key, message: [u32; WORDS]) -> u64 {
     sum
 }
 
-/// A permutation of which every output bit depends on every input bit (Stafford's variant 13 of the mixer of MurmurHash3, as
-/// in SplitMix64).
+/// A permutation in which every output bit depends on every input bit (Stafford's variant 13 of MurmurHash3's mixer, as in
+/// SplitMix64).
 #[inline(always)]
-pub const fn mix(mut bits: u64) -> u64 {
+pub const fn mix_bits(mut bits: u64) -> u64 {
     bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ bits >> 31
@@ -59,16 +60,17 @@ mod tests {
 
     extern crate std;
 
-    /// SplitMix64's outputs for a state of 1234567, which are this mixer's for multiples of the golden ratio added to it.
+    /// SplitMix64's n-th output is this mixer of its state plus n times the golden ratio; here the state is 1234567.
     #[test]
     fn the_mixer_is_that_of_splitmix64() {
-        let next = |n: u64| mix(1_234_567u64.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let next =
+            |n: u64| mix_bits(1_234_567u64.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         assert_eq!(next(1), 6_457_827_717_110_365_317);
         assert_eq!(next(2), 3_203_168_211_198_807_973);
         assert_eq!(next(3), 9_817_491_932_198_370_423);
     }
 
-    /// Whatever word counts up, in whichever byte, and in steps of whatever power of two: no half of the hash crowds.
+    /// Whichever word counts up, and from whichever byte: neither half of the hash crowds.
     #[test]
     fn messages_that_differ_in_one_word_spread_evenly() {
         const BINS: usize = 256;
@@ -80,9 +82,9 @@ mod tests {
                     for n in 0..MESSAGES {
                         let mut message = [7; WORDS];
                         message[word] = (n as u32) << shift;
-                        bins[(hash(&PI, message) >> half) as usize % BINS] += 1;
+                        bins[(multilinear_hash(&PI, message) >> half) as usize % BINS] += 1;
                     }
-                    // 256 a bin, and a standard deviation of 16.
+                    // Expected: 256 a bin, with a standard deviation of 16.
                     let (least, most) = (bins.iter().min(), bins.iter().max());
                     assert!(
                         least > Some(&160) && most < Some(&352),
@@ -94,12 +96,12 @@ mod tests {
     }
 
     #[test]
-    fn every_word_counts() {
-        let base = hash(&PI, [1; WORDS]);
+    fn every_word_changes_the_hash() {
+        let base = multilinear_hash(&PI, [1; WORDS]);
         for word in 0..WORDS {
             let mut message = [1; WORDS];
             message[word] ^= 1 << 31;
-            assert_ne!(hash(&PI, message), base, "word {word}");
+            assert_ne!(multilinear_hash(&PI, message), base, "word {word}");
         }
     }
 }

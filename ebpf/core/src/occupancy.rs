@@ -1,41 +1,40 @@
-//! What may be known about the flows of a bucket: two bits, in memory small enough to stay in a CPU's cache.
+//! The occupancy filter: two bits for each bucket of the flow table, small enough to stay in a CPU's cache.
 //!
-//! Most segments of a flood belong to nothing. To find that out in the flow table costs a line of memory that no cache
-//! holds, and among the connections that merely pass another. A bit here says that there is nothing to be found.
-//! A bit that is set promises nothing; one that is not set is certain.
+//! Most segments of a flood match no flow. To find that out in the flow table costs a cache miss, and in the map of
+//! passed-through connections another. If a bucket's bit is clear, there is nothing to find. If it is set, there may be.
 
-/// The bits of 256 buckets, a cache line.
+/// The bits of 256 buckets: one cache line.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Those of the flow table, which the appliance sets and takes back.
+    /// The bits of the flow table. The appliance sets and clears them.
     pub flows: [u64; 4],
-    /// Those of connections that pass, which the XDP program sets. In bytes, because it has no atomic operations: two CPUs
-    /// that set bits of the same byte at once lose one, and the next segment from the server sets it again.
+    /// The bits of passed-through connections. The XDP program sets them. They are bytes because the program has no atomic
+    /// operations: if two CPUs set bits of the same byte at once, one is lost, and the server's next segment sets it again.
     pub passed: [u8; 32],
 }
 
-/// Buckets of one [`Line`].
+/// Buckets that share one [`Line`].
 pub const BUCKETS_PER_LINE: u32 = 256;
 
-/// Lines for a table of so many buckets.
+/// How many [`Line`]s a table of `buckets` needs.
 pub const fn line_count(buckets: u32) -> u32 {
     buckets.div_ceil(BUCKETS_PER_LINE)
 }
 
-/// Where the bits of a bucket are.
+/// The position of a bucket's two bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BucketBits {
     /// Index of the line.
     pub line: u32,
-    /// Word of the flow table's bit, and the bit.
+    /// Index in [`Line::flows`], and the bit in that word.
     pub flows: (usize, u64),
-    /// Byte of the bit of connections that pass, and the bit.
+    /// Index in [`Line::passed`], and the bit in that byte.
     pub passed: (usize, u8),
 }
 
 impl BucketBits {
-    /// The place of a bucket's bits.
+    /// The position of the bits of `bucket`.
     #[inline(always)]
     pub const fn of(bucket: u32) -> Self {
         Self {
@@ -54,7 +53,7 @@ mod tests {
     extern crate std;
 
     #[test]
-    fn every_bucket_has_bits_of_its_own() {
+    fn no_two_buckets_share_a_bit() {
         let (mut flows, mut pass) = (BTreeSet::new(), BTreeSet::new());
         for bucket in 0..4 * BUCKETS_PER_LINE {
             let bits = BucketBits::of(bucket);

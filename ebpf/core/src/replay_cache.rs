@@ -1,49 +1,51 @@
-//! Which handshakes have had their connection: a valid ACK opens one once, however often it arrives.
+//! The replay cache: which handshakes already have their connection. A valid ACK opens one connection, however often it
+//! arrives.
 //!
-//! A table of sets, each a cache line of sixteen entries; an entry is a fingerprint of 24 bits and the low 8 bits of its
-//! epoch. An entry counts as long as a cookie of that epoch is accepted, and is room for another afterwards: nobody
-//! has to clear anything, and it works while no process runs. An entry is one aligned word, so it is read and written
-//! whole; when two CPUs write in the same place at once, one of the two is forgotten.
+//! The table consists of sets. A set is one cache line of sixteen entries; an entry holds a fingerprint of 24 bits and the
+//! low 8 bits of its epoch. An entry counts as long as a cookie of that epoch is accepted; afterwards it may be replaced.
+//! Nothing has to clear entries, so the cache works while no process runs. An entry is one aligned word, so it is read and
+//! written whole; if two CPUs write the same entry at once, one of the two handshakes is forgotten.
 //!
-//! Beside the two Bloom filters that would do the same: as much memory, one cache line instead of some, a hundredth
-//! of the false positives, no time at which one is emptied while others write to it; and where there is no room the oldest are
-//! forgotten (a replay opens one connection that its sender cannot use) where a filter would refuse clients.
+//! Two Bloom filters would do the same in as much memory. This table touches one cache line instead of several, has a
+//! hundredth of the false positives, and needs no moment at which a filter is emptied while others write to it. A full set
+//! forgets its oldest entry, and the replay then opens a connection that its sender cannot use; a full filter would refuse
+//! clients.
 
 use crate::flow::FlowKey;
 use crate::siphash::Hasher;
 
 /// Sets of the table, a power of two: 8 MiB. Sixteen thousand connections a second, for the 64 s in which a cookie is
-/// accepted, are a million entries, of which one in a thousand finds its set full.
+/// accepted, are a million entries; one in a thousand finds its set full.
 pub const SETS: usize = 1 << 17;
-/// Marks of a set.
+/// Entries of one set.
 pub const ENTRIES_PER_SET: usize = 16;
 
-/// One set: a cache line. Zero is no entry.
+/// One set: a cache line. Zero stands for no entry.
 pub type Set = [u32; ENTRIES_PER_SET];
 
-/// What is remembered of a handshake.
+/// What the cache records about a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Event {
-    /// It has its connection.
+    /// The kernel has taken its connection.
     Assigned = 1,
-    /// An older connection on its ports was reset.
+    /// A stale connection on its ports was reset.
     StaleReset = 2,
-    /// It was given to the kernel when that may have had no room for its connection.
+    /// It was assigned to a listener whose accept queue may have had no room for its connection.
     MaybeAssigned = 3,
 }
 
-/// Where a handshake is looked for.
+/// The position and fingerprint of a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handshake {
-    /// The set, below [`SETS`].
+    /// Index of the set, below [`SETS`].
     pub set: u32,
-    /// In the upper 24 bits, not zero.
+    /// In the upper 24 bits; not zero.
     fingerprint: u32,
 }
 
 impl Handshake {
-    /// The place of a client's ISN on its ports, under a random `key`.
+    /// The position of `event` of the handshake with `client_isn` on `flow`, under a random `key`.
     #[inline(always)]
     pub const fn new(key: &[u64; 2], flow: &FlowKey, client_isn: u32, event: Event) -> Self {
         let hash = flow
@@ -60,28 +62,28 @@ impl Handshake {
         }
     }
 
-    /// Whether its set has an entry of it that counts in the `current` epoch.
+    /// Whether `set`, which must be its own, holds an entry of it that counts in the `current` epoch.
     #[inline(always)]
     pub fn is_in(&self, set: &Set, current: u64) -> bool {
         set.iter()
             .any(|entry| entry & !0xff == self.fingerprint && entry_age(*entry, current) < EXPIRED)
     }
 
-    /// Where its entry is in its set, whatever its age.
+    /// The index of its entry in `set`, whatever the entry's age.
     #[inline(always)]
     pub fn slot_in(&self, set: &Set) -> Option<usize> {
         set.iter()
             .position(|entry| entry & !0xff == self.fingerprint)
     }
 
-    /// The entry to write for a cookie of `epoch`.
+    /// The entry to write if its cookie is of `epoch`.
     #[inline(always)]
     pub const fn entry(&self, epoch: u64) -> u32 {
         self.fingerprint | epoch as u8 as u32
     }
 }
 
-/// Where the next entry of a set goes: in place of none, or of one that does not count any more, or of the oldest.
+/// The index at which to write a new entry: that of an empty one, else of one that no longer counts, else of the oldest.
 #[inline(always)]
 pub fn replaceable_slot(set: &Set, current: u64) -> usize {
     let (mut oldest, mut at) = (0, 0);
@@ -98,10 +100,10 @@ pub fn replaceable_slot(set: &Set, current: u64) -> usize {
     at
 }
 
-/// From this [`entry_age`] on an entry does not count.
+/// From this [`entry_age`] on, an entry no longer counts.
 const EXPIRED: u8 = 3;
 
-/// Epochs since an entry's cookie was accepted first, one before its own (`AckFields::cookie_epoch`).
+/// Epochs since an entry's cookie was first accepted, which is one epoch before its own (`AckFields::cookie_epoch`).
 #[inline(always)]
 const fn entry_age(entry: u32, current: u64) -> u8 {
     (current as u8).wrapping_add(1).wrapping_sub(entry as u8)
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_counts_as_long_as_its_cookie() {
+    fn an_entry_counts_as_long_as_its_cookie_is_accepted() {
         let one = handshake(1);
         for epoch in [0, 100, 255, 256, 58_000_001] {
             let mut set = [0; ENTRIES_PER_SET];
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn another_isn_and_another_event_are_others() {
+    fn another_isn_or_event_is_another_handshake() {
         for server in [Address::v4(1), Address([1, 2, 3, 4])] {
             let flow = FlowKey::new(server, 1, server, 80);
             let one = Handshake::new(&KEY, &flow, 7, Event::Assigned);
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_gives_way_first_and_then_the_oldest() {
+    fn expired_entries_are_replaced_before_the_oldest() {
         let mut set = [0; ENTRIES_PER_SET];
         for number in 0..ENTRIES_PER_SET as u32 {
             let at = replaceable_slot(&set, 100);
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_are_remembered_and_next_to_nobody_is_mistaken() {
+    fn a_million_handshakes_are_remembered_with_few_false_positives() {
         let mut sets = vec![[0; ENTRIES_PER_SET]; SETS];
         let million = 1_000_000;
         for one in (0..million).map(handshake) {
@@ -175,7 +177,7 @@ mod tests {
         };
         let remembered = known(0..million);
         assert!(remembered > 998_000, "{remembered}");
-        // 8 of 2^24 each.
+        // Each look-up compares eight entries of 24 bits.
         let mistaken = known(million..2 * million);
         assert!(mistaken < 10, "{mistaken}");
     }

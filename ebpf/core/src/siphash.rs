@@ -1,8 +1,8 @@
 //! SipHash-c-d (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012).
 //!
-//! `Hasher<2, 4>` makes cookies; `Hasher<1, 3>` marks handshakes that have had their connection.
+//! `Hasher<2, 4>` authenticates cookies; `Hasher<1, 3>` makes the fingerprints of the replay cache.
 
-/// A SipHash in progress: `C` rounds a word, `D` to finish.
+/// A SipHash in progress: `C` compression rounds a word, `D` finalization rounds.
 #[derive(Clone, Copy)]
 pub struct Hasher<const C: usize, const D: usize> {
     v0: u64,
@@ -38,7 +38,7 @@ impl<const C: usize, const D: usize> Hasher<C, D> {
         self
     }
 
-    /// Takes in eight bytes of message as a little-endian word.
+    /// Absorbs eight bytes of the message as a little-endian word.
     #[inline(always)]
     pub const fn word(mut self, message: u64) -> Self {
         self.v3 ^= message;
@@ -51,7 +51,7 @@ impl<const C: usize, const D: usize> Hasher<C, D> {
         self
     }
 
-    /// Takes in the last 0 to 7 bytes and the message's whole length in bytes, and finishes.
+    /// Absorbs the last 0 to 7 bytes and the length of the whole message in bytes, and returns the hash.
     #[inline(always)]
     pub const fn finish(self, tail: u64, length: u8) -> u64 {
         let mut state = self.word(tail | (length as u64) << 56);
@@ -71,7 +71,7 @@ mod tests {
 
     /// The paper's appendix A: key 00..0f, message 00..0e.
     #[test]
-    fn the_papers_vector() {
+    fn hash_equals_the_papers_test_vector() {
         let key = [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908];
         let hash = Hasher::<2, 4>::new(&key)
             .word(0x0706_0504_0302_0100)

@@ -1,8 +1,7 @@
 //! SYN → SYN-ACK, without a byte of state (RFC 4987 §3.6).
 //!
-//! The answer is written in place of the question. Its options are the client's cut down to what the
-//! server behind really does ([`Profile`]), in fixed slots of four bytes so that every common stack's
-//! SYN is answered by a frame of its own length.
+//! The SYN-ACK is written over the SYN. It offers the options that the client asked for and the server supports
+//! ([`Profile`]), in fixed slots of four bytes, so that the answer to the SYN of every common stack has the SYN's length.
 
 use crate::client_options::{ClientOptions, DEFAULT_MSS_V4, DEFAULT_MSS_V6};
 use crate::cookie::{self, Cookie, Key};
@@ -12,25 +11,26 @@ use crate::layout::Profile;
 use crate::wire::tcp::{Repr, flags};
 use crate::wire::tcp_options::Found;
 
-/// What counts of a SYN.
+/// The fields of a SYN that its answer depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Syn<'a> {
-    /// Who asks whom.
+    /// Client and server.
     pub flow: &'a FlowKey,
     /// The client's ISN, C.
     pub isn: u32,
-    /// What it asked for.
+    /// The options that the client asked for.
     pub options: ClientOptions,
-    /// Its TSval, if it sent timestamps.
+    /// The client's TSval, if it sent timestamps.
     pub tsval: Option<u32>,
 }
 
-/// The flags that ask for ECN on a SYN (RFC 3168 §6.1.1). AccECN (RFC 9768 §3.1.1) sets them too and
-/// is answered classically, which it foresees.
+/// The flags of a SYN that ask for ECN (RFC 3168 §6.1.1). An AccECN client (RFC 9768 §3.1.1) sets them too and accepts an
+/// answer for classic ECN.
 pub const ECN_SETUP: u8 = flags::ECE | flags::CWR;
 
 impl<'a> Syn<'a> {
-    /// A SYN from its parts; `found` and `tsval` come from a walk over its options.
+    /// A SYN from its parts; `found` and `tsval` come from a walk over its options. Without an MSS option it gets the default
+    /// (RFC 9293 §3.7.1).
     #[inline(always)]
     pub const fn new(
         flow: &'a FlowKey,
@@ -62,7 +62,7 @@ impl<'a> Syn<'a> {
     }
 }
 
-/// Answers `syn` with a cookie under `key`, the service's key for `epoch`.
+/// The SYN-ACK for `syn`, with a cookie under `key`, the service's key for `epoch`.
 #[inline(always)]
 pub const fn syn_ack(key: &Key, epoch: u64, syn: &Syn, profile: &Profile) -> Segment {
     let mut segment = Segment::NONE;
@@ -70,7 +70,7 @@ pub const fn syn_ack(key: &Key, epoch: u64, syn: &Syn, profile: &Profile) -> Seg
     segment
 }
 
-/// The same, in place: the XDP program has no room for it on its stack.
+/// [`syn_ack`] in place: the XDP program has no room for a segment on its stack.
 #[inline(always)]
 pub const fn write_syn_ack(
     segment: &mut Segment,
@@ -84,33 +84,33 @@ pub const fn write_syn_ack(
     negotiated.write(segment, syn.flow, syn.isn, cookie, profile);
 }
 
-/// What client and server have in common.
+/// The options that client and server both support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Negotiated {
-    /// The options that both have; MSS and window shift are the client's.
+    /// These options; MSS and window shift are the client's.
     pub options: ClientOptions,
     /// The client's TSval, if timestamps are negotiated.
     pub tsval: Option<u32>,
 }
 
 impl Negotiated {
-    /// What `profile` has of what a SYN asks for.
+    /// The options of a SYN that the server's `profile` supports.
     #[inline(always)]
     pub const fn new(options: &ClientOptions, tsval: Option<u32>, profile: &Profile) -> Self {
         let tsval = if profile.timestamps() { tsval } else { None };
         let mut options = profile.negotiate(options);
-        // A plain cookie has no room to remember ECN.
+        // A cookie without timestamps has no bit for ECN.
         options.ecn = options.ecn && tsval.is_some();
         Self { options, tsval }
     }
 
-    /// The cookie that remembers it, under `key`, the service's for `epoch`; `isn` is the client's.
+    /// The cookie that encodes them, under `key`, the service's key for `epoch`; `isn` is the client's.
     #[inline(always)]
     pub const fn cookie(&self, key: &Key, epoch: u64, flow: &FlowKey, isn: u32) -> Cookie {
         cookie::make_cookie(key, epoch, flow, isn, &self.options, self.tsval.is_some())
     }
 
-    /// The SYN-ACK that says so, with `cookie`; `isn` is the client's.
+    /// The SYN-ACK that offers them, with `cookie`; `isn` is the client's.
     #[inline(always)]
     pub const fn syn_ack(
         &self,
@@ -196,9 +196,9 @@ mod tests {
         }
     }
 
-    /// Lengths, checksums and fields as an independent parser sees them.
+    /// Checks lengths, checksums and fields with an independent parser.
     #[test]
-    fn answers_are_what_etherparse_expects() {
+    fn etherparse_reads_the_fields_that_were_written() {
         let profile = Profile::default();
         for (v4, timestamps) in [(true, true), (true, false), (false, true), (false, false)] {
             let flow = flow(v4);
@@ -262,9 +262,9 @@ mod tests {
         }
     }
 
-    /// What a SYN-ACK agrees on, the cookie has to bring back.
+    /// The cookie has to bring back what the SYN-ACK offers.
     #[test]
-    fn ecn_is_agreed_on_only_where_the_cookie_remembers_it() {
+    fn ecn_is_offered_only_if_the_cookie_encodes_it() {
         let profile = Profile {
             flags: profile_flags::TIMESTAMPS | profile_flags::ECN,
             ..Profile::default()
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_offered_that_was_not_asked_for() {
+    fn only_options_that_the_client_asked_for_are_offered() {
         let flow = flow(true);
         let mut bare = syn(&flow, false);
         bare.options = ClientOptions {

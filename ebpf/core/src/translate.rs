@@ -1,24 +1,24 @@
-//! The translation of a spliced flow's segments (the numbers of K-space for those of S-space).
+//! The translation of a spliced flow's segments between the client's and the server's sequence spaces.
 //!
-//! The client lives with our ISN K and our clock, the server with its own ISN S and its own clock;
-//! the client's ISN is the same on both sides. So:
+//! The client has a connection with our ISN K and our timestamp clock, the server one with its own ISN S and its own clock.
+//! The client's ISN is the same on both sides. So:
 //!
 //! | | client → server | server → client |
 //! |---|---|---|
-//! | sequence | as it is | + (K − S) |
-//! | acknowledgement, SACK blocks | − (K − S) | as they are |
-//! | TSval | as it is | + clock difference |
-//! | TSecr | − clock difference | as it is |
-//! | window | as it is | shifted if the server's scale is not the one we promised |
+//! | sequence | unchanged | + (K − S) |
+//! | acknowledgement, SACK blocks | − (K − S) | unchanged |
+//! | TSval | unchanged | + clock difference |
+//! | TSecr | − clock difference | unchanged |
+//! | window | unchanged | shifted if the server's window shift is not the one that we offered |
 //!
-//! Checksums follow each change (RFC 1624); what was wrong before stays wrong.
+//! Checksums are updated for each change (RFC 1624); a wrong checksum stays wrong.
 
 use crate::layout::Flow;
 use crate::wire::checksum::Sum;
 use crate::wire::tcp::{self, Tcp, flags};
 use crate::wire::tcp_options::{self, Bytes, Options, read32, write32};
 
-/// Where a segment of a flow is going.
+/// The direction of a segment of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the server.
@@ -27,7 +27,7 @@ pub enum Direction {
     ToClient,
 }
 
-/// What is added to the numbers of a segment, mod 2³².
+/// What is added to the fields of a segment, mod 2³².
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Translation {
     /// To SEG.SEQ.
@@ -38,12 +38,12 @@ pub struct Translation {
     pub tsval: u32,
     /// To TSecr.
     pub tsecr: u32,
-    /// Left shift of SEG.WND; negative: right.
+    /// Left shift of SEG.WND; negative: right shift.
     pub window_shift: i8,
 }
 
 impl Translation {
-    /// What a flow's segments need in one direction.
+    /// The translation of `flow`'s segments in one direction.
     #[inline(always)]
     pub const fn of(flow: &Flow, direction: Direction) -> Self {
         let (sequence, clock) = (flow.sequence_delta, flow.timestamp_delta);
@@ -65,7 +65,7 @@ impl Translation {
         }
     }
 
-    /// Translates the fixed header; its checksum is left to [`finish_checksum`].
+    /// Translates the fixed header, except for the checksum. Returns the changes for [`finish_checksum`].
     #[inline(always)]
     pub fn header(&self, header: &mut [u8; tcp::LENGTH]) -> Sum {
         let mut tcp = Tcp(header);
@@ -90,7 +90,8 @@ impl Translation {
         sum
     }
 
-    /// Translates options that are exactly `NOP NOP TS`; says no, and changes nothing, if they are not.
+    /// Translates options that are exactly `NOP NOP TS`, and adds the changes to `sum`. `None` if they are others; then it
+    /// changes nothing.
     #[inline(always)]
     pub fn padded_timestamps(&self, options: &mut [u8; 12], sum: Sum) -> Option<Sum> {
         let (tsval, tsecr) = tcp_options::padded_timestamps(options)?;
@@ -106,7 +107,7 @@ impl Translation {
         )
     }
 
-    /// Translates what a walk over the options found.
+    /// Translates the timestamps and SACK blocks that a walk over the options found, and adds the changes to `sum`.
     #[inline(always)]
     pub fn options(&self, options: &mut Options, mut sum: Sum) -> Sum {
         let Options { bytes, found, .. } = options;
@@ -128,7 +129,7 @@ impl Translation {
     }
 }
 
-/// Writes the checksum that follows from the changes.
+/// Updates the checksum of a header by the `changes` to the segment.
 #[inline(always)]
 pub fn finish_checksum(header: &mut [u8; tcp::LENGTH], changes: Sum) {
     let mut tcp = Tcp(header);
@@ -148,7 +149,7 @@ fn add_at(options: &mut Bytes, at: usize, delta: u32, sum: Sum) -> Sum {
     }
 }
 
-/// A window in other units: saturates at 65,535, and never becomes zero unless it was.
+/// A window in units of another shift. It saturates at 65,535, and becomes zero only if it was.
 #[inline(always)]
 pub const fn shift_window(window: u16, shift: i8) -> u16 {
     if shift >= 0 {
@@ -190,7 +191,7 @@ mod tests {
         reserved: 0,
     };
 
-    /// A segment with these options and its right checksum.
+    /// A segment with these options and a correct checksum.
     fn segment(sequence: u32, acknowledgement: u32, options: &[u8]) -> ([u8; 20], Options) {
         let repr = tcp::Repr {
             source: 80,
@@ -222,10 +223,10 @@ mod tests {
     }
 
     #[test]
-    fn both_directions_cancel_and_checksums_hold_over_every_wrap() {
+    fn both_directions_cancel_and_checksums_stay_correct_across_wraps() {
         let mut options = [1u8; 40];
         options[2..4].copy_from_slice(&[8, 10]);
-        options[13..15].copy_from_slice(&[5, 18]); // at an odd place on purpose
+        options[13..15].copy_from_slice(&[5, 18]); // an odd offset
         for n in (0..2000u32).map(|n| n.wrapping_mul(0x0123_4567)) {
             options[15..19].copy_from_slice(&n.to_be_bytes());
             let (mut header, mut area) = segment(n, n ^ 0xffff_ffff, &options);
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_way_equals_the_long_one() {
+    fn padded_timestamps_translate_like_walked_options() {
         let options = [1, 1, 8, 10, 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 3];
         let translation = Translation::of(&FLOW, Direction::ToClient);
         let (mut header, mut area) = segment(5, 6, &options);
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_saturate_and_never_close_by_rounding() {
+    fn windows_saturate_and_are_not_rounded_to_zero() {
         assert_eq!(shift_window(40000, 2), 65535);
         assert_eq!(shift_window(3, -2), 1);
         assert_eq!(shift_window(0, -2), 0);

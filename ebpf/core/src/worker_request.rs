@@ -1,4 +1,4 @@
-//! What the XDP program asks of a worker, in words in front of the frame (`bpf_xdp_adjust_meta`).
+//! The XDP program's requests to a worker, as metadata in front of the frame (`bpf_xdp_adjust_meta`).
 
 use crate::client_options::ClientOptions;
 use crate::layout::Profile;
@@ -7,47 +7,47 @@ use crate::wire::ethernet::Mac;
 /// The next hop that `bpf_fib_lookup` found for a new connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hop {
-    /// Interface to send from; 0: not resolved, the kernel has to send.
+    /// Index of the interface to send from; 0: the next hop is not resolved, and the kernel has to send.
     pub interface: u32,
-    /// The next station.
+    /// MAC address of the next hop.
     pub to: Mac,
-    /// Our station on that interface.
+    /// MAC address of that interface.
     pub from: Mac,
 }
 
-/// What is asked.
+/// What the worker has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Answer this SYN.
     Answer {
-        /// What to promise.
+        /// What the SYN-ACK may offer.
         profile: Profile,
     },
-    /// A valid cookie: open a connection to the server.
+    /// The ACK has a valid cookie: open a connection to the server.
     Open {
-        /// What the cookie says that the client asked for.
+        /// The client's options that the cookie encodes.
         options: ClientOptions,
-        /// What our SYN-ACK promised.
+        /// What our SYN-ACK offered.
         offered: Profile,
-        /// Where the server is.
+        /// The next hop towards the server.
         hop: Hop,
     },
-    /// The client goes on while its opening waits for the server.
+    /// The client sends more while its opening waits for the server.
     ClientSegment {
-        /// Its flow entry.
+        /// Index of the flow entry.
         entry: u32,
     },
     /// The server answers an opening.
     ServerSegment {
-        /// The flow entry.
+        /// Index of the flow entry.
         entry: u32,
     },
 }
 
-/// A [`Request`] and what all of them share.
+/// A [`Request`] and the fields that all requests share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
-    /// What is asked.
+    /// The request.
     pub request: Request,
     /// Offset of the IP header in the frame.
     pub l3: u8,
@@ -57,7 +57,7 @@ pub struct Meta {
     pub service: u8,
 }
 
-/// Words of an encoded [`Meta`]: 32 bytes, the most that older kernels take.
+/// Words of an encoded [`Meta`]: 32 bytes, the most metadata that older kernels accept.
 pub const META_WORDS: usize = 8;
 /// Bytes of an encoded [`Meta`].
 pub const META_BYTES: usize = META_WORDS * 4;
@@ -84,8 +84,8 @@ impl Profile {
 }
 
 impl Meta {
-    /// The words to put in front of the frame. The first holds the kind and the offsets; options and
-    /// profile of an `Open` share two words (the encoded options in the upper half of the last).
+    /// The words to put in front of the frame. The first holds kind, offsets and service. Profile and options of an `Open`
+    /// share two words; the encoded options are the upper half of the second.
     #[inline(always)]
     pub fn encode(&self, v4: bool) -> [u32; META_WORDS] {
         let mut words = [0; META_WORDS];
@@ -124,7 +124,7 @@ impl Meta {
         words
     }
 
-    /// The inverse of [`Self::encode`]; nothing for words that the program did not write.
+    /// The inverse of [`Self::encode`]; `None` for words that the program did not write.
     pub fn decode(words: &[u32; META_WORDS], v4: bool) -> Option<Self> {
         let [kind, l3, l4, service] = words[0].to_le_bytes();
         let request = match kind {
@@ -169,7 +169,7 @@ mod tests {
     use crate::client_options::NO_SCALE;
 
     #[test]
-    fn requests_survive_the_way_to_the_worker() {
+    fn requests_decode_to_what_was_encoded() {
         let options = ClientOptions {
             mss: 1452,
             window_scale: Some(8),

@@ -1,10 +1,10 @@
-//! An IPv4 or IPv6 address in one 16-byte form, as the maps hold it.
+//! IPv4 and IPv6 addresses in one 16-byte form, as the maps hold them.
 
 use core::net::IpAddr;
 
 /// An IP address as four words of network-order bytes; IPv4 is mapped (`::ffff:a.b.c.d`, RFC 4291 §2.5.5.2).
 ///
-/// The words are the bytes as they lie in memory, so that eBPF copies a header field without swapping.
+/// The words are in memory order, so that eBPF copies a header field without swapping bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Address(pub [u32; 4]);
@@ -13,7 +13,7 @@ pub struct Address(pub [u32; 4]);
 const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
 impl Address {
-    /// From the four bytes of an IPv4 header field, as a word of memory.
+    /// The address in an IPv4 header field, given as a word in memory order.
     #[inline(always)]
     pub const fn v4(raw: u32) -> Self {
         Self([0, 0, MAPPED, raw])
@@ -25,7 +25,7 @@ impl Address {
         self.0[0] == 0 && self.0[1] == 0 && self.0[2] == MAPPED
     }
 
-    /// The bytes in network order, 16 of them.
+    /// The 16 bytes in network order.
     pub fn octets(&self) -> [u8; 16] {
         let mut bytes = [0; 16];
         for (chunk, word) in bytes.chunks_exact_mut(4).zip(self.0) {
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn round_trips_through_the_standard_types() {
+    fn standard_addresses_survive_the_round_trip() {
         for text in ["192.0.2.1", "2001:db8::1"] {
             let ip: IpAddr = text.parse().expect("an address");
             assert_eq!(IpAddr::from(Address::from(ip)), ip);

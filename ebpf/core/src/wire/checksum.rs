@@ -1,8 +1,7 @@
 //! The Internet checksum, in full (RFC 1071) and incrementally (RFC 1624).
 //!
-//! Sums are kept unfolded in 64 bits over the bytes as they lie in memory: one's-complement
-//! addition does not care about byte order (RFC 1071 §2 B), so nothing is swapped until a
-//! checksum is compared or stored, and then as raw bytes as well.
+//! Sums are kept unfolded in 64 bits, over the bytes in memory order: one's-complement addition does not depend on the byte
+//! order (RFC 1071 §2 B). So nothing is swapped; checksums too are compared and stored in memory order.
 
 use super::Address;
 
@@ -11,7 +10,7 @@ use super::Address;
 pub struct Sum(pub u64);
 
 impl Sum {
-    /// Adds a 32-bit word of memory (two 16-bit words at once).
+    /// Adds a 32-bit word in memory order (two 16-bit words at once).
     #[inline(always)]
     pub const fn word(self, raw: u32) -> Self {
         Self(self.0 + raw as u64)
@@ -42,7 +41,7 @@ impl Sum {
         }
     }
 
-    /// Adds bytes that start at an even offset of the summed message; an odd end is padded with zero.
+    /// Adds bytes that start at an even offset of the message. An odd last byte is padded with zero.
     pub fn bytes(mut self, bytes: &[u8]) -> Self {
         let mut words = bytes.chunks_exact(4);
         for word in &mut words {
@@ -54,48 +53,48 @@ impl Sum {
         self.word(u32::from_ne_bytes(last))
     }
 
-    /// Records that a 16-bit field (host order) changed: adds `~old + new` (RFC 1624 equation 3).
+    /// Adds the change of a 16-bit field (host order) at an even offset: `~old + new` (RFC 1624 equation 3).
     #[inline(always)]
     pub const fn replace_u16(self, old: u16, new: u16) -> Self {
         Self(self.0 + (!old).to_be() as u64 + new.to_be() as u64)
     }
 
-    /// Records that a 32-bit field (host order) changed.
+    /// Adds the change of a 32-bit field (host order) at an even offset.
     #[inline(always)]
     pub const fn replace_u32(self, old: u32, new: u32) -> Self {
         Self(self.0 + (!old).to_be() as u64 + new.to_be() as u64)
     }
 
-    /// Records that a 32-bit field changed that starts at an odd byte of the message: its bytes fall
-    /// into the other halves of the words, which one's-complement arithmetic expresses as a swap.
+    /// Adds the change of a 32-bit field (host order) at an odd offset. Its bytes are in the other halves of the 16-bit words;
+    /// in one's-complement arithmetic that is a factor of 256.
     #[inline(always)]
     pub const fn replace_u32_odd(self, old: u32, new: u32) -> Self {
         Self(self.0 + ((!old).to_be() as u64 + new.to_be() as u64) * 256)
     }
 
-    /// Folds into 16 bits, as they lie in memory.
+    /// The sum folded into 16 bits, in memory order.
     #[inline(always)]
     pub const fn fold(self) -> u16 {
-        // Both halves are added to each other, carry included, in the upper half.
+        // Adding the rotated sum puts the sum of both halves, with its carry, into the upper half.
         let sum = (self.0.wrapping_add(self.0.rotate_left(32)) >> 32) as u32;
         let sum = sum.wrapping_add(sum.rotate_left(16)) >> 16;
         sum as u16
     }
 
-    /// The checksum field for a message with this sum (field itself counted as zero), memory order.
+    /// The checksum field of a message with this sum, in memory order. The field itself counts as zero.
     #[inline(always)]
     pub const fn checksum(self) -> [u8; 2] {
         (!self.fold()).to_ne_bytes()
     }
 
-    /// The checksum field that follows from the old one and the recorded changes (RFC 1624 equation 3).
+    /// The checksum field after the changes in this sum, from the `old` one (RFC 1624 equation 3); in memory order.
     #[inline(always)]
     pub const fn update(self, old: [u8; 2]) -> [u8; 2] {
         Self(self.0 + (!u16::from_ne_bytes(old)) as u64).checksum()
     }
 }
 
-/// The sum of a TCP pseudo header; `length` is that of the TCP header and payload in bytes.
+/// The sum of a TCP pseudo header; `length` is the length of TCP header and payload in bytes.
 #[inline(always)]
 pub const fn pseudo_header(source: &Address, destination: &Address, length: u16) -> Sum {
     Sum(0)
@@ -105,7 +104,7 @@ pub const fn pseudo_header(source: &Address, destination: &Address, length: u16)
         .u16(super::ipv4::TCP as u16)
 }
 
-/// Whether a TCP segment (header and payload) has the right checksum.
+/// Whether a TCP segment (header and payload) has a correct checksum.
 pub fn segment_is_intact(source: &Address, destination: &Address, segment: &[u8]) -> bool {
     let Ok(length) = u16::try_from(segment.len()) else {
         return false;
@@ -127,7 +126,7 @@ mod tests {
         assert_eq!(sum.fold().to_ne_bytes(), [0xdd, 0xf2]);
     }
 
-    /// RFC 1624 §4: the case where the older equation 2 yields the wrong zero.
+    /// The example of RFC 1624 §4, where the older equation 2 yields the wrong zero.
     #[test]
     fn rfc_1624_example() {
         assert_eq!(
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_fields_update_like_a_full_sum() {
+    fn updates_at_odd_offsets_equal_a_full_sum() {
         let mut message = [7u8, 1, 2, 3, 4, 250, 251, 252, 9, 9];
         let before = Sum(0).bytes(&message).checksum();
         let old = u32::from_be_bytes([1, 2, 3, 4]);

@@ -7,7 +7,7 @@ use core::borrow::{Borrow, BorrowMut};
 pub const LENGTH: usize = 14;
 /// Bytes of one VLAN tag.
 pub const TAG_LENGTH: usize = 4;
-/// At most this many tags are looked through: a customer tag in a service tag (QinQ).
+/// The most tags that are parsed: a customer tag in a service tag (QinQ).
 pub const MAX_TAGS: usize = 2;
 /// EtherType of IPv4.
 pub const IPV4: u16 = 0x0800;
@@ -27,21 +27,21 @@ pub type Mac = [u8; 6];
 pub struct Ethernet<T>(pub T);
 
 impl<T: Borrow<[u8; LENGTH]>> Ethernet<T> {
-    /// The station that the frame is for.
+    /// The receiver's MAC address.
     #[inline(always)]
     pub fn destination(&self) -> Mac {
         let b = self.0.borrow();
         [b[0], b[1], b[2], b[3], b[4], b[5]]
     }
 
-    /// The station that sent the frame.
+    /// The sender's MAC address.
     #[inline(always)]
     pub fn source(&self) -> Mac {
         let b = self.0.borrow();
         [b[6], b[7], b[8], b[9], b[10], b[11]]
     }
 
-    /// The EtherType, which may announce a tag.
+    /// The EtherType; it may announce a tag ([`is_tag`]).
     #[inline(always)]
     pub fn ethertype(&self) -> u16 {
         be16(self.0.borrow(), 12)
@@ -49,7 +49,7 @@ impl<T: Borrow<[u8; LENGTH]>> Ethernet<T> {
 }
 
 impl<T: BorrowMut<[u8; LENGTH]>> Ethernet<T> {
-    /// Sends the frame back where it came from.
+    /// Swaps sender and receiver: the frame goes back to where it came from.
     #[inline(always)]
     pub fn turn_around(&mut self) {
         let b = self.0.borrow_mut();
@@ -60,7 +60,7 @@ impl<T: BorrowMut<[u8; LENGTH]>> Ethernet<T> {
         }
     }
 
-    /// Sets both stations: `to` receives, `from` sends.
+    /// Sets both MAC addresses: `to` receives, `from` sends.
     #[inline(always)]
     pub fn set_stations(&mut self, to: Mac, from: Mac) {
         let b = self.0.borrow_mut();

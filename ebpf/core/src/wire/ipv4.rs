@@ -10,16 +10,16 @@ pub const LENGTH: usize = 20;
 pub const ICMP: u8 = 1;
 /// Protocol number of TCP.
 pub const TCP: u8 = 6;
-/// TTL of packets that synward makes (RFC 1340's recommended default).
+/// TTL of packets that synward generates (the default that RFC 1340 recommends).
 pub const TTL: u8 = 64;
-/// "Don't fragment", in the field of flags and fragment offset.
+/// The "don't fragment" bit of the field for flags and fragment offset.
 pub const DONT_FRAGMENT: u16 = 0x4000;
 
 /// The fixed part of an IPv4 header.
 pub struct Ipv4<T>(pub T);
 
 impl<T: Borrow<[u8; LENGTH]>> Ipv4<T> {
-    /// Whether version and header length make sense.
+    /// Whether the version is 4 and the header length at least 20 bytes.
     #[inline(always)]
     pub fn is_sound(&self) -> bool {
         let first = self.0.borrow()[0];
@@ -38,13 +38,13 @@ impl<T: Borrow<[u8; LENGTH]>> Ipv4<T> {
         be16(self.0.borrow(), 2)
     }
 
-    /// Whether this is any piece of a fragmented packet: "more fragments" or an offset.
+    /// Whether this is a fragment: it has "more fragments" or an offset.
     #[inline(always)]
     pub fn is_fragment(&self) -> bool {
         be16(self.0.borrow(), 6) & 0x3fff != 0
     }
 
-    /// Whether routers must not fragment it.
+    /// Whether routers must not fragment the packet.
     #[inline(always)]
     pub fn dont_fragment(&self) -> bool {
         be16(self.0.borrow(), 6) & DONT_FRAGMENT != 0
@@ -56,7 +56,7 @@ impl<T: Borrow<[u8; LENGTH]>> Ipv4<T> {
         self.0.borrow()[1]
     }
 
-    /// Hops left.
+    /// The remaining hops.
     #[inline(always)]
     pub fn ttl(&self) -> u8 {
         self.0.borrow()[8]
@@ -82,7 +82,7 @@ impl<T: Borrow<[u8; LENGTH]>> Ipv4<T> {
 }
 
 impl<T: BorrowMut<[u8; LENGTH]>> Ipv4<T> {
-    /// Takes one hop off the TTL, which must not be 0, and mends the checksum (RFC 1624).
+    /// Decrements the TTL, which must not be 0, and updates the checksum (RFC 1624).
     #[inline(always)]
     pub fn decrement_ttl(&mut self) {
         let b = self.0.borrow_mut();
@@ -92,7 +92,8 @@ impl<T: BorrowMut<[u8; LENGTH]>> Ipv4<T> {
         put(b, 10, checksum);
     }
 
-    /// Writes a whole TCP/IPv4 header without options; both addresses must be IPv4.
+    /// Writes a whole IPv4 header for TCP, without options; both addresses must be IPv4. `total_length`: header and payload in
+    /// bytes.
     #[inline(always)]
     pub fn emit(&mut self, source: &Address, destination: &Address, class: u8, total_length: u16) {
         let b = self.0.borrow_mut();
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn emitted_headers_sum_to_zero_also_after_a_hop() {
+    fn header_checksum_is_correct_when_emitted_and_after_a_hop() {
         let a = Address::v4(0x0102_0304);
         let mut header = Ipv4([0u8; LENGTH]);
         header.emit(&a, &Address::v4(0xfffe_fdfc), 2, 60);

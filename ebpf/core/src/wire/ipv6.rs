@@ -1,4 +1,4 @@
-//! IPv6 (RFC 8200) and the extension headers that may stand before TCP.
+//! IPv6 (RFC 8200) and the extension headers that may precede TCP.
 
 use super::{Address, be16, put, raw32};
 use core::borrow::{Borrow, BorrowMut};
@@ -9,13 +9,11 @@ pub const LENGTH: usize = 40;
 pub const ICMP: u8 = 58;
 /// Next-header number of a fragment header (RFC 8200 §4.5).
 pub const FRAGMENT: u8 = 44;
-/// At most this many extension headers are walked; RFC 8200 §4.1 lists seven, none of which a
-/// sensible SYN carries more than two of.
+/// The most extension headers that are walked. RFC 8200 §4.1 lists seven; a legitimate SYN carries at most two.
 pub const MAX_EXTENSIONS: usize = 4;
 
-/// Whether a next-header number is an extension whose length stands in its second byte, in units of
-/// 8 bytes beyond the first 8: hop-by-hop, routing, destination options (RFC 8200 §4.3, §4.4, §4.6),
-/// mobility, HIP, Shim6 (RFC 6275, 7401, 5533).
+/// Whether a next-header number is an extension whose second byte is its length, in units of 8 bytes without the first 8:
+/// hop-by-hop, routing, destination options (RFC 8200 §4.3, §4.4, §4.6), mobility, HIP, Shim6 (RFC 6275, 7401, 5533).
 #[inline(always)]
 pub const fn is_extension(next_header: u8) -> bool {
     matches!(next_header, 0 | 43 | 60 | 135 | 139 | 140)
@@ -43,13 +41,13 @@ impl<T: Borrow<[u8; LENGTH]>> Ipv6<T> {
         (be16(self.0.borrow(), 0) >> 4) as u8
     }
 
-    /// What follows: an extension or a protocol.
+    /// The number of the next header: an extension or a protocol.
     #[inline(always)]
     pub fn next_header(&self) -> u8 {
         self.0.borrow()[6]
     }
 
-    /// Hops left.
+    /// The remaining hops.
     #[inline(always)]
     pub fn hop_limit(&self) -> u8 {
         self.0.borrow()[7]
@@ -71,13 +69,13 @@ impl<T: Borrow<[u8; LENGTH]>> Ipv6<T> {
 }
 
 impl<T: BorrowMut<[u8; LENGTH]>> Ipv6<T> {
-    /// Takes one hop off the hop limit, which must not be 0.
+    /// Decrements the hop limit, which must not be 0.
     #[inline(always)]
     pub fn decrement_hop_limit(&mut self) {
         self.0.borrow_mut()[7] -= 1;
     }
 
-    /// Writes a whole header with TCP next; `payload_length` is that of the TCP segment.
+    /// Writes a whole IPv6 header for TCP; `payload_length` is the length of the TCP segment in bytes.
     #[inline(always)]
     pub fn emit(
         &mut self,
@@ -104,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn emits_what_it_reads() {
+    fn emitted_fields_read_back() {
         let (a, b) = (Address([1, 2, 3, 4]), Address([5, 6, 7, 8]));
         let mut header = Ipv6([0u8; LENGTH]);
         header.emit(&a, &b, 0xab, 40);

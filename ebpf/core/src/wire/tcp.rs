@@ -5,7 +5,7 @@ use core::borrow::{Borrow, BorrowMut};
 
 /// Bytes of the header without options.
 pub const LENGTH: usize = 20;
-/// At most this many bytes of options.
+/// The most bytes of options.
 pub const MAX_OPTIONS: usize = 40;
 
 /// Header flags (RFC 9293 §3.1; ECE and CWR: RFC 3168 §6.1).
@@ -18,9 +18,9 @@ pub mod flags {
     pub const RST: u8 = 0x04;
     /// Push.
     pub const PSH: u8 = 0x08;
-    /// The acknowledgement field counts.
+    /// The acknowledgement field is valid.
     pub const ACK: u8 = 0x10;
-    /// The urgent pointer counts.
+    /// The urgent pointer is valid.
     pub const URG: u8 = 0x20;
     /// ECN echo.
     pub const ECE: u8 = 0x40;
@@ -80,7 +80,7 @@ impl<T: Borrow<[u8; LENGTH]>> Tcp<T> {
         be16(self.0.borrow(), 14)
     }
 
-    /// The checksum as it lies in memory.
+    /// The checksum, in memory order.
     #[inline(always)]
     pub fn checksum(&self) -> [u8; 2] {
         let b = self.0.borrow();
@@ -89,7 +89,7 @@ impl<T: Borrow<[u8; LENGTH]>> Tcp<T> {
 }
 
 impl<T: BorrowMut<[u8; LENGTH]>> Tcp<T> {
-    /// Sets SEG.SEQ; the checksum is the caller's to mend, here and below.
+    /// Sets SEG.SEQ. The caller updates the checksum, also after the other setters.
     #[inline(always)]
     pub fn set_sequence(&mut self, sequence: u32) {
         put(self.0.borrow_mut(), 4, sequence.to_be_bytes());
@@ -107,14 +107,14 @@ impl<T: BorrowMut<[u8; LENGTH]>> Tcp<T> {
         put(self.0.borrow_mut(), 14, window.to_be_bytes());
     }
 
-    /// Sets the checksum, given as it lies in memory.
+    /// Sets the checksum, given in memory order.
     #[inline(always)]
     pub fn set_checksum(&mut self, checksum: [u8; 2]) {
         put(self.0.borrow_mut(), 16, checksum);
     }
 }
 
-/// Everything that a header says, apart from options and checksum.
+/// The fields of a header, except for options and checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repr {
     /// The sender's port.
@@ -129,12 +129,12 @@ pub struct Repr {
     pub flags: u8,
     /// SEG.WND, not scaled.
     pub window: u16,
-    /// Bytes of options that follow: a multiple of 4, at most 40.
+    /// Bytes of options that follow the fixed header: a multiple of 4, at most 40.
     pub options: u8,
 }
 
 impl Repr {
-    /// Writes the fixed header, with the checksum zero.
+    /// Writes the fixed header with a zero checksum.
     #[inline(always)]
     pub fn emit(&self, b: &mut [u8; LENGTH]) {
         put(b, 0, self.source.to_be_bytes());
@@ -146,7 +146,7 @@ impl Repr {
         put(b, 16, [0; 4]);
     }
 
-    /// The sum of the fixed header, for its checksum.
+    /// Adds the fixed header to `sum`, for the checksum.
     #[inline(always)]
     pub const fn sum(&self, sum: super::checksum::Sum) -> super::checksum::Sum {
         sum.u16(self.source)
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_it_writes() {
+    fn emitted_fields_read_back() {
         let repr = Repr {
             source: 1,
             destination: 0xfffe,

@@ -1,7 +1,7 @@
 //! TCP options (RFC 9293 §3.2, RFC 7323, RFC 2018).
 //!
-//! Options are handled in an array of the maximum size, 40 bytes, of which `length` count. One
-//! bounded walk finds everything that synward looks at; what it does not know it skips.
+//! Options are parsed in an array of fixed size, of which `length` bytes (at most 40) are in use. One bounded walk finds
+//! every option that synward needs and skips the others.
 
 use super::tcp::MAX_OPTIONS;
 use super::{be16, be32, put, raw16, raw32};
@@ -24,27 +24,27 @@ pub mod kind {
     pub const TIMESTAMPS: u8 = 8;
 }
 
-/// The options area of one header, and room behind it: a position is masked to 63 rather than checked
-/// against 40, which the verifier follows more easily, and the bytes behind the options are nobody's.
+/// The options of one header, with room behind them. A position is masked to 63 instead of compared with 40, which the
+/// verifier tracks more easily; the bytes behind the options have no meaning.
 pub type Bytes = [u8; AREA];
-/// Bytes of [`Bytes`].
+/// Size of [`Bytes`].
 pub const AREA: usize = POSITION_MASK + 9;
 const POSITION_MASK: usize = 63;
 
-/// More items than this are not looked at: a real stack sends eight at most, padding included.
+/// The most options that are parsed. Real stacks send at most eight, padding included.
 const MAX_ITEMS: usize = 16;
-/// RFC 7323 §2.3: a larger shift counts as 14.
+/// The largest window shift; a larger one counts as 14 (RFC 7323 §2.3).
 pub const MAX_WINDOW_SCALE: u8 = 14;
-/// "Not present" for positions in [`Found`].
+/// The position in [`Found`] of an option that is not present.
 const NOWHERE: u8 = 0xff;
 
 /// `NOP NOP TS`: how every common stack sends timestamps on an established flow (RFC 7323 appendix A).
 pub const PADDED_TIMESTAMPS: [u8; 4] = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10];
 
-/// Bytes of the options of a SYN of Linux.
+/// Bytes of the options of a Linux SYN.
 pub const LINUX_SYN: usize = 20;
 
-/// What a walk over the options found.
+/// The options that a walk found.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -71,8 +71,8 @@ impl Found {
         sack_blocks: 0,
     };
 
-    /// The options of a SYN in the order in which Linux and Android send them: MSS, SACK permitted, timestamps, NOP,
-    /// window scale.
+    /// The options of a SYN if they have the order of Linux and Android: MSS, SACK permitted, timestamps, NOP, window scale.
+    /// `None` otherwise.
     #[inline(always)]
     pub fn of_linux_syn(options: &[u8; LINUX_SYN]) -> Option<Self> {
         const MSS: [u8; 2] = [kind::MSS, 4];
@@ -119,13 +119,13 @@ impl Found {
         }
     }
 
-    /// SACK permitted.
+    /// Whether SACK is permitted.
     #[inline(always)]
     pub const fn sack_permitted(&self) -> bool {
         self.seen & SEEN_SACK_PERMITTED != 0
     }
 
-    /// Offset of TSval in the options area; TSecr follows it.
+    /// Offset of TSval in the options; TSecr follows it.
     #[inline(always)]
     pub const fn timestamps_at(&self) -> Option<usize> {
         if self.timestamps != NOWHERE {
@@ -148,14 +148,14 @@ impl Found {
 
 /// The options of one segment and a walk over them.
 ///
-/// The walk keeps its position here and takes every step in a function of its own: so the verifier,
-/// which forgets what is stored in a map, checks one step and not every way through all of them.
+/// The walk keeps its position here, in a map, and takes each step in a function of its own. The verifier does not track
+/// values in maps, so it checks one step instead of every path through all steps.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The options area.
+    /// The options, see [`Bytes`].
     pub bytes: Bytes,
-    /// What the walk has found.
+    /// The options that the walk has found.
     pub found: Found,
     length: u8,
     at: u8,
@@ -170,7 +170,7 @@ impl Options {
         at: 0,
     };
 
-    /// The options of a header: at most 40 bytes count.
+    /// Copies and walks the options of a header; at most 40 bytes are used.
     pub fn of(options: &[u8]) -> Self {
         let mut all = Self::NONE;
         let length = options.len().min(MAX_OPTIONS);
@@ -179,8 +179,8 @@ impl Options {
         all
     }
 
-    /// Takes the options of a SYN of Linux ([`Found::of_linux_syn`]); false if they are others. The same as copying and
-    /// walking them.
+    /// Copies the options of a Linux SYN ([`Found::of_linux_syn`]), with the same result as walking them. `false` if they are
+    /// others; then it changes nothing.
     #[inline(always)]
     pub fn take_linux_syn(&mut self, options: &[u8; LINUX_SYN]) -> bool {
         let Some(found) = Found::of_linux_syn(options) else {
@@ -191,7 +191,7 @@ impl Options {
         true
     }
 
-    /// Walks the first `length` bytes. A malformed item ends the walk; what came before it counts.
+    /// Walks the first `length` bytes. A malformed option ends the walk; the ones before it remain found.
     #[inline(always)]
     pub fn walk(&mut self, length: usize) {
         self.found = Found::NOTHING;
@@ -204,7 +204,7 @@ impl Options {
         }
     }
 
-    /// Looks at one item; whether there may be another.
+    /// Parses one option and returns whether another may follow.
     #[cfg_attr(target_arch = "bpf", inline(never))]
     fn step(&mut self) -> bool {
         let (at, length) = ((self.at & 63) as usize, (self.length & 63) as usize);
@@ -247,7 +247,7 @@ impl Options {
         true
     }
 
-    /// TSval and TSecr.
+    /// TSval and TSecr, if the walk found timestamps.
     #[inline(always)]
     pub fn timestamps(&self) -> Option<(u32, u32)> {
         let at = self.found.timestamps_at()?;
@@ -255,22 +255,22 @@ impl Options {
     }
 }
 
-/// The timestamps of a segment whose options are exactly `NOP NOP TS`.
+/// TSval and TSecr of a segment whose options are exactly `NOP NOP TS`; `None` if they are others.
 #[inline(always)]
 pub fn padded_timestamps(bytes: &[u8; 12]) -> Option<(u32, u32)> {
     let head = [bytes[0], bytes[1], bytes[2], bytes[3]];
-    // Byte by byte: BPF's compiler would keep halves in registers that are not written where there are others.
+    // Byte by byte: BPF's compiler would keep halves in registers, which are not written on the path with other options.
     let word = |at| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     (head == PADDED_TIMESTAMPS).then(|| (word(4), word(8)))
 }
 
-/// TSval of a SYN with the options of Linux ([`Found::of_linux_syn`]).
+/// TSval of a Linux SYN ([`Found::of_linux_syn`]).
 #[inline(always)]
 pub fn linux_tsval(options: &[u8; LINUX_SYN]) -> u32 {
     be32(options, 8)
 }
 
-/// Writes the options of an answer to such a SYN.
+/// Writes the options of the SYN-ACK for a Linux SYN, as words in memory order.
 #[inline(always)]
 pub fn emit_words(to: &mut [u8; LINUX_SYN], words: [u32; LINUX_SYN / 4]) {
     for (at, word) in words.iter().enumerate() {
@@ -278,14 +278,14 @@ pub fn emit_words(to: &mut [u8; LINUX_SYN], words: [u32; LINUX_SYN / 4]) {
     }
 }
 
-/// Reads four bytes at a position that a walk has found.
+/// Reads the big-endian `u32` at a position that a walk has found.
 #[inline(always)]
 pub const fn read32(bytes: &Bytes, at: usize) -> u32 {
     let at = at & POSITION_MASK;
     u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// Writes four bytes at a position that a walk has found.
+/// Writes a big-endian `u32` at a position that a walk has found.
 #[inline(always)]
 pub const fn write32(bytes: &mut Bytes, at: usize, value: u32) {
     let at = at & POSITION_MASK;
@@ -309,7 +309,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_linux_syn() {
+    fn options_of_a_linux_syn_are_found() {
         let options = Options::of(&LINUX);
         assert_eq!(
             (options.found.mss(), options.found.window_scale()),
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_windows_syn() {
+    fn options_of_a_windows_syn_are_found() {
         let found = found(&[2, 4, 5, 0xb4, 1, 3, 3, 8, 1, 1, 4, 2]);
         assert_eq!((found.mss(), found.window_scale()), (Some(1460), Some(8)));
         assert!(found.sack_permitted());
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn sack_blocks_behind_timestamps() {
+    fn sack_blocks_are_found_behind_timestamps() {
         let mut options = [1u8; 40];
         options[2..4].copy_from_slice(&[8, 10]);
         options[14..16].copy_from_slice(&[5, 26]);
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn lies_about_lengths_end_the_walk() {
+    fn wrong_lengths_end_the_walk() {
         for options in [
             &[3u8, 0][..],
             &[3, 1],
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_string_is_survived() {
+    fn positions_are_inside_the_options_for_any_bytes() {
         let mut seed = 1u64;
         for _ in 0..200_000 {
             let mut bytes = [0u8; MAX_OPTIONS];
