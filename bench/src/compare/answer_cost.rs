@@ -360,6 +360,6 @@ mod tests {
             ..background
         };
         let found = figures(&flooded(5000), &busy, &generator, &with);
-        assert_eq!(found[6], None, "half a core was somebody else's");
+        assert_eq!(found[6], None, "other processes used half a core");
     }
 }

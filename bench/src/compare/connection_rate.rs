@@ -148,7 +148,7 @@ impl Work for ConnectionRate {
         let warm_up = self.dial.open(lab, WARMING, &[&few[..], &close].concat())?;
         ensure!(
             warm_up.answered == WARM_UP,
-            "at 200 a second {} of {WARM_UP} connections succeeded: {:?}",
+            "at 200 per second {} of {WARM_UP} connections succeeded: {:?}",
             warm_up.answered,
             warm_up.failures
         );

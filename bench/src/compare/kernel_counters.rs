@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 
 use super::netns_lab::{Lab, PATIENCE, Role};
 
-/// Connections that the server's kernel has opened, whatever answered their SYNs.
+/// Connections that the server's kernel has opened, regardless of what answered their SYNs.
 pub(super) fn passive_opens(lab: &Lab<'_>) -> Result<u64> {
     kernel_counter(lab, Role::Server, "/proc/net/snmp", "Tcp:", "PassiveOpens")
 }

@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_taken_port_is_passed_over() {
         let target = TcpListener::bind("127.0.0.1:0").unwrap();
-        // Taken by a listener, which shares its port with nobody.
+        // Taken by a listener, which does not share its port.
         let other = TcpListener::bind("0.0.0.0:0").unwrap();
         let taken = other.local_addr().unwrap().port();
         let Some(next) = taken.checked_add(1) else {

@@ -40,7 +40,7 @@ pub(crate) struct Percentiles {
 }
 
 impl Report {
-    /// Connections that failed, for whatever reason.
+    /// Connections that failed, for any reason.
     pub(crate) fn failed(&self) -> u64 {
         self.failures.values().sum()
     }
@@ -50,7 +50,7 @@ impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             out,
-            "{} connections in {:.2} s: {} established, {} answered, {} failed; {:.0} a second",
+            "{} connections in {:.2} s: {} established, {} answered, {} failed; {:.0} per second",
             self.attempted,
             self.seconds,
             self.established,

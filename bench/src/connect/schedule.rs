@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_constant_rate_does_not_drift() {
-        // 3 a second: thirds are not rounded one by one.
+        // 3 per second: thirds are not rounded one by one.
         let mut schedule = Schedule::new(Pace::PerSecond(3), u64::MAX, Duration::MAX);
         let begun = drain(&mut schedule, Duration::from_secs(1000));
         assert_eq!(begun.len(), 3001);

@@ -41,7 +41,7 @@ impl Rings {
         // SAFETY: takes three numbers and gives a descriptor or -1.
         let fd = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
         check(fd).context("no AF_XDP socket (bench needs root)")?;
-        // SAFETY: the descriptor was made just now, and nobody else knows it.
+        // SAFETY: the descriptor was created just now, and nothing else owns it.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
         let frames = Mapping::new(FRAMES as usize * FRAME, None)?;
         let umem = libc::xdp_umem_reg {
@@ -269,7 +269,7 @@ struct Mapping {
     length: usize,
 }
 
-// SAFETY: whoever has it is the only one in this process who has it.
+// SAFETY: the mapping has a single owner in this process, which may move to another thread.
 unsafe impl Send for Mapping {}
 
 impl Mapping {

@@ -208,7 +208,7 @@ impl Generator {
     }
 }
 
-/// How long `count` segments take at `rate` a second, and a little more.
+/// Time of `count` segments at `rate` per second, and a little more.
 fn duration(count: u64, rate: u64) -> Duration {
     Duration::from_secs_f64((count as f64 / rate as f64).min(1e6)) + Duration::from_millis(1)
 }

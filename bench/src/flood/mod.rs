@@ -1,4 +1,4 @@
-//! `bench flood`: a bounded flood of TCP segments, made by an XDP program that the kernel runs over and over.
+//! `bench flood`: a bounded flood of TCP segments, made by an XDP program that the kernel runs repeatedly.
 
 mod flood_options;
 mod flood_report;

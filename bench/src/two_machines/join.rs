@@ -262,7 +262,7 @@ pub(super) mod tests {
                 ("xdp", "1000000".into(), true),
             ]
         );
-        // Half a core was busy without the flood: (1.25 − 0.5) cores for a million answers a second.
+        // Half a core was busy without the flood: (1.25 − 0.5) cores for a million answers per second.
         assert_eq!(rows[3].rounds[0].cost, Some(750.0));
         // Nothing to take off there.
         assert_eq!(rows[0].rounds[0].cost, Some(1250.0));

@@ -24,9 +24,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Command line of `bench two-machines observe`.
 #[derive(Args)]
 #[command(after_long_help = "\
-Stop it with Ctrl-C after `bench two-machines generate` has ended on the other machine. The clocks of both must \
- agree within \
-half a second (chronyc tracking). What is configured is seen in each sample: synward may be started anew with another \
+Stop it with Ctrl-C after `bench two-machines generate` has ended on the other machine. The clocks of both must agree within \
+half a second (chronyc tracking). Each sample records what is configured: synward may be restarted with another \
 responder, or another zero_copy, while this goes on.")]
 pub(crate) struct Options {
     /// Interface on which the flood arrives

@@ -34,7 +34,7 @@ pub(super) struct Generated {
 #[derive(Deserialize, Serialize)]
 pub(super) struct Turn {
     pub(super) round: u16,
-    /// SYNs a second as on the command line: 0, a number, or max.
+    /// SYNs per second as on the command line: 0, a number, or max.
     pub(super) rate: String,
     /// Beginning and end of the time in which connections began: seconds since 1970.
     pub(super) begin: f64,

@@ -98,8 +98,7 @@ fn markdown(generated: &[Generated], observed: &[Observed]) -> String {
     );
     note(
         "CPU-ns an answer: all CPU time of the device under test, minus its CPU time with the same data at rate \
-         0 (if \
-         that was measured), by the SYNs answered"
+         0 (if that was measured), divided by the SYNs answered"
             .into(),
     );
     let rows = join(generated, observed);
@@ -142,7 +141,7 @@ fn doubt(row: &Row) -> Option<String> {
         .into_iter()
         .find(|(sent, arrived)| *arrived < sent / 2.0)?;
     Some(format!(
-        "**doubtful**: {}, flood {}: {:.0} k SYNs a second were sent, and the device under test saw {:.0} k: either they were \
+        "**doubtful**: {}, flood {}: {:.0} k SYNs per second were sent, and the device under test saw {:.0} k: either they were \
          lost before it, or the two clocks differ",
         row.configuration,
         row.rate.word(),

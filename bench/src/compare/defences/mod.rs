@@ -1,6 +1,6 @@
 //! The defences behind [`Contender`], a file each.
 
-mod afxdp_echo;
+mod echo_responder;
 mod filling;
 mod nobody;
 mod offers;
@@ -9,7 +9,7 @@ mod synproxy;
 mod synward;
 mod xdp_baseline;
 
-use self::afxdp_echo::Echo;
+use self::echo_responder::Echo;
 use self::nobody::Nobody;
 use self::server_kernel::Kernel;
 use self::synproxy::Synproxy;
