@@ -12,6 +12,7 @@ use clap::Args;
 use synward_core::wire::checksum::segment_is_intact;
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::ipv4::{self, Ipv4};
+use synward_core::wire::protocol;
 use synward_core::wire::tcp::{self, Tcp, flags};
 
 use super::flood_options::Kind;
@@ -189,7 +190,7 @@ impl<'a> Seen<'a> {
         let eth = Ethernet(frame.first_chunk::<{ ethernet::LENGTH }>()?);
         let packet = frame.get(ethernet::LENGTH..)?;
         let ip = Ipv4(packet.first_chunk::<{ ipv4::LENGTH }>()?);
-        if eth.ethertype() != ethernet::IPV4 || ip.protocol() != ipv4::TCP {
+        if eth.ethertype() != ethernet::IPV4 || ip.protocol() != protocol::TCP {
             return None;
         }
         let segment = packet.get(ip.header_length()..usize::from(ip.total_length()))?;

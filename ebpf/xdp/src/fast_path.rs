@@ -19,6 +19,7 @@ use synward_core::layout::{Profile, handoff};
 use synward_core::syn_ack::{Negotiated, Syn};
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::ipv4::{self, Ipv4};
+use synward_core::wire::protocol;
 use synward_core::wire::tcp::{self, Tcp, flags};
 use synward_core::wire::tcp_options::{self, Found, LINUX_SYN};
 use synward_core::worker_request::{Meta, Request};
@@ -81,7 +82,7 @@ pub fn is_candidate(ctx: &XdpContext) -> bool {
         && ip.is_sound()
         && ip.header_length() == ipv4::LENGTH
         && ip.total_length() as usize == IP_LENGTH
-        && ip.protocol() == ipv4::TCP
+        && ip.protocol() == protocol::TCP
         && !ip.is_fragment()
 }
 

@@ -16,6 +16,7 @@ use synward_core::wire::checksum::Sum;
 use synward_core::wire::icmp::{self, is_error_v4, is_error_v6};
 use synward_core::wire::ipv4::{self, Ipv4};
 use synward_core::wire::ipv6::{self, Ipv6};
+use synward_core::wire::protocol;
 
 /// Translates the quoted segment if it is one of a spliced flow; the kernel delivers the error.
 #[inline(never)]
@@ -33,7 +34,7 @@ fn translate(ctx: &XdpContext, error: &Packet) -> Option<()> {
             return None;
         }
         let ip = Ipv4(&*view::<{ ipv4::LENGTH }>(ctx, quoted)?);
-        if ip.protocol() != ipv4::TCP || ip.is_fragment() || !ip.is_sound() {
+        if ip.protocol() != protocol::TCP || ip.is_fragment() || !ip.is_sound() {
             return None;
         }
         (ip.source(), ip.destination(), quoted + ip.header_length())
@@ -42,7 +43,7 @@ fn translate(ctx: &XdpContext, error: &Packet) -> Option<()> {
             return None;
         }
         let ip = Ipv6(&*view::<{ ipv6::LENGTH }>(ctx, quoted)?);
-        if ip.next_header() != ipv4::TCP {
+        if ip.next_header() != protocol::TCP {
             return None;
         }
         (ip.source(), ip.destination(), quoted + ipv6::LENGTH)

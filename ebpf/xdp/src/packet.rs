@@ -6,6 +6,7 @@ use synward_core::wire::Address;
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::ipv4::{self, Ipv4};
 use synward_core::wire::ipv6::{self, Ipv6};
+use synward_core::wire::protocol;
 use synward_core::wire::tcp::{self, Tcp, flags};
 use synward_core::wire::tcp_options::{self, Options};
 
@@ -111,9 +112,9 @@ impl Packet {
         self.length = ip.total_length();
         self.l4 = l3 + ip.header_length();
         match ip.protocol() {
-            ipv4::TCP if ip.is_fragment() => Kind::Fragment,
-            ipv4::TCP => self.read_tcp(ctx),
-            ipv4::ICMP if !ip.is_fragment() => Kind::Icmp,
+            protocol::TCP if ip.is_fragment() => Kind::Fragment,
+            protocol::TCP => self.read_tcp(ctx),
+            protocol::ICMP if !ip.is_fragment() => Kind::Icmp,
             _ => Kind::Other,
         }
     }
@@ -153,7 +154,7 @@ impl Packet {
         }
         self.l4 = l4;
         match next {
-            ipv4::TCP => self.read_tcp(ctx),
+            protocol::TCP => self.read_tcp(ctx),
             ipv6::ICMP => Kind::Icmp,
             ipv6::FRAGMENT => Kind::Fragment,
             next if ipv6::is_extension(next) => Kind::Malformed,

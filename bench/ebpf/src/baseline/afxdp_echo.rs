@@ -7,6 +7,7 @@ use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::ipv4::{self, Ipv4};
+use synward_core::wire::protocol;
 use synward_xdp::frame_view::view;
 use synward_xdp::verdict::Verdict;
 
@@ -24,7 +25,7 @@ pub fn echo(ctx: XdpContext) -> Verdict {
 fn redirect(ctx: &XdpContext) -> Option<Verdict> {
     let is_ip = Ethernet(view::<{ ethernet::LENGTH }>(ctx, 0)?).ethertype() == ethernet::IPV4;
     let ip = Ipv4(view::<{ ipv4::LENGTH }>(ctx, ethernet::LENGTH)?);
-    if !is_ip || ip.protocol() != ipv4::TCP {
+    if !is_ip || ip.protocol() != protocol::TCP {
         return None;
     }
     ECHO_SOCKETS

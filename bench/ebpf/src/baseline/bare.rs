@@ -9,6 +9,7 @@ use synward_core::generated_segment::{HandshakeOptions, Segment};
 use synward_core::siphash::Hasher;
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::ipv4::{self, Ipv4};
+use synward_core::wire::protocol;
 use synward_core::wire::tcp::{self, Repr, Tcp, flags};
 use synward_xdp::frame_view::view;
 use synward_xdp::verdict::Verdict;
@@ -31,7 +32,7 @@ fn answer(ctx: &XdpContext) -> Option<Verdict> {
     let eth = Ethernet(view::<{ ethernet::LENGTH }>(ctx, 0)?);
     let ip = Ipv4(view::<{ ipv4::LENGTH }>(ctx, ethernet::LENGTH)?);
     let is_plain_ipv4 = eth.ethertype() == ethernet::IPV4 && ip.header_length() == ipv4::LENGTH;
-    if !is_plain_ipv4 || ip.protocol() != ipv4::TCP || ip.is_fragment() {
+    if !is_plain_ipv4 || ip.protocol() != protocol::TCP || ip.is_fragment() {
         return None;
     }
     let header = Tcp(view::<{ tcp::LENGTH }>(ctx, TCP_AT)?);

@@ -101,7 +101,7 @@ pub const fn pseudo_header(source: &Address, destination: &Address, length: u16)
         .address(source)
         .address(destination)
         .u16(length)
-        .u16(super::ipv4::TCP as u16)
+        .u16(super::protocol::TCP as u16)
 }
 
 /// Whether a TCP segment (header and payload) has a correct checksum.

@@ -1,15 +1,11 @@
 //! IPv4 (RFC 791).
 
 use super::checksum::Sum;
-use super::{Address, be16, put, raw32};
+use super::{Address, be16, protocol, put, raw32};
 use core::borrow::{Borrow, BorrowMut};
 
 /// Bytes of the header without options.
 pub const LENGTH: usize = 20;
-/// Protocol number of ICMP.
-pub const ICMP: u8 = 1;
-/// Protocol number of TCP.
-pub const TCP: u8 = 6;
 /// TTL of packets that synward generates (the default that RFC 1340 recommends).
 pub const TTL: u8 = 64;
 /// The "don't fragment" bit of the field for flags and fragment offset.
@@ -100,14 +96,14 @@ impl<T: BorrowMut<[u8; LENGTH]>> Ipv4<T> {
         put(b, 0, [0x45, class]);
         put(b, 2, total_length.to_be_bytes());
         put(b, 4, (DONT_FRAGMENT as u32).to_be_bytes()); // identification 0 (RFC 6864 §4.1)
-        put(b, 8, [TTL, TCP, 0, 0]);
+        put(b, 8, [TTL, protocol::TCP, 0, 0]);
         put(b, 12, source.0[3].to_ne_bytes());
         put(b, 16, destination.0[3].to_ne_bytes());
         let sum = Sum(0)
             .u16(u16::from_be_bytes([0x45, class]))
             .u16(total_length)
             .u16(DONT_FRAGMENT)
-            .u16(u16::from_be_bytes([TTL, TCP]))
+            .u16(u16::from_be_bytes([TTL, protocol::TCP]))
             .word(source.0[3])
             .word(destination.0[3]);
         put(b, 10, sum.checksum());

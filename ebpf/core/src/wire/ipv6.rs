@@ -87,7 +87,7 @@ impl<T: BorrowMut<[u8; LENGTH]>> Ipv6<T> {
         let b = self.0.borrow_mut();
         put(b, 0, (0x6000_0000 | (class as u32) << 20).to_be_bytes());
         put(b, 4, payload_length.to_be_bytes());
-        put(b, 6, [super::ipv4::TCP, super::ipv4::TTL]);
+        put(b, 6, [super::protocol::TCP, super::ipv4::TTL]);
         for (at, word) in [(8, source.0), (24, destination.0)] {
             put(b, at, word[0].to_ne_bytes());
             put(b, at + 4, word[1].to_ne_bytes());

@@ -10,6 +10,7 @@ mod header_bytes;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod protocol;
 pub mod tcp;
 pub mod tcp_options;
 
