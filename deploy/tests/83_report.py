@@ -68,7 +68,7 @@ def check_page(page, contenders, responder):
     row = next(line for line in main_table.splitlines() if line.startswith(f"| splice-{responder} |"))
     answered, *_ = (cell.strip() for cell in row.split("|")[2:])
     assert re.match(r"[0-9.]+", answered), row
-    claims = page.split("## What is claimed")[1]
+    claims = page.split("## Claims")[1]
     assert "| met |" in claims or "| **not met** |" in claims, claims
     assert "| not measured |" in claims, "SYNPROXY was no contender"
 
