@@ -314,7 +314,7 @@ fn flows_are_found_behind_colliding_tags_and_in_the_overflow_bucket() {
         steer.set("TAGS", place.bucket, tags);
         assert!(hit(steer));
 
-        // So is the bucket itself only if the hint says so.
+        // So is the bucket itself only if its bit is set.
         let bits = BucketBits::of(place.bucket);
         let (word, bit) = bits.flows;
         let mut line = [u64::MAX; 8];
