@@ -50,6 +50,10 @@ pub struct Link {
     pub lower: Option<u32>,
     /// The bridge or bond of which this is a port.
     pub master: Option<u32>,
+    /// Whether it is set up (IFF_UP).
+    pub up: bool,
+    /// Whether it has a carrier (IFF_LOWER_UP).
+    pub carrier: bool,
     /// Allocated receive queues. A driver may use fewer.
     pub receive_queues: u32,
     /// The attached XDP program.
@@ -95,9 +99,12 @@ pub fn addresses(index: u32) -> io::Result<Vec<IpNet>> {
 }
 
 fn parse_link(body: &[u8]) -> Option<Link> {
+    let flags = u32_at(body, 8)?;
     let mut link = Link {
         link_type: u16_at(body, 2)?,
         index: u32_at(body, 4)?,
+        up: flags & libc::IFF_UP as u32 != 0,
+        carrier: flags & libc::IFF_LOWER_UP as u32 != 0,
         ..Link::default()
     };
     for (kind, value) in attributes(body.get(LINK..)?) {

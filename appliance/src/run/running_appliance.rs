@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::state;
@@ -17,7 +17,11 @@ use crate::engine::Outcome;
 use crate::local_checks::Notes;
 use crate::maps::{Limits, Swept, Times, flow_now};
 use crate::observe::{ApplianceHandle, FlowList, FlowsView, Snapshot};
+use crate::steering::Steering;
 use crate::worker::status::PortStatus;
+
+/// How often the interfaces are compared with what the kernel has.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// The running appliance, behind one lock that no worker takes.
 pub struct RunningAppliance {
@@ -30,6 +34,9 @@ struct Inner {
     appliance: Option<Appliance>,
     profiles: ServerProfiles,
     notes: Notes,
+    /// What is wrong with interfaces, and when that was looked up.
+    faults: Vec<String>,
+    faults_at: Instant,
     serving: bool,
     /// Bucket at which the sweep continues.
     cursor: u32,
@@ -38,6 +45,21 @@ struct Inner {
     flows: Vec<u64>,
     counting: Vec<u64>,
     reports: BTreeMap<u32, Vec<PortStatus>>,
+}
+
+/// Looks for faults of interfaces, and logs those that are new and those that are over.
+fn renew_faults(known: &mut Vec<String>, steering: &Steering) {
+    let faults = match steering.find_faults() {
+        Ok(faults) => faults,
+        Err(error) => return tracing::error!(%error, "the interfaces cannot be watched"),
+    };
+    for fault in faults.iter().filter(|fault| !known.contains(fault)) {
+        tracing::error!("degraded: {fault}");
+    }
+    for fault in known.iter().filter(|fault| !faults.contains(fault)) {
+        tracing::info!("no longer: {fault}");
+    }
+    *known = faults;
 }
 
 impl RunningAppliance {
@@ -53,6 +75,8 @@ impl RunningAppliance {
                 appliance: Some(appliance),
                 profiles,
                 notes,
+                faults: Vec::new(),
+                faults_at: Instant::now(),
                 serving: false,
                 cursor: 0,
                 expired: 0,
@@ -110,6 +134,10 @@ impl RunningAppliance {
             inner.profiles.learn(&learned);
         }
         inner.profiles.probe_due();
+        if inner.faults_at.elapsed() >= WATCH {
+            inner.faults_at = Instant::now();
+            renew_faults(&mut inner.faults, &appliance.steering);
+        }
         if inner.notes.are_due() {
             inner.notes.renew(&self.config);
             if let Err(error) = appliance.steering.refresh_kernel_clock() {
@@ -169,6 +197,7 @@ impl ApplianceHandle for RunningAppliance {
         let Some(appliance) = &inner.appliance else {
             return snapshot;
         };
+        snapshot.degraded.clone_from(&inner.faults);
         for one in &appliance.workers {
             if let Some(report) = one.status.take_latest() {
                 inner.reports.insert(one.queue, report);

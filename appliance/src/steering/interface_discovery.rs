@@ -73,10 +73,7 @@ fn find(wanted: &config::Interface, slot: u32, links: &[Link]) -> Result<Found, 
         return Err(SteeringError::NoInterface { name });
     };
     check_kind(link, links)?;
-    let has = kernel::receive_queues(&name)
-        .unwrap_or(link.receive_queues)
-        .max(1);
-    let (queues, notices) = queues(wanted, has)?;
+    let (queues, notices) = queues(wanted, receive_queues(link))?;
     Ok(Found {
         before: link.xdp,
         kind: link.kind.clone(),
@@ -92,6 +89,36 @@ fn find(wanted: &config::Interface, slot: u32, links: &[Link]) -> Result<Found, 
             name,
         },
     })
+}
+
+/// The receive queues that the driver of an interface uses.
+pub(super) fn receive_queues(link: &Link) -> u32 {
+    kernel::receive_queues(&link.name)
+        .unwrap_or(link.receive_queues)
+        .max(1)
+}
+
+/// Looks up the queues of an interface again. Attaching a native program makes some drivers use more queues
+/// (`virtnet_xdp_set`, drivers/net/virtio_net.c).
+pub(super) fn count_queues_again(
+    wanted: &config::Interface,
+    found: &mut Found,
+    links: &[Link],
+) -> Result<(), SteeringError> {
+    let index = found.steered.index;
+    let Some(link) = links.iter().find(|link| link.index == index) else {
+        return Ok(());
+    };
+    let (queues, notices) = queues(wanted, receive_queues(link))?;
+    if queues != found.steered.queues {
+        tracing::info!(
+            interface = %link.name, before = found.steered.queues.len(), now = queues.len(),
+            "the driver uses another number of receive queues since the program is attached"
+        );
+        found.steered.queues = queues;
+        found.steered.notices.extend(notices);
+    }
+    Ok(())
 }
 
 /// Refuses devices on which XDP sees no frames, or from which it cannot send.

@@ -117,11 +117,8 @@ impl Steering {
         let mut steering = Self {
             interfaces: found.iter().map(|found| found.steered.clone()).collect(),
             found,
-            modes: config
-                .interfaces
-                .iter()
-                .map(|interface| interface.xdp)
-                .collect(),
+            wanted: config.interfaces.clone(),
+            watched: Vec::new(),
             attachments: Vec::new(),
             assignments: Vec::new(),
             pins: None,

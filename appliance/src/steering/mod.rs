@@ -15,6 +15,7 @@
 //! | `handle` | the handle to the loaded program: attach, refresh, change a mode, read counters, stop |
 //! | `loading` | loads the program for a configuration and fills its maps |
 //! | `interface_discovery` | finds the configured interfaces, and checks that XDP can steer each |
+//! | `interface_watch` | compares the steered interfaces with what the kernel has now |
 //! | `map_plan`, `fill` | the content of the maps for a configuration, and writing it |
 //! | `object` | the eBPF object: sizes of its maps, loading, handles to maps |
 //! | `attach`, `classifier`, `pins`, `bpffs` | attaching to XDP and TC, and pinning in a BPF file system |
@@ -30,6 +31,7 @@ mod error;
 mod fill;
 mod handle;
 mod interface_discovery;
+mod interface_watch;
 mod key_slots;
 mod loading;
 mod map_plan;

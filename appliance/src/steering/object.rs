@@ -148,6 +148,15 @@ impl Object {
         xdp(&mut self.ebpf)
     }
 
+    /// The id by which the kernel knows the loaded XDP program.
+    pub(super) fn program_id(&mut self) -> Result<u32, SteeringError> {
+        let info = self.program()?.info();
+        info.map(|info| info.id())
+            .map_err(|error| SteeringError::Verifier {
+                cause: cause(&error),
+            })
+    }
+
     /// The TC program. Loaded only if some local service uses our cookies.
     pub(super) fn classifier(&mut self) -> Result<&mut SchedClassifier, SteeringError> {
         classifier(&mut self.ebpf, ASSIGN)

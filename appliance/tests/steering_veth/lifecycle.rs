@@ -46,6 +46,36 @@ fn load_attach_stop_leaves_nothing() {
 }
 
 #[test]
+fn an_interface_that_is_down_deleted_or_recreated_is_reported() {
+    let lab = Lab::new();
+    let steering = lab.steer(&[]).unwrap();
+    let faults = || inside(&lab.here(), || steering.find_faults()).unwrap();
+    assert_eq!(faults(), [""; 0]);
+
+    lab.ip(&["link", "set", HERE, "down"]);
+    assert_eq!(
+        faults(),
+        ["sw-here is down: `ip link set sw-here up`".to_owned()]
+    );
+    lab.ip(&["link", "set", HERE, "up"]);
+    assert_eq!(faults(), [""; 0], "a link that comes back is steered again");
+
+    lab.ip(&["link", "del", HERE]);
+    assert_eq!(
+        faults(),
+        ["sw-here is gone: create it again, then restart synward".to_owned()]
+    );
+    lab.ip(&[
+        "link", "add", HERE, "type", "veth", "peer", "name", "sw-other",
+    ]);
+    let [fault] = &faults()[..] else { panic!() };
+    assert!(
+        fault.starts_with("sw-here was deleted and created again"),
+        "{fault}"
+    );
+}
+
+#[test]
 fn dropping_detaches_too() {
     let lab = Lab::new();
     drop(lab.load(&[]).unwrap());

@@ -1,0 +1,194 @@
+//! Compares the steered interfaces with what the kernel has now: an interface that was deleted or recreated, a program that
+//! was detached or replaced, receive queues that appeared, a link that is down.
+//!
+//! The appliance does not mend these by itself. It reports each as a reason why it is degraded, with the cure.
+
+use super::interface_discovery::SteeredInterface;
+use crate::kernel::Link;
+
+/// What an interface had when the program was attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Attached {
+    pub(super) interface: SteeredInterface,
+    /// The id of the XDP program.
+    pub(super) program: u32,
+    /// Receive queues that the driver used.
+    pub(super) receive_queues: u32,
+}
+
+/// The reason why an interface does not carry the traffic of its services, with the cure. `None`: nothing is wrong.
+/// `receive_queues` is the number of receive queues that the driver uses now.
+pub(super) fn find_fault(
+    attached: &Attached,
+    links: &[Link],
+    receive_queues: u32,
+) -> Option<String> {
+    let (name, index) = (&attached.interface.name, attached.interface.index);
+    let Some(link) = links.iter().find(|link| link.index == index) else {
+        let again = links.iter().find(|link| link.name == *name);
+        return Some(match again {
+            Some(link) => format!(
+                "{name} was deleted and created again (index {index}, now {}): its traffic is not steered; restart synward",
+                link.index
+            ),
+            None => format!("{name} is gone: create it again, then restart synward"),
+        });
+    };
+    // An interface may be renamed: the program and the sockets are bound to its index.
+    let name = &link.name;
+    match link.xdp {
+        None => {
+            return Some(format!(
+                "{name} has no XDP program any more, somebody has detached it: its traffic is not steered; restart synward"
+            ));
+        }
+        Some(program) if program.id != attached.program => {
+            return Some(format!(
+                "{name} runs XDP program {}, not synward's ({}): its traffic is not steered; stop what attached it, then \
+                 restart synward",
+                program.id, attached.program
+            ));
+        }
+        Some(_) => {}
+    }
+    if !link.up {
+        return Some(format!("{name} is down: `ip link set {name} up`"));
+    }
+    if !link.carrier {
+        return Some(format!(
+            "{name} has no carrier: check the cable and the other end"
+        ));
+    }
+    if receive_queues > attached.receive_queues {
+        return Some(format!(
+            "{name} has {receive_queues} receive queues, and had {had} at start: connections that arrive on queue {had} and \
+             above are not opened; `ethtool -L {name} combined {had}`, or restart synward",
+            had = attached.receive_queues
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Side;
+    use crate::kernel::AttachedProgram;
+
+    const PROGRAM: AttachedProgram = AttachedProgram {
+        id: 9,
+        native: true,
+    };
+
+    fn attached() -> Attached {
+        Attached {
+            interface: SteeredInterface {
+                name: "eth0".into(),
+                index: 3,
+                slot: 0,
+                queues: vec![0, 1],
+                side: Side::Outside,
+                native: true,
+                mac: [0; 6],
+                mtu: 1500,
+                notices: Vec::new(),
+            },
+            program: 9,
+            receive_queues: 2,
+        }
+    }
+
+    fn link() -> Link {
+        Link {
+            index: 3,
+            name: "eth0".into(),
+            xdp: Some(PROGRAM),
+            up: true,
+            carrier: true,
+            ..Link::default()
+        }
+    }
+
+    fn fault(link: Link, queues: u32) -> String {
+        find_fault(&attached(), &[link], queues).unwrap_or_default()
+    }
+
+    #[test]
+    fn an_interface_as_it_was_attached_has_no_fault() {
+        assert_eq!(fault(link(), 2), "");
+        assert_eq!(
+            fault(link(), 1),
+            "",
+            "fewer queues leave none without a worker"
+        );
+        let renamed = Link {
+            name: "lan0".into(),
+            ..link()
+        };
+        assert_eq!(fault(renamed, 2), "");
+    }
+
+    #[test]
+    fn every_fault_names_the_interface_and_the_cure() {
+        let other = AttachedProgram { id: 10, ..PROGRAM };
+        let cases = [
+            (
+                Link {
+                    index: 4,
+                    name: "eth1".into(),
+                    ..link()
+                },
+                2,
+                "eth0 is gone: create it again, then restart synward",
+            ),
+            (
+                Link { index: 4, ..link() },
+                2,
+                "eth0 was deleted and created again (index 3, now 4): its traffic is not steered; restart synward",
+            ),
+            (
+                Link {
+                    xdp: None,
+                    ..link()
+                },
+                2,
+                "eth0 has no XDP program any more, somebody has detached it: its traffic is not steered; restart synward",
+            ),
+            (
+                Link {
+                    xdp: Some(other),
+                    ..link()
+                },
+                2,
+                "eth0 runs XDP program 10, not synward's (9): its traffic is not steered; stop what attached it, then \
+                 restart synward",
+            ),
+            (
+                Link {
+                    up: false,
+                    carrier: false,
+                    ..link()
+                },
+                2,
+                "eth0 is down: `ip link set eth0 up`",
+            ),
+            (
+                Link {
+                    carrier: false,
+                    ..link()
+                },
+                2,
+                "eth0 has no carrier: check the cable and the other end",
+            ),
+            (
+                link(),
+                4,
+                "eth0 has 4 receive queues, and had 2 at start: connections that arrive on queue 2 and above are not \
+                 opened; `ethtool -L eth0 combined 2`, or restart synward",
+            ),
+        ];
+        for (link, queues, expected) in cases {
+            assert_eq!(fault(link, queues), expected);
+        }
+    }
+}
