@@ -22,7 +22,7 @@ const WRONG_USE: u8 = 2;
 fn main() -> ExitCode {
     dispatch(&Cli::parse()).unwrap_or_else(|error| {
         let text = format!("{error:#}").replace('\n', "; ");
-        eprintln!("synward: {text}");
+        report(&format!("synward: {text}"));
         ExitCode::FAILURE
     })
 }
@@ -40,7 +40,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             folder: Some(folder),
         } => write_manual(folder),
         Command::Run(wanted) => {
-            synward::observe::log::init_log()?;
+            let _guard = synward::observe::log::init_log()?;
             run::run(&wanted.config, cli.control.as_deref(), wanted.keep_steering)
         }
         Command::Status(output) => show(control_client::status(cli.control(), output.json)?),
@@ -59,7 +59,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn not_available(name: &str) -> ExitCode {
-    eprintln!("synward: `{name}` is not available yet");
+    report(&format!("synward: `{name}` is not available yet"));
     ExitCode::from(WRONG_USE)
 }
 
@@ -84,12 +84,12 @@ fn check(arguments: &Check) -> anyhow::Result<ExitCode> {
             config
                 .warnings
                 .iter()
-                .for_each(|warning| eprintln!("{warning}"));
+                .for_each(|warning| report(&warning.to_string()));
             for (line, what) in local_checks::warnings(&config) {
-                eprintln!(
+                report(&format!(
                     "{}:{line}: warning: on this machine: {what}",
                     file.display()
-                );
+                ));
             }
             print(format!("{config}\n").as_bytes())
         }
@@ -124,8 +124,15 @@ fn write_manual(folder: &Path) -> anyhow::Result<ExitCode> {
 /// Prints the outcome of a command.
 fn show(outcome: Outcome) -> anyhow::Result<ExitCode> {
     print(outcome.text.as_bytes())?;
-    eprint!("{}", outcome.note);
+    if !outcome.note.is_empty() {
+        report(outcome.note.trim_end());
+    }
     Ok(ExitCode::from(outcome.code))
+}
+
+/// Prints a line to stderr. If that is closed or full, nobody can be told.
+fn report(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Prints to stdout. A closed pipe is no error.

@@ -1,7 +1,8 @@
 //! The log: lines on stderr, each with time (UTC), level, message and `key=value` fields.
 //!
 //! `SYNWARD_LOG` selects what is logged (`debug`, or `warn,synward::run=debug`; default `info`). With
-//! `SYNWARD_LOG_FORMAT=json` each line is a JSON object. Workers do not log.
+//! `SYNWARD_LOG_FORMAT=json` each line is a JSON object. Workers do not log. A thread of its own writes the lines
+//! (`log_queue`), so that no reader of the log can stop or end the appliance.
 
 use std::env;
 use std::io;
@@ -9,6 +10,8 @@ use std::io;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::{EnvFilter, fmt};
+
+use super::log_queue::{LogGuard, start_log_queue};
 
 /// Environment variable with the filter.
 pub const FILTER: &str = "SYNWARD_LOG";
@@ -27,12 +30,19 @@ pub enum LogError {
     /// The log is already set up.
     #[error("the log is already set up")]
     Begun,
+    /// The kernel refuses the thread that writes the log.
+    #[error(
+        "the log cannot be written, the kernel refuses a thread: {0}; raise the limit of processes"
+    )]
+    Thread(io::Error),
 }
 
-/// Sets up the log according to the environment.
-pub fn init_log() -> Result<(), LogError> {
-    let logger = logger(&variable(FILTER), &variable(FORMAT), io::stderr)?;
-    tracing::dispatcher::set_global_default(logger).map_err(|_| LogError::Begun)
+/// Sets up the log according to the environment. Keep the guard until the end of the program.
+pub fn init_log() -> Result<LogGuard, LogError> {
+    let (queue, guard) = start_log_queue(io::stderr()).map_err(LogError::Thread)?;
+    let logger = logger(&variable(FILTER), &variable(FORMAT), queue)?;
+    tracing::dispatcher::set_global_default(logger).map_err(|_| LogError::Begun)?;
+    Ok(guard)
 }
 
 /// The variable's value; empty if it is not set.
@@ -55,7 +65,9 @@ where
         .with_env_filter(filter)
         .with_writer(writer)
         .with_target(false)
-        .with_ansi(false);
+        .with_ansi(false)
+        // It would report a failed write with `eprintln!`, which panics if stderr is closed.
+        .log_internal_errors(false);
     match format {
         "" | "text" => Ok(lines.finish().into()),
         "json" => Ok(lines.json().flatten_event(true).finish().into()),

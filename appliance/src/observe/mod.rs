@@ -22,6 +22,7 @@ pub mod control_protocol;
 mod control_server;
 mod counter_sums;
 pub mod log;
+mod log_queue;
 pub mod metrics;
 mod metrics_server;
 pub mod notify;

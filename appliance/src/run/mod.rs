@@ -18,6 +18,7 @@ pub mod server_profiles;
 mod snapshot_builder;
 pub mod start;
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -32,7 +33,8 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
     let mut config = match Config::load(file) {
         Ok(config) => config,
         Err(problems) => {
-            eprintln!("{problems}");
+            // If stderr is closed or full, the exit code still tells.
+            let _ = std::io::stderr().write_all(format!("{problems}\n").as_bytes());
             return Ok(ExitCode::FAILURE);
         }
     };

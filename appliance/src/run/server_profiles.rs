@@ -23,6 +23,8 @@ const LATER: Duration = Duration::from_millis(200);
 const AGAIN: Duration = Duration::from_secs(15);
 /// Maximum number of servers per later probe.
 const A_ROUND: usize = 16;
+/// Interval between two log lines about servers that refuse an option.
+const WARNINGS: Duration = Duration::from_secs(1);
 
 /// A server with an address and port in the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +55,9 @@ pub struct ServerProfiles {
     asked: Instant,
     /// Offset of the first server in the next probe.
     turn: usize,
+    /// When a refusal was logged last, and how many were not logged since.
+    warned: Option<Instant>,
+    unwarned: u32,
 }
 
 impl ServerProfiles {
@@ -87,6 +92,8 @@ impl ServerProfiles {
             mtu,
             asked: Instant::now(),
             turn: 0,
+            warned: None,
+            unwarned: 0,
         }
     }
 
@@ -144,12 +151,23 @@ impl ServerProfiles {
         }
     }
 
+    /// Logs that a server refuses an option, once a second at most: a server may refuse one on every connection.
+    fn warn_of_refusal(&mut self, server: &SocketAddr) {
+        if self.warned.is_some_and(|at| at.elapsed() < WARNINGS) {
+            self.unwarned += 1;
+            return;
+        }
+        let others = std::mem::take(&mut self.unwarned);
+        self.warned = Some(Instant::now());
+        tracing::warn!(%server, others, "the server refuses a TCP option that SYN-ACKs offered for it");
+    }
+
     /// Records what a worker saw. An option that the server refuses is no longer offered, at once. Any other change takes
     /// effect with the next epoch, so that every cookie is verified with the profile that its SYN-ACK offered.
     pub fn learn(&mut self, seen: &Seen) {
         let to = SocketAddr::new(IpAddr::from(seen.address), seen.port);
         if seen.broken {
-            tracing::warn!(server = %to, "the server refuses a TCP option that SYN-ACKs offered for it");
+            self.warn_of_refusal(&to);
         }
         let epoch = Times::now().epoch();
         self.set(

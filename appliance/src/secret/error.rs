@@ -21,6 +21,16 @@ pub enum Error {
         /// Its permission bits.
         mode: u32,
     },
+    /// The file belongs to another user, who may change it and knows the secret.
+    #[error("the secret file {path} belongs to user {owner}, who could read and change it; run: chown {me} {path}", path = path.display())]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// The user that synward runs as.
+        me: u32,
+    },
     /// The file cannot be read.
     #[error("the secret file {} cannot be read: {source}; run as its owner or as root", path.display())]
     Read {

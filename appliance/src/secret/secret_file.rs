@@ -34,7 +34,7 @@ enum Entry {
 }
 
 impl Keyring {
-    /// Reads a secret file. Only its owner may have access to it.
+    /// Reads a secret file. It belongs to root or to the user of this process, and only its owner may have access to it.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let wrong = |source: std::io::Error| match source.kind() {
             ErrorKind::NotFound => Error::Absent(path.to_owned()),
@@ -48,7 +48,13 @@ impl Keyring {
             return Err(Error::NotAFile(path.to_owned()));
         }
         let file = File::open(path).map_err(wrong)?;
-        let mode = file.metadata().map_err(wrong)?.mode() & 0o7777;
+        let metadata = file.metadata().map_err(wrong)?;
+        let (owner, me) = (metadata.uid(), rustix::process::geteuid().as_raw());
+        if owner != 0 && owner != me {
+            let path = path.to_owned();
+            return Err(Error::Owner { path, owner, me });
+        }
+        let mode = metadata.mode() & 0o7777;
         if mode & 0o077 != 0 {
             return Err(Error::Mode {
                 path: path.to_owned(),
@@ -300,6 +306,26 @@ mod tests {
             keys(&created, "web"),
             "an existing file is never replaced"
         );
+    }
+
+    #[test]
+    fn a_file_of_another_user_is_refused() {
+        if !rustix::process::geteuid().is_root() {
+            // Only root can give a file away.
+            let _ = std::io::stderr().write_all(b"SKIPPED: a test that needs root\n");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        Keyring::create(&path).unwrap();
+        std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+        let refused = Keyring::read(&path).unwrap_err().to_string();
+        assert!(
+            refused.contains("belongs to user 65534") && refused.contains("chown 0 "),
+            "{refused}"
+        );
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+        assert!(Keyring::read(&path).is_ok());
     }
 
     #[test]

@@ -43,6 +43,35 @@ fn commands_not_available_yet_are_refused_by_name() {
 }
 
 #[test]
+fn no_command_panics_if_stdout_and_stderr_are_full() {
+    let full = || {
+        let file = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        std::process::Stdio::from(file.unwrap())
+    };
+    let commands: &[&[&str]] = &[
+        &["check", "--config", "no-such-file"],
+        &["check", "--example"],
+        &["run", "--config", "no-such-file"],
+        &["status", "--control", "/nowhere/control.sock"],
+        &["flows", "--control", "/nowhere/control.sock"],
+        &["secret"],
+        &["completions", "bash"],
+        &["man"],
+        &["top"],
+    ];
+    for arguments in commands {
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_synward"))
+            .args(*arguments)
+            .stdout(full())
+            .stderr(full())
+            .status()
+            .unwrap();
+        let code = status.code().unwrap();
+        assert!((1..=4).contains(&code), "{arguments:?} exits with {code}");
+    }
+}
+
+#[test]
 fn completions_and_manual_pages_are_printed() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ran = run_synward(&["completions", shell]);
