@@ -28,7 +28,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum, value_delimiter = ',', requires = "run")]
     pub(super) contenders: Vec<Contender>,
     /// The appliance's program (default: `synward` beside this program)
-    #[arg(long, value_name = "PATH", requires = "run")]
+    #[arg(long, value_name = "PATH")]
     pub(super) synward: Option<PathBuf>,
     /// The program that builds labs
     #[arg(long, value_name = "PATH", default_value = "deploy/lab")]
