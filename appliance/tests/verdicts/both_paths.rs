@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use synward_core::counters::SLOTS;
+use synward_core::counters::{Counter, SLOTS};
 use synward_core::layout::{
     Flow, KeySlot, cookies, handoff, key_slot, mode, state, unknown_policy,
 };
@@ -106,6 +106,7 @@ fn fast_path_and_general_path_decide_the_same() {
             flows(steer, family);
             passed_connections(steer, family);
             keys(steer, family);
+            impossible_sources(steer, family);
         });
         in_namespace(|steer| lists(steer, family));
         in_namespace(|steer| endpoints(steer, family));
@@ -207,6 +208,73 @@ fn keys(steer: &mut Steer, family: usize) {
     all_the_same(steer, "no key", family, DROP);
     steer.set("KEYS", place, slot(EPOCH));
     all_the_same(steer, "a key", family, TX);
+}
+
+/// Sources that no client has, for each handoff. Monitored services leave them to the kernel.
+fn impossible_sources(steer: &mut Steer, family: usize) {
+    let of = |source: std::net::SocketAddr| Segment {
+        source,
+        ..syn(family)
+    };
+    let server = SERVERS[family];
+    let mut impossible = vec![of(server), of((server.ip(), 40_001).into())];
+    let texts: [&[&str]; 2] = [
+        &[
+            "0.0.0.0",
+            "0.1.2.3",
+            "127.0.0.1",
+            "127.255.255.255",
+            "224.0.0.1",
+            "239.1.2.3",
+            "255.255.255.255",
+        ],
+        &["::", "::1", "ff02::1", "ff0e::1"],
+    ];
+    impossible.extend(
+        texts[family]
+            .iter()
+            .map(|text| of((text.parse::<std::net::IpAddr>().unwrap(), 40_001).into())),
+    );
+    let unusual: [&[&str]; 2] = [
+        &["240.0.0.1", "1.0.0.1", "223.0.0.1", "128.0.0.1"],
+        &["::2"],
+    ];
+    for handoff in [handoff::SPLICE, handoff::FORWARD, handoff::LOCAL] {
+        // Neither the lists nor adoption let an impossible source pass.
+        steer.policy(|service| {
+            service.handoff = handoff;
+            service.adopt_until = now() + 60_000_000_000;
+        });
+        for segment in &impossible {
+            let what = format!("{} to handoff {handoff}", segment.source);
+            decides_the_same(steer, &what, Side::Outside, segment, DROP);
+            for flags in [ACK, ACK | PSH, FIN | ACK, SYN | ACK] {
+                let segment = Segment {
+                    flags,
+                    acknowledgement: 9,
+                    ..segment.clone()
+                };
+                let (seen, moved) = run(steer, Side::Outside, &segment);
+                assert_eq!(seen.verdict, DROP, "flags {flags:#x}, {what}");
+                let mut expected = [0; SLOTS];
+                expected[Counter::DropImpossibleSource as usize] = 1;
+                assert_eq!(moved, expected, "flags {flags:#x}, {what}");
+            }
+            let moved = run(steer, Side::Outside, segment).1;
+            assert_eq!(moved[Counter::DropImpossibleSource as usize], 1, "{what}");
+        }
+        if handoff != handoff::LOCAL {
+            for text in unusual[family] {
+                let segment = of((text.parse::<std::net::IpAddr>().unwrap(), 40_001).into());
+                decides_the_same(steer, text, Side::Outside, &segment, TX);
+            }
+        }
+    }
+    for mode in [mode::OFF, mode::MONITOR] {
+        steer.policy(|service| service.mode = mode);
+        decides_the_same(steer, "LAND, monitored", Side::Outside, &of(server), PASS);
+    }
+    steer.policy(|_| {});
 }
 
 /// Allow and deny lists.

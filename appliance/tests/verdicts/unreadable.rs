@@ -1,13 +1,15 @@
 //! Fragments and malformed headers towards protected addresses.
 
 use synward_core::counters::Counter;
+use synward_core::layout::mode;
 
-use crate::frame_builder::{SYN, Segment, stack};
+use crate::frame_builder::{CLIENTS, SYN, Segment, stack};
 use crate::steer::{Side, in_namespace};
 use crate::{Case, DROP, PASS, needs_root};
 
 const FRAGMENT: &[Counter] = &[Counter::DropFragment];
 const MALFORMED: &[Counter] = &[Counter::DropMalformed];
+const TOO_MANY_TAGS: &[Counter] = &[Counter::DropTooManyTags];
 
 fn syn(family: usize) -> Segment {
     Segment {
@@ -210,18 +212,47 @@ fn malformed_headers_are_dropped_and_counted_by_reason() {
 }
 
 #[test]
-#[ignore = "the program gives frames with more than two tags to the kernel"]
 fn a_syn_behind_too_many_tags_does_not_pass() {
     needs_root!();
+    let stack = |count: usize, vid: u16| vec![(0x8100, vid); count];
+    let tagged = |family: usize, count: usize, vid: u16| {
+        let tags = stack(count, vid);
+        Segment {
+            tags,
+            ..syn(family)
+        }
+    };
     in_namespace(|steer| {
         for family in [0, 1] {
-            let tags = vec![(0x88a8, 1), (0x8100, 2), (0x8100, 3)];
-            let frame = Segment {
-                tags,
-                ..syn(family)
+            for (what, count, vid) in [
+                ("three tags with VID 0", 3, 0),
+                ("four tags", 4, 7),
+                ("sixteen tags", 16, 0),
+            ] {
+                let frame = tagged(family, count, vid).bytes();
+                steer.check(vec![outside(what, frame, DROP, TOO_MANY_TAGS)]);
             }
-            .bytes();
-            steer.check(vec![outside("three tags", frame, DROP, MALFORMED)]);
+            let udp = tagged(family, 3, 0);
+            let elsewhere = Segment {
+                destination: CLIENTS[family],
+                ..tagged(family, 3, 0)
+            };
+            // What is cut short in its tags or IP header is dropped by the kernel.
+            let cut = tagged(family, 4, 0).bytes()[..34].to_vec();
+            steer.check(vec![
+                outside("UDP", udp.frame(&udp.packet(17, &[0; 20])), PASS, &[]),
+                outside("another address", elsewhere.bytes(), PASS, &[]),
+                outside("cut short", cut, PASS, &[]),
+                Case {
+                    side: Side::Inside,
+                    ..outside("from inside", tagged(family, 3, 0).bytes(), PASS, &[])
+                },
+                // Its destination is not read, and it counts for another service.
+                outside("seventeen tags", tagged(family, 17, 0).bytes(), DROP, &[]),
+            ]);
         }
+        steer.policy(|service| service.mode = mode::MONITOR);
+        let frame = tagged(0, 3, 0).bytes();
+        steer.check(vec![outside("in monitor", frame, PASS, &[])]);
     });
 }

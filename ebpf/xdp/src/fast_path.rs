@@ -96,6 +96,10 @@ pub fn answer_candidate(ctx: &XdpContext) -> Verdict {
 #[inline(always)]
 fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
     let flow = headers(ctx)?.flow();
+    // The general path drops the impossible ones of these sources.
+    if flow.client.is_unusual_v4_source() || flow.client.0[3] == flow.server.0[3] {
+        return None;
+    }
     let prepared = find_prepared(ctx, &flow)?;
     let is_new = match prepared.handoff {
         handoff::SPLICE => is_new(&flow, prepared),

@@ -15,7 +15,7 @@ use synward_core::layout::{Flow, Interface, Service, handoff, mode, side, state}
 use synward_core::translate::Direction;
 use synward_core::wire::tcp::flags;
 use synward_xdp::cpu_scratch::CpuScratch;
-use synward_xdp::packet::Kind;
+use synward_xdp::packet::{Kind, Packet};
 use synward_xdp::packet_context::PacketContext;
 use synward_xdp::verdict::{
     EXPIRED_COOKIE, GENERAL_PATH, INVALID_COOKIE, NEEDS_COOKIE, REPLAYED_COOKIE, SEND_REPLY,
@@ -45,9 +45,12 @@ pub fn steer(ctx: XdpContext) -> Verdict {
     match cpu.packet.read(&ctx) {
         Kind::Tcp => decide_tcp(&ctx, cpu, interface),
         Kind::Icmp => icmp_error::translate_quotation(&ctx, &cpu.packet),
-        kind @ (Kind::Fragment | Kind::Malformed) if interface.side & side::OUTSIDE != 0 => {
+        kind @ (Kind::Fragment | Kind::Malformed | Kind::TooManyTags)
+            if interface.side & side::OUTSIDE != 0 =>
+        {
             service_lookup::decide_unreadable(&cpu.packet.destination, kind)
         }
+        Kind::OnlyTags if interface.side & side::OUTSIDE != 0 => service_lookup::drop_only_tags(),
         _ => XDP_PASS,
     }
 }
@@ -112,6 +115,13 @@ fn decide_from_client(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
     decide_without_flow(ctx, &mut pkt, service, counters, is_syn)
 }
 
+/// Whether the segment cannot come from a client. A segment from its own destination (LAND, CVE-1999-0016) is one that no
+/// wire can bring, whatever its ports.
+#[inline(always)]
+fn has_impossible_source(packet: &Packet) -> bool {
+    packet.source.is_impossible_source() || packet.source == packet.destination
+}
+
 /// Decides about a client's segment that belongs to no flow of the table.
 #[inline(always)]
 fn decide_without_flow(
@@ -124,6 +134,10 @@ fn decide_without_flow(
     if service.mode != mode::ALWAYS {
         counters.bump(Counter::Passed);
         return XDP_PASS;
+    }
+    if has_impossible_source(&pkt.cpu.packet) {
+        counters.bump(Counter::DropImpossibleSource);
+        return XDP_DROP;
     }
     if service.listed != 0 {
         let source = &pkt.cpu.packet.source;

@@ -147,10 +147,20 @@ pub fn decide_unreadable(destination: &Address, kind: Kind) -> Verdict {
     if service.mode != mode::ALWAYS || (fragment && service.pass_fragments != 0) {
         return XDP_PASS;
     }
-    counters.bump(if fragment {
-        Counter::DropFragment
-    } else {
-        Counter::DropMalformed
+    counters.bump(match kind {
+        Kind::Fragment => Counter::DropFragment,
+        Kind::TooManyTags => Counter::DropTooManyTags,
+        _ => Counter::DropMalformed,
     });
+    XDP_DROP
+}
+
+/// Drops a frame with more tags than are skipped. Nobody sends such frames in earnest, and its destination is not known: it
+/// counts for the first service.
+#[inline(always)]
+pub fn drop_only_tags() -> Verdict {
+    if let Some(counters) = counters_of(0) {
+        counters.bump(Counter::DropTooManyTags);
+    }
     XDP_DROP
 }

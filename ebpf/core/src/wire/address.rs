@@ -25,6 +25,29 @@ impl Address {
         self.0[0] == 0 && self.0[1] == 0 && self.0[2] == MAPPED
     }
 
+    /// Whether no client can have this source address: unspecified, "this network", loopback, multicast and limited broadcast
+    /// (RFC 1122 §3.2.1.3; RFC 4291 §2.5.2, §2.5.3, §2.7). These are the sources that Linux takes for martian whatever its
+    /// routes say (`ip_route_input_slow`, `ip6_rcv_core`). 240.0.0.0/4 is not among them: Linux accepts it, and some networks
+    /// use it.
+    #[inline(always)]
+    pub const fn is_impossible_source(&self) -> bool {
+        let [a, b, c, d] = self.0;
+        if self.is_v4() {
+            let first = d.to_ne_bytes()[0];
+            first == 0 || first == 127 || first & 0xf0 == 0xe0 || d == u32::MAX
+        } else {
+            a.to_ne_bytes()[0] == 0xff || (a | b | c == 0 && u32::from_be(d) <= 1)
+        }
+    }
+
+    /// A superset of [`Self::is_impossible_source`] for an IPv4 address, in two comparisons: the fast path leaves these
+    /// sources to the general path.
+    #[inline(always)]
+    pub const fn is_unusual_v4_source(&self) -> bool {
+        let first = self.0[3].to_ne_bytes()[0] as u32;
+        first.wrapping_sub(1) >= 223 || first == 127
+    }
+
     /// The 16 bytes in network order.
     pub fn octets(&self) -> [u8; 16] {
         let mut bytes = [0; 16];
@@ -64,6 +87,39 @@ mod tests {
             let ip: IpAddr = text.parse().expect("an address");
             assert_eq!(IpAddr::from(Address::from(ip)), ip);
             assert_eq!(Address::from(ip).is_v4(), ip.is_ipv4());
+        }
+    }
+
+    #[test]
+    fn impossible_sources_are_those_that_linux_takes_for_martian() {
+        let address = |text: &str| Address::from(text.parse::<IpAddr>().expect("an address"));
+        for text in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "127.0.0.1",
+            "127.255.255.254",
+            "224.0.0.1",
+            "239.255.255.255",
+            "255.255.255.255",
+        ] {
+            assert!(address(text).is_impossible_source(), "{text}");
+            assert!(address(text).is_unusual_v4_source(), "{text}");
+        }
+        for text in ["::", "::1", "ff02::1", "ff0e::1"] {
+            assert!(address(text).is_impossible_source(), "{text}");
+        }
+        for text in [
+            "1.0.0.0",
+            "126.255.255.255",
+            "128.0.0.1",
+            "223.255.255.255",
+            "198.51.100.2",
+        ] {
+            assert!(!address(text).is_impossible_source(), "{text}");
+            assert!(!address(text).is_unusual_v4_source(), "{text}");
+        }
+        for text in ["240.0.0.1", "::2", "2001:db8::1", "fe80::1", "fd00::1"] {
+            assert!(!address(text).is_impossible_source(), "{text}");
         }
     }
 }

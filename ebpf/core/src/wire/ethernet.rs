@@ -9,6 +9,8 @@ pub const LENGTH: usize = 14;
 pub const TAG_LENGTH: usize = 4;
 /// The most tags that are parsed: a customer tag in a service tag (QinQ).
 pub const MAX_TAGS: usize = 2;
+/// The most tags behind which an IP header is looked for, only to drop what has more than [`MAX_TAGS`].
+pub const MAX_SKIPPED_TAGS: usize = 16;
 /// EtherType of IPv4.
 pub const IPV4: u16 = 0x0800;
 /// EtherType of IPv6.
