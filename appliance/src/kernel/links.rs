@@ -48,7 +48,7 @@ pub struct Link {
     pub kind: String,
     /// The lower device of a VLAN, macvlan or similar; the peer of a veth.
     pub lower: Option<u32>,
-    /// The bridge or bond of which this is a port.
+    /// The bridge or bond that has this device as a port.
     pub master: Option<u32>,
     /// Whether it is set up (IFF_UP).
     pub up: bool,

@@ -29,7 +29,7 @@ use crate::engine;
 /// Runs the comparisons if requested, and writes the page.
 ///
 /// # Errors
-/// A failed comparison (the page has its results all the same), or a folder that cannot be written.
+/// A failed comparison (the page still has its results), or a folder that cannot be written.
 pub(crate) fn run(options: &Options) -> Result<()> {
     fs::create_dir_all(&options.folder)
         .with_context(|| format!("{} cannot be made", options.folder.display()))?;
