@@ -15,10 +15,7 @@ use super::attach::{self, Attachment};
 use super::classifier::{self, TcAttachment};
 use super::endpoint_profiles::EndpointProfiles;
 use super::error::{SteeringError, map_failed};
-use super::interface_discovery::{
-    Found, SteeredInterface, count_queues_again, receive_queues, side_bits,
-};
-use super::interface_watch::{self, Attached};
+use super::interface_discovery::{Attached, Found, SteeredInterface, side_bits};
 use super::key_slots::KeySlots;
 use super::map_plan;
 use super::object::Object;
@@ -132,47 +129,6 @@ impl Steering {
             classifier::detach_others(pins, &self.assignments)?;
         }
         Ok(attachments)
-    }
-
-    /// Notes what the interfaces have now that the program is attached, and with how many queues.
-    fn watch_attached(&mut self) -> Result<(), SteeringError> {
-        let links = kernel::links().map_err(SteeringError::Netlink)?;
-        for (found, wanted) in self.found.iter_mut().zip(&self.wanted) {
-            count_queues_again(wanted, found, &links)?;
-        }
-        self.interfaces = self
-            .found
-            .iter()
-            .map(|found| found.steered.clone())
-            .collect();
-        let program = self.object.program_id()?;
-        let attached = |interface: &SteeredInterface| {
-            let link = links.iter().find(|link| link.index == interface.index)?;
-            Some(Attached {
-                interface: interface.clone(),
-                program,
-                receive_queues: receive_queues(link),
-            })
-        };
-        self.watched = self.interfaces.iter().filter_map(attached).collect();
-        Ok(())
-    }
-
-    /// The reasons why interfaces do not carry the traffic of their services, each with the cure. Empty before
-    /// [`Steering::attach`].
-    ///
-    /// # Errors
-    /// The kernel cannot list its interfaces.
-    pub fn find_faults(&self) -> Result<Vec<String>, SteeringError> {
-        let links = kernel::links().map_err(SteeringError::Netlink)?;
-        let fault = |attached: &Attached| {
-            let link = links
-                .iter()
-                .find(|link| link.index == attached.interface.index);
-            let queues = link.map_or(0, receive_queues);
-            interface_watch::find_fault(attached, &links, queues)
-        };
-        Ok(self.watched.iter().filter_map(fault).collect())
     }
 
     /// The steered interfaces, in the order of the configuration and of their slots.

@@ -53,6 +53,16 @@ impl Found {
     }
 }
 
+/// What an interface had when the program was attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Attached {
+    pub(super) interface: SteeredInterface,
+    /// The id of the XDP program.
+    pub(super) program: u32,
+    /// Receive queues that the driver used.
+    pub(super) receive_queues: u32,
+}
+
 /// The bits of [`Interface::side`](synward_core::layout::Interface::side).
 pub(super) fn side_bits(of: Side) -> u32 {
     let outside = if of.faces_clients() { side::OUTSIDE } else { 0 };

@@ -3,17 +3,52 @@
 //!
 //! The appliance does not mend these by itself. It reports each as a reason why it is degraded, with the cure.
 
-use super::interface_discovery::SteeredInterface;
-use crate::kernel::Link;
+use super::error::SteeringError;
+use super::handle::Steering;
+use super::interface_discovery::{Attached, SteeredInterface, count_queues_again, receive_queues};
+use crate::kernel::{self, Link};
 
-/// What an interface had when the program was attached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Attached {
-    pub(super) interface: SteeredInterface,
-    /// The id of the XDP program.
-    pub(super) program: u32,
-    /// Receive queues that the driver used.
-    pub(super) receive_queues: u32,
+impl Steering {
+    /// Notes what the interfaces have now that the program is attached, and with how many queues.
+    pub(super) fn watch_attached(&mut self) -> Result<(), SteeringError> {
+        let links = kernel::links().map_err(SteeringError::Netlink)?;
+        for (found, wanted) in self.found.iter_mut().zip(&self.wanted) {
+            count_queues_again(wanted, found, &links)?;
+        }
+        self.interfaces = self
+            .found
+            .iter()
+            .map(|found| found.steered.clone())
+            .collect();
+        let program = self.object.program_id()?;
+        let attached = |interface: &SteeredInterface| {
+            let link = links.iter().find(|link| link.index == interface.index)?;
+            Some(Attached {
+                interface: interface.clone(),
+                program,
+                receive_queues: receive_queues(link),
+            })
+        };
+        self.watched = self.interfaces.iter().filter_map(attached).collect();
+        Ok(())
+    }
+
+    /// The reasons why interfaces do not carry the traffic of their services, each with the cure. Empty before
+    /// [`Steering::attach`].
+    ///
+    /// # Errors
+    /// The kernel cannot list its interfaces.
+    pub fn find_faults(&self) -> Result<Vec<String>, SteeringError> {
+        let links = kernel::links().map_err(SteeringError::Netlink)?;
+        let fault = |attached: &Attached| {
+            let link = links
+                .iter()
+                .find(|link| link.index == attached.interface.index);
+            let queues = link.map_or(0, receive_queues);
+            find_fault(attached, &links, queues)
+        };
+        Ok(self.watched.iter().filter_map(fault).collect())
+    }
 }
 
 /// The reason why an interface does not carry the traffic of its services, with the cure. `None`: nothing is wrong.
