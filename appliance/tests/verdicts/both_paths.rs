@@ -240,7 +240,7 @@ fn impossible_sources(steer: &mut Steer, family: usize) {
         &["::2"],
     ];
     for handoff in [handoff::SPLICE, handoff::FORWARD, handoff::LOCAL] {
-        // Neither the lists nor adoption let an impossible source pass.
+        // Adoption does not let an impossible source pass.
         steer.policy(|service| {
             service.handoff = handoff;
             service.adopt_until = now() + 60_000_000_000;
