@@ -9,6 +9,8 @@ import time
 from listeners import PROMPT, reset, server_socket
 from story import PORT, SERVER, local_story, receive_all, wait_until
 
+# Both responders advertise the window of the same profile.
+ONCE = "xdp"
 BESIDE_OTHERS = True
 RECEIVE_BUFFER = 8192
 

@@ -4,11 +4,11 @@ import errno
 import socket
 import time
 
-from story import SERVER, TENTH
+from story import FULL, SERVER, TENTH
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: %s\r\n\r\n"
 BODY = b"synward lab\n"
-SHARE = 10 if TENTH else 1
+SHARE = 1 if FULL else 10 if TENTH else 2
 
 
 def restrict_ports(lab, count):
