@@ -114,6 +114,8 @@ pub(super) const SERVICE: Section = Section {
         key("rtt", Default(r#""fast""#), r#"or "true": the server measures the client's RTT (for BBR); costs one round trip"#),
         key("cookies", Default("\"auto\""), "local only: synward's cookies if the kernel accepts them (Linux 6.9), else the kernel's; or \"kernel\""),
         key("hold_bytes", Default("16384"), "client data buffered per opening until the server answers; 1460 to 65536"),
+        key("openings_per_source", Default("1024"), "clients of one prefix (/24, IPv6 /56) that wait for one server, per receive queue; 1 to 8192"),
+        key("openings_per_server", Default("4096"), "clients that wait for one server, per receive queue; an eighth while it is silent; 1 to 8192"),
         key("mss", Optional("1460"), "this key and the next four: learned from the server unless set"),
         key("wscale", Optional("7"), "0 to 14"),
         key("sack", Optional("true"), ""),
@@ -122,7 +124,6 @@ pub(super) const SERVICE: Section = Section {
         key("activate_syn_rate", NotYet, ""),
         key("deactivate_syn_rate", NotYet, ""),
         key("hold_seconds", NotYet, ""),
-        key("openings_per_source", NotYet, ""),
         key("replies_per_prefix", NotYet, ""),
     ],
 };

@@ -54,7 +54,11 @@ impl Service {
         let cookies = table.choice_or("cookies", Cookies::Auto);
         refuse_cookies(table, handoff, cookies);
         let hold_bytes = table.number_or("hold_bytes", limits::HOLD_BYTES, 16384);
+        let openings =
+            |key, default| u32::try_from(table.number_or(key, limits::OPENINGS, default)).ok();
         let service = Self {
+            openings_per_source: openings("openings_per_source", 1024)?,
+            openings_per_server: openings("openings_per_server", 4096)?,
             handoff,
             mode: table.choice_or("mode", Mode::Always),
             fragments: table.choice_or("fragments", Fragments::Drop),

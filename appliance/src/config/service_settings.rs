@@ -33,6 +33,10 @@ pub struct Service {
     pub rtt: Rtt,
     /// Bytes of client data buffered per opening until the server answers.
     pub hold_bytes: u32,
+    /// Openings of the clients of one prefix (IPv4: 24 bits, IPv6: 56) at one server, for each receive queue.
+    pub openings_per_source: u32,
+    /// Openings of one server, for each receive queue; one that is silent has an eighth.
+    pub openings_per_server: u32,
     /// Which cookies the clients of a local service get.
     pub cookies: Cookies,
     /// TCP options to offer instead of those learned from the server.

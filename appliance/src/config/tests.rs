@@ -53,6 +53,8 @@ fn a_small_file_has_every_default() {
             when_down: WhenDown::Reset,
             rtt: Rtt::Fast,
             hold_bytes: 16384,
+            openings_per_source: 1024,
+            openings_per_server: 4096,
             cookies: Cookies::Auto,
             offer: Offer::default(),
             line: 5,
@@ -121,6 +123,8 @@ fn settings_become_types() {
         mode = "monitor"
         rtt = "true"
         hold_bytes = 65536
+        openings_per_source = 8192
+        openings_per_server = 1
         [flows]
         capacity = 16_777_216
         idle_seconds = 0x3c
@@ -149,6 +153,10 @@ fn settings_become_types() {
     assert!(outside.side.faces_clients() && !outside.side.faces_servers());
     assert!(inside.side.faces_servers() && !inside.side.faces_clients());
     let service = &config.services[0];
+    assert_eq!(
+        (service.openings_per_source, service.openings_per_server),
+        (8192, 1)
+    );
     assert_eq!(
         (&service.ports, service.mode, service.rtt),
         (&Ports::Any, Mode::Monitor, Rtt::True)

@@ -11,6 +11,7 @@
 //! | [`cookie_message`] | reads headers as the words of a cookie's message |
 //! | `template` | the parts of a SYN-ACK that do not depend on the client |
 //! | [`opening`] | a connection of a validated client whose server has not answered yet |
+//! | [`opening_shares`] | who holds how much of a worker's room for openings, and who gives way |
 //! | [`splicer`] | opens connections to servers and establishes flows |
 //! | [`worker_shared`] | state shared by all workers |
 //! | `late_segments` | segments for an opening whose flow is already established |
@@ -29,6 +30,7 @@ mod late_segments;
 pub mod link;
 pub mod mailbox;
 pub mod opening;
+pub mod opening_shares;
 pub mod pending_data;
 pub mod received;
 pub mod server_syn_ack;

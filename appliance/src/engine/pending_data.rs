@@ -10,6 +10,8 @@ pub const MAX_SEGMENTS: usize = 32;
 /// A slot of the [`SegmentPool`].
 #[derive(Debug)]
 struct Slot {
+    /// The number of its opening.
+    owner: u32,
     sequence: u32,
     flags: u8,
     length: u16,
@@ -41,10 +43,28 @@ pub struct PendingSegment<'a> {
     pub payload: &'a [u8],
 }
 
+/// What became of a segment that was to be buffered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It is buffered.
+    New,
+    /// It was buffered before.
+    Known,
+    /// It is too long, or its opening has its maximum.
+    TooMuch,
+    /// The pool is full.
+    PoolFull,
+}
+
 impl PendingData {
     /// Number of buffered bytes.
     pub fn bytes(&self) -> u32 {
         self.bytes
+    }
+
+    /// Number of buffered segments.
+    pub fn segments(&self) -> u32 {
+        self.slots.len() as u32
     }
 }
 
@@ -53,6 +73,7 @@ impl SegmentPool {
     pub fn new(segments: u16) -> Self {
         let slots = (0..segments)
             .map(|_| Slot {
+                owner: 0,
                 sequence: 0,
                 flags: 0,
                 length: 0,
@@ -65,36 +86,54 @@ impl SegmentPool {
         }
     }
 
-    /// Buffers a segment. Returns whether it is buffered now. `limit` is the maximum for the opening, in bytes.
+    /// Buffers a segment of the opening with number `owner`. `limit` is the maximum for the opening, in bytes.
     pub fn store(
         &mut self,
+        owner: u32,
         held: &mut PendingData,
         segment: PendingSegment<'_>,
         limit: u32,
-    ) -> bool {
+    ) -> Stored {
         let length = segment.payload.len();
         let known = held.slots.iter().any(|slot| {
             let slot = &self.slots[usize::from(*slot)];
             slot.sequence == segment.sequence && usize::from(slot.length) >= length
         });
         if known {
-            return true;
+            return Stored::Known;
         }
         if length > MAX_SEGMENT_BYTES || held.bytes + length as u32 > limit || held.slots.is_full()
         {
-            return false;
+            return Stored::TooMuch;
         }
         let Some(index) = self.free.pop() else {
-            return false;
+            return Stored::PoolFull;
         };
         let slot = &mut self.slots[usize::from(index)];
+        slot.owner = owner;
         slot.sequence = segment.sequence;
         slot.flags = segment.flags;
         slot.length = length as u16;
         slot.bytes[..length].copy_from_slice(segment.payload);
         held.slots.push(index);
         held.bytes += length as u32;
-        true
+        Stored::New
+    }
+
+    /// Frees the latest segment of an opening; its client sends it again.
+    pub fn drop_latest(&mut self, held: &mut PendingData) {
+        if let Some(index) = held.slots.pop() {
+            held.bytes -= u32::from(self.slots[usize::from(index)].length);
+            self.free.push(index);
+        }
+    }
+
+    /// The opening of a segment in a full pool, chosen by `random`.
+    pub fn owner_at(&self, random: u64) -> u32 {
+        let count = self.slots.len().max(1) as u64;
+        self.slots
+            .get((random % count) as usize)
+            .map_or(0, |slot| slot.owner)
     }
 
     /// The segments of an opening, in order of arrival.
@@ -140,9 +179,18 @@ mod tests {
     fn segments_keep_their_order_without_duplicates_and_are_all_freed() {
         let mut pool = SegmentPool::new(4);
         let mut held = PendingData::default();
-        assert!(pool.store(&mut held, segment(1, b"one"), 100));
-        assert!(pool.store(&mut held, segment(4, b"two"), 100));
-        assert!(pool.store(&mut held, segment(1, b"one"), 100));
+        assert_eq!(
+            pool.store(0, &mut held, segment(1, b"one"), 100),
+            Stored::New
+        );
+        assert_eq!(
+            pool.store(0, &mut held, segment(4, b"two"), 100),
+            Stored::New
+        );
+        assert_eq!(
+            pool.store(0, &mut held, segment(1, b"one"), 100),
+            Stored::Known
+        );
         let got: Vec<_> = pool
             .segments(&held)
             .map(|s| (s.sequence, s.payload))
@@ -156,13 +204,24 @@ mod tests {
     fn bytes_segments_and_the_pool_limit_what_is_buffered() {
         let mut pool = SegmentPool::new(3);
         let (mut a, mut b) = (PendingData::default(), PendingData::default());
-        assert!(!pool.store(&mut a, segment(1, &[0; 101]), 100));
-        assert!(!pool.store(&mut a, segment(1, &[0; MAX_SEGMENT_BYTES + 1]), 65536));
-        for n in 0..3 {
-            assert!(pool.store(&mut a, segment(n, b"x"), 100));
+        let too_long = [0; MAX_SEGMENT_BYTES + 1];
+        for (payload, limit) in [(&too_long[..101], 100), (&too_long[..], 65536)] {
+            let stored = pool.store(0, &mut a, segment(1, payload), limit);
+            assert_eq!(stored, Stored::TooMuch);
         }
-        assert!(!pool.store(&mut b, segment(9, b"x"), 100));
+        for n in 0..3 {
+            assert_eq!(pool.store(0, &mut a, segment(n, b"x"), 100), Stored::New);
+        }
+        assert_eq!(
+            pool.store(1, &mut b, segment(9, b"x"), 100),
+            Stored::PoolFull
+        );
+        assert!((0..9).all(|random| pool.owner_at(random) == 0));
+        pool.drop_latest(&mut a);
+        assert_eq!((a.bytes(), a.segments()), (2, 2));
+        assert_eq!(pool.store(1, &mut b, segment(9, b"x"), 100), Stored::New);
+        assert!((0..9).any(|random| pool.owner_at(random) == 1));
         pool.release(&mut a);
-        assert!(pool.store(&mut b, segment(9, b"x"), 100));
+        assert_eq!(pool.used(), 1);
     }
 }

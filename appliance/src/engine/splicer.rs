@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use synward_core::client_options::ClientOptions;
+use synward_core::flow::FlowKey;
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Flow, Profile, state};
 use synward_core::translate::Direction;
@@ -19,7 +20,8 @@ use synward_core::worker_request::Hop;
 use super::late_segments;
 use super::link::{Link, Out};
 use super::opening::{Opening, Phase, RETRY};
-use super::pending_data::{PendingData, PendingSegment, SegmentPool};
+use super::opening_shares::{OpeningShares, Reason, ShareLimits, Victim};
+use super::pending_data::{PendingData, PendingSegment, SegmentPool, Stored};
 use super::received::Received;
 use super::server_syn_ack::Requested;
 use super::stats::{Outcome, ServiceStats};
@@ -28,8 +30,10 @@ use crate::maps::InsertError;
 
 mod handshake;
 
-/// Maximum number of openings of one worker. Beyond it segments are dropped; their clients retransmit them.
+/// Maximum number of openings of one worker. Beyond it one of the biggest holder gives way ([`OpeningShares`]).
 pub const OPENINGS: usize = 8192;
+/// Places for openings: one more, for the new one that is compared with the others.
+const PLACES: usize = OPENINGS + 1;
 /// Maximum number of segments that one worker buffers.
 const PENDING_SEGMENTS: u16 = 8192;
 /// Nanoseconds between two checks of the openings' timers.
@@ -58,6 +62,7 @@ pub struct Splicer {
     stats: Arc<[ServiceStats]>,
     openings: Vec<Option<Opening>>,
     free: Vec<u32>,
+    shares: OpeningShares,
     pool: SegmentPool,
     next_check: u64,
 }
@@ -69,8 +74,9 @@ impl Splicer {
             worker,
             shared,
             stats,
-            openings: (0..OPENINGS).map(|_| None).collect(),
-            free: (0..OPENINGS as u32).rev().collect(),
+            openings: (0..PLACES).map(|_| None).collect(),
+            free: (0..PLACES as u32).rev().collect(),
+            shares: OpeningShares::new(OPENINGS as u32),
             pool: SegmentPool::new(PENDING_SEGMENTS),
             next_check: 0,
         }
@@ -78,7 +84,7 @@ impl Splicer {
 
     /// Whether there are openings, so that [`Self::run_timers`] must be called.
     pub fn is_waiting(&self) -> bool {
-        self.free.len() < OPENINGS
+        self.free.len() < PLACES
     }
 
     /// Handles a segment with a valid cookie: opens the connection to the server. `packet` is the IP packet,
@@ -98,10 +104,18 @@ impl Splicer {
         if !segment.is_intact() {
             return self.count(valid_ack.service, Outcome::BadChecksum);
         }
-        let Some(id) = self.free.pop() else {
-            return self.count(valid_ack.service, Outcome::OpeningsFull);
-        };
         let key = segment.sent_by_client();
+        let known = self.shared.table.find(&key);
+        if let Some(entry) = known
+            && self.shared.table.read(entry).state != state::CLOSING
+        {
+            self.count(valid_ack.service, Outcome::Duplicate);
+            return self.segment(now, entry, packet, l4, None, out);
+        }
+        let id = match self.make_room(now, &key, valid_ack.service, out) {
+            Ok(id) => id,
+            Err(outcome) => return self.count(valid_ack.service, outcome),
+        };
         let times = segment.options.timestamps();
         let flow = Flow {
             key,
@@ -117,7 +131,7 @@ impl Splicer {
         let entry = match self.place(&flow) {
             Ok(entry) => entry,
             Err(outcome) => {
-                self.free.push(id);
+                self.give_back(id);
                 self.count(valid_ack.service, outcome);
                 if outcome == Outcome::Duplicate
                     && let Some(entry) = self.shared.table.find(&key)
@@ -150,10 +164,51 @@ impl Splicer {
             due: now + RETRY,
             tries: 1,
         };
-        self.store(&mut opening, &segment);
-        out.send(&opening.server, &opening.syn(), &[]);
         self.stats(valid_ack.service, |stats| stats.opened(true));
+        self.store(id, &mut opening, &segment);
+        out.send(&opening.server, &opening.syn(), &[]);
+        self.shares.asked(now, id);
         self.openings[id as usize] = Some(opening);
+    }
+
+    /// A place for a new opening, whose holders it counts for. Another opening may have to give way.
+    fn make_room(
+        &mut self,
+        now: u64,
+        key: &FlowKey,
+        service: u8,
+        out: &mut impl Out,
+    ) -> Result<u32, Outcome> {
+        // There is one, because of `PLACES`.
+        let id = self.free.pop().ok_or(Outcome::OpeningsFull)?;
+        self.shares.add(now, id, key, service);
+        let limits = self.policy(service).shares;
+        match self.shares.victim(now, id, limits) {
+            Some(victim) if victim.id == id => {
+                self.give_back(id);
+                Err(refusal_of(victim))
+            }
+            Some(victim) => {
+                self.displace(victim.id, out);
+                Ok(id)
+            }
+            None => Ok(id),
+        }
+    }
+
+    fn give_back(&mut self, id: u32) {
+        self.shares.remove(id);
+        self.free.push(id);
+    }
+
+    /// Ends an opening to make room for another.
+    fn displace(&mut self, id: u32, out: &mut impl Out) {
+        let slot = self.openings.get_mut(id as usize);
+        if let Some(opening) = slot.and_then(Option::take) {
+            out.send(&opening.server, &opening.abort_server(), &[]);
+            let left = self.refuse(opening, Outcome::Displaced, out);
+            self.put_back(id, left);
+        }
     }
 
     /// Inserts a flow entry, or reuses that of a closing flow with the same addresses and ports.
@@ -214,8 +269,9 @@ impl Splicer {
                     return;
                 };
                 let left = match direction {
-                    Direction::ToServer => self.on_client_segment(now, opening, &segment, out),
+                    Direction::ToServer => self.on_client_segment(now, id, opening, &segment, out),
                     Direction::ToClient => {
+                        self.shares.answered(id);
                         self.on_server_segment(now, opening, &segment, back, out)
                     }
                 };
@@ -244,12 +300,13 @@ impl Splicer {
 
     fn put_back(&mut self, id: u32, left: Option<Opening>) {
         if left.is_none() {
-            self.free.push(id);
+            self.give_back(id);
         }
         self.openings[id as usize] = left;
     }
 
-    fn store(&mut self, opening: &mut Opening, segment: &Received<'_>) {
+    /// Buffers the data of a segment of the opening with number `id`.
+    fn store(&mut self, id: u32, opening: &mut Opening, segment: &Received<'_>) {
         if segment.payload.is_empty() && !segment.has(flags::FIN) {
             return;
         }
@@ -261,11 +318,41 @@ impl Splicer {
             payload: segment.payload,
         };
         let before = opening.pending.bytes();
-        if !self.pool.store(&mut opening.pending, piece, limit) {
-            self.count(opening.service, Outcome::HoldFull);
+        let mut stored = self.pool.store(id, &mut opening.pending, piece, limit);
+        if stored == Stored::PoolFull && self.displace_segment(id) {
+            stored = self.pool.store(id, &mut opening.pending, piece, limit);
+        }
+        match stored {
+            Stored::New => self.shares.count_segments(id, 1),
+            Stored::Known => {}
+            Stored::TooMuch | Stored::PoolFull => self.count(opening.service, Outcome::HoldFull),
         }
         let after = opening.pending.bytes();
         self.stats(opening.service, |stats| stats.held(before, after));
+    }
+
+    /// Drops a segment of the biggest holder in favour of one of the opening `id`. Returns `false` if that itself is the
+    /// biggest.
+    fn displace_segment(&mut self, id: u32) -> bool {
+        self.shares.count_segments(id, 1);
+        let pool = &self.pool;
+        let victim = self
+            .shares
+            .victim_of_segment(id, |random| pool.owner_at(random));
+        self.shares.count_segments(id, -1);
+        // The opening `id` is out of its slot.
+        let Some(Some(other)) = self.openings.get_mut(victim as usize) else {
+            return false;
+        };
+        let before = other.pending.bytes();
+        self.pool.drop_latest(&mut other.pending);
+        let (service, after) = (other.service, other.pending.bytes());
+        self.shares.count_segments(victim, -1);
+        self.stats(service, |stats| {
+            stats.held(before, after);
+            stats.count(Outcome::HoldDisplaced);
+        });
+        true
     }
 
     fn release(&mut self, opening: &mut Opening) {
@@ -283,6 +370,10 @@ impl Splicer {
                 reset_when_down: true,
                 true_rtt: false,
                 hold_bytes: 0,
+                shares: ShareLimits {
+                    per_source: 0,
+                    per_server: 0,
+                },
             })
     }
 
@@ -294,6 +385,15 @@ impl Splicer {
 
     fn count(&self, service: u8, outcome: Outcome) {
         self.stats(service, |stats| stats.count(outcome));
+    }
+}
+
+/// How a refused opening is counted.
+fn refusal_of(victim: Victim) -> Outcome {
+    match victim.reason {
+        Reason::SourceLimit => Outcome::SourceLimit,
+        Reason::ServerLimit => Outcome::ServerLimit,
+        Reason::Full => Outcome::OpeningsFull,
     }
 }
 

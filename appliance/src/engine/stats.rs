@@ -49,7 +49,7 @@ outcomes! {
     Duplicate = "duplicate",
     /// The segment with the cookie had a wrong TCP checksum.
     BadChecksum = "bad_checksum",
-    /// No room for another opening.
+    /// No room for another opening, and its own server and client prefix have the most.
     OpeningsFull = "openings_full",
     /// No room in the flow table.
     TableFull = "table_full",
@@ -59,6 +59,14 @@ outcomes! {
     StaleReset = "stale_reset",
     /// A message between workers did not fit into the mailbox.
     MessageLost = "message_lost",
+    /// The client's prefix has `openings_per_source` openings at this server.
+    SourceLimit = "source_limit",
+    /// The server has `openings_per_server` openings, or an eighth of that while it is silent.
+    ServerLimit = "server_limit",
+    /// An opening ended to make room for one of a server or client prefix with fewer.
+    Displaced = "displaced",
+    /// Buffered client data that was dropped to make room for that of others; the client retransmits it.
+    HoldDisplaced = "hold_displaced",
 }
 
 /// The counters of one service at one worker.

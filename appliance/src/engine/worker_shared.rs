@@ -8,6 +8,7 @@ use synward_core::layout::Profile;
 use synward_core::wire::Address;
 
 use super::mailbox::Mailbox;
+use super::opening_shares::ShareLimits;
 use crate::maps::FlowTable;
 
 /// How a service's openings behave.
@@ -19,6 +20,8 @@ pub struct Policy {
     pub true_rtt: bool,
     /// Maximum number of bytes buffered for one client.
     pub hold_bytes: u32,
+    /// Maximum numbers of openings.
+    pub shares: ShareLimits,
 }
 
 /// A server whose SYN-ACK differs from its profile.

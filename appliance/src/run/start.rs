@@ -13,6 +13,7 @@ use super::server_profiles::ServerProfiles;
 use crate::afxdp::{self, Polling, Port, PortOptions, Waiter};
 use crate::config::{self, Config, Cores, Handoff, Responder, Rtt, WhenDown};
 use crate::engine::mailbox::Mailbox;
+use crate::engine::opening_shares::ShareLimits;
 use crate::engine::splicer::Splicer;
 use crate::engine::worker_shared::{Learned, Policy, Shared};
 use crate::engine::{BatchAnswers, ServiceStats};
@@ -290,6 +291,10 @@ impl Appliance {
                 reset_when_down: service.when_down == WhenDown::Reset,
                 true_rtt: service.rtt == Rtt::True,
                 hold_bytes: service.hold_bytes,
+                shares: ShareLimits {
+                    per_source: service.openings_per_source,
+                    per_server: service.openings_per_server,
+                },
             })
             .collect()
     }

@@ -107,7 +107,8 @@ fn wrong_shapes() -> Vec<Wrong> {
             "\"\\u001b[31m\\n\" = 1\n[flows]\ncapacity = 1",
             &[
                 "8: unknown key `\\u{1b}[31m\\n` in [[service]]; its keys are name, addresses, ports, handoff, mode, allow, deny, \
-             fragments, unknown, when_down, rtt, cookies, hold_bytes, mss, wscale, sack, timestamps, ecn",
+             fragments, unknown, when_down, rtt, cookies, hold_bytes, openings_per_source, \
+             openings_per_server, mss, wscale, sack, timestamps, ecn",
                 "10: `capacity` is 1; use a whole number from 1024 to 16777216",
             ],
         ),
@@ -246,6 +247,14 @@ fn wrong_services() -> Vec<Wrong> {
             ],
         ),
         service(
+            "hold_bytes = 1459\nopenings_per_source = 0\nopenings_per_server = 8193",
+            &[
+                "8: `hold_bytes` is 1459; use a whole number from 1460 to 65536",
+                "9: `openings_per_source` is 0; use a whole number from 1 to 8192",
+                "10: `openings_per_server` is 8193; use a whole number from 1 to 8192",
+            ],
+        ),
+        service(
             "hold_bytes = 1459\nmss = 535\nwscale = 15\nsack = \"yes\"\ntimestamps = 1\necn = []",
             &[
                 "8: `hold_bytes` is 1459; use a whole number from 1460 to 65536",
@@ -345,9 +354,9 @@ fn not_yet() -> Vec<Wrong> {
             ],
         ),
         service(
-            "openings_per_source = 1\nreplies_per_prefix = 1",
+            "hold_seconds = 1\nreplies_per_prefix = 1",
             &[
-                "8: `openings_per_source` is not available yet; remove it",
+                "8: `hold_seconds` is not available yet; remove it",
                 "9: `replies_per_prefix` is not available yet; remove it",
             ],
         ),

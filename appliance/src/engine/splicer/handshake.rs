@@ -17,6 +17,7 @@ impl Splicer {
     pub(super) fn on_client_segment(
         &mut self,
         now: u64,
+        id: u32,
         mut opening: Opening,
         segment: &Received<'_>,
         out: &mut impl Out,
@@ -50,7 +51,7 @@ impl Splicer {
             opening.client_tsval = tsval;
             opening.window = segment.window;
         }
-        self.store(&mut opening, segment);
+        self.store(id, &mut opening, segment);
         match opening.phase {
             // The answer to the probe is a bare ACK. Data that was already on its way proves no round trip.
             Phase::Measuring { .. } if segment.payload.is_empty() => {
@@ -200,7 +201,7 @@ impl Splicer {
 
     /// Ends an opening whose server is unusable for the client. After a mismatch the client always gets a RST: without
     /// one it would only repeat the attempt.
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         opening: Opening,
         outcome: Outcome,

@@ -5,12 +5,12 @@ mod failed_openings;
 mod handoff;
 mod offered_options;
 mod other_workers;
+mod shares;
 mod splicer_lab;
 mod true_rtt;
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use synward_core::flow::FlowKey;
 use synward_core::generated_segment::{HandshakeOptions, padded_timestamps};
 use synward_core::layout::{flow_flags, profile_flags};
 

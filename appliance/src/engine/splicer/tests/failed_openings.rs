@@ -139,11 +139,6 @@ fn full_tables_drop_the_opening_and_keep_nothing() {
         }
         assert_eq!(lab.counted(Outcome::TableFull), 1);
         assert_eq!(lab.wire.sent.len(), 15);
-        lab.wire.sent.clear();
-
-        lab.splicer.free.clear();
-        lab.open(&ack());
-        assert_eq!(lab.counted(Outcome::OpeningsFull), 1);
-        assert_eq!(lab.wire.sent.len(), 0);
+        assert_eq!(lab.splicer.free.len(), PLACES - 15);
     });
 }

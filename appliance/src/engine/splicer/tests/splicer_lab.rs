@@ -39,6 +39,10 @@ pub(super) const POLICY: Policy = Policy {
     reset_when_down: true,
     true_rtt: false,
     hold_bytes: 14600,
+    shares: ShareLimits {
+        per_source: u32::MAX,
+        per_server: u32::MAX,
+    },
 };
 
 /// A segment that one side sends.
@@ -103,9 +107,12 @@ pub(super) fn both_with(policy: Policy, test: impl Fn(Lab)) {
     }
 }
 
+pub(super) fn lab_address(text: &str) -> Address {
+    Address::from(text.parse::<IpAddr>().unwrap())
+}
+
 impl Lab {
     pub(super) fn new(client: &str, server: &str, policy: Policy) -> Self {
-        let address = |text: &str| Address::from(text.parse::<IpAddr>().unwrap());
         let mailbox = || Mailbox::new(Waiter::new(Polling::default()).unwrap().waker());
         let shared = Shared {
             table: Arc::new(FlowTable::in_memory(100).unwrap()),
@@ -115,7 +122,7 @@ impl Lab {
         };
         let stats: Arc<[ServiceStats]> = Arc::new([ServiceStats::default()]);
         Self {
-            key: FlowKey::new(address(client), 40000, address(server), 80),
+            key: FlowKey::new(lab_address(client), 40000, lab_address(server), 80),
             splicer: Splicer::new(1, shared.clone(), Arc::clone(&stats)),
             stats,
             shared,
@@ -247,7 +254,7 @@ impl Lab {
         let mut free = self.splicer.free.clone();
         free.sort_unstable();
         assert!(
-            free.into_iter().eq(0..OPENINGS as u32),
+            free.into_iter().eq(0..PLACES as u32),
             "each slot is free once"
         );
         assert_eq!(self.splicer.pool.used(), 0);
