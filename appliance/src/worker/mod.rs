@@ -19,9 +19,11 @@ use std::time::Instant;
 use arrayvec::ArrayVec;
 use core_affinity::CoreId;
 use synward_core::wire::ethernet;
-use synward_core::worker_request::{META_BYTES, Meta, Request};
+use synward_core::worker_request::{
+    FRONT_BYTES, META_BYTES, META_WORDS, Meta, Request, meta_words, read_front,
+};
 
-use crate::afxdp::{BATCH, Frame, Waiter};
+use crate::afxdp::{BATCH, Frame, Port, Waiter};
 use crate::engine::ServiceStats;
 use crate::engine::batch_answers::{self, BatchAnswers, Place, Queued};
 use crate::engine::link::Link;
@@ -128,8 +130,8 @@ impl Worker {
         let socket = self.ports.socket(index).0;
         let mut tasks = ArrayVec::<Task, BATCH>::new();
         for frame in &mut *batch {
-            let Some(meta) = read_meta(socket.metadata::<META_BYTES>(frame), socket.bytes(frame))
-            else {
+            let words = take_request(socket, frame);
+            let Some(meta) = words.and_then(|words| read_meta(&words, socket.bytes(frame))) else {
                 self.status.unreadable();
                 tasks.push(Task::Release);
                 continue;
@@ -239,18 +241,32 @@ enum Task {
     Release,
 }
 
-fn read_meta(words: Option<&[u8; META_BYTES]>, bytes: &[u8]) -> Option<Meta> {
-    let words = words?;
-    let words = std::array::from_fn(|i| {
-        u32::from_ne_bytes([
-            words[4 * i],
-            words[4 * i + 1],
-            words[4 * i + 2],
-            words[4 * i + 3],
-        ])
-    });
+/// The words of the request for a frame. They are the metadata in front of it, or where the driver carries none, the front
+/// of the frame itself, which is removed.
+#[inline]
+fn take_request(socket: &Port, frame: &mut Frame) -> Option<[u32; META_WORDS]> {
+    let Some(words) = read_front(socket.bytes(frame)) else {
+        return socket.metadata::<META_BYTES>(frame).map(meta_words);
+    };
+    remove_front(socket, frame);
+    Some(words)
+}
+
+/// Moves the packet to where a frame with metadata has it. Only drivers without metadata pay for that, and the kernel copies
+/// their frames anyway.
+#[cold]
+fn remove_front(socket: &Port, frame: &mut Frame) {
+    let length = frame.len();
+    let bytes = socket.bytes_mut(frame);
+    // A frame is never longer than its room, which bounds what is copied.
+    let end = length.min(bytes.len());
+    bytes.copy_within(FRONT_BYTES..end, 0);
+    frame.set_len((end - FRONT_BYTES) as u16);
+}
+
+fn read_meta(words: &[u32; META_WORDS], bytes: &[u8]) -> Option<Meta> {
     // The second byte of the first word is the offset of the IP header, which follows the EtherType.
     let l3 = usize::from(u32::to_le_bytes(words[0])[1]);
     let ethertype = bytes.get(l3.checked_sub(2)?..l3)?;
-    Meta::decode(&words, ethertype == ethernet::IPV4.to_be_bytes())
+    Meta::decode(words, ethertype == ethernet::IPV4.to_be_bytes())
 }

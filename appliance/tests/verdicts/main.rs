@@ -15,6 +15,7 @@
 //! | [`next_hop`] | where those segments go |
 //! | [`icmp_errors`] | ICMP errors that quote them |
 //! | [`local_services`] | services of this machine: its sockets decide |
+//! | [`requests`] | requests to workers on drivers that carry no metadata |
 //! | [`signals`] | signals while the kernel verifies the program |
 //! | [`policy`] | modes, lists, prefixes, unknown segments, adopted connections |
 //!
@@ -30,6 +31,7 @@ mod next_hop;
 mod other_traffic;
 mod policy;
 mod prepared_answers;
+mod requests;
 mod signals;
 mod spliced_flows;
 mod steer;

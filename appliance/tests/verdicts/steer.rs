@@ -113,8 +113,20 @@ pub(crate) struct Steer {
     changed: Option<u64>,
 }
 
+/// A helper function of the kernel, by its number (`__BPF_FUNC_MAPPER` of include/uapi/linux/bpf.h).
+#[derive(Clone, Copy)]
+pub(crate) enum Helper {
+    AdjustHead = 44,
+    AdjustMeta = 54,
+}
+
 /// The object, its maps made, its programs not verified yet.
 pub(crate) fn object() -> Ebpf {
+    object_without(&[])
+}
+
+/// The same for a driver that does not have these helpers: each call of them is replaced by EOPNOTSUPP as its result.
+fn object_without(helpers: &[Helper]) -> Ebpf {
     let types = KernelTypes::of_kernel().expect("the kernel's types");
     let fields = kernel::socket_fields(&types).expect("the fields of sockets");
     let mut loader = EbpfLoader::new();
@@ -123,16 +135,34 @@ pub(crate) fn object() -> Ebpf {
     }
     let is_mptcp = types.offset("tcp_sock", "is_mptcp").unwrap_or(0);
     loader.override_global("TCP_IS_MPTCP", &is_mptcp, true);
-    loader.load(OBJECT).expect("maps")
+    let mut bytes = OBJECT.to_vec();
+    for helper in helpers {
+        let call = instruction(0x85, *helper as i32);
+        let result = instruction(0xb7, -libc::EOPNOTSUPP);
+        let calls = bytes.chunks_exact_mut(8).filter(|code| **code == call);
+        assert!(calls.map(|code| code.copy_from_slice(&result)).count() > 0);
+    }
+    loader.load(&bytes).expect("maps")
+}
+
+/// `struct bpf_insn` with register 0 and without an offset.
+fn instruction(code: u8, immediate: i32) -> [u8; 8] {
+    let [a, b, c, d] = immediate.to_ne_bytes();
+    [code, 0, 0, 0, a, b, c, d]
 }
 
 /// Runs a test on a thread of its own in a new network namespace, which ends with it.
 pub(crate) fn in_namespace(test: impl FnOnce(&mut Steer) + Send) {
+    in_namespace_without(&[], test);
+}
+
+/// The same with a driver that does not have these helpers.
+pub(crate) fn in_namespace_without(helpers: &[Helper], test: impl FnOnce(&mut Steer) + Send) {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             // SAFETY: unshare takes a number; it changes only this thread, which ends with the test.
             assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
-            test(&mut Steer::new());
+            test(&mut Steer::new(object_without(helpers)));
         });
         if let Err(panic) = thread.join() {
             std::panic::resume_unwind(panic);
@@ -142,9 +172,8 @@ pub(crate) fn in_namespace(test: impl FnOnce(&mut Steer) + Send) {
 
 impl Steer {
     /// Interfaces, routes and neighbours; the program on all interfaces; one service in mode `always`.
-    fn new() -> Self {
+    fn new(mut object: Ebpf) -> Self {
         let interfaces = test_network::build();
-        let mut object = object();
         let program: &mut Xdp = object.program_mut("steer").unwrap().try_into().unwrap();
         kernel::load_verified(|| program.load()).expect("the verifier takes the program");
         for name in ["sw-out", "sw-in", "sw-else"] {

@@ -56,7 +56,7 @@ counters! {
     DropDenied = "drop_denied",
     /// Packets that need a worker on a queue that has none alive.
     DropNoWorker = "drop_no_worker",
-    /// Frames of a driver that leaves no room for metadata in front of them.
+    /// Frames of a driver that leaves no room in front of them, where the request to a worker goes.
     DropNoMetadata = "drop_no_metadata",
     /// No key for the epoch: no process has refreshed the keys for too long.
     DropNoKey = "drop_no_key",

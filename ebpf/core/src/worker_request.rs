@@ -1,8 +1,10 @@
-//! The XDP program's requests to a worker, as metadata in front of the frame (`bpf_xdp_adjust_meta`).
+//! The XDP program's requests to a worker: metadata in front of the frame (`bpf_xdp_adjust_meta`). Some drivers carry no
+//! metadata. Their frames get a *front* instead (`bpf_xdp_adjust_head`), which the worker takes off.
 
 use crate::client_options::ClientOptions;
 use crate::layout::Profile;
-use crate::wire::ethernet::Mac;
+use crate::wire::ethernet::{self, Mac};
+use crate::wire::header_bytes::put;
 
 /// The next hop that `bpf_fib_lookup` found for a new connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +63,40 @@ pub struct Meta {
 pub const META_WORDS: usize = 8;
 /// Bytes of an encoded [`Meta`].
 pub const META_BYTES: usize = META_WORDS * 4;
+
+/// Bytes of a front before its request: an Ethernet header and padding, all zero.
+const FRONT_HEADER: usize = 16;
+/// Bytes of a front. Frames with the EtherType 0 have one: the program redirects no others of that type, because it parses
+/// only IPv4 and IPv6.
+pub const FRONT_BYTES: usize = FRONT_HEADER + META_BYTES;
+
+/// Writes the front for an encoded [`Meta`].
+#[inline(always)]
+pub fn write_front(front: &mut [u8; FRONT_BYTES], words: &[u32; META_WORDS]) {
+    put(front, 0, [0; FRONT_HEADER]);
+    for (index, word) in words.iter().enumerate() {
+        put(front, FRONT_HEADER + 4 * index, word.to_ne_bytes());
+    }
+}
+
+/// The words of the front of a received frame; `None` if it has none.
+#[inline(always)]
+pub fn read_front(frame: &[u8]) -> Option<[u32; META_WORDS]> {
+    let front = frame.first_chunk::<FRONT_BYTES>()?;
+    if ethernet::Ethernet(front.first_chunk()?).ethertype() != 0 {
+        return None;
+    }
+    Some(meta_words(front.last_chunk()?))
+}
+
+/// The words of an encoded [`Meta`] from its bytes.
+#[inline(always)]
+pub fn meta_words(bytes: &[u8; META_BYTES]) -> [u32; META_WORDS] {
+    core::array::from_fn(|index| {
+        let at = 4 * index;
+        u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    })
+}
 
 impl Profile {
     #[inline(always)]
@@ -209,5 +245,19 @@ mod tests {
             }
         }
         assert_eq!(Meta::decode(&[0; META_WORDS], true), None);
+    }
+
+    #[test]
+    fn a_front_is_told_from_a_frame_and_returns_its_words() {
+        let words = core::array::from_fn(|index| 0x0102_0304 << index);
+        let mut frame = [0xff; FRONT_BYTES + ethernet::LENGTH];
+        write_front(frame.first_chunk_mut().unwrap(), &words);
+        assert_eq!(read_front(&frame), Some(words));
+        assert_eq!(frame[FRONT_BYTES..], [0xff; ethernet::LENGTH]);
+        assert_eq!(read_front(&frame[..FRONT_BYTES - 1]), None, "too short");
+        for ethertype in [ethernet::IPV4, ethernet::IPV6, 0x8100, 0x88a8] {
+            frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
+            assert_eq!(read_front(&frame), None, "{ethertype:#x}");
+        }
     }
 }

@@ -1,15 +1,17 @@
 //! To a worker in user space: a request in front of the frame, and the frame into the queue's AF_XDP socket.
 
-use crate::frame_view::Frame as _;
+use crate::frame_view::{Frame as _, view};
 use crate::maps;
 use crate::packet_context::PacketContext;
 use crate::verdict::Verdict;
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
-use aya_ebpf::helpers::bpf_xdp_adjust_meta;
+use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_meta};
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::{HEARTBEAT_TIMEOUT, Interface, MAX_QUEUES};
-use synward_core::worker_request::{META_BYTES, META_WORDS, Meta, Request};
+use synward_core::worker_request::{
+    FRONT_BYTES, META_BYTES, META_WORDS, Meta, Request, write_front,
+};
 
 /// Whether a worker answers the SYNs of this queue, as long as it is alive.
 #[inline(always)]
@@ -86,8 +88,13 @@ pub fn redirect_frame(
     }
     // SAFETY: the context is the kernel's own; no view into the frame is used afterwards.
     if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(META_BYTES as i32)) } != 0 {
-        counters.bump(Counter::DropNoMetadata);
-        return XDP_DROP;
+        return match put_front(ctx, &words) {
+            Some(()) => redirect_to_socket(slot, queue, counters),
+            None => {
+                counters.bump(Counter::DropNoMetadata);
+                XDP_DROP
+            }
+        };
     }
     // SAFETY: a readable field of the kernel's own context; volatile as in `frame_view::Frame`.
     let start = unsafe { core::ptr::read_volatile(&raw const (*ctx.ctx).data_meta) } as usize;
@@ -98,6 +105,22 @@ pub fn redirect_frame(
     // SAFETY: the range lies between the metadata's start and the frame's, as just checked; the kernel
     // aligns it to 4 bytes.
     unsafe { *(start as *mut [u32; META_WORDS]) = words };
+    redirect_to_socket(slot, queue, counters)
+}
+
+/// Puts a request into the frame itself, for drivers without metadata. `None`: the driver leaves no headroom either.
+#[inline(always)]
+fn put_front(ctx: &XdpContext, words: &[u32; META_WORDS]) -> Option<()> {
+    // SAFETY: the context is the kernel's own; no view into the frame is used afterwards.
+    if unsafe { bpf_xdp_adjust_head(ctx.ctx, -(FRONT_BYTES as i32)) } != 0 {
+        return None;
+    }
+    write_front(view::<FRONT_BYTES>(ctx, 0)?, words);
+    Some(())
+}
+
+#[inline(always)]
+fn redirect_to_socket(slot: u32, queue: u32, counters: &mut ServiceCounters) -> Verdict {
     match maps::SOCKETS.redirect(slot * MAX_QUEUES + queue, XDP_DROP as u64) {
         Ok(verdict) => verdict,
         Err(verdict) => {

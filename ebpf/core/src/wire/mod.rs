@@ -6,7 +6,7 @@
 pub mod address;
 pub mod checksum;
 pub mod ethernet;
-mod header_bytes;
+pub(crate) mod header_bytes;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;

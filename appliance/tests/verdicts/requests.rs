@@ -1,0 +1,66 @@
+//! Requests to workers on drivers that carry no metadata, or leave no room in front of a frame.
+
+use synward_core::counters::Counter;
+use synward_core::worker_request::{FRONT_BYTES, Meta, Request, read_front};
+
+use crate::frame_builder::{SYN, Segment, hex, stack};
+use crate::steer::Helper::{AdjustHead, AdjustMeta};
+use crate::steer::{PROFILE, SERVICE, Side, Steer, in_namespace_without};
+use crate::{DROP, needs_root};
+
+fn syn(family: usize) -> Segment {
+    Segment {
+        options: stack::linux(),
+        ..Segment::from_client(family, SYN)
+    }
+}
+
+/// Runs the program on a segment and returns the request in the frame, behind which the frame must be unchanged.
+fn request_in_frame(steer: &mut Steer, segment: &Segment, v4: bool) -> Meta {
+    let seen = steer.run(Side::Outside, &segment.bytes());
+    assert_eq!(seen.verdict, DROP, "there is no socket");
+    assert!(seen.meta.is_none(), "the driver carries no metadata");
+    let words = read_front(&seen.frame).expect("a request in front of the packet");
+    assert_eq!(hex(&seen.frame[FRONT_BYTES..]), hex(&segment.bytes()));
+    Meta::decode(&words, v4).expect("a request that decodes")
+}
+
+#[test]
+fn without_metadata_a_request_is_in_the_frame() {
+    needs_root!();
+    in_namespace_without(&[AdjustMeta], |steer| {
+        steer.beat();
+        for family in [0, 1] {
+            let ack = steer.shake_hands(&syn(family));
+            let before = steer.counters();
+            let meta = request_in_frame(steer, &ack, family == 0);
+            steer.assert_counted(
+                &before,
+                &[Counter::CookieValid, Counter::DropNoWorker],
+                "delivered, and no socket to put it into",
+            );
+            let Request::Open { offered, .. } = meta.request else {
+                panic!("{meta:?}")
+            };
+            assert_eq!((offered, u32::from(meta.service)), (PROFILE, SERVICE));
+        }
+        steer.answer_by_worker();
+        for family in [0, 1] {
+            let meta = request_in_frame(steer, &syn(family), family == 0);
+            assert_eq!(meta.request, Request::Answer { profile: PROFILE });
+        }
+    });
+}
+
+#[test]
+fn without_room_in_front_of_frames_requests_are_dropped_and_counted() {
+    needs_root!();
+    in_namespace_without(&[AdjustMeta, AdjustHead], |steer| {
+        steer.beat();
+        let ack = steer.shake_hands(&syn(0));
+        let before = steer.counters();
+        assert_eq!(steer.run(Side::Outside, &ack.bytes()).verdict, DROP);
+        let counted = [Counter::CookieValid, Counter::DropNoMetadata];
+        steer.assert_counted(&before, &counted, "no room");
+    });
+}
