@@ -37,21 +37,28 @@
 //! | [`open`](mod@open) | binds the socket, with retries; explains each failure |
 //! | [`frame_token`] | the move-only token |
 //! | `umem` | the memory of the frames, and the list of free chunks |
+//! | `umem_socket` | finds the socket that libxdp opens for a UMEM |
+//! | `fill_ring`, `reception` | the fill ring, which is filled before the socket is bound |
+//! | `wakeup` | when a driver needs a wakeup |
 //! | [`ledger`] | the owner of each chunk; shows that none is lost or handed out twice |
 //! | [`port_options`] | the options of a port |
 //! | `socket_options` | the socket options and the two system calls that wake the kernel |
 //! | [`port_counters`] | counters: the kernel's and ours |
 //! | [`wait`] | spins while packets arrive, sleeps while none do |
 
+mod fill_ring;
 pub mod frame_token;
 pub mod ledger;
 pub mod open;
 pub mod port;
 pub mod port_counters;
 pub mod port_options;
+mod reception;
 mod socket_options;
 mod umem;
+mod umem_socket;
 pub mod wait;
+mod wakeup;
 
 pub use frame_token::Frame;
 pub use ledger::FrameAccount;

@@ -15,8 +15,11 @@ use xsk_rs::{
 };
 
 use super::{
+    fill_ring::FillRing,
+    ledger::Ledger,
     port::{Parts, Port},
     port_options::{PortOptions, ZeroCopy},
+    reception::Reception,
     socket_options,
     umem::Memory,
 };
@@ -135,8 +138,7 @@ impl Attempt<'_> {
             return Err(OpenError::Options { interface, problem });
         }
         let name = CString::new(self.interface).map_err(|_| self.no_interface())?;
-        let memory =
-            Memory::new(self.options).map_err(|error| self.memory_refused(cause(&error)))?;
+        let (memory, ledger, reception) = self.fill()?;
 
         // SAFETY: the UMEM was created just above and is shared with no other socket, and libxdp
         // loads no program, so there is nothing that a second owner could free twice.
@@ -149,13 +151,19 @@ impl Attempt<'_> {
             )
         };
         let (tx, rx, rings) = opened.map_err(|error| self.bind_refused(cause(&error)))?;
-        let Some((fill, completion)) = rings else {
+        // `reception` has the fill ring.
+        let Some((_, completion)) = rings else {
             return Err(self.system(io::Error::other(
                 "libxdp returned no fill and completion ring",
             )));
         };
 
         let fd = rx.fd().as_raw_fd();
+        if fd != memory.socket() {
+            return Err(self.system(io::Error::other(
+                "libxdp bound another socket than that of the UMEM",
+            )));
+        }
         socket_options::close_on_exec(fd).map_err(|cause| self.system(cause))?;
         let zero_copy = socket_options::zero_copy(fd).map_err(|cause| self.system(cause))?;
         if !zero_copy {
@@ -166,14 +174,26 @@ impl Attempt<'_> {
         Ok(Port::assemble(Parts {
             rx,
             tx,
-            fill,
             completion,
             memory,
+            ledger,
+            reception,
             zero_copy,
             busy_poll,
             ring: self.options.ring,
-            frames: self.options.frames,
         }))
+    }
+
+    /// Creates a UMEM and fills its fill ring. This comes before the socket is bound, because drivers take their first
+    /// frames then.
+    fn fill(&self) -> Result<(Memory, Ledger, Reception), OpenError> {
+        let mut memory = Memory::new(self.options).map_err(|cause| self.memory_refused(cause))?;
+        let ring = FillRing::map(memory.socket(), self.options.ring)
+            .map_err(|cause| self.system(cause))?;
+        let mut ledger = Ledger::new(self.options.frames);
+        let mut reception = Reception::new(ring, self.options.frames / 2);
+        reception.refill(&mut memory, &mut ledger);
+        Ok((memory, ledger, reception))
     }
 
     fn config(&self) -> SocketConfig {
@@ -256,7 +276,7 @@ impl Attempt<'_> {
 }
 
 /// The operating system's error, which xsk-rs keeps as the source of its own.
-fn cause(error: &(dyn std::error::Error + 'static)) -> io::Error {
+pub(super) fn cause(error: &(dyn std::error::Error + 'static)) -> io::Error {
     error
         .source()
         .and_then(|source| source.downcast_ref::<io::Error>())
@@ -265,4 +285,32 @@ fn cause(error: &(dyn std::error::Error + 'static)) -> io::Error {
             || io::Error::other(error.to_string()),
             io::Error::from_raw_os_error,
         )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A second mapping of the ring shows what a driver finds when the socket is bound.
+    #[test]
+    fn the_fill_ring_is_full_before_the_socket_is_bound() {
+        let options = PortOptions::default();
+        let attempt = Attempt {
+            interface: "unbound",
+            queue: 0,
+            options: &options,
+        };
+        let filled = attempt.fill();
+        if let Err(OpenError::Permission { .. }) = filled
+            && std::env::var_os("SYNWARD_SKIP_ROOT_TESTS").is_some()
+        {
+            return;
+        }
+        let (memory, ledger, reception) = filled.unwrap();
+        let ring = FillRing::map(memory.socket(), options.ring).unwrap();
+        assert_eq!(ring.published(), options.ring);
+        assert_eq!(reception.given(), options.ring);
+        assert_eq!(ledger.account().fill, options.ring);
+    }
 }

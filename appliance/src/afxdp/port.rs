@@ -7,14 +7,16 @@ use std::{
 };
 
 use arrayvec::ArrayVec;
-use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue};
+use xsk_rs::{CompQueue, FrameDesc, RxQueue, TxQueue};
 
 use super::{
     frame_token::{Frame, PortId},
     ledger::{FrameAccount, Holder, Ledger},
     port_counters::{KernelStatistics, PortCounters},
     port_options::BATCH,
+    reception::Reception,
     umem::Memory,
+    wakeup::Wakeup,
 };
 
 mod flush;
@@ -40,14 +42,10 @@ pub struct Port {
     ring: u32,
     rx: RxQueue,
     tx: TxQueue,
-    fill: FillQueue,
     completion: CompQueue,
     memory: Memory,
     ledger: Ledger,
-    /// Frames given to the kernel for reception, and their maximum number: the other frames are for
-    /// transmission.
-    filled: u32,
-    fill_limit: u32,
+    reception: Reception,
     /// Frames for which a token exists.
     held: u32,
     /// Frames handed to [`transmit`](Self::transmit) and not yet in the TX ring, oldest first; at
@@ -55,6 +53,9 @@ pub struct Port {
     backlog: Vec<FrameDesc>,
     /// Frames in the TX ring, the driver, or the completion ring.
     sent: u32,
+    /// Frames ever put into the TX ring, modulo 2³².
+    submitted: u32,
+    transmit_wakeup: Wakeup,
     scratch: [FrameDesc; BATCH],
     counters: PortCounters,
 }
@@ -63,40 +64,37 @@ pub struct Port {
 pub(super) struct Parts {
     pub(super) rx: RxQueue,
     pub(super) tx: TxQueue,
-    pub(super) fill: FillQueue,
     pub(super) completion: CompQueue,
     pub(super) memory: Memory,
+    pub(super) ledger: Ledger,
+    pub(super) reception: Reception,
     pub(super) zero_copy: bool,
     pub(super) busy_poll: bool,
     pub(super) ring: u32,
-    pub(super) frames: u32,
 }
 
 impl Port {
-    /// Assembles the port and fills the fill ring, so that the port can receive at once.
     pub(super) fn assemble(parts: Parts) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let mut port = Port {
+        Port {
             id: PortId(NEXT.fetch_add(1, Ordering::Relaxed)),
             zero_copy: parts.zero_copy,
             busy_poll: parts.busy_poll,
             ring: parts.ring,
             rx: parts.rx,
             tx: parts.tx,
-            fill: parts.fill,
             completion: parts.completion,
             memory: parts.memory,
-            ledger: Ledger::new(parts.frames),
-            filled: 0,
-            fill_limit: parts.frames / 2,
+            ledger: parts.ledger,
+            reception: parts.reception,
             held: 0,
             backlog: Vec::with_capacity(parts.ring as usize),
             sent: 0,
+            submitted: 0,
+            transmit_wakeup: Wakeup::default(),
             scratch: [FrameDesc::default(); BATCH],
             counters: PortCounters::default(),
-        };
-        port.flush();
-        port
+        }
     }
 
     /// The identity of this port, which its frames carry.
@@ -141,7 +139,7 @@ impl Port {
             }
         }
         let received = into.len() - before;
-        self.filled -= received as u32;
+        self.reception.received(received as u32);
         self.held += received as u32;
         self.counters.received += received as u64;
         received
@@ -269,7 +267,7 @@ impl Port {
     pub fn accounting(&self) -> FrameAccount {
         FrameAccount {
             free: self.memory.free() as u32,
-            fill: self.filled,
+            fill: self.reception.given(),
             held: self.held,
             transmit: self.backlog.len() as u32 + self.sent,
         }

@@ -10,6 +10,14 @@ use super::port_options::BATCH;
 const XDP_OPTIONS: i32 = 8;
 const XDP_OPTIONS_ZEROCOPY: u32 = 1;
 const XDP_MAX_TX_SKB_BUDGET: i32 = 9;
+/// Offsets of a ring in its mapping, in bytes (struct xdp_ring_offset).
+pub(super) struct RingOffsets {
+    pub(super) producer: usize,
+    pub(super) consumer: usize,
+    pub(super) addresses: usize,
+    pub(super) flags: usize,
+}
+
 const SO_PREFER_BUSY_POLL: i32 = 69;
 const SO_BUSY_POLL_BUDGET: i32 = 70;
 
@@ -18,25 +26,27 @@ const BUSY_POLL_MICROSECONDS: i32 = 20;
 /// Maximum number of packets per busy-polling system call: one batch.
 const BUSY_POLL_BUDGET: i32 = BATCH as i32;
 
+/// Whether a descriptor is an AF_XDP socket.
+pub(super) fn is_afxdp(fd: RawFd) -> bool {
+    get(fd, libc::SOL_SOCKET, libc::SO_DOMAIN, 0).is_ok_and(|domain: i32| domain == libc::AF_XDP)
+}
+
 /// Whether the driver bound the socket in zero-copy mode.
 pub(super) fn zero_copy(fd: RawFd) -> io::Result<bool> {
-    let mut flags = 0u32;
-    let mut length = mem::size_of::<u32>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes to `flags`, which has that many, and the new
-    // length to `length`.
-    let result = unsafe {
-        libc::getsockopt(
-            fd,
-            libc::SOL_XDP,
-            XDP_OPTIONS,
-            ptr::from_mut(&mut flags).cast(),
-            &mut length,
-        )
-    };
-    match result {
-        0 => Ok(flags & XDP_OPTIONS_ZEROCOPY != 0),
-        _ => Err(io::Error::last_os_error()),
-    }
+    get(fd, libc::SOL_XDP, XDP_OPTIONS, 0).map(|flags: u32| flags & XDP_OPTIONS_ZEROCOPY != 0)
+}
+
+/// Where the positions, flags and addresses of the fill ring are (struct xdp_mmap_offsets, Linux ≥ 5.4).
+pub(super) fn fill_ring_offsets(fd: RawFd) -> io::Result<RingOffsets> {
+    // RX, TX, fill and completion ring; each has producer, consumer, descriptors and flags.
+    let [_, _, fill, _] = get(fd, libc::SOL_XDP, libc::XDP_MMAP_OFFSETS, [[0u64; 4]; 4])?;
+    let [producer, consumer, addresses, flags] = fill.map(|offset| offset as usize);
+    Ok(RingOffsets {
+        producer,
+        consumer,
+        addresses,
+        flags,
+    })
 }
 
 /// Lets one wakeup send a whole TX ring in copy mode instead of 32 frames (Linux ≥ 6.18; older kernels
@@ -108,6 +118,26 @@ fn outcome(result: isize) -> Result<(), i32> {
     match io::Error::last_os_error().raw_os_error() {
         None | Some(libc::EAGAIN | libc::EBUSY | libc::ENOBUFS | libc::EINTR) => Ok(()),
         Some(number) => Err(number),
+    }
+}
+
+/// Reads an option into `value`, an integer or an array of integers.
+fn get<T: Copy>(fd: RawFd, level: i32, option: i32, mut value: T) -> io::Result<T> {
+    let mut length = mem::size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `value`, which has that many, and the new length to `length`.
+    // Every caller passes integers, for which all bit patterns are valid.
+    let result = unsafe {
+        libc::getsockopt(
+            fd,
+            level,
+            option,
+            ptr::from_mut(&mut value).cast(),
+            &mut length,
+        )
+    };
+    match result {
+        0 => Ok(value),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -1,20 +1,21 @@
 //! The memory of the frames, and the list of free chunks.
 #![allow(unsafe_code)] // the memory behind frames
 
-use std::{num::NonZeroU32, ptr, slice};
+use std::{io, num::NonZeroU32, os::fd::RawFd, ptr, slice};
 
 use xsk_rs::{
     FrameDesc, Umem,
     config::{FrameSize, QueueSize, UmemConfigBuilder},
-    umem::UmemCreateError,
 };
 
-use super::port_options::PortOptions;
+use super::{open, port_options::PortOptions, umem_socket};
 
 /// The UMEM's memory and its free list.
 #[derive(Debug)]
 pub(super) struct Memory {
     umem: Umem,
+    /// The socket that has the UMEM, and that libxdp will bind.
+    socket: RawFd,
     /// Address of the mapping. A number, because a pointer would need a manual `Send` implementation.
     base: usize,
     chunk_shift: u32,
@@ -26,14 +27,18 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Maps and registers the memory; all frames are free.
-    pub(super) fn new(options: &PortOptions) -> Result<Self, UmemCreateError> {
-        let (umem, home) = Umem::new(config(options), frames(options), options.huge_pages)?;
+    pub(super) fn new(options: &PortOptions) -> io::Result<Self> {
+        let ((umem, home), socket) = umem_socket::opened_by(|| {
+            Umem::new(config(options), frames(options), options.huge_pages)
+                .map_err(|error| open::cause(&error))
+        })?;
         let first = &home[0];
         // SAFETY: `first` was created by this UMEM just above, the slice has length 0 as the
         // descriptor's length is 0, and only its address is used.
         let base = unsafe { umem.data(first) }.contents().as_ptr().addr() - first.addr();
         Ok(Memory {
             umem,
+            socket,
             base,
             chunk_shift: options.chunk.shift(),
             free: (0..home.len() as u32).rev().collect(),
@@ -43,6 +48,10 @@ impl Memory {
 
     pub(super) fn umem(&self) -> &Umem {
         &self.umem
+    }
+
+    pub(super) fn socket(&self) -> RawFd {
+        self.socket
     }
 
     /// The chunk number of a descriptor.

@@ -49,8 +49,8 @@ pub struct Waiter {
 }
 
 impl Waiter {
-    /// Longest sleep while a TX ring waits for the kernel to take its frames, in milliseconds.
-    const UNSENT_TIMEOUT_MS: i32 = 1;
+    /// Longest sleep while a port has unfinished frames, in milliseconds.
+    const UNFINISHED_TIMEOUT_MS: i32 = 1;
 
     /// Creates the eventfd that [`Waker`]s signal.
     pub fn new(polling: Polling) -> io::Result<Self> {
@@ -114,8 +114,8 @@ impl Waiter {
         self.descriptors.push(readable(self.event.fd.as_raw_fd()));
         for port in ports {
             self.descriptors.push(readable(port.fd()));
-            if port.unsent() {
-                timeout = timeout.min(Self::UNSENT_TIMEOUT_MS);
+            if port.unfinished() {
+                timeout = timeout.min(Self::UNFINISHED_TIMEOUT_MS);
             }
         }
         let before = Instant::now();

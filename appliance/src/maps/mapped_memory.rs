@@ -1,4 +1,5 @@
-//! BPF arrays that are mapped into memory (BPF_F_MMAPABLE), to read and write them without system calls.
+//! Memory shared with the kernel, to read and write it without system calls: BPF arrays (BPF_F_MMAPABLE) and rings of
+//! AF_XDP sockets.
 #![allow(unsafe_code)] // mmap(2)
 
 use std::io;
@@ -28,20 +29,27 @@ unsafe impl<A: Atomic> Sync for Memory<A> {}
 impl<A: Atomic> Memory<A> {
     /// Maps the first `length` atomics of a mmap-able BPF array.
     pub(crate) fn of_map(map: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
-        Self::map(map.as_raw_fd(), libc::MAP_SHARED, length)
+        Self::map(map.as_raw_fd(), libc::MAP_SHARED, 0, length)
+    }
+
+    /// Maps the first `length` atomics of a ring of an AF_XDP socket: the one at `offset` (`XDP_*PGOFF_*`,
+    /// include/uapi/linux/if_xdp.h).
+    pub(crate) fn of_socket(socket: RawFd, offset: libc::off_t, length: usize) -> io::Result<Self> {
+        Self::map(socket, libc::MAP_SHARED, offset, length)
     }
 
     /// Private zeroed memory.
     #[cfg(test)]
     pub(super) fn anonymous(length: usize) -> io::Result<Self> {
-        Self::map(-1, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, length)
+        Self::map(-1, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, 0, length)
     }
 
-    fn map(fd: RawFd, flags: libc::c_int, length: usize) -> io::Result<Self> {
+    fn map(fd: RawFd, flags: libc::c_int, offset: libc::off_t, length: usize) -> io::Result<Self> {
         let bytes = length * size_of::<A>();
         let access = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: the kernel chooses the address, so no memory in use is replaced. It checks descriptor, length and flags.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, flags, fd, 0) };
+        // SAFETY: the kernel chooses the address, so no memory in use is replaced. It checks descriptor, offset, length and
+        // flags.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, flags, fd, offset) };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
@@ -55,8 +63,8 @@ impl<A: Atomic> Deref for Memory<A> {
 
     fn deref(&self) -> &[A] {
         // SAFETY: `map` mapped this many atomics, page-aligned and so aligned for each, readable and writable until
-        // `drop`; the kernel refuses a length beyond the array. The XDP program and other processes change the
-        // memory concurrently, which the interior mutability of atomics allows.
+        // `drop`; the kernel refuses a length beyond the array or ring. The kernel, the XDP program and other
+        // processes change the memory concurrently, which the interior mutability of atomics allows.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 }

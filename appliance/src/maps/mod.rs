@@ -6,7 +6,7 @@
 //! | `flow_sweep` | expires flows, in the control thread |
 //! | `heartbeats` | liveness of workers, read by the XDP program |
 //! | `clock` | the wall clock of epochs, and the monotonic clock of timestamps in maps |
-//! | `mapped_memory` | BPF arrays as slices of atomics; holds unsafe code |
+//! | `mapped_memory` | memory shared with the kernel as slices of atomics; holds unsafe code |
 //! | `pod` | layout types as keys and values of maps; holds unsafe code |
 
 mod clock;

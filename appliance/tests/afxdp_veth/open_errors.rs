@@ -1,6 +1,6 @@
 //! Each failure to open a port has its own message.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use synward::afxdp::{OpenError, PortOptions, ZeroCopy};
 
@@ -88,33 +88,33 @@ fn missing_capabilities_are_named() {
     assert!(error.contains("CAP_NET_RAW"), "{error}");
 }
 
+/// The limit applies to a process, so the test runs itself again in one of its own.
 #[test]
 fn a_small_memlock_limit_is_named() {
     needs_root!();
+    const LIMITED: &str = "SYNWARD_TEST_MEMLOCK_LIMITED";
+    if std::env::var_os(LIMITED).is_some() {
+        keep_only(1 << CAP_NET_RAW);
+        let result = synward::afxdp::Port::open(End::Here.interface(), 0, &PortOptions::default());
+        assert!(
+            matches!(result, Err(OpenError::Memlock { bytes, .. }) if bytes == 16 << 20),
+            "{result:?}"
+        );
+        return;
+    }
     let lab = Lab::new();
-    // The limit applies to the process, so a child sets it and reports by its exit status.
-    // SAFETY: the child only makes system calls and allocates; no other thread holds a lock that it
-    // needs, because glibc's fork makes the allocator usable in the child.
-    let status = lab.inside(End::Here, || unsafe {
-        let child = libc::fork();
-        if child == 0 {
-            let limit = libc::rlimit {
-                rlim_cur: 1 << 20,
-                rlim_max: 1 << 20,
-            };
-            libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit);
-            keep_only(1 << CAP_NET_RAW);
-            let result =
-                synward::afxdp::Port::open(End::Here.interface(), 0, &PortOptions::default());
-            let named =
-                matches!(result, Err(OpenError::Memlock { bytes, .. }) if bytes == 16 << 20);
-            libc::_exit(i32::from(!named));
-        }
-        let mut status = 0;
-        libc::waitpid(child, &mut status, 0);
-        status
+    let limited = lab.inside(End::Here, || {
+        Command::new("prlimit")
+            .arg("--memlock=1048576")
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "open_errors::a_small_memlock_limit_is_named"])
+            .env(LIMITED, "1")
+            .output()
+            .unwrap()
     });
-    assert_eq!(status, 0);
+    let text = String::from_utf8_lossy(&limited.stdout);
+    assert!(limited.status.success(), "{text}");
+    assert!(text.contains("1 passed"), "{text}");
 }
 
 /// Frames that wait while the interface is down are not lost. They are sent when it is up again.

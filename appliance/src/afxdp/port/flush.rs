@@ -1,8 +1,10 @@
 //! Moves descriptors between the rings, the backlog and the free list, and wakes the kernel.
 #![allow(unsafe_code)] // the calls of the rings
 
+use std::time::Instant;
+
 use super::Port;
-use crate::afxdp::{ledger::Holder, port_options::BATCH, socket_options};
+use crate::afxdp::{ledger::Holder, port_options::BATCH, socket_options, wakeup::Entries};
 
 impl Port {
     /// Serves all rings; call it once per loop. Recycles sent frames, submits queued ones, gives the kernel free
@@ -11,7 +13,7 @@ impl Port {
     pub fn flush(&mut self) {
         self.recycle();
         self.submit();
-        self.refill();
+        self.reception.refill(&mut self.memory, &mut self.ledger);
         self.wake();
     }
 
@@ -19,6 +21,13 @@ impl Port {
     #[inline]
     pub fn unsent(&mut self) -> bool {
         !self.backlog.is_empty() || self.in_tx_ring() > 0
+    }
+
+    /// Whether the port needs another flush soon: frames are unsent, or a driver in zero-copy mode has not completed all.
+    /// Some drivers complete frames only when they are woken.
+    #[inline]
+    pub fn unfinished(&mut self) -> bool {
+        self.unsent() || (self.zero_copy && self.sent > 0)
     }
 
     /// Completion ring → free frames.
@@ -56,46 +65,19 @@ impl Port {
         debug_assert_eq!(submitted, count, "the ring had room for all");
         self.backlog.drain(..submitted);
         self.sent += submitted as u32;
-    }
-
-    /// Free frames → fill ring.
-    fn refill(&mut self) {
-        let wanted = (self.fill_limit - self.filled).min(self.memory.free() as u32);
-        if wanted == 0 {
-            return;
-        }
-        let mut left = wanted.min(self.fill.nb_free(wanted)) as usize;
-        while left > 0 {
-            let count = left.min(BATCH);
-            for slot in &mut self.scratch[..count] {
-                let Some(desc) = self.memory.take() else {
-                    unreachable!("fewer free frames than counted")
-                };
-                let moved =
-                    self.ledger
-                        .pass(self.memory.chunk(&desc), Holder::Free, Holder::Receiver);
-                debug_assert!(moved, "the free list and the ledger disagree");
-                *slot = desc;
-            }
-            // SAFETY: the descriptors are of this UMEM, were just taken from the free list, and belong
-            // to the receiver from here on.
-            let produced = unsafe { self.fill.produce(&self.scratch[..count]) };
-            debug_assert_eq!(produced, count, "the ring had room for all");
-            self.filled += count as u32;
-            left -= count;
-        }
+        self.submitted = self.submitted.wrapping_add(submitted as u32);
     }
 
     /// Wakes the kernel, with as few system calls as possible.
     fn wake(&mut self) {
-        if self.busy_poll || self.fill.needs_wakeup() {
+        if self.busy_poll || self.reception.wakeup_due() {
             self.count_wakeup(socket_options::wake_receiver(self.fd()));
         }
         if self.sent == 0 || !self.tx.needs_wakeup() {
             return;
         }
         if self.zero_copy {
-            return self.count_wakeup(socket_options::wake_transmitter(self.fd()));
+            return self.wake_driver();
         }
         // In copy mode the call itself sends, up to 32 frames per call on kernels before 6.18: repeat it
         // while it makes progress.
@@ -107,6 +89,18 @@ impl Port {
                 break;
             }
             before = after;
+        }
+    }
+
+    /// Wakes a driver in zero-copy mode, if it has to.
+    fn wake_driver(&mut self) {
+        let entries = Entries {
+            submitted: self.submitted,
+            waiting: self.in_tx_ring(),
+            unfinished: self.sent,
+        };
+        if self.transmit_wakeup.due(entries, Instant::now) {
+            self.count_wakeup(socket_options::wake_transmitter(self.fd()));
         }
     }
 
