@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | [`cli`] | parses the command line | no |
 //! | [`config`], [`secret`] | read the configuration and the secret; report every problem with its line | no |
+//! | [`confinement`] | takes capabilities, system calls and files from each thread after the start | no |
 //! | [`problem`] | a problem of a file: line, what is wrong, what would be right | no |
 //! | [`run`] | starts everything, in order; the control thread does what is slow | no |
 //! | [`steering`] | loads the eBPF programs, fills their maps, attaches and detaches them | no |
@@ -27,6 +28,7 @@
 pub mod afxdp;
 pub mod cli;
 pub mod config;
+pub mod confinement;
 pub mod engine;
 pub mod kernel;
 pub mod local_checks;

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::confinement::{Directories, ThreadKind, confine_thread};
+
 /// Lines that wait for the writer at most.
 const CAPACITY: usize = 1024;
 /// How long the end of the program waits for lines that are not written yet.
@@ -56,9 +58,10 @@ pub(super) fn start_log_queue(
     let (lines, received) = sync_channel(CAPACITY);
     let state = Arc::new(State::default());
     let of_thread = Arc::clone(&state);
-    thread::Builder::new()
-        .name("log".into())
-        .spawn(move || write_lines(&received, file, &of_thread))?;
+    thread::Builder::new().name("log".into()).spawn(move || {
+        confine_thread(ThreadKind::Log, &Directories::default());
+        write_lines(&received, file, &of_thread);
+    })?;
     let guard = LogGuard(Arc::clone(&state));
     Ok((LogQueue { lines, state }, guard))
 }

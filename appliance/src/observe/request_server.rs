@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
 
+use crate::confinement::{Directories, ThreadKind, confine_thread};
+
 /// Maximum number of open connections; more wait in the kernel's backlog.
 const MAX_CONNECTIONS: usize = 32;
 /// Maximum length of a request, bytes.
@@ -88,7 +90,10 @@ impl RequestServer {
         let (stop, stopped) = UnixStream::pair()?;
         let thread = thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || serve(&listener, protocol, &stopped))?;
+            .spawn(move || {
+                confine_thread(ThreadKind::Server, &Directories::default());
+                serve(&listener, protocol, &stopped);
+            })?;
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread),

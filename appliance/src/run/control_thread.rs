@@ -11,6 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::running_appliance::RunningAppliance;
 use super::server_profiles::ServerProfiles;
 use super::start::Appliance;
+use crate::confinement::{Directories, ThreadKind, confine_thread};
 use crate::observe::{ApplianceHandle, ControlServer, MetricsServer, notify};
 
 /// Interval between rounds.
@@ -27,6 +28,7 @@ pub fn serve_until_signal(
     appliance: Appliance,
     profiles: ServerProfiles,
     keep_steering: bool,
+    directories: &Directories,
 ) -> anyhow::Result<()> {
     let flag = |signal| {
         let flag = Arc::new(AtomicBool::new(false));
@@ -44,6 +46,7 @@ pub fn serve_until_signal(
             .metrics
             .map(|address| MetricsServer::start(address, source))
             .transpose()?;
+        confine_thread(ThreadKind::Control, directories);
         running.set_serving();
         tracing::info!("{}", running.ready_line());
         notify::notify_ready();

@@ -23,6 +23,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::Config;
+use crate::confinement::{self, Directories};
 
 /// Serves in the foreground until SIGTERM or SIGINT. Prints problems of the configuration, one per line. Any other error
 /// is returned and is one sentence.
@@ -30,6 +31,9 @@ use crate::config::Config;
 /// # Errors
 /// The appliance cannot start. All changes to the system are undone.
 pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::Result<ExitCode> {
+    if let Err(error) = confinement::forbid_core_dumps() {
+        tracing::warn!("core dumps, which would hold keys, cannot be forbidden: {error}");
+    }
     let mut config = match Config::load(file) {
         Ok(config) => config,
         Err(problems) => {
@@ -44,7 +48,34 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    let directories = directories(file, &config);
     let (appliance, profiles) = start::start_appliance(config)?;
-    control_thread::serve_until_signal(appliance, profiles, keep_steering)?;
+    control_thread::serve_until_signal(appliance, profiles, keep_steering, &directories)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the control thread reaches after the start: the configuration and the secret, to read them again; the control socket
+/// and the pins, to remove them.
+fn directories(file: &Path, config: &Config) -> Directories {
+    let parent = |path: &Path| {
+        path.parent().map(|parent| {
+            if parent.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                parent
+            }
+            .to_owned()
+        })
+    };
+    let pin = config.appliance.pin.as_deref().and_then(parent);
+    Directories {
+        read: [file, &config.cookie.secret]
+            .into_iter()
+            .filter_map(parent)
+            .collect(),
+        change: parent(&config.appliance.control)
+            .into_iter()
+            .chain(pin)
+            .collect(),
+    }
 }

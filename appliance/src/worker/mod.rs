@@ -24,6 +24,7 @@ use synward_core::worker_request::{
 };
 
 use crate::afxdp::{BATCH, Frame, Port, Waiter};
+use crate::confinement::{Directories, ThreadKind, confine_thread};
 use crate::engine::ServiceStats;
 use crate::engine::batch_answers::{self, BatchAnswers, Place, Queued};
 use crate::engine::link::Link;
@@ -89,6 +90,7 @@ impl Worker {
                 .pinned
                 .store(core_affinity::set_for_current(core), Relaxed);
         }
+        confine_thread(ThreadKind::Worker, &Directories::default());
         let mut batch = ArrayVec::new();
         let mut reported = 0;
         let mut clock = Instant::now();

@@ -1,0 +1,190 @@
+//! System calls that a thread can use (seccomp(2), Documentation/userspace-api/seccomp_filter.rst).
+//!
+//! Other calls fail with EPERM. They do not kill the process: a flow is worth more than the alarm, and a call that fails
+//! gives an attacker as little.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen::Dword, SeccompCmpOp,
+    SeccompCondition, SeccompFilter, SeccompRule,
+};
+
+use super::ThreadKind;
+
+/// By number of the call: any arguments if empty, otherwise those of one of the rules.
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Memory, time, locks and the end of every thread. Memory is not made executable: see [`not_executable`].
+const EVERY: &[i64] = &[
+    libc::SYS_brk,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_close,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_futex,
+    libc::SYS_getpid,
+    libc::SYS_getrandom,
+    libc::SYS_gettid,
+    libc::SYS_madvise,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_nanosleep,
+    libc::SYS_restart_syscall,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_set_robust_list,
+    libc::SYS_sigaltstack,
+    libc::SYS_tgkill,
+    libc::SYS_write,
+    libc::SYS_writev,
+];
+
+/// Frames, segments through raw sockets, and messages of other workers, on what is open.
+const WORKER: &[i64] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_getsockopt,
+    libc::SYS_read,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+];
+
+/// Clients, and what a snapshot asks the kernel: statistics of sockets and interfaces, files of /proc and /sys.
+const SERVER: &[i64] = &[
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_bind,
+    libc::SYS_fcntl,
+    libc::SYS_fstat,
+    libc::SYS_getdents64,
+    libc::SYS_getpeername,
+    libc::SYS_getsockname,
+    libc::SYS_ioctl,
+    libc::SYS_lseek,
+    libc::SYS_newfstatat,
+    libc::SYS_openat,
+    libc::SYS_readlinkat,
+    libc::SYS_setsockopt,
+    libc::SYS_shutdown,
+    libc::SYS_statx,
+];
+
+/// What nothing in the control thread calls, and whoever took it over would: programs, other processes, modules, mounts,
+/// namespaces, keys, the clock, identities.
+const NEVER: &[i64] = &[
+    libc::SYS_acct,
+    libc::SYS_add_key,
+    libc::SYS_adjtimex,
+    libc::SYS_chroot,
+    libc::SYS_clock_adjtime,
+    libc::SYS_clock_settime,
+    libc::SYS_delete_module,
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_finit_module,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fsopen,
+    libc::SYS_init_module,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_io_uring_setup,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_ioperm,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_iopl,
+    libc::SYS_kexec_load,
+    libc::SYS_keyctl,
+    libc::SYS_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_open_tree,
+    libc::SYS_personality,
+    libc::SYS_pivot_root,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_ptrace,
+    libc::SYS_reboot,
+    libc::SYS_request_key,
+    libc::SYS_setgid,
+    libc::SYS_setns,
+    libc::SYS_setresgid,
+    libc::SYS_setresuid,
+    libc::SYS_settimeofday,
+    libc::SYS_setuid,
+    libc::SYS_swapon,
+    libc::SYS_umount2,
+    libc::SYS_unshare,
+    libc::SYS_userfaultfd,
+];
+
+/// Commands of bpf(2) (linux/bpf.h) that read and change elements of maps: BPF_MAP_LOOKUP_ELEM to BPF_MAP_GET_NEXT_KEY,
+/// BPF_OBJ_GET_INFO_BY_FD, BPF_MAP_LOOKUP_AND_DELETE_ELEM, and the batched ones.
+const MAP_ELEMENTS: &[u64] = &[1, 2, 3, 4, 15, 21, 24, 25, 26, 27];
+/// BPF_PROG_LOAD and BPF_BTF_LOAD: all programs are loaded at the start.
+const LOAD: &[u64] = &[5, 18];
+
+/// The filter of a kind of thread.
+pub(super) fn filter(kind: ThreadKind) -> Result<BpfProgram, BackendError> {
+    use SeccompAction::{Allow, Errno};
+    let refuse = Errno(libc::EPERM.unsigned_abs());
+    let arch = std::env::consts::ARCH.try_into()?;
+    if kind == ThreadKind::Control {
+        let mut rules = any_arguments(&[NEVER]);
+        rules.insert(libc::SYS_bpf, equal(0, LOAD)?);
+        return SeccompFilter::new(rules, Allow, refuse, arch)?.try_into();
+    }
+    let mut rules = match kind {
+        ThreadKind::Worker => any_arguments(&[EVERY, WORKER]),
+        ThreadKind::Server => any_arguments(&[EVERY, WORKER, SERVER]),
+        ThreadKind::Log | ThreadKind::Control => any_arguments(&[EVERY]),
+    };
+    rules.insert(libc::SYS_mmap, not_executable()?);
+    rules.insert(libc::SYS_mprotect, not_executable()?);
+    if kind != ThreadKind::Log {
+        rules.insert(libc::SYS_bpf, equal(0, MAP_ELEMENTS)?);
+    }
+    if kind == ThreadKind::Server {
+        let families =
+            [libc::AF_NETLINK, libc::AF_INET].map(|family| u64::from(family.unsigned_abs()));
+        rules.insert(libc::SYS_socket, equal(0, &families)?);
+    }
+    SeccompFilter::new(rules, refuse, Allow, arch)?.try_into()
+}
+
+fn any_arguments(lists: &[&[i64]]) -> Rules {
+    let calls = lists.iter().flat_map(|list| list.iter());
+    calls.map(|call| (*call, Vec::new())).collect()
+}
+
+/// One rule for each value that this argument may have.
+fn equal(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>, BackendError> {
+    let values = values.iter();
+    values
+        .map(|value| {
+            SeccompRule::new(vec![SeccompCondition::new(
+                argument,
+                Dword,
+                SeccompCmpOp::Eq,
+                *value,
+            )?])
+        })
+        .collect()
+}
+
+/// mmap(2) and mprotect(2) without PROT_EXEC, in their third argument.
+fn not_executable() -> Result<Vec<SeccompRule>, BackendError> {
+    let executable = u64::from(libc::PROT_EXEC.unsigned_abs());
+    let condition = SeccompCondition::new(2, Dword, SeccompCmpOp::MaskedEq(executable), 0)?;
+    Ok(vec![SeccompRule::new(vec![condition])?])
+}
