@@ -14,7 +14,7 @@ use synward::local_checks;
 use synward::observe::control_client::{self, Outcome};
 use synward::run;
 use synward::secret::{Keyring, Secret, service_line};
-use synward::steering;
+use synward::steering::{self, own_address_warnings};
 
 /// Exit code for wrong use.
 const WRONG_USE: u8 = 2;
@@ -85,7 +85,8 @@ fn check(arguments: &Check) -> anyhow::Result<ExitCode> {
                 .warnings
                 .iter()
                 .for_each(|warning| report(&warning.to_string()));
-            for (line, what) in local_checks::warnings(&config) {
+            let warnings = local_checks::warnings(&config);
+            for (line, what) in warnings.into_iter().chain(own_address_warnings(&config)) {
                 report(&format!(
                     "{}:{line}: warning: on this machine: {what}",
                     file.display()

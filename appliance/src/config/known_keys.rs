@@ -102,7 +102,7 @@ pub(super) const SERVICE: Section = Section {
     many: true,
     keys: &[
         key("name", Required(r#""web""#), "1 to 32 of a-z 0-9 _ -; part of the key derivation: the same on every node"),
-        key("addresses", Required(r#"["192.0.2.10", "2001:db8::10"]"#), "addresses and prefixes; the longest matching prefix wins"),
+        key("addresses", Required(r#"["192.0.2.10", "2001:db8::10"]"#), "addresses and prefixes; the longest matching prefix wins; leaves out this machine's own addresses"),
         key("ports", Required("[80, 443]"), r#"or "any"; a named port wins over "any""#),
         key("handoff", Default(r#""splice""#), r#"second connection to the server, with the client's address; "local" (this machine's kernel) | "forward" (to a machine with local)"#),
         key("mode", Default(r#""always""#), r#""monitor" (count only) | "off"; at run time: `synward mode web monitor`"#),

@@ -1,7 +1,9 @@
 //! Lists the interfaces of this network namespace and their addresses (rtnetlink(7)).
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -96,6 +98,20 @@ pub fn addresses(index: u32) -> io::Result<Vec<IpNet>> {
             ours.then(|| parse_address(body))?
         },
     )
+}
+
+/// Lists the addresses of this network namespace, on all interfaces.
+///
+/// # Errors
+/// The netlink dump fails.
+pub fn own_addresses() -> io::Result<BTreeSet<IpAddr>> {
+    let addresses = netlink::dump(
+        libc::NETLINK_ROUTE,
+        libc::RTM_GETADDR,
+        &[0; ADDRESS],
+        |kind, body| (kind == libc::RTM_NEWADDR).then(|| parse_address(body))?,
+    )?;
+    Ok(addresses.into_iter().map(|net| net.addr()).collect())
 }
 
 fn parse_link(body: &[u8]) -> Option<Link> {

@@ -37,6 +37,8 @@ struct Inner {
     /// What is wrong with interfaces, and when that was looked up.
     faults: Vec<String>,
     faults_at: Instant,
+    /// Which addresses of this machine are left out of which services.
+    left_out: Vec<String>,
     serving: bool,
     /// Bucket at which the sweep continues.
     cursor: u32,
@@ -62,12 +64,30 @@ fn renew_faults(known: &mut Vec<String>, steering: &Steering) {
     *known = faults;
 }
 
+/// Leaves this machine's own addresses out of services, and logs those that are new and those that are over.
+fn renew_left_out(known: &mut Vec<String>, steering: &mut Steering, config: &Config) {
+    if let Err(error) = steering.renew_own_addresses() {
+        tracing::error!(%error, "this machine's own addresses cannot be left out of services");
+    }
+    let left_out = steering.endpoints().left_out();
+    let left_out: Vec<_> = left_out.iter().map(|one| one.describe(config).1).collect();
+    for new in left_out.iter().filter(|one| !known.contains(one)) {
+        tracing::warn!("{new}");
+    }
+    for over in known.iter().filter(|one| !left_out.contains(one)) {
+        tracing::info!("no longer: {over}");
+    }
+    *known = left_out;
+}
+
 impl RunningAppliance {
     /// Wraps an appliance whose workers run.
-    pub fn new(appliance: Appliance, profiles: ServerProfiles) -> Self {
+    pub fn new(mut appliance: Appliance, profiles: ServerProfiles) -> Self {
         let services = appliance.config.services.len();
         let mut notes = Notes::default();
         notes.renew(&appliance.config);
+        let mut left_out = Vec::new();
+        renew_left_out(&mut left_out, &mut appliance.steering, &appliance.config);
         Self {
             config: appliance.config.clone(),
             began: Instant::now(),
@@ -77,6 +97,7 @@ impl RunningAppliance {
                 notes,
                 faults: Vec::new(),
                 faults_at: Instant::now(),
+                left_out,
                 serving: false,
                 cursor: 0,
                 expired: 0,
@@ -137,6 +158,7 @@ impl RunningAppliance {
         if inner.faults_at.elapsed() >= WATCH {
             inner.faults_at = Instant::now();
             renew_faults(&mut inner.faults, &appliance.steering);
+            renew_left_out(&mut inner.left_out, &mut appliance.steering, &self.config);
         }
         if inner.notes.are_due() {
             inner.notes.renew(&self.config);
@@ -191,7 +213,7 @@ impl ApplianceHandle for RunningAppliance {
             config_file: self.config.file.clone(),
             config_last_reload_successful: true,
             serving: inner.serving,
-            notes: inner.notes.texts(),
+            notes: [inner.notes.texts(), inner.left_out.clone()].concat(),
             ..Snapshot::default()
         };
         let Some(appliance) = &inner.appliance else {

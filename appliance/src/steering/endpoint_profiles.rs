@@ -1,5 +1,6 @@
 //! The TCP options that were learned from each server, and the epoch from which SYN-ACKs offer them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,16 +10,19 @@ use synward_core::layout::{Endpoint, EndpointKey, Globals, Profile};
 
 use super::error::{SteeringError, map_failed};
 use super::map_plan::{Plan, apply_offer, endpoint_key};
+use super::own_addresses::{LeftOut, PrefixChanges};
 use crate::config::{Offer, Service};
 use crate::maps::{EndpointMap, Plain};
 
 type GlobalsMap = Array<MapData, Plain<Globals>>;
 
 /// The map of endpoints, and `GLOBALS`. The programs cache what they read from endpoints until `Globals::changes` changes.
+/// `plan` is what the maps were filled from.
 pub(super) struct ProfileMaps {
     endpoints: EndpointMap,
     map: GlobalsMap,
     globals: Globals,
+    plan: Plan,
 }
 
 impl fmt::Debug for ProfileMaps {
@@ -29,12 +33,42 @@ impl fmt::Debug for ProfileMaps {
 
 impl ProfileMaps {
     /// `globals` is the content of `map`.
-    pub(super) const fn new(endpoints: EndpointMap, map: GlobalsMap, globals: Globals) -> Self {
+    pub(super) const fn new(
+        endpoints: EndpointMap,
+        map: GlobalsMap,
+        globals: Globals,
+        plan: Plan,
+    ) -> Self {
         Self {
             endpoints,
             map,
             globals,
+            plan,
         }
+    }
+
+    fn find(&self, address: IpAddr, port: u16) -> Option<Endpoint> {
+        match self
+            .endpoints
+            .get(&Plain(endpoint_key(address, port.into())), 0)
+        {
+            Ok(Plain(endpoint)) => Some(endpoint),
+            Err(_) => self.plan.by_prefix(address, port.into()),
+        }
+    }
+
+    /// Forgets what was learned about ports of `address` that no service names.
+    fn forget_learned(&mut self, address: IpAddr) -> Result<(), SteeringError> {
+        let keys: Vec<_> = self.endpoints.keys().flatten().collect();
+        for Plain(key) in keys {
+            let known = (key.address.into(), key.port);
+            if known.0 == address && !self.plan.endpoints.contains_key(&known) {
+                self.endpoints
+                    .remove(&Plain(key))
+                    .map_err(map_failed("ENDPOINTS"))?;
+            }
+        }
+        Ok(())
     }
 
     fn set(&mut self, key: EndpointKey, endpoint: Endpoint) -> Result<(), SteeringError> {
@@ -73,19 +107,18 @@ pub enum Learned {
 #[derive(Debug)]
 pub struct EndpointProfiles {
     map: Mutex<ProfileMaps>,
-    plan: Plan,
     offers: Vec<Offer>,
 }
 
 impl EndpointProfiles {
-    pub(super) fn new(map: ProfileMaps, plan: Plan, offers: Vec<Offer>) -> Self {
+    pub(super) fn new(map: ProfileMaps, offers: Vec<Offer>) -> Self {
         let map = Mutex::new(map);
-        Self { map, plan, offers }
+        Self { map, offers }
     }
 
     /// The profiles offered for an address and port; `None`: no service covers it.
     pub fn get(&self, address: IpAddr, port: u16) -> Option<Endpoint> {
-        self.find(&self.lock().endpoints, address, port)
+        self.lock().find(address, port)
     }
 
     /// Offers `profile` from epoch `since` on, the one after the current. Options that the configuration fixes do not
@@ -104,7 +137,7 @@ impl EndpointProfiles {
         since: u64,
     ) -> Result<Learned, SteeringError> {
         let mut map = self.lock();
-        let Some(old) = self.find(&map.endpoints, address, port) else {
+        let Some(old) = map.find(address, port) else {
             return Ok(Learned::Unprotected);
         };
         let offer = self
@@ -127,16 +160,36 @@ impl EndpointProfiles {
         self.lock().notify_programs()
     }
 
+    /// Leaves this machine's addresses out of the services whose prefixes hold them. `write` changes the maps of prefixes.
+    /// It is cheap if nothing has changed.
+    ///
+    /// # Errors
+    /// The kernel refuses a write.
+    pub(super) fn leave_out(
+        &self,
+        own: BTreeSet<IpAddr>,
+        write: impl FnOnce(&PrefixChanges) -> Result<(), SteeringError>,
+    ) -> Result<(), SteeringError> {
+        let mut map = self.lock();
+        let changes = map.plan.leave_out(own);
+        if changes == PrefixChanges::default() {
+            return Ok(());
+        }
+        write(&changes)?;
+        for (net, ..) in &changes.added {
+            map.forget_learned(net.addr())?;
+        }
+        map.notify_programs()
+    }
+
+    /// This machine's addresses that are left out, and of which services.
+    pub fn left_out(&self) -> Vec<LeftOut> {
+        self.lock().plan.left_out()
+    }
+
     fn lock(&self) -> MutexGuard<'_, ProfileMaps> {
         // A thread that panicked has either changed an element or not; both are consistent.
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn find(&self, map: &EndpointMap, address: IpAddr, port: u16) -> Option<Endpoint> {
-        match map.get(&Plain(endpoint_key(address, port.into())), 0) {
-            Ok(Plain(endpoint)) => Some(endpoint),
-            Err(_) => self.plan.by_prefix(address, port.into()),
-        }
     }
 }
 

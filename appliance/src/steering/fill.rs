@@ -1,7 +1,8 @@
-//! Writes the plan into new, empty maps.
+//! Writes the plan into new, empty maps, and changes of prefixes into those in use.
 
 use aya::maps::lpm_trie::Key as Prefix;
-use synward_core::layout::{Interface, Interfaces};
+use ipnet::IpNet;
+use synward_core::layout::{Endpoint, Interface, Interfaces, PrefixPort};
 use synward_core::wire::Address;
 
 use super::endpoint_profiles;
@@ -9,6 +10,7 @@ use super::error::{SteeringError, map_failed};
 use super::interface_discovery::{Found, side_bits};
 use super::map_plan::{self, Plan};
 use super::object::Object;
+use super::own_addresses::PrefixChanges;
 use super::pins::Previous;
 use crate::config::Config;
 use crate::maps::{EndpointMap, Plain};
@@ -33,18 +35,9 @@ pub(super) fn fill_maps(
         .interfaces
         .set(0, Plain(interfaces), 0)
         .map_err(map_failed("INTERFACES"))?;
-    for (key, endpoint) in &plan.prefix_ports {
-        object
-            .prefix_ports
-            .insert(Plain(*key), Plain(*endpoint), 0)
-            .map_err(map_failed("PREFIX_PORTS"))?;
-    }
-    for (index, net) in (0..).zip(&plan.prefixes) {
-        let key = map_plan::prefix_key(*net);
-        object
-            .prefixes
-            .insert(&Prefix::new(key.length, key.address.0), index, 0)
-            .map_err(map_failed("PREFIXES"))?;
+    add_ports(object, &plan.prefix_ports)?;
+    for (net, index) in &plan.prefixes {
+        add_prefix(object, *net, *index)?;
     }
     for (service, net, what) in &plan.lists {
         let key = map_plan::prefix_key(*net);
@@ -56,6 +49,44 @@ pub(super) fn fill_maps(
             .map_err(map_failed("LISTS"))?;
     }
     Ok(())
+}
+
+/// Changes prefixes while the program runs. A prefix is there only while its ports are.
+pub(super) fn change_prefixes(
+    object: &mut Object,
+    changes: &PrefixChanges,
+) -> Result<(), SteeringError> {
+    for (net, ports) in &changes.removed {
+        let removed = object.prefixes.remove(&trie_key(*net));
+        removed.map_err(map_failed("PREFIXES"))?;
+        for key in ports {
+            let removed = object.prefix_ports.remove(&Plain(*key));
+            removed.map_err(map_failed("PREFIX_PORTS"))?;
+        }
+    }
+    for (net, index, ports) in &changes.added {
+        add_ports(object, ports)?;
+        add_prefix(object, *net, *index)?;
+    }
+    Ok(())
+}
+
+fn add_ports(object: &mut Object, ports: &[(PrefixPort, Endpoint)]) -> Result<(), SteeringError> {
+    let map = &mut object.prefix_ports;
+    ports
+        .iter()
+        .try_for_each(|(key, endpoint)| map.insert(Plain(*key), Plain(*endpoint), 0))
+        .map_err(map_failed("PREFIX_PORTS"))
+}
+
+fn add_prefix(object: &mut Object, net: IpNet, index: u32) -> Result<(), SteeringError> {
+    let added = object.prefixes.insert(&trie_key(net), index, 0);
+    added.map_err(map_failed("PREFIXES"))
+}
+
+fn trie_key(net: IpNet) -> Prefix<[u32; 4]> {
+    let key = map_plan::prefix_key(net);
+    Prefix::new(key.length, key.address.0)
 }
 
 /// Writes the endpoints, with what a previous process learned about their servers.

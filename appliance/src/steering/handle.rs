@@ -15,6 +15,7 @@ use super::attach::{self, Attachment};
 use super::classifier::{self, TcAttachment};
 use super::endpoint_profiles::EndpointProfiles;
 use super::error::{SteeringError, map_failed};
+use super::fill;
 use super::interface_discovery::{Attached, Found, SteeredInterface, side_bits};
 use super::key_slots::KeySlots;
 use super::map_plan;
@@ -293,6 +294,18 @@ impl Steering {
             }
         }
         Ok(())
+    }
+
+    /// Leaves the addresses that this machine has now out of the services whose prefixes hold them. It is cheap if they are
+    /// the same as before.
+    ///
+    /// # Errors
+    /// The kernel cannot list the addresses or refuses a write.
+    pub fn renew_own_addresses(&mut self) -> Result<(), SteeringError> {
+        let own = kernel::own_addresses().map_err(SteeringError::Netlink)?;
+        let object = &mut self.object;
+        self.endpoints
+            .leave_out(own, |changes| fill::change_prefixes(object, changes))
     }
 
     /// The program that injects a frame on an interface, and the interfaces, for probes before [`Steering::attach`].

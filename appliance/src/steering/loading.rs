@@ -15,7 +15,7 @@ use super::map_plan::Plan;
 use super::object::{Object, Sizes};
 use super::pins::Pins;
 use crate::config::Config;
-use crate::kernel::KernelAbi;
+use crate::kernel::{self, KernelAbi};
 use crate::maps::{FlowTable, Heartbeats, Plain, Times};
 use crate::secret::Keyring;
 
@@ -74,6 +74,7 @@ impl Steering {
         if abi.is_some_and(|abi| !abi.takes_connections()) {
             plan.leave_cookies_to_the_kernel();
         }
+        plan.leave_out(kernel::own_addresses().map_err(SteeringError::Netlink)?);
         let pinned = match (&previous, pins) {
             (Some(_), Some(pins)) => sizes
                 .kept()
@@ -136,8 +137,8 @@ impl Steering {
                     .iter()
                     .map(|service| service.offer)
                     .collect();
-                let map = ProfileMaps::new(endpoints, globals_map, globals);
-                Arc::new(EndpointProfiles::new(map, plan, offers))
+                let map = ProfileMaps::new(endpoints, globals_map, globals, plan);
+                Arc::new(EndpointProfiles::new(map, offers))
             },
             object,
         };

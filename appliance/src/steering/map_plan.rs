@@ -16,6 +16,7 @@ use synward_core::layout::{
 };
 use synward_core::wire::Address;
 
+use super::own_addresses::OwnAddresses;
 use crate::config::{self, Config, Cookies, Fragments, Handoff, Mode, Offer, Ports, Unknown};
 
 /// Values of the lists (`LISTS`).
@@ -28,11 +29,15 @@ pub(super) struct Plan {
     pub(super) services: Vec<Service>,
     /// Ports as in [`EndpointKey::port`].
     pub(super) endpoints: BTreeMap<(IpAddr, u32), Endpoint>,
-    /// In the order of their indices.
-    pub(super) prefixes: Vec<IpNet>,
+    /// Each with its index.
+    pub(super) prefixes: BTreeMap<IpNet, u32>,
+    /// The index of the next new prefix.
+    pub(super) next_prefix: u32,
     pub(super) prefix_ports: Vec<(PrefixPort, Endpoint)>,
     /// (Service, source) → allowed or denied.
     pub(super) lists: Vec<(u32, IpNet, u32)>,
+    /// This machine's addresses that prefixes of services hold; see [`own_addresses`](super::own_addresses).
+    pub(super) own: OwnAddresses,
 }
 
 impl Plan {
@@ -59,7 +64,7 @@ impl Plan {
             plan.lists.extend(listed(&service.deny, DENIED));
         }
         plan.inherit(config, &configs);
-        plan.name_addresses(config);
+        plan.name_addresses();
         plan
     }
 
@@ -85,20 +90,35 @@ impl Plan {
 
     /// The endpoint that the XDP program finds for an address and port by prefix.
     pub(super) fn by_prefix(&self, address: IpAddr, port: u32) -> Option<Endpoint> {
-        let covers = |(_, net): &(usize, &IpNet)| net.contains(&address);
-        let covering = self.prefixes.iter().enumerate().filter(covers);
-        let (prefix, _) = covering.max_by_key(|(_, net)| net.prefix_len())?;
+        let (_, prefix) = self.covering(address).next_back()?;
         let find = |port| {
-            let key = PrefixPort {
-                prefix: prefix as u32,
-                port,
-            };
+            let key = PrefixPort { prefix, port };
             self.prefix_ports
                 .iter()
                 .find(|(known, _)| *known == key)
                 .map(|(_, endpoint)| *endpoint)
         };
         find(port).or_else(|| find(ANY_PORT))
+    }
+
+    /// The prefixes that hold an address, the longest last, and their indices.
+    pub(super) fn covering(
+        &self,
+        address: IpAddr,
+    ) -> impl DoubleEndedIterator<Item = (IpNet, u32)> {
+        let holds = |(net, _): &(&IpNet, &u32)| net.contains(&address);
+        let prefixes = self.prefixes.iter().filter(holds);
+        let mut prefixes: Vec<_> = prefixes.map(|(net, index)| (*net, *index)).collect();
+        prefixes.sort_by_key(|(net, _)| net.prefix_len());
+        prefixes.into_iter()
+    }
+
+    /// Adds a prefix without ports. Returns its index.
+    pub(super) fn add_prefix(&mut self, net: IpNet) -> u32 {
+        let index = self.next_prefix;
+        self.next_prefix += 1;
+        self.prefixes.insert(net, index);
+        index
     }
 
     fn add_addresses(
@@ -127,14 +147,8 @@ impl Plan {
 
     /// Adds [`NO_PORT`] of each address and prefix, which decides about packets whose ports cannot be read. It refers to the
     /// strictest service there.
-    fn name_addresses(&mut self, config: &Config) {
-        let laxness = |endpoint: &Endpoint| {
-            let service = &config.services[endpoint.service as usize];
-            (
-                service.fragments == Fragments::Pass,
-                service.mode != Mode::Always,
-            )
-        };
+    fn name_addresses(&mut self) {
+        let laxness = |endpoint: &Endpoint| self.laxness(endpoint);
         let addresses = strictest(
             self.endpoints.iter().map(|((ip, _), at)| (*ip, *at)),
             laxness,
@@ -154,10 +168,15 @@ impl Plan {
         self.prefix_ports.extend(keys);
     }
 
+    /// How much the service of an endpoint lets through whose ports cannot be read.
+    pub(super) fn laxness(&self, endpoint: &Endpoint) -> impl Ord + use<> {
+        let service = &self.services[endpoint.service as usize];
+        (service.pass_fragments, service.mode != mode::ALWAYS)
+    }
+
     fn inherit(&mut self, config: &Config, configs: &PrefixConfigs) {
         for net in configs.keys() {
-            let prefix = self.prefixes.len() as u32;
-            self.prefixes.push(*net);
+            let prefix = self.add_prefix(*net);
             let entry = |port: u32, service: u32| {
                 let endpoint = endpoint(service, &config.services[service as usize], net.addr());
                 (PrefixPort { prefix, port }, endpoint)

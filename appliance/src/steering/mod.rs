@@ -17,6 +17,7 @@
 //! | `interface_discovery` | finds the configured interfaces, and checks that XDP can steer each |
 //! | `interface_watch` | compares the steered interfaces with what the kernel has now |
 //! | `map_plan`, `fill` | the content of the maps for a configuration, and writing it |
+//! | `own_addresses` | leaves this machine's own addresses out of the prefixes of services |
 //! | `object` | the eBPF object: sizes of its maps, loading, handles to maps |
 //! | `attach`, `classifier`, `pins`, `bpffs` | attaching to XDP and TC, and pinning in a BPF file system |
 //! | `unload` | detaches what a killed process left |
@@ -36,6 +37,7 @@ mod key_slots;
 mod loading;
 mod map_plan;
 mod object;
+mod own_addresses;
 mod pins;
 mod unload;
 
@@ -43,4 +45,5 @@ pub use endpoint_profiles::{EndpointProfiles, Learned, NEVER};
 pub use error::SteeringError;
 pub use handle::Steering;
 pub use interface_discovery::SteeredInterface;
+pub use own_addresses::{LeftOut, own_address_warnings};
 pub use unload::unload;

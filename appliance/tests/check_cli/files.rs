@@ -164,3 +164,22 @@ fn a_file_without_permission_gives_one_line() {
         );
     }
 }
+
+/// On a machine with no address but loopback there is nothing to test.
+#[test]
+fn own_addresses_inside_a_prefix_are_reported() {
+    let own = synward::kernel::own_addresses().unwrap();
+    let mut global = own.iter().filter(|one| one.is_ipv4() && !one.is_loopback());
+    let Some(address) = global.next() else { return };
+    let folder = TestFolder::new();
+    let network = ipnet::IpNet::new(*address, 24).unwrap().trunc();
+    let service = SERVICE.replace("192.0.2.10", &network.to_string());
+    let ran = folder.check(format!("{INTERFACE}{service}{}", folder.cookie()));
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    let expected = format!(
+        "FILE:4: warning: on this machine: service \"web\": {address} is an address of this machine, so its prefix leaves \
+         it out and connections to it pass; a service with handoff = \"local\" that names it protects it"
+    );
+    let lines = folder.shorten(&ran.stderr);
+    assert!(lines.lines().any(|line| line == expected), "{lines}");
+}

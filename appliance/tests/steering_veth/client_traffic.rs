@@ -9,7 +9,7 @@ use synward::config::Mode;
 use synward::steering::Steering;
 use synward_core::counters::Counter;
 
-use super::steering_lab::{Lab, inside};
+use super::steering_lab::{HERE, Lab, inside};
 
 /// Generic XDP can answer on a veth whose peer has no program.
 const GENERIC: (&str, &str) = ("\"auto\"", "\"generic\"");
@@ -77,6 +77,8 @@ fn a_client_gets_a_cookie_and_is_validated() {
 #[test]
 fn prefixes_any_port_and_lists_are_applied() {
     let lab = Lab::new();
+    lab.route_from_client("203.0.0.0/16", "192.0.2.1");
+    lab.route_from_client("2001:db8:1::/64", "2001:db8::10");
     let services = r#"
 addresses = ["192.0.2.10"]
 ports = [80]
@@ -84,11 +86,11 @@ deny = ["192.0.2.0/24"]
 allow = ["192.0.2.2"]
 [[service]]
 name = "net"
-addresses = ["192.0.2.0/24", "2001:db8::/64"]
+addresses = ["203.0.113.0/24", "2001:db8:1::/64"]
 ports = [81]
 [[service]]
 name = "rest"
-addresses = ["192.0.0.0/16"]
+addresses = ["203.0.0.0/16"]
 ports = "any"
 "#;
     let steering = lab
@@ -112,14 +114,79 @@ ports = "any"
     assert!(counted(&steering, 0, Counter::DropDenied) >= 1);
     assert_eq!(counted(&steering, 0, Counter::AnsweredXdp), 0);
     // A listed port of the longer prefix, then any port of the shorter one.
-    assert!(connect(&lab, "192.0.2.2", "192.0.2.1:81").is_ok());
-    assert!(connect(&lab, "2001:db8::2", "[2001:db8::10]:81").is_ok());
+    assert!(connect(&lab, "192.0.2.2", "203.0.113.1:81").is_ok());
+    assert!(connect(&lab, "2001:db8::2", "[2001:db8:1::10]:81").is_ok());
     assert_eq!(counted(&steering, 1, Counter::AnsweredXdp), 2);
-    assert!(connect(&lab, "192.0.2.2", "192.0.2.10:9999").is_ok());
+    assert!(connect(&lab, "192.0.2.2", "203.0.113.10:9999").is_ok());
     assert_eq!(counted(&steering, 2, Counter::AnsweredXdp), 1);
     assert_eq!(
         connect(&lab, "2001:db8::2", "[2001:db8::10]:82").err(),
         Some(ErrorKind::ConnectionRefused)
+    );
+    steering.stop(false).unwrap();
+}
+
+/// The operator's own connections to the appliance pass, although a prefix holds its addresses; also to one that it gets
+/// later. Other addresses of the prefix are protected.
+#[test]
+fn own_addresses_inside_a_prefix_pass() {
+    let lab = Lab::new();
+    for net in ["192.0.2.96/27", "2001:db8:0:0:77::/80"] {
+        lab.route_from_client(
+            net,
+            if net.contains(':') {
+                "2001:db8::10"
+            } else {
+                "192.0.2.1"
+            },
+        );
+    }
+    let services = "addresses = [\"192.0.2.0/24\", \"2001:db8::/64\"]\nports = \"any\"\n";
+    let mut steering = lab
+        .steer(&[
+            GENERIC,
+            (
+                "addresses = [\"192.0.2.10\", \"2001:db8::10\"]\nports = [80]\n",
+                services,
+            ),
+        ])
+        .unwrap();
+    let refused = Some(ErrorKind::ConnectionRefused);
+    for (from, to) in [
+        ("192.0.2.2", "192.0.2.1:22"),
+        ("192.0.2.2", "192.0.2.10:80"),
+        ("2001:db8::2", "[2001:db8::10]:22"),
+    ] {
+        assert_eq!(connect(&lab, from, to).err(), refused, "{to}");
+    }
+    assert_eq!(counted(&steering, 0, Counter::AnsweredXdp), 0);
+    for (from, address) in [
+        ("192.0.2.2", "192.0.2.100"),
+        ("2001:db8::2", "2001:db8::77:0:0:1"),
+    ] {
+        let to = if address.contains(':') {
+            format!("[{address}]:22")
+        } else {
+            format!("{address}:22")
+        };
+        assert!(connect(&lab, from, &to).is_ok(), "{address} is protected");
+        let mut with = |action: &str| {
+            lab.ip(&["addr", action, address, "dev", HERE]);
+            inside(&lab.here(), || steering.renew_own_addresses()).unwrap();
+        };
+        with("add");
+        assert_eq!(connect(&lab, from, &to).err(), refused, "{address} is ours");
+        with("del");
+        assert!(
+            connect(&lab, from, &to).is_ok(),
+            "{address} is not ours any more"
+        );
+    }
+    let left_out = steering.endpoints().left_out();
+    assert!(
+        left_out
+            .iter()
+            .any(|one| one.address.to_string() == "192.0.2.1")
     );
     steering.stop(false).unwrap();
 }

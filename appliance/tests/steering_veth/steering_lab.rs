@@ -71,6 +71,11 @@ impl Lab {
         ip_in(&self.here(), arguments);
     }
 
+    /// Routes a network of the client's side to an address of the appliance.
+    pub(crate) fn route_from_client(&self, net: &str, via: &str) {
+        ip_in(&self.there(), &["route", "add", net, "via", via]);
+    }
+
     /// The pin folder. It does not exist at first.
     pub(crate) fn pin(&self) -> PathBuf {
         self.folder.path().join("bpf/synward")

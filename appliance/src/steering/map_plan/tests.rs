@@ -218,3 +218,88 @@ fn encodes_services_and_lists() {
     assert_eq!(prefix_key(allow).length, 96 + 24);
     assert_eq!(prefix_key(deny).length, 32);
 }
+
+const AROUND_OWN: &str = r#"
+    [[service]]
+    name = "all"
+    addresses = ["192.0.2.0/24", "2001:db8::/64"]
+    ports = "any"
+    [[service]]
+    name = "here"
+    addresses = ["192.0.0.0/16"]
+    ports = [443]
+    handoff = "local"
+    fragments = "pass"
+    [[service]]
+    name = "named"
+    addresses = ["192.0.2.2", "192.0.2.3", "2001:db8::3"]
+    ports = [80]
+    [[service]]
+    name = "whole"
+    addresses = ["192.0.2.4"]
+    ports = "any"
+"#;
+
+fn addresses(list: &[&str]) -> BTreeSet<IpAddr> {
+    list.iter().map(|one| one.parse().unwrap()).collect()
+}
+
+/// An address of this machine belongs to local services, and to those that name it.
+#[test]
+fn own_addresses_are_left_out_of_prefixes() {
+    let (all, here, named, whole) = (Some(0), Some(1), Some(2), Some(3));
+    let mut plan = plan(AROUND_OWN);
+    assert_eq!(found(&plan, "192.0.2.1", 22), all);
+    let own = [
+        "192.0.2.1",
+        "192.0.2.2",
+        "192.0.2.4",
+        "2001:db8::1",
+        "2001:db8::3",
+        "10.0.0.1",
+    ];
+    let changes = plan.leave_out(addresses(&own));
+    let added: Vec<_> = changes.added.iter().map(|(net, ..)| net.addr()).collect();
+    assert_eq!(added.len(), 4, "{added:?}");
+    for (address, port, service) in [
+        ("192.0.2.1", 22, None),
+        ("192.0.2.1", 443, here),
+        ("192.0.2.1", NO_PORT, here),
+        ("192.0.2.2", 22, None),
+        ("192.0.2.2", 80, named),
+        ("192.0.2.4", 22, whole),
+        ("192.0.2.5", 22, all),
+        ("2001:db8::1", 22, None),
+        ("2001:db8::1", NO_PORT, None),
+        ("2001:db8::2", 22, all),
+        ("2001:db8::3", 80, named),
+    ] {
+        assert_eq!(found(&plan, address, port), service, "{address} {port}");
+    }
+    let left_out = plan.left_out();
+    assert!(left_out.iter().all(|one| one.service == 0) && left_out.len() == 4);
+    let (line, text) = left_out[0].describe(&config(AROUND_OWN));
+    assert_eq!(line, 7);
+    assert!(
+        text.starts_with("service \"all\": 192.0.2.1 is an address of this machine"),
+        "{text}"
+    );
+}
+
+#[test]
+fn own_addresses_that_move_away_are_protected_again() {
+    let mut plan = plan(AROUND_OWN);
+    let before = (plan.prefixes.clone(), plan.prefix_ports.len());
+    plan.leave_out(addresses(&["192.0.2.1", "2001:db8::1"]));
+    let changes = plan.leave_out(addresses(&["192.0.2.9", "2001:db8::1"]));
+    assert_eq!((changes.removed.len(), changes.added.len()), (1, 1));
+    assert_eq!(found(&plan, "192.0.2.1", 22), Some(0));
+    assert_eq!(found(&plan, "192.0.2.9", 22), None);
+    let same = plan.leave_out(addresses(&["192.0.2.9", "2001:db8::1"]));
+    assert_eq!(
+        same,
+        crate::steering::own_addresses::PrefixChanges::default()
+    );
+    plan.leave_out(BTreeSet::new());
+    assert_eq!((plan.prefixes, plan.prefix_ports.len()), before);
+}
