@@ -11,6 +11,7 @@
 //! | [`problem`] | a problem of a file: line, what is wrong, what would be right | no |
 //! | [`run`] | starts everything, in order; the control thread does what is slow | no |
 //! | [`steering`] | loads the eBPF programs, fills their maps, attaches and detaches them | no |
+//! | [`self_test`] | tries at start whether drivers transmit, and counts what they do not | no |
 //! | [`local_checks`] | whether this machine can serve services with `handoff = "local"` | no |
 //! | [`kernel`] | what only the running kernel can say: interfaces, routes, listeners, types | system calls |
 //! | [`maps`] | memory that workers, the control thread and the XDP program share: flow table, heartbeats, clock | mapped memory |
@@ -21,7 +22,7 @@
 //! | [`observe`] | metrics, status, log, and the control socket | no |
 //!
 //! `run` uses all of them. `worker` uses `engine`, `afxdp` and `maps`; `engine` uses `maps`, `siphash_simd` and the waker of `afxdp`;
-//! `steering` and `local_checks` use `kernel` and `maps`. What the program shares with the eBPF programs is the crate
+//! `steering`, `self_test` and `local_checks` use `kernel` and `maps`. What the program shares with the eBPF programs is the crate
 //! `synward_core`.
 #![deny(unsafe_code)]
 
@@ -37,6 +38,7 @@ pub mod observe;
 pub mod problem;
 pub mod run;
 pub mod secret;
+pub mod self_test;
 pub mod siphash_simd;
 pub mod steering;
 pub mod worker;

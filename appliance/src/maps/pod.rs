@@ -8,6 +8,7 @@ use synward_core::flow::FlowKey;
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Globals, Interfaces, KeySlot, Passed, PrefixPort, Service,
 };
+use synward_core::transmit_failure::{FailureKey, Probe};
 
 /// Wraps a type of [`synward_core::layout`]. [`Pod`] cannot be implemented for the type itself because both belong to
 /// other crates.
@@ -34,12 +35,14 @@ plain! {
     Clock = 8 + 8,
     Endpoint = 4 + 4 + 2 * 8,
     EndpointKey = 16 + 4,
+    FailureKey = 4 * 4,
     FlowKey = 16 + 16 + 4,
     Globals = 10 * 8 + 2 * 8 + 4 * 4,
     Interfaces = 16 * 4 + 16 * 16,
     KeySlot = 8 + 4 * 16,
     Passed = 4 + 4,
     PrefixPort = 4 + 4,
+    Probe = 3 * 4,
     Service = 4 + 2 + 2 + 8,
     ServiceCounters = 32 * 8,
 }

@@ -3,6 +3,7 @@
 //! | file | idea |
 //! |---|---|
 //! | [`start`] | sockets, workers, and the order of the start |
+//! | `tested_start` | the self-test, and the modes that it leads to |
 //! | [`control_thread`] | the control thread: periodic work and signals |
 //! | [`server_profiles`] | the TCP options of servers: probed at start, refined by every SYN-ACK |
 //! | [`server_probe`] | the probe |
@@ -17,6 +18,7 @@ pub mod server_probe;
 pub mod server_profiles;
 mod snapshot_builder;
 pub mod start;
+mod tested_start;
 
 use std::io::Write as _;
 use std::path::Path;

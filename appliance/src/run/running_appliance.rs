@@ -220,6 +220,9 @@ impl ApplianceHandle for RunningAppliance {
             return snapshot;
         };
         snapshot.degraded.clone_from(&inner.faults);
+        snapshot
+            .notes
+            .extend(appliance.self_test_notes.iter().cloned());
         for one in &appliance.workers {
             if let Some(report) = one.status.take_latest() {
                 inner.reports.insert(one.queue, report);

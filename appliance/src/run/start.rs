@@ -19,6 +19,7 @@ use crate::engine::worker_shared::{Learned, Policy, Shared};
 use crate::engine::{BatchAnswers, ServiceStats};
 use crate::kernel;
 use crate::local_checks;
+use crate::self_test::{Sockets, TransmitWatch};
 use crate::siphash_simd::HashBackend;
 use crate::steering::Steering;
 use crate::worker::Worker;
@@ -56,6 +57,10 @@ pub struct Appliance {
     pub learned: Arc<ArrayQueue<Learned>>,
     /// By interface index: a bit mask of the queues on which a worker answers SYNs.
     pub responders: BTreeMap<u32, u64>,
+    /// Counts lost frames; `None`: the kernel does not permit it.
+    pub transmit_watch: Option<TransmitWatch>,
+    /// What the self-test changed, one sentence each.
+    pub self_test_notes: Vec<String>,
     stop: Arc<AtomicBool>,
 }
 
@@ -80,6 +85,8 @@ pub fn start_appliance(config: Config) -> anyhow::Result<(Appliance, ServerProfi
         workers: Vec::new(),
         learned,
         responders: BTreeMap::new(),
+        transmit_watch: None,
+        self_test_notes: Vec::new(),
         stop,
     };
     match appliance.spawn_workers(&keyring) {
@@ -95,11 +102,7 @@ pub fn start_appliance(config: Config) -> anyhow::Result<(Appliance, ServerProfi
 
 impl Appliance {
     fn spawn_workers(&mut self, keyring: &crate::secret::Keyring) -> anyhow::Result<()> {
-        let sockets = if self.needs_workers() {
-            self.open_sockets()?
-        } else {
-            BTreeMap::new()
-        };
+        let sockets = self.open_tested_sockets()?;
         let queues = sockets.keys().copied().collect::<Vec<_>>();
         let cores = self.cores()?;
         let polling = match self.config.appliance.polling {
@@ -175,15 +178,15 @@ impl Appliance {
 
     /// Whether user space has anything to do. With `local` and `forward` alone it has not: the kernel accepts validated
     /// clients, and the XDP program answers SYNs at lower cost than a worker.
-    fn needs_workers(&self) -> bool {
+    pub(super) fn needs_workers(&self) -> bool {
         let mut services = self.config.services.iter();
         self.config.appliance.responder == Responder::Afxdp
             || services.any(|service| service.handoff == Handoff::Splice)
     }
 
     /// Opens a socket on every queue of every interface. The result is indexed by queue.
-    fn open_sockets(&mut self) -> anyhow::Result<BTreeMap<u32, Vec<(u32, Port)>>> {
-        let mut sockets = BTreeMap::<u32, Vec<(u32, Port)>>::new();
+    pub(super) fn open_sockets(&mut self) -> anyhow::Result<Sockets> {
+        let mut sockets = Sockets::new();
         for interface in self.steering.interfaces().to_vec() {
             let configured = self
                 .config

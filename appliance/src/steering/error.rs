@@ -159,7 +159,7 @@ pub(super) fn map_failed(map: &'static str) -> impl Fn(MapError) -> SteeringErro
 }
 
 /// The innermost cause of an error, on one line. It holds the message of the kernel.
-pub(super) fn cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -19,6 +19,7 @@
 //! | `map_plan`, `fill` | the content of the maps for a configuration, and writing it |
 //! | `own_addresses` | leaves this machine's own addresses out of the prefixes of services |
 //! | `object` | the eBPF object: sizes of its maps, loading, handles to maps |
+//! | `generic_fallback` | attaches the program again, in generic mode |
 //! | `attach`, `classifier`, `pins`, `bpffs` | attaching to XDP and TC, and pinning in a BPF file system |
 //! | `unload` | detaches what a killed process left |
 //! | `endpoint_profiles`, `key_slots` | what changes while the program runs: offered options, keys |
@@ -30,6 +31,7 @@ mod classifier;
 mod endpoint_profiles;
 mod error;
 mod fill;
+mod generic_fallback;
 mod handle;
 mod interface_discovery;
 mod interface_watch;
@@ -43,6 +45,7 @@ mod unload;
 
 pub use endpoint_profiles::{EndpointProfiles, Learned, NEVER};
 pub use error::SteeringError;
+pub(crate) use error::cause;
 pub use handle::Steering;
 pub use interface_discovery::SteeredInterface;
 pub use own_addresses::{LeftOut, own_address_warnings};

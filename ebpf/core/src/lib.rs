@@ -13,7 +13,7 @@
 //! | every later segment | [`occupancy`], [`flow`], [`flow_time`], [`translate`] |
 //! | ICMP error about one of them | [`wire::icmp`], [`translate`] |
 //!
-//! [`layout`] and [`counters`] describe the maps that the XDP program and the appliance share. [`siphash`] and
+//! [`layout`], [`counters`] and [`transmit_failure`] describe the maps that the eBPF programs and the appliance share. [`siphash`] and
 //! [`multilinear`] are the hash functions; [`kernel_tsval`] is about the kernel's own SYN cookies.
 //!
 //! Unsafe code is forbidden, except in two functions that only BPF compiles: they read and write the fields of a header
@@ -36,5 +36,6 @@ pub mod replay_cache;
 pub mod siphash;
 pub mod syn_ack;
 pub mod translate;
+pub mod transmit_failure;
 pub mod wire;
 pub mod worker_request;

@@ -1,0 +1,51 @@
+"""The self-test finds an interface on which XDP cannot transmit: a forced mode is refused, and "auto" serves in a safer one."""
+
+import json
+import subprocess
+
+from story import BENCH, START, SYNWARD, TWO_ARMS, receive, story
+
+# The self-test is the same for both responders.
+ONCE = "xdp"
+BESIDE_OTHERS = True
+
+NATIVE = TWO_ARMS.replace('\nside = "inside"', '\nside = "inside"\nxdp = "native"')
+CAUSE = "in0 does not transmit frames of XDP, because the other end of the veth has no XDP program"
+
+
+def run(lab, synward):
+    # A veth transmits frames of XDP only if its other end has an XDP program.
+    assert lab.start("server", "pass", BENCH, "pass", "--interface", "server0", "--detach").wait() == 0
+    forced_mode_is_refused(lab, synward)
+    auto_serves(lab, synward)
+
+
+def forced_mode_is_refused(lab, synward):
+    synward.configure(interfaces=NATIVE)
+    process = lab.start("edge", "refused", "env", "SYNWARD_LOG=error", SYNWARD, "run", "--config", synward.file)
+    try:
+        code = process.wait(START)
+    except subprocess.TimeoutExpired:
+        process.stop()
+        raise AssertionError("synward serves, though nothing that it redirects to in0 arrives") from None
+    text = process.output().strip()
+    assert code == 1 and len(text.splitlines()) == 1, f"exit code {code}: {text}"
+    assert f'{CAUSE}: set xdp of in0 to "auto" or "generic"' in text, text
+
+
+def auto_serves(lab, synward):
+    synward.start(interfaces=TWO_ARMS)
+    for family in (4, 6):
+        client, server = lab.pair(family)
+        client.sendall(b"question")
+        assert receive(server, 8) == b"question"
+        server.sendall(b"answer")
+        assert receive(client, 6) == b"answer"
+    code, text = synward.command("status", "--json")
+    status = json.loads(text)
+    assert code == 0 and not status["degraded"], status["degraded"]
+    assert any(note.startswith(CAUSE) for note in status["notes"]), status["notes"]
+    assert not any(interface["native"] for interface in status["interfaces"]), "XDP is native"
+
+
+story(run, start=False)
