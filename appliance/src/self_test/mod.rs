@@ -125,7 +125,9 @@ fn wait_for_carriers(interfaces: &[SteeredInterface]) -> Vec<&SteeredInterface> 
             .iter()
             .any(|one| is(one, |link| link.up && !link.carrier));
         if !waits || Instant::now() >= deadline {
-            let (ready, others) = interfaces.iter().partition::<Vec<_>, _>(|one| is_ready(one));
+            let (ready, others) = interfaces
+                .iter()
+                .partition::<Vec<_>, _>(|one| is_ready(one));
             for one in others {
                 tracing::warn!(interface = %one.name, "not tested: the interface has no carrier");
             }

@@ -175,12 +175,14 @@ mod tests {
     fn what_fails_leads_to_the_next_safer_mode() {
         assert_eq!(next_step(&Findings::default(), &both(|_| {})), Step::Serve);
         let zero_copy = both(|one| one.zero_copy = true);
-        let copy = "in0 does not transmit redirected frames of zero-copy queues (its driver drops them)";
+        let copy =
+            "in0 does not transmit redirected frames of zero-copy queues (its driver drops them)";
         assert_eq!(
             next_step(&lost(3, 0, false), &zero_copy),
             Step::CopyMode(copy.to_owned())
         );
-        let socket = "the driver of in0 did not complete a frame that the AF_XDP socket of queue 1 sent";
+        let socket =
+            "the driver of in0 did not complete a frame that the AF_XDP socket of queue 1 sent";
         assert_eq!(
             next_step(&unsent(true), &zero_copy),
             Step::CopyMode(socket.to_owned())
@@ -189,8 +191,7 @@ mod tests {
             next_step(&unsent(false), &both(|_| {})),
             Step::Generic(socket.to_owned())
         );
-        let generic =
-            "in0 does not transmit frames of XDP (Operation not supported (os error 95))";
+        let generic = "in0 does not transmit frames of XDP (Operation not supported (os error 95))";
         assert_eq!(
             next_step(&lost(3, libc::EOPNOTSUPP, true), &zero_copy),
             Step::Generic(generic.to_owned())

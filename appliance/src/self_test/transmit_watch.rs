@@ -48,7 +48,9 @@ pub enum WatchError {
     #[error("the counters of lost frames cannot be read ({0})")]
     Counters(String),
 
-    #[error("the eBPF object has no {0}: it is not the one that this program was built with; build again")]
+    #[error(
+        "the eBPF object has no {0}: it is not the one that this program was built with; build again"
+    )]
     Object(&'static str),
 }
 
@@ -140,8 +142,7 @@ impl TransmitWatch {
             .ebpf
             .map_mut("PROBE")
             .ok_or(WatchError::Object("PROBE"))?;
-        let mut map =
-            Array::<_, Plain<Probe>>::try_from(map).map_err(|error| failed(&error))?;
+        let mut map = Array::<_, Plain<Probe>>::try_from(map).map_err(|error| failed(&error))?;
         map.set(0, Plain(probe), 0)
             .map_err(|error| failed(&error))?;
         let before = self.lost_probes(probe.interface)?;
