@@ -1,7 +1,7 @@
 //! A thread that answers one request per connection, on many connections at a time.
 //!
-//! Connections, request length and the time of a client are bounded. A client that sends nothing, or does not read,
-//! occupies a slot for some seconds and does not delay others.
+//! Connections, request length and the time of a client are bounded. A client that sends nothing, or does not read, does not
+//! delay others: every connection is accepted, and if there are too many, the one that has been idle longest is closed.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,12 +15,14 @@ use rustix::net::{Shutdown, shutdown};
 
 use crate::confinement::{Directories, ThreadKind, confine_thread};
 
-/// Maximum number of open connections; more wait in the kernel's backlog.
+/// Maximum number of open connections. For a further one the longest idle is closed.
 const MAX_CONNECTIONS: usize = 32;
 /// Maximum length of a request, bytes.
 const MAX_REQUEST: usize = 8 * 1024;
 /// Timeout of a client for sending its request, for reading the next part of the answer, and for closing.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Timeout of a whole connection, for a client that reads its answer ever so slowly.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes that are read from a client after the answer, so that the kernel does not discard the answer.
 const MAX_DISCARDED: usize = 256 * 1024;
 /// Pause after accept(2) failed, for example because there are no file descriptors left.
@@ -118,7 +120,7 @@ fn serve<L: Listener>(listener: &L, mut protocol: impl Protocol, stopped: &UnixS
         let now = Instant::now();
         connections.retain(|connection| connection.deadline > now);
         paused_until = paused_until.filter(|until| *until > now);
-        let accepting = paused_until.is_none() && connections.len() < MAX_CONNECTIONS;
+        let accepting = paused_until.is_none();
 
         let mut fds = vec![
             PollFd::new(stopped, PollFlags::IN),
@@ -143,11 +145,37 @@ fn serve<L: Listener>(listener: &L, mut protocol: impl Protocol, stopped: &UnixS
         connections.retain_mut(|connection| connection.advance(&mut protocol));
         if accepting {
             match listener.accept_nonblocking() {
-                Ok(stream) => connections.push(Connection::new(stream)),
+                Ok(stream) => {
+                    close_longest_idle(&mut connections);
+                    let mut connection = Connection::new(stream);
+                    // The request has often arrived already.
+                    if connection.advance(&mut protocol) {
+                        connections.push(connection);
+                    }
+                }
                 Err(error) if is_transient(&error) => {}
                 Err(_) => paused_until = Some(Instant::now() + ACCEPT_PAUSE),
             }
         }
+    }
+}
+
+/// Makes room for another connection. Those that have not sent their request go first, then those that only wait for the
+/// client to close.
+fn close_longest_idle<S>(connections: &mut Vec<Connection<S>>) {
+    if connections.len() < MAX_CONNECTIONS {
+        return;
+    }
+    let idle = connections.iter().enumerate().min_by_key(|(_, one)| {
+        let order = match one.step {
+            Step::Read(_) => 0,
+            Step::Finish(_) => 1,
+            Step::Write(..) => 2,
+        };
+        (order, one.deadline)
+    });
+    if let Some((place, _)) = idle {
+        connections.swap_remove(place);
     }
 }
 
@@ -170,7 +198,9 @@ fn is_transient(error: &io::Error) -> bool {
 struct Connection<S> {
     stream: S,
     step: Step,
+    /// End of the step, at most that of the connection.
     deadline: Instant,
+    end: Instant,
 }
 
 enum Step {
@@ -185,10 +215,12 @@ enum Step {
 
 impl<S: Read + Write + AsFd> Connection<S> {
     fn new(stream: S) -> Self {
+        let now = Instant::now();
         Self {
             stream,
             step: Step::Read(Vec::new()),
-            deadline: Instant::now() + CLIENT_TIMEOUT,
+            deadline: now + CLIENT_TIMEOUT,
+            end: now + TOTAL_TIMEOUT,
         }
     }
 
@@ -206,7 +238,7 @@ impl<S: Read + Write + AsFd> Connection<S> {
             match self.next(protocol) {
                 Ok(Some(step)) => {
                     self.step = step;
-                    self.deadline = Instant::now() + CLIENT_TIMEOUT;
+                    self.deadline = (Instant::now() + CLIENT_TIMEOUT).min(self.end);
                 }
                 Ok(None) => return false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -237,7 +269,7 @@ impl<S: Read + Write + AsFd> Connection<S> {
                         0 => return Ok(None),
                         count => *sent += count,
                     }
-                    self.deadline = Instant::now() + CLIENT_TIMEOUT;
+                    self.deadline = (Instant::now() + CLIENT_TIMEOUT).min(self.end);
                 }
                 shutdown(&self.stream, Shutdown::Write)?;
                 Ok(Some(Step::Finish(0)))

@@ -113,6 +113,29 @@ fn slow_and_silent_clients_do_not_delay_others() {
 }
 
 #[test]
+fn idle_connections_do_not_starve_health_checks() {
+    let server = serve(&FakeAppliance::new());
+    let address = server.address();
+    let mut idle = Vec::new();
+    let begun = Instant::now();
+    for _ in 0..10 {
+        idle.extend((0..50).map(|_| TcpStream::connect(address).unwrap()));
+        assert_eq!(get(address, "/healthz").1, "ok\n");
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
+    // The longest idle ones were closed.
+    let mut first = &idle[0];
+    first
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    assert_eq!(first.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
 fn a_client_that_never_stops_sending_is_disconnected() {
     let server = serve(&FakeAppliance::new());
     let address = server.address();
