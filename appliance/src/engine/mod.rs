@@ -19,6 +19,7 @@
 //! | [`server_syn_ack`] | reads a server's SYN-ACK and learns its profile |
 //! | [`mailbox`] | messages between workers |
 //! | [`link`] | the path of an outgoing segment: interface and frame header |
+//! | `syn_pace` | how many SYNs may be on their way to one server |
 //! | [`stats`] | counters of one service at one worker |
 //! | [`histogram`] | a histogram of handoff durations |
 #![forbid(unsafe_code)]
@@ -37,6 +38,7 @@ pub mod server_syn_ack;
 pub mod single_answer;
 pub mod splicer;
 pub mod stats;
+mod syn_pace;
 mod template;
 pub mod worker_shared;
 

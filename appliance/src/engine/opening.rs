@@ -8,16 +8,22 @@ use synward_core::generated_segment::{
     HandshakeOptions, MAX_OPTION_WORDS, Segment, padded_timestamps,
 };
 use synward_core::layout::Profile;
+use synward_core::translate::shift_window;
 use synward_core::wire::tcp::{Repr, flags};
 
 /// Nanoseconds until the SYN to the server is retransmitted; doubled each time.
 pub const RETRY: u64 = 250_000_000;
-/// Maximum number of SYNs to the server: about four seconds with the backoff.
-pub const TRIES: u8 = 4;
+/// Maximum number of SYNs to the server. With the backoff an opening lasts 31.75 s: the first retransmissions are quick, and the
+/// later ones come as those of a TCP with an initial timeout of one second (RFC 6298 §2).
+pub const TRIES: u8 = 7;
+/// Nanoseconds after which the SYN to the server is sent though others are on their way.
+pub const LONGEST_WAIT: u64 = 1_000_000_000;
 
 /// The phase of an opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// The SYN to the server waits for its turn (`opening_shares`).
+    Queued,
     /// The SYN to the server was sent.
     SynSent,
     /// The server has answered, and a probe requests one more ACK from the client, so that the server measures
@@ -55,6 +61,8 @@ pub struct Opening {
     pub our_tsval: u32,
     /// The client's latest window, unscaled.
     pub window: u16,
+    /// Left shift of the client's windows for the server, which has refused the client's window scaling.
+    pub client_shift: u8,
     /// The path to the client.
     pub client: Link,
     /// The path to the server.
@@ -134,8 +142,8 @@ impl Opening {
     /// unchanged: Linux ≥ 6.15 accepts nothing else in the third ACK.
     pub fn segment(&self, sequence: u32, flags: u8, server_isn: u32, server_tsval: u32) -> Segment {
         let acknowledgement = server_isn.wrapping_add(1);
-        let mut segment =
-            self.to_server(sequence, acknowledgement, flags | flags::ACK, self.window);
+        let window = shift_window(self.window, self.client_shift as i8);
+        let mut segment = self.to_server(sequence, acknowledgement, flags | flags::ACK, window);
         if self.requested.timestamps {
             let (words, count) = padded_timestamps(self.client_tsval, server_tsval);
             segment.options = words;

@@ -15,12 +15,14 @@
 //! The biggest holder is sought among a few random openings. One that holds half of the room is missed once in 2^16 times, and
 //! nobody can predict the choice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 
 use synward_core::flow::FlowKey;
 use synward_core::layout::MAX_SERVICES;
 use synward_core::wire::Address;
+
+use super::syn_pace::SynPace;
 
 /// Random openings among which the biggest holder is sought.
 const SAMPLES: usize = 16;
@@ -30,6 +32,10 @@ const SAMPLES_OF_SERVER: usize = 64;
 const SILENT: u64 = 1_000_000_000;
 /// A silent server has this part of `openings_per_server`.
 const SILENT_PART: u32 = 8;
+/// The most probes of clients under way at one server, and the most in a row without an answer.
+const PROBES: u32 = 32;
+/// Least nanoseconds between two reports of a server's options.
+const REPORT: u64 = 100_000_000;
 /// End of a list of openings.
 const NONE: u32 = u32::MAX;
 
@@ -89,6 +95,36 @@ struct ServerShare {
     answered: bool,
     /// When the first SYN since its last answer was sent, ns; 0: none was.
     unanswered_since: u64,
+    pace: SynPace,
+    /// Openings whose SYN waits for its turn.
+    waiting: List,
+    probes: Probes,
+    /// When its options were reported last, ns.
+    reported: u64,
+}
+
+/// Probes of clients by `rtt = "true"`: the server holds a half-open connection for each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Probes {
+    under_way: u32,
+    /// Without an answer, since the last one with an answer.
+    unanswered: u32,
+}
+
+/// A list of openings, linked by `ahead` and `behind`.
+#[derive(Clone, Copy, Debug)]
+struct List {
+    first: u32,
+    last: u32,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self {
+            first: NONE,
+            last: NONE,
+        }
+    }
 }
 
 impl ServerShare {
@@ -114,6 +150,21 @@ struct Holders {
     segments: u32,
     older: u32,
     younger: u32,
+    turn: Turn,
+    /// Neighbours in the server's list of waiting openings.
+    ahead: u32,
+    behind: u32,
+}
+
+/// Where the SYN of an opening is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// It waits.
+    Waiting,
+    /// It is on its way.
+    InFlight,
+    /// It was answered, or is taken for lost.
+    Past,
 }
 
 /// What the holders of an opening have, the widest first; compared in this order.
@@ -126,6 +177,8 @@ pub struct OpeningShares {
     sources: HashMap<Source, SourceShare>,
     silent: [Held; MAX_SERVICES as usize],
     openings: Vec<Holders>,
+    /// Openings whose turn has come.
+    ready: VecDeque<u32>,
     used: u32,
     random: u64,
 }
@@ -142,6 +195,9 @@ impl OpeningShares {
             segments: 0,
             older: NONE,
             younger: NONE,
+            turn: Turn::Past,
+            ahead: NONE,
+            behind: NONE,
         };
         let slots = capacity as usize + 1;
         Self {
@@ -150,6 +206,7 @@ impl OpeningShares {
             sources: HashMap::with_capacity(2 * slots),
             silent: [Held::default(); MAX_SERVICES as usize],
             openings: vec![unused; slots],
+            ready: VecDeque::with_capacity(slots),
             used: 0,
             random: RandomState::new().hash_one(slots) | 1,
         }
@@ -189,6 +246,9 @@ impl OpeningShares {
             segments: 0,
             older,
             younger: NONE,
+            turn: Turn::Past,
+            ahead: NONE,
+            behind: NONE,
         };
         self.used += 1;
         if silent && let Some(group) = self.silent.get_mut(usize::from(service)) {
@@ -201,6 +261,7 @@ impl OpeningShares {
         let Some(opening) = self.opening(id) else {
             return;
         };
+        self.end_turn(id);
         self.count_segments(id, -i64::from(opening.segments));
         self.openings[id as usize].used = false;
         self.used -= 1;
@@ -309,20 +370,183 @@ impl OpeningShares {
         }
     }
 
-    /// Notes that a SYN was sent to the server of an opening.
-    pub fn asked(&mut self, now: u64, id: u32) {
-        if let Some(server) = self.server_of(id)
-            && server.unanswered_since == 0
+    /// Lets the SYN of a new opening wait for its turn. The first opening of a source goes first, so that the burst of one
+    /// client delays few others.
+    pub fn enqueue(&mut self, id: u32) {
+        let Some(opening) = self.opening(id) else {
+            return;
+        };
+        let is_only = self
+            .sources
+            .get(&opening.source)
+            .is_some_and(|source| source.held.openings == 1);
+        let Some(server) = self.servers.get_mut(&opening.source.server) else {
+            return;
+        };
+        let (ahead, behind) = if is_only {
+            (NONE, std::mem::replace(&mut server.waiting.first, id))
+        } else {
+            (std::mem::replace(&mut server.waiting.last, id), NONE)
+        };
+        if is_only && behind == NONE {
+            server.waiting.last = id;
+        } else if !is_only && ahead == NONE {
+            server.waiting.first = id;
+        }
+        if let Some(one) = self.openings.get_mut(ahead as usize) {
+            one.behind = id;
+        }
+        if let Some(one) = self.openings.get_mut(behind as usize) {
+            one.ahead = id;
+        }
+        let own = &mut self.openings[id as usize];
+        (own.turn, own.ahead, own.behind) = (Turn::Waiting, ahead, behind);
+        self.take_turns(opening.source.server);
+    }
+
+    /// An opening whose SYN is to be sent now.
+    pub fn next_ready(&mut self) -> Option<u32> {
+        self.ready.pop_front()
+    }
+
+    /// Takes an opening that has waited long enough out of its turn: its SYN is to be sent now.
+    pub fn overtake(&mut self, id: u32) {
+        if let Some(opening) = self.opening(id)
+            && opening.turn == Turn::Waiting
         {
-            server.unanswered_since = now;
+            self.unlink(id);
+            self.start(id, opening.source.server);
         }
     }
 
-    /// Notes that the server of an opening has sent something.
-    pub fn answered(&mut self, id: u32) {
+    /// The SYN of an opening is no longer on its way: it is taken for lost, or its client is gone.
+    pub fn end_turn(&mut self, id: u32) {
+        let Some(opening) = self.opening(id) else {
+            return;
+        };
+        match opening.turn {
+            Turn::Waiting => self.unlink(id),
+            Turn::InFlight => {
+                if let Some(server) = self.servers.get_mut(&opening.source.server) {
+                    server.pace.ended();
+                }
+            }
+            Turn::Past => return,
+        }
+        self.openings[id as usize].turn = Turn::Past;
+        self.take_turns(opening.source.server);
+    }
+
+    /// Notes that a SYN was sent to the server of an opening.
+    pub fn asked(&mut self, now: u64, id: u32) {
         if let Some(server) = self.server_of(id) {
+            if server.unanswered_since == 0 {
+                server.unanswered_since = now;
+            } else if server.is_silent(now) {
+                server.pace.silent();
+            }
+        }
+    }
+
+    /// Notes that the server of an opening has answered its SYN, and whether with all options.
+    pub fn answered(&mut self, now: u64, id: u32, is_complete: bool) {
+        if let Some(server) = self.server_of(id) {
+            if server.is_silent(now) || !server.answered {
+                server.pace.recovered();
+            }
             server.answered = true;
             server.unanswered_since = 0;
+            if !is_complete {
+                server.pace.reduce(now);
+            } else if server.waiting.first != NONE {
+                server.pace.grow();
+            }
+        }
+        self.end_turn(id);
+    }
+
+    /// Whether the options of the server of an opening are to be reported: at most ten times a second if they differ from
+    /// what was offered, else once a second.
+    pub fn is_report_due(&mut self, now: u64, id: u32, differs: bool) -> bool {
+        let interval = if differs { REPORT } else { 10 * REPORT };
+        self.server_of(id).is_some_and(|server| {
+            let is_due = server.reported == 0 || now.saturating_sub(server.reported) >= interval;
+            if is_due {
+                server.reported = now;
+            }
+            is_due
+        })
+    }
+
+    /// Whether a client may be probed while the server of its opening waits; counts the probe. Clients that do not answer use
+    /// up the server's SYN queue: then they are probed one at a time.
+    pub fn begin_probe(&mut self, id: u32) -> bool {
+        self.server_of(id).is_some_and(|server| {
+            let limit = if server.probes.unanswered < PROBES {
+                PROBES
+            } else {
+                1
+            };
+            let may = server.probes.under_way < limit;
+            server.probes.under_way += u32::from(may);
+            may
+        })
+    }
+
+    /// Notes the end of a probe, and whether the client answered it.
+    pub fn end_probe(&mut self, id: u32, is_answered: bool) {
+        if let Some(server) = self.server_of(id) {
+            server.probes.under_way = server.probes.under_way.saturating_sub(1);
+            server.probes.unanswered = if is_answered {
+                0
+            } else {
+                server.probes.unanswered.saturating_add(1)
+            };
+        }
+    }
+
+    /// Starts waiting openings of a server as far as its pace allows.
+    fn take_turns(&mut self, server: Server) {
+        while let Some(share) = self.servers.get(&server)
+            && share.pace.may_send()
+            && share.waiting.first != NONE
+        {
+            let id = share.waiting.first;
+            self.unlink(id);
+            self.start(id, server);
+        }
+    }
+
+    fn start(&mut self, id: u32, server: Server) {
+        self.openings[id as usize].turn = Turn::InFlight;
+        if let Some(share) = self.servers.get_mut(&server) {
+            share.pace.sent();
+        }
+        self.ready.push_back(id);
+    }
+
+    /// Removes a waiting opening from its server's list.
+    fn unlink(&mut self, id: u32) {
+        let Holders {
+            source,
+            ahead,
+            behind,
+            ..
+        } = self.openings[id as usize];
+        if let Some(one) = self.openings.get_mut(ahead as usize) {
+            one.behind = behind;
+        }
+        if let Some(one) = self.openings.get_mut(behind as usize) {
+            one.ahead = ahead;
+        }
+        if let Some(server) = self.servers.get_mut(&source.server) {
+            let list = &mut server.waiting;
+            if list.first == id {
+                list.first = behind;
+            }
+            if list.last == id {
+                list.last = ahead;
+            }
         }
     }
 
@@ -427,7 +651,10 @@ mod tests {
         ) -> (u32, Option<Victim>) {
             let id = self.free.pop().unwrap();
             self.shares.add(self.now, id, key, service);
-            self.shares.asked(self.now, id);
+            self.shares.enqueue(id);
+            while let Some(ready) = self.shares.next_ready() {
+                self.shares.asked(self.now, ready);
+            }
             let victim = self.shares.victim(self.now, id, limits);
             if let Some(Victim { id, .. }) = victim {
                 self.close(id);
@@ -447,7 +674,7 @@ mod tests {
                 Some(id),
                 "no place to answer"
             );
-            self.shares.answered(id);
+            self.shares.answered(self.now, id, true);
             self.close(id);
         }
     }
@@ -552,8 +779,59 @@ mod tests {
         table.now += SILENT + 1;
         let (id, victim) = table.open(&host, 0, limits);
         assert_eq!(victim.map(|victim| victim.id), Some(id));
-        table.shares.answered(0);
+        table.shares.answered(table.now, 0, true);
         assert_eq!(table.open(&host, 0, limits).1, None);
+    }
+
+    #[test]
+    fn a_burst_waits_for_the_answers_and_a_new_source_goes_first() {
+        let mut shares = OpeningShares::new(CAPACITY);
+        let burst = key("10.0.0.1", 443);
+        for id in 0..200 {
+            shares.add(SECOND, id, &burst, 0);
+            shares.enqueue(id);
+        }
+        let ready = |shares: &mut OpeningShares| {
+            std::iter::from_fn(|| shares.next_ready()).collect::<Vec<_>>()
+        };
+        let sent = ready(&mut shares);
+        assert!(sent.iter().copied().eq(0..sent.len() as u32));
+        let bound = sent.len() as u32;
+        assert!(bound < 100, "{bound} SYNs at once");
+        shares.add(SECOND, 200, &key("192.0.2.1", 443), 0);
+        shares.enqueue(200);
+        shares.end_turn(0);
+        assert_eq!(ready(&mut shares), [200]);
+        // One that gives up leaves the list, one that has waited long enough overtakes.
+        shares.remove(bound);
+        shares.overtake(199);
+        assert_eq!(ready(&mut shares), [199]);
+        // Answers to SYNs while others wait make room for more than one each.
+        for id in 1..9 {
+            shares.answered(SECOND, id, true);
+        }
+        assert!(ready(&mut shares).iter().copied().eq(bound + 1..bound + 16));
+        for id in (9..200).filter(|id| *id != bound) {
+            shares.end_turn(id);
+        }
+        let list = shares.servers.values().next().map(|server| server.waiting);
+        assert!(list.is_some_and(|list| list.first == NONE && list.last == NONE));
+    }
+
+    #[test]
+    fn clients_that_do_not_answer_probes_are_probed_one_at_a_time() {
+        let mut shares = OpeningShares::new(CAPACITY);
+        for id in 0..100 {
+            shares.add(SECOND, id, &key("10.0.0.1", 443), 0);
+        }
+        let begun = (0..100).filter(|id| shares.begin_probe(*id)).count() as u32;
+        assert_eq!(begun, PROBES);
+        for id in 0..PROBES {
+            shares.end_probe(id, false);
+        }
+        assert!(shares.begin_probe(50) && !shares.begin_probe(51));
+        shares.end_probe(50, true);
+        assert!(shares.begin_probe(50) && shares.begin_probe(51));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use synward_core::worker_request::Hop;
 
 use super::late_segments;
 use super::link::{Link, Out};
-use super::opening::{Opening, Phase, RETRY};
+use super::opening::{LONGEST_WAIT, Opening, Phase, RETRY};
 use super::opening_shares::{OpeningShares, Reason, ShareLimits, Victim};
 use super::pending_data::{PendingData, PendingSegment, SegmentPool, Stored};
 use super::received::Received;
@@ -132,6 +132,7 @@ impl Splicer {
             Ok(entry) => entry,
             Err(outcome) => {
                 self.give_back(id);
+                self.send_syns(now, out);
                 self.count(valid_ack.service, outcome);
                 if outcome == Outcome::Duplicate
                     && let Some(entry) = self.shared.table.find(&key)
@@ -156,19 +157,35 @@ impl Splicer {
             client_tsval,
             our_tsval,
             window: segment.window,
+            client_shift: 0,
             client,
             server: Link::to_hop(&valid_ack.hop, key.client.is_v4()),
-            phase: Phase::SynSent,
+            phase: Phase::Queued,
             pending: PendingData::default(),
             began: now,
-            due: now + RETRY,
-            tries: 1,
+            due: now + LONGEST_WAIT,
+            tries: 0,
         };
         self.stats(valid_ack.service, |stats| stats.opened(true));
         self.store(id, &mut opening, &segment);
-        out.send(&opening.server, &opening.syn(), &[]);
-        self.shares.asked(now, id);
         self.openings[id as usize] = Some(opening);
+        self.shares.enqueue(id);
+        self.send_syns(now, out);
+    }
+
+    /// Sends the SYNs of openings whose turn has come.
+    fn send_syns(&mut self, now: u64, out: &mut impl Out) {
+        while let Some(id) = self.shares.next_ready() {
+            if let Some(Some(opening)) = self.openings.get_mut(id as usize)
+                && opening.phase == Phase::Queued
+            {
+                opening.phase = Phase::SynSent;
+                opening.tries = 1;
+                opening.due = now + RETRY;
+                out.send(&opening.server, &opening.syn(), &[]);
+                self.shares.asked(now, id);
+            }
+        }
     }
 
     /// A place for a new opening, whose holders it counts for. Another opening may have to give way.
@@ -205,7 +222,7 @@ impl Splicer {
     fn displace(&mut self, id: u32, out: &mut impl Out) {
         let slot = self.openings.get_mut(id as usize);
         if let Some(opening) = slot.and_then(Option::take) {
-            out.send(&opening.server, &opening.abort_server(), &[]);
+            self.abort_server(&opening, out);
             let left = self.refuse(opening, Outcome::Displaced, out);
             self.put_back(id, left);
         }
@@ -271,11 +288,11 @@ impl Splicer {
                 let left = match direction {
                     Direction::ToServer => self.on_client_segment(now, id, opening, &segment, out),
                     Direction::ToClient => {
-                        self.shares.answered(id);
-                        self.on_server_segment(now, opening, &segment, back, out)
+                        self.on_server_segment(now, id, opening, &segment, back, out)
                     }
                 };
                 self.put_back(id, left);
+                self.send_syns(now, out);
             }
             state::ESTABLISHED | state::CLOSING => {
                 late_segments::translate_and_send(packet, l4, &flow, direction, out)
@@ -292,10 +309,11 @@ impl Splicer {
         self.next_check = now + CHECK;
         for id in 0..self.openings.len() {
             if let Some(opening) = self.openings[id].take_if(|opening| opening.due <= now) {
-                let left = self.on_timeout(now, opening, out);
+                let left = self.on_timeout(now, id as u32, opening, out);
                 self.put_back(id as u32, left);
             }
         }
+        self.send_syns(now, out);
     }
 
     fn put_back(&mut self, id: u32, left: Option<Opening>) {

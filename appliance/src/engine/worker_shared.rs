@@ -9,6 +9,7 @@ use synward_core::wire::Address;
 
 use super::mailbox::Mailbox;
 use super::opening_shares::ShareLimits;
+use super::server_syn_ack::OptionSet;
 use crate::maps::FlowTable;
 
 /// How a service's openings behave.
@@ -24,17 +25,19 @@ pub struct Policy {
     pub shares: ShareLimits,
 }
 
-/// A server whose SYN-ACK differs from its profile.
+/// What a server's SYN-ACK says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Learned {
+pub struct Observation {
     /// The server.
     pub address: Address,
     /// Its port.
     pub port: u16,
-    /// The profile according to its SYN-ACK.
+    /// What was offered, with the values of its SYN-ACK.
     pub profile: Profile,
-    /// The server did not accept an option that we had offered, so a client was reset: do not offer it again.
-    pub broken: bool,
+    /// The options that it was asked for.
+    pub requested: OptionSet,
+    /// Those that it refused.
+    pub refused: OptionSet,
 }
 
 /// State shared by all workers.
@@ -44,8 +47,8 @@ pub struct Shared {
     pub table: Arc<FlowTable>,
     /// Policies, by service.
     pub policies: Arc<[Policy]>,
-    /// Learned profiles for the control thread.
-    pub learned: Arc<ArrayQueue<Learned>>,
+    /// What workers see of servers, for the control thread.
+    pub observations: Arc<ArrayQueue<Observation>>,
     /// Mailboxes, by worker.
     pub mailboxes: Arc<[Mailbox]>,
 }

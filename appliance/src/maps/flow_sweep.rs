@@ -11,10 +11,10 @@ use synward_core::layout::{MAX_SERVICES, state};
 use super::clock::flow_now;
 use super::flow_table::{CLAIMED, FlowTable, LAST_SEEN, STATE, WORDS, count, key_of};
 
-/// Units of [`FlowTime`] after which the worker of an opening has ended it; that takes at most six seconds
-/// (`Splicer::overdue`). If the sweep removed it earlier, the worker would end or establish the flow that has its place by
+/// Units of [`FlowTime`] after which the worker of an opening has ended it; that takes at most 35 seconds (`engine/opening.rs`:
+/// the wait, all tries, and the probes of `rtt = "true"`). If the sweep removed it earlier, the worker would end or establish the flow that has its place by
 /// then.
-const OPENING: u32 = 16;
+const OPENING: u32 = 64;
 
 /// The ages at which entries expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

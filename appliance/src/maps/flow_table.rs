@@ -92,6 +92,8 @@ pub struct Established {
     pub timestamp_delta: u32,
     /// Left shift of the windows that the server sends; negative: right.
     pub window_shift: i8,
+    /// Left shift of the windows that the client sends, see [`Flow::owner`].
+    pub client_shift: u8,
     /// See [`flow_flags`](synward_core::layout::flow_flags).
     pub flags: u8,
 }
@@ -240,12 +242,11 @@ impl FlowTable {
         words[9].store(found.sequence_delta, Relaxed);
         words[10].store(found.timestamp_delta, Relaxed);
         words[LAST_SEEN].store(now.to_word(), Relaxed);
-        let [_, _, _, owner] = words[STATE].load(Relaxed).to_ne_bytes();
         let word = [
             state::ESTABLISHED,
             found.window_shift as u8,
             found.flags,
-            owner,
+            found.client_shift,
         ];
         words[STATE].store(u32::from_ne_bytes(word), Release);
     }

@@ -12,7 +12,7 @@
 //! | `metrics_server`, [`metrics`], `prometheus_text` | `/metrics` and `/healthz`; the list of metrics; Prometheus' text format |
 //! | `control_server`, `socket_file`, [`control_protocol`] | the control socket; its file; its requests and responses |
 //! | [`control_client`], `status_text`, `text_columns`, [`number_format`] | `status`, `flows`, `mode`; their output |
-//! | [`log`], [`notify`] | the log on stderr; notifications to the service manager |
+//! | [`log`], `log_queue`, `log_limit`, [`notify`] | the log on stderr; its queue; how often a kind of line is logged; notifications to the service manager |
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +22,7 @@ pub mod control_protocol;
 mod control_server;
 mod counter_sums;
 pub mod log;
+mod log_limit;
 mod log_queue;
 pub mod metrics;
 mod metrics_server;
@@ -40,6 +41,7 @@ pub use crate::engine::histogram::Histogram;
 pub use appliance_handle::ApplianceHandle;
 pub use control_server::ControlServer;
 pub use counter_sums::Counters;
+pub use log_limit::LogLimit;
 pub use metrics_server::{HttpError, MetricsServer};
 pub use snapshot::{
     FlowList, FlowState, FlowView, FlowsView, Frames, InterfaceView, ProfileView, QueueView,

@@ -7,6 +7,7 @@
 //! | [`control_thread`] | the control thread: periodic work and signals |
 //! | [`server_profiles`] | the TCP options of servers: probed at start, refined by every SYN-ACK |
 //! | [`server_probe`] | the probe |
+//! | [`server_evidence`] | which options a server supports, by what its SYN-ACKs have said so far |
 //! | [`running_appliance`] | the running appliance behind one lock, for the control thread and observers |
 //! | `snapshot_builder` | builds the parts of a snapshot for metrics and `status` |
 
@@ -14,6 +15,7 @@
 
 pub mod control_thread;
 pub mod running_appliance;
+pub mod server_evidence;
 pub mod server_probe;
 pub mod server_profiles;
 mod snapshot_builder;

@@ -11,12 +11,12 @@ use super::server_profiles::ServerProfiles;
 use super::snapshot_builder::{
     count_outcomes, flow_view, interface_views, service_view, worker_views,
 };
-use super::start::Appliance;
+use super::start::{Appliance, WorkerHandle};
 use crate::config::{Config, Mode};
 use crate::engine::Outcome;
 use crate::local_checks::Notes;
 use crate::maps::{Limits, Swept, Times, flow_now};
-use crate::observe::{ApplianceHandle, FlowList, FlowsView, Snapshot};
+use crate::observe::{ApplianceHandle, FlowList, FlowsView, LogLimit, Snapshot};
 use crate::steering::Steering;
 use crate::worker::status::PortStatus;
 
@@ -34,7 +34,7 @@ struct Inner {
     appliance: Option<Appliance>,
     profiles: ServerProfiles,
     notes: Notes,
-    /// What is wrong with interfaces, and when that was looked up.
+    /// What is wrong with interfaces and workers, and when that was looked up.
     faults: Vec<String>,
     faults_at: Instant,
     /// Which addresses of this machine are left out of which services.
@@ -47,14 +47,28 @@ struct Inner {
     flows: Vec<u64>,
     counting: Vec<u64>,
     reports: BTreeMap<u32, Vec<PortStatus>>,
+    failures: Failures,
 }
 
-/// Looks for faults of interfaces, and logs those that are new and those that are over.
-fn renew_faults(known: &mut Vec<String>, steering: &Steering) {
-    let faults = match steering.find_faults() {
+/// How often failures of each round are logged.
+#[derive(Default)]
+struct Failures {
+    refresh: LogLimit,
+    watch: LogLimit,
+}
+
+/// Looks for faults of interfaces and workers, and logs those that are new and those that are over.
+fn renew_faults(known: &mut Vec<String>, failed: &mut LogLimit, appliance: &Appliance) {
+    let mut faults = match appliance.steering.find_faults() {
         Ok(faults) => faults,
-        Err(error) => return tracing::error!(%error, "the interfaces cannot be watched"),
+        Err(error) => {
+            if let Some(others) = failed.pass() {
+                tracing::error!(%error, others, "the interfaces cannot be watched");
+            }
+            return;
+        }
     };
+    faults.extend(appliance.workers.iter().filter_map(WorkerHandle::fault));
     for fault in faults.iter().filter(|fault| !known.contains(fault)) {
         tracing::error!("degraded: {fault}");
     }
@@ -104,6 +118,7 @@ impl RunningAppliance {
                 flows: vec![0; services],
                 counting: vec![0; services],
                 reports: BTreeMap::new(),
+                failures: Failures::default(),
             }),
         }
     }
@@ -148,16 +163,18 @@ impl RunningAppliance {
         let Some(appliance) = &mut inner.appliance else {
             return;
         };
-        if let Err(error) = appliance.steering.refresh(&Times::now()) {
-            tracing::error!(%error, "keys and clock cannot be refreshed");
+        if let Err(error) = appliance.steering.refresh(&Times::now())
+            && let Some(others) = inner.failures.refresh.pass()
+        {
+            tracing::error!(%error, others, "keys and clock cannot be refreshed");
         }
-        while let Some(learned) = appliance.learned.pop() {
-            inner.profiles.learn(&learned);
+        while let Some(seen) = appliance.observations.pop() {
+            inner.profiles.learn(&seen);
         }
         inner.profiles.probe_due();
         if inner.faults_at.elapsed() >= WATCH {
             inner.faults_at = Instant::now();
-            renew_faults(&mut inner.faults, &appliance.steering);
+            renew_faults(&mut inner.faults, &mut inner.failures.watch, appliance);
             renew_left_out(&mut inner.left_out, &mut appliance.steering, &self.config);
         }
         if inner.notes.are_due() {

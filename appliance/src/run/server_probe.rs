@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use synward_core::client_options::ClientOptions;
 use synward_core::generated_segment::{HandshakeOptions, Segment};
-use synward_core::layout::Profile;
 use synward_core::wire::Address;
 use synward_core::wire::tcp::{Repr, flags};
 
@@ -22,8 +21,8 @@ pub const MAX_PROBES: usize = 256;
 
 const IPPROTO_RAW: i32 = 255;
 
-/// Every option that a client can send.
-const EVERYTHING: Requested = Requested {
+/// Every option that a client can send: those of a probe.
+pub const EVERYTHING: Requested = Requested {
     options: ClientOptions {
         mss: 1460,
         window_scale: Some(7),
@@ -33,23 +32,20 @@ const EVERYTHING: Requested = Requested {
     timestamps: true,
 };
 
-/// A server that answered, and its profile.
-pub type Answer = (SocketAddr, Profile);
+/// A server that answered, and its SYN-ACK.
+pub type Answer = (SocketAddr, ServerSynAck);
 
-/// Probes `servers` (endpoint, current profile, and the limit of its window) and waits at most `timeout` for all of them.
-/// The result contains the servers that answered.
+/// Probes `servers` and waits at most `patience` for all of them. The result contains those that answered.
 ///
 /// # Errors
 /// Raw sockets cannot be opened: CAP_NET_RAW is missing.
-pub fn probe_servers(
-    servers: &[(SocketAddr, Profile, u16)],
-    patience: Duration,
-) -> io::Result<Vec<Answer>> {
+pub fn probe_servers(servers: &[SocketAddr], patience: Duration) -> io::Result<Vec<Answer>> {
     let mut answers = Vec::new();
     for v4 in [true, false] {
         let group: Vec<_> = servers
             .iter()
-            .filter(|(to, ..)| to.is_ipv4() == v4)
+            .copied()
+            .filter(|to| to.is_ipv4() == v4)
             .take(MAX_PROBES)
             .collect();
         if !group.is_empty() {
@@ -59,11 +55,7 @@ pub fn probe_servers(
     Ok(answers)
 }
 
-fn probe_family(
-    servers: &[&(SocketAddr, Profile, u16)],
-    v4: bool,
-    patience: Duration,
-) -> io::Result<Vec<Answer>> {
+fn probe_family(servers: &[SocketAddr], v4: bool, patience: Duration) -> io::Result<Vec<Answer>> {
     let domain = if v4 { Domain::IPV4 } else { Domain::IPV6 };
     let out = Socket::new(domain, Type::RAW, Some(Protocol::from(IPPROTO_RAW)))?;
     if v4 {
@@ -79,10 +71,7 @@ fn probe_family(
     let mut port = 0;
     getrandom::fill(std::slice::from_mut(&mut port)).map_err(io::Error::other)?;
     let port = 40000 + u16::from(port);
-    let mut waiting: Vec<_> = servers
-        .iter()
-        .filter_map(|server| syn(server.0, port))
-        .collect();
+    let mut waiting: Vec<_> = servers.iter().filter_map(|to| syn(*to, port)).collect();
     for (to, segment) in &waiting {
         let mut packet = [0u8; 128];
         if let Some(length) = segment.emit(&mut packet, &[]) {
@@ -129,12 +118,7 @@ fn probe_family(
             continue;
         };
         let (to, _) = waiting.swap_remove(at);
-        if let Some((_, known, hold)) = servers.iter().find(|server| server.0 == to) {
-            answers.push((
-                to,
-                ServerSynAck::read(&segment).refine(known, &EVERYTHING, *hold),
-            ));
-        }
+        answers.push((to, ServerSynAck::read(&segment)));
     }
     Ok(answers)
 }

@@ -27,7 +27,7 @@ pub(super) fn worker_views(appliance: &Appliance, degraded: &mut Vec<String>) ->
     let now = coarse_now();
     let view = |one: &WorkerHandle| {
         let alive = now.saturating_sub(beats.last(one.queue)) < HEARTBEAT_TIMEOUT;
-        if !alive {
+        if !alive && one.fault().is_none() {
             degraded.push(format!(
                 "the worker of queue {} has not sent a heartbeat for a second",
                 one.queue

@@ -15,7 +15,7 @@ use crate::config::{self, Config, Cores, Handoff, Responder, Rtt, WhenDown};
 use crate::engine::mailbox::Mailbox;
 use crate::engine::opening_shares::ShareLimits;
 use crate::engine::splicer::Splicer;
-use crate::engine::worker_shared::{Learned, Policy, Shared};
+use crate::engine::worker_shared::{Observation, Policy, Shared};
 use crate::engine::{BatchAnswers, ServiceStats};
 use crate::kernel;
 use crate::local_checks;
@@ -27,8 +27,8 @@ use crate::worker::epoch_keys::EpochKeys;
 use crate::worker::ports::Ports;
 use crate::worker::status::WorkerStatus;
 
-/// Capacity of the queue of learned profiles to the control thread.
-const LEARNED: usize = 256;
+/// Capacity of the queue of observations to the control thread.
+const OBSERVATIONS: usize = 256;
 
 /// A worker, as the control thread sees it.
 pub struct WorkerHandle {
@@ -45,6 +45,19 @@ pub struct WorkerHandle {
     thread: Option<JoinHandle<()>>,
 }
 
+impl WorkerHandle {
+    /// What is wrong if the thread has ended. Only a panic ends it while the appliance runs.
+    pub fn fault(&self) -> Option<String> {
+        let ended = self.thread.as_ref().is_some_and(JoinHandle::is_finished);
+        ended.then(|| {
+            format!(
+                "the worker of queue {} has panicked and serves nobody; restart synward, and report the panic from its log",
+                self.queue
+            )
+        })
+    }
+}
+
 /// The parts of a started appliance.
 pub struct Appliance {
     /// The configuration.
@@ -53,8 +66,8 @@ pub struct Appliance {
     pub steering: Steering,
     /// The workers.
     pub workers: Vec<WorkerHandle>,
-    /// Profiles learned by the workers.
-    pub learned: Arc<ArrayQueue<Learned>>,
+    /// What the workers see of servers.
+    pub observations: Arc<ArrayQueue<Observation>>,
     /// By interface index: a bit mask of the queues on which a worker answers SYNs.
     pub responders: BTreeMap<u32, u64>,
     /// Counts lost frames; `None`: the kernel does not permit it.
@@ -78,12 +91,12 @@ pub fn start_appliance(config: Config) -> anyhow::Result<(Appliance, ServerProfi
     profiles.probe_all();
     steering.attach()?;
     let stop = Arc::new(AtomicBool::new(false));
-    let learned = Arc::new(ArrayQueue::new(LEARNED));
+    let observations = Arc::new(ArrayQueue::new(OBSERVATIONS));
     let mut appliance = Appliance {
         config,
         steering,
         workers: Vec::new(),
-        learned,
+        observations,
         responders: BTreeMap::new(),
         transmit_watch: None,
         self_test_notes: Vec::new(),
@@ -128,7 +141,7 @@ impl Appliance {
         let shared = Shared {
             table: self.steering.table(),
             policies: self.policies(),
-            learned: Arc::clone(&self.learned),
+            observations: Arc::clone(&self.observations),
             mailboxes: mailboxes.into(),
         };
         for (place, ((queue, ports), waiter)) in sockets.into_iter().zip(waiters).enumerate() {
@@ -319,5 +332,36 @@ impl Appliance {
         }
         self.steering.stop(keep)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_panicked_is_a_fault() {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || ended.recv().unwrap());
+        let waiter = Waiter::new(Polling::default()).unwrap();
+        let worker = WorkerHandle {
+            queue: 3,
+            core: None,
+            stats: Arc::new([]),
+            status: Arc::default(),
+            mailbox: Mailbox::new(waiter.waker()),
+            thread: Some(thread),
+        };
+        assert_eq!(worker.fault(), None);
+        drop(end);
+        while !worker.thread.as_ref().unwrap().is_finished() {
+            std::thread::yield_now();
+        }
+        let fault = worker.fault().unwrap();
+        assert!(
+            fault.starts_with("the worker of queue 3 has panicked"),
+            "{fault}"
+        );
     }
 }

@@ -121,8 +121,9 @@ impl EndpointProfiles {
         self.lock().find(address, port)
     }
 
-    /// Offers `profile` from epoch `since` on, the one after the current. Options that the configuration fixes do not
-    /// change. Cookies of earlier epochs keep the options that they offered.
+    /// Offers the options of `profile` at once, and its values (MSS, window, window scale) from epoch `since` on, the one after
+    /// the current. What the configuration fixes does not change. Cookies of earlier epochs keep the values that they offered;
+    /// each holds the options that it was made for.
     ///
     /// For a server that is protected by prefix, this adds an exact entry. If the map is full, the profile of the prefix
     /// stays in use.
@@ -211,10 +212,25 @@ pub(super) fn inherited(planned: &Endpoint, old: &Endpoint, service: &Service) -
 /// As [`Endpoint::since`]: the offered options are assumed, not learned.
 pub const NEVER: u32 = 0;
 
-/// The endpoint that offers `profile` from epoch `since` on, if that is possible.
+/// The endpoint that offers `profile`, its values from epoch `since` on if that is possible.
 fn change(old: &Endpoint, profile: Profile, since: u32) -> (Option<Endpoint>, Learned) {
-    if old.now == profile && old.since != NEVER {
-        return (None, Learned::Known);
+    let flags = profile.flags;
+    let at_once = Endpoint {
+        now: Profile { flags, ..old.now },
+        before: Profile {
+            flags,
+            ..old.before
+        },
+        ..*old
+    };
+    let changed = (at_once != *old).then_some(at_once);
+    if at_once.now == profile && old.since != NEVER {
+        let learned = if changed.is_some() {
+            Learned::From
+        } else {
+            Learned::Known
+        };
+        return (changed, learned);
     }
     let new = |before| Endpoint {
         service: old.service,
@@ -223,11 +239,11 @@ fn change(old: &Endpoint, profile: Profile, since: u32) -> (Option<Endpoint>, Le
         before,
     };
     match since.wrapping_sub(old.since) as i32 {
-        // The profile scheduled for this epoch has not been offered yet.
-        i32::MIN..=0 => (Some(new(old.before)), Learned::From),
+        // The values scheduled for this epoch have not been offered yet.
+        i32::MIN..=0 => (Some(new(at_once.before)), Learned::From),
         // Cookies of the previous epoch are valid in the current one, so both profiles are still needed.
-        1 => (None, Learned::TooSoon),
-        _ => (Some(new(old.now)), Learned::From),
+        1 => (changed, Learned::TooSoon),
+        _ => (Some(new(at_once.now)), Learned::From),
     }
 }
 
@@ -281,5 +297,28 @@ mod tests {
         let (third, _) = change(&first, C, 103);
         let third = third.unwrap_or(at_start);
         assert_eq!((*third.profile(102), *third.profile(103)), (B, C));
+    }
+    #[test]
+    fn options_change_at_once_even_where_values_cannot() {
+        let old = Endpoint {
+            service: 5,
+            since: 101,
+            now: B,
+            before: A,
+        };
+        let flags = 1;
+        let (new, learned) = change(&old, Profile { flags, ..B }, 102);
+        let new = new.unwrap_or(old);
+        assert_eq!((learned, new.since), (Learned::From, 101));
+        assert_eq!((new.now.flags, new.before.flags), (flags, flags));
+        assert_eq!((new.now.mss, new.before.mss), (B.mss, A.mss));
+
+        let (new, learned) = change(&old, Profile { flags, ..C }, 102);
+        let new = new.unwrap_or(old);
+        assert_eq!(learned, Learned::TooSoon);
+        assert_eq!(
+            (new.now, new.before),
+            (Profile { flags, ..B }, Profile { flags, ..A })
+        );
     }
 }

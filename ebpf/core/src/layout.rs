@@ -10,7 +10,7 @@ use crate::multilinear;
 use crate::wire::Address;
 
 /// Version of names and contents of the maps. A process takes over pinned maps only if they have its own version.
-pub const SCHEMA: u32 = 5;
+pub const SCHEMA: u32 = 6;
 
 /// The most services.
 pub const MAX_SERVICES: u32 = 64;
@@ -317,7 +317,8 @@ pub struct Flow {
     pub window_shift: i8,
     /// See [`flow_flags`].
     pub flags: u8,
-    /// The worker that owns the opening.
+    /// While opening: the worker that owns it. Afterwards: left shift of the client's windows, for a server that has refused
+    /// the client's window scaling.
     pub owner: u8,
     /// Index of the service.
     pub service: u16,

@@ -9,7 +9,7 @@
 //! | acknowledgement, SACK blocks | − (K − S) | unchanged |
 //! | TSval | unchanged | + clock difference |
 //! | TSecr | − clock difference | unchanged |
-//! | window | unchanged | shifted if the server's window shift is not the one that we offered |
+//! | window | shifted if the server has refused window scaling | shifted if the server's window shift is not the one that we offered |
 //!
 //! Checksums are updated for each change (RFC 1624); a wrong checksum stays wrong.
 
@@ -53,7 +53,7 @@ impl Translation {
                 acknowledgement: sequence.wrapping_neg(),
                 tsval: 0,
                 tsecr: clock.wrapping_neg(),
-                window_shift: 0,
+                window_shift: flow.owner as i8,
             },
             Direction::ToClient => Self {
                 sequence,

@@ -8,9 +8,9 @@ use super::{REACH, Splicer};
 use crate::engine::link::{Link, Out};
 use crate::engine::opening::{Opening, Phase, RETRY, TRIES};
 use crate::engine::received::Received;
-use crate::engine::server_syn_ack::ServerSynAck;
+use crate::engine::server_syn_ack::{OptionSet, ServerSynAck};
 use crate::engine::stats::Outcome;
-use crate::engine::worker_shared::Learned;
+use crate::engine::worker_shared::Observation;
 use crate::maps::Established;
 
 impl Splicer {
@@ -29,7 +29,7 @@ impl Splicer {
             if ahead >= REACH || !segment.is_intact() {
                 return Some(opening);
             }
-            out.send(&opening.server, &opening.abort_server(), &[]);
+            self.abort_server(&opening, out);
             return self.end(opening, Outcome::Aborted);
         }
         // The client has received nothing but K. Another acknowledgement is not from the client (RFC 9293 §3.10.7.4),
@@ -55,6 +55,7 @@ impl Splicer {
         match opening.phase {
             // The answer to the probe is a bare ACK. Data that was already on its way proves no round trip.
             Phase::Measuring { .. } if segment.payload.is_empty() => {
+                self.shares.end_probe(id, true);
                 self.establish(now, opening, out)
             }
             _ => Some(opening),
@@ -64,6 +65,7 @@ impl Splicer {
     pub(super) fn on_server_segment(
         &mut self,
         now: u64,
+        id: u32,
         mut opening: Opening,
         segment: &Received<'_>,
         back: Option<Link>,
@@ -73,6 +75,9 @@ impl Splicer {
             self.count(opening.service, Outcome::BadChecksum);
             return Some(opening);
         }
+        if opening.phase == Phase::Queued {
+            return Some(opening); // It is about an older connection: nothing was sent yet.
+        }
         if let (Link::KERNEL, Some(back)) = (opening.server, back) {
             opening.server = back;
         }
@@ -81,6 +86,10 @@ impl Splicer {
             let acceptable = segment.has(flags::ACK) && segment.acknowledgement == expected;
             if !acceptable && opening.phase == Phase::SynSent {
                 return Some(opening); // RFC 9293 §3.10.7.3: it does not acknowledge our SYN.
+            }
+            self.shares.answered(now, id, true);
+            if opening.phase != Phase::SynSent {
+                self.shares.end_probe(id, true);
             }
             return self.refuse(opening, Outcome::Refused, out);
         }
@@ -102,18 +111,22 @@ impl Splicer {
             return Some(opening);
         }
         let syn_ack = ServerSynAck::read(segment);
-        let accepted = syn_ack.accepts(&opening.requested);
-        self.learn(&opening, &syn_ack, accepted);
-        if !accepted {
-            out.send(&opening.server, &opening.abort_server(), &[]);
+        let refused = syn_ack.refused(&opening.requested);
+        self.shares.answered(now, id, refused.is_empty());
+        self.report(now, id, &opening, &syn_ack, refused);
+        if !syn_ack.is_usable(&opening.requested) {
+            self.abort_server(&opening, out);
             return self.refuse(opening, Outcome::Mismatch, out);
+        }
+        if refused.window_scale {
+            opening.client_shift = opening.requested.options.window_scale.unwrap_or(0);
         }
         opening.phase = Phase::Measuring {
             server_isn: syn_ack.isn,
             server_tsval: syn_ack.tsval.unwrap_or(0),
             window_shift: syn_ack.window_scale.unwrap_or(0) as i8 - opening.offered_scale() as i8,
         };
-        if self.policy(opening.service).true_rtt {
+        if self.policy(opening.service).true_rtt && self.shares.begin_probe(id) {
             out.send(&opening.client, &opening.probe(), &[]);
             opening.tries = 1;
             opening.due = now + 4 * RETRY;
@@ -148,6 +161,7 @@ impl Splicer {
             sequence_delta: opening.isn.wrapping_sub(server_isn),
             timestamp_delta: opening.our_tsval.wrapping_sub(server_tsval),
             window_shift,
+            client_shift: opening.client_shift,
             flags: bits,
         };
         self.shared
@@ -176,11 +190,18 @@ impl Splicer {
     pub(super) fn on_timeout(
         &mut self,
         now: u64,
+        id: u32,
         mut opening: Opening,
         out: &mut impl Out,
     ) -> Option<Opening> {
         match opening.phase {
+            Phase::Queued => {
+                self.shares.overtake(id);
+                Some(opening)
+            }
             Phase::SynSent if opening.tries < TRIES => {
+                self.shares.end_turn(id);
+                self.shares.asked(now, id);
                 let table = &self.shared.table;
                 table.ensure_opening(opening.entry, &opening.key, self.worker);
                 out.send(&opening.server, &opening.syn(), &[]);
@@ -195,7 +216,10 @@ impl Splicer {
                 opening.tries += 1;
                 Some(opening)
             }
-            Phase::Measuring { .. } => self.establish(now, opening, out),
+            Phase::Measuring { .. } => {
+                self.shares.end_probe(id, false);
+                self.establish(now, opening, out)
+            }
         }
     }
 
@@ -223,21 +247,35 @@ impl Splicer {
         None
     }
 
-    fn learn(&self, opening: &Opening, syn_ack: &ServerSynAck, accepted: bool) {
-        let hold = self
-            .policy(opening.service)
-            .hold_bytes
-            .min(u32::from(INITIAL_WINDOW)) as u16;
-        let profile = syn_ack.refine(&opening.offered, &opening.requested, hold);
-        if profile != opening.offered {
-            let learned = Learned {
+    /// Resets the server's side, if it knows of the connection.
+    pub(super) fn abort_server(&self, opening: &Opening, out: &mut impl Out) {
+        if opening.phase != Phase::Queued {
+            out.send(&opening.server, &opening.abort_server(), &[]);
+        }
+    }
+
+    /// Reports a server's options to the control thread.
+    fn report(
+        &mut self,
+        now: u64,
+        id: u32,
+        opening: &Opening,
+        syn_ack: &ServerSynAck,
+        refused: OptionSet,
+    ) {
+        let hold = self.policy(opening.service).hold_bytes;
+        let hold = hold.min(u32::from(INITIAL_WINDOW)) as u16;
+        let profile = syn_ack.refine(&opening.offered, hold);
+        let differs = profile != opening.offered || !refused.is_empty();
+        if self.shares.is_report_due(now, id, differs) {
+            // If the queue is full, a later SYN-ACK says the same.
+            let _ = self.shared.observations.push(Observation {
                 address: opening.key.server,
                 port: opening.key.server_port(),
                 profile,
-                broken: !accepted,
-            };
-            // A full queue loses nothing permanently: the next SYN-ACK has the same content.
-            let _ = self.shared.learned.push(learned);
+                requested: opening.requested.set(),
+                refused,
+            });
         }
     }
 }

@@ -12,7 +12,7 @@ mod true_rtt;
 use std::sync::atomic::Ordering::Relaxed;
 
 use synward_core::generated_segment::{HandshakeOptions, padded_timestamps};
-use synward_core::layout::{flow_flags, profile_flags};
+use synward_core::layout::flow_flags;
 
 use super::*;
 use crate::maps::{Established, FlowTable};

@@ -98,6 +98,7 @@ fn a_flow_lives_from_opening_to_removal() {
         sequence_delta: 1,
         timestamp_delta: 2,
         window_shift: -3,
+        client_shift: 5,
         flags: flow_flags::TIMESTAMPS,
     };
     table.establish(entry, &found, FlowTime::from_word(77));
@@ -108,6 +109,7 @@ fn a_flow_lives_from_opening_to_removal() {
         flags: flow_flags::TIMESTAMPS,
         last_seen: FlowTime::from_word(77),
         state: state::ESTABLISHED,
+        owner: 5,
         ..flow
     };
     assert_eq!(table.read(entry), expected);
@@ -246,7 +248,7 @@ fn a_sweep_expires_what_is_idle_and_counts_the_rest() {
     assert_eq!(table.occupied()[5], 15);
     // An opening stays as long as its worker may need.
     set_state(&table, entries[1], state::OPENING);
-    for (age, live) in [(16, 15), (17, 14)] {
+    for (age, live) in [(64, 15), (65, 14)] {
         table.words(entries[1]).unwrap()[LAST_SEEN].store(now.to_word() - age, SeqCst);
         assert_eq!(table.sweep(limits(now), 0, 8).live[5], live, "{age}");
     }

@@ -27,21 +27,62 @@ fn a_silent_server_leaves_room_for_the_clients_of_another() {
         crowd(&mut lab, OPENINGS as u32 + 1000, 443, &[ack()]);
         assert_eq!(lab.counted(Outcome::OpeningsFull), 1000);
         assert_eq!(lab.stats[0].openings.load(Relaxed), OPENINGS as u64);
+        // Their SYNs are not sent all at once.
+        assert!(lab.wire.sent.len() < 100, "{}", lab.wire.sent.len());
         lab.wire.sent.clear();
 
         lab.open(&ack());
         assert_eq!(lab.counted(Outcome::Displaced), 1);
         let sent = std::mem::take(&mut lab.wire.sent);
         let numbers: Vec<_> = sent.iter().map(Sent::numbers).collect();
-        assert_eq!(numbers, [RST_TO_SERVER, RST_TO_CLIENT, SYN]);
-        let displaced = |sent: &Sent| sent.segment.tcp.destination == 443;
-        assert!(displaced(&sent[0]) && !displaced(&sent[2]));
+        // The server has not heard of the one that gives way.
+        assert_eq!(numbers, [RST_TO_CLIENT, SYN]);
+        assert_eq!(sent[0].segment.tcp.source, 443);
+        assert_eq!(sent[1].segment.tcp.destination, 80);
         lab.server(&syn_ack());
         assert_eq!(lab.only().numbers(), THIRD_ACK);
         assert_eq!(lab.stats[0].openings.load(Relaxed), OPENINGS as u64 - 1);
         // Another segment with the same cookie displaces nobody.
         lab.open(&ack());
         assert_eq!(lab.counted(Outcome::Displaced), 1);
+    });
+}
+
+#[test]
+fn a_burst_waits_in_the_openings_for_a_second_at_most() {
+    both(|mut lab| {
+        lab.shared.table = Arc::new(FlowTable::in_memory(20_000).unwrap());
+        lab.splicer = Splicer::new(1, lab.shared.clone(), Arc::clone(&lab.stats));
+        let own = lab.key;
+        for port in 0..500 {
+            lab.key = FlowKey::new(own.client, 30_000 + port, own.server, 80);
+            lab.open(&ack());
+        }
+        let first = lab.sent_by_port();
+        assert!(
+            first
+                .iter()
+                .copied()
+                .eq(30_000..30_000 + first.len() as u16)
+        );
+        assert!(first.len() < 100);
+        // An answer lets others go.
+        lab.key = FlowKey::new(own.client, 30_000, own.server, 80);
+        lab.server(&syn_ack());
+        let next = 30_000 + first.len() as u16;
+        assert!(lab.sent_by_port()[..2] == [30_000, next]);
+        // One whose client gives up is not sent.
+        lab.key = FlowKey::new(own.client, 30_499, own.server, 80);
+        lab.client(&TestSegment {
+            flags: flags::RST,
+            ..data(0, b"")
+        });
+        assert!(lab.sent_by_port().is_empty());
+        lab.wait(1100);
+        let mut all = lab.sent_by_port();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.last(), Some(&30_498));
     });
 }
 

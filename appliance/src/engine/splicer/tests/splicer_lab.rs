@@ -117,7 +117,7 @@ impl Lab {
         let shared = Shared {
             table: Arc::new(FlowTable::in_memory(100).unwrap()),
             policies: Arc::new([policy]),
-            learned: Arc::new(ArrayQueue::new(4)),
+            observations: Arc::new(ArrayQueue::new(4)),
             mailboxes: Arc::new([mailbox(), mailbox()]),
         };
         let stats: Arc<[ServiceStats]> = Arc::new([ServiceStats::default()]);
@@ -238,6 +238,13 @@ impl Lab {
             }
         }
         sent
+    }
+
+    /// The client's ports of the segments sent to the server since the last call.
+    pub(super) fn sent_by_port(&mut self) -> Vec<u16> {
+        let sent = std::mem::take(&mut self.wire.sent);
+        let to_server = sent.iter().filter(|sent| sent.is_to_server());
+        to_server.map(|sent| sent.segment.tcp.source).collect()
     }
 
     pub(super) fn only(&mut self) -> Sent {

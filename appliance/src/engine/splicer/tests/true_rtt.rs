@@ -74,3 +74,23 @@ fn a_server_reset_during_the_probe_ends_the_opening() {
         lab.assert_idle();
     });
 }
+
+/// Clients that never answer probes keep connections half-open at the server, which others need.
+#[test]
+fn probes_under_way_are_bounded() {
+    both_with(TRUE_RTT, |mut lab| {
+        lab.shared.table = Arc::new(FlowTable::in_memory(1000).unwrap());
+        lab.splicer = Splicer::new(1, lab.shared.clone(), Arc::clone(&lab.stats));
+        let own = lab.key;
+        let mut probed = 0;
+        for port in 0..100 {
+            lab.key = FlowKey::new(own.client, 30_000 + port, own.server, 80);
+            lab.open(&ack());
+            lab.server(&syn_ack());
+            probed += u32::from(lab.flow().state == state::OPENING);
+        }
+        assert_eq!(probed, 32);
+        lab.wait(2200);
+        assert_eq!(lab.counted(Outcome::Established), 100);
+    });
+}
