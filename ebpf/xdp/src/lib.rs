@@ -5,6 +5,7 @@
 //! | `fast_path`, `prepare`, `prepared` | answers most SYNs at once, with what is prepared once a jiffy |
 //! | `steered_interface` | how the interface of a frame is steered |
 //! | `packet`, `frame_view` | Ethernet to TCP: where the headers are and what they say |
+//! | `deep_tags` | frames with more tags than are parsed |
 //! | `cpu_scratch`, `cpu_memory` | what a program works with, and what a CPU remembers between frames |
 //! | `packet_context`, `verdict` | what the stages share, and what they return |
 //! | `service_lookup` | the service that a packet is for or from |
@@ -37,6 +38,7 @@ pub mod assign;
 pub mod cookie_headers;
 pub mod cpu_memory;
 pub mod cpu_scratch;
+pub mod deep_tags;
 pub mod fast_path;
 pub mod flow_lookup;
 pub mod forward;

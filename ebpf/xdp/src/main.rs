@@ -22,8 +22,8 @@ use synward_xdp::verdict::{
     VALID_COOKIE, Verdict,
 };
 use synward_xdp::{
-    ack, fast_path, flow_lookup, forward, icmp_error, local_service, maps, reply, service_lookup,
-    splice, steered_interface, syn, unknown, worker,
+    ack, deep_tags, fast_path, flow_lookup, forward, icmp_error, local_service, maps, reply,
+    service_lookup, splice, steered_interface, syn, unknown, worker,
 };
 
 /// Decides what happens to one frame.
@@ -45,12 +45,12 @@ pub fn steer(ctx: XdpContext) -> Verdict {
     match cpu.packet.read(&ctx) {
         Kind::Tcp => decide_tcp(&ctx, cpu, interface),
         Kind::Icmp => icmp_error::translate_quotation(&ctx, &cpu.packet),
-        kind @ (Kind::Fragment | Kind::Malformed | Kind::TooManyTags)
-            if interface.side & side::OUTSIDE != 0 =>
-        {
+        kind @ (Kind::Fragment | Kind::Malformed) if interface.side & side::OUTSIDE != 0 => {
             service_lookup::decide_unreadable(&cpu.packet.destination, kind)
         }
-        Kind::OnlyTags if interface.side & side::OUTSIDE != 0 => service_lookup::drop_only_tags(),
+        Kind::MoreTags if interface.side & side::OUTSIDE != 0 => {
+            deep_tags::decide_behind_tags(&ctx, &mut cpu.packet)
+        }
         _ => XDP_PASS,
     }
 }

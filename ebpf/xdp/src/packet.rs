@@ -21,10 +21,8 @@ pub enum Kind {
     Fragment,
     /// Headers that are cut short, contradict themselves or are too many: `destination` counts.
     Malformed,
-    /// What may be TCP behind more tags than are parsed: `destination` counts.
-    TooManyTags,
-    /// More tags than are skipped: no field counts.
-    OnlyTags,
+    /// More tags than are parsed: `l3` is the offset of the next tag.
+    MoreTags,
     /// Nothing that concerns a service.
     Other,
 }
@@ -94,51 +92,8 @@ impl Packet {
         match ethertype {
             ethernet::IPV4 => self.read_v4(ctx, l3),
             ethernet::IPV6 => self.read_v6(ctx, l3),
-            tag if ethernet::is_tag(tag) => self.read_behind_more_tags(ctx),
+            tag if ethernet::is_tag(tag) => Kind::MoreTags,
             _ => Kind::Other,
-        }
-    }
-
-    /// Reads the destination behind more tags than are parsed. The kernel strips any number of them
-    /// (`__netif_receive_skb_core`): without a VLAN device those with VID 0, and each tag that has one.
-    #[inline(never)]
-    fn read_behind_more_tags(&mut self, ctx: &impl Frame) -> Kind {
-        let mut ethertype = 0;
-        for _ in ethernet::MAX_TAGS..ethernet::MAX_SKIPPED_TAGS {
-            let Some(tag) = view::<{ ethernet::TAG_LENGTH }>(ctx, self.l3) else {
-                return Kind::Other;
-            };
-            ethertype = u16::from_be_bytes([tag[2], tag[3]]);
-            self.l3 += ethernet::TAG_LENGTH;
-            if !ethernet::is_tag(ethertype) {
-                break;
-            }
-        }
-        let may_be_tcp = match ethertype {
-            ethernet::IPV4 => {
-                let Some(ip) = view::<{ ipv4::LENGTH }>(ctx, self.l3) else {
-                    return Kind::Other;
-                };
-                let ip = Ipv4(&*ip);
-                self.destination = ip.destination();
-                ip.protocol() == protocol::TCP
-            }
-            ethernet::IPV6 => {
-                let Some(ip) = view::<{ ipv6::LENGTH }>(ctx, self.l3) else {
-                    return Kind::Other;
-                };
-                let ip = Ipv6(&*ip);
-                self.destination = ip.destination();
-                let next = ip.next_header();
-                next == protocol::TCP || next == ipv6::FRAGMENT || ipv6::is_extension(next)
-            }
-            tag if ethernet::is_tag(tag) => return Kind::OnlyTags,
-            _ => false,
-        };
-        if may_be_tcp {
-            Kind::TooManyTags
-        } else {
-            Kind::Other
         }
     }
 

@@ -149,7 +149,7 @@ pub fn decide_unreadable(destination: &Address, kind: Kind) -> Verdict {
     }
     counters.bump(match kind {
         Kind::Fragment => Counter::DropFragment,
-        Kind::TooManyTags => Counter::DropTooManyTags,
+        Kind::MoreTags => Counter::DropTooManyTags,
         _ => Counter::DropMalformed,
     });
     XDP_DROP
