@@ -14,7 +14,7 @@ use synward::local_checks;
 use synward::observe::control_client::{self, Outcome};
 use synward::run;
 use synward::secret::{Keyring, Secret, service_line};
-use synward::steering::{self, own_address_warnings};
+use synward::steering::{self, own_address_warnings, stripped_tag_warnings};
 
 /// Exit code for wrong use.
 const WRONG_USE: u8 = 2;
@@ -85,8 +85,12 @@ fn check(arguments: &Check) -> anyhow::Result<ExitCode> {
                 .warnings
                 .iter()
                 .for_each(|warning| report(&warning.to_string()));
-            let warnings = local_checks::warnings(&config);
-            for (line, what) in warnings.into_iter().chain(own_address_warnings(&config)) {
+            let on_this_machine = [
+                local_checks::warnings(&config),
+                own_address_warnings(&config),
+                stripped_tag_warnings(&config),
+            ];
+            for (line, what) in on_this_machine.into_iter().flatten() {
                 report(&format!(
                     "{}:{line}: warning: on this machine: {what}",
                     file.display()

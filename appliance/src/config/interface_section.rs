@@ -81,6 +81,22 @@ pub enum Queues {
 }
 
 impl Interface {
+    /// How to attach the XDP program. Zero-copy needs the driver's XDP: with generic XDP, sockets receive copies.
+    pub fn attach_mode(&self) -> XdpMode {
+        match self.zero_copy {
+            ZeroCopy::On => XdpMode::Native,
+            ZeroCopy::Auto | ZeroCopy::Off => self.xdp,
+        }
+    }
+
+    /// The settings that let the program be attached where the driver has no XDP.
+    pub fn cure_for_native(&self) -> &'static str {
+        match self.zero_copy {
+            ZeroCopy::On => r#"zero_copy = "auto", which takes what the driver can"#,
+            ZeroCopy::Auto | ZeroCopy::Off => r#"xdp = "auto" or "generic""#,
+        }
+    }
+
     /// Reads the interfaces in `tables`. One with a problem is left out.
     pub(super) fn read_all(tables: &[Table<'_>]) -> Vec<Self> {
         if let Some(table) = tables.get(limits::INTERFACES) {

@@ -10,7 +10,8 @@
 //! | `routes` | the interface that packets to an address leave through (rtnetlink) |
 //! | `conntrack` | the destination to which a DNAT rule rewrites a connection (nfnetlink) |
 //! | `listeners` | the listening sockets (sock_diag) |
-//! | `ethtool` | the receive queues in use (ioctl) |
+//! | `ethtool` | the driver's name, the receive queues in use, receive offloads (ioctl) |
+//! | `xdp_refusal` | why a driver refuses an XDP program (rtnetlink) |
 //! | `sysctls` | the settings of the kernel's own SYN cookies (/proc/sys) |
 //! | `btf` | offsets of structure members and ids of functions |
 //! | `socket_fields`, `kfunc`, `abi` | the offsets and ids that the programs for local services use |
@@ -30,12 +31,13 @@ mod routes;
 mod socket_fields;
 mod sysctls;
 mod verifier;
+mod xdp_refusal;
 
 pub use abi::KernelAbi;
 pub use btf::KernelTypes;
 pub use conntrack::dnat_target;
 pub use error::KernelError;
-pub use ethtool::receive_queues;
+pub use ethtool::{ReceiveOffloads, driver, receive_offloads, receive_queues};
 pub use host::check_host;
 pub use kfunc::patch_calls;
 pub use links::{AttachedProgram, Link, addresses, links, own_addresses};
@@ -44,3 +46,4 @@ pub use routes::outgoing_interface;
 pub use socket_fields::{SOCKET_FIELDS, socket_fields};
 pub use sysctls::{KernelCookies, has_bare_clock, kernel_cookies, tcp_syncookies};
 pub use verifier::load_verified;
+pub use xdp_refusal::native_xdp_refusal;

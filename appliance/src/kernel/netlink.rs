@@ -58,17 +58,63 @@ pub(super) fn query(protocol: libc::c_int, kind: u16, body: &[u8]) -> io::Result
     }
 }
 
+/// A request that the kernel refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// The text of the kernel or a driver, if it sent one and the socket has `NETLINK_EXT_ACK`.
+    pub(super) text: Option<String>,
+}
+
+/// Requests a change. Returns the refusal, if any.
+pub(super) fn acknowledge(
+    socket: &mut Socket,
+    kind: u16,
+    body: &[u8],
+) -> io::Result<Option<Refusal>> {
+    let request = request(kind, libc::NLM_F_ACK, body);
+    socket.write_all(&request)?;
+    let mut buffer = vec![0; DATAGRAM];
+    let length = socket.read(&mut buffer)?;
+    match message(&buffer[..length]) {
+        Some((kind, body, _)) if libc::c_int::from(kind) == libc::NLMSG_ERROR => {
+            Ok(refusal(body, request.len()))
+        }
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Parses struct nlmsgerr: the error number, the request of `request` bytes, which the kernel repeats if it refuses it, and
+/// attributes.
+fn refusal(body: &[u8], request: usize) -> Option<Refusal> {
+    const NLMSGERR_ATTR_MSG: u16 = 1;
+    if u32_at(body, 0) == Some(0) {
+        return None;
+    }
+    let behind = 4 + request.next_multiple_of(4);
+    let said = body
+        .get(behind..)
+        .and_then(|rest| find_attribute(rest, NLMSGERR_ATTR_MSG));
+    Some(Refusal {
+        text: said.map(text).filter(|text| !text.is_empty()),
+    })
+}
+
+/// Opens a socket.
+pub(super) fn open(protocol: libc::c_int) -> io::Result<Socket> {
+    Socket::new(
+        Domain::from(libc::AF_NETLINK),
+        Type::RAW,
+        Some(Protocol::from(protocol)),
+    )
+}
+
 fn send_request(
     protocol: libc::c_int,
     kind: u16,
     flags: libc::c_int,
     body: &[u8],
 ) -> io::Result<Socket> {
-    let mut socket = Socket::new(
-        Domain::from(libc::AF_NETLINK),
-        Type::RAW,
-        Some(Protocol::from(protocol)),
-    )?;
+    let mut socket = open(protocol)?;
     socket.write_all(&request(kind, flags, body))?;
     Ok(socket)
 }
@@ -170,6 +216,21 @@ pub(super) fn family_and_bytes(ip: IpAddr) -> (u8, Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_has_the_text_behind_the_request() {
+        let mut body = (-95i32).to_ne_bytes().to_vec();
+        body.extend([7; 18 + 2]);
+        body.extend(attribute(1, b"no\0"));
+        let said = |text: &str| {
+            Some(Refusal {
+                text: (!text.is_empty()).then(|| text.to_owned()),
+            })
+        };
+        assert_eq!(refusal(&body, 18), said("no"));
+        assert_eq!(refusal(&body[..24], 18), said(""));
+        assert_eq!(refusal(&[0; 20], 16), None);
+    }
 
     #[test]
     fn an_attribute_of_length_zero_ends_the_iteration() {

@@ -206,13 +206,9 @@ impl Appliance {
                 .interfaces
                 .iter()
                 .find(|known| known.name == interface.name);
-            let zero_copy = match configured.map(|known| known.zero_copy) {
-                Some(config::ZeroCopy::On) => afxdp::ZeroCopy::On,
-                Some(config::ZeroCopy::Off) => afxdp::ZeroCopy::Off,
-                _ => afxdp::ZeroCopy::Auto,
-            };
+            let configured = configured.map_or(config::ZeroCopy::Auto, |known| known.zero_copy);
             let options = PortOptions {
-                zero_copy,
+                zero_copy: zero_copy(configured, interface.native),
                 busy_poll: self.polls_driver(&interface.name),
                 ..PortOptions::default()
             };
@@ -335,6 +331,18 @@ impl Appliance {
     }
 }
 
+/// How to bind the sockets of an interface. Behind generic XDP a socket receives copies whatever its mode (`xsk_generic_rcv`,
+/// net/xdp/xsk.c), and nothing tells whether a driver transmits for it without its own XDP. So only native XDP allows zero-copy.
+/// Where the configuration demands it, generic XDP was refused before ([`config::Interface::attach_mode`]).
+fn zero_copy(configured: config::ZeroCopy, native: bool) -> afxdp::ZeroCopy {
+    match configured {
+        _ if !native => afxdp::ZeroCopy::Off,
+        config::ZeroCopy::Off => afxdp::ZeroCopy::Off,
+        config::ZeroCopy::Auto => afxdp::ZeroCopy::Auto,
+        config::ZeroCopy::On => afxdp::ZeroCopy::On,
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
@@ -362,6 +370,18 @@ mod tests {
         assert!(
             fault.starts_with("the worker of queue 3 has panicked"),
             "{fault}"
+        );
+    }
+
+    #[test]
+    fn generic_xdp_has_no_zero_copy() {
+        let wanted = config::ZeroCopy::Auto;
+        assert_eq!(zero_copy(wanted, true), afxdp::ZeroCopy::Auto);
+        assert_eq!(zero_copy(wanted, false), afxdp::ZeroCopy::Off);
+        assert_eq!(
+            zero_copy(config::ZeroCopy::On, true),
+            afxdp::ZeroCopy::On,
+            "a demand is never weakened behind native XDP"
         );
     }
 }

@@ -89,7 +89,7 @@ impl Appliance {
                     native: steered.native,
                     zero_copy: ports
                         .any(|(index, port)| *index == steered.index && port.zero_copy()),
-                    wanted_xdp: wanted.xdp,
+                    wanted_xdp: wanted.attach_mode(),
                     wanted_zero_copy: wanted.zero_copy,
                 }
             })

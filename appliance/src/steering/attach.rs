@@ -1,6 +1,7 @@
 //! Attaches the XDP program to all interfaces or to none. Where a previous process left a link, the program is replaced
 //! without a gap.
 
+use std::os::fd::AsFd as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,9 @@ use aya::programs::{ProgramError, Xdp, XdpMode as Mode};
 
 use super::error::{SteeringError, cause, errno};
 use super::interface_discovery::Found;
+use super::native_refusal::NativeRefusal;
 use super::pins::Pins;
-use crate::config::XdpMode;
+use crate::config::{self, XdpMode};
 use crate::kernel;
 
 /// How long our own link may outlive its file and our descriptor. A child forked in between holds a copy of the descriptor
@@ -26,30 +28,30 @@ pub(super) enum Attachment {
     Loose(#[allow(dead_code)] FdLink),
 }
 
-/// Attaches `program` to every interface found, in order, in the mode that `modes` gives for each. On links that a previous
+/// Attaches `program` to every interface found, in order, in the mode that `wanted` gives for each. On links that a previous
 /// process left, the program is replaced atomically. On error, detaches what it has attached.
 pub(super) fn attach_all(
     program: &mut Xdp,
     interfaces: &mut [Found],
-    modes: &[XdpMode],
+    wanted: &[config::Interface],
     pins: Option<&Pins>,
 ) -> Result<Vec<Attachment>, SteeringError> {
     let left = |found: &Found, mode| pins.and_then(|pins| find_left_link(pins, found, mode));
     let left: Vec<_> = interfaces
         .iter()
-        .zip(modes)
-        .map(|(found, mode)| left(found, *mode))
+        .zip(wanted)
+        .map(|(found, wanted)| left(found, wanted.attach_mode()))
         .collect();
     for (found, left) in interfaces.iter().zip(&left) {
         check_free(found, left.is_some(), pins)?;
     }
 
     let mut fresh = Vec::new();
-    for ((found, mode), left) in interfaces.iter_mut().zip(modes).zip(&left) {
+    for ((found, wanted), left) in interfaces.iter_mut().zip(wanted).zip(&left) {
         if left.is_some() {
             continue;
         }
-        match attach_fresh(program, found, *mode, pins) {
+        match attach_fresh(program, found, wanted, pins) {
             Ok(attachment) => fresh.push(attachment),
             Err(error) => {
                 fresh.into_iter().for_each(detach);
@@ -129,13 +131,13 @@ fn check_free(found: &Found, is_left: bool, pins: Option<&Pins>) -> Result<(), S
 fn attach_fresh(
     program: &mut Xdp,
     found: &mut Found,
-    mode: XdpMode,
+    wanted: &config::Interface,
     pins: Option<&Pins>,
 ) -> Result<Attachment, SteeringError> {
     let notices = found.steered.notices.len();
     let deadline = Instant::now() + RELEASE;
     let link = loop {
-        match link(program, found, mode) {
+        match link(program, found, wanted) {
             // `check_free` has removed our own link, which lives until its last descriptor is closed.
             Err(SteeringError::Occupied { .. })
                 if found.before.is_some() && Instant::now() < deadline =>
@@ -154,7 +156,12 @@ fn attach_fresh(
     }
 }
 
-fn link(program: &mut Xdp, found: &mut Found, mode: XdpMode) -> Result<FdLink, SteeringError> {
+fn link(
+    program: &mut Xdp,
+    found: &mut Found,
+    wanted: &config::Interface,
+) -> Result<FdLink, SteeringError> {
+    let mode = wanted.attach_mode();
     let index = found.steered.index;
     if mode != XdpMode::Generic {
         match program.attach_to_if_index(index, Mode::Driver) {
@@ -165,9 +172,10 @@ fn link(program: &mut Xdp, found: &mut Found, mode: XdpMode) -> Result<FdLink, S
             Err(error) if is_taken(&error) => return Err(occupied(found)),
             Err(error) => {
                 let name = found.steered.name.clone();
-                let cause = native_cause(&error, found);
+                let cause = native_cause(program, &error, found);
                 if mode == XdpMode::Native {
-                    return Err(SteeringError::Native { name, cause });
+                    let cure = wanted.cure_for_native();
+                    return Err(SteeringError::Native { name, cause, cure });
                 }
                 let notice = format!(
                     "{name} refuses native XDP: {cause}; XDP is generic there, which is slower"
@@ -184,6 +192,25 @@ fn link(program: &mut Xdp, found: &mut Found, mode: XdpMode) -> Result<FdLink, S
             cause: cause(&error),
         }),
     }
+}
+
+/// Why a driver refuses native XDP, and the cure.
+fn native_cause(program: &Xdp, error: &ProgramError, found: &Found) -> String {
+    let name = &found.steered.name;
+    let said = program
+        .fd()
+        .ok()
+        .and_then(|program| kernel::native_xdp_refusal(found.steered.index, program.as_fd()));
+    NativeRefusal {
+        interface: name,
+        driver: kernel::driver(name).unwrap_or_else(|_| found.kind().to_owned()),
+        mtu: found.steered.mtu,
+        lro: kernel::receive_offloads(name).is_ok_and(|offloads| offloads.lro),
+        errno: errno(error),
+        said: said.unwrap_or_default(),
+        error: cause(error),
+    }
+    .to_string()
 }
 
 /// Takes the attachment out of the program as a link. aya attaches with netlink if the kernel has no XDP links; such old
@@ -245,43 +272,4 @@ fn occupied(found: &Found) -> SteeringError {
             "xdp"
         },
     }
-}
-
-/// Largest MTU for frames in one page of 4 KiB, after the XDP headroom (256), `skb_shared_info` (320) and the Ethernet
-/// header. veth and virtio accept exactly this MTU, hardware some bytes less.
-const PAGE_MTU: u32 = 4096 - 256 - 320 - 14;
-
-/// Why a driver refuses native XDP, and the cure.
-fn native_cause(error: &ProgramError, found: &Found) -> String {
-    let name = &found.steered.name;
-    let errno = errno(error);
-    if errno == Some(libc::EOPNOTSUPP) {
-        return format!("its driver ({}) has no XDP", found.kind());
-    }
-    if errno == Some(libc::ENOSPC) && found.is_veth() {
-        return format!(
-            "its peer sends on more queues than it has for receiving; `ethtool -L {name} rx N` gives it more"
-        );
-    }
-    let too_big = found.steered.mtu > PAGE_MTU || (errno == Some(libc::ERANGE) && found.is_veth());
-    if too_big {
-        let whose = if found.is_veth() {
-            "its peer's MTU"
-        } else {
-            "its MTU"
-        };
-        return format!(
-            "{whose} is too big for one page a frame, which is at most {PAGE_MTU}; `ip link set {name} mtu 1500` on \
-             both ends"
-        );
-    }
-    driver_message(error).unwrap_or_else(|| cause(error))
-}
-
-/// The extended ack of the driver, if it sent one.
-fn driver_message(error: &ProgramError) -> Option<String> {
-    let text = error.to_string();
-    let (_, said) = text.split_once("netlink error: [")?;
-    let said = said.trim_end_matches(']').trim_matches('"');
-    (!said.is_empty()).then(|| said.to_owned())
 }

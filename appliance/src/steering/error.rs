@@ -69,8 +69,15 @@ pub enum SteeringError {
     )]
     TooManyQueues { name: String, has: u32, most: u32 },
 
-    #[error("{name} refuses native XDP: {cause}; or set xdp = \"auto\" or \"generic\"")]
-    Native { name: String, cause: String },
+    #[error("{name} refuses native XDP: {cause}; or set {cure}")]
+    Native {
+        name: String,
+        cause: String,
+        cure: &'static str,
+    },
+
+    #[error("{0}")]
+    TagsStripped(String),
 
     #[error("{name} refuses generic XDP: {cause}")]
     Generic { name: String, cause: String },

@@ -25,10 +25,9 @@ impl Steering {
             found.before = None;
             found.steered.native = false;
         }
-        let modes = vec![XdpMode::Generic; self.found.len()];
         let program = self.object.program()?;
         self.attachments =
-            attach::attach_all(program, &mut self.found, &modes, self.pins.as_ref())?;
+            attach::attach_all(program, &mut self.found, &self.wanted, self.pins.as_ref())?;
         self.watch_attached()
     }
 

@@ -119,8 +119,7 @@ impl Steering {
             self.assignments = classifier::attach_all(program, &self.found, pins)?;
         }
         let program = self.object.program()?;
-        let modes = self.wanted.iter().map(|one| one.xdp).collect::<Vec<_>>();
-        let attachments = attach::attach_all(program, &mut self.found, &modes, pins)?;
+        let attachments = attach::attach_all(program, &mut self.found, &self.wanted, pins)?;
         if let Some(pins) = pins {
             let is_steered =
                 |name: &String| self.found.iter().any(|found| found.steered.name == *name);

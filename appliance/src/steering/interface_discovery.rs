@@ -3,6 +3,7 @@
 use synward_core::layout::{MAX_QUEUES, side};
 
 use super::error::SteeringError;
+use super::vlan_stripping;
 use crate::config::{self, Queues, Side};
 use crate::kernel::{self, AttachedProgram, Link};
 
@@ -47,10 +48,6 @@ impl Found {
             &self.kind
         }
     }
-
-    pub(super) fn is_veth(&self) -> bool {
-        self.kind == "veth"
-    }
 }
 
 /// What an interface had when the program was attached.
@@ -83,6 +80,7 @@ fn find(wanted: &config::Interface, slot: u32, links: &[Link]) -> Result<Found, 
         return Err(SteeringError::NoInterface { name });
     };
     check_kind(link, links)?;
+    vlan_stripping::check(link, links)?;
     let (queues, notices) = queues(wanted, receive_queues(link))?;
     Ok(Found {
         before: link.xdp,

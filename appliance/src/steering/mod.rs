@@ -20,7 +20,9 @@
 //! | `own_addresses` | leaves this machine's own addresses out of the prefixes of services |
 //! | `object` | the eBPF object: sizes of its maps, loading, handles to maps |
 //! | `generic_fallback` | attaches the program again, in generic mode |
+//! | `vlan_stripping` | finds NICs that hide VLAN tags from XDP |
 //! | `attach`, `classifier`, `pins`, `bpffs` | attaching to XDP and TC, and pinning in a BPF file system |
+//! | `native_refusal` | explains why a driver refuses native XDP |
 //! | `unload` | detaches what a killed process left |
 //! | `endpoint_profiles`, `key_slots` | what changes while the program runs: offered options, keys |
 #![forbid(unsafe_code)]
@@ -38,10 +40,12 @@ mod interface_watch;
 mod key_slots;
 mod loading;
 mod map_plan;
+mod native_refusal;
 mod object;
 mod own_addresses;
 mod pins;
 mod unload;
+mod vlan_stripping;
 
 pub use endpoint_profiles::{EndpointProfiles, Learned, NEVER};
 pub use error::SteeringError;
@@ -50,3 +54,4 @@ pub use handle::Steering;
 pub use interface_discovery::SteeredInterface;
 pub use own_addresses::{LeftOut, own_address_warnings};
 pub use unload::unload;
+pub use vlan_stripping::stripped_tag_warnings;

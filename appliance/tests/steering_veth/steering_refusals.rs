@@ -77,9 +77,30 @@ fn refuses_native_xdp_for_a_large_mtu() {
         "sw-here refuses native XDP: its peer's MTU is too big for one page a frame, which is at most 3506; `ip link \
          set sw-here mtu 1500` on both ends; or set xdp = \"auto\" or \"generic\""
     );
+    assert_eq!(
+        refused(&lab, &[("xdp = \"auto\"", "zero_copy = \"on\"")]),
+        "sw-here refuses native XDP: its peer's MTU is too big for one page a frame, which is at most 3506; `ip link \
+         set sw-here mtu 1500` on both ends; or set zero_copy = \"auto\", which takes what the driver can"
+    );
     let steering = lab.steer(&[]).unwrap();
     assert_eq!(lab.xdp(HERE).map(|(_, native)| native), Some(false));
     steering.stop(false).unwrap();
+}
+
+/// The driver is named, not the kind of the device.
+#[test]
+fn names_a_driver_without_xdp() {
+    let lab = Lab::new();
+    let net = format!("--net=/run/netns/{}", lab.here());
+    let dummy = [&net, "ip", "link", "add", "sw-dummy", "type", "dummy"];
+    let added = Command::new("nsenter").args(dummy).status().unwrap();
+    // Not every kernel has dummy devices.
+    if added.success() {
+        assert_eq!(
+            refused(&lab, &[(HERE, "sw-dummy"), ("\"auto\"", "\"native\"")]),
+            "sw-dummy refuses native XDP: its driver (dummy) has no XDP; or set xdp = \"auto\" or \"generic\""
+        );
+    }
 }
 
 /// All or nothing: the first interface is detached if the second one cannot be steered.
