@@ -2,11 +2,13 @@
 
 use synward_core::flow::FlowKey;
 use synward_core::wire::Address;
-use synward_core::wire::checksum::segment_is_intact;
+use synward_core::wire::checksum::{segment_is_intact, segment_is_unfinished};
 use synward_core::wire::ipv4::Ipv4;
 use synward_core::wire::ipv6::Ipv6;
 use synward_core::wire::tcp::{self, Tcp};
 use synward_core::wire::tcp_options::Options;
+
+use super::stats::Outcome;
 
 /// A TCP segment in a frame.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +86,19 @@ impl<'a> Received<'a> {
     /// Whether the TCP checksum is correct. Nothing has verified it before.
     pub fn is_intact(&self) -> bool {
         segment_is_intact(&self.source, &self.destination, self.whole)
+    }
+
+    /// How to count the segment if its checksum is wrong.
+    pub fn checksum_fault(&self) -> Option<Outcome> {
+        if self.is_intact() {
+            return None;
+        }
+        let unfinished = segment_is_unfinished(&self.source, &self.destination, self.whole);
+        Some(if unfinished {
+            Outcome::UnfinishedChecksum
+        } else {
+            Outcome::BadChecksum
+        })
     }
 
     /// Length of the segment, header and data, without the padding of a short frame.

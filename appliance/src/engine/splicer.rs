@@ -101,8 +101,8 @@ impl Splicer {
         let Some(segment) = Received::read(packet, 0, usize::from(l4)) else {
             return;
         };
-        if !segment.is_intact() {
-            return self.count(valid_ack.service, Outcome::BadChecksum);
+        if let Some(fault) = segment.checksum_fault() {
+            return self.count(valid_ack.service, fault);
         }
         let key = segment.sent_by_client();
         let known = self.shared.table.find(&key);

@@ -67,6 +67,8 @@ outcomes! {
     Displaced = "displaced",
     /// Buffered client data that was dropped to make room for that of others; the client retransmits it.
     HoldDisplaced = "hold_displaced",
+    /// The segment had a TCP checksum that its sender left to the hardware: `ethtool -K IF tx off` on the sender.
+    UnfinishedChecksum = "unfinished_checksum",
 }
 
 /// The counters of one service at one worker.

@@ -24,6 +24,7 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_STATS64: u16 = 23;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_XDP: u16 = 43;
@@ -60,7 +61,19 @@ pub struct Link {
     pub receive_queues: u32,
     /// The attached XDP program.
     pub xdp: Option<AttachedProgram>,
+    /// Frames that its driver lost, in the order of [`LOSSES`].
+    pub losses: [u64; LOSSES.len()],
 }
+
+/// The counters of `struct rtnl_link_stats64` (include/uapi/linux/if_link.h) that count lost frames: name, and place.
+pub const LOSSES: [(&str, usize); 6] = [
+    ("rx_errors", 4),
+    ("tx_errors", 5),
+    ("rx_dropped", 6),
+    ("tx_dropped", 7),
+    ("rx_fifo_errors", 14),
+    ("rx_missed_errors", 15),
+];
 
 /// An XDP program on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +144,9 @@ fn parse_link(body: &[u8]) -> Option<Link> {
             IFLA_LINK => link.lower = u32_at(value, 0),
             IFLA_MASTER => link.master = u32_at(value, 0),
             IFLA_NUM_RX_QUEUES => link.receive_queues = u32_at(value, 0)?,
+            IFLA_STATS64 => {
+                link.losses = LOSSES.map(|(_, place)| u64_at(value, place * 8).unwrap_or(0));
+            }
             IFLA_LINKINFO => {
                 link.kind = find_attribute(value, IFLA_INFO_KIND).map_or_else(String::new, text);
             }
@@ -139,6 +155,11 @@ fn parse_link(body: &[u8]) -> Option<Link> {
         }
     }
     Some(link)
+}
+
+fn u64_at(value: &[u8], at: usize) -> Option<u64> {
+    let bytes = value.get(at..at + 8)?;
+    bytes.try_into().ok().map(u64::from_ne_bytes)
 }
 
 fn parse_xdp(value: &[u8]) -> Option<AttachedProgram> {

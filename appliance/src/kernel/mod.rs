@@ -40,7 +40,7 @@ pub use error::KernelError;
 pub use ethtool::{ReceiveOffloads, driver, receive_offloads, receive_queues};
 pub use host::check_host;
 pub use kfunc::patch_calls;
-pub use links::{AttachedProgram, Link, addresses, links, own_addresses};
+pub use links::{AttachedProgram, LOSSES, Link, addresses, links, own_addresses};
 pub use listeners::{Listener, listeners};
 pub use routes::outgoing_interface;
 pub use socket_fields::{SOCKET_FIELDS, socket_fields};

@@ -59,6 +59,8 @@ metrics! {
     WORKER_UNSENT = Counter "worker_unsent_total" ["queue"] "Packets of the worker that neither a socket nor the kernel accepted.";
 
     NATIVE = Gauge "interface_native" ["interface"] "1 if the XDP program runs in the driver, 0 in the kernel's generic path.";
+    NIC_DROPPED = Counter "nic_dropped_total" ["interface", "counter"] "Frames that the driver or the kernel lost, by its counter (ip -s link). With some drivers rx_dropped contains what XDP dropped.";
+    REDIRECT_FAILED = Counter "redirect_failed_total" ["interface", "errno"] "Frames of XDP that the interface did not transmit, by errno; none: the driver gave no errno; exception: dropped after the verdict.";
     RESPONDER = Gauge "queue_afxdp" ["interface", "queue"] "1 if a worker answers SYNs on this queue, 0 if the XDP program does.";
     ZERO_COPY = Gauge "xsk_zero_copy" ["interface", "queue"] "1 if the AF_XDP socket of this queue has zero-copy.";
     FRAMES = Gauge "xsk_frames" ["interface", "queue", "place"] "Frames of the socket's UMEM by place: free, fill (fill ring), held (by the worker), transmit.";
@@ -282,6 +284,18 @@ fn queues(page: &mut Page, snapshot: &Snapshot) {
     let mut native = page.family(&NATIVE);
     for interface in &snapshot.interfaces {
         native.sample(&[&interface.name], u8::from(interface.native));
+    }
+    let mut dropped = page.family(&NIC_DROPPED);
+    for interface in &snapshot.interfaces {
+        for (counter, frames) in &interface.nic_dropped {
+            dropped.sample(&[&interface.name, counter], frames);
+        }
+    }
+    let mut failed = page.family(&REDIRECT_FAILED);
+    for interface in &snapshot.interfaces {
+        for (errno, frames) in &interface.redirect_failed {
+            failed.sample(&[&interface.name, errno], frames);
+        }
     }
     let mut responder = page.family(&RESPONDER);
     for (interface, queue) in all_queues(snapshot) {

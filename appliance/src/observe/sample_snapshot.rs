@@ -152,6 +152,8 @@ fn interface(name: &str, side: &str, native: bool) -> InterfaceView {
         index: 3,
         side: side.into(),
         native,
+        nic_dropped: [("rx_dropped".into(), 7)].into(),
+        redirect_failed: [("95".into(), 3)].into(),
         queues: vec![with_socket, without],
     }
 }

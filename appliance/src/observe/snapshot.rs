@@ -69,6 +69,12 @@ pub struct InterfaceView {
     pub native: bool,
     /// Its receive queues.
     pub queues: Vec<QueueView>,
+    /// Frames that the driver lost, by its counter.
+    #[serde(default)]
+    pub nic_dropped: BTreeMap<String, u64>,
+    /// Frames that it did not transmit for XDP, by errno; "none": the driver gave none; "exception": dropped after XDP_TX.
+    #[serde(default)]
+    pub redirect_failed: BTreeMap<String, u64>,
 }
 
 /// A receive queue, and its AF_XDP socket.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`start`] | sockets, workers, and the order of the start |
 //! | `tested_start` | the self-test, and the modes that it leads to |
+//! | `transmission_watch` | what is not transmitted while the appliance serves |
 //! | [`control_thread`] | the control thread: periodic work and signals |
 //! | [`server_profiles`] | the TCP options of servers: probed at start, refined by every SYN-ACK |
 //! | [`server_probe`] | the probe |
@@ -21,6 +22,7 @@ pub mod server_profiles;
 mod snapshot_builder;
 pub mod start;
 mod tested_start;
+mod transmission_watch;
 
 use std::io::Write as _;
 use std::path::Path;

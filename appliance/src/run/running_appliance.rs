@@ -12,11 +12,13 @@ use super::snapshot_builder::{
     count_outcomes, flow_view, interface_views, service_view, worker_views,
 };
 use super::start::{Appliance, WorkerHandle};
+use super::transmission_watch;
 use crate::config::{Config, Mode};
 use crate::engine::Outcome;
 use crate::local_checks::Notes;
 use crate::maps::{Limits, Swept, Times, flow_now};
 use crate::observe::{ApplianceHandle, FlowList, FlowsView, LogLimit, Snapshot};
+use crate::self_test::transmission_faults::TransmissionFaults;
 use crate::steering::Steering;
 use crate::worker::status::PortStatus;
 
@@ -37,6 +39,7 @@ struct Inner {
     /// What is wrong with interfaces and workers, and when that was looked up.
     faults: Vec<String>,
     faults_at: Instant,
+    transmission: TransmissionFaults,
     /// Which addresses of this machine are left out of which services.
     left_out: Vec<String>,
     serving: bool,
@@ -58,7 +61,13 @@ struct Failures {
 }
 
 /// Looks for faults of interfaces and workers, and logs those that are new and those that are over.
-fn renew_faults(known: &mut Vec<String>, failed: &mut LogLimit, appliance: &Appliance) {
+/// `unsent` are the faults of transmission.
+fn renew_faults(
+    known: &mut Vec<String>,
+    failed: &mut LogLimit,
+    appliance: &Appliance,
+    mut unsent: Vec<String>,
+) {
     let mut faults = match appliance.steering.find_faults() {
         Ok(faults) => faults,
         Err(error) => {
@@ -69,6 +78,7 @@ fn renew_faults(known: &mut Vec<String>, failed: &mut LogLimit, appliance: &Appl
         }
     };
     faults.extend(appliance.workers.iter().filter_map(WorkerHandle::fault));
+    faults.append(&mut unsent);
     for fault in faults.iter().filter(|fault| !known.contains(fault)) {
         tracing::error!("degraded: {fault}");
     }
@@ -76,6 +86,15 @@ fn renew_faults(known: &mut Vec<String>, failed: &mut LogLimit, appliance: &Appl
         tracing::info!("no longer: {fault}");
     }
     *known = faults;
+}
+
+/// Takes the workers' latest reports.
+fn take_reports(reports: &mut BTreeMap<u32, Vec<PortStatus>>, appliance: &Appliance) {
+    for one in &appliance.workers {
+        if let Some(report) = one.status.take_latest() {
+            reports.insert(one.queue, report);
+        }
+    }
 }
 
 /// Leaves this machine's own addresses out of services, and logs those that are new and those that are over.
@@ -111,6 +130,7 @@ impl RunningAppliance {
                 notes,
                 faults: Vec::new(),
                 faults_at: Instant::now(),
+                transmission: TransmissionFaults::default(),
                 left_out,
                 serving: false,
                 cursor: 0,
@@ -174,7 +194,15 @@ impl RunningAppliance {
         inner.profiles.probe_due();
         if inner.faults_at.elapsed() >= WATCH {
             inner.faults_at = Instant::now();
-            renew_faults(&mut inner.faults, &mut inner.failures.watch, appliance);
+            take_reports(&mut inner.reports, appliance);
+            let unsent =
+                transmission_watch::find_faults(appliance, &mut inner.transmission, &inner.reports);
+            renew_faults(
+                &mut inner.faults,
+                &mut inner.failures.watch,
+                appliance,
+                unsent,
+            );
             renew_left_out(&mut inner.left_out, &mut appliance.steering, &self.config);
         }
         if inner.notes.are_due() {
@@ -240,11 +268,10 @@ impl ApplianceHandle for RunningAppliance {
         snapshot
             .notes
             .extend(appliance.self_test_notes.iter().cloned());
-        for one in &appliance.workers {
-            if let Some(report) = one.status.take_latest() {
-                inner.reports.insert(one.queue, report);
-            }
-        }
+        snapshot
+            .notes
+            .extend(transmission_watch::unfinished_checksums(appliance));
+        take_reports(&mut inner.reports, appliance);
         snapshot.workers = worker_views(appliance, &mut snapshot.degraded);
         snapshot.interfaces = interface_views(appliance, &inner.reports);
         snapshot.services = (0..self.config.services.len())

@@ -12,8 +12,10 @@ use synward_core::wire::Address;
 
 use super::server_profiles::ServerProfiles;
 use super::start::{Appliance, WorkerHandle};
+use super::transmission_watch;
 use crate::config::{Config, Handoff, Mode};
 use crate::engine::{Outcome, ServiceStats};
+use crate::kernel::{self, LOSSES};
 use crate::maps::coarse_now;
 use crate::observe::{
     Counters, FlowState, FlowView, Frames, InterfaceView, ProfileView, QueueView, Responder,
@@ -58,9 +60,13 @@ pub(super) fn interface_views(
     appliance: &Appliance,
     reports: &BTreeMap<u32, Vec<PortStatus>>,
 ) -> Vec<InterfaceView> {
+    let links = kernel::links().unwrap_or_default();
+    let lost = transmission_watch::lost_frames(appliance).unwrap_or_default();
     let steered = appliance.steering.interfaces().iter();
     steered
         .map(|one| {
+            let link = links.iter().find(|link| link.index == one.index);
+            let losses = link.map(|link| LOSSES.iter().zip(link.losses));
             let answering = appliance.responders.get(&one.index).copied().unwrap_or(0);
             let queue = |queue: &u32| {
                 let report = reports
@@ -88,6 +94,12 @@ pub(super) fn interface_views(
                 side: one.side.to_string(),
                 native: one.native,
                 queues: one.queues.iter().map(queue).collect(),
+                nic_dropped: losses
+                    .into_iter()
+                    .flatten()
+                    .map(|((name, _), frames)| ((*name).to_owned(), frames))
+                    .collect(),
+                redirect_failed: transmission_watch::by_errno(&lost, one.index),
             }
         })
         .collect()

@@ -1,7 +1,6 @@
 //! From what failed to the next safer mode, or to a refusal where the configuration forces a mode.
 
-use std::io;
-
+use super::transmission_faults::errno_text;
 use super::{Findings, Lost};
 use crate::config::{XdpMode, ZeroCopy};
 
@@ -52,6 +51,13 @@ pub fn next_step(findings: &Findings, interfaces: &[Tested]) -> Step {
             "{} does not transmit redirected frames of zero-copy queues ({})",
             name(lost.interface),
             errno_text(lost.errno)
+        );
+        return leave_zero_copy(&reason, interfaces);
+    }
+    if let Some((interface, queue)) = findings.deaf.first() {
+        let reason = format!(
+            "the driver of {} takes no frames for reception on queue {queue}",
+            name(*interface)
         );
         return leave_zero_copy(&reason, interfaces);
     }
@@ -119,13 +125,6 @@ fn leave_native(reason: &str, interfaces: &[Tested]) -> Step {
     }
 }
 
-fn errno_text(errno: u32) -> String {
-    match errno {
-        0 => "its driver drops them".to_owned(),
-        errno => io::Error::from_raw_os_error(errno as i32).to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Unsent;
@@ -180,6 +179,15 @@ mod tests {
         assert_eq!(
             next_step(&lost(3, 0, false), &zero_copy),
             Step::CopyMode(copy.to_owned())
+        );
+        let deaf = Findings {
+            deaf: vec![(2, 1)],
+            ..Findings::default()
+        };
+        let reason = "the driver of out0 takes no frames for reception on queue 1";
+        assert_eq!(
+            next_step(&deaf, &zero_copy),
+            Step::CopyMode(reason.to_owned())
         );
         let socket =
             "the driver of in0 did not complete a frame that the AF_XDP socket of queue 1 sent";

@@ -40,8 +40,8 @@ impl Splicer {
         if !is_ours || ahead >= REACH {
             return Some(opening);
         }
-        if !segment.is_intact() {
-            self.count(opening.service, Outcome::BadChecksum);
+        if let Some(fault) = segment.checksum_fault() {
+            self.count(opening.service, fault);
             return Some(opening);
         }
         // The server accepts no TSval older than that of the SYN (RFC 7323 §5). A reordered segment has nothing new.
@@ -71,8 +71,8 @@ impl Splicer {
         back: Option<Link>,
         out: &mut impl Out,
     ) -> Option<Opening> {
-        if !segment.is_intact() {
-            self.count(opening.service, Outcome::BadChecksum);
+        if let Some(fault) = segment.checksum_fault() {
+            self.count(opening.service, fault);
             return Some(opening);
         }
         if opening.phase == Phase::Queued {

@@ -115,6 +115,16 @@ pub fn segment_is_intact(source: &Address, destination: &Address, segment: &[u8]
         == 0xffff
 }
 
+/// Whether the checksum of a TCP segment is the sum of its pseudo header alone: the sender's kernel left the rest to the
+/// hardware (CHECKSUM_PARTIAL, Documentation/networking/checksum-offloads.rst). Of damaged segments, one in 65,536 is.
+pub fn segment_is_unfinished(source: &Address, destination: &Address, segment: &[u8]) -> bool {
+    let Ok(length) = u16::try_from(segment.len()) else {
+        return false;
+    };
+    let sum = pseudo_header(source, destination, length).fold();
+    segment.get(16..18) == Some(&sum.to_ne_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

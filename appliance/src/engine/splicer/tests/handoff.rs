@@ -1,6 +1,9 @@
 //! Hands validated clients off to their servers.
 
+use synward_core::wire::checksum::pseudo_header;
+
 use super::*;
+use crate::engine::received::Received;
 
 #[test]
 fn a_valid_cookie_opens_and_establishes_the_flow() {
@@ -140,6 +143,32 @@ fn data_over_the_limit_is_counted_and_dropped() {
         let payloads: Vec<_> = lab.sent().into_iter().map(|sent| sent.payload).collect();
         assert_eq!(payloads, [&b"12345678"[..], b"90"]);
         lab.assert_idle();
+    });
+}
+
+/// What a kernel leaves in the checksum field for the hardware: the sum of the pseudo header.
+fn unfinished((mut packet, l4): (Vec<u8>, u8)) -> (Vec<u8>, u8) {
+    let received = Received::read(&packet, 0, usize::from(l4)).unwrap();
+    let (source, destination) = (received.source, received.destination);
+    let sum = pseudo_header(&source, &destination, received.length() as u16);
+    packet[usize::from(l4) + 16..][..2].copy_from_slice(&sum.fold().to_ne_bytes());
+    (packet, l4)
+}
+
+#[test]
+fn checksums_left_to_the_hardware_are_counted_apart() {
+    both(|mut lab| {
+        let (packet, l4) = unfinished(lab.packet(true, &ack()));
+        lab.open_with(&packet, l4);
+        assert_eq!(lab.counted(Outcome::UnfinishedChecksum), 1);
+        lab.open(&ack());
+        lab.only();
+        for (from_client, segment) in [(true, data(0, b"hello")), (false, syn_ack())] {
+            let (packet, l4) = unfinished(lab.packet(from_client, &segment));
+            lab.receive(&packet, l4);
+        }
+        assert_eq!(lab.counted(Outcome::UnfinishedChecksum), 3);
+        assert_eq!(lab.counted(Outcome::BadChecksum), 0);
     });
 }
 

@@ -1,0 +1,102 @@
+//! What is not transmitted while the appliance serves: for metrics, and as faults.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use synward_core::counters::{Counter, ServiceCounters};
+use synward_core::transmit_failure::{FailureKey, way};
+
+use super::snapshot_builder::count_outcomes;
+use super::start::Appliance;
+use crate::engine::Outcome;
+use crate::self_test::WatchError;
+use crate::self_test::transmission_faults::{SocketState, TransmissionFaults, errno_label};
+use crate::worker::status::PortStatus;
+
+/// The frames that XDP lost; empty where the kernel does not let us see them.
+///
+/// # Errors
+/// The kernel refuses to read the counters.
+pub(super) fn lost_frames(appliance: &Appliance) -> Result<BTreeMap<FailureKey, u64>, WatchError> {
+    match &appliance.transmit_watch {
+        Some(watch) => watch.lost_frames(),
+        None => Ok(BTreeMap::new()),
+    }
+}
+
+/// The frames that an interface did not transmit, by errno. What does not fit into a socket has counters of its own.
+pub(super) fn by_errno(lost: &BTreeMap<FailureKey, u64>, interface: u32) -> BTreeMap<String, u64> {
+    let mut by_errno = BTreeMap::new();
+    for (key, frames) in lost {
+        if key.interface == interface && matches!(key.way, way::REDIRECT | way::TRANSMIT) {
+            *by_errno.entry(errno_label(key.errno)).or_default() += frames;
+        }
+    }
+    by_errno
+}
+
+/// The faults of this round.
+pub(super) fn find_faults(
+    appliance: &Appliance,
+    faults: &mut TransmissionFaults,
+    reports: &BTreeMap<u32, Vec<PortStatus>>,
+) -> Vec<String> {
+    let mut sockets = Vec::new();
+    for (queue, ports) in reports {
+        for port in ports {
+            sockets.push(SocketState {
+                interface: port.interface,
+                queue: *queue,
+                transmitted: port.counters.transmitted,
+                outstanding: port.frames.transmit,
+                deaf: port.deaf,
+            });
+        }
+    }
+    let name = |index| {
+        let mut steered = appliance.steering.interfaces().iter();
+        let known = steered.find(|one| one.index == index);
+        known.map_or_else(|| format!("interface {index}"), |one| one.name.clone())
+    };
+    let (lost, unread) = match lost_frames(appliance) {
+        Ok(lost) => (lost, None),
+        Err(error) => (BTreeMap::new(), Some(error.to_string())),
+    };
+    let mut faults = faults.renew(Instant::now(), &lost, sent(appliance), &sockets, name);
+    faults.extend(unread);
+    faults.extend(unfinished_checksums(appliance).filter(|_| {
+        // Nobody connects. Otherwise it concerns a few senders, and is a note.
+        count_outcomes(appliance, None, Outcome::Established) == 0
+    }));
+    faults
+}
+
+/// What to do about segments whose checksum their sender left to the hardware. Generic XDP sees such segments of senders on
+/// this host or on a virtual machine's host, and so does native XDP on a veth.
+pub(super) fn unfinished_checksums(appliance: &Appliance) -> Option<String> {
+    let count = count_outcomes(appliance, None, Outcome::UnfinishedChecksum);
+    let text = || {
+        let steered = appliance.steering.interfaces().iter();
+        let names = steered.map(|one| one.name.as_str());
+        let names = names.collect::<Vec<_>>().join(" or ");
+        format!(
+            "segments arrive with checksums that their sender left to the hardware, and open no connection: \
+             `ethtool -K IF tx off` at the other end of {names}"
+        )
+    };
+    (count > 0).then(text)
+}
+
+/// The frames that the XDP program has sent.
+fn sent(appliance: &Appliance) -> u64 {
+    const SENT: [Counter; 4] = [
+        Counter::AnsweredXdp,
+        Counter::ToServer,
+        Counter::ToClient,
+        Counter::Forwarded,
+    ];
+    let services = 0..appliance.config.services.len() as u32;
+    let counters = services.filter_map(|index| appliance.steering.counters(index).ok());
+    let of_one = |counters: ServiceCounters| SENT.map(|counter| counters.value(counter));
+    counters.flat_map(of_one).sum()
+}

@@ -1,0 +1,287 @@
+//! Faults of transmission while the appliance serves: frames that XDP keeps losing, and sockets whose driver completes nothing.
+//!
+//! A full queue loses frames too, so one loss is no fault. It is one if frames are lost in three rounds one after another, with
+//! an error that no full queue gives or with half of all frames lost.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use synward_core::transmit_failure::{FailureKey, cause, way};
+
+/// Rounds with losses that make a fault.
+const ROUNDS: u32 = 3;
+/// An interface that is down is a fault of its own (`steering::interface_watch`).
+const DOWN: u32 = libc::ENETDOWN as u32;
+/// How long a driver may take to complete a frame.
+const COMPLETION: Duration = Duration::from_secs(1);
+
+/// A loss, by interface, way and errno.
+type Loss = (u32, u32, u32);
+
+/// What a socket has transmitted at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketState {
+    /// Index of the interface.
+    pub interface: u32,
+    /// The queue.
+    pub queue: u32,
+    /// Frames completed since the start.
+    pub transmitted: u64,
+    /// Frames that the driver has not completed.
+    pub outstanding: u32,
+    /// Whether the driver has no frame to receive into.
+    pub deaf: bool,
+}
+
+/// Keeps what was seen in the rounds before.
+#[derive(Debug, Default)]
+pub struct TransmissionFaults {
+    lost: BTreeMap<Loss, u64>,
+    /// Rounds with losses, one after another.
+    rounds: BTreeMap<Loss, u32>,
+    /// By interface and queue: the count of completed frames, and since when it has been the same with frames outstanding.
+    stalled: BTreeMap<(u32, u32), (u64, Instant)>,
+    /// The same for sockets that cannot receive.
+    deaf: BTreeMap<(u32, u32), Instant>,
+    sent: u64,
+}
+
+impl TransmissionFaults {
+    /// One round: `lost` are the frames lost since the start, `sent` the frames that the XDP program has sent since then.
+    /// Returns the faults, with their cures. `name` gives an interface its name.
+    pub fn renew(
+        &mut self,
+        now: Instant,
+        lost: &BTreeMap<FailureKey, u64>,
+        sent: u64,
+        sockets: &[SocketState],
+        name: impl Fn(u32) -> String,
+    ) -> Vec<String> {
+        let mut faults = self.lost(lost, sent, &name);
+        faults.extend(self.stalled(now, sockets, &name));
+        faults.extend(self.deaf(now, sockets, &name));
+        faults
+    }
+
+    fn lost(
+        &mut self,
+        lost: &BTreeMap<FailureKey, u64>,
+        sent: u64,
+        name: &impl Fn(u32) -> String,
+    ) -> Vec<String> {
+        let sent_now = sent.wrapping_sub(self.sent);
+        self.sent = sent;
+        let mut faults = Vec::new();
+        for (key, count) in lost {
+            // Full rings of sockets have counters of their own.
+            if !matches!(key.way, way::REDIRECT | way::TRANSMIT) || key.errno == DOWN {
+                continue;
+            }
+            let loss = (key.interface, key.way, key.errno);
+            let lost_now = count - self.lost.insert(loss, *count).unwrap_or(0);
+            let rounds = self.rounds.entry(loss).or_default();
+            if lost_now > 0 && (!is_sporadic(key.errno) || lost_now >= sent_now / 2) {
+                *rounds += 1;
+            } else if sent_now > 0 {
+                *rounds = 0;
+            }
+            if *rounds >= ROUNDS {
+                let name = name(key.interface);
+                faults.push(format!(
+                    "{name} does not transmit frames of XDP ({}): restart synward, whose self-test finds a mode that works",
+                    errno_text(key.errno)
+                ));
+            }
+        }
+        faults.dedup();
+        faults
+    }
+
+    fn stalled(
+        &mut self,
+        now: Instant,
+        sockets: &[SocketState],
+        name: &impl Fn(u32) -> String,
+    ) -> Vec<String> {
+        let mut faults = Vec::new();
+        for socket in sockets {
+            let place = (socket.interface, socket.queue);
+            if socket.outstanding == 0 {
+                self.stalled.remove(&place);
+                continue;
+            }
+            let (transmitted, since) = self
+                .stalled
+                .entry(place)
+                .or_insert((socket.transmitted, now));
+            if *transmitted != socket.transmitted {
+                (*transmitted, *since) = (socket.transmitted, now);
+            } else if now.duration_since(*since) > COMPLETION {
+                let name = name(socket.interface);
+                faults.push(format!(
+                    "the driver of {name} does not complete the frames that the socket of queue {} sent: restart synward; if \
+                     it happens again, set zero_copy of {name} to \"off\"",
+                    socket.queue
+                ));
+            }
+        }
+        faults
+    }
+
+    fn deaf(
+        &mut self,
+        now: Instant,
+        sockets: &[SocketState],
+        name: &impl Fn(u32) -> String,
+    ) -> Vec<String> {
+        let mut faults = Vec::new();
+        for socket in sockets {
+            let place = (socket.interface, socket.queue);
+            if !socket.deaf {
+                self.deaf.remove(&place);
+                continue;
+            }
+            let since = self.deaf.entry(place).or_insert(now);
+            if now.duration_since(*since) > COMPLETION {
+                let name = name(socket.interface);
+                faults.push(format!(
+                    "the driver of {name} takes no frames for reception on queue {}: set zero_copy of {name} to \"off\", and \
+                     restart synward",
+                    socket.queue
+                ));
+            }
+        }
+        faults
+    }
+}
+
+/// Whether an interface that works gives this errno now and then: its queue is full, or a frame is too long for it.
+fn is_sporadic(errno: u32) -> bool {
+    const SPORADIC: [i32; 6] = [
+        libc::EMSGSIZE,
+        libc::ENOSPC,
+        libc::EBUSY,
+        libc::ENOBUFS,
+        libc::EAGAIN,
+        libc::ENOMEM,
+    ];
+    matches!(errno, cause::DROPPED_BY_DRIVER | cause::EXCEPTION)
+        || SPORADIC.contains(&(errno as i32))
+}
+
+/// An errno of a lost frame, for people.
+pub(super) fn errno_text(errno: u32) -> String {
+    match errno {
+        cause::DROPPED_BY_DRIVER => "its driver drops them".to_owned(),
+        cause::EXCEPTION => "its driver drops them after the verdict".to_owned(),
+        errno => io::Error::from_raw_os_error(errno as i32).to_string(),
+    }
+}
+
+/// An errno of a lost frame, as a label of metrics.
+pub fn errno_label(errno: u32) -> String {
+    match errno {
+        cause::DROPPED_BY_DRIVER => "none".to_owned(),
+        cause::EXCEPTION => "exception".to_owned(),
+        errno => errno.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rounds of a second, with the totals of lost and sent frames in each. Returns whether there was a fault in each.
+    fn rounds(errno: i32, totals: &[(u64, u64)]) -> Vec<bool> {
+        let mut watched = TransmissionFaults::default();
+        let key = FailureKey {
+            interface: 3,
+            errno: errno as u32,
+            way: way::REDIRECT,
+            ..FailureKey::default()
+        };
+        let now = Instant::now();
+        let fault = |(lost, sent): &(u64, u64)| {
+            let lost = BTreeMap::from([(key, *lost)]);
+            let name = |_| "in0".to_owned();
+            !watched.renew(now, &lost, *sent, &[], name).is_empty()
+        };
+        totals.iter().map(fault).collect()
+    }
+
+    #[test]
+    fn errors_in_three_rounds_are_a_fault_until_frames_leave_again() {
+        let totals = [(1, 1000), (2, 2000), (3, 3000), (3, 3000), (3, 3001)];
+        assert_eq!(
+            rounds(libc::EOPNOTSUPP, &totals),
+            [false, false, true, true, false]
+        );
+        let with_gaps = [(1, 10), (1, 20), (2, 30), (3, 40), (3, 50)];
+        assert_eq!(rounds(libc::ENXIO, &with_gaps), [false; 5]);
+    }
+
+    #[test]
+    fn a_full_queue_is_a_fault_only_if_half_of_all_frames_are_lost() {
+        let few = [(100, 1000), (200, 2000), (300, 3000), (400, 4000)];
+        assert_eq!(rounds(libc::ENOSPC, &few), [false; 4]);
+        let many = [(600, 1000), (1200, 2000), (1800, 3000), (1900, 4000)];
+        assert_eq!(rounds(0, &many), [false, false, true, false]);
+    }
+
+    #[test]
+    fn self_tests_and_full_sockets_are_no_faults() {
+        let mut watched = TransmissionFaults::default();
+        for count in 1..10 {
+            let lost = [way::SELF_TEST, way::SOCKET].map(|way| {
+                let key = FailureKey {
+                    way,
+                    errno: libc::ENXIO as u32,
+                    ..FailureKey::default()
+                };
+                (key, count)
+            });
+            let faults = watched.renew(Instant::now(), &lost.into(), 0, &[], |_| String::new());
+            assert_eq!(faults, [""; 0]);
+        }
+    }
+
+    #[test]
+    fn sockets_that_complete_or_take_nothing_for_a_second_are_faults() {
+        let mut watched = TransmissionFaults::default();
+        let began = Instant::now();
+        let mut round = |milliseconds, transmitted, outstanding, deaf| {
+            let socket = SocketState {
+                interface: 2,
+                queue: 1,
+                transmitted,
+                outstanding,
+                deaf,
+            };
+            let now = began + Duration::from_millis(milliseconds);
+            let name = |_| "out0".to_owned();
+            watched.renew(now, &BTreeMap::new(), 0, &[socket], name)
+        };
+        let none = Vec::<String>::new();
+        assert_eq!(round(0, 10, 5, false), none);
+        assert_eq!(round(900, 10, 6, false), none);
+        assert_eq!(
+            round(1100, 10, 7, false),
+            [
+                "the driver of out0 does not complete the frames that the socket of queue 1 sent: restart synward; if it \
+                 happens again, set zero_copy of out0 to \"off\""
+            ]
+        );
+        assert_eq!(round(1200, 11, 7, false), none, "one was completed");
+        assert_eq!(round(2100, 11, 0, false), none);
+        assert_eq!(round(3000, 11, 0, true), none);
+        assert_eq!(
+            round(4100, 11, 0, true),
+            [
+                "the driver of out0 takes no frames for reception on queue 1: set zero_copy of out0 to \"off\", and restart \
+                 synward"
+            ]
+        );
+        assert_eq!(round(4200, 11, 0, false), none);
+    }
+}
