@@ -197,6 +197,7 @@ impl RunningAppliance {
             take_reports(&mut inner.reports, appliance);
             let unsent =
                 transmission_watch::find_faults(appliance, &mut inner.transmission, &inner.reports);
+            transmission_watch::bypass_stalled(appliance, &inner.transmission);
             renew_faults(
                 &mut inner.faults,
                 &mut inner.failures.watch,
@@ -268,9 +269,9 @@ impl ApplianceHandle for RunningAppliance {
         snapshot
             .notes
             .extend(appliance.self_test_notes.iter().cloned());
-        snapshot
-            .notes
-            .extend(transmission_watch::unfinished_checksums(appliance));
+        let unfinished = transmission_watch::unfinished_checksums(appliance);
+        let is_new = |note: &String| !inner.faults.contains(note);
+        snapshot.notes.extend(unfinished.filter(is_new));
         take_reports(&mut inner.reports, appliance);
         snapshot.workers = worker_views(appliance, &mut snapshot.degraded);
         snapshot.interfaces = interface_views(appliance, &inner.reports);

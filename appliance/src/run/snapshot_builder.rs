@@ -67,7 +67,9 @@ pub(super) fn interface_views(
         .map(|one| {
             let link = links.iter().find(|link| link.index == one.index);
             let losses = link.map(|link| LOSSES.iter().zip(link.losses));
-            let answering = appliance.responders.get(&one.index).copied().unwrap_or(0);
+            let of_interface = |masks: &BTreeMap<u32, u64>| masks.get(&one.index).copied();
+            let answering = of_interface(&appliance.responders).unwrap_or(0)
+                & !of_interface(&appliance.bypassed).unwrap_or(0);
             let queue = |queue: &u32| {
                 let report = reports
                     .get(queue)

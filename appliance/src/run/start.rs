@@ -70,6 +70,8 @@ pub struct Appliance {
     pub observations: Arc<ArrayQueue<Observation>>,
     /// By interface index: a bit mask of the queues on which a worker answers SYNs.
     pub responders: BTreeMap<u32, u64>,
+    /// The queues of these that the XDP program answers instead, because their driver completes nothing.
+    pub bypassed: BTreeMap<u32, u64>,
     /// Counts lost frames; `None`: the kernel does not permit it.
     pub transmit_watch: Option<TransmitWatch>,
     /// What the self-test changed, one sentence each.
@@ -98,6 +100,7 @@ pub fn start_appliance(config: Config) -> anyhow::Result<(Appliance, ServerProfi
         workers: Vec::new(),
         observations,
         responders: BTreeMap::new(),
+        bypassed: BTreeMap::new(),
         transmit_watch: None,
         self_test_notes: Vec::new(),
         stop,

@@ -71,6 +71,30 @@ pub(super) fn find_faults(
     faults
 }
 
+/// Lets the XDP program answer the SYNs of queues whose driver completes nothing, and the workers again when it does.
+pub(super) fn bypass_stalled(appliance: &mut Appliance, faults: &TransmissionFaults) {
+    let stalled = faults.stalled_queues(Instant::now());
+    for (index, answering) in appliance.responders.clone() {
+        let bypassed = stalled.get(&index).copied().unwrap_or(0) & answering;
+        let before = appliance.bypassed.insert(index, bypassed).unwrap_or(0);
+        let mut steered = appliance.steering.interfaces().iter();
+        let Some(slot) = steered.find(|one| one.index == index).map(|one| one.slot) else {
+            continue;
+        };
+        if bypassed == before {
+            continue;
+        }
+        if let Err(error) = appliance
+            .steering
+            .set_responder(slot, answering & !bypassed)
+        {
+            // The next round tries again.
+            appliance.bypassed.insert(index, before);
+            tracing::error!(%error, "queues that transmit nothing cannot be bypassed");
+        }
+    }
+}
+
 /// What to do about segments whose checksum their sender left to the hardware. Generic XDP sees such segments of senders on
 /// this host or on a virtual machine's host, and so does native XDP on a veth.
 pub(super) fn unfinished_checksums(appliance: &Appliance) -> Option<String> {

@@ -45,7 +45,7 @@ pub use transmit_watch::{TransmitWatch, WatchError};
 pub type Sockets = BTreeMap<u32, Vec<(u32, Port)>>;
 
 /// How long to wait for a carrier. Attaching a program makes some drivers reset the link (ixgbe, mlx5).
-const CARRIER: Duration = Duration::from_secs(3);
+const CARRIER: Duration = Duration::from_secs(5);
 
 /// A frame that XDP redirected and nobody transmitted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -120,13 +120,24 @@ impl TransmissionFaults {
             } else if now.duration_since(*since) > COMPLETION {
                 let name = name(socket.interface);
                 faults.push(format!(
-                    "the driver of {name} does not complete the frames that the socket of queue {} sent: restart synward; if \
-                     it happens again, set zero_copy of {name} to \"off\"",
+                    "the driver of {name} does not complete the frames that the socket of queue {} sent, so XDP answers the SYNs there: restart synward; if it \
+                     happens again, set zero_copy of {name} to \"off\"",
                     socket.queue
                 ));
             }
         }
         faults
+    }
+
+    /// The queues that are stalled, as a bit mask by index of the interface.
+    pub fn stalled_queues(&self, now: Instant) -> BTreeMap<u32, u64> {
+        let mut masks = BTreeMap::new();
+        for ((interface, queue), (_, since)) in &self.stalled {
+            if now.duration_since(*since) > COMPLETION {
+                *masks.entry(*interface).or_default() |= 1 << (queue & 63);
+            }
+        }
+        masks
     }
 
     fn deaf(
@@ -260,28 +271,25 @@ mod tests {
             };
             let now = began + Duration::from_millis(milliseconds);
             let name = |_| "out0".to_owned();
-            watched.renew(now, &BTreeMap::new(), 0, &[socket], name)
+            let faults = watched.renew(now, &BTreeMap::new(), 0, &[socket], name);
+            (faults.join("; "), watched.stalled_queues(now))
         };
-        let none = Vec::<String>::new();
+        let none = (String::new(), BTreeMap::new());
         assert_eq!(round(0, 10, 5, false), none);
         assert_eq!(round(900, 10, 6, false), none);
+        let stalled = "the driver of out0 does not complete the frames that the socket of queue 1 sent, so XDP answers the \
+                       SYNs there: restart synward; if it happens again, set zero_copy of out0 to \"off\"";
         assert_eq!(
             round(1100, 10, 7, false),
-            [
-                "the driver of out0 does not complete the frames that the socket of queue 1 sent: restart synward; if it \
-                 happens again, set zero_copy of out0 to \"off\""
-            ]
+            (stalled.to_owned(), BTreeMap::from([(2, 1 << 1)]))
         );
-        assert_eq!(round(1200, 11, 7, false), none, "one was completed");
+        let one_was_completed = round(1200, 11, 7, false);
+        assert_eq!(one_was_completed, none);
         assert_eq!(round(2100, 11, 0, false), none);
         assert_eq!(round(3000, 11, 0, true), none);
-        assert_eq!(
-            round(4100, 11, 0, true),
-            [
-                "the driver of out0 takes no frames for reception on queue 1: set zero_copy of out0 to \"off\", and restart \
-                 synward"
-            ]
-        );
+        let deaf = "the driver of out0 takes no frames for reception on queue 1: set zero_copy of out0 to \"off\", and restart \
+                    synward";
+        assert_eq!(round(4100, 11, 0, true), (deaf.to_owned(), BTreeMap::new()));
         assert_eq!(round(4200, 11, 0, false), none);
     }
 }
