@@ -273,12 +273,6 @@ impl Port {
         }
     }
 
-    /// Whether the driver has no frame to receive into, although the fill ring has some. Always false in copy mode, in which the
-    /// kernel takes a frame for each packet. A driver may be without frames for a moment.
-    pub fn is_deaf(&self) -> bool {
-        self.zero_copy && self.reception.holds_none()
-    }
-
     /// The same from the ledger, frame by frame; both must agree. Takes some microseconds.
     pub fn audit(&self) -> FrameAccount {
         self.ledger.account()

@@ -65,11 +65,6 @@ impl Reception {
         self.given
     }
 
-    /// Whether the kernel holds no frame that it could receive into: all are still in the fill ring.
-    pub(super) fn holds_none(&self) -> bool {
-        self.ring.waiting() == self.given
-    }
-
     /// Whether to wake the driver, so that it takes frames from the fill ring.
     #[inline]
     pub(super) fn wakeup_due(&mut self) -> bool {

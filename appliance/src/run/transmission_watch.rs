@@ -49,7 +49,6 @@ pub(super) fn find_faults(
                 queue: *queue,
                 transmitted: port.counters.transmitted,
                 outstanding: port.frames.transmit,
-                deaf: port.deaf,
             });
         }
     }

@@ -1,8 +1,7 @@
 //! The self-test: before the appliance says that it is ready, it sends a frame by every way that frames leave by, and looks
 //! whether the drivers transmit it. Some drivers accept a program or a socket and then drop everything.
 //!
-//! - *Sockets*: every AF_XDP socket transmits a frame. The driver must complete it. With zero-copy the driver must also have
-//!   taken frames to receive into.
+//! - *Sockets*: every AF_XDP socket transmits a frame. The driver must complete it.
 //! - *Redirects*: an XDP program redirects frames to every interface, from every CPU, as XDP_TX and XDP_REDIRECT do. Drivers
 //!   report a failure to the kernel's tracepoints alone ([`transmit_watch`]). If any socket has zero-copy, frames without
 //!   headroom are tried too, because redirected frames of a zero-copy queue have none.
@@ -76,8 +75,6 @@ pub struct Findings {
     pub lost: Vec<Lost>,
     /// Sockets that did not transmit.
     pub unsent: Vec<Unsent>,
-    /// Zero-copy sockets whose driver takes no frames to receive into: index of the interface, and queue.
-    pub deaf: Vec<(u32, u32)>,
     /// Why redirects could not be tried.
     pub untried: Option<String>,
 }
@@ -92,7 +89,6 @@ pub fn run(
 ) -> Findings {
     let with_carrier = wait_for_carriers(interfaces);
     let unsent = socket_frames::unsent(sockets, &with_carrier);
-    let deaf = socket_frames::deaf(sockets, &with_carrier);
     let is_zero_copy = |(_, port): &(u32, Port)| port.zero_copy();
     let zero_copy = sockets.values().flatten().any(is_zero_copy);
     // Generic XDP transmits through the interface's queueing discipline, as the kernel itself does.
@@ -107,13 +103,11 @@ pub fn run(
         Ok(lost) => Findings {
             lost,
             unsent,
-            deaf,
             untried: None,
         },
         Err(error) => Findings {
             lost: Vec::new(),
             unsent,
-            deaf,
             untried: Some(error.to_string()),
         },
     }

@@ -54,13 +54,6 @@ pub fn next_step(findings: &Findings, interfaces: &[Tested]) -> Step {
         );
         return leave_zero_copy(&reason, interfaces);
     }
-    if let Some((interface, queue)) = findings.deaf.first() {
-        let reason = format!(
-            "the driver of {} takes no frames for reception on queue {queue}",
-            name(*interface)
-        );
-        return leave_zero_copy(&reason, interfaces);
-    }
     let Some(unsent) = findings.unsent.first() else {
         return Step::Serve;
     };
@@ -179,15 +172,6 @@ mod tests {
         assert_eq!(
             next_step(&lost(3, 0, false), &zero_copy),
             Step::CopyMode(copy.to_owned())
-        );
-        let deaf = Findings {
-            deaf: vec![(2, 1)],
-            ..Findings::default()
-        };
-        let reason = "the driver of out0 takes no frames for reception on queue 1";
-        assert_eq!(
-            next_step(&deaf, &zero_copy),
-            Step::CopyMode(reason.to_owned())
         );
         let socket =
             "the driver of in0 did not complete a frame that the AF_XDP socket of queue 1 sent";

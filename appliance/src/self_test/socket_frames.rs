@@ -40,26 +40,6 @@ pub(super) fn unsent(sockets: &mut Sockets, interfaces: &[&SteeredInterface]) ->
     unsent.collect()
 }
 
-/// The zero-copy sockets whose driver has taken no frame to receive into, as (interface, queue).
-pub(super) fn deaf(sockets: &mut Sockets, interfaces: &[&SteeredInterface]) -> Vec<(u32, u32)> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let mut deaf = Vec::new();
-        for (queue, ports) in &mut *sockets {
-            for (index, port) in ports {
-                port.flush();
-                if port.is_deaf() && interfaces.iter().any(|one| one.index == *index) {
-                    deaf.push((*index, *queue));
-                }
-            }
-        }
-        if deaf.is_empty() || Instant::now() >= deadline {
-            return deaf;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
 fn transmit(port: &mut Port, interface: &SteeredInterface) -> Option<()> {
     let mut frame = port.allocate()?;
     let room = port.bytes_mut(&mut frame).first_chunk_mut::<LENGTH>();

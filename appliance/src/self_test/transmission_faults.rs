@@ -30,8 +30,6 @@ pub struct SocketState {
     pub transmitted: u64,
     /// Frames that the driver has not completed.
     pub outstanding: u32,
-    /// Whether the driver has no frame to receive into.
-    pub deaf: bool,
 }
 
 /// Keeps what was seen in the rounds before.
@@ -42,8 +40,6 @@ pub struct TransmissionFaults {
     rounds: BTreeMap<Loss, u32>,
     /// By interface and queue: the count of completed frames, and since when it has been the same with frames outstanding.
     stalled: BTreeMap<(u32, u32), (u64, Instant)>,
-    /// The same for sockets that cannot receive.
-    deaf: BTreeMap<(u32, u32), Instant>,
     sent: u64,
 }
 
@@ -60,7 +56,6 @@ impl TransmissionFaults {
     ) -> Vec<String> {
         let mut faults = self.lost(lost, sent, &name);
         faults.extend(self.stalled(now, sockets, &name));
-        faults.extend(self.deaf(now, sockets, &name));
         faults
     }
 
@@ -138,32 +133,6 @@ impl TransmissionFaults {
             }
         }
         masks
-    }
-
-    fn deaf(
-        &mut self,
-        now: Instant,
-        sockets: &[SocketState],
-        name: &impl Fn(u32) -> String,
-    ) -> Vec<String> {
-        let mut faults = Vec::new();
-        for socket in sockets {
-            let place = (socket.interface, socket.queue);
-            if !socket.deaf {
-                self.deaf.remove(&place);
-                continue;
-            }
-            let since = self.deaf.entry(place).or_insert(now);
-            if now.duration_since(*since) > COMPLETION {
-                let name = name(socket.interface);
-                faults.push(format!(
-                    "the driver of {name} takes no frames for reception on queue {}: set zero_copy of {name} to \"off\", and \
-                     restart synward",
-                    socket.queue
-                ));
-            }
-        }
-        faults
     }
 }
 
@@ -258,16 +227,15 @@ mod tests {
     }
 
     #[test]
-    fn sockets_that_complete_or_take_nothing_for_a_second_are_faults() {
+    fn a_socket_that_completes_nothing_for_a_second_is_a_fault_and_bypassed() {
         let mut watched = TransmissionFaults::default();
         let began = Instant::now();
-        let mut round = |milliseconds, transmitted, outstanding, deaf| {
+        let mut round = |milliseconds, transmitted, outstanding| {
             let socket = SocketState {
                 interface: 2,
                 queue: 1,
                 transmitted,
                 outstanding,
-                deaf,
             };
             let now = began + Duration::from_millis(milliseconds);
             let name = |_| "out0".to_owned();
@@ -275,21 +243,16 @@ mod tests {
             (faults.join("; "), watched.stalled_queues(now))
         };
         let none = (String::new(), BTreeMap::new());
-        assert_eq!(round(0, 10, 5, false), none);
-        assert_eq!(round(900, 10, 6, false), none);
+        assert_eq!(round(0, 10, 5), none);
+        assert_eq!(round(900, 10, 6), none);
         let stalled = "the driver of out0 does not complete the frames that the socket of queue 1 sent, so XDP answers the \
                        SYNs there: restart synward; if it happens again, set zero_copy of out0 to \"off\"";
         assert_eq!(
-            round(1100, 10, 7, false),
+            round(1100, 10, 7),
             (stalled.to_owned(), BTreeMap::from([(2, 1 << 1)]))
         );
-        let one_was_completed = round(1200, 11, 7, false);
+        let one_was_completed = round(1200, 11, 7);
         assert_eq!(one_was_completed, none);
-        assert_eq!(round(2100, 11, 0, false), none);
-        assert_eq!(round(3000, 11, 0, true), none);
-        let deaf = "the driver of out0 takes no frames for reception on queue 1: set zero_copy of out0 to \"off\", and restart \
-                    synward";
-        assert_eq!(round(4100, 11, 0, true), (deaf.to_owned(), BTreeMap::new()));
-        assert_eq!(round(4200, 11, 0, false), none);
+        assert_eq!(round(2100, 11, 0), none);
     }
 }

@@ -21,8 +21,6 @@ pub struct PortStatus {
     pub counters: PortCounters,
     /// The number of frames in each state.
     pub frames: FrameAccount,
-    /// Whether the driver has no frame to receive into.
-    pub deaf: bool,
 }
 
 /// The published status of a worker.
@@ -89,7 +87,6 @@ impl WorkerStatus {
                 kernel: port.statistics()?,
                 counters: port.counters(),
                 frames: port.accounting(),
-                deaf: port.is_deaf(),
             })
         });
         // If the kernel's counters cannot be read, the previous status stays: zeros would look like a reset.
