@@ -65,6 +65,10 @@ quickstart *OPTIONS:
 lab *ARGUMENTS: build
     deploy/lab "$@"
 
+# try emulated network devices with real drivers; `just drivers --help`; root
+drivers *OPTIONS: build
+    deploy/drivers "$@"
+
 # print a configuration with every key, its default and its meaning
 example-config:
     @{{ cargo }} run --quiet --release --locked --package synward -- check --example

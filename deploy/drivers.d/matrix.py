@@ -1,0 +1,107 @@
+"""Runs the matrix for deploy/drivers, which documents the options."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+import network
+import report
+from appliance import Appliance
+from cases import CASES
+from cell import Bench
+from devices import DEVICES
+from guest import Guest
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
+PROGRAM = Path(os.environ.get("SYNWARD_PROGRAM", TARGET / "release/synward"))
+STATE = TARGET / "drivers"
+RESULTS = STATE / "results.jsonl"
+TABLE = ROOT / "deploy/drivers.d/RESULT.md"
+KERNELS = ("6.1", "6.12", "6.18", "newest")
+
+# Ten cases that reach every handoff, every mode of attachment and both responders.
+SHORT = {
+    "virtio-net": ("splice", "xdp", "afxdp", "generic", "local"),
+    "igb-8": ("splice", "zero-copy", "zero-copy-xdp", "local", "forward"),
+}
+
+
+def main():
+    options = parse()
+    # So that guests and namespaces are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if options.list:
+        print("kernels:", *KERNELS)
+        print("devices:", *DEVICES)
+        print("cases:", *CASES)
+        return 0
+    if options.table:
+        TABLE.write_text(report.table(RESULTS, (KERNELS, DEVICES, CASES)))
+        return 0
+    outcomes = []
+    for kernel in options.kernel:
+        for device in options.device:
+            names = SHORT[device] if options.short else options.case
+            outcomes += run_guest(kernel, DEVICES[device], [CASES[name] for name in names], options)
+    counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
+    print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
+    return 1 if "FAILED" in counts else 0
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="deploy/drivers", add_help=False)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--kernel", nargs="+", choices=KERNELS)
+    parser.add_argument("--device", nargs="+", choices=DEVICES)
+    parser.add_argument("--case", nargs="+", choices=CASES)
+    parser.add_argument("--requests", type=int, default=5)
+    parser.add_argument("--flood-requests", type=int, default=20)
+    parser.add_argument("--rate", type=int, default=2000)
+    options = parser.parse_args()
+    options.kernel = options.kernel or (("6.18",) if options.short else KERNELS)
+    options.device = options.device or tuple(SHORT if options.short else DEVICES)
+    options.case = options.case or tuple(CASES)
+    return options
+
+
+def run_guest(kernel, device, cases, options):
+    """Boots a guest, tries the cases in it, and adds them to the results. Returns their outcomes."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    network.write_site(STATE / "site")
+    cells = []
+    with open(STATE / f"{kernel}-{device.name}.log", "w") as log, network.namespaces():
+        def write(text):
+            print(text.rstrip(), file=log, flush=True)
+
+        started = time.monotonic()
+        with Guest(kernel, device, STATE / "share") as guest, network.nginx(STATE / "site"):
+            print(f"{kernel} ({guest.version}), {device.name}: booted in {time.monotonic() - started:.0f} s", flush=True)
+            bench = Bench(guest, Appliance(guest, PROGRAM), PROGRAM, options, write)
+            for case in cases:
+                write(f"==== {case.name}")
+                started = time.monotonic()
+                cell = bench.run(kernel, device, case)
+                cells.append(cell)
+                write(guest.run("dmesg | tail -n 20")[1])
+                print(f"  {case.name:20} {cell.outcome:9} {cell.mode}; {'; '.join(cell.traffic)}; {cell.note} "
+                      f"({time.monotonic() - started:.0f} s)", flush=True)
+            version = guest.version
+    report.add(RESULTS, {"kernel": kernel, "version": version, "device": device.name, "date": date.today().isoformat(),
+                         "revision": revision(), "cells": [cell.record() for cell in cells]})
+    return [cell.outcome for cell in cells]
+
+
+def revision():
+    found = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], text=True, stdout=subprocess.PIPE)
+    return found.stdout.strip() or "unknown"
+
+
+sys.exit(main())
