@@ -28,6 +28,7 @@ def run(lab, synward):
         assert lost(synward) > 0
         assert lab.start("server", "pass", *on_the_server).wait() == 0
         wait_until("the fault is over", lambda: not degraded(synward))
+    assert synward.metrics()["synward_nic_dropped_total", (("counter", "rx_missed_errors"), ("interface", "in0"))] == 0
     log = synward.process.output()
     assert f"degraded: {CAUSE}" in log and f"no longer: {CAUSE}" in log
 

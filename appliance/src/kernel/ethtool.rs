@@ -1,4 +1,4 @@
-//! Asks the driver of an interface (ethtool ioctl): its name, its receive queues, its receive offloads. Like netlink, and
+//! Asks the driver of an interface (ethtool ioctl): its name, its receive queues, its receive offloads, its counters. Like netlink, and
 //! unlike /sys, the ioctl sees the devices of the own network namespace.
 #![allow(unsafe_code)] // ioctl(2)
 
@@ -7,12 +7,15 @@ use std::mem::size_of_val;
 
 use socket2::{Domain, Socket, Type};
 
-use super::netlink::text;
+use super::netlink::{text, u32_at};
 
 // Commands and flags of include/uapi/linux/ethtool.h.
 const ETHTOOL_GDRVINFO: u32 = 0x03;
+const ETHTOOL_GSTRINGS: u32 = 0x1b;
+const ETHTOOL_GSTATS: u32 = 0x1d;
 const ETHTOOL_GFLAGS: u32 = 0x25;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
+const ETH_SS_STATS: u32 = 1;
 const ETH_FLAG_RXVLAN: u32 = 1 << 8;
 const ETH_FLAG_LRO: u32 = 1 << 15;
 
@@ -50,6 +53,8 @@ struct DriverInfo {
 // SAFETY: as include/uapi/linux/ethtool.h has it: 4 + 5 * 32 + 12 + 5 * 4 bytes.
 unsafe impl Command for DriverInfo {}
 const _: () = assert!(size_of::<DriverInfo>() == 196);
+/// Offset of `n_stats` in [`DriverInfo::rest`].
+const COUNTERS: usize = 4 * 32 + 12 + 4;
 
 /// struct ethtool_value.
 #[repr(C)]
@@ -59,6 +64,30 @@ struct Value {
 }
 // SAFETY: as include/uapi/linux/ethtool.h has it.
 unsafe impl Command for Value {}
+
+/// The most counters of a driver that are read.
+const MOST: usize = 4096;
+
+/// struct ethtool_gstrings with room for [`MOST`] names of `ETH_GSTRING_LEN` bytes.
+#[repr(C)]
+struct Names {
+    command: u32,
+    set: u32,
+    count: u32,
+    names: [[u8; 32]; MOST],
+}
+// SAFETY: as include/uapi/linux/ethtool.h has it. `driver_losses` asks only drivers whose counters fit.
+unsafe impl Command for Names {}
+
+/// struct ethtool_stats with room for [`MOST`] counters.
+#[repr(C)]
+struct Counts {
+    command: u32,
+    count: u32,
+    values: [u64; MOST],
+}
+// SAFETY: as for `Names`.
+unsafe impl Command for Counts {}
 
 /// What a NIC does to frames before XDP sees them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,6 +129,55 @@ pub fn driver(interface: &str) -> io::Result<String> {
         name if name.is_empty() => Err(io::ErrorKind::InvalidData.into()),
         name => Ok(name),
     }
+}
+
+/// Parts of the names that drivers give to counters of lost frames. There is no standard.
+const LOSSES: [&str; 8] = [
+    "drop",
+    "discard",
+    "missed",
+    "no_buf",
+    "nobuf",
+    "out_of_buf",
+    "xmit_err",
+    "xdp_tx_err",
+];
+
+/// The counters of lost frames of the driver of an interface that are not zero, as `ethtool -S` shows them.
+///
+/// # Errors
+/// There is no such interface, or its driver has no counters or too many.
+pub fn driver_losses(interface: &str) -> io::Result<Vec<(String, u64)>> {
+    let mut info = DriverInfo {
+        command: ETHTOOL_GDRVINFO,
+        driver: [0; 32],
+        rest: [0; 160],
+    };
+    ask(interface, &mut info)?;
+    let count = u32_at(&info.rest, COUNTERS).unwrap_or(0) as usize;
+    // Half of the room stays free: a driver may add counters with queues between two of these commands.
+    if count == 0 || count > MOST / 2 {
+        return Ok(Vec::new());
+    }
+    let mut names = Box::new(Names {
+        command: ETHTOOL_GSTRINGS,
+        set: ETH_SS_STATS,
+        count: count as u32,
+        names: [[0; 32]; MOST],
+    });
+    ask(interface, &mut *names)?;
+    let mut counts = Box::new(Counts {
+        command: ETHTOOL_GSTATS,
+        count: count as u32,
+        values: [0; MOST],
+    });
+    ask(interface, &mut *counts)?;
+    let named = names.names.iter().zip(counts.values).take(count);
+    let lost = named.filter(|(_, value)| *value > 0);
+    let lost = lost.map(|(name, value)| (text(name), value));
+    Ok(lost
+        .filter(|(name, _)| LOSSES.iter().any(|part| name.contains(part)))
+        .collect())
 }
 
 /// The receive offloads of an interface that are on, as `ethtool -k` shows them.
@@ -147,6 +225,7 @@ mod tests {
     #[test]
     fn the_loopback_interface_has_no_receive_offload_and_no_other_interface_its_answers() {
         assert_eq!(receive_offloads("lo").unwrap(), ReceiveOffloads::default());
+        assert_eq!(driver_losses("lo").unwrap_or_default(), []);
         let absent = driver("sw-none").unwrap_err();
         assert_eq!(absent.raw_os_error(), Some(libc::ENODEV));
         let long = driver("a-name-of-more-than-fifteen").unwrap_err();

@@ -59,7 +59,7 @@ metrics! {
     WORKER_UNSENT = Counter "worker_unsent_total" ["queue"] "Packets of the worker that neither a socket nor the kernel accepted.";
 
     NATIVE = Gauge "interface_native" ["interface"] "1 if the XDP program runs in the driver, 0 in the kernel's generic path.";
-    NIC_DROPPED = Counter "nic_dropped_total" ["interface", "counter"] "Frames that the driver or the kernel lost, by its counter (ip -s link). With some drivers rx_dropped contains what XDP dropped.";
+    NIC_DROPPED = Counter "nic_dropped_total" ["interface", "counter"] "Frames that the driver lost, by its counter: those of ip -s link, and those of ethtool -S that are not 0. With some drivers they contain what XDP dropped.";
     REDIRECT_FAILED = Counter "redirect_failed_total" ["interface", "errno"] "Frames of XDP that the interface did not transmit, by errno; none: the driver gave no errno; exception: dropped after the verdict.";
     RESPONDER = Gauge "queue_afxdp" ["interface", "queue"] "1 if a worker answers SYNs on this queue, 0 if the XDP program does.";
     ZERO_COPY = Gauge "xsk_zero_copy" ["interface", "queue"] "1 if the AF_XDP socket of this queue has zero-copy.";
