@@ -48,7 +48,7 @@ class Bench:
             with ExitStack() as until_end:
                 self.prepare(case, until_end)
                 self.start(cell, case, until_end)
-        except RuntimeError as error:
+        except (RuntimeError, TimeoutError) as error:
             cell.note = f"the matrix itself: {last_line(str(error))}"
             self.log(str(error))
         return cell

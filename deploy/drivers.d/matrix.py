@@ -42,6 +42,8 @@ def main():
         print("cases:", *CASES)
         return 0
     if options.table:
+        if not RESULTS.exists():
+            sys.exit(f"deploy/drivers: there are no results in {RESULTS}: run deploy/drivers first")
         TABLE.write_text(report.table(RESULTS, (KERNELS, DEVICES, CASES)))
         return 0
     outcomes = []
@@ -85,22 +87,31 @@ def run_guest(kernel, device, cases, options):
         with Guest(kernel, device, STATE / "share") as guest, network.nginx(STATE / "site"):
             print(f"{kernel} ({guest.version}), {device.name}: booted in {time.monotonic() - started:.0f} s", flush=True)
             bench = Bench(guest, Appliance(guest, PROGRAM), PROGRAM, options, write)
-            for case in cases:
-                write(f"==== {case.name}")
-                started = time.monotonic()
-                cell = bench.run(kernel, device, case)
-                cells.append(cell)
-                write(guest.run("dmesg | tail -n 20")[1])
-                print(f"  {case.name:20} {cell.outcome:9} {cell.mode}; {'; '.join(cell.traffic)}; {cell.note} "
-                      f"({time.monotonic() - started:.0f} s)", flush=True)
-            version = guest.version
-    report.add(RESULTS, {"kernel": kernel, "version": version, "device": device.name, "date": date.today().isoformat(),
-                         "revision": revision(), "cells": [cell.record() for cell in cells]})
+            try:
+                for case in cases:
+                    cells.append(run_case(bench, kernel, device, case, write))
+            finally:
+                # What was tried counts, also if the guest ends or this program is stopped.
+                report.add(RESULTS, {
+                    "kernel": kernel, "version": guest.version, "device": device.name, "date": date.today().isoformat(),
+                    "revision": revision(), "cells": [cell.record() for cell in cells]})
     return [cell.outcome for cell in cells]
 
 
+def run_case(bench, kernel, device, case, write):
+    write(f"==== {case.name}")
+    started = time.monotonic()
+    cell = bench.run(kernel, device, case)
+    write(bench.guest.run("dmesg | tail -n 20")[1])
+    print(f"  {case.name:20} {cell.outcome:9} {cell.mode}; {'; '.join(cell.traffic)}; {cell.note} "
+          f"({time.monotonic() - started:.0f} s)", flush=True)
+    return cell
+
+
 def revision():
-    found = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], text=True, stdout=subprocess.PIPE)
+    """The last commit before the program was built, as far as their dates tell."""
+    built = f"--before=@{int(PROGRAM.stat().st_mtime)}"
+    found = subprocess.run(["git", "-C", ROOT, "log", "-1", "--format=%h", built], text=True, stdout=subprocess.PIPE)
     return found.stdout.strip() or "unknown"
 
 

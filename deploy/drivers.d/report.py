@@ -33,10 +33,9 @@ def table(file, order):
         run = json.loads(line)
         for cell in run["cells"]:
             latest[run["kernel"], run["device"], cell["case"]] = run, cell
-    counts = {}
-    for _, cell in latest.values():
-        counts[cell["outcome"]] = counts.get(cell["outcome"], 0) + 1
-    parts = [HEAD, ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) + ".\n"]
+    outcomes = [cell["outcome"] for _, cell in latest.values()]
+    counted = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in sorted(set(outcomes)))
+    parts = [HEAD, f"{len(outcomes)} of {len(kernels) * len(devices) * len(cases)} cells were tried: {counted}.\n"]
     for kernel in kernels:
         for device in devices:
             rows = [latest[key] for case in cases if (key := (kernel, device, case)) in latest]
