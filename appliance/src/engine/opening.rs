@@ -51,6 +51,8 @@ pub struct Opening {
     pub client_isn: u32,
     /// Our ISN, K.
     pub isn: u32,
+    /// The epoch of its cookie.
+    pub epoch: u64,
     /// The options that the client requested and our SYN-ACK offered.
     pub requested: Requested,
     /// The profile of our SYN-ACK.

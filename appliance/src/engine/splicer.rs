@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use synward_core::client_options::ClientOptions;
+use synward_core::cookie::AckFields;
 use synward_core::flow::FlowKey;
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Flow, Profile, state};
@@ -52,6 +53,8 @@ pub struct ValidAck {
     pub offered: Profile,
     /// The path to the server.
     pub hop: Hop,
+    /// The current epoch.
+    pub epoch: u64,
 }
 
 /// The openings of one worker.
@@ -112,6 +115,17 @@ impl Splicer {
             self.count(valid_ack.service, Outcome::Duplicate);
             return self.segment(now, entry, packet, l4, None, out);
         }
+        let cookie = AckFields {
+            client_isn: segment.sequence.wrapping_sub(1),
+            isn: segment.acknowledgement.wrapping_sub(1),
+            tsecr: None,
+        };
+        let (epoch, _) = cookie.cookie_epoch(valid_ack.epoch);
+        let replays = &self.shared.replays;
+        if replays.is_connected(&key, cookie.client_isn, epoch) {
+            // Copies of its ACK were in the queue.
+            return self.count(valid_ack.service, Outcome::Duplicate);
+        }
         let id = match self.make_room(now, &key, valid_ack.service, out) {
             Ok(id) => id,
             Err(outcome) => return self.count(valid_ack.service, outcome),
@@ -120,8 +134,8 @@ impl Splicer {
         let flow = Flow {
             key,
             sequence_delta: id,
-            client_isn: segment.sequence.wrapping_sub(1),
-            isn: segment.acknowledgement.wrapping_sub(1),
+            client_isn: cookie.client_isn,
+            isn: cookie.isn,
             last_seen: FlowTime::from_ns(now),
             state: state::OPENING,
             owner: self.worker,
@@ -147,8 +161,9 @@ impl Splicer {
             key,
             entry,
             service: valid_ack.service,
-            client_isn: flow.client_isn,
-            isn: flow.isn,
+            client_isn: cookie.client_isn,
+            isn: cookie.isn,
+            epoch,
             requested: Requested {
                 options: valid_ack.options,
                 timestamps: times.is_some(),
@@ -234,9 +249,7 @@ impl Splicer {
             Ok(entry) => Ok(entry),
             Err(InsertError::Full) => Err(Outcome::TableFull),
             Err(InsertError::Exists(entry)) => {
-                let old = self.shared.table.read(entry);
-                let same = (old.client_isn, old.isn) == (flow.client_isn, flow.isn);
-                if !same && old.state == state::CLOSING && self.shared.table.reopen(entry, flow) {
+                if self.shared.table.reopen(entry, flow) {
                     Ok(entry)
                 } else {
                     Err(Outcome::Duplicate)

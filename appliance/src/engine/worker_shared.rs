@@ -10,7 +10,7 @@ use synward_core::wire::Address;
 use super::mailbox::Mailbox;
 use super::opening_shares::ShareLimits;
 use super::server_syn_ack::OptionSet;
-use crate::maps::FlowTable;
+use crate::maps::{FlowTable, ReplayCache};
 
 /// How a service's openings behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct Observation {
 pub struct Shared {
     /// The flow table, shared with the XDP program.
     pub table: Arc<FlowTable>,
+    /// Which handshakes have had their connection, shared with the XDP program.
+    pub replays: Arc<ReplayCache>,
     /// Policies, by service.
     pub policies: Arc<[Policy]>,
     /// What workers see of servers, for the control thread.

@@ -233,6 +233,15 @@ impl FlowTable {
         }
     }
 
+    /// Sets the state of an entry, as the XDP program does.
+    #[cfg(test)]
+    pub(crate) fn set_state(&self, entry: u32, state: u8) {
+        if let Some(words) = self.words(entry) {
+            let flow = self.read(entry);
+            words[STATE].store(state_word(&Flow { state, ..flow }), SeqCst);
+        }
+    }
+
     /// Completes an opening after the server has answered: writes the fields, and then the state with which the XDP program
     /// translates.
     pub fn establish(&self, entry: u32, found: &Established, now: FlowTime) {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `flow_table` | the flow table: workers insert flows, the XDP program looks them up |
 //! | `flow_sweep` | expires flows, in the control thread |
+//! | `replay_cache` | which handshakes have had their connection |
 //! | `heartbeats` | liveness of workers, read by the XDP program |
 //! | `clock` | the wall clock of epochs, and the monotonic clock of timestamps in maps |
 //! | `mapped_memory` | memory shared with the kernel as slices of atomics; holds unsafe code |
@@ -15,6 +16,7 @@ mod flow_table;
 mod heartbeats;
 mod mapped_memory;
 mod pod;
+mod replay_cache;
 
 pub use clock::{Times, coarse_now, fine_now, flow_now};
 pub use flow_sweep::{Limits, Swept};
@@ -23,3 +25,5 @@ pub(crate) use flow_table::{buckets_for, entries_of};
 pub use heartbeats::Heartbeats;
 pub(crate) use mapped_memory::{Atomic, Memory};
 pub(crate) use pod::{EndpointMap, Plain};
+pub use replay_cache::ReplayCache;
+pub(crate) use replay_cache::WORDS as REPLAY_CACHE_WORDS;

@@ -143,6 +143,7 @@ impl Appliance {
         }
         let shared = Shared {
             table: self.steering.table(),
+            replays: self.steering.replays(),
             policies: self.policies(),
             observations: Arc::clone(&self.observations),
             mailboxes: mailboxes.into(),

@@ -23,7 +23,7 @@ use super::object::Object;
 use super::pins::Pins;
 use crate::config::{self, Mode};
 use crate::kernel;
-use crate::maps::{FlowTable, Heartbeats, Plain, Times, coarse_now};
+use crate::maps::{FlowTable, Heartbeats, Plain, ReplayCache, Times, coarse_now};
 
 /// Nanoseconds of drift from the wall clock below which the clock is not written.
 const DRIFT: u64 = 10_000_000;
@@ -52,6 +52,7 @@ pub struct Steering {
     pub(super) clock: Clock,
     pub(super) adopt: Duration,
     pub(super) table: Arc<FlowTable>,
+    pub(super) replays: Arc<ReplayCache>,
     pub(super) heartbeats: Arc<Heartbeats>,
     pub(super) endpoints: Arc<EndpointProfiles>,
 }
@@ -193,6 +194,11 @@ impl Steering {
     /// The flow table, shared with workers.
     pub fn table(&self) -> Arc<FlowTable> {
         Arc::clone(&self.table)
+    }
+
+    /// The replay cache, shared with workers.
+    pub fn replays(&self) -> Arc<ReplayCache> {
+        Arc::clone(&self.replays)
     }
 
     /// The heartbeats of workers.

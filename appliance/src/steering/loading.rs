@@ -16,7 +16,7 @@ use super::object::{Object, Sizes};
 use super::pins::Pins;
 use crate::config::Config;
 use crate::kernel::{self, KernelAbi};
-use crate::maps::{FlowTable, Heartbeats, Plain, Times};
+use crate::maps::{FlowTable, Heartbeats, Plain, ReplayCache, Times};
 use crate::secret::Keyring;
 
 impl Steering {
@@ -130,6 +130,7 @@ impl Steering {
             clock: Clock::default(),
             adopt: config.appliance.adopt,
             table: Arc::new(table),
+            replays: Arc::new(ReplayCache::new(shared.replay_cache, globals.replay_key)),
             heartbeats: Arc::new(Heartbeats::new(shared.heartbeats)),
             endpoints: {
                 let offers = config

@@ -86,6 +86,7 @@ pub(super) struct Shared {
     pub(super) tags: Memory<AtomicU32>,
     pub(super) flows: Memory<AtomicU32>,
     pub(super) occupancy: Memory<AtomicU64>,
+    pub(super) replay_cache: Memory<AtomicU32>,
     pub(super) heartbeats: Memory<AtomicU64>,
 }
 
@@ -207,6 +208,7 @@ fn take_maps(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), Steering
         tags: map_memory(&mut ebpf, "TAGS", tags as usize * 16)?,
         flows: map_memory(&mut ebpf, "FLOWS", flows as usize * 16)?,
         occupancy: map_memory(&mut ebpf, "OCCUPANCY", occupancy as usize * 8)?,
+        replay_cache: map_memory(&mut ebpf, "REPLAY_CACHE", maps::REPLAY_CACHE_WORDS)?,
         heartbeats: map_memory(&mut ebpf, "HEARTBEATS", MAX_QUEUES as usize)?,
     };
     let object = Object {

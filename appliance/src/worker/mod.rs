@@ -214,6 +214,7 @@ impl Worker {
                     options,
                     offered,
                     hop,
+                    epoch: current_epoch(),
                 };
                 self.splicer.open(now, &packet, l4, &valid_ack, back, out);
             }

@@ -16,6 +16,7 @@
 //! | [`icmp_errors`] | ICMP errors that quote them |
 //! | [`local_services`] | services of this machine: its sockets decide |
 //! | [`requests`] | requests to workers on drivers that carry no metadata |
+//! | [`same_isn`] | clients that begin again with the same ISN |
 //! | [`signals`] | signals while the kernel verifies the program |
 //! | [`policy`] | modes, lists, prefixes, unknown segments, adopted connections |
 //!
@@ -32,6 +33,7 @@ mod other_traffic;
 mod policy;
 mod prepared_answers;
 mod requests;
+mod same_isn;
 mod signals;
 mod spliced_flows;
 mod steer;

@@ -14,7 +14,7 @@ use synward_core::counters::{Counter, NAMES, SLOTS, ServiceCounters};
 use synward_core::flow::{FlowKey, Place, WAYS, entry_index};
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interface, Interfaces, KeySlot, NO_PORT, Passed,
-    Profile, Service, key_slot, mode, side,
+    Profile, Service, key_slot, mode, side, state,
 };
 use synward_core::replay_cache::{ENTRIES_PER_SET, Event, Handshake};
 use synward_core::wire::Address;
@@ -434,8 +434,19 @@ impl Steer {
         entry
     }
 
-    /// Records that the handshake that a segment ends had its connection, by a cookie of `epoch`.
-    pub(crate) fn remember(&mut self, ack: &Segment, epoch: u64) {
+    /// Removes a flow.
+    pub(crate) fn clear(&mut self, entry: u32) {
+        let Shared(flow) = self.array::<Shared<Flow>>("FLOWS").get(&entry, 0).unwrap();
+        let flow = Flow {
+            state: state::EMPTY,
+            ..flow
+        };
+        self.set("FLOWS", entry, Shared(flow));
+    }
+
+    /// Records that the handshakes with the addresses and the ISN of a segment's had their connections, by cookies of these
+    /// epochs.
+    pub(crate) fn remember(&mut self, ack: &Segment, epochs: &[u64]) {
         let (client, server) = (ack.source, ack.destination);
         let flow = FlowKey::new(
             client.ip().into(),
@@ -444,12 +455,12 @@ impl Steer {
             server.port(),
         );
         let isn = ack.sequence.wrapping_sub(1);
-        let handshake = Handshake::new(&self.globals().replay_key, &flow, isn, Event::Assigned);
-        self.set(
-            "REPLAY_CACHE",
-            handshake.set,
-            [handshake.entry(epoch); ENTRIES_PER_SET],
-        );
+        let handshake = Handshake::new(&self.globals().replay_key, &flow, isn, Event::Connected);
+        let mut set = [0; ENTRIES_PER_SET];
+        for (entry, epoch) in set.iter_mut().zip(epochs) {
+            *entry = handshake.entry(*epoch);
+        }
+        self.set("REPLAY_CACHE", handshake.set, set);
     }
 
     pub(crate) fn hint_lines(&self) -> u32 {

@@ -11,7 +11,7 @@ use aya_ebpf::programs::XdpContext;
 use synward_core::client_options::ClientOptions;
 use synward_core::cookie::{AckFields, Age};
 use synward_core::counters::{Counter, ServiceCounters};
-use synward_core::layout::{Flow, MAX_SECRETS, Profile, handoff, key_slot};
+use synward_core::layout::{MAX_SECRETS, Profile, handoff, key_slot};
 use synward_core::replay_cache::Event;
 use synward_core::wire::tcp;
 use synward_core::worker_request::{Hop, Request};
@@ -44,12 +44,15 @@ pub fn verify_cookie(
                 // waits for that.
                 return if pkt.cpu.packet.payload() == 0
                     && pkt.cpu.packet.flags & tcp::flags::FIN == 0
-                    && replay_check::is_recorded(pkt, Event::Assigned)
+                    && replay_check::is_recorded(pkt, Event::Connected)
                 {
                     REPLAYED_COOKIE
                 } else {
                     XDP_PASS
                 };
+            }
+            if replay_check::is_recorded(pkt, Event::Connected) {
+                return REPLAYED_COOKIE;
             }
             (pkt.cpu.found.validated_options, pkt.cpu.found.offered) = (options, offered);
             VALID_COOKIE
@@ -84,18 +87,16 @@ pub fn request_open(
 }
 
 /// Whether a segment of a closing flow is the ACK of a new handshake on the same addresses and ports, with a valid cookie.
-/// The pair of ISNs that opened the flow itself is only an old duplicate.
+/// That of a handshake that has had its connection is only an old duplicate.
 #[inline(never)]
-pub fn starts_new_connection(ctx: &XdpContext, pkt: &mut PacketContext, flow: &Flow) -> bool {
+pub fn starts_new_connection(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
     let packet = &mut pkt.cpu.packet;
     if packet.flags & (tcp::flags::ACK | tcp::flags::RST | tcp::flags::SYN) != tcp::flags::ACK {
         return false;
     }
     let fields = ack_fields(ctx, packet);
-    if fields.client_isn == flow.client_isn && fields.isn == flow.isn {
-        return false;
-    }
     matches!(check_cookie(pkt, &fields), CookieCheck::Valid { .. })
+        && !replay_check::is_recorded(pkt, Event::Connected)
 }
 
 /// The fields of an ACK that hold a cookie.

@@ -132,14 +132,19 @@ fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
         attributes.tsecr = times.tsecr;
     }
     // Before the socket look-up: a connection that is found after its handshake was recorded is not stale.
-    let is_over = replay_check::is_recorded(pkt, Event::Assigned);
+    let is_over = replay_check::is_recorded(pkt, Event::Connected);
     match kernel_socket::look_up_socket(
         ctx.skb.skb.cast(),
         &pkt.cpu.found.key,
         pkt.cpu.packet.acknowledgement,
     ) {
         Socket::NotFound | Socket::OwnConnection => return NO_COOKIE,
-        Socket::Connection if is_over || replay_check::is_recorded(pkt, Event::MaybeAssigned) => {
+        // A cookie without timestamps has too few bits to reset a connection: the kernel challenges the segment (RFC 5961).
+        Socket::Connection
+            if is_over
+                || !times.present
+                || replay_check::is_recorded(pkt, Event::MaybeAssigned) =>
+        {
             return NO_COOKIE;
         }
         Socket::Connection => return STALE_CONNECTION,
@@ -197,7 +202,7 @@ fn assign_to_listener(ctx: &TcContext, pkt: &PacketContext, attributes: &mut Att
     let taken = kernel_socket::with_listener(ctx.skb.skb.cast(), &pkt.cpu.found.key, |listener| {
         let is_sure = kernel_socket::has_room_for_all(listener);
         let event = if is_sure {
-            Event::Assigned
+            Event::Connected
         } else {
             Event::MaybeAssigned
         };

@@ -3,9 +3,9 @@
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use synward_core::layout::{Endpoint, EndpointKey};
 
-/// SYNs for local services that each CPU looks up among the kernel's connections in every jiffy (1 to 10 ms). More are a
-/// flood.
-const SYNS_LOOKED_UP: u32 = 64;
+/// SYNs that each CPU looks up among the kernel's connections and in the replay cache in every jiffy (1 to 10 ms). More are
+/// a flood.
+pub const SYNS_LOOKED_UP: u32 = 64;
 
 /// What is remembered on one CPU.
 #[repr(C)]
@@ -14,7 +14,7 @@ pub struct CpuMemory {
     jiffy: u64,
     /// The coarse clock then, ns.
     now: u64,
-    /// SYNs for local services in this jiffy so far.
+    /// SYNs in this jiffy so far.
     syns: u32,
     /// The slot of the interface on which a listener with room was found for the endpoint, and the jiffy of that.
     listener_slot: u32,
@@ -43,7 +43,7 @@ impl CpuMemory {
         self.now
     }
 
-    /// Counts a SYN for a local service, and says whether this jiffy has had more than are looked up.
+    /// Counts a SYN, and says whether this jiffy has had more than are looked up.
     #[inline(always)]
     pub fn count_syn(&mut self) -> bool {
         self.now();

@@ -33,6 +33,11 @@ pub struct Findings {
     pub kernel_cookie: bool,
     pub kernel_isn: u32,
     pub kernel_tsval: u32,
+    /// For a SYN: whether this jiffy has had more SYNs than are looked up.
+    pub is_flood: bool,
+    /// For a SYN: the epoch of the cookie that answers it, and whether that is not the current one.
+    pub answer_epoch: u64,
+    pub is_other_epoch: bool,
     /// The frame's flow, whichever side sent the frame.
     pub key: FlowKey,
     /// What a valid cookie says about the client, and what our SYN-ACK offered to it.

@@ -10,7 +10,7 @@ use crate::frame_view::{Frame as _, view};
 use crate::prepare::find_prepared;
 use crate::prepared::Prepared;
 use crate::verdict::{GENERAL_PATH, Verdict};
-use crate::{flow_lookup, local_service, maps, service_lookup, unknown, worker};
+use crate::{flow_lookup, local_service, maps, replay_check, service_lookup, unknown, worker};
 use aya_ebpf::bindings::xdp_action::XDP_TX;
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
@@ -106,7 +106,7 @@ fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
         handoff::LOCAL => local_service::has_listener_with_room(ctx, &flow, prepared),
         _ => true,
     };
-    if !is_new {
+    if !is_new || (!prepared.is_flood() && is_repeated(ctx, &flow, prepared)) {
         return None;
     }
     let counters = service_lookup::counters_of(prepared.service)?;
@@ -154,6 +154,20 @@ fn is_new_by_lookup(flow: &FlowKey) -> bool {
     let may_pass = &mut scratch.found.may_pass;
     flow_lookup::find_flow(flow, may_pass).is_none()
         && !(*may_pass && unknown::is_passed_connection(flow))
+}
+
+/// Whether the SYN needs another cookie than that of the current epoch, or the server's judgement (`edge`).
+#[inline(never)]
+fn is_repeated(ctx: &XdpContext, flow: &FlowKey, prepared: &Prepared) -> bool {
+    let Some(headers) = headers(ctx) else {
+        return false;
+    };
+    let (isn, epoch) = (Tcp(&*headers.tcp).sequence(), prepared.epoch);
+    if prepared.handoff == handoff::FORWARD {
+        replay_check::note_edge_answer(flow, isn, epoch)
+    } else {
+        replay_check::unused_epoch(flow, isn, epoch) != epoch
+    }
 }
 
 /// Has the worker of the queue answer the SYN. [`GENERAL_PATH`] if the worker is not alive.

@@ -22,6 +22,7 @@
 //! | `requeue` | at TC: a segment that TCP must not see yet |
 //! | `stale_connection` | at TC: resets the old connection on the ports of a validated client |
 //! | `forward` | to the next hop |
+//! | `edge` | SYNs that an edge has answered before |
 //! | `unknown` | segments that match no flow, and connections older than the appliance |
 //! | `icmp_error` | errors that quote a translated segment |
 //! | `route`, `reply`, `worker` | where a frame goes: next hop, back to the sender, user space |
@@ -39,6 +40,7 @@ pub mod cookie_headers;
 pub mod cpu_memory;
 pub mod cpu_scratch;
 pub mod deep_tags;
+pub mod edge;
 pub mod fast_path;
 pub mod flow_lookup;
 pub mod forward;

@@ -30,7 +30,7 @@ pub fn decide_by_socket(
     let is_syn = pkt.cpu.packet.is_syn();
     let (found, memory) = (&pkt.cpu.found, &mut pkt.cpu.memory);
     let socket = if is_syn {
-        let is_flood = memory.count_syn();
+        let is_flood = found.is_flood;
         if is_flood && memory.has_listener(found.slot) {
             Socket::Listener
         } else {

@@ -22,7 +22,7 @@ use synward_xdp::verdict::{
     VALID_COOKIE, Verdict,
 };
 use synward_xdp::{
-    ack, deep_tags, fast_path, flow_lookup, forward, icmp_error, local_service, maps, reply,
+    ack, deep_tags, edge, fast_path, flow_lookup, forward, icmp_error, local_service, maps, reply,
     service_lookup, splice, steered_interface, syn, unknown, worker,
 };
 
@@ -89,6 +89,7 @@ fn decide_from_client(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
     let is_syn = pkt.cpu.packet.is_syn();
     if is_syn {
         counters.bump(Counter::Syn);
+        pkt.cpu.found.is_flood = pkt.cpu.memory.count_syn();
     }
 
     pkt.cpu.found.may_pass = false;
@@ -99,12 +100,14 @@ fn decide_from_client(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
         // SAFETY: the table hands out entries of the flow array, which outlives the program. Other
         // CPUs and the appliance write them too, each field at once; see `layout::Flow`.
         let flow: &mut Flow = unsafe { &mut *flow };
+        // A SYN on the ports of a flow is rare in a flood as well.
+        pkt.cpu.found.is_flood = false;
         let belongs = match flow.state {
             // The SYN-ACK was lost, or the client starts over: answer with a cookie again.
             state::OPENING if is_syn => false,
             state::OPENING => return worker::deliver_from_client(ctx, &pkt, counters, index),
             state::ESTABLISHED => true,
-            state::CLOSING => !is_syn && !ack::starts_new_connection(ctx, &mut pkt, flow),
+            state::CLOSING => !is_syn && !ack::starts_new_connection(ctx, &mut pkt),
             _ => false,
         };
         if belongs {
@@ -159,7 +162,10 @@ fn decide_without_flow(
             verdict => return verdict,
         },
         // The server's own machine checks everything but SYNs; this one keeps no state.
-        handoff::FORWARD if !is_syn => {
+        handoff::FORWARD if !is_syn || edge::was_answered(ctx, pkt) => {
+            if !is_syn {
+                edge::note_end(pkt);
+            }
             counters.bump(Counter::Forwarded);
             return forward::forward_unchanged(ctx, &pkt.cpu.packet);
         }
@@ -170,6 +176,9 @@ fn decide_without_flow(
         _ => {}
     }
     if is_syn {
+        if !syn::choose_epoch(pkt) {
+            return XDP_DROP;
+        }
         if syn::is_for_worker(ctx, pkt) {
             return syn::send_to_worker(ctx, pkt, counters);
         }

@@ -72,9 +72,9 @@ pub static FLOWS: Array<Flow, 16384, MMAPABLE> = Array::new();
 #[btf_map]
 pub static PASSED: LruHashMap<FlowKey, Passed, 4096> = LruHashMap::new();
 
-/// Handshakes of local services that have had their connection.
+/// Handshakes that have had their connection.
 #[btf_map]
-pub static REPLAY_CACHE: Array<replay_cache::Set, { replay_cache::SETS }> = Array::new();
+pub static REPLAY_CACHE: Array<replay_cache::Set, { replay_cache::SETS }, MMAPABLE> = Array::new();
 
 /// The AF_XDP sockets: interface slot * 64 + queue.
 #[btf_map]

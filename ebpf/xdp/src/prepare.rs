@@ -72,5 +72,6 @@ fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
     prepared.handoff = service.handoff;
     prepared.by_worker = worker::answers_syns(ctx, interface).into();
     prepared.listens = 0;
+    prepared.syns = 0;
     is_usual && keys.epoch == prepared.epoch
 }

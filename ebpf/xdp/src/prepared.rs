@@ -4,6 +4,7 @@
 //! once when an endpoint or a service changes. A flood that alternates between endpoints nearly always finds each of them
 //! prepared.
 
+use crate::cpu_memory::SYNS_LOOKED_UP;
 use synward_core::cookie::Key;
 use synward_core::flow::{FlowKey, Place, ServerHash};
 use synward_core::layout::Profile;
@@ -51,9 +52,18 @@ pub struct Prepared {
     pub slot: u32,
     /// Coarse clock, ns.
     pub now: u64,
+    /// SYNs in this jiffy so far.
+    pub syns: u64,
 }
 
 impl Prepared {
+    /// Counts a SYN, and says whether this jiffy has had more than are looked up.
+    #[inline(always)]
+    pub fn is_flood(&mut self) -> bool {
+        self.syns += 1;
+        self.syns > SYNS_LOOKED_UP as u64
+    }
+
     /// The bucket of a flow to the server.
     #[inline(always)]
     pub fn bucket(&self, flow: &FlowKey) -> u32 {

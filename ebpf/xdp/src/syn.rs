@@ -2,18 +2,38 @@
 
 use crate::packet_context::PacketContext;
 use crate::verdict::{SEND_REPLY, Verdict};
-use crate::{maps, worker};
+use crate::{maps, replay_check, worker};
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
-use synward_core::layout::key_slot;
+use synward_core::layout::{handoff, key_slot};
 use synward_core::syn_ack::{Syn, write_syn_ack};
 use synward_core::worker_request::Request;
 
-/// Whether a worker answers the SYNs of this queue rather than this program.
+/// Chooses the epoch of the cookie that answers a SYN: the current one, unless a handshake with the same ISN has had its
+/// connection by a cookie of that epoch. The ACK of the new handshake would be a replay. A flood is not looked up. `false`:
+/// there is no clock yet.
+#[inline(always)]
+pub fn choose_epoch(pkt: &mut PacketContext) -> bool {
+    let Some(clock) = maps::CLOCK.get(0) else {
+        return false;
+    };
+    let current = clock.epoch_at(pkt.now);
+    let found = &mut pkt.cpu.found;
+    found.answer_epoch = if found.is_flood || pkt.service.handoff == handoff::FORWARD {
+        current
+    } else {
+        replay_check::unused_epoch(&found.key, pkt.cpu.packet.sequence, current)
+    };
+    found.is_other_epoch = found.answer_epoch != current;
+    true
+}
+
+/// Whether a worker answers the SYNs of this queue rather than this program. Workers know only the current epoch.
 #[inline(always)]
 pub fn is_for_worker(ctx: &XdpContext, pkt: &PacketContext) -> bool {
     !pkt.cpu.found.kernel_cookie
+        && !pkt.cpu.found.is_other_epoch
         && worker::answers_syns(ctx, pkt.interface)
         && worker::is_alive(ctx.rx_queue_index(), pkt.now)
 }
@@ -25,10 +45,7 @@ pub fn send_to_worker(
     pkt: &PacketContext,
     counters: &mut ServiceCounters,
 ) -> Verdict {
-    let Some(clock) = maps::CLOCK.get(0) else {
-        return XDP_DROP;
-    };
-    let profile = *pkt.cpu.memory.endpoint.profile(clock.epoch_at(pkt.now));
+    let profile = *pkt.cpu.memory.endpoint.profile(pkt.cpu.found.answer_epoch);
     counters.bump(Counter::GivenToWorker);
     worker::send_request(ctx, pkt, counters, Request::Answer { profile })
 }
@@ -40,10 +57,7 @@ pub fn make_syn_ack(
     pkt: &mut PacketContext,
     counters: &mut ServiceCounters,
 ) -> Verdict {
-    let Some(clock) = maps::CLOCK.get(0) else {
-        return XDP_DROP;
-    };
-    let epoch = clock.epoch_at(pkt.now);
+    let epoch = pkt.cpu.found.answer_epoch;
     let endpoint = &pkt.cpu.memory.endpoint;
     let Some(slot) = maps::KEYS.get(key_slot(endpoint.service, epoch)) else {
         return XDP_DROP;

@@ -164,6 +164,10 @@ impl Splicer {
             client_shift: opening.client_shift,
             flags: bits,
         };
+        // Before the server gets any data: it gets the same data never again.
+        self.shared
+            .replays
+            .record_connection(&opening.key, opening.client_isn, opening.epoch);
         self.shared
             .table
             .establish(opening.entry, &found, FlowTime::from_ns(now));

@@ -78,11 +78,6 @@ fn limits(now: FlowTime) -> Limits {
     }
 }
 
-fn set_state(table: &FlowTable, entry: u32, state: u8) {
-    let flow = table.read(entry);
-    table.words(entry).unwrap()[STATE].store(state_word(&Flow { state, ..flow }), SeqCst);
-}
-
 #[test]
 fn a_flow_lives_from_opening_to_removal() {
     let table = table(4);
@@ -130,7 +125,7 @@ fn a_removed_way_is_free_after_a_whole_time_unit() {
     table.remove(ways[4]);
     let removed = table.read(ways[4]).last_seen;
     // A run of the XDP program that had found it before writes the state once more.
-    set_state(&table, ways[4], state::CLOSING);
+    table.set_state(ways[4], state::CLOSING);
     assert_eq!(table.insert(&opening(key(99))), Err(InsertError::Full));
     table.sweep(limits(removed.wrapping_add(1)), 0, 1);
     assert_eq!(table.insert(&opening(key(99))), Err(InsertError::Full));
@@ -176,9 +171,9 @@ fn only_a_closing_flow_is_reopened_and_only_once() {
         ..flow
     };
     assert!(!table.reopen(entry, &again), "an opening");
-    set_state(&table, entry, state::ESTABLISHED);
+    table.set_state(entry, state::ESTABLISHED);
     assert!(!table.reopen(entry, &again), "established");
-    set_state(&table, entry, state::CLOSING);
+    table.set_state(entry, state::CLOSING);
     assert!(!table.reopen(entry, &opening(key(2))), "another flow");
     assert!(
         !table.reopen(u32::MAX, &again) && !table.reopen(15, &again),
@@ -199,7 +194,7 @@ fn only_a_closing_flow_is_reopened_and_only_once() {
     assert_eq!(table.read(entry), again);
 
     // The XDP program was translating a segment of the old connection.
-    set_state(&table, entry, state::ESTABLISHED);
+    table.set_state(entry, state::ESTABLISHED);
     table.ensure_opening(entry, &key(2), 9);
     assert_eq!(table.read(entry).state, state::ESTABLISHED, "another flow");
     table.ensure_opening(entry, &again.key, 9);
@@ -217,8 +212,7 @@ fn a_sweep_expires_what_is_idle_and_counts_the_rest() {
     let now = table.read(entries[0]).last_seen.wrapping_add(1000);
     for (number, entry) in numbers.zip(&entries) {
         let words = table.words(*entry).unwrap();
-        set_state(
-            &table,
+        table.set_state(
             *entry,
             if number % 2 == 0 {
                 state::ESTABLISHED
@@ -247,7 +241,7 @@ fn a_sweep_expires_what_is_idle_and_counts_the_rest() {
     assert_eq!(live, 40 - 25);
     assert_eq!(table.occupied()[5], 15);
     // An opening stays as long as its worker may need.
-    set_state(&table, entries[1], state::OPENING);
+    table.set_state(entries[1], state::OPENING);
     for (age, live) in [(64, 15), (65, 14)] {
         table.words(entries[1]).unwrap()[LAST_SEEN].store(now.to_word() - age, SeqCst);
         assert_eq!(table.sweep(limits(now), 0, 8).live[5], live, "{age}");
@@ -434,10 +428,10 @@ fn recovers_the_table_of_a_killed_process() {
         .collect();
     entries[..20]
         .iter()
-        .for_each(|entry| set_state(&table, *entry, state::ESTABLISHED));
+        .for_each(|entry| table.set_state(*entry, state::ESTABLISHED));
     entries[20..30]
         .iter()
-        .for_each(|entry| set_state(&table, *entry, state::CLOSING));
+        .for_each(|entry| table.set_state(*entry, state::CLOSING));
     // Killed between claim and publication, and between the count and the publication of an overflow.
     let claimed = (0..60)
         .map(|way| entry_index(way / 15, way % 15))

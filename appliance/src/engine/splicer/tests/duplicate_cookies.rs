@@ -27,7 +27,7 @@ fn a_new_connection_replaces_only_a_closing_flow() {
         both(|mut lab| {
             let before = Flow {
                 key: lab.key,
-                client_isn: 5,
+                client_isn: C,
                 isn: 6,
                 state: old,
                 ..Flow::default()
@@ -57,19 +57,31 @@ fn a_new_connection_replaces_only_a_closing_flow() {
 }
 
 #[test]
-fn a_replayed_cookie_does_not_reopen_its_closing_flow() {
+fn a_replayed_cookie_opens_nothing_whatever_became_of_its_flow() {
     both(|mut lab| {
-        let old = Flow {
-            key: lab.key,
-            client_isn: C,
-            isn: K,
-            state: state::CLOSING,
-            ..Flow::default()
+        lab.open(&data(0, b"hello"));
+        lab.server(&syn_ack());
+        assert_eq!(lab.sent().len(), 2);
+        let entry = lab.entry().unwrap();
+        lab.close(entry);
+        let old = lab.flow();
+        lab.open(&data(0, b"hello"));
+        assert_eq!(lab.flow(), old, "while it closes");
+        assert!(lab.shared.table.remove(entry));
+        lab.open(&data(0, b"hello"));
+        assert_eq!((lab.entry(), lab.sent().len()), (None, 0), "without it");
+        assert_eq!(lab.counted(Outcome::Duplicate), 2);
+
+        // The same client with the same ISN, and a cookie of another epoch.
+        lab.valid_ack.epoch += 1;
+        let again = TestSegment {
+            acknowledgement: (K + 1).wrapping_add(1 << 30),
+            ..ack()
         };
-        lab.shared.table.insert(&old).unwrap();
-        lab.open(&ack());
-        assert_eq!(lab.flow(), old);
-        assert_eq!(lab.counted(Outcome::Duplicate), 1);
+        lab.open(&again);
+        assert_eq!(lab.only().numbers(), SYN);
+        lab.server(&syn_ack());
+        lab.only();
         lab.assert_idle();
     });
 }

@@ -15,12 +15,14 @@ use synward_core::wire::tcp::Repr;
 use super::super::*;
 use crate::afxdp::{Polling, Waiter};
 use crate::engine::mailbox::Mailbox;
-use crate::maps::FlowTable;
+use crate::maps::{FlowTable, ReplayCache};
 
 /// The client's ISN, ours and the server's; each wraps in some test.
 pub(super) const C: u32 = 0xffff_fff0;
 pub(super) const K: u32 = 0x2000_0000;
 pub(super) const S: u32 = 0xf000_0000;
+/// The epoch, and that of the cookie with [`C`] and [`K`].
+pub(super) const EPOCH: u64 = 100;
 /// The timestamp clocks of client, synward and server.
 pub(super) const CLIENT_CLOCK: u32 = 1000;
 pub(super) const OUR_CLOCK: u32 = 0x8000_0000;
@@ -116,6 +118,7 @@ impl Lab {
         let mailbox = || Mailbox::new(Waiter::new(Polling::default()).unwrap().waker());
         let shared = Shared {
             table: Arc::new(FlowTable::in_memory(100).unwrap()),
+            replays: Arc::new(ReplayCache::in_memory().unwrap()),
             policies: Arc::new([policy]),
             observations: Arc::new(ArrayQueue::new(4)),
             mailboxes: Arc::new([mailbox(), mailbox()]),
@@ -135,6 +138,7 @@ impl Lab {
                     to: [2; 6],
                     from: [3; 6],
                 },
+                epoch: EPOCH,
             },
             wire: Wire::default(),
             now: 5_000_000_000,
@@ -208,6 +212,11 @@ impl Lab {
             self.now += 10 * MILLISECOND;
             self.splicer.run_timers(self.now, &mut self.wire);
         }
+    }
+
+    /// The XDP program sees the end of the connection.
+    pub(super) fn close(&self, entry: u32) {
+        self.shared.table.set_state(entry, state::CLOSING);
     }
 
     pub(super) fn entry(&self) -> Option<u32> {
