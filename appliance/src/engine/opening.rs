@@ -3,6 +3,7 @@
 use super::link::Link;
 use super::pending_data::PendingData;
 use super::server_syn_ack::Requested;
+use crate::maps::OpeningEntry;
 use synward_core::flow::FlowKey;
 use synward_core::generated_segment::{
     HandshakeOptions, MAX_OPTION_WORDS, Segment, padded_timestamps,
@@ -43,8 +44,8 @@ pub enum Phase {
 pub struct Opening {
     /// Its flow.
     pub key: FlowKey,
-    /// Index of its entry in the flow table.
-    pub entry: u32,
+    /// Its entry in the flow table.
+    pub entry: OpeningEntry,
     /// Index of the service.
     pub service: u8,
     /// The client's ISN, C.

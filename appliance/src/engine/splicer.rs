@@ -27,7 +27,7 @@ use super::received::Received;
 use super::server_syn_ack::Requested;
 use super::stats::{Outcome, ServiceStats};
 use super::worker_shared::{Policy, Shared};
-use crate::maps::InsertError;
+use crate::maps::{InsertError, OpeningEntry};
 
 mod handshake;
 
@@ -134,8 +134,8 @@ impl Splicer {
         let flow = Flow {
             key,
             sequence_delta: id,
-            client_isn: cookie.client_isn,
-            isn: cookie.isn,
+            client_sequence: cookie.client_isn,
+            server_sequence: cookie.isn,
             last_seen: FlowTime::from_ns(now),
             state: state::OPENING,
             owner: self.worker,
@@ -244,16 +244,13 @@ impl Splicer {
     }
 
     /// Inserts a flow entry, or reuses that of a closing flow with the same addresses and ports.
-    fn place(&self, flow: &Flow) -> Result<u32, Outcome> {
+    fn place(&self, flow: &Flow) -> Result<OpeningEntry, Outcome> {
         match self.shared.table.insert(flow) {
-            Ok(entry) => Ok(entry),
+            Ok(opening) => Ok(opening),
             Err(InsertError::Full) => Err(Outcome::TableFull),
             Err(InsertError::Exists(entry)) => {
-                if self.shared.table.reopen(entry, flow) {
-                    Ok(entry)
-                } else {
-                    Err(Outcome::Duplicate)
-                }
+                let reopened = self.shared.table.reopen(entry, flow);
+                reopened.ok_or(Outcome::Duplicate)
             }
         }
     }
@@ -295,7 +292,7 @@ impl Splicer {
                 let Some(slot) = self.openings.get_mut(id as usize) else {
                     return;
                 };
-                let Some(opening) = slot.take_if(|opening| opening.entry == entry) else {
+                let Some(opening) = slot.take_if(|opening| opening.entry.entry == entry) else {
                     return;
                 };
                 let left = match direction {

@@ -6,14 +6,15 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use synward_core::flow::{FIRST_TAG, FREE, OVERFLOW, RETIRED, WAYS, entry_index};
 use synward_core::flow_time::FlowTime;
+use synward_core::layout::owner::BUSY;
 use synward_core::layout::{MAX_SERVICES, state};
 
 use super::clock::flow_now;
-use super::flow_table::{CLAIMED, FlowTable, LAST_SEEN, STATE, WORDS, count, key_of};
+use super::flow_table::{CLAIMED, FlowTable, LAST_SEEN, QUARANTINE, STATE, WORDS, count, key_of};
 
 /// Units of [`FlowTime`] after which the worker of an opening has ended it; that takes at most 35 seconds (`engine/opening.rs`:
-/// the wait, all tries, and the probes of `rtt = "true"`). If the sweep removed it earlier, the worker would end or establish the flow that has its place by
-/// then.
+/// the wait, all tries, and the probes of `rtt = "true"`). A worker that was stopped for longer finds that the entry is not its
+/// own any more.
 const OPENING: u32 = 64;
 
 /// The ages at which entries expire.
@@ -78,6 +79,8 @@ impl FlowTable {
                 let home = self.place(&key_of(words)).bucket;
                 let [state, ..] = words[STATE].load(Acquire).to_ne_bytes();
                 if matches!(state, state::ESTABLISHED | state::CLOSING) {
+                    // The process may have been killed while it was changing the entry.
+                    words[STATE].fetch_and(u32::from_ne_bytes([0xff, 0xff, 0xff, !BUSY]), SeqCst);
                     flows += 1;
                     overflows[home as usize] += u32::from(home != bucket);
                 } else {
@@ -105,18 +108,20 @@ impl FlowTable {
         let last_seen = FlowTime::from_word(words[LAST_SEEN].load(Relaxed));
         let age = limits.now.elapsed_since(last_seen);
         if tag == RETIRED {
-            if age >= 2 {
+            if age >= QUARANTINE {
                 self.free(entry, words);
             }
             return;
         }
-        let [state, ..] = words[STATE].load(Relaxed).to_ne_bytes();
+        let word = words[STATE].load(Acquire);
+        let [state, .., owner] = word.to_ne_bytes();
         let limit = match state {
             state::ESTABLISHED => limits.idle,
             state::CLOSING => limits.closing,
             _ => limits.closing.max(OPENING),
         };
-        if age > limit && self.remove(entry) {
+        let is_over = age > limit && owner & BUSY == 0;
+        if is_over && self.remove_judged(entry, word, last_seen, limits.now) {
             swept.expired += 1;
         } else {
             count(

@@ -9,17 +9,23 @@
 //! |---|---|
 //! | 0–8 | `key`: client, server, ports |
 //! | 9, 10 | `sequence_delta`, `timestamp_delta` |
-//! | 11, 12 | `client_isn`, `isn` |
+//! | 11, 12 | `client_sequence`, `server_sequence` |
 //! | 13 | `last_seen` |
 //! | 14 | `state`, `window_shift`, `flags`, `owner`, a byte each: the *state word* |
-//! | 15 | `service`, and two bytes that are zero |
+//! | 15 | `service`, and the generation of the way's latest opening |
 //!
 //! **Life cycle of a way.** The tag of an unused way is [`FREE`]. An inserter claims it by exchanging its state word from 0
 //! to [`CLAIMED`], writes the entry, the state word last, and then publishes the fingerprint. A reader that sees the
 //! fingerprint sees the whole entry. Removal exchanges the fingerprint for [`RETIRED`]. A run of the XDP program that found
-//! the entry before may still write `last_seen` and the state word, but it ends within one unit of [`FlowTime`]. After
-//! that, the sweep of the control thread clears the state word and frees the way. An entry is therefore never rewritten
-//! while a reader uses it.
+//! the entry before may still write `last_seen`, numbers, state and flags, but it ends within one unit of [`FlowTime`]. Two
+//! units later an inserter may claim the way, or the sweep of the control thread frees it. An entry is therefore never
+//! rewritten while a reader uses it.
+//!
+//! **Who may change an entry.** A thread first sets [`BUSY`] in the owner, by an exchange of the state word. Nobody else touches the
+//! entry until that thread has cleared it, however long it pauses. The exchange compares identity: a worker names
+//! its number and the *generation* of its opening, which the state word holds in place of the window shift; a sweep names the
+//! whole word that it has judged. So a worker that was stopped while its opening expired finds that the entry is not its
+//! own any more, and changes nothing. The XDP program never writes owner and window shift.
 //!
 //! **Concurrent insertion of one key.** After publishing, each inserter searches for the other. An inserter that finds
 //! another entry withdraws its own and tries again. It then finds the entry of the one that came first.
@@ -27,8 +33,9 @@
 //! **Occupancy filter.** A bit of OCCUPANCY is set if the bucket, or by its count its second bucket, may hold an entry. If
 //! it is clear, the XDP program skips the look-up. The inserter sets it after publishing an entry; the sweep clears it.
 //!
-//! **Full table.** If the bucket of a key and its second bucket are full, the inserter refuses the new connection and counts
-//! it. No live flow is evicted. Up to the configured capacity this does not happen.
+//! **Full table.** An insertion into a crowded bucket removes the bucket's oldest closing flow; the replay cache still refuses
+//! its cookie. If the bucket of a key and its second bucket are full nevertheless, the inserter refuses the new connection
+//! and counts it. No open flow is evicted. Up to the configured capacity this does not happen.
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
@@ -40,6 +47,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 use synward_core::flow::{FIRST_TAG, FREE, FlowKey, OVERFLOW, Place, RETIRED, WAYS, entry_index};
 use synward_core::flow_time::FlowTime;
+use synward_core::layout::owner::{BUSY, NO_WORKER};
 use synward_core::layout::{Flow, MAX_SERVICES, state};
 use synward_core::multilinear;
 use synward_core::occupancy::{self, BucketBits};
@@ -54,8 +62,10 @@ pub(super) const WORDS: usize = 16;
 const OCCUPANCY_WORDS: usize = size_of::<occupancy::Line>() / 8;
 pub(super) const LAST_SEEN: usize = 13;
 pub(super) const STATE: usize = 14;
-/// State word of a way that an inserter is about to fill. The XDP program ignores its state.
-pub(super) const CLAIMED: u32 = u32::from_ne_bytes([state::EMPTY, 0, 0, 0xff]);
+/// State word of a way that a thread is about to fill or has emptied. The XDP program ignores its state.
+pub(super) const CLAIMED: u32 = u32::from_ne_bytes([state::EMPTY, 0, 0, BUSY]);
+/// Units of [`FlowTime`] after which no run of the XDP program uses a removed entry.
+pub(super) const QUARANTINE: u32 = 2;
 /// From this many used ways on, new entries go to the second bucket if that has more room. A lower value spreads entries
 /// better; a higher one saves the XDP program look-ups in the second bucket.
 const CROWDED: usize = 12;
@@ -70,6 +80,17 @@ pub struct FlowTable {
     occupancy: Memory<AtomicU64>,
     key: multilinear::Key,
     mask: u32,
+}
+
+/// An opening's entry, as its worker knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpeningEntry {
+    /// Index of the entry.
+    pub entry: u32,
+    /// The worker that owns the opening.
+    pub owner: u8,
+    /// Which of the openings in this way it is. It counts up with every one, from 255 to 1.
+    pub generation: u8,
 }
 
 /// Why a flow was not inserted.
@@ -90,6 +111,10 @@ pub struct Established {
     pub sequence_delta: u32,
     /// Added to the server's timestamps.
     pub timestamp_delta: u32,
+    /// The client's number that the server expects next.
+    pub client_sequence: u32,
+    /// The server's next number.
+    pub server_sequence: u32,
     /// Left shift of the windows that the server sends; negative: right.
     pub window_shift: i8,
     /// Left shift of the windows that the client sends, see [`Flow::owner`].
@@ -169,117 +194,198 @@ impl FlowTable {
             key: key_of(words),
             sequence_delta: word(9),
             timestamp_delta: word(10),
-            client_isn: word(11),
-            isn: word(12),
+            client_sequence: word(11),
+            server_sequence: word(12),
             last_seen: FlowTime::from_word(word(LAST_SEEN)),
             state: state[0],
             window_shift: state[1] as i8,
             flags: state[2],
             owner: state[3],
             service: u16::from_ne_bytes([service[0], service[1]]),
+            generation: service[2],
             reserved: 0,
         }
     }
 
-    /// Writes a flow into a free way of its bucket or second bucket, and publishes it to the XDP program.
-    pub fn insert(&self, flow: &Flow) -> Result<u32, InsertError> {
+    /// Writes an opening into a free way of its bucket or second bucket, and publishes it to the XDP program. `last_seen` of
+    /// `flow` is the current time, `owner` its worker.
+    pub fn insert(&self, flow: &Flow) -> Result<OpeningEntry, InsertError> {
         let place = self.place(&flow.key);
         for attempt in 1..=ATTEMPTS {
             if let Some(entry) = self.search(&flow.key, place, None) {
                 return Err(InsertError::Exists(entry));
             }
-            let entry = self.claim(place).ok_or(InsertError::Full)?;
-            self.write(entry, flow);
+            let entry = self.claim(place, flow.last_seen).ok_or(InsertError::Full)?;
+            let opening = self.write(entry, flow);
             self.publish(entry, place);
             if self.search(&flow.key, place, Some(entry)).is_none() {
-                return Ok(entry);
+                return Ok(opening);
             }
-            self.remove(entry);
+            self.remove(&opening);
             // The delay differs between entries, so that the two do not collide again.
             (0..attempt * (entry as usize % 61)).for_each(|_| std::hint::spin_loop());
         }
         Err(InsertError::Full)
     }
 
-    /// Turns a closing entry into the opening of a new connection with the same addresses and ports. Returns `false` if the
-    /// entry is not closing (any more): another worker was first, or the old connection continues.
-    ///
-    /// The XDP program may be translating a segment of the old connection and set the state once more.
-    /// [`Self::ensure_opening`] corrects that.
-    pub fn reopen(&self, entry: u32, flow: &Flow) -> bool {
-        let Some(words) = self.words_of(entry, &flow.key) else {
-            return false;
-        };
-        let mut old = words[STATE].load(Acquire);
-        loop {
-            if old.to_ne_bytes()[0] != state::CLOSING {
-                return false;
-            }
-            match words[STATE].compare_exchange_weak(old, state_word(flow), SeqCst, Acquire) {
-                Ok(_) => break,
-                Err(now) => old = now,
-            }
-        }
-        self.write(entry, flow);
-        true
-    }
-
-    /// Restores the state of an opening before its SYN is retransmitted. A state that the XDP program has set after
-    /// [`Self::reopen`] would keep the server's segments from the worker.
-    pub fn ensure_opening(&self, entry: u32, key: &FlowKey, owner: u8) {
-        if let Some(words) = self.words_of(entry, key) {
-            let word = u32::from_ne_bytes([state::OPENING, 0, 0, owner]);
-            words[STATE].store(word, Release);
-        }
-    }
-
     /// Sets the state of an entry, as the XDP program does.
     #[cfg(test)]
     pub(crate) fn set_state(&self, entry: u32, state: u8) {
         if let Some(words) = self.words(entry) {
-            let flow = self.read(entry);
-            words[STATE].store(state_word(&Flow { state, ..flow }), SeqCst);
+            let [_, shift, flags, owner] = words[STATE].load(SeqCst).to_ne_bytes();
+            let word = u32::from_ne_bytes([state, shift, flags, owner]);
+            words[STATE].store(word, SeqCst);
         }
     }
 
-    /// Completes an opening after the server has answered: writes the fields, and then the state with which the XDP program
-    /// translates.
-    pub fn establish(&self, entry: u32, found: &Established, now: FlowTime) {
+    /// Removes whatever has an entry; `false` if nothing has.
+    #[cfg(test)]
+    pub(crate) fn remove_entry(&self, entry: u32) -> bool {
         let Some(words) = self.words(entry) else {
-            return;
+            return false;
+        };
+        let last_seen = FlowTime::from_word(words[LAST_SEEN].load(SeqCst));
+        let word = words[STATE].load(SeqCst);
+        self.tag(entry).load(SeqCst) >= FIRST_TAG
+            && self.remove_judged(entry, word, last_seen, flow_now())
+    }
+
+    /// Writes an established or closing flow, for tests that begin there.
+    #[cfg(test)]
+    pub(crate) fn insert_established(&self, flow: &Flow) -> Result<u32, InsertError> {
+        let opening = self.insert(flow)?;
+        let found = Established {
+            sequence_delta: flow.sequence_delta,
+            timestamp_delta: flow.timestamp_delta,
+            client_sequence: flow.client_sequence,
+            server_sequence: flow.server_sequence,
+            window_shift: flow.window_shift,
+            client_shift: 0,
+            flags: flow.flags,
+        };
+        self.establish(&opening, &found, flow.last_seen);
+        self.set_state(opening.entry, flow.state);
+        Ok(opening.entry)
+    }
+
+    /// Turns a closing entry into the opening of a new connection with the same addresses and ports. `None` if the entry is
+    /// not closing (any more): another worker was first, or the old connection continues.
+    ///
+    /// The XDP program may be translating a segment of the old connection and set the state once more.
+    /// [`Self::ensure_opening`] corrects that.
+    pub fn reopen(&self, entry: u32, flow: &Flow) -> Option<OpeningEntry> {
+        let words = self.words_of(entry, &flow.key)?;
+        let mut old = words[STATE].load(Acquire);
+        loop {
+            let [old_state, _, _, owner] = old.to_ne_bytes();
+            if old_state != state::CLOSING || owner & (NO_WORKER | BUSY) != NO_WORKER {
+                return None;
+            }
+            match words[STATE].compare_exchange_weak(old, busy(state::OPENING), SeqCst, Acquire) {
+                Ok(_) => return Some(self.write(entry, flow)),
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    /// Restores the state of an opening before its SYN is retransmitted. A state that the XDP program has set after
+    /// [`Self::reopen`] would keep the server's segments from the worker. `false`: the entry is not the opening's any more.
+    pub fn ensure_opening(&self, opening: &OpeningEntry) -> bool {
+        let Some(words) = self.take(opening) else {
+            return false;
+        };
+        words[STATE].store(opening_word(opening), Release);
+        true
+    }
+
+    /// Completes an opening after the server has answered: writes the fields, and then the state with which the XDP program
+    /// translates. `false`: the entry is not the opening's any more.
+    pub fn establish(&self, opening: &OpeningEntry, found: &Established, now: FlowTime) -> bool {
+        let Some(words) = self.take(opening) else {
+            return false;
         };
         words[9].store(found.sequence_delta, Relaxed);
         words[10].store(found.timestamp_delta, Relaxed);
+        words[11].store(found.client_sequence, Relaxed);
+        words[12].store(found.server_sequence, Relaxed);
         words[LAST_SEEN].store(now.to_word(), Relaxed);
         let word = [
             state::ESTABLISHED,
             found.window_shift as u8,
             found.flags,
-            found.client_shift,
+            NO_WORKER | found.client_shift,
         ];
         words[STATE].store(u32::from_ne_bytes(word), Release);
+        true
     }
 
-    /// Removes an entry; `false` if it was not in the table. A sweep frees the way after two units of [`FlowTime`].
-    pub fn remove(&self, entry: u32) -> bool {
+    /// Removes an opening; `false` if the entry is not its own any more. The way is free after [`QUARANTINE`].
+    pub fn remove(&self, opening: &OpeningEntry) -> bool {
+        let taken = self.take(opening).is_some();
+        if taken {
+            self.retire(opening.entry, flow_now());
+        }
+        taken
+    }
+
+    /// Removes the flow of an entry whose state word was `judged`, and which carried its last segment at `last_seen`. `false` if
+    /// either has changed since: nothing is removed.
+    pub(super) fn remove_judged(
+        &self,
+        entry: u32,
+        judged: u32,
+        last_seen: FlowTime,
+        now: FlowTime,
+    ) -> bool {
         let Some(words) = self.words(entry) else {
             return false;
         };
-        let tag = self.tag(entry);
-        let old = tag.load(Acquire);
-        if old < FIRST_TAG {
+        let [.., owner] = judged.to_ne_bytes();
+        if owner & BUSY != 0 || !with_owner(words, judged, owner | BUSY) {
             return false;
         }
+        // While this process was stopped, the XDP program may have carried segments of the flow.
+        if words[LAST_SEEN].load(Acquire) != last_seen.to_word() {
+            let mut word = words[STATE].load(Acquire);
+            while !with_owner(words, word, owner) {
+                word = words[STATE].load(Acquire);
+            }
+            return false;
+        }
+        self.retire(entry, now);
+        true
+    }
+
+    /// Makes the calling thread the only one that may change the entry of an opening, if that is still its own.
+    fn take(&self, opening: &OpeningEntry) -> Option<&[AtomicU32; WORDS]> {
+        let words = self.words(opening.entry)?;
+        let mut old = words[STATE].load(Acquire);
+        loop {
+            // The XDP program may have written state and flags of an older connection.
+            let [_, generation, _, owner] = old.to_ne_bytes();
+            if (generation, owner) != (opening.generation, opening.owner) {
+                return None;
+            }
+            match words[STATE].compare_exchange_weak(old, busy(state::OPENING), SeqCst, Acquire) {
+                Ok(_) => return Some(words),
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    /// Retires a way whose entry the calling thread has made busy.
+    fn retire(&self, entry: u32, now: FlowTime) {
+        let Some(words) = self.words(entry) else {
+            return;
+        };
         let home = self.place(&key_of(words)).bucket;
-        words[LAST_SEEN].store(flow_now().to_word(), Relaxed);
-        words[STATE].store(0, Relaxed);
-        if tag.compare_exchange(old, RETIRED, SeqCst, Relaxed).is_err() {
-            return false;
-        }
+        words[LAST_SEEN].store(now.to_word(), Relaxed);
+        words[STATE].store(CLAIMED, Release);
+        self.tag(entry).store(RETIRED, SeqCst);
         if home != entry / WORDS as u32 {
             self.bucket(home)[OVERFLOW].fetch_sub(1, SeqCst);
         }
-        true
+        words[STATE].store(0, Release);
     }
 
     /// Calls `with` for every entry.
@@ -355,8 +461,9 @@ impl FlowTable {
             })
     }
 
-    /// Claims a free way, in the first bucket unless it is crowded and the second one less so.
-    fn claim(&self, place: Place) -> Option<u32> {
+    /// Claims a free way, in the first bucket unless it is crowded and the second one less so. A crowded bucket gives up its
+    /// oldest closing flow, whose way is free soon.
+    fn claim(&self, place: Place, now: FlowTime) -> Option<u32> {
         let used = |bucket| {
             self.bucket(bucket)[..WAYS]
                 .iter()
@@ -365,41 +472,108 @@ impl FlowTable {
         };
         let own = used(place.bucket);
         let mut order = [place.bucket, place.overflow];
-        if own >= CROWDED && used(place.overflow) < own {
-            order.reverse();
+        if own >= CROWDED {
+            let second = used(place.overflow);
+            self.remove_oldest_closing(place.bucket, now);
+            if second >= CROWDED {
+                self.remove_oldest_closing(place.overflow, now);
+            }
+            if second < own {
+                order.reverse();
+            }
         }
-        order.into_iter().find_map(|bucket| self.claim_in(bucket))
+        order
+            .into_iter()
+            .find_map(|bucket| self.claim_in(bucket, now))
     }
 
-    fn claim_in(&self, bucket: u32) -> Option<u32> {
-        (0..WAYS as u32)
-            .map(|way| entry_index(bucket, way))
-            .find(|entry| {
-                let Some(words) = self
-                    .words(*entry)
-                    .filter(|_| self.tag(*entry).load(Acquire) == FREE)
-                else {
-                    return false;
-                };
-                if words[STATE]
-                    .compare_exchange(0, CLAIMED, SeqCst, Relaxed)
-                    .is_err()
-                {
-                    return false;
-                }
-                // Between the check and the claim, another inserter may have filled the way and removed the entry.
-                let is_ours = self.tag(*entry).load(SeqCst) == FREE;
-                if !is_ours {
-                    let _ = words[STATE].compare_exchange(CLAIMED, 0, SeqCst, Relaxed);
-                }
-                is_ours
-            })
+    fn claim_in(&self, bucket: u32, now: FlowTime) -> Option<u32> {
+        let entries = || (0..WAYS as u32).map(|way| entry_index(bucket, way));
+        let claimed = entries().find(|entry| {
+            let Some(words) = self
+                .words(*entry)
+                .filter(|_| self.tag(*entry).load(Acquire) == FREE)
+            else {
+                return false;
+            };
+            if words[STATE]
+                .compare_exchange(0, CLAIMED, SeqCst, Relaxed)
+                .is_err()
+            {
+                return false;
+            }
+            // Between the check and the claim, another inserter may have filled the way and removed the entry.
+            let is_ours = self.tag(*entry).load(SeqCst) == FREE;
+            if !is_ours {
+                let _ = words[STATE].compare_exchange(CLAIMED, 0, SeqCst, Relaxed);
+            }
+            is_ours
+        });
+        claimed.or_else(|| entries().find(|entry| self.claim_retired(*entry, now)))
     }
 
-    /// Writes an entry that no other thread uses, the state word last.
-    fn write(&self, entry: u32, flow: &Flow) {
+    /// Claims a retired way that no run of the XDP program uses any more, without waiting for the sweep. Its state word may
+    /// hold what such a run wrote last.
+    fn claim_retired(&self, entry: u32, now: FlowTime) -> bool {
         let Some(words) = self.words(entry) else {
-            return;
+            return false;
+        };
+        let is_over = || {
+            let last_seen = FlowTime::from_word(words[LAST_SEEN].load(Acquire));
+            self.tag(entry).load(SeqCst) == RETIRED && now.elapsed_since(last_seen) >= QUARANTINE
+        };
+        let left = words[STATE].load(Acquire);
+        let [.., owner] = left.to_ne_bytes();
+        if !is_over() || owner & BUSY != 0 {
+            return false;
+        }
+        if words[STATE]
+            .compare_exchange(left, CLAIMED, SeqCst, Relaxed)
+            .is_err()
+        {
+            return false;
+        }
+        // Between the check and the claim, others may have filled the way and removed the entry, or freed it.
+        let is_ours = is_over();
+        if is_ours {
+            self.tag(entry).store(FREE, SeqCst);
+        } else {
+            words[STATE].store(0, Release);
+        }
+        is_ours
+    }
+
+    /// Removes the closing flow of a bucket that has been silent for the longest time, and for [`QUARANTINE`] at least: the last
+    /// segments of the others may be on their way.
+    fn remove_oldest_closing(&self, bucket: u32, now: FlowTime) {
+        let closing = (0..WAYS as u32).filter_map(|way| {
+            let entry = entry_index(bucket, way);
+            let words = self.words(entry)?;
+            let word = words[STATE].load(Acquire);
+            let [state, _, _, owner] = word.to_ne_bytes();
+            let last_seen = FlowTime::from_word(words[LAST_SEEN].load(Relaxed));
+            let is_closing = state == state::CLOSING
+                && owner & (NO_WORKER | BUSY) == NO_WORKER
+                && self.tag(entry).load(Acquire) >= FIRST_TAG;
+            is_closing.then_some((now.elapsed_since(last_seen), entry, word, last_seen))
+        });
+        let oldest = closing.max_by_key(|(age, ..)| *age);
+        if let Some((age, entry, word, last_seen)) = oldest
+            && age >= QUARANTINE
+        {
+            self.remove_judged(entry, word, last_seen, now);
+        }
+    }
+
+    /// Writes the opening of a new generation into an entry that the calling thread has made busy, the state word last.
+    fn write(&self, entry: u32, flow: &Flow) -> OpeningEntry {
+        let mut opening = OpeningEntry {
+            entry,
+            owner: flow.owner,
+            generation: 0,
+        };
+        let Some(words) = self.words(entry) else {
+            return opening;
         };
         let FlowKey {
             client,
@@ -410,16 +584,23 @@ impl FlowTable {
         let rest = [
             flow.sequence_delta,
             flow.timestamp_delta,
-            flow.client_isn,
-            flow.isn,
+            flow.client_sequence,
+            flow.server_sequence,
             flow.last_seen.to_word(),
         ];
         for (word, value) in words.iter().zip(ends.chain(rest)) {
             word.store(value, Relaxed);
         }
         let [low, high] = flow.service.to_ne_bytes();
-        words[15].store(u32::from_ne_bytes([low, high, 0, 0]), Relaxed);
-        words[STATE].store(state_word(flow), Release);
+        let [_, _, before, _] = words[15].load(Relaxed).to_ne_bytes();
+        // Never 0: no opening has the state word of a free way.
+        opening.generation = before.checked_add(1).unwrap_or(1);
+        words[15].store(
+            u32::from_ne_bytes([low, high, opening.generation, 0]),
+            Relaxed,
+        );
+        words[STATE].store(opening_word(&opening), Release);
+        opening
     }
 
     /// Publishes an entry. For one in the second bucket, the count of the first bucket is raised before, so that readers
@@ -479,8 +660,23 @@ pub(super) fn key_of(words: &[AtomicU32; WORDS]) -> FlowKey {
     }
 }
 
-fn state_word(flow: &Flow) -> u32 {
-    u32::from_ne_bytes([flow.state, flow.window_shift as u8, flow.flags, flow.owner])
+/// The state word of an opening.
+fn opening_word(opening: &OpeningEntry) -> u32 {
+    u32::from_ne_bytes([state::OPENING, opening.generation, 0, opening.owner])
+}
+
+/// The state word of an entry that a thread is changing.
+const fn busy(state: u8) -> u32 {
+    u32::from_ne_bytes([state, 0, 0, BUSY])
+}
+
+/// Exchanges the owner in a state word that is still `expected`.
+fn with_owner(words: &[AtomicU32; WORDS], expected: u32, owner: u8) -> bool {
+    let [state, shift, flags, _] = expected.to_ne_bytes();
+    let new = u32::from_ne_bytes([state, shift, flags, owner]);
+    words[STATE]
+        .compare_exchange(expected, new, SeqCst, Acquire)
+        .is_ok()
 }
 
 pub(super) fn count(services: &mut [u32; MAX_SERVICES as usize], service: u16) {

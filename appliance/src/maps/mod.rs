@@ -20,7 +20,7 @@ mod replay_cache;
 
 pub use clock::{Times, coarse_now, fine_now, flow_now};
 pub use flow_sweep::{Limits, Swept};
-pub use flow_table::{Established, FlowTable, InsertError};
+pub use flow_table::{Established, FlowTable, InsertError, OpeningEntry};
 pub(crate) use flow_table::{buckets_for, entries_of};
 pub use heartbeats::Heartbeats;
 pub(crate) use mapped_memory::{Atomic, Memory};

@@ -42,14 +42,15 @@ fn steer_in_child() {
         let flow = |port| Flow {
             key: key(port),
             state: state::OPENING,
-            isn: 5,
+            server_sequence: 5,
             ..Flow::default()
         };
         let entry = table.insert(&flow(1)).unwrap();
         table.establish(
-            entry,
+            &entry,
             &Established {
                 sequence_delta: 99,
+                server_sequence: 5,
                 ..Established::default()
             },
             flow_now(),
@@ -140,7 +141,7 @@ fn the_next_process_takes_over_without_a_gap() {
     let entry = table.find(&key(1)).unwrap();
     let flow = table.read(entry);
     assert_eq!(
-        (flow.state, flow.sequence_delta, flow.isn),
+        (flow.state, flow.sequence_delta, flow.server_sequence),
         (state::ESTABLISHED, 99, 5)
     );
     assert_eq!(

@@ -10,7 +10,7 @@ use synward_core::worker_request::Request;
 use crate::frame_builder::{
     ACK, CLIENTS, FIN, RST, SERVERS, SYN, Segment, padded_timestamps, read, stack,
 };
-use crate::steer::{SERVICE, Shared, Side, Steer, in_namespace, now};
+use crate::steer::{EPOCH, SERVICE, Shared, Side, Steer, in_namespace, now};
 use crate::{DROP, REDIRECT, TX, needs_root};
 
 /// A flow whose numbers all differ between its sides.
@@ -25,42 +25,53 @@ pub(crate) fn flow(family: usize) -> Flow {
         ),
         sequence_delta: 0x9000_0001,
         timestamp_delta: 0xffff_0003,
-        client_isn: 1000,
-        isn: 2000,
+        client_sequence: 1000,
+        server_sequence: 2000,
         last_seen: FlowTime::from_word(5),
         state: state::ESTABLISHED,
         window_shift: -2,
         flags: flow_flags::TIMESTAMPS,
         owner: 0,
         service: SERVICE as u16,
+        generation: 0,
         reserved: 0,
     }
 }
 
-/// Runs a segment and returns the flow's state and flags.
-fn marks(steer: &mut Steer, entry: u32, side: Side, flags: u8, payload: &[u8]) -> (u8, u8) {
-    let segment = match side {
-        Side::Outside => Segment::from_client(0, flags),
-        _ => Segment::from_server(0, flags),
-    };
-    let seen = steer.run(
-        side,
-        &Segment {
-            payload: payload.to_vec(),
-            acknowledgement: 99,
-            ..segment
-        }
-        .bytes(),
+/// A segment of [`flow`] whose numbers are so many bytes away from those of the entry.
+fn in_flow(side: Side, flags: u8, away: u32, payload: &[u8]) -> Segment {
+    let flow = flow(0);
+    let (client, server) = (
+        flow.client_sequence.wrapping_add(away),
+        flow.server_sequence.wrapping_add(away),
     );
-    assert_eq!(seen.verdict, REDIRECT);
+    let (segment, sequence, acknowledgement) = match side {
+        Side::Outside => (
+            Segment::from_client(0, flags),
+            client,
+            server.wrapping_add(flow.sequence_delta),
+        ),
+        _ => (Segment::from_server(0, flags), server, client),
+    };
+    Segment {
+        sequence,
+        acknowledgement: if flags & ACK == 0 { 0 } else { acknowledgement },
+        payload: payload.to_vec(),
+        ..segment
+    }
+}
+
+/// Runs a segment, which is forwarded in any case, and returns the flow's state and flags.
+fn marks(steer: &mut Steer, entry: u32, side: Side, segment: &Segment) -> (u8, u8) {
+    assert_eq!(steer.run(side, &segment.bytes()).verdict, REDIRECT);
     let flow = steer.flow(entry);
     (flow.state, flow.flags & !flow_flags::TIMESTAMPS)
 }
 
 #[test]
-fn fin_and_rst_close_a_flow_and_data_reopens_it() {
+fn a_flow_closes_when_both_sides_have_sent_a_fin() {
     needs_root!();
-    use flow_flags::{CLIENT_FIN, RESET, SERVER_FIN};
+    use flow_flags::{CLIENT_FIN, SERVER_FIN};
     use state::{CLOSING, ESTABLISHED};
     in_namespace(|steer| {
         for (first, second, mark, other) in [
@@ -68,44 +79,52 @@ fn fin_and_rst_close_a_flow_and_data_reopens_it() {
             (Side::Inside, Side::Outside, SERVER_FIN, CLIENT_FIN),
         ] {
             let entry = steer.place(flow(0));
-            assert_eq!(marks(steer, entry, first, ACK, b"data"), (ESTABLISHED, 0));
-            assert_eq!(marks(steer, entry, first, ACK | FIN, b""), (CLOSING, mark));
+            let mut run = |side, flags, payload: &[u8]| {
+                marks(steer, entry, side, &in_flow(side, flags, 7, payload))
+            };
+            assert_eq!(run(first, ACK, b"data"), (ESTABLISHED, 0));
+            assert_eq!(run(first, ACK | FIN, b""), (ESTABLISHED, mark));
+            assert_eq!(run(second, ACK, b"half-closed"), (ESTABLISHED, mark));
+            assert_eq!(run(second, ACK | FIN, b""), (CLOSING, mark | other));
             assert_eq!(
-                marks(steer, entry, second, ACK, b""),
-                (CLOSING, mark),
-                "a bare ACK revives nothing"
-            );
-            assert_eq!(
-                marks(steer, entry, second, ACK, b"half-closed"),
-                (ESTABLISHED, mark)
-            );
-            assert_eq!(
-                marks(steer, entry, second, ACK | FIN, b""),
-                (CLOSING, mark | other)
-            );
-            assert_eq!(
-                marks(steer, entry, first, ACK, b"late"),
+                run(first, ACK, b""),
                 (CLOSING, mark | other),
-                "both have closed"
+                "the last ACK"
             );
         }
-        let entry = steer.place(flow(0));
-        assert_eq!(
-            marks(steer, entry, Side::Outside, RST, b""),
-            (CLOSING, RESET)
-        );
-        assert_eq!(
-            marks(steer, entry, Side::Inside, ACK, b"nobody believed it"),
-            (ESTABLISHED, RESET)
-        );
+    });
+}
 
-        let now = FlowTime::from_ns(now());
-        assert!(
-            now.to_word()
-                .wrapping_sub(steer.flow(entry).last_seen.to_word())
-                <= 1,
-            "the time of the last segment"
-        );
+#[test]
+fn only_a_segment_in_window_changes_a_flow() {
+    needs_root!();
+    use flow_flags::RESET;
+    use state::{CLOSING, ESTABLISHED};
+    in_namespace(|steer| {
+        for side in [Side::Outside, Side::Inside] {
+            let entry = steer.place(flow(0));
+            for (flags, away) in [
+                (RST, 1 << 18),
+                (RST, 1 << 31),
+                (RST | ACK, 1 << 25),
+                (FIN | ACK, 1 << 25),
+                (ACK, 1 << 31),
+            ] {
+                let blind = in_flow(side, flags, away, b"");
+                assert_eq!(marks(steer, entry, side, &blind), (ESTABLISHED, 0));
+                assert_eq!(steer.flow(entry), flow(0), "not even its time");
+            }
+            let reset = in_flow(side, RST, 9, b"");
+            assert_eq!(marks(steer, entry, side, &reset), (CLOSING, RESET));
+            let now = FlowTime::from_ns(now());
+            let age = now.elapsed_since(steer.flow(entry).last_seen);
+            assert!(age <= 1, "the time of the last segment");
+            for living in [Side::Inside, Side::Outside] {
+                let challenge = in_flow(living, ACK, 9, b"");
+                assert_eq!(marks(steer, entry, living, &challenge), (ESTABLISHED, 0));
+                assert_eq!(marks(steer, entry, side, &reset), (CLOSING, RESET));
+            }
+        }
     });
 }
 
@@ -177,15 +196,11 @@ fn only_a_new_handshake_replaces_a_closing_flow() {
                 "another valid pair",
             );
 
-            let own = Flow {
-                client_isn: ack.sequence.wrapping_sub(1),
-                isn: ack.acknowledgement.wrapping_sub(1),
-                ..closing
-            };
-            steer.place(own);
+            steer.remember(&ack, &[EPOCH]);
             let before = steer.counters();
             assert_eq!(steer.run(Side::Outside, &ack.bytes()).verdict, REDIRECT);
             steer.assert_counted(&before, &[Counter::ToServer], "the pair that opened it");
+            steer.remember(&ack, &[]);
 
             steer.place(closing);
             let old_ack = Segment {

@@ -3,7 +3,8 @@
 use synward_core::counters::Counter;
 use synward_core::layout::mode;
 
-use crate::frame_builder::{CLIENTS, SYN, Segment, stack};
+use crate::frame_builder::{ACK, CLIENTS, PSH, SYN, Segment, hex, stack};
+use crate::spliced_flows::flow;
 use crate::steer::{Side, in_namespace};
 use crate::{Case, DROP, PASS, needs_root};
 
@@ -85,6 +86,68 @@ fn fragments_are_dropped_unless_the_service_passes_them() {
                 .map(|(what, frame)| outside(what, frame, PASS, &[]))
                 .collect(),
         );
+    });
+}
+
+/// A fragment of a segment that is larger than it; `offset` in units of eight bytes.
+fn fragment(segment: &Segment, offset: u8) -> Vec<u8> {
+    if segment.source.is_ipv4() {
+        let mut packet = segment.packet(6, &segment.segment());
+        packet[6..8].copy_from_slice(&[0x20, offset]);
+        return segment.frame(&packet);
+    }
+    let extensions = vec![(44, vec![0, 0, 0, offset << 3 | 1, 0, 0, 0, 9])];
+    Segment {
+        extensions,
+        ..segment.clone()
+    }
+    .bytes()
+}
+
+#[test]
+fn the_first_fragment_of_a_spliced_flow_is_translated() {
+    needs_root!();
+    in_namespace(|steer| {
+        steer.policy(|service| service.pass_fragments = 1);
+        for family in [0, 1] {
+            let flow = flow(family);
+            steer.place(flow);
+            let delta = flow.sequence_delta;
+            let from_server = Segment {
+                sequence: flow.server_sequence,
+                acknowledgement: flow.client_sequence,
+                payload: b"a part of an answer".to_vec(),
+                ..Segment::from_server(family, ACK | PSH)
+            };
+            let to_client = Segment {
+                sequence: flow.server_sequence.wrapping_add(delta),
+                window: from_server.window >> 2,
+                ..from_server.clone()
+            };
+            let from_client = Segment {
+                sequence: flow.client_sequence,
+                acknowledgement: flow.server_sequence.wrapping_add(delta),
+                payload: b"a part of a request".to_vec(),
+                ..Segment::from_client(family, ACK | PSH)
+            };
+            let to_server = Segment {
+                acknowledgement: flow.server_sequence,
+                ..from_client.clone()
+            };
+            for (side, before, after, counter) in [
+                (Side::Inside, &from_server, &to_client, Counter::ToClient),
+                (Side::Outside, &from_client, &to_server, Counter::ToServer),
+            ] {
+                let counted = steer.counters();
+                let seen = steer.run(side, &fragment(before, 0));
+                assert_eq!(seen.verdict, PASS, "the kernel forwards it");
+                assert_eq!(hex(&seen.frame), hex(&fragment(after, 0)), "translated");
+                steer.assert_counted(&counted, &[counter], "a first fragment");
+                let later = fragment(before, 5);
+                let seen = steer.run(side, &later);
+                assert_eq!((seen.verdict, hex(&seen.frame)), (PASS, hex(&later)));
+            }
+        }
     });
 }
 

@@ -10,7 +10,7 @@ use crate::multilinear;
 use crate::wire::Address;
 
 /// Version of names and contents of the maps. A process takes over pinned maps only if they have its own version.
-pub const SCHEMA: u32 = 6;
+pub const SCHEMA: u32 = 7;
 
 /// The most services.
 pub const MAX_SERVICES: u32 = 64;
@@ -295,7 +295,7 @@ pub mod side {
 }
 
 /// A spliced flow: one cache line, found by the tags of [`crate::flow`]. The appliance writes it; the XDP program reads it and
-/// updates `last_seen`, `state` and `flags`.
+/// updates `last_seen`, `state`, `flags` and the two sequence numbers ([`crate::flow_state`]).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
@@ -305,25 +305,37 @@ pub struct Flow {
     pub sequence_delta: u32,
     /// Added to the server's TSval.
     pub timestamp_delta: u32,
-    /// The client's ISN, C.
-    pub client_isn: u32,
-    /// Our ISN, K.
-    pub isn: u32,
+    /// The client's number that the server expects next, as it acknowledged it lately. While opening: the client's ISN, C.
+    pub client_sequence: u32,
+    /// A recent number of the server's, in its own sequence space. While opening: our ISN, K.
+    pub server_sequence: u32,
     /// When it last carried a segment.
     pub last_seen: FlowTime,
     /// See [`state`].
     pub state: u8,
-    /// Left shift of the server's windows; negative: right shift.
+    /// Left shift of the server's windows; negative: right shift. While opening: the generation.
     pub window_shift: i8,
     /// See [`flow_flags`].
     pub flags: u8,
-    /// While opening: the worker that owns it. Afterwards: left shift of the client's windows, for a server that has refused
-    /// the client's window scaling.
+    /// While opening: the worker that owns it. Afterwards the lowest four bits are the left shift of the client's windows, for a
+    /// server that has refused the client's window scaling. See [`owner`] for the others.
     pub owner: u8,
     /// Index of the service.
     pub service: u16,
+    /// Which of the openings in this way it is, or was.
+    pub generation: u8,
     /// Padding, zero.
-    pub reserved: u16,
+    pub reserved: u8,
+}
+
+/// Bits of [`Flow::owner`] above a worker's number or a shift.
+pub mod owner {
+    /// The flow is not opening: no worker owns it.
+    pub const NO_WORKER: u8 = 0x80;
+    /// A thread of the appliance is changing the entry, and nobody else may.
+    pub const BUSY: u8 = 0x40;
+    /// The bits of the shift.
+    pub const SHIFT: u8 = 0x0f;
 }
 
 /// Values of [`Flow::state`].
@@ -334,7 +346,7 @@ pub mod state {
     pub const OPENING: u8 = 1;
     /// Translated and forwarded.
     pub const ESTABLISHED: u8 = 2;
-    /// A FIN or RST was seen: segments are still translated, but a new connection may replace the flow.
+    /// Both sides have sent a FIN, or one a RST: segments are still translated, but a new connection may replace the flow.
     pub const CLOSING: u8 = 3;
 }
 
@@ -344,7 +356,7 @@ pub mod flow_flags {
     pub const CLIENT_FIN: u8 = 1;
     /// The server has sent a FIN.
     pub const SERVER_FIN: u8 = 2;
-    /// Either side has sent a RST.
+    /// Either side has sent a RST, and nobody has gone on since.
     pub const RESET: u8 = 4;
     /// Timestamps are negotiated.
     pub const TIMESTAMPS: u8 = 8;

@@ -26,6 +26,7 @@ pub mod client_options;
 pub mod cookie;
 pub mod counters;
 pub mod flow;
+pub mod flow_state;
 pub mod flow_time;
 pub mod generated_segment;
 pub mod kernel_tsval;

@@ -3,7 +3,7 @@
 //!
 //! The table consists of sets. A set is one cache line of sixteen entries; an entry holds a fingerprint of 24 bits and the
 //! low 8 bits of its cookie's epoch. Addresses, ports, the client's ISN and the epoch name a handshake, because the cookie
-//! follows from them. A client that begins again with the same ISN gets the cookie of another epoch ([`Handshake::unused`]),
+//! follows from them. A client that begins again with the same ISN gets the cookie of another epoch ([`Handshake::unused_epoch`]),
 //! and with it a handshake of its own.
 //!
 //! An entry may be replaced when no cookie of its epoch is accepted any more. Nothing has to clear entries, so the cache
@@ -88,12 +88,12 @@ impl Handshake {
         self.fingerprint | epoch as u8 as u32
     }
 
-    /// The epoch for the cookie of a SYN: the `current` one, unless that handshake is in `set`. Then the next or the previous
-    /// one, whose cookies are accepted as well. If all three are in `set`, the current one: its ACK will be refused.
+    /// The epoch for the cookie of a SYN: the `current` one, unless its entry `is_used`. Then the next or the previous one,
+    /// whose cookies are accepted as well. If all three are used, the current one: its ACK will be refused.
     #[inline(always)]
-    pub fn unused(&self, set: &Set, current: u64) -> u64 {
+    pub fn unused_epoch(&self, current: u64, is_used: impl Fn(u32) -> bool) -> u64 {
         for epoch in [current, current.wrapping_add(1), current.wrapping_sub(1)] {
-            if !self.is_in(set, epoch) {
+            if !is_used(self.entry(epoch)) {
                 return epoch;
             }
         }
@@ -154,19 +154,23 @@ mod tests {
         assert!(!one.is_in(&[0; ENTRIES_PER_SET], 0));
     }
 
+    fn unused(one: &Handshake, set: &Set, current: u64) -> u64 {
+        one.unused_epoch(current, |entry| set.contains(&entry))
+    }
+
     #[test]
     fn a_client_with_the_same_isn_gets_a_cookie_of_another_epoch() {
         let one = handshake(1);
         for current in [100u64, 255, 256] {
             let mut set = [0; ENTRIES_PER_SET];
             for expected in [current, current + 1, current - 1] {
-                let epoch = one.unused(&set, current);
+                let epoch = unused(&one, &set, current);
                 assert_eq!(epoch, expected);
                 set[replaceable_slot(&set, current)] = one.entry(epoch);
             }
-            assert_eq!(one.unused(&set, current), current, "none is left");
-            assert_eq!(one.unused(&set, current + 3), current + 3, "expired");
-            assert_eq!(handshake(2).unused(&set, current), current);
+            assert_eq!(unused(&one, &set, current), current, "none is left");
+            assert_eq!(unused(&one, &set, current + 3), current + 3, "expired");
+            assert_eq!(unused(&handshake(2), &set, current), current);
         }
     }
 

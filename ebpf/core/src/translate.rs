@@ -13,7 +13,7 @@
 //!
 //! Checksums are updated for each change (RFC 1624); a wrong checksum stays wrong.
 
-use crate::layout::Flow;
+use crate::layout::{Flow, owner};
 use crate::wire::checksum::Sum;
 use crate::wire::tcp::{self, Tcp, flags};
 use crate::wire::tcp_options::{self, Bytes, Options, read32, write32};
@@ -53,7 +53,7 @@ impl Translation {
                 acknowledgement: sequence.wrapping_neg(),
                 tsval: 0,
                 tsecr: clock.wrapping_neg(),
-                window_shift: flow.owner as i8,
+                window_shift: (flow.owner & owner::SHIFT) as i8,
             },
             Direction::ToClient => Self {
                 sequence,
@@ -180,14 +180,15 @@ mod tests {
         },
         sequence_delta: 0x9000_0001,
         timestamp_delta: 0xffff_0000,
-        client_isn: 0,
-        isn: 0,
+        client_sequence: 0,
+        server_sequence: 0,
         last_seen: FlowTime::from_word(0),
         state: 0,
         window_shift: -2,
         flags: 0,
         owner: 0,
         service: 0,
+        generation: 0,
         reserved: 0,
     };
 

@@ -23,6 +23,7 @@
 //! | `stale_connection` | at TC: resets the old connection on the ports of a validated client |
 //! | `forward` | to the next hop |
 //! | `edge` | SYNs that an edge has answered before |
+//! | `fragment` | the first fragment of a spliced flow's segment |
 //! | `unknown` | segments that match no flow, and connections older than the appliance |
 //! | `icmp_error` | errors that quote a translated segment |
 //! | `route`, `reply`, `worker` | where a frame goes: next hop, back to the sender, user space |
@@ -44,6 +45,7 @@ pub mod edge;
 pub mod fast_path;
 pub mod flow_lookup;
 pub mod forward;
+pub mod fragment;
 pub mod frame_view;
 pub mod icmp_error;
 pub mod kernel_cookie_listener;

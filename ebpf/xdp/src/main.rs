@@ -22,8 +22,8 @@ use synward_xdp::verdict::{
     VALID_COOKIE, Verdict,
 };
 use synward_xdp::{
-    ack, deep_tags, edge, fast_path, flow_lookup, forward, icmp_error, local_service, maps, reply,
-    service_lookup, splice, steered_interface, syn, unknown, worker,
+    ack, deep_tags, edge, fast_path, flow_lookup, forward, fragment, icmp_error, local_service,
+    maps, reply, service_lookup, splice, steered_interface, syn, unknown, worker,
 };
 
 /// Decides what happens to one frame.
@@ -44,6 +44,7 @@ pub fn steer(ctx: XdpContext) -> Verdict {
     };
     match cpu.packet.read(&ctx) {
         Kind::Tcp => decide_tcp(&ctx, cpu, interface),
+        Kind::FirstFragment => fragment::decide_first(&ctx, cpu, interface),
         Kind::Icmp => icmp_error::translate_quotation(&ctx, &cpu.packet),
         kind @ (Kind::Fragment | Kind::Malformed) if interface.side & side::OUTSIDE != 0 => {
             service_lookup::decide_unreadable(&cpu.packet.destination, kind)

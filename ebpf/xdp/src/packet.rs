@@ -17,7 +17,9 @@ pub enum Kind {
     Tcp,
     /// ICMP: `v4` and `l4` count.
     Icmp,
-    /// A fragment of a TCP segment: `destination` counts.
+    /// The first fragment of a TCP segment, with the whole TCP header: all fields count.
+    FirstFragment,
+    /// A fragment of a TCP segment without it: `destination` counts.
     Fragment,
     /// Headers that are cut short, contradict themselves or are too many: `destination` counts.
     Malformed,
@@ -115,7 +117,7 @@ impl Packet {
         self.length = ip.total_length();
         self.l4 = l3 + ip.header_length();
         match ip.protocol() {
-            protocol::TCP if ip.is_fragment() => Kind::Fragment,
+            protocol::TCP if ip.is_fragment() => self.read_fragment(ctx, ip.is_first_fragment()),
             protocol::TCP => self.read_tcp(ctx),
             protocol::ICMP if !ip.is_fragment() => Kind::Icmp,
             _ => Kind::Other,
@@ -159,9 +161,28 @@ impl Packet {
         match next {
             protocol::TCP => self.read_tcp(ctx),
             ipv6::ICMP => Kind::Icmp,
-            ipv6::FRAGMENT => Kind::Fragment,
+            ipv6::FRAGMENT => self.read_v6_fragment(ctx),
             next if ipv6::is_extension(next) => Kind::Malformed,
             _ => Kind::Other,
+        }
+    }
+
+    #[inline(never)]
+    fn read_v6_fragment(&mut self, ctx: &impl Frame) -> Kind {
+        let Some(header) = view::<{ ipv6::FRAGMENT_LENGTH }>(ctx, self.l4) else {
+            return Kind::Fragment;
+        };
+        let is_first = ipv6::first_fragment_protocol(header) == Some(protocol::TCP);
+        self.l4 += ipv6::FRAGMENT_LENGTH;
+        self.read_fragment(ctx, is_first)
+    }
+
+    #[inline(never)]
+    fn read_fragment(&mut self, ctx: &impl Frame, is_first: bool) -> Kind {
+        if is_first && self.read_tcp(ctx) == Kind::Tcp {
+            Kind::FirstFragment
+        } else {
+            Kind::Fragment
         }
     }
 

@@ -8,11 +8,12 @@ use crate::route::{self, Route};
 use crate::verdict::Verdict;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
+use synward_core::flow_state::Observed;
 use synward_core::flow_time::FlowTime;
-use synward_core::layout::{Flow, flow_flags, state};
+use synward_core::layout::Flow;
 use synward_core::translate::{self, Direction, Translation};
 use synward_core::wire::ethernet;
-use synward_core::wire::tcp::{self, flags};
+use synward_core::wire::tcp;
 
 /// Translates a segment and forwards it.
 ///
@@ -26,7 +27,7 @@ pub fn forward(
     direction: Direction,
 ) -> Verdict {
     let packet = &mut pkt.cpu.packet;
-    mark(flow, packet, direction, pkt.now);
+    note(flow, packet, direction, pkt.now);
     if packet.ttl <= 1 {
         return XDP_PASS;
     }
@@ -47,37 +48,31 @@ pub fn forward(
     }
 }
 
-/// Updates the time of the flow's last segment, and its state if it closes.
+/// Updates time, numbers and state of the flow, if the segment may change them.
 #[inline(always)]
-fn mark(flow: &mut Flow, packet: &Packet, direction: Direction, now: u64) {
+pub fn note(flow: &mut Flow, packet: &Packet, direction: Direction, now: u64) {
     let now = FlowTime::from_ns(now);
-    if flow.last_seen != now {
-        flow.last_seen = now;
-    }
-    if packet.flags & (flags::FIN | flags::RST) != 0 {
-        let mut marks = flow.flags;
-        if packet.flags & flags::RST != 0 {
-            marks |= flow_flags::RESET;
-        }
-        if packet.flags & flags::FIN != 0 {
-            marks |= match direction {
-                Direction::ToServer => flow_flags::CLIENT_FIN,
-                Direction::ToClient => flow_flags::SERVER_FIN,
-            };
-        }
-        flow.flags = marks;
-        flow.state = state::CLOSING;
-    } else if flow.state == state::CLOSING && packet.payload() > 0 {
-        // Data after a FIN of the other side (half-closed), or after a RST that the receiver did not accept.
-        let both = flow_flags::CLIENT_FIN | flow_flags::SERVER_FIN;
-        if flow.flags & both != both {
-            flow.state = state::ESTABLISHED;
-        }
+    let numbers = (packet.sequence, packet.acknowledgement);
+    if flow.may_change(direction, numbers, packet.flags, now) {
+        observe(flow, packet, direction, now);
     }
 }
 
 #[inline(never)]
-fn translate(
+fn observe(flow: &mut Flow, packet: &Packet, direction: Direction, now: FlowTime) {
+    let segment = Observed {
+        direction,
+        sequence: packet.sequence,
+        acknowledgement: packet.acknowledgement,
+        flags: packet.flags,
+        has_data: packet.payload() > 0,
+    };
+    flow.observe(&segment, now);
+}
+
+/// Translates the headers of a segment in place; `None` if the frame is too short for them.
+#[inline(never)]
+pub fn translate(
     ctx: &XdpContext,
     packet: &mut Packet,
     flow: &Flow,

@@ -160,17 +160,21 @@ impl Splicer {
         let found = Established {
             sequence_delta: opening.isn.wrapping_sub(server_isn),
             timestamp_delta: opening.our_tsval.wrapping_sub(server_tsval),
+            client_sequence: opening.client_isn.wrapping_add(1),
+            server_sequence: server_isn.wrapping_add(1),
             window_shift,
             client_shift: opening.client_shift,
             flags: bits,
         };
+        let table = &self.shared.table;
+        if !table.establish(&opening.entry, &found, FlowTime::from_ns(now)) {
+            out.send(&opening.server, &opening.abort_server(), &[]);
+            return self.end(opening, Outcome::TimedOut);
+        }
         // Before the server gets any data: it gets the same data never again.
         self.shared
             .replays
             .record_connection(&opening.key, opening.client_isn, opening.epoch);
-        self.shared
-            .table
-            .establish(opening.entry, &found, FlowTime::from_ns(now));
         let mut sent = false;
         for pending in self.pool.segments(&opening.pending) {
             let segment =
@@ -206,8 +210,10 @@ impl Splicer {
             Phase::SynSent if opening.tries < TRIES => {
                 self.shares.end_turn(id);
                 self.shares.asked(now, id);
-                let table = &self.shared.table;
-                table.ensure_opening(opening.entry, &opening.key, self.worker);
+                // This thread was stopped for so long that the opening has expired.
+                if !self.shared.table.ensure_opening(&opening.entry) {
+                    return self.end(opening, Outcome::TimedOut);
+                }
                 out.send(&opening.server, &opening.syn(), &[]);
                 opening.due = now + (RETRY << opening.tries);
                 opening.tries += 1;
@@ -242,7 +248,7 @@ impl Splicer {
     }
 
     fn end(&mut self, mut opening: Opening, outcome: Outcome) -> Option<Opening> {
-        self.shared.table.remove(opening.entry);
+        self.shared.table.remove(&opening.entry);
         self.release(&mut opening);
         self.stats(opening.service, |stats| {
             stats.opened(false);

@@ -15,5 +15,5 @@ use synward_core::generated_segment::{HandshakeOptions, padded_timestamps};
 use synward_core::layout::flow_flags;
 
 use super::*;
-use crate::maps::{Established, FlowTable};
+use crate::maps::FlowTable;
 use splicer_lab::*;

@@ -34,13 +34,22 @@ fn opening(key: FlowKey) -> Flow {
     Flow {
         key,
         sequence_delta: 17,
-        client_isn: key.ports,
-        isn: !key.ports,
+        client_sequence: key.ports,
+        server_sequence: !key.ports,
         last_seen: flow_now(),
         state: state::OPENING,
         owner: 3,
         service: 5,
         ..Flow::default()
+    }
+}
+
+/// The flow as it is in the table while it is the opening of a generation.
+fn of_generation(flow: Flow, generation: u8) -> Flow {
+    Flow {
+        window_shift: generation as i8,
+        generation,
+        ..flow
     }
 }
 
@@ -82,8 +91,9 @@ fn limits(now: FlowTime) -> Limits {
 fn a_flow_lives_from_opening_to_removal() {
     let table = table(4);
     let flow = opening(key(1));
-    let entry = table.insert(&flow).unwrap();
-    assert_eq!(table.read(entry), flow);
+    let opened = table.insert(&flow).unwrap();
+    let entry = opened.entry;
+    assert_eq!(table.read(entry), of_generation(flow, 1));
     assert_eq!(table.find(&flow.key), Some(entry));
     assert_eq!(found_by_program(&table, &flow.key), Some(entry));
     assert_eq!(table.insert(&flow), Err(InsertError::Exists(entry)));
@@ -92,25 +102,32 @@ fn a_flow_lives_from_opening_to_removal() {
     let found = Established {
         sequence_delta: 1,
         timestamp_delta: 2,
+        client_sequence: 3,
+        server_sequence: 4,
         window_shift: -3,
         client_shift: 5,
         flags: flow_flags::TIMESTAMPS,
     };
-    table.establish(entry, &found, FlowTime::from_word(77));
+    assert!(table.establish(&opened, &found, FlowTime::from_word(77)));
+    assert!(!table.establish(&opened, &found, FlowTime::from_word(78)));
     let expected = Flow {
         sequence_delta: 1,
         timestamp_delta: 2,
+        client_sequence: 3,
+        server_sequence: 4,
         window_shift: -3,
         flags: flow_flags::TIMESTAMPS,
         last_seen: FlowTime::from_word(77),
         state: state::ESTABLISHED,
-        owner: 5,
+        owner: NO_WORKER | 5,
+        generation: 1,
         ..flow
     };
     assert_eq!(table.read(entry), expected);
 
-    assert!(table.remove(entry));
-    assert!(!table.remove(entry), "only once");
+    assert!(!table.remove(&opened), "it is no opening any more");
+    assert!(table.remove_entry(entry));
+    assert!(!table.remove_entry(entry), "only once");
     assert_eq!(table.find(&flow.key), None);
     assert_eq!(table.occupied(), [0; 64]);
 }
@@ -119,10 +136,10 @@ fn a_flow_lives_from_opening_to_removal() {
 fn a_removed_way_is_free_after_a_whole_time_unit() {
     let table = table(1);
     let ways: Vec<_> = (0..15)
-        .map(|number| table.insert(&opening(key(number))).unwrap())
+        .map(|number| table.insert(&opening(key(number))).unwrap().entry)
         .collect();
     assert_eq!(table.insert(&opening(key(99))), Err(InsertError::Full));
-    table.remove(ways[4]);
+    table.remove_entry(ways[4]);
     let removed = table.read(ways[4]).last_seen;
     // A run of the XDP program that had found it before writes the state once more.
     table.set_state(ways[4], state::CLOSING);
@@ -130,7 +147,8 @@ fn a_removed_way_is_free_after_a_whole_time_unit() {
     table.sweep(limits(removed.wrapping_add(1)), 0, 1);
     assert_eq!(table.insert(&opening(key(99))), Err(InsertError::Full));
     table.sweep(limits(removed.wrapping_add(2)), 0, 1);
-    assert_eq!(table.insert(&opening(key(99))), Ok(ways[4]));
+    let again = table.insert(&opening(key(99))).unwrap();
+    assert_eq!((again.entry, again.generation), (ways[4], 2));
 }
 
 #[test]
@@ -143,7 +161,7 @@ fn a_sweep_clears_the_occupancy_of_empty_buckets_only() {
     };
     assert_eq!(occupancy(), 0);
     let entries: Vec<_> = (0..100)
-        .map(|number| table.insert(&opening(key(number))).unwrap())
+        .map(|number| table.insert(&opening(key(number))).unwrap().entry)
         .collect();
     let set = occupancy();
     assert!((50..=100).contains(&set), "{set}");
@@ -151,7 +169,7 @@ fn a_sweep_clears_the_occupancy_of_empty_buckets_only() {
     table.sweep(limits(now), 0, 512);
     assert_eq!(occupancy(), set, "nothing is empty");
     for entry in &entries[1..] {
-        assert!(table.remove(*entry));
+        assert!(table.remove_entry(*entry));
     }
     // The sweep frees the ways of a bucket, and then checks whether it is empty.
     table.sweep(limits(now.wrapping_add(3)), 0, 512);
@@ -163,42 +181,174 @@ fn a_sweep_clears_the_occupancy_of_empty_buckets_only() {
 fn only_a_closing_flow_is_reopened_and_only_once() {
     let table = table(4);
     let flow = opening(key(1));
-    let entry = table.insert(&flow).unwrap();
+    let first = table.insert(&flow).unwrap();
+    let entry = first.entry;
     let again = Flow {
-        client_isn: 1000,
-        isn: 2000,
+        client_sequence: 1000,
+        server_sequence: 2000,
         owner: 9,
         ..flow
     };
-    assert!(!table.reopen(entry, &again), "an opening");
-    table.set_state(entry, state::ESTABLISHED);
-    assert!(!table.reopen(entry, &again), "established");
+    assert_eq!(table.reopen(entry, &again), None, "an opening");
+    table.establish(&first, &Established::default(), flow.last_seen);
+    assert_eq!(table.reopen(entry, &again), None, "established");
     table.set_state(entry, state::CLOSING);
-    assert!(!table.reopen(entry, &opening(key(2))), "another flow");
-    assert!(
-        !table.reopen(u32::MAX, &again) && !table.reopen(15, &again),
-        "no entries"
-    );
+    let other = opening(key(2));
+    assert_eq!(table.reopen(entry, &other), None, "another flow");
+    for no_entry in [u32::MAX, 15] {
+        assert_eq!(table.reopen(no_entry, &again), None);
+    }
 
-    let winners = thread::scope(|scope| {
+    let winners: Vec<_> = thread::scope(|scope| {
         let open = || table.reopen(entry, &again);
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
-        threads
-            .into_iter()
-            .filter(|_| true)
-            .map(|thread| thread.join().unwrap())
-            .filter(|won| *won)
-            .count()
+        let joined = threads.into_iter().map(|thread| thread.join().unwrap());
+        joined.flatten().collect()
     });
-    assert_eq!(winners, 1);
-    assert_eq!(table.read(entry), again);
+    let expected = OpeningEntry {
+        entry,
+        owner: 9,
+        generation: 2,
+    };
+    assert_eq!(winners, [expected]);
+    assert_eq!(table.read(entry), of_generation(again, 2));
 
     // The XDP program was translating a segment of the old connection.
     table.set_state(entry, state::ESTABLISHED);
-    table.ensure_opening(entry, &key(2), 9);
-    assert_eq!(table.read(entry).state, state::ESTABLISHED, "another flow");
-    table.ensure_opening(entry, &again.key, 9);
-    assert_eq!(table.read(entry), again);
+    assert!(!table.ensure_opening(&first), "an older opening");
+    assert_eq!(table.read(entry).state, state::ESTABLISHED);
+    assert!(table.ensure_opening(&expected));
+    assert_eq!(table.read(entry), of_generation(again, 2));
+}
+
+/// A worker was stopped while its opening expired, and others got its way, with the same or another flow.
+#[test]
+fn a_worker_that_was_stopped_changes_nothing_that_is_not_its_own() {
+    for (number, owner) in [(1, 3), (1, 4), (2, 3), (2, 4)] {
+        let table = table(1);
+        let stopped = table.insert(&opening(key(1))).unwrap();
+        (100..114).for_each(|other| assert!(table.insert(&opening(key(other))).is_ok()));
+        let long_after = flow_now().wrapping_add(100);
+        assert_eq!(table.sweep(limits(long_after), 0, 1).expired, 15);
+        let later = Flow {
+            owner,
+            last_seen: long_after.wrapping_add(3),
+            ..opening(key(number))
+        };
+        let found = Established::default();
+        assert!(!table.establish(&stopped, &found, flow_now()), "retired");
+        let new = loop {
+            let new = table.insert(&later).unwrap();
+            if new.entry == stopped.entry {
+                break new;
+            }
+            assert!(table.remove(&new));
+            table.sweep(limits(later.last_seen.wrapping_add(3)), 0, 1);
+        };
+        for is_established in [false, true] {
+            let before = table.read(new.entry);
+            assert!(!table.establish(&stopped, &found, flow_now()));
+            assert!(!table.ensure_opening(&stopped));
+            assert!(!table.remove(&stopped));
+            assert_eq!(table.read(new.entry), before, "{number} {owner}");
+            if !is_established {
+                assert!(table.establish(&new, &found, later.last_seen));
+            }
+        }
+    }
+}
+
+/// A sweep was stopped between its judgement and the removal, and the XDP program carried a segment meanwhile.
+#[test]
+fn a_flow_that_goes_on_is_not_removed() {
+    let table = table(1);
+    let flow = Flow {
+        state: state::ESTABLISHED,
+        ..opening(key(1))
+    };
+    let entry = table.insert_established(&flow).unwrap();
+    let words = table.words(entry).unwrap();
+    let judged = words[STATE].load(SeqCst);
+    let (seen, now) = (flow.last_seen, flow.last_seen.wrapping_add(1000));
+    words[LAST_SEEN].store(now.to_word(), SeqCst);
+    let before = table.read(entry);
+    assert!(!table.remove_judged(entry, judged, seen, now));
+    assert_eq!(table.read(entry), before);
+    table.set_state(entry, state::CLOSING);
+    assert!(
+        !table.remove_judged(entry, judged, now, now),
+        "another state"
+    );
+    assert!(table.remove_judged(entry, words[STATE].load(SeqCst), now, now));
+}
+
+/// A hundred thousand connections a second for an hour, in a table of the default capacity, scaled to fewer buckets. Each
+/// ends at once, and would stay for `closing_seconds`.
+#[test]
+fn closing_flows_give_way_to_new_ones() {
+    const BUCKETS: u32 = 128;
+    let default = buckets_for(1 << 20);
+    let a_unit = 107_400 * BUCKETS / default;
+    assert!(a_unit > 100, "flows in a unit of 1.07 s: {a_unit}");
+    let table = table(BUCKETS);
+    let start = flow_now();
+    let mut number = 0;
+    for unit in 0..3600 {
+        let now = start.wrapping_add(unit);
+        for _ in 0..a_unit {
+            number += 1;
+            let flow = Flow {
+                state: state::CLOSING,
+                last_seen: now,
+                ..opening(key(number))
+            };
+            table.insert_established(&flow).unwrap();
+        }
+    }
+    assert_eq!(
+        table
+            .insert(&Flow {
+                last_seen: start.wrapping_add(3600),
+                ..opening(key(0))
+            })
+            .map(|_| ()),
+        Ok(())
+    );
+}
+
+/// What is open, half-closed, or just closed does not give way.
+#[test]
+fn open_flows_never_give_way() {
+    let table = table(1);
+    let now = flow_now();
+    for number in 0..15 {
+        let state = [state::OPENING, state::ESTABLISHED][number as usize % 2];
+        let opened = table.insert(&opening(key(number))).unwrap();
+        if state == state::ESTABLISHED {
+            table.establish(&opened, &Established::default(), now);
+        }
+    }
+    let later = |units| Flow {
+        last_seen: now.wrapping_add(units),
+        ..opening(key(99))
+    };
+    for units in 0..10 {
+        assert_eq!(table.insert(&later(units)), Err(InsertError::Full));
+    }
+    table.set_state(entry_index(0, 7), state::CLOSING);
+    assert_eq!(
+        table.insert(&later(1)),
+        Err(InsertError::Full),
+        "just closed"
+    );
+    assert_eq!(table.insert(&later(2)), Err(InsertError::Full), "gives way");
+    assert_eq!(
+        table.insert(&later(3)),
+        Err(InsertError::Full),
+        "may be read"
+    );
+    let entry = table.insert(&later(4)).unwrap().entry;
+    assert_eq!(entry, entry_index(0, 7));
 }
 
 #[test]
@@ -207,7 +357,7 @@ fn a_sweep_expires_what_is_idle_and_counts_the_rest() {
     let numbers = 0..40u32;
     let entries: Vec<_> = numbers
         .clone()
-        .map(|number| table.insert(&opening(key(number))).unwrap())
+        .map(|number| table.insert(&opening(key(number))).unwrap().entry)
         .collect();
     let now = table.read(entries[0]).last_seen.wrapping_add(1000);
     for (number, entry) in numbers.zip(&entries) {
@@ -246,7 +396,7 @@ fn a_sweep_expires_what_is_idle_and_counts_the_rest() {
         table.words(entries[1]).unwrap()[LAST_SEEN].store(now.to_word() - age, SeqCst);
         assert_eq!(table.sweep(limits(now), 0, 8).live[5], live, "{age}");
     }
-    let entry = table.insert(&opening(key(99))).unwrap();
+    let entry = table.insert(&opening(key(99))).unwrap().entry;
     table.words(entry).unwrap()[LAST_SEEN].store(now.to_word(), SeqCst);
     // A CPU whose clock is one unit ahead of ours wrote this time.
     table.words(entries[0]).unwrap()[LAST_SEEN].store(now.to_word() + 1, SeqCst);
@@ -313,14 +463,14 @@ fn behaves_like_a_hash_map() {
         let key = key(number);
         match (random >> 33) % 5 {
             0..3 => match table.insert(&opening(key)) {
-                Ok(entry) => assert_eq!(oracle.insert(key, entry), None, "{step}"),
+                Ok(opened) => assert_eq!(oracle.insert(key, opened.entry), None, "{step}"),
                 Err(InsertError::Exists(entry)) => {
                     assert_eq!(oracle.get(&key), Some(&entry), "{step}")
                 }
                 Err(InsertError::Full) => full += 1,
             },
             3 => match oracle.remove(&key) {
-                Some(entry) => assert!(table.remove(entry), "{step}"),
+                Some(entry) => assert!(table.remove_entry(entry), "{step}"),
                 None => assert_eq!(table.find(&key), None, "{step}"),
             },
             _ => {
@@ -342,7 +492,7 @@ fn behaves_like_a_hash_map() {
     assert!(full > 1000, "the table was full at times: {full}");
     oracle
         .values()
-        .for_each(|entry| assert!(table.remove(*entry)));
+        .for_each(|entry| assert!(table.remove_entry(*entry)));
     for bucket in 0..4 {
         assert_eq!(table.bucket(bucket)[OVERFLOW].load(SeqCst), 0);
     }
@@ -370,10 +520,10 @@ fn concurrent_insertions_removals_and_sweeps_lose_no_way() {
                         .wrapping_add(1442695040888963407);
                     let key = key((random >> 40) as u32 % 24);
                     match table.insert(&opening(key)) {
-                        Ok(entry) => {
+                        Ok(opened) => {
                             inserted.fetch_add(1, Ordering::Relaxed);
-                            assert_eq!(table.read(entry).key, key);
-                            if table.remove(entry) {
+                            assert_eq!(table.read(opened.entry).key, key);
+                            if table.remove(&opened) {
                                 removed.fetch_add(1, Ordering::Relaxed);
                             }
                         }
@@ -424,7 +574,7 @@ fn one_of_several_concurrent_insertions_succeeds() {
 fn recovers_the_table_of_a_killed_process() {
     let table = table(4);
     let entries: Vec<_> = (0..50)
-        .map(|number| table.insert(&opening(key(number))).unwrap())
+        .map(|number| table.insert(&opening(key(number))).unwrap().entry)
         .collect();
     entries[..20]
         .iter()
@@ -446,7 +596,7 @@ fn recovers_the_table_of_a_killed_process() {
     table.sweep(limits(flow_now().wrapping_add(3)), 0, 4);
     entries[..30]
         .iter()
-        .for_each(|entry| assert!(table.remove(*entry)));
+        .for_each(|entry| assert!(table.remove_entry(*entry)));
     assert!((0..4).all(|bucket| table.bucket(bucket)[OVERFLOW].load(SeqCst) == 0));
     table.sweep(limits(flow_now().wrapping_add(3)), 0, 4);
     assert!(

@@ -40,6 +40,12 @@ impl<T: Borrow<[u8; LENGTH]>> Ipv4<T> {
         be16(self.0.borrow(), 6) & 0x3fff != 0
     }
 
+    /// Whether a fragment begins with the payload's own header: its offset is 0.
+    #[inline(always)]
+    pub fn is_first_fragment(&self) -> bool {
+        be16(self.0.borrow(), 6) & 0x1fff == 0
+    }
+
     /// Whether routers must not fragment the packet.
     #[inline(always)]
     pub fn dont_fragment(&self) -> bool {

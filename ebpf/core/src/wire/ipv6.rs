@@ -9,6 +9,19 @@ pub const LENGTH: usize = 40;
 pub const ICMP: u8 = 58;
 /// Next-header number of a fragment header (RFC 8200 §4.5).
 pub const FRAGMENT: u8 = 44;
+/// Bytes of a fragment header.
+pub const FRAGMENT_LENGTH: usize = 8;
+
+/// The payload's protocol of a fragment that begins with the payload's own header; `None` for the others.
+#[inline(always)]
+pub fn first_fragment_protocol(header: &[u8; FRAGMENT_LENGTH]) -> Option<u8> {
+    if be16(header, 2) >> 3 == 0 {
+        Some(header[0])
+    } else {
+        None
+    }
+}
+
 /// The most extension headers that are walked. RFC 8200 §4.1 lists seven; a legitimate SYN carries at most two.
 pub const MAX_EXTENSIONS: usize = 4;
 

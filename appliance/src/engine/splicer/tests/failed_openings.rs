@@ -157,3 +157,28 @@ fn full_tables_drop_the_opening_and_keep_nothing() {
         assert_eq!(lab.splicer.free.len(), PLACES - 15);
     });
 }
+
+#[test]
+fn an_opening_whose_entry_has_expired_ends_without_data() {
+    both(|mut lab| {
+        for answers in [true, false] {
+            lab.open(&data(0, b"hello"));
+            lab.only();
+            // The process was stopped, and the sweep came first.
+            let entry = lab.entry().unwrap();
+            assert!(lab.shared.table.remove_entry(entry));
+            if answers {
+                let (packet, l4) = lab.packet(false, &syn_ack());
+                lab.shared.table.insert(&lab.stolen()).unwrap();
+                lab.splicer
+                    .segment(lab.now, entry, &packet, l4, None, &mut lab.wire);
+                assert_eq!(lab.sent().len(), 0, "the entry is another worker's");
+                lab.shared.table.remove_entry(lab.entry().unwrap());
+            }
+            lab.wait(2000);
+            assert_eq!(lab.sent().len(), 0, "no SYN is repeated for it");
+            lab.assert_idle();
+        }
+        assert_eq!(lab.counted(Outcome::TimedOut), 2);
+    });
+}

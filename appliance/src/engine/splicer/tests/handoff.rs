@@ -36,7 +36,7 @@ fn a_valid_cookie_opens_and_establishes_the_flow() {
         let flow = lab.flow();
         assert_eq!(S.wrapping_add(flow.sequence_delta), K);
         assert_eq!(SERVER_CLOCK.wrapping_add(flow.timestamp_delta), OUR_CLOCK);
-        assert_eq!((flow.client_isn, flow.isn), (C, K));
+        assert_eq!((flow.client_sequence, flow.server_sequence), (C + 1, S + 1));
         assert_eq!(
             (flow.state, flow.window_shift, flow.flags),
             (state::ESTABLISHED, 0, flow_flags::TIMESTAMPS)

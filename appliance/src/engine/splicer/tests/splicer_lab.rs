@@ -219,6 +219,17 @@ impl Lab {
         self.shared.table.set_state(entry, state::CLOSING);
     }
 
+    /// Another worker's opening of the same flow.
+    pub(super) fn stolen(&self) -> Flow {
+        Flow {
+            key: self.key,
+            last_seen: FlowTime::from_ns(self.now).wrapping_add(u32::MAX / 4),
+            state: state::OPENING,
+            owner: 0,
+            ..Flow::default()
+        }
+    }
+
     pub(super) fn entry(&self) -> Option<u32> {
         self.shared.table.find(&self.key)
     }
