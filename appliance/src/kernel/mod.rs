@@ -1,13 +1,14 @@
 //! Queries the running kernel: interfaces, routes, listeners, sysctls and types.
 //!
-//! This module only reads. `steering` and `local_checks` decide what follows from the answers.
+//! This module only reads, except that it has neighbours resolved. `steering` and `local_checks` decide what follows from the answers.
 //!
 //! | file | what it queries, and how |
 //! |---|---|
 //! | `host` | the capabilities, the kernel version and the type information that steering requires |
 //! | `netlink` | the request, the reply, messages and attributes |
 //! | `links` | interfaces and their addresses (rtnetlink) |
-//! | `routes` | the interface that packets to an address leave through (rtnetlink) |
+//! | `routes` | the interface and next hop of packets to an address (rtnetlink) |
+//! | `neighbours` | the neighbour tables: entries, and having one resolved or confirmed (rtnetlink) |
 //! | `conntrack` | the destination to which a DNAT rule rewrites a connection (nfnetlink) |
 //! | `listeners` | the listening sockets (sock_diag) |
 //! | `ethtool` | the driver's name, the receive queues in use, receive offloads (ioctl) |
@@ -26,6 +27,7 @@ mod host;
 mod kfunc;
 mod links;
 mod listeners;
+mod neighbours;
 mod netlink;
 mod routes;
 mod socket_fields;
@@ -42,7 +44,8 @@ pub use host::check_host;
 pub use kfunc::patch_calls;
 pub use links::{AttachedProgram, LOSSES, Link, addresses, links, own_addresses};
 pub use listeners::{Listener, listeners};
-pub use routes::outgoing_interface;
+pub use neighbours::{Neighbour, neighbours, use_neighbour};
+pub use routes::{next_hop, outgoing_interface};
 pub use socket_fields::{SOCKET_FIELDS, socket_fields};
 pub use sysctls::{KernelCookies, has_bare_clock, kernel_cookies, tcp_syncookies};
 pub use verifier::load_verified;

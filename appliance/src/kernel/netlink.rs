@@ -108,6 +108,24 @@ pub(super) fn open(protocol: libc::c_int) -> io::Result<Socket> {
     )
 }
 
+/// Requests a change, and waits for the kernel's acknowledgement.
+pub(super) fn change(
+    protocol: libc::c_int,
+    kind: u16,
+    flags: libc::c_int,
+    body: &[u8],
+) -> io::Result<()> {
+    let mut socket = send_request(protocol, kind, libc::NLM_F_ACK | flags, body)?;
+    let mut buffer = vec![0; DATAGRAM];
+    let length = socket.read(&mut buffer)?;
+    match message(&buffer[..length]) {
+        // An acknowledgement is an error with number 0.
+        Some((_, body, _)) if u32_at(body, 0) == Some(0) => Ok(()),
+        Some((_, body, _)) => Err(error(body)),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
 fn send_request(
     protocol: libc::c_int,
     kind: u16,

@@ -1,4 +1,4 @@
-//! Queries the routing table: the interface through which packets to an address leave.
+//! Queries the routing table: the interface and next hop of packets to an address.
 #![forbid(unsafe_code)]
 
 use std::net::IpAddr;
@@ -8,6 +8,9 @@ use super::netlink;
 // include/uapi/linux/rtnetlink.h
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+/// A gateway of another address family: struct rtvia, two bytes of family and the address.
+const RTA_VIA: u16 = 18;
 /// struct rtmsg.
 const ROUTE: usize = 12;
 const RTM_TYPE: usize = 7;
@@ -15,6 +18,12 @@ const RTM_TYPE: usize = 7;
 /// Index of the interface through which packets to `to` leave. `None`: the address is local to this network namespace, or
 /// has no unicast route.
 pub fn outgoing_interface(to: IpAddr) -> Option<u32> {
+    next_hop(to).map(|(interface, _)| interface)
+}
+
+/// Index of the interface through which packets to `to` leave, and the address of the neighbour that they are sent to.
+/// `None` as for [`outgoing_interface`].
+pub fn next_hop(to: IpAddr) -> Option<(u32, IpAddr)> {
     let (family, address) = netlink::family_and_bytes(to);
     let mut request = vec![0; ROUTE];
     request[0] = family;
@@ -24,7 +33,12 @@ pub fn outgoing_interface(to: IpAddr) -> Option<u32> {
     if kind != libc::RTM_NEWROUTE || *body.get(RTM_TYPE)? != libc::RTN_UNICAST {
         return None;
     }
-    netlink::u32_at(netlink::find_attribute(body.get(ROUTE..)?, RTA_OIF)?, 0)
+    let attributes = body.get(ROUTE..)?;
+    let interface = netlink::u32_at(netlink::find_attribute(attributes, RTA_OIF)?, 0)?;
+    let via = || netlink::find_attribute(attributes, RTA_VIA)?.get(2..);
+    let gateway = netlink::find_attribute(attributes, RTA_GATEWAY).or_else(via);
+    let gateway = gateway.and_then(netlink::ip_address);
+    Some((interface, gateway.unwrap_or(to)))
 }
 
 #[cfg(test)]

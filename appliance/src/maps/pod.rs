@@ -6,7 +6,8 @@ use aya::maps::{HashMap, MapData};
 use synward_core::counters::ServiceCounters;
 use synward_core::flow::FlowKey;
 use synward_core::layout::{
-    Clock, Endpoint, EndpointKey, Globals, Interfaces, KeySlot, Passed, PrefixPort, Service,
+    Clock, Endpoint, EndpointKey, Globals, Interfaces, KeySlot, NextHop, Passed, PrefixPort,
+    Service,
 };
 use synward_core::transmit_failure::{FailureKey, Probe};
 
@@ -40,6 +41,7 @@ plain! {
     Globals = 10 * 8 + 2 * 8 + 4 * 4,
     Interfaces = 16 * 4 + 16 * 16,
     KeySlot = 8 + 4 * 16,
+    NextHop = 16 + 4,
     Passed = 4 + 4,
     PrefixPort = 4 + 4,
     Probe = 3 * 4,

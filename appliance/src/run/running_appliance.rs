@@ -188,6 +188,9 @@ impl RunningAppliance {
         {
             tracing::error!(%error, others, "keys and clock cannot be refreshed");
         }
+        if let Err(error) = appliance.steering.keep_next_hops() {
+            tracing::error!(%error, "the neighbours of forwarded connections cannot be resolved");
+        }
         while let Some(seen) = appliance.observations.pop() {
             inner.profiles.learn(&seen);
         }

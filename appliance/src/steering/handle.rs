@@ -19,6 +19,7 @@ use super::fill;
 use super::interface_discovery::{Attached, Found, SteeredInterface, side_bits};
 use super::key_slots::KeySlots;
 use super::map_plan;
+use super::next_hops::NextHops;
 use super::object::Object;
 use super::pins::Pins;
 use crate::config::{self, Mode};
@@ -51,6 +52,7 @@ pub struct Steering {
     pub(super) keys: KeySlots,
     pub(super) clock: Clock,
     pub(super) adopt: Duration,
+    pub(super) next_hops: NextHops,
     pub(super) table: Arc<FlowTable>,
     pub(super) replays: Arc<ReplayCache>,
     pub(super) heartbeats: Arc<Heartbeats>,

@@ -12,6 +12,7 @@ use super::handle::Steering;
 use super::interface_discovery::{Found, find_steered};
 use super::key_slots::KeySlots;
 use super::map_plan::Plan;
+use super::next_hops::NextHops;
 use super::object::{Object, Sizes};
 use super::pins::Pins;
 use crate::config::Config;
@@ -129,6 +130,7 @@ impl Steering {
             keys,
             clock: Clock::default(),
             adopt: config.appliance.adopt,
+            next_hops: NextHops::new(config),
             table: Arc::new(table),
             replays: Arc::new(ReplayCache::new(shared.replay_cache, globals.replay_key)),
             heartbeats: Arc::new(Heartbeats::new(shared.heartbeats)),

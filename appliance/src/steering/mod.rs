@@ -17,6 +17,7 @@
 //! | `interface_discovery` | finds the configured interfaces, and checks that XDP can steer each |
 //! | `interface_watch` | compares the steered interfaces with what the kernel has now |
 //! | `map_plan`, `fill` | the content of the maps for a configuration, and writing it |
+//! | `next_hops` | keeps the neighbours known that the program sends to |
 //! | `own_addresses` | leaves this machine's own addresses out of the prefixes of services |
 //! | `object` | the eBPF object: sizes of its maps, loading, handles to maps |
 //! | `generic_fallback` | attaches the program again, in generic mode |
@@ -41,6 +42,7 @@ mod key_slots;
 mod loading;
 mod map_plan;
 mod native_refusal;
+mod next_hops;
 mod object;
 mod own_addresses;
 mod pins;

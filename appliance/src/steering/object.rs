@@ -9,7 +9,7 @@ use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use synward_core::counters::ServiceCounters;
 use synward_core::layout::{
-    Clock, Endpoint, Globals, Interfaces, KeySlot, MAX_QUEUES, PrefixPort, Service,
+    Clock, Endpoint, Globals, Interfaces, KeySlot, MAX_QUEUES, NextHop, PrefixPort, Service,
 };
 use synward_core::{occupancy, replay_cache};
 
@@ -75,6 +75,7 @@ pub(super) struct Object {
     pub(super) keys: Array<MapData, Plain<KeySlot>>,
     pub(super) counters: PerCpuArray<MapData, Plain<ServiceCounters>>,
     pub(super) sockets: XskMap<MapData>,
+    pub(super) unresolved: HashMap<MapData, Plain<NextHop>, u32>,
     /// The maps that the next process takes over or reads, with their names.
     pub(super) inherited: Vec<(&'static str, MapData)>,
 }
@@ -221,6 +222,7 @@ fn take_maps(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), Steering
         keys: take_map_as(&mut ebpf, "KEYS")?,
         counters: take_map_as(&mut ebpf, "COUNTERS")?,
         sockets: take_map_as(&mut ebpf, "SOCKETS")?,
+        unresolved: take_map_as(&mut ebpf, "UNRESOLVED")?,
         inherited,
         ebpf,
     };

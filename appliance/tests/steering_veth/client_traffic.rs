@@ -171,7 +171,10 @@ fn own_addresses_inside_a_prefix_pass() {
         };
         assert!(connect(&lab, from, &to).is_ok(), "{address} is protected");
         let mut with = |action: &str| {
-            lab.ip(&["addr", action, address, "dev", HERE]);
+            let mut command = vec!["addr", action, address, "dev", HERE];
+            // An IPv6 address is tentative at first (RFC 4862 §5.4).
+            command.extend((action == "add" && address.contains(':')).then_some("nodad"));
+            lab.ip(&command);
             inside(&lab.here(), || steering.renew_own_addresses()).unwrap();
         };
         with("add");

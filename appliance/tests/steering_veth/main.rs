@@ -3,6 +3,7 @@
 
 mod client_traffic;
 mod lifecycle;
+mod neighbours;
 mod steering_lab;
 mod steering_refusals;
 mod takeover;

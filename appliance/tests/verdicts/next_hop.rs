@@ -1,10 +1,12 @@
 //! Where a translated segment goes: the kernel refuses it or forwards it, or it leaves by the interface that it came by.
 
-use synward_core::layout::{Interface, side};
+use std::net::IpAddr;
 
-use crate::frame_builder::{CLIENT_MAC, OUT_MAC, SERVER_MAC, Segment, hex, read};
+use synward_core::layout::{Interface, NextHop, side};
+
+use crate::frame_builder::{self, CLIENT_MAC, OUT_MAC, SERVER_MAC, Segment, hex, read};
 use crate::spliced_flows::flow;
-use crate::steer::{Side, in_namespace};
+use crate::steer::{PROFILE, Shared, Side, Steer, in_namespace};
 use crate::test_network::ip;
 use crate::translation::segments;
 use crate::{PASS, TX, needs_root};
@@ -122,18 +124,7 @@ fn segments_that_the_kernel_forwards_pass_translated() {
 fn in_one_arm_a_segment_leaves_by_the_interface_it_came_by() {
     needs_root!();
     in_namespace(|steer| {
-        for address in ["192.0.2.10", "2001:db8:5::10"] {
-            ip(&format!("route add {address} dev sw-out"));
-            ip(&format!(
-                "neighbour replace {address} lladdr 02:00:00:00:00:04 dev sw-out nud permanent"
-            ));
-        }
-        let both = Interface {
-            side: side::OUTSIDE | side::INSIDE,
-            slot: 0,
-            afxdp: 0,
-        };
-        steer.steered(0, both);
+        make_one_arm(steer);
         for family in [0, 1] {
             steer.place(flow(family));
             for (side, frame, translated) in pairs(family, |segment| segment) {
@@ -151,6 +142,72 @@ fn in_one_arm_a_segment_leaves_by_the_interface_it_came_by() {
                     (to, OUT_MAC, expected.ttl - 1)
                 );
             }
+        }
+    });
+}
+
+/// Has the servers on the interface of the clients, which then faces both.
+fn make_one_arm(steer: &mut Steer) {
+    for address in ["192.0.2.10", "2001:db8:5::10"] {
+        ip(&format!("route add {address} dev sw-out"));
+        ip(&format!(
+            "neighbour replace {address} lladdr 02:00:00:00:00:04 dev sw-out nud permanent"
+        ));
+    }
+    let both = Interface {
+        side: side::OUTSIDE | side::INSIDE,
+        slot: 0,
+        afxdp: 0,
+    };
+    steer.steered(0, both);
+}
+
+/// One protected host is the client of another: both directions of its flow are translated.
+#[test]
+fn in_one_arm_a_client_may_be_protected_itself() {
+    needs_root!();
+    in_namespace(|steer| {
+        make_one_arm(steer);
+        for family in [0, 1] {
+            let client = frame_builder::CLIENTS[family];
+            steer.protect(client.ip(), client.port().into(), PROFILE);
+            steer.place(flow(family));
+            for (side, frame, translated) in pairs(family, |segment| segment) {
+                let seen = steer.run(Side::Outside, &frame);
+                assert_eq!(seen.verdict, TX, "{side:?}");
+                assert_eq!(read(&seen.frame).tcp, read(&translated).tcp, "{side:?}");
+            }
+        }
+    });
+}
+
+/// The control thread is told which neighbour is unknown: the server itself, or the router to it.
+#[test]
+fn unknown_neighbours_are_reported() {
+    needs_root!();
+    in_namespace(|steer| {
+        let servers = frame_builder::SERVERS.map(|server| server.ip());
+        for (family, router) in ["192.0.2.99", "2001:db8:5::99"].into_iter().enumerate() {
+            steer.place(flow(family));
+            let frame = pairs(family, |segment| segment).swap_remove(0).1;
+            let reported = |steer: &mut Steer| {
+                steer.run(Side::Outside, &frame);
+                let mut map = steer.hash_map::<Shared<NextHop>, u32>("UNRESOLVED");
+                let found: Vec<_> = map.keys().map(Result::unwrap).collect();
+                for hop in &found {
+                    map.remove(hop).unwrap();
+                }
+                found
+                    .into_iter()
+                    .map(|hop| hop.0.address.into())
+                    .collect::<Vec<IpAddr>>()
+            };
+            let server = servers[family];
+            assert_eq!(reported(steer), [server; 0], "it is known");
+            ip(&format!("neighbour delete {server} dev sw-in"));
+            assert_eq!(reported(steer), [server]);
+            ip(&format!("route add {server} via {router} dev sw-in"));
+            assert_eq!(reported(steer), [router.parse::<IpAddr>().unwrap()]);
         }
     });
 }

@@ -13,8 +13,8 @@ use synward_core::cookie::EPOCH_NANOSECONDS;
 use synward_core::counters::{Counter, NAMES, SLOTS, ServiceCounters};
 use synward_core::flow::{FlowKey, Place, WAYS, entry_index};
 use synward_core::layout::{
-    Clock, Endpoint, EndpointKey, Flow, Globals, Interface, Interfaces, KeySlot, NO_PORT, Passed,
-    Profile, Service, key_slot, mode, side, state,
+    Clock, Endpoint, EndpointKey, Flow, Globals, Interface, Interfaces, KeySlot, NO_PORT, NextHop,
+    Passed, Profile, Service, key_slot, mode, side, state,
 };
 use synward_core::replay_cache::{ENTRIES_PER_SET, Event, Handshake};
 use synward_core::wire::Address;
@@ -85,6 +85,8 @@ unsafe impl Pod for Shared<ServiceCounters> {}
 unsafe impl Pod for Shared<FlowKey> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<Passed> {}
+// SAFETY: as above.
+unsafe impl Pod for Shared<NextHop> {}
 
 /// What the program did with one frame.
 #[derive(Debug)]
@@ -345,7 +347,7 @@ impl Steer {
         self.protect(at.ip(), at.port().into(), profile);
     }
 
-    fn protect(&mut self, address: IpAddr, port: u32, profile: Profile) {
+    pub(crate) fn protect(&mut self, address: IpAddr, port: u32, profile: Profile) {
         let key = EndpointKey {
             address: address.into(),
             port,

@@ -23,6 +23,8 @@ pub const MAX_QUEUES: u32 = 64;
 pub const KEY_SLOTS: u32 = 256;
 /// The most secrets that are accepted at a time.
 pub const MAX_SECRETS: usize = 4;
+/// The most neighbours that wait to be resolved ([`NextHop`]).
+pub const MAX_UNRESOLVED: u32 = 256;
 /// Nanoseconds without a heartbeat after which a worker counts as dead.
 pub const HEARTBEAT_TIMEOUT: u64 = 1_000_000_000;
 
@@ -372,6 +374,16 @@ pub struct Passed {
     pub flags: u32,
 }
 
+/// A neighbour that the XDP program could not send to, because the kernel has no hardware address of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct NextHop {
+    /// Its address.
+    pub address: Address,
+    /// The kernel's index of the interface that it is on.
+    pub interface: u32,
+}
+
 /// Numbers that the appliance sets before any packet is steered.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -399,6 +411,7 @@ mod tests {
     fn sizes_are_those_of_the_maps() {
         assert_eq!(size_of::<Flow>(), 64);
         assert_eq!(size_of::<Profile>(), 8);
+        assert_eq!(size_of::<NextHop>(), 20);
         assert_eq!(size_of::<Endpoint>(), 24);
         assert_eq!(size_of::<Service>(), 16);
         assert_eq!(size_of::<KeySlot>(), 8 + 16 * MAX_SECRETS);

@@ -37,6 +37,7 @@
 
 pub mod ack;
 pub mod assign;
+pub mod between_servers;
 pub mod cookie_headers;
 pub mod cpu_memory;
 pub mod cpu_scratch;

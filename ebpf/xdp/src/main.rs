@@ -18,12 +18,12 @@ use synward_xdp::cpu_scratch::CpuScratch;
 use synward_xdp::packet::{Kind, Packet};
 use synward_xdp::packet_context::PacketContext;
 use synward_xdp::verdict::{
-    EXPIRED_COOKIE, GENERAL_PATH, INVALID_COOKIE, NEEDS_COOKIE, REPLAYED_COOKIE, SEND_REPLY,
-    VALID_COOKIE, Verdict,
+    EXPIRED_COOKIE, FROM_SERVER, GENERAL_PATH, INVALID_COOKIE, NEEDS_COOKIE, REPLAYED_COOKIE,
+    SEND_REPLY, VALID_COOKIE, Verdict,
 };
 use synward_xdp::{
-    ack, deep_tags, edge, fast_path, flow_lookup, forward, fragment, icmp_error, local_service,
-    maps, reply, service_lookup, splice, steered_interface, syn, unknown, worker,
+    ack, between_servers, deep_tags, edge, fast_path, flow_lookup, forward, fragment, icmp_error,
+    local_service, maps, reply, service_lookup, splice, steered_interface, syn, unknown, worker,
 };
 
 /// Decides what happens to one frame.
@@ -58,14 +58,18 @@ pub fn steer(ctx: XdpContext) -> Verdict {
 
 #[inline(always)]
 fn decide_tcp(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interface) -> Verdict {
-    let (packet, memory) = (&cpu.packet, &mut cpu.memory);
+    let (address, port) = (cpu.packet.destination, cpu.packet.destination_port);
     if interface.side & side::OUTSIDE != 0
-        && service_lookup::find_endpoint_for(memory, packet.destination, packet.destination_port)
+        && service_lookup::find_endpoint_for(&mut cpu.memory, address, port)
     {
-        return decide_from_client(ctx, cpu, interface);
+        let verdict = decide_from_client(ctx, cpu, interface);
+        if verdict != FROM_SERVER {
+            return verdict;
+        }
     }
+    let (address, port) = (cpu.packet.source, cpu.packet.source_port);
     if interface.side & side::INSIDE != 0
-        && service_lookup::find_endpoint_for(memory, packet.source, packet.source_port)
+        && service_lookup::find_endpoint_for(&mut cpu.memory, address, port)
     {
         return decide_from_server(ctx, cpu, interface);
     }
@@ -115,6 +119,9 @@ fn decide_from_client(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
             counters.bump(Counter::ToServer);
             return splice::forward(ctx, &mut pkt, flow, Direction::ToServer);
         }
+    }
+    if !is_syn && between_servers::is_from_server(&pkt) {
+        return FROM_SERVER;
     }
     decide_without_flow(ctx, &mut pkt, service, counters, is_syn)
 }

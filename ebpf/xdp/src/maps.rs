@@ -9,7 +9,7 @@ use synward_core::counters::ServiceCounters;
 use synward_core::flow::{FlowKey, WAYS};
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interfaces, KEY_SLOTS, KeySlot, MAX_INTERFACES,
-    MAX_QUEUES, MAX_SERVICES, Passed, PrefixPort, Service,
+    MAX_QUEUES, MAX_SERVICES, MAX_UNRESOLVED, NextHop, Passed, PrefixPort, Service,
 };
 use synward_core::{occupancy, replay_cache};
 
@@ -71,6 +71,10 @@ pub static FLOWS: Array<Flow, 16384, MMAPABLE> = Array::new();
 /// Connections that pass through unchanged. Sized at load.
 #[btf_map]
 pub static PASSED: LruHashMap<FlowKey, Passed, 4096> = LruHashMap::new();
+
+/// Neighbours that the control thread has the kernel resolve; it removes them then. The value means nothing.
+#[btf_map]
+pub static UNRESOLVED: LruHashMap<NextHop, u32, { MAX_UNRESOLVED as usize }> = LruHashMap::new();
 
 /// Handshakes that have had their connection.
 #[btf_map]

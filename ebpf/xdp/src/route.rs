@@ -1,10 +1,12 @@
 //! The next hop of a packet, from the kernel's routing table.
 
 use crate::packet::Packet;
-use crate::steered_interface;
+use crate::{maps, steered_interface};
 use aya_ebpf::bindings::bpf_fib_lookup as FibQuery;
 use aya_ebpf::helpers::bpf_fib_lookup;
 use aya_ebpf::programs::XdpContext;
+use synward_core::layout::NextHop;
+use synward_core::wire::Address;
 use synward_core::worker_request::Hop;
 
 const AF_INET: u8 = 2;
@@ -14,6 +16,7 @@ const SUCCESS: i64 = 0;
 const BLACKHOLE: i64 = 1;
 const UNREACHABLE: i64 = 2;
 const PROHIBIT: i64 = 3;
+const NO_NEIGHBOUR: i64 = 7;
 const FRAGMENTATION_NEEDED: i64 = 8;
 
 /// What the kernel's routing says about a packet.
@@ -55,8 +58,38 @@ pub fn look_up_route(ctx: &XdpContext, packet: &Packet) -> Route {
             to: query.dmac,
             from: query.smac,
         }),
+        NO_NEIGHBOUR => {
+            report_unresolved(&query);
+            Route::Kernel
+        }
         FRAGMENTATION_NEEDED => Route::TooBig,
         BLACKHOLE | UNREACHABLE | PROHIBIT => Route::Refused,
         _ => Route::Kernel,
+    }
+}
+
+/// Reports a next hop without hardware address to the control thread. The kernel would resolve it for the packet that
+/// passes, but not if its firewall drops that: a stateful one knows nothing of connections that XDP forwards.
+#[inline(always)]
+fn report_unresolved(query: &FibQuery) {
+    if !steered_interface::is_steered(query.ifindex) {
+        return;
+    }
+    // SAFETY: the helper has put the next hop there, of the family that it has set (`bpf_ipv4_fib_lookup`,
+    // net/core/filter.c).
+    let address = unsafe {
+        if query.family == AF_INET {
+            Address::v4(query.__bindgen_anon_4.ipv4_dst)
+        } else {
+            Address(query.__bindgen_anon_4.ipv6_dst)
+        }
+    };
+    let hop = NextHop {
+        address,
+        interface: query.ifindex,
+    };
+    if maps::UNRESOLVED.get_ptr_mut(&hop).is_none() {
+        // Without room it is reported by the next packet.
+        let _ = maps::UNRESOLVED.insert(&hop, &0, 0);
     }
 }

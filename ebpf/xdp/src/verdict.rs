@@ -16,6 +16,7 @@ enum Internal {
     SendReply,
     ValidCookie,
     GeneralPath,
+    FromServer,
 }
 
 /// The cookie is valid, but older than a cookie may be.
@@ -32,6 +33,8 @@ pub const SEND_REPLY: Verdict = Internal::SendReply as Verdict;
 pub const VALID_COOKIE: Verdict = Internal::ValidCookie as Verdict;
 /// The fast path does not decide about this frame: the general path does.
 pub const GENERAL_PATH: Verdict = Internal::GeneralPath as Verdict;
+/// The segment is of a flow whose server is the sender, although its receiver is protected too.
+pub const FROM_SERVER: Verdict = Internal::FromServer as Verdict;
 
 /// What became of an ACK at TC that may carry a cookie. The kernel's own answer is 0 or a negative error number, so
 /// these are positive.
