@@ -111,6 +111,7 @@ pub(super) const SERVICE: Section = Section {
         key("fragments", Default(r#""drop""#), r#"or "pass""#),
         key("unknown", Default(r#""drop""#), r#"segments that match no flow: "drop" | "reset" | "pass""#),
         key("when_down", Default(r#""reset""#), r#"if the server refuses or does not answer: "reset" | "drop""#),
+        key("when_absent", Default(r#""drop""#), r#"SYNs (splice) after some seconds without a process: "drop" | "pass" (unchallenged)"#),
         key("rtt", Default(r#""fast""#), r#"or "true": the server measures the client's RTT (for BBR); costs one round trip"#),
         key("cookies", Default("\"auto\""), "local only: synward's cookies if the kernel accepts them (Linux 6.9), else the kernel's; or \"kernel\""),
         key("hold_bytes", Default("16384"), "client data buffered per opening until the server answers; 1460 to 65536"),

@@ -9,7 +9,7 @@ use super::limits;
 use super::prefix_text;
 use super::section_reader::{Table, Value};
 use super::service_settings::{
-    Cookies, Fragments, Handoff, Mode, Offer, Ports, Rtt, Service, Unknown, WhenDown,
+    Cookies, Fragments, Handoff, Mode, Offer, Ports, Rtt, Service, Unknown, WhenAbsent, WhenDown,
 };
 use crate::secret::{MAX_SERVICE_NAME, is_service_name};
 
@@ -64,6 +64,7 @@ impl Service {
             fragments: table.choice_or("fragments", Fragments::Drop),
             unknown: table.choice_or("unknown", Unknown::Drop),
             when_down: table.choice_or("when_down", WhenDown::Reset),
+            when_absent: table.choice_or("when_absent", WhenAbsent::Drop),
             rtt: table.choice_or("rtt", Rtt::Fast),
             hold_bytes: u32::try_from(hold_bytes).ok()?,
             cookies,

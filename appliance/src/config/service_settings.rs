@@ -29,6 +29,8 @@ pub struct Service {
     pub unknown: Unknown,
     /// What a client gets if its server refuses or does not answer.
     pub when_down: WhenDown,
+    /// What happens to new clients while no process has been there for some seconds.
+    pub when_absent: WhenAbsent,
     /// The round-trip time that the server measures in the handshake.
     pub rtt: Rtt,
     /// Bytes of client data buffered per opening until the server answers.
@@ -123,6 +125,16 @@ choice! {
         Reset = "reset",
         /// Nothing.
         Drop = "drop",
+    }
+}
+
+choice! {
+    /// What happens to new clients of a spliced service while no process has been there for some seconds.
+    pub WhenAbsent {
+        /// Their SYNs are dropped: they try again, and health checks see it.
+        Drop = "drop",
+        /// They pass to the server unchallenged.
+        Pass = "pass",
     }
 }
 

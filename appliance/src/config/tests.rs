@@ -51,6 +51,7 @@ fn a_small_file_has_every_default() {
             fragments: Fragments::Drop,
             unknown: Unknown::Drop,
             when_down: WhenDown::Reset,
+            when_absent: WhenAbsent::Drop,
             rtt: Rtt::Fast,
             hold_bytes: 16384,
             openings_per_source: 1024,

@@ -29,6 +29,9 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_XDP: u16 = 43;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_VLAN_ID: u16 = 1;
+const IFLA_VLAN_PROTOCOL: u16 = 5;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
 const IFLA_XDP_DRV_PROG_ID: u16 = 5;
@@ -49,6 +52,8 @@ pub struct Link {
     pub mtu: u32,
     /// Kind of a virtual device, such as `bridge`. Empty for hardware.
     pub kind: String,
+    /// EtherType and id of a VLAN device's tag.
+    pub vlan: Option<(u16, u16)>,
     /// The lower device of a VLAN, macvlan or similar; the peer of a veth.
     pub lower: Option<u32>,
     /// The bridge or bond that has this device as a port.
@@ -149,6 +154,9 @@ fn parse_link(body: &[u8]) -> Option<Link> {
             }
             IFLA_LINKINFO => {
                 link.kind = find_attribute(value, IFLA_INFO_KIND).map_or_else(String::new, text);
+                if link.kind == "vlan" {
+                    link.vlan = find_attribute(value, IFLA_INFO_DATA).and_then(parse_vlan);
+                }
             }
             IFLA_XDP => link.xdp = parse_xdp(value),
             _ => {}
@@ -160,6 +168,13 @@ fn parse_link(body: &[u8]) -> Option<Link> {
 fn u64_at(value: &[u8], at: usize) -> Option<u64> {
     let bytes = value.get(at..at + 8)?;
     bytes.try_into().ok().map(u64::from_ne_bytes)
+}
+
+/// EtherType (in network order) and id of a VLAN.
+fn parse_vlan(value: &[u8]) -> Option<(u16, u16)> {
+    let id = u16_at(find_attribute(value, IFLA_VLAN_ID)?, 0)?;
+    let protocol = u16_at(find_attribute(value, IFLA_VLAN_PROTOCOL)?, 0)?;
+    Some((u16::from_be(protocol), id))
 }
 
 fn parse_xdp(value: &[u8]) -> Option<AttachedProgram> {

@@ -3,8 +3,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use synward_core::layout::MAX_QUEUES;
+use synward_core::layout::{HEARTBEAT_TIMEOUT, MAX_QUEUES};
 
+use super::clock::coarse_now;
 use super::mapped_memory::Memory;
 
 /// The time of the last heartbeat of the worker of each queue. A worker beats well within
@@ -36,8 +37,9 @@ impl Heartbeats {
             .map_or(0, |beat| beat.load(Ordering::Relaxed))
     }
 
-    /// Records that the worker of `queue` has stopped. From now on the XDP program answers all SYNs there.
+    /// Records that the worker of `queue` has stopped, or is still to come. The XDP program answers all SYNs there, until the
+    /// worker has been absent for [`ABSENT_AFTER`](synward_core::layout::ABSENT_AFTER).
     pub fn stop(&self, queue: u32) {
-        self.beat(queue, 0);
+        self.beat(queue, coarse_now().saturating_sub(HEARTBEAT_TIMEOUT));
     }
 }

@@ -7,7 +7,7 @@ use synward_core::counters::ServiceCounters;
 use synward_core::flow::FlowKey;
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Globals, Interfaces, KeySlot, NextHop, Passed, PrefixPort,
-    Service,
+    Service, VlanTags,
 };
 use synward_core::transmit_failure::{FailureKey, Probe};
 
@@ -45,6 +45,7 @@ plain! {
     Passed = 4 + 4,
     PrefixPort = 4 + 4,
     Probe = 3 * 4,
-    Service = 4 + 2 + 2 + 8,
+    Service = 4 + 2 + 2 + 8 + 8 + 8,
     ServiceCounters = 32 * 8,
+    VlanTags = 8 + 4 + 4,
 }

@@ -207,6 +207,9 @@ impl RunningAppliance {
                 appliance,
                 unsent,
             );
+            if let Err(error) = appliance.steering.renew_vlans() {
+                tracing::error!(%error, "the VLAN devices of this machine cannot be followed");
+            }
             renew_left_out(&mut inner.left_out, &mut appliance.steering, &self.config);
         }
         if inner.notes.are_due() {

@@ -1,5 +1,6 @@
 //! The handle to the loaded program: attaches, updates and detaches it.
 
+use std::collections::BTreeSet;
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use std::time::Duration;
 use aya::programs::SchedClassifier;
 use synward_core::counters::{SLOTS, ServiceCounters};
 use synward_core::layout::{
-    Clock, Interface, MAX_INTERFACES, MAX_QUEUES, Service, cookies, handoff, key_slot, mode,
+    Clock, Interface, MAX_INTERFACES, MAX_QUEUES, Service, VlanTags, cookies, handoff, key_slot,
+    mode,
 };
 
 use super::attach::{self, Attachment};
@@ -52,7 +54,11 @@ pub struct Steering {
     pub(super) keys: KeySlots,
     pub(super) clock: Clock,
     pub(super) adopt: Duration,
+    /// How long a few segments of unknown connections pass, for the server to judge.
+    pub(super) judge: Duration,
     pub(super) next_hops: NextHops,
+    /// The VLANs in the map.
+    pub(super) vlans: BTreeSet<VlanTags>,
     pub(super) table: Arc<FlowTable>,
     pub(super) replays: Arc<ReplayCache>,
     pub(super) heartbeats: Arc<Heartbeats>,
@@ -71,6 +77,9 @@ impl Steering {
         }
         // The adoption period begins here, not at loading.
         self.start_adoption(coarse_now())?;
+        self.renew_vlans()?;
+        // Workers are expected from now on, though none is alive yet.
+        (0..MAX_QUEUES).for_each(|queue| self.heartbeats.stop(queue));
         let result = self.pin_and_attach();
         match result {
             Ok(attachments) => self.attachments = attachments,
@@ -251,7 +260,7 @@ impl Steering {
         let mut changed = self.service(service)?;
         let was = std::mem::replace(&mut changed.mode, map_plan::mode_byte(to));
         if changed.mode == mode::ALWAYS && was != mode::ALWAYS {
-            changed.adopt_until = map_plan::adopt_until(&changed, coarse_now(), self.adopt);
+            self.begin_adoption(&mut changed, coarse_now());
         }
         self.write_service(service, changed)
     }
@@ -366,11 +375,16 @@ impl Steering {
         self.endpoints.service_changed()
     }
 
+    fn begin_adoption(&self, service: &mut Service, now: u64) {
+        service.adopt_until = map_plan::adopt_until(service, now, self.adopt);
+        service.judge_until = map_plan::adopt_until(service, now, self.judge);
+    }
+
     /// Writes all services, with an adoption period of the configured length from `now` on.
     pub(super) fn start_adoption(&mut self, now: u64) -> Result<(), SteeringError> {
         for index in 0..self.services.len() {
             let mut service = self.services[index];
-            service.adopt_until = map_plan::adopt_until(&service, now, self.adopt);
+            self.begin_adoption(&mut service, now);
             self.write_service(index as u32, service)?;
         }
         Ok(())

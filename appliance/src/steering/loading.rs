@@ -1,6 +1,8 @@
 //! Loads the program for a configuration and fills its maps. Attaches nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Clock, Globals};
@@ -130,7 +132,14 @@ impl Steering {
             keys,
             clock: Clock::default(),
             adopt: config.appliance.adopt,
+            // With `adopt_seconds = 0` every unknown connection is refused at once.
+            judge: if config.appliance.adopt.is_zero() {
+                Duration::ZERO
+            } else {
+                config.flows.idle
+            },
             next_hops: NextHops::new(config),
+            vlans: BTreeSet::new(),
             table: Arc::new(table),
             replays: Arc::new(ReplayCache::new(shared.replay_cache, globals.replay_key)),
             heartbeats: Arc::new(Heartbeats::new(shared.heartbeats)),

@@ -12,12 +12,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 use synward_core::layout::{
     ANY_PORT, Endpoint, EndpointKey, INITIAL_WINDOW, NO_PORT, PrefixKey, PrefixPort, Profile,
-    Service, cookies, handoff, mode, profile_flags, unknown_policy,
+    Service, cookies, handoff, mode, profile_flags, unknown_policy, when_absent,
 };
 use synward_core::wire::Address;
 
 use super::own_addresses::OwnAddresses;
-use crate::config::{self, Config, Cookies, Fragments, Handoff, Mode, Offer, Ports, Unknown};
+use crate::config::{
+    self, Config, Cookies, Fragments, Handoff, Mode, Offer, Ports, Unknown, WhenAbsent,
+};
 
 /// Values of the lists (`LISTS`).
 const ALLOWED: u32 = 1;
@@ -252,6 +254,13 @@ fn service(config: &config::Service, keys: u32) -> Service {
             Cookies::Kernel => cookies::KERNEL,
         },
         adopt_until: 0,
+        judge_until: 0,
+        when_absent: match (config.handoff, config.when_absent) {
+            (Handoff::Splice, WhenAbsent::Drop) => when_absent::DROP,
+            (Handoff::Splice, WhenAbsent::Pass) => when_absent::PASS,
+            _ => when_absent::ANSWER,
+        },
+        reserved: [0; 7],
     }
 }
 

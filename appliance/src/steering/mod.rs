@@ -24,6 +24,7 @@
 //! | `vlan_stripping` | finds NICs that hide VLAN tags from XDP |
 //! | `attach`, `classifier`, `pins`, `bpffs` | attaching to XDP and TC, and pinning in a BPF file system |
 //! | `native_refusal` | explains why a driver refuses native XDP |
+//! | `vlans` | the VLANs that this machine has devices for |
 //! | `unload` | detaches what a killed process left |
 //! | `endpoint_profiles`, `key_slots` | what changes while the program runs: offered options, keys |
 #![forbid(unsafe_code)]
@@ -48,6 +49,7 @@ mod own_addresses;
 mod pins;
 mod unload;
 mod vlan_stripping;
+mod vlans;
 
 pub use endpoint_profiles::{EndpointProfiles, Learned, NEVER};
 pub use error::SteeringError;

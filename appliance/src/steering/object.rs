@@ -10,6 +10,7 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 use synward_core::counters::ServiceCounters;
 use synward_core::layout::{
     Clock, Endpoint, Globals, Interfaces, KeySlot, MAX_QUEUES, NextHop, PrefixPort, Service,
+    VlanTags,
 };
 use synward_core::{occupancy, replay_cache};
 
@@ -75,6 +76,7 @@ pub(super) struct Object {
     pub(super) keys: Array<MapData, Plain<KeySlot>>,
     pub(super) counters: PerCpuArray<MapData, Plain<ServiceCounters>>,
     pub(super) sockets: XskMap<MapData>,
+    pub(super) vlans: HashMap<MapData, Plain<VlanTags>, u32>,
     pub(super) unresolved: HashMap<MapData, Plain<NextHop>, u32>,
     /// The maps that the next process takes over or reads, with their names.
     pub(super) inherited: Vec<(&'static str, MapData)>,
@@ -222,6 +224,7 @@ fn take_maps(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), Steering
         keys: take_map_as(&mut ebpf, "KEYS")?,
         counters: take_map_as(&mut ebpf, "COUNTERS")?,
         sockets: take_map_as(&mut ebpf, "SOCKETS")?,
+        vlans: take_map_as(&mut ebpf, "VLANS")?,
         unresolved: take_map_as(&mut ebpf, "UNRESOLVED")?,
         inherited,
         ebpf,

@@ -56,6 +56,7 @@ deny = []
 fragments = "drop"
 unknown = "drop"
 when_down = "reset"
+when_absent = "drop"
 rtt = "fast"
 
 [flows]

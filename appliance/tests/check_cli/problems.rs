@@ -107,7 +107,7 @@ fn wrong_shapes() -> Vec<Wrong> {
             "\"\\u001b[31m\\n\" = 1\n[flows]\ncapacity = 1",
             &[
                 "8: unknown key `\\u{1b}[31m\\n` in [[service]]; its keys are name, addresses, ports, handoff, mode, allow, deny, \
-             fragments, unknown, when_down, rtt, cookies, hold_bytes, openings_per_source, \
+             fragments, unknown, when_down, when_absent, rtt, cookies, hold_bytes, openings_per_source, \
              openings_per_server, mss, wscale, sack, timestamps, ecn",
                 "10: `capacity` is 1; use a whole number from 1024 to 16777216",
             ],
@@ -237,13 +237,14 @@ fn wrong_services() -> Vec<Wrong> {
             &["7: `ports` is \"all\"; use a list of ports, such as [80, 443], or \"any\""],
         ),
         service(
-            "mode = \"alway\"\nfragments = \"keep\"\nunknown = \"\"\nwhen_down = \"pass\"\nrtt = true",
+            "mode = \"alway\"\nfragments = \"keep\"\nunknown = \"\"\nwhen_down = \"pass\"\nrtt = true\nwhen_absent = \"answer\"",
             &[
                 "8: `mode` is \"alway\"; use \"always\", \"monitor\" or \"off\"",
                 "9: `fragments` is \"keep\"; use \"drop\" or \"pass\"",
                 "10: `unknown` is \"\"; use \"drop\", \"reset\" or \"pass\"",
                 "11: `when_down` is \"pass\"; use \"reset\" or \"drop\"",
                 "12: `rtt` is true; use \"fast\" or \"true\"",
+                "13: `when_absent` is \"answer\"; use \"drop\" or \"pass\"",
             ],
         ),
         service(

@@ -17,16 +17,21 @@
 //! | [`local_services`] | services of this machine: its sockets decide |
 //! | [`requests`] | requests to workers on drivers that carry no metadata |
 //! | [`same_isn`] | clients that begin again with the same ISN |
+//! | [`vlans`] | frames of VLANs with and without a device |
+//! | [`absence`] | SYNs while no worker is there |
+//! | [`judged`] | connections that were quiet while others were adopted |
 //! | [`signals`] | signals while the kernel verifies the program |
 //! | [`policy`] | modes, lists, prefixes, unknown segments, adopted connections |
 //!
 //! [`frame_builder`] builds and reads frames with etherparse, [`steer`] runs them, and [`test_network`] makes the interfaces.
 #![allow(clippy::unwrap_used)]
 
+mod absence;
 mod acks;
 mod both_paths;
 mod frame_builder;
 mod icmp_errors;
+mod judged;
 mod local_services;
 mod next_hop;
 mod other_traffic;
@@ -41,6 +46,7 @@ mod syns;
 mod test_network;
 mod translation;
 mod unreadable;
+mod vlans;
 
 use synward_core::counters::Counter;
 

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use synward_core::counters::Counter;
 use synward_core::layout::{Interface, NextHop, side};
 
-use crate::frame_builder::{self, CLIENT_MAC, OUT_MAC, SERVER_MAC, Segment, hex, read};
+use crate::frame_builder::{self, ACK, CLIENT_MAC, OUT_MAC, SERVER_MAC, SYN, Segment, hex, read};
 use crate::spliced_flows::flow;
 use crate::steer::{PROFILE, Shared, Side, Steer, in_namespace};
 use crate::test_network::ip;
@@ -208,6 +209,50 @@ fn unknown_neighbours_are_reported() {
             assert_eq!(reported(steer), [server]);
             ip(&format!("route add {server} via {router} dev sw-in"));
             assert_eq!(reported(steer), [router.parse::<IpAddr>().unwrap()]);
+        }
+    });
+}
+
+/// Whoever is outside cannot teach the program a connection in a server's name: the frame's sender is not the server.
+#[test]
+fn in_one_arm_only_the_server_teaches_connections() {
+    needs_root!();
+    in_namespace(|steer| {
+        make_one_arm(steer);
+        let routers = [
+            ("192.0.2.10", "198.51.100.77"),
+            ("2001:db8:5::10", "2001:db8:c::77"),
+        ];
+        let teaches = |steer: &mut Steer, family: usize, port: u16, flags: u8, mac: [u8; 6]| {
+            let mut segment = Segment::from_server(family, flags);
+            segment.destination.set_port(port);
+            let mut frame = segment.bytes();
+            frame[6..12].copy_from_slice(&mac);
+            let before = steer.counters();
+            assert_eq!(steer.run(Side::Outside, &frame).verdict, PASS);
+            steer.counters()[Counter::Learned as usize] > before[Counter::Learned as usize]
+        };
+        let other_router = [2, 0, 0, 0, 0, 0x78];
+        for (family, (server, router)) in routers.into_iter().enumerate() {
+            for (port, flags) in [(7001, ACK), (7002, SYN)] {
+                assert!(!teaches(steer, family, port, flags, CLIENT_MAC));
+                assert!(!teaches(steer, family, port, flags, other_router));
+                assert!(teaches(steer, family, port, flags, SERVER_MAC));
+            }
+            ip(&format!("neighbour delete {server} dev sw-out"));
+            assert!(
+                !teaches(steer, family, 7003, ACK, SERVER_MAC),
+                "nobody knows the server's MAC"
+            );
+            ip(&format!("route replace {server} via {router} dev sw-out"));
+            ip(&format!(
+                "neighbour replace {router} lladdr 02:00:00:00:00:77 dev sw-out nud permanent"
+            ));
+            assert!(!teaches(steer, family, 7004, ACK, CLIENT_MAC));
+            assert!(
+                teaches(steer, family, 7004, ACK, other_router),
+                "of the router's group"
+            );
         }
     });
 }

@@ -14,7 +14,7 @@ use synward_core::counters::{Counter, NAMES, SLOTS, ServiceCounters};
 use synward_core::flow::{FlowKey, Place, WAYS, entry_index};
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interface, Interfaces, KeySlot, NO_PORT, NextHop,
-    Passed, Profile, Service, key_slot, mode, side, state,
+    Passed, Profile, Service, VlanTags, key_slot, mode, push_vlan_tag, side, state,
 };
 use synward_core::replay_cache::{ENTRIES_PER_SET, Event, Handshake};
 use synward_core::wire::Address;
@@ -87,6 +87,8 @@ unsafe impl Pod for Shared<FlowKey> {}
 unsafe impl Pod for Shared<Passed> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<NextHop> {}
+// SAFETY: as above.
+unsafe impl Pod for Shared<VlanTags> {}
 
 /// What the program did with one frame.
 #[derive(Debug)]
@@ -222,6 +224,13 @@ impl Steer {
             );
         }
         steer.policy(|_| {});
+        for tags in [
+            &[(0x8100, 7)][..],
+            &[(0x8100, 7), (0x8100, 7)],
+            &[(0x88a8, 100), (0x8100, 7)],
+        ] {
+            steer.vlan_device(tags);
+        }
         for server in frame_builder::SERVERS {
             for port in [server.port().into(), 443, NO_PORT] {
                 steer.protect(server.ip(), port, PROFILE);
@@ -340,6 +349,21 @@ impl Steer {
         };
         change(&mut service);
         self.set("SERVICES", SERVICE, Shared(service));
+    }
+
+    /// Makes a VLAN device on every interface, as far as the program is concerned: (protocol, id), the outer tag first.
+    pub(crate) fn vlan_device(&mut self, tags: &[(u16, u16)]) {
+        let push = |before, (protocol, id): &(u16, u16)| push_vlan_tag(before, *protocol, *id);
+        let tags = tags.iter().fold(0, push);
+        for interface in self.interfaces {
+            let key = VlanTags {
+                tags,
+                interface,
+                reserved: 0,
+            };
+            let mut map = self.hash_map::<Shared<VlanTags>, u32>("VLANS");
+            map.insert(Shared(key), 0, 0).unwrap();
+        }
     }
 
     /// Protects an address and port.

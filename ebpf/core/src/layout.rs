@@ -28,6 +28,9 @@ pub const MAX_UNRESOLVED: u32 = 256;
 /// Nanoseconds without a heartbeat after which a worker counts as dead.
 pub const HEARTBEAT_TIMEOUT: u64 = 1_000_000_000;
 
+/// Nanoseconds without a heartbeat after which nobody is expected to serve a queue any more ([`when_absent`]).
+pub const ABSENT_AFTER: u64 = 4 * HEARTBEAT_TIMEOUT;
+
 /// Placeholder in the program at TC for the kernel function `bpf_sk_assign_tcp_reqsk`, whose BTF id differs from kernel to
 /// kernel. The loader finds the call with this number and puts the id there.
 pub const ASSIGN_KFUNC: u32 = 0x7379_6e77;
@@ -184,6 +187,22 @@ pub struct Service {
     pub cookies: u8,
     /// Until this time (coarse monotonic clock, ns) segments of unknown connections pass.
     pub adopt_until: u64,
+    /// Until this time a few of them still pass, for the server to judge.
+    pub judge_until: u64,
+    /// See [`when_absent`].
+    pub when_absent: u8,
+    /// Padding, zero.
+    pub reserved: [u8; 7],
+}
+
+/// Values of [`Service::when_absent`]: what happens to SYNs on a queue that no worker has served for [`ABSENT_AFTER`].
+pub mod when_absent {
+    /// They are answered: the service needs no worker.
+    pub const ANSWER: u8 = 0;
+    /// They are dropped: nobody could open the connection.
+    pub const DROP: u8 = 1;
+    /// They go to the kernel, as all segments without a flow do then.
+    pub const PASS: u8 = 2;
 }
 
 /// Values of [`Service::mode`].
@@ -384,6 +403,37 @@ pub struct NextHop {
     pub interface: u32,
 }
 
+/// VLAN tags for which this machine has a device.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VlanTags {
+    /// The tags, see [`push_vlan_tag`]; [`ANY_VLAN`]: whatever they are.
+    pub tags: u64,
+    /// The kernel's index of the interface that the frames arrive on.
+    pub interface: u32,
+    /// Padding, zero.
+    pub reserved: u32,
+}
+
+/// As [`VlanTags::tags`]: the interface is a port of a bridge, which forwards tagged frames without a device for them.
+pub const ANY_VLAN: u64 = 0;
+
+/// Adds a tag behind those before it, the outermost first. A tag with VID 0 says nothing but a priority and is not added.
+#[inline(always)]
+pub const fn push_vlan_tag(tags: u64, protocol: u16, control: u16) -> u64 {
+    match control & 0xfff {
+        0 => tags,
+        vid => tags << 32 | (protocol as u64) << 16 | vid as u64,
+    }
+}
+
+/// The most entries of [`VlanTags`].
+pub const MAX_VLANS: u32 = 8192;
+/// The most segments of unknown connections from one prefix that a server judges in a unit of [`FlowTime`].
+pub const JUDGED_PER_PREFIX: u32 = 4;
+/// Counters of judged segments. A power of two.
+pub const JUDGED_PREFIXES: u32 = 1024;
+
 /// Numbers that the appliance sets before any packet is steered.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -413,7 +463,8 @@ mod tests {
         assert_eq!(size_of::<Profile>(), 8);
         assert_eq!(size_of::<NextHop>(), 20);
         assert_eq!(size_of::<Endpoint>(), 24);
-        assert_eq!(size_of::<Service>(), 16);
+        assert_eq!(size_of::<Service>(), 32);
+        assert_eq!(size_of::<VlanTags>(), 16);
         assert_eq!(size_of::<KeySlot>(), 8 + 16 * MAX_SECRETS);
     }
 

@@ -35,6 +35,7 @@
     reason = "read by the programs of this workspace alone"
 )]
 
+pub mod absence;
 pub mod ack;
 pub mod assign;
 pub mod between_servers;
@@ -49,6 +50,7 @@ pub mod forward;
 pub mod fragment;
 pub mod frame_view;
 pub mod icmp_error;
+pub mod judged;
 pub mod kernel_cookie_listener;
 pub mod kernel_socket;
 pub mod local_service;
@@ -61,6 +63,7 @@ pub mod replay_check;
 pub mod reply;
 pub mod requeue;
 pub mod route;
+pub mod server_side;
 pub mod service_lookup;
 pub mod splice;
 pub mod stale_connection;
@@ -69,4 +72,5 @@ pub mod syn;
 pub mod test_inject;
 pub mod unknown;
 pub mod verdict;
+pub mod vlan;
 pub mod worker;

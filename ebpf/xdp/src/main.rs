@@ -22,8 +22,9 @@ use synward_xdp::verdict::{
     SEND_REPLY, VALID_COOKIE, Verdict,
 };
 use synward_xdp::{
-    ack, between_servers, deep_tags, edge, fast_path, flow_lookup, forward, fragment, icmp_error,
-    local_service, maps, reply, service_lookup, splice, steered_interface, syn, unknown, worker,
+    absence, ack, between_servers, deep_tags, edge, fast_path, flow_lookup, forward, fragment,
+    icmp_error, local_service, maps, reply, service_lookup, splice, steered_interface, syn,
+    unknown, vlan, worker,
 };
 
 /// Decides what happens to one frame.
@@ -42,7 +43,11 @@ pub fn steer(ctx: XdpContext) -> Verdict {
     let Some(interface) = steered_interface::find_steered(index, &mut cpu.found.slot) else {
         return XDP_PASS;
     };
-    match cpu.packet.read(&ctx) {
+    let kind = cpu.packet.read(&ctx);
+    if vlan::is_foreign(&cpu.packet, index) {
+        return XDP_PASS;
+    }
+    match kind {
         Kind::Tcp => decide_tcp(&ctx, cpu, interface),
         Kind::FirstFragment => fragment::decide_first(&ctx, cpu, interface),
         Kind::Icmp => icmp_error::translate_quotation(&ctx, &cpu.packet),
@@ -142,7 +147,7 @@ fn decide_without_flow(
     counters: &mut ServiceCounters,
     is_syn: bool,
 ) -> Verdict {
-    if service.mode != mode::ALWAYS {
+    if service.mode != mode::ALWAYS || absence::passes(ctx, pkt) {
         counters.bump(Counter::Passed);
         return XDP_PASS;
     }
@@ -184,6 +189,10 @@ fn decide_without_flow(
         _ => {}
     }
     if is_syn {
+        if absence::drops_syns(ctx, pkt) {
+            counters.bump(Counter::DropNoWorker);
+            return XDP_DROP;
+        }
         if !syn::choose_epoch(pkt) {
             return XDP_DROP;
         }
@@ -253,7 +262,7 @@ fn decide_from_server(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
             _ => {}
         }
     }
-    unknown::learn_connection(&pkt, counters);
+    unknown::learn_connection(ctx, &pkt, counters);
     XDP_PASS
 }
 

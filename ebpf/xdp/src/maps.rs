@@ -8,8 +8,9 @@ use aya_ebpf::macros::btf_map;
 use synward_core::counters::ServiceCounters;
 use synward_core::flow::{FlowKey, WAYS};
 use synward_core::layout::{
-    Clock, Endpoint, EndpointKey, Flow, Globals, Interfaces, KEY_SLOTS, KeySlot, MAX_INTERFACES,
-    MAX_QUEUES, MAX_SERVICES, MAX_UNRESOLVED, NextHop, Passed, PrefixPort, Service,
+    Clock, Endpoint, EndpointKey, Flow, Globals, Interfaces, JUDGED_PREFIXES, KEY_SLOTS, KeySlot,
+    MAX_INTERFACES, MAX_QUEUES, MAX_SERVICES, MAX_UNRESOLVED, MAX_VLANS, NextHop, Passed,
+    PrefixPort, Service, VlanTags,
 };
 use synward_core::{occupancy, replay_cache};
 
@@ -75,6 +76,15 @@ pub static PASSED: LruHashMap<FlowKey, Passed, 4096> = LruHashMap::new();
 /// Neighbours that the control thread has the kernel resolve; it removes them then. The value means nothing.
 #[btf_map]
 pub static UNRESOLVED: LruHashMap<NextHop, u32, { MAX_UNRESOLVED as usize }> = LruHashMap::new();
+
+/// The VLANs that this machine has devices for. The value means nothing.
+#[btf_map]
+pub static VLANS: HashMap<VlanTags, u32, { MAX_VLANS as usize }> = HashMap::new();
+
+/// Segments of unknown connections that were left to the server to judge: in the high half the unit of `FlowTime`, in the low
+/// half how many in it, for each hash of a client's prefix.
+#[btf_map]
+pub static JUDGED: Array<u64, { JUDGED_PREFIXES as usize }> = Array::new();
 
 /// Handshakes that have had their connection.
 #[btf_map]

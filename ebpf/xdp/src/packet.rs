@@ -2,6 +2,7 @@
 
 use crate::frame_view::{Frame, view};
 use synward_core::flow::FlowKey;
+use synward_core::layout::push_vlan_tag;
 use synward_core::wire::Address;
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::ipv4::{self, Ipv4};
@@ -42,6 +43,8 @@ pub struct Packet {
     pub options: usize,
     pub sequence: u32,
     pub acknowledgement: u32,
+    /// The VLAN tags ([`push_vlan_tag`]); 0: none.
+    pub vlan: u64,
     pub source_port: u16,
     pub destination_port: u16,
     /// Bytes of the IP packet.
@@ -80,6 +83,7 @@ impl Packet {
         }
         let mut ethertype = eth.ethertype();
         let mut l3 = ethernet::LENGTH;
+        self.vlan = 0;
         for _ in 0..ethernet::MAX_TAGS {
             if !ethernet::is_tag(ethertype) {
                 break;
@@ -87,6 +91,8 @@ impl Packet {
             let Some(tag) = view::<{ ethernet::TAG_LENGTH }>(ctx, l3) else {
                 return Kind::Other;
             };
+            let control = u16::from_be_bytes([tag[0], tag[1]]);
+            self.vlan = push_vlan_tag(self.vlan, ethertype, control);
             ethertype = u16::from_be_bytes([tag[2], tag[3]]);
             l3 += ethernet::TAG_LENGTH;
         }

@@ -1,7 +1,7 @@
 //! Prepares the answer to SYNs for the fast path; [`prepared`](crate::prepared) says what that is.
 
 use crate::prepared::{Prepared, SLOTS, Validity};
-use crate::{maps, service_lookup, steered_interface, worker};
+use crate::{absence, maps, service_lookup, steered_interface, worker};
 use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::programs::XdpContext;
 use synward_core::flow::{FlowKey, ServerHash};
@@ -73,5 +73,5 @@ fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
     prepared.by_worker = worker::answers_syns(ctx, interface).into();
     prepared.listens = 0;
     prepared.syns = 0;
-    is_usual && keys.epoch == prepared.epoch
+    !absence::is_noticed(ctx, service, prepared.now) && is_usual && keys.epoch == prepared.epoch
 }

@@ -7,6 +7,7 @@ use aya_ebpf::helpers::bpf_fib_lookup;
 use aya_ebpf::programs::XdpContext;
 use synward_core::layout::NextHop;
 use synward_core::wire::Address;
+use synward_core::wire::ethernet::Mac;
 use synward_core::worker_request::Hop;
 
 const AF_INET: u8 = 2;
@@ -34,25 +35,12 @@ pub enum Route {
 /// Looks up the route of a packet that is to be forwarded.
 #[inline(never)]
 pub fn look_up_route(ctx: &XdpContext, packet: &Packet) -> Route {
-    // SAFETY: plain integers and unions of them, for which zero is a value.
-    let mut query: FibQuery = unsafe { core::mem::zeroed() };
-    query.family = if packet.v4 { AF_INET } else { AF_INET6 };
-    query.l4_protocol = 6;
-    query.sport = packet.source_port.to_be();
-    query.dport = packet.destination_port.to_be();
-    query.ifindex = ctx.ingress_ifindex() as u32;
+    let mut query = query(ctx, packet, packet.source, packet.destination);
     query.__bindgen_anon_1.tot_len = packet.length;
     if packet.v4 {
         query.__bindgen_anon_2.tos = packet.class;
-        query.__bindgen_anon_3.ipv4_src = packet.source.0[3];
-        query.__bindgen_anon_4.ipv4_dst = packet.destination.0[3];
-    } else {
-        query.__bindgen_anon_3.ipv6_src = packet.source.0;
-        query.__bindgen_anon_4.ipv6_dst = packet.destination.0;
     }
-    let size = size_of::<FibQuery>() as i32;
-    // SAFETY: the query is a live object of the size given.
-    match unsafe { bpf_fib_lookup(ctx.ctx.cast(), &mut query, size, 0) } {
+    match ask(ctx, &mut query) {
         SUCCESS if steered_interface::is_steered(query.ifindex) => Route::NextHop(Hop {
             interface: query.ifindex,
             to: query.dmac,
@@ -68,6 +56,98 @@ pub fn look_up_route(ctx: &XdpContext, packet: &Packet) -> Route {
     }
 }
 
+/// How packets to one end of a connection leave. All fields are always set: an enumeration with data would leave registers
+/// that nobody has written, which the verifier refuses.
+pub struct Reach {
+    pub by: By,
+    /// The MAC of the neighbour.
+    pub mac: Mac,
+    /// Whether the neighbour is a router, and not the end itself.
+    pub is_router: bool,
+}
+
+/// What packets to one end of a connection leave by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// A neighbour whose MAC is known.
+    Neighbour,
+    /// A neighbour whose MAC is not known yet.
+    UnknownNeighbour,
+    /// Not by this machine, as far as its routes say.
+    Elsewhere,
+}
+
+/// How packets to the sender of this one leave.
+#[inline(always)]
+pub fn look_up_sender(ctx: &XdpContext, packet: &Packet) -> Reach {
+    look_up_end(ctx, packet, packet.destination, packet.source)
+}
+
+/// How this packet leaves.
+#[inline(always)]
+pub fn look_up_receiver(ctx: &XdpContext, packet: &Packet) -> Reach {
+    look_up_end(ctx, packet, packet.source, packet.destination)
+}
+
+#[inline(always)]
+fn look_up_end(ctx: &XdpContext, packet: &Packet, from: Address, to: Address) -> Reach {
+    let mut query = query(ctx, packet, from, to);
+    let by = match ask(ctx, &mut query) {
+        SUCCESS => By::Neighbour,
+        NO_NEIGHBOUR => {
+            report_unresolved(&query);
+            By::UnknownNeighbour
+        }
+        _ => By::Elsewhere,
+    };
+    Reach {
+        by,
+        mac: query.dmac,
+        is_router: next_hop(&query) != to,
+    }
+}
+
+/// A query for a packet of any length.
+#[inline(always)]
+fn query(ctx: &XdpContext, packet: &Packet, from: Address, to: Address) -> FibQuery {
+    // SAFETY: plain integers and unions of them, for which zero is a value.
+    let mut query: FibQuery = unsafe { core::mem::zeroed() };
+    query.l4_protocol = 6;
+    query.sport = packet.source_port.to_be();
+    query.dport = packet.destination_port.to_be();
+    query.ifindex = ctx.ingress_ifindex() as u32;
+    if packet.v4 {
+        query.family = AF_INET;
+        query.__bindgen_anon_3.ipv4_src = from.0[3];
+        query.__bindgen_anon_4.ipv4_dst = to.0[3];
+    } else {
+        query.family = AF_INET6;
+        query.__bindgen_anon_3.ipv6_src = from.0;
+        query.__bindgen_anon_4.ipv6_dst = to.0;
+    }
+    query
+}
+
+#[inline(always)]
+fn ask(ctx: &XdpContext, query: &mut FibQuery) -> i64 {
+    // SAFETY: the query is a live object of the size given.
+    unsafe { bpf_fib_lookup(ctx.ctx.cast(), query, size_of::<FibQuery>() as i32, 0) }
+}
+
+/// The next hop that the helper has put into the query, of the family that it has set (`bpf_ipv4_fib_lookup`,
+/// net/core/filter.c).
+#[inline(always)]
+fn next_hop(query: &FibQuery) -> Address {
+    // SAFETY: plain integers; each is initialised for each family.
+    unsafe {
+        if query.family == AF_INET {
+            Address::v4(query.__bindgen_anon_4.ipv4_dst)
+        } else {
+            Address(query.__bindgen_anon_4.ipv6_dst)
+        }
+    }
+}
+
 /// Reports a next hop without hardware address to the control thread. The kernel would resolve it for the packet that
 /// passes, but not if its firewall drops that: a stateful one knows nothing of connections that XDP forwards.
 #[inline(always)]
@@ -75,17 +155,8 @@ fn report_unresolved(query: &FibQuery) {
     if !steered_interface::is_steered(query.ifindex) {
         return;
     }
-    // SAFETY: the helper has put the next hop there, of the family that it has set (`bpf_ipv4_fib_lookup`,
-    // net/core/filter.c).
-    let address = unsafe {
-        if query.family == AF_INET {
-            Address::v4(query.__bindgen_anon_4.ipv4_dst)
-        } else {
-            Address(query.__bindgen_anon_4.ipv6_dst)
-        }
-    };
     let hop = NextHop {
-        address,
+        address: next_hop(query),
         interface: query.ifindex,
     };
     if maps::UNRESOLVED.get_ptr_mut(&hop).is_none() {

@@ -2,7 +2,7 @@
 
 use crate::packet_context::PacketContext;
 use crate::verdict::Verdict;
-use crate::{flow_lookup, maps, reply};
+use crate::{flow_lookup, judged, maps, reply, server_side};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
@@ -49,7 +49,7 @@ fn alive(pkt: &PacketContext) -> Option<&'static mut Passed> {
 /// Learns a connection from a segment that the server sent. A SYN-ACK or a RST teaches nothing: a spoofed segment that
 /// passed could have provoked it.
 #[inline(never)]
-pub fn learn_connection(pkt: &PacketContext, counters: &mut ServiceCounters) {
+pub fn learn_connection(ctx: &XdpContext, pkt: &PacketContext, counters: &mut ServiceCounters) {
     let (packet, found) = (&pkt.cpu.packet, &pkt.cpu.found);
     if packet.flags & flags::RST != 0
         || packet.flags & (flags::SYN | flags::ACK) == flags::SYN | flags::ACK
@@ -58,11 +58,19 @@ pub fn learn_connection(pkt: &PacketContext, counters: &mut ServiceCounters) {
     }
     if let Some(passed) = maps::PASSED.get_ptr_mut(&pkt.cpu.found.key) {
         // SAFETY: as in `passes_through`.
-        touch(unsafe { &mut *passed }, pkt, flow_flags::SERVER_FIN);
+        let passed = unsafe { &mut *passed };
+        let is_new = packet.flags & flags::SYN != 0 && passed.flags != 0;
+        if is_new && !server_side::is_from_server(ctx, pkt) {
+            return;
+        }
+        touch(passed, pkt, flow_flags::SERVER_FIN);
         if found.may_pass {
             return;
         }
     } else {
+        if !server_side::is_from_server(ctx, pkt) {
+            return;
+        }
         let entry = Passed {
             last_seen: FlowTime::from_ns(pkt.now),
             flags: 0,
@@ -103,7 +111,7 @@ fn touch(passed: &mut Passed, pkt: &PacketContext, fin: u8) {
 }
 
 /// Whether a segment without flow and valid cookie belongs to a connection older than the appliance: one that is ending, or
-/// any while connections are adopted. SYNs are answered even then and do not get here.
+/// any while connections are adopted, and a few for hours after that. SYNs are answered even then and do not get here.
 #[inline(always)]
 fn was_before(pkt: &PacketContext) -> bool {
     if pkt.cpu.found.may_pass
@@ -112,7 +120,7 @@ fn was_before(pkt: &PacketContext) -> bool {
         touch(passed, pkt, flow_flags::CLIENT_FIN);
         return true;
     }
-    pkt.now < pkt.service.adopt_until
+    pkt.now < pkt.service.adopt_until || judged::is_for_server(pkt)
 }
 
 /// Applies the service's policy to a segment that matches no flow; `reason` counts the drop.

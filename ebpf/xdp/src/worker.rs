@@ -8,7 +8,7 @@ use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_meta};
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
-use synward_core::layout::{HEARTBEAT_TIMEOUT, Interface, MAX_QUEUES};
+use synward_core::layout::{ABSENT_AFTER, HEARTBEAT_TIMEOUT, Interface, MAX_QUEUES};
 use synward_core::worker_request::{
     FRONT_BYTES, META_BYTES, META_WORDS, Meta, Request, write_front,
 };
@@ -26,6 +26,15 @@ pub fn is_alive(queue: u32, now: u64) -> bool {
         // The heartbeat may be later than the clock of this run.
         Some(beat) => now.saturating_sub(*beat) < HEARTBEAT_TIMEOUT,
         None => false,
+    }
+}
+
+/// Whether no worker has served a queue for so long that none is expected any more.
+#[inline(always)]
+pub fn is_absent(queue: u32, now: u64) -> bool {
+    match maps::HEARTBEATS.get(queue) {
+        Some(beat) => now.saturating_sub(*beat) >= ABSENT_AFTER,
+        None => true,
     }
 }
 

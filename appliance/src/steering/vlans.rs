@@ -1,0 +1,140 @@
+//! The VLANs that this machine has devices for, on each steered interface.
+//!
+//! The kernel ignores a frame whose tags belong to no device, so the XDP program leaves it to the kernel. It looks through all
+//! other tags. A port of a bridge receives frames for devices of others: there it looks through any tag.
+
+use std::collections::BTreeSet;
+
+use synward_core::layout::{ANY_VLAN, MAX_VLANS, VlanTags, push_vlan_tag};
+
+use super::error::{SteeringError, map_failed};
+use super::handle::Steering;
+use crate::kernel::{self, Link};
+use crate::maps::Plain;
+
+impl Steering {
+    /// Tells the XDP program the VLANs that this machine has devices for now. It is cheap if they are the same as before.
+    ///
+    /// # Errors
+    /// The kernel cannot list its interfaces or refuses a write.
+    pub fn renew_vlans(&mut self) -> Result<(), SteeringError> {
+        let links = kernel::links().map_err(SteeringError::Netlink)?;
+        let interfaces = self.interfaces.iter();
+        let wanted: BTreeSet<_> = interfaces
+            .flat_map(|one| vlans_on(&links, one.index))
+            .take(MAX_VLANS as usize)
+            .collect();
+        let map = &mut self.object.vlans;
+        for gone in self.vlans.difference(&wanted) {
+            map.remove(&Plain(*gone)).map_err(map_failed("VLANS"))?;
+        }
+        for new in wanted.difference(&self.vlans) {
+            map.insert(Plain(*new), 0, 0).map_err(map_failed("VLANS"))?;
+        }
+        self.vlans = wanted;
+        Ok(())
+    }
+}
+
+/// The VLANs with devices on an interface, or on the bond that it is a port of: one tag, or a tag in a service tag.
+fn vlans_on(links: &[Link], interface: u32) -> BTreeSet<VlanTags> {
+    let find = |index| links.iter().find(|link| link.index == index);
+    let master = find(interface).and_then(|link| link.master).and_then(find);
+    let is_bond = |link: &Link| matches!(link.kind.as_str(), "bond" | "team");
+    let entry = |tags| VlanTags {
+        tags,
+        interface,
+        reserved: 0,
+    };
+    if master.is_some_and(|master| !is_bond(master)) {
+        return [entry(ANY_VLAN)].into();
+    }
+    let mut found = BTreeSet::new();
+    for lower in [Some(interface), master.map(|link| link.index)]
+        .into_iter()
+        .flatten()
+    {
+        for (outer, tags) in devices_on(links, lower, 0) {
+            found.insert(entry(tags));
+            found.extend(devices_on(links, outer, tags).map(|(_, tags)| entry(tags)));
+        }
+    }
+    found
+}
+
+/// The VLAN devices directly on a device: their indices, and their tags behind `outer`.
+fn devices_on(links: &[Link], lower: u32, outer: u64) -> impl Iterator<Item = (u32, u64)> {
+    let above = links.iter().filter(move |link| link.lower == Some(lower));
+    above.filter_map(move |link| {
+        let (protocol, id) = link.vlan?;
+        Some((link.index, push_vlan_tag(outer, protocol, id)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CUSTOMER: u16 = 0x8100;
+    const SERVICE: u16 = 0x88a8;
+
+    fn port(index: u32, master: Option<u32>) -> Link {
+        Link {
+            index,
+            master,
+            ..Link::default()
+        }
+    }
+
+    fn vlan(index: u32, lower: u32, protocol: u16, id: u16) -> Link {
+        Link {
+            index,
+            lower: Some(lower),
+            kind: "vlan".into(),
+            vlan: Some((protocol, id)),
+            ..Link::default()
+        }
+    }
+
+    fn master(index: u32, kind: &str) -> Link {
+        Link {
+            index,
+            kind: kind.into(),
+            ..Link::default()
+        }
+    }
+
+    fn tags(links: &[Link], interface: u32) -> Vec<u64> {
+        vlans_on(links, interface)
+            .iter()
+            .map(|one| one.tags)
+            .collect()
+    }
+
+    #[test]
+    fn only_vlans_with_devices_are_looked_through() {
+        let links = [
+            port(1, None),
+            vlan(2, 1, CUSTOMER, 7),
+            vlan(3, 1, SERVICE, 100),
+            vlan(4, 3, CUSTOMER, 8),
+            port(5, None),
+        ];
+        let double = 0x88a8_0064_8100_0008;
+        assert_eq!(tags(&links, 1), [0x8100_0007, 0x88a8_0064, double]);
+        assert_eq!(tags(&links, 5), [0; 0]);
+    }
+
+    #[test]
+    fn ports_have_the_vlans_of_their_bond_and_all_of_a_bridge() {
+        let links = [
+            port(1, Some(2)),
+            master(2, "bond"),
+            vlan(3, 2, CUSTOMER, 7),
+            port(4, Some(5)),
+            master(5, "bridge"),
+        ];
+        assert_eq!(tags(&links, 1), [0x8100_0007]);
+        assert_eq!(tags(&links, 4), [ANY_VLAN]);
+    }
+}
