@@ -123,6 +123,16 @@ pub enum SteeringError {
     Memory { capacity: u32, megabytes: u64 },
 
     #[error(
+        "this process may open no more files, and each eBPF map is one: `ulimit -n 4096`, or LimitNOFILE=4096 in its unit"
+    )]
+    OpenFiles,
+
+    #[error(
+        "the system has no more open files: `sysctl -w fs.file-max=1000000`, or find what holds them"
+    )]
+    SystemFiles,
+
+    #[error(
         "the kernel refuses to make eBPF maps ({cause}): in a container, allow it the bpf system call and the \
          capabilities in the host's user namespace"
     )]

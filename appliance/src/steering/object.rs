@@ -280,6 +280,8 @@ fn load_error(error: &EbpfError, sizes: &Sizes) -> SteeringError {
             capacity: sizes.capacity,
             megabytes: sizes.megabytes(),
         },
+        Some(libc::EMFILE) => SteeringError::OpenFiles,
+        Some(libc::ENFILE) => SteeringError::SystemFiles,
         _ => SteeringError::Refused {
             cause: cause(error),
         },
@@ -303,4 +305,29 @@ fn verifier_message(error: &ProgramError) -> String {
         .map(str::trim)
         .rfind(|line| !line.is_empty() && !is_statistics(line));
     last.map_or_else(|| cause.clone(), |last| format!("{cause}: {last}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_name_their_own_cure() {
+        let refused = |errno| {
+            let error = MapError::CreateError {
+                name: "FLOWS".into(),
+                io_error: std::io::Error::from_raw_os_error(errno),
+            };
+            load_error(&EbpfError::MapError(error), &Sizes::new(4096)).to_string()
+        };
+        for (errno, word) in [
+            (libc::ENOMEM, "capacity"),
+            (libc::EMFILE, "ulimit -n"),
+            (libc::ENFILE, "fs.file-max"),
+            (libc::EPERM, "container"),
+        ] {
+            let text = refused(errno);
+            assert!(text.contains(word), "{text}");
+        }
+    }
 }
