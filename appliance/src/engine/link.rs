@@ -1,7 +1,9 @@
-//! The path of an outgoing segment: interface and frame header.
+//! The path of an outgoing segment: interface, frame header and TTL.
 
 use synward_core::generated_segment::Segment;
 use synward_core::wire::ethernet;
+use synward_core::wire::ipv4::{self, Ipv4};
+use synward_core::wire::ipv6::Ipv6;
 use synward_core::worker_request::Hop;
 
 /// Length of the longest frame header: Ethernet and two VLAN tags.
@@ -14,6 +16,8 @@ pub struct Link {
     pub interface: u32,
     header: [u8; MAX_HEADER],
     length: u8,
+    /// TTL or hop limit of the packets.
+    ttl: u8,
 }
 
 impl Link {
@@ -22,6 +26,7 @@ impl Link {
         interface: 0,
         header: [0; MAX_HEADER],
         length: 0,
+        ttl: ipv4::TTL,
     };
 
     /// The path back to the sender of a frame: its header with swapped MAC addresses and the same VLAN tags.
@@ -55,6 +60,31 @@ impl Link {
         link.header[6..12].copy_from_slice(&hop.from);
         link.header[12..14].copy_from_slice(&ethertype.to_be_bytes());
         link
+    }
+
+    /// The same path with another TTL or hop limit.
+    pub const fn with_ttl(self, ttl: u8) -> Self {
+        Self { ttl, ..self }
+    }
+
+    /// The path of `back`, with the TTL of this one, if the kernel has routed so far.
+    pub fn or_learned(self, back: Option<Self>) -> Self {
+        match back {
+            Some(back) if self.interface == 0 => back.with_ttl(self.ttl),
+            _ => self,
+        }
+    }
+
+    /// Writes the packet that takes this path to the start of `packet`, and returns its length in bytes; `None` if it does
+    /// not fit.
+    pub fn emit(&self, segment: &Segment, packet: &mut [u8], payload: &[u8]) -> Option<usize> {
+        let length = segment.emit(packet, payload)?;
+        if segment.source.is_v4() {
+            Ipv4(packet.first_chunk_mut::<20>()?).set_ttl(self.ttl);
+        } else {
+            Ipv6(packet.first_chunk_mut::<40>()?).set_hop_limit(self.ttl);
+        }
+        Some(length)
     }
 
     /// The frame header.

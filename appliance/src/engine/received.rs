@@ -37,6 +37,16 @@ pub struct Received<'a> {
     whole: &'a [u8],
 }
 
+/// TTL or hop limit of an IP packet; 0 if it is cut short.
+pub fn received_ttl(packet: &[u8]) -> u8 {
+    let at = if packet.first().is_some_and(|first| first >> 4 == 4) {
+        8
+    } else {
+        7
+    };
+    packet.get(at).copied().unwrap_or(0)
+}
+
 impl<'a> Received<'a> {
     /// Reads the segment at `l4` of a frame whose IP header is at `l3`. Returns `None` if the frame is truncated
     /// or its lengths contradict each other. Excludes padding after the IP packet.

@@ -23,7 +23,7 @@ use super::link::{Link, Out};
 use super::opening::{LONGEST_WAIT, Opening, Phase, RETRY};
 use super::opening_shares::{OpeningShares, Reason, ShareLimits, Victim};
 use super::pending_data::{PendingData, PendingSegment, SegmentPool, Stored};
-use super::received::Received;
+use super::received::{Received, received_ttl};
 use super::server_syn_ack::Requested;
 use super::stats::{Outcome, ServiceStats};
 use super::worker_shared::{Policy, Shared};
@@ -174,7 +174,9 @@ impl Splicer {
             window: segment.window,
             client_shift: 0,
             client,
-            server: Link::to_hop(&valid_ack.hop, key.client.is_v4()),
+            // One hop less, as a router does: the server may check the count (GTSM, RFC 5082).
+            server: Link::to_hop(&valid_ack.hop, key.client.is_v4())
+                .with_ttl(received_ttl(packet).saturating_sub(1).max(1)),
             phase: Phase::Queued,
             pending: PendingData::default(),
             began: now,

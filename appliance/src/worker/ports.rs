@@ -109,7 +109,7 @@ impl Ports {
             .split_at_mut_checked(header.len())
             .and_then(|(head, packet)| {
                 head.copy_from_slice(header);
-                segment.emit(packet, payload)
+                link.emit(segment, packet, payload)
             });
         match length.and_then(|length| u16::try_from(header.len() + length).ok()) {
             Some(length) => {
@@ -131,7 +131,7 @@ impl Out for Ports {
             return;
         }
         let mut packet = [0u8; PACKET + 128];
-        match segment.emit(&mut packet, payload) {
+        match link.emit(segment, &mut packet, payload) {
             Some(length) => self.send_by_kernel(&packet[..length]),
             None => self.unsent += 1,
         }

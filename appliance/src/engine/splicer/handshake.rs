@@ -78,9 +78,7 @@ impl Splicer {
         if opening.phase == Phase::Queued {
             return Some(opening); // It is about an older connection: nothing was sent yet.
         }
-        if let (Link::KERNEL, Some(back)) = (opening.server, back) {
-            opening.server = back;
-        }
+        opening.server = opening.server.or_learned(back);
         let expected = opening.client_isn.wrapping_add(1);
         if segment.has(flags::RST) {
             let acceptable = segment.has(flags::ACK) && segment.acknowledgement == expected;

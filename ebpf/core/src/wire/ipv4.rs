@@ -94,6 +94,16 @@ impl<T: BorrowMut<[u8; LENGTH]>> Ipv4<T> {
         put(b, 10, checksum);
     }
 
+    /// Sets the TTL and updates the checksum (RFC 1624).
+    pub fn set_ttl(&mut self, ttl: u8) {
+        let b = self.0.borrow_mut();
+        let old = be16(b, 8);
+        let new = u16::from_be_bytes([ttl, b[9]]);
+        let checksum = Sum(0).replace_u16(old, new).update([b[10], b[11]]);
+        b[8] = ttl;
+        put(b, 10, checksum);
+    }
+
     /// Writes a whole IPv4 header for TCP, without options; both addresses must be IPv4. `total_length`: header and payload in
     /// bytes.
     #[inline(always)]
@@ -129,5 +139,10 @@ mod tests {
         assert_eq!(Sum(0).bytes(&header.0).fold(), 0xffff);
         header.decrement_ttl();
         assert_eq!((header.ttl(), Sum(0).bytes(&header.0).fold()), (63, 0xffff));
+        header.set_ttl(254);
+        assert_eq!(
+            (header.ttl(), Sum(0).bytes(&header.0).fold()),
+            (254, 0xffff)
+        );
     }
 }

@@ -88,6 +88,11 @@ impl<T: BorrowMut<[u8; LENGTH]>> Ipv6<T> {
         self.0.borrow_mut()[7] -= 1;
     }
 
+    /// Sets the hop limit.
+    pub fn set_hop_limit(&mut self, hop_limit: u8) {
+        self.0.borrow_mut()[7] = hop_limit;
+    }
+
     /// Writes a whole IPv6 header for TCP; `payload_length` is the length of the TCP segment in bytes.
     #[inline(always)]
     pub fn emit(

@@ -234,7 +234,27 @@ fn an_unknown_path_to_the_server_is_learned_from_its_syn_ack() {
         lab.open(&ack());
         lab.server(&syn_ack());
         let links: Vec<_> = lab.wire.sent.drain(..).map(|sent| sent.link).collect();
-        assert_eq!(links, [Link::KERNEL, Link::reverse(9, &[9; 14])]);
+        let learned = Link::reverse(9, &[9; 14]);
+        assert_eq!(links, [Link::KERNEL, learned].map(|link| link.with_ttl(63)));
         lab.assert_idle();
     });
+}
+
+/// A server may accept only a TTL of 254 and more (GTSM, RFC 5082).
+#[test]
+fn segments_in_the_clients_name_have_its_ttl_less_one() {
+    for (received, sent) in [(255, 254), (64, 63), (1, 1)] {
+        both(|mut lab| {
+            let (mut packet, l4) = lab.packet(true, &ack());
+            let at = if lab.key.client.is_v4() { 8 } else { 7 };
+            packet[at] = received;
+            lab.open_with(&packet, l4);
+            lab.server(&syn_ack());
+            for one in lab.wire.sent.drain(..) {
+                let mut packet = [0; 200];
+                one.link.emit(&one.segment, &mut packet, b"").unwrap();
+                assert_eq!(packet[at], sent);
+            }
+        });
+    }
 }
