@@ -14,8 +14,13 @@ const LISTENING: u32 = 1 << 10;
 const REQUEST: usize = 56;
 /// struct inet_diag_msg.
 const MESSAGE: usize = 72;
-/// `INET_DIAG_ULP_INFO` of include/uapi/linux/inet_diag.h, and in it `INET_ULP_INFO_NAME`.
-const ULP_INFO: u16 = 16;
+/// The bit of `INET_DIAG_INFO` in `idiag_ext`: with it the kernel also reports the two attributes below
+/// (`inet_sk_diag_fill`, net/ipv4/inet_diag.c).
+const WITH_INFO: u8 = 1 << 1;
+/// `INET_DIAG_MD5SIG` of include/uapi/linux/inet_diag.h; only for CAP_NET_ADMIN.
+const MD5_KEYS: u16 = 18;
+/// `INET_DIAG_ULP_INFO`, and in it `INET_ULP_INFO_NAME`.
+const ULP_INFO: u16 = 19;
 const ULP_NAME: u16 = 1;
 
 /// A listening TCP socket.
@@ -27,6 +32,8 @@ pub struct Listener {
     pub interface: u32,
     /// Whether it is the subflow socket of a Multipath TCP listener.
     pub mptcp: bool,
+    /// Whether it has keys for TCP-MD5 (RFC 2385). The kernel does not report keys for TCP-AO.
+    pub md5: bool,
 }
 
 impl Listener {
@@ -51,6 +58,7 @@ pub fn listeners() -> io::Result<Vec<Listener>> {
         let mut request = [0; REQUEST];
         request[0] = family as u8;
         request[1] = libc::IPPROTO_TCP as u8;
+        request[2] = WITH_INFO;
         request[4..8].copy_from_slice(&LISTENING.to_ne_bytes());
         found.extend(netlink::dump(
             libc::NETLINK_SOCK_DIAG,
@@ -72,13 +80,15 @@ fn parse_listener(body: &[u8]) -> Option<Listener> {
         _ => return None,
     };
     let port = u16::from_be_bytes(body.get(4..6)?.try_into().ok()?);
-    let name = netlink::find_attribute(body.get(MESSAGE..)?, ULP_INFO)
+    let attributes = body.get(MESSAGE..)?;
+    let name = netlink::find_attribute(attributes, ULP_INFO)
         .and_then(|info| netlink::find_attribute(info, ULP_NAME))
         .map(netlink::text);
     Some(Listener {
         at: SocketAddr::new(address, port),
         interface: netlink::u32_at(body, 40)?,
         mptcp: name.as_deref() == Some("mptcp"),
+        md5: netlink::find_attribute(attributes, MD5_KEYS).is_some(),
     })
 }
 
@@ -94,8 +104,35 @@ mod tests {
         let at = listener.local_addr().unwrap();
         let listed = listeners().unwrap();
         let found = listed.iter().find(|one| one.at == at).unwrap();
-        assert_eq!((found.interface, found.mptcp), (0, false));
+        assert_eq!((found.interface, found.mptcp, found.md5), (0, false, false));
         assert!(found.accepts(&at) && !found.accepts(&"127.0.0.2:1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_listener_for_multipath_tcp_is_recognised() {
+        use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+        let Ok(socket) = Socket::new(
+            Domain::IPV4,
+            Type::STREAM,
+            Some(Protocol::from(libc::IPPROTO_MPTCP)),
+        ) else {
+            return; // A kernel without it.
+        };
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&SockAddr::from(any)).unwrap();
+        socket.listen(1).unwrap();
+        let at = socket.local_addr().unwrap().as_socket().unwrap();
+        let listed = listeners().unwrap();
+        assert!(listed.iter().any(|one| one.at == at && one.mptcp));
+    }
+
+    #[test]
+    fn keys_for_tcp_md5_are_an_attribute() {
+        let mut body = vec![0; MESSAGE];
+        body[0] = libc::AF_INET as u8;
+        assert!(!parse_listener(&body).unwrap().md5);
+        body.extend(netlink::attribute(MD5_KEYS, &[0; 100]));
+        assert!(parse_listener(&body).unwrap().md5);
     }
 
     #[test]
@@ -104,6 +141,7 @@ mod tests {
             at: at.parse().unwrap(),
             interface: 0,
             mptcp: false,
+            md5: false,
         };
         let (v4, v6) = ("192.0.2.1:80", "[2001:db8::1]:80");
         for (at, takes_v4, takes_v6) in [
