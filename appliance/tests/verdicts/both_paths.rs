@@ -56,6 +56,7 @@ fn syns(family: usize) -> Vec<Segment> {
 
 /// What the program does with a frame, and by how much each counter moves.
 fn run(steer: &mut Steer, side: Side, segment: &Segment) -> (Seen, [u64; SLOTS]) {
+    steer.forget_answer(segment);
     let before = steer.counters();
     let seen = steer.run(side, &segment.bytes());
     let mut moved = steer.counters();

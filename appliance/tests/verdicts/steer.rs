@@ -490,6 +490,22 @@ impl Steer {
         self.set("REPLAY_CACHE", handshake.set, set);
     }
 
+    /// Has the edge forget that it has answered such SYNs.
+    pub(crate) fn forget_answer(&mut self, syn: &Segment) {
+        let (client, server) = (syn.source, syn.destination);
+        let flow = FlowKey::new(
+            client.ip().into(),
+            client.port(),
+            server.ip().into(),
+            server.port(),
+        );
+        for isn in [syn.sequence, 0] {
+            let key = self.globals().replay_key;
+            let handshake = Handshake::new(&key, &flow, isn, Event::AnsweredByEdge);
+            self.set("REPLAY_CACHE", handshake.set, [0u32; ENTRIES_PER_SET]);
+        }
+    }
+
     pub(crate) fn hint_lines(&self) -> u32 {
         object_length(&self.object, "OCCUPANCY")
     }
