@@ -12,6 +12,7 @@ use std::sync::Arc;
 use synward_core::client_options::ClientOptions;
 use synward_core::cookie::AckFields;
 use synward_core::flow::FlowKey;
+use synward_core::flow_state::Observed;
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Flow, Profile, state};
 use synward_core::translate::Direction;
@@ -307,6 +308,15 @@ impl Splicer {
                 self.send_syns(now, out);
             }
             state::ESTABLISHED | state::CLOSING => {
+                let observed = Observed {
+                    direction,
+                    sequence: segment.sequence,
+                    acknowledgement: segment.acknowledgement,
+                    flags: segment.flags,
+                    has_data: !segment.payload.is_empty(),
+                };
+                let table = &self.shared.table;
+                table.observe(entry, &flow.key, &observed, FlowTime::from_ns(now));
                 late_segments::translate_and_send(packet, l4, &flow, direction, out)
             }
             _ => {}

@@ -46,6 +46,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 use synward_core::flow::{FIRST_TAG, FREE, FlowKey, OVERFLOW, Place, RETIRED, WAYS, entry_index};
+use synward_core::flow_state::Observed;
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::owner::{BUSY, NO_WORKER};
 use synward_core::layout::{Flow, MAX_SERVICES, state};
@@ -317,6 +318,32 @@ impl FlowTable {
         ];
         words[STATE].store(u32::from_ne_bytes(word), Release);
         true
+    }
+
+    /// Notes what a segment that did not pass the XDP program says about its flow.
+    pub fn observe(&self, entry: u32, key: &FlowKey, segment: &Observed, now: FlowTime) {
+        let Some(words) = self.words_of(entry, key) else {
+            return;
+        };
+        let mut old = words[STATE].load(Acquire);
+        loop {
+            let [state, shift, flags, owner] = old.to_ne_bytes();
+            let is_open = matches!(state, state::ESTABLISHED | state::CLOSING);
+            if !is_open || owner & BUSY != 0 {
+                return;
+            }
+            let mut flow = Flow {
+                state,
+                flags,
+                ..self.read(entry)
+            };
+            flow.observe(segment, now);
+            let new = u32::from_ne_bytes([flow.state, shift, flow.flags, owner]);
+            match words[STATE].compare_exchange_weak(old, new, SeqCst, Acquire) {
+                Ok(_) => return words[LAST_SEEN].store(flow.last_seen.to_word(), Relaxed),
+                Err(now) => old = now,
+            }
+        }
     }
 
     /// Removes an opening; `false` if the entry is not its own any more. The way is free after [`QUARANTINE`].

@@ -258,3 +258,26 @@ fn segments_in_the_clients_name_have_its_ttl_less_one() {
         });
     }
 }
+
+#[test]
+fn a_reset_that_was_on_its_way_to_the_opening_closes_the_flow() {
+    both(|mut lab| {
+        lab.open(&ack());
+        lab.server(&syn_ack());
+        let reset = TestSegment {
+            flags: flags::RST,
+            acknowledgement: 0,
+            ..ack()
+        };
+        for (ahead, state) in [(1 << 20, state::ESTABLISHED), (0, state::CLOSING)] {
+            lab.client(&TestSegment {
+                sequence: reset.sequence.wrapping_add(ahead),
+                ..reset
+            });
+            assert_eq!(lab.flow().state, state);
+        }
+        assert_eq!(lab.wire.by_kernel.len(), 2, "the server gets both");
+        lab.sent();
+        lab.assert_idle();
+    });
+}
