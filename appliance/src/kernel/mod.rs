@@ -16,6 +16,7 @@
 //! | `sysctls` | the settings of the kernel's own SYN cookies (/proc/sys) |
 //! | `btf` | offsets of structure members and ids of functions |
 //! | `socket_fields`, `kfunc`, `abi` | the offsets and ids that the programs for local services use |
+//! | `program_holders` | the links, pins and processes that hold an XDP program (ids, /proc) |
 //! | `verifier` | loads a program although signals arrive |
 
 mod abi;
@@ -29,6 +30,7 @@ mod links;
 mod listeners;
 mod neighbours;
 mod netlink;
+mod program_holders;
 mod routes;
 mod socket_fields;
 mod sysctls;
@@ -45,6 +47,7 @@ pub use kfunc::patch_calls;
 pub use links::{AttachedProgram, LOSSES, Link, addresses, links, own_addresses};
 pub use listeners::{Listener, listeners};
 pub use neighbours::{Neighbour, neighbours, use_neighbour};
+pub use program_holders::{ProgramHolders, program_holders};
 pub use routes::{RouteMtus, default_route_mtus, next_hop, outgoing_interface};
 pub use socket_fields::{SOCKET_FIELDS, socket_fields};
 pub use sysctls::{KernelCookies, has_bare_clock, kernel_cookies, tcp_syncookies};

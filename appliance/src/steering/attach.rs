@@ -12,6 +12,7 @@ use aya::programs::{ProgramError, Xdp, XdpMode as Mode};
 use super::error::{SteeringError, cause, errno};
 use super::interface_discovery::Found;
 use super::native_refusal::NativeRefusal;
+use super::occupant::Occupant;
 use super::pins::Pins;
 use crate::config::{self, XdpMode};
 use crate::kernel;
@@ -116,11 +117,9 @@ fn check_free(found: &Found, is_left: bool, pins: Option<&Pins>) -> Result<(), S
     let name = &found.steered.name;
     let ours = pins.and_then(|pins| program_of(pins, name));
     match found.before {
-        Some(before) if ours != Some(before.id) => Err(SteeringError::Occupied {
-            name: name.clone(),
-            id: before.id,
-            off: if before.native { "xdp" } else { "xdpgeneric" },
-        }),
+        Some(before) if ours != Some(before.id) => Err(SteeringError::Occupied(Box::new(
+            Occupant::find(name, Some(before)),
+        ))),
         _ => match pins {
             Some(pins) => pins.detach(name).map(drop),
             None => Ok(()),
@@ -139,7 +138,7 @@ fn attach_fresh(
     let link = loop {
         match link(program, found, wanted) {
             // `check_free` has removed our own link, which lives until its last descriptor is closed.
-            Err(SteeringError::Occupied { .. })
+            Err(SteeringError::Occupied(_))
                 if found.before.is_some() && Instant::now() < deadline =>
             {
                 found.steered.notices.truncate(notices);
@@ -263,13 +262,5 @@ fn occupied(found: &Found) -> SteeringError {
         .into_iter()
         .find(|link| link.index == found.steered.index)
         .and_then(|link| link.xdp);
-    SteeringError::Occupied {
-        name: found.steered.name.clone(),
-        id: now.map_or(0, |now| now.id),
-        off: if now.is_some_and(|now| !now.native) {
-            "xdpgeneric"
-        } else {
-            "xdp"
-        },
-    }
+    SteeringError::Occupied(Box::new(Occupant::find(&found.steered.name, now)))
 }

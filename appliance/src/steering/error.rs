@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use aya::maps::MapError;
 
+use super::occupant::Occupant;
+
 /// Why steering cannot start or change. Every message is one line that names the thing and the cure.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say it
@@ -48,14 +50,8 @@ pub enum SteeringError {
         lower: String,
     },
 
-    #[error(
-        "{name} runs XDP program {id} already: stop what holds it, or take it off with `ip link set {name} {off} off`"
-    )]
-    Occupied {
-        name: String,
-        id: u32,
-        off: &'static str,
-    },
+    #[error("{0}")]
+    Occupied(Box<Occupant>),
 
     #[error(
         "{name} has {has} receive queues, so there is no queue {queue}: correct `queues`, or make more with \

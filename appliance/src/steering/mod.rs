@@ -22,6 +22,7 @@
 //! | `object` | the eBPF object: sizes of its maps, loading, handles to maps |
 //! | `generic_fallback` | attaches the program again, in generic mode |
 //! | `vlan_stripping` | finds NICs that hide VLAN tags from XDP |
+//! | `occupant` | describes the program of somebody else on an interface |
 //! | `attach`, `classifier`, `pins`, `bpffs` | attaching to XDP and TC, and pinning in a BPF file system |
 //! | `native_refusal` | explains why a driver refuses native XDP |
 //! | `vlans` | the VLANs that this machine has devices for |
@@ -47,6 +48,7 @@ mod map_plan;
 mod native_refusal;
 mod next_hops;
 mod object;
+mod occupant;
 mod own_addresses;
 mod pins;
 mod unload;
@@ -58,6 +60,7 @@ pub use error::SteeringError;
 pub(crate) use error::cause;
 pub use handle::Steering;
 pub use interface_discovery::SteeredInterface;
+pub use occupant::Occupant;
 pub use own_addresses::{LeftOut, own_address_warnings};
 pub use unload::unload;
 pub use vlan_stripping::stripped_tag_warnings;

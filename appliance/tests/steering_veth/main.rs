@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod client_traffic;
+mod foreign_program;
 mod lifecycle;
 mod neighbours;
+mod occupied;
 mod steering_lab;
 mod steering_refusals;
 mod takeover;
