@@ -14,7 +14,7 @@ use synward::local_checks;
 use synward::observe::control_client::{self, Outcome};
 use synward::run;
 use synward::secret::{Keyring, Secret, service_line};
-use synward::steering::{self, own_address_warnings, stripped_tag_warnings};
+use synward::steering::{self, driver_warnings, own_address_warnings, stripped_tag_warnings};
 
 /// Exit code for wrong use.
 const WRONG_USE: u8 = 2;
@@ -89,6 +89,7 @@ fn check(arguments: &Check) -> anyhow::Result<ExitCode> {
                 local_checks::warnings(&config),
                 own_address_warnings(&config),
                 stripped_tag_warnings(&config),
+                driver_warnings(&config),
             ];
             for (line, what) in on_this_machine.into_iter().flatten() {
                 report(&format!(

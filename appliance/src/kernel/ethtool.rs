@@ -28,7 +28,7 @@ unsafe trait Command {}
 /// struct ethtool_channels.
 #[repr(C)]
 #[derive(Default)]
-struct Channels {
+struct ChannelNumbers {
     command: u32,
     max_rx: u32,
     max_tx: u32,
@@ -40,7 +40,7 @@ struct Channels {
     combined: u32,
 }
 // SAFETY: as include/uapi/linux/ethtool.h has it.
-unsafe impl Command for Channels {}
+unsafe impl Command for ChannelNumbers {}
 
 /// struct ethtool_drvinfo.
 #[repr(C)]
@@ -89,6 +89,15 @@ struct Counts {
 // SAFETY: as for `Names`.
 unsafe impl Command for Counts {}
 
+/// How many channels an interface uses, and how many it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Channels {
+    /// In use.
+    pub used: u32,
+    /// The maximum, at least 1.
+    pub most: u32,
+}
+
 /// What a NIC does to frames before XDP sees them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReceiveOffloads {
@@ -103,15 +112,37 @@ pub struct ReceiveOffloads {
 /// # Errors
 /// The driver does not report channels.
 pub fn receive_queues(interface: &str) -> io::Result<u32> {
-    let mut channels = Channels {
-        command: ETHTOOL_GCHANNELS,
-        ..Channels::default()
-    };
-    ask(interface, &mut channels)?;
-    match channels.rx + channels.combined {
+    let numbers = channel_numbers(interface)?;
+    match numbers.rx + numbers.combined {
         0 => Err(io::ErrorKind::InvalidData.into()),
         queues => Ok(queues),
     }
+}
+
+/// The channels of an interface. Where receive and transmit channels are separate, those of the transmit side, which XDP
+/// needs more of.
+///
+/// # Errors
+/// The driver does not report channels.
+pub fn channels(interface: &str) -> io::Result<Channels> {
+    let numbers = channel_numbers(interface)?;
+    let (used, most) = match numbers.max_combined {
+        0 => (numbers.rx.max(numbers.tx), numbers.max_tx),
+        most => (numbers.combined, most),
+    };
+    match most {
+        0 => Err(io::ErrorKind::InvalidData.into()),
+        most => Ok(Channels { used, most }),
+    }
+}
+
+fn channel_numbers(interface: &str) -> io::Result<ChannelNumbers> {
+    let mut numbers = ChannelNumbers {
+        command: ETHTOOL_GCHANNELS,
+        ..ChannelNumbers::default()
+    };
+    ask(interface, &mut numbers)?;
+    Ok(numbers)
 }
 
 /// The name of the driver of an interface, as `ethtool -i` shows it.

@@ -41,7 +41,9 @@ pub use abi::KernelAbi;
 pub use btf::KernelTypes;
 pub use conntrack::dnat_target;
 pub use error::KernelError;
-pub use ethtool::{ReceiveOffloads, driver, driver_losses, receive_offloads, receive_queues};
+pub use ethtool::{
+    Channels, ReceiveOffloads, channels, driver, driver_losses, receive_offloads, receive_queues,
+};
 pub use host::check_host;
 pub use kfunc::patch_calls;
 pub use links::{AttachedProgram, LOSSES, Link, addresses, links, own_addresses};

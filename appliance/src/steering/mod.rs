@@ -24,6 +24,7 @@
 //! | `vlan_stripping` | finds NICs that hide VLAN tags from XDP |
 //! | `occupant` | describes the program of somebody else on an interface |
 //! | `attach`, `classifier`, `pins`, `bpffs` | attaching to XDP and TC, and pinning in a BPF file system |
+//! | `driver_table`, `driver_obstacles` | what is known about drivers, and which of their limits an interface exceeds |
 //! | `native_refusal` | explains why a driver refuses native XDP |
 //! | `vlans` | the VLANs that this machine has devices for |
 //! | `unload` | detaches what a killed process left |
@@ -35,6 +36,8 @@ mod attach;
 mod bpffs;
 mod classifier;
 mod client_mss;
+mod driver_obstacles;
+mod driver_table;
 mod endpoint_profiles;
 mod error;
 mod fill;
@@ -55,6 +58,7 @@ mod unload;
 mod vlan_stripping;
 mod vlans;
 
+pub use driver_obstacles::driver_warnings;
 pub use endpoint_profiles::{EndpointProfiles, Learned, NEVER};
 pub use error::SteeringError;
 pub(crate) use error::cause;

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use super::driver_table::facts_of;
+
 /// Largest MTU for frames in one page of 4 KiB, after the XDP headroom (256), `skb_shared_info` (320) and the Ethernet
-/// header. veth and virtio accept exactly this MTU, hardware some bytes less.
+/// header. It stands for drivers whose own limit is not known.
 const PAGE_MTU: u32 = 4096 - 256 - 320 - 14;
 
 /// A refusal, and what is known about the interface. Its text names the driver, the obstacle and the cure.
@@ -44,6 +46,13 @@ impl NativeRefusal<'_> {
         self.driver == "veth"
     }
 
+    /// The largest MTU with which the driver runs XDP.
+    fn most(&self) -> u32 {
+        facts_of(&self.driver)
+            .and_then(|facts| facts.mtu)
+            .unwrap_or(PAGE_MTU)
+    }
+
     /// The obstacle, by the text of the driver if it has a known word, else by the error number and the interface.
     fn obstacle(&self) -> Obstacle {
         let said = self.said.to_lowercase();
@@ -67,7 +76,7 @@ impl NativeRefusal<'_> {
         match self.errno {
             Some(libc::ERANGE) if self.is_veth() => Obstacle::Mtu,
             Some(libc::ENOSPC) if self.is_veth() => Obstacle::Queues,
-            _ if self.mtu > PAGE_MTU => Obstacle::Mtu,
+            _ if self.mtu > self.most() => Obstacle::Mtu,
             _ if self.lro => Obstacle::Lro,
             Some(libc::EOPNOTSUPP) if said.is_empty() => Obstacle::NoXdp,
             _ => Obstacle::Unknown,
@@ -112,9 +121,9 @@ impl fmt::Display for NativeRefusal<'_> {
             ),
             Obstacle::Mtu => write!(
                 f,
-                "; its MTU ({}) is too big for one page a frame, which is at most {PAGE_MTU}, and less with some drivers: `ip \
-                 link set {interface} mtu 1500`",
-                self.mtu
+                "; its MTU ({}) is too big for a frame in one buffer, which is at most {}: `ip link set {interface} mtu 1500`",
+                self.mtu,
+                self.most()
             ),
             Obstacle::Queues => write!(
                 f,
@@ -217,6 +226,26 @@ mod tests {
         );
         command(refusal("veth", libc::ENOSPC, ""), "`ethtool -L eth0 rx N`");
         command(refusal("veth", libc::ERANGE, ""), "on both ends");
+    }
+
+    #[test]
+    fn the_limit_of_the_mtu_is_the_drivers_own() {
+        // igc says nothing of the MTU, and gve nothing at all.
+        for (driver, said, mtu, most) in [
+            ("igc", "igc: Jumbo frames not supported", 2000, 1500),
+            ("gve", "", 3000, 2032),
+            ("nfp", "", 9000, 3506),
+        ] {
+            let refusal = NativeRefusal {
+                mtu,
+                ..refusal(driver, libc::EOPNOTSUPP, said)
+            };
+            let text = refusal.to_string();
+            let limit = format!(
+                "; its MTU ({mtu}) is too big for a frame in one buffer, which is at most {most}: `ip link set"
+            );
+            assert!(text.contains(&limit), "{text}");
+        }
     }
 
     #[test]

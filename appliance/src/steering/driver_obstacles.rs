@@ -1,0 +1,177 @@
+//! The obstacles between an interface and native XDP that `check` finds before the start: limits of its driver that the
+//! interface exceeds, each with the command that mends it.
+
+use super::driver_table::{ChannelNeed, DriverFacts, ZeroCopy, facts_of};
+use crate::config::{self, Config, XdpMode};
+use crate::kernel::{self, Channels};
+
+/// The obstacles on the interfaces of the configuration: the line of each, and a sentence. Empty if the kernel does not list
+/// its interfaces. Generic XDP has none of them.
+pub fn driver_warnings(config: &Config) -> Vec<(usize, String)> {
+    let links = kernel::links().unwrap_or_default();
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
+    let mut warnings = Vec::new();
+    for wanted in &config.interfaces {
+        let link = links.iter().find(|link| link.name == wanted.name);
+        let facts = kernel::driver(&wanted.name)
+            .ok()
+            .and_then(|driver| facts_of(&driver));
+        if let (Some(link), Some(facts), true) = (link, facts, wanted.xdp != XdpMode::Generic) {
+            let interface = Interface {
+                name: &wanted.name,
+                mtu: link.mtu,
+                channels: kernel::channels(&wanted.name).ok(),
+                cpus,
+                demands_zero_copy: wanted.zero_copy == config::ZeroCopy::On,
+            };
+            let found = obstacles(facts, &interface);
+            warnings.extend(found.into_iter().map(|what| (wanted.line, what)));
+        }
+    }
+    warnings
+}
+
+/// What is looked at.
+struct Interface<'a> {
+    name: &'a str,
+    mtu: u32,
+    /// `None`: the driver does not report channels.
+    channels: Option<Channels>,
+    cpus: u32,
+    /// Whether the configuration demands zero-copy.
+    demands_zero_copy: bool,
+}
+
+/// The obstacles between an interface with this driver and native XDP, one sentence each.
+fn obstacles(facts: &DriverFacts, of: &Interface<'_>) -> Vec<String> {
+    let (name, driver) = (of.name, facts.driver);
+    let mut found = Vec::new();
+    // The MTU of a veth is not what counts: its peer's is.
+    if let Some(most) = facts.mtu.filter(|most| of.mtu > *most && driver != "veth") {
+        found.push(format!(
+            "{name}: {driver} runs XDP up to an MTU of {most}, and this one is {}: `ip link set {name} mtu {most}`, or set \
+             xdp = \"generic\", which is slower",
+            of.mtu
+        ));
+    }
+    match (facts.channels, of.channels) {
+        (ChannelNeed::Half, Some(Channels { used, most })) if used > most / 2 => found.push(format!(
+            "{name}: {driver} runs XDP with at most half of its channels, and {used} of {most} are in use: `ethtool -L {name} \
+             {}`",
+            channel_words(driver, (most / 2).max(1))
+        )),
+        (ChannelNeed::OnePerCpu, Some(Channels { used, most })) if used < of.cpus => found.push(format!(
+            "{name}: {driver} loses frames that are redirected on a CPU without a channel, and {used} channels serve {} CPUs: \
+             `ethtool -L {name} {}`",
+            of.cpus,
+            channel_words(driver, of.cpus.min(most))
+        )),
+        _ => {}
+    }
+    if of.demands_zero_copy {
+        match facts.zero_copy {
+            ZeroCopy::None => found.push(format!(
+                "{name}: {driver} has no zero-copy, so the start fails: set zero_copy = \"auto\""
+            )),
+            ZeroCopy::LosesFrames => found.push(format!(
+                "{name}: zero-copy of {driver} was seen to lose every redirected frame: set zero_copy = \"auto\""
+            )),
+            ZeroCopy::Unknown | ZeroCopy::Works => {}
+        }
+    }
+    if facts.restarts {
+        found.push(format!(
+            "{name}: {driver} restarts when a program is attached or detached: expect its link to be down for a moment"
+        ));
+    }
+    found
+}
+
+/// gve has no combined channels.
+fn channel_words(driver: &str, count: u32) -> String {
+    match driver {
+        "gve" => format!("rx {count} tx {count}"),
+        _ => format!("combined {count}"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::driver_table::TABLE;
+    use super::*;
+
+    const PLAIN: Interface<'_> = Interface {
+        name: "eth0",
+        mtu: 1500,
+        channels: Some(Channels { used: 2, most: 8 }),
+        cpus: 2,
+        demands_zero_copy: false,
+    };
+
+    fn of(driver: &str, interface: &Interface<'_>) -> Vec<String> {
+        obstacles(facts_of(driver).unwrap(), interface)
+    }
+
+    #[test]
+    fn an_ordinary_interface_has_no_obstacle_but_the_restart() {
+        for facts in &TABLE {
+            let found = obstacles(facts, &PLAIN);
+            assert_eq!(found.len(), usize::from(facts.restarts), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_limit_of_the_mtu_is_the_drivers_own() {
+        for (driver, mtu, most) in [
+            ("ena", 9001, 3498),
+            ("igc", 1501, 1500),
+            ("gve", 8896, 2032),
+        ] {
+            let found = of(driver, &Interface { mtu, ..PLAIN });
+            let command = format!("`ip link set eth0 mtu {most}`");
+            assert!(found[0].contains(&command), "{found:?}");
+        }
+        let jumbo = Interface { mtu: 9000, ..PLAIN };
+        assert!(of("veth", &jumbo).is_empty(), "the peer's MTU counts");
+    }
+
+    #[test]
+    fn channels_are_counted_as_each_driver_does() {
+        let all = Interface {
+            channels: Some(Channels { used: 4, most: 4 }),
+            cpus: 4,
+            ..PLAIN
+        };
+        assert_eq!(
+            of("ena", &all)[0],
+            "eth0: ena runs XDP with at most half of its channels, and 4 of 4 are in use: `ethtool -L eth0 combined 2`"
+        );
+        assert!(of("gve", &all)[0].ends_with("`ethtool -L eth0 rx 2 tx 2`"));
+        let few = Interface {
+            channels: Some(Channels { used: 2, most: 64 }),
+            cpus: 16,
+            ..PLAIN
+        };
+        assert!(
+            of("i40e", &few)[0]
+                .ends_with("2 channels serve 16 CPUs: `ethtool -L eth0 combined 16`")
+        );
+        let silent = Interface {
+            channels: None,
+            ..PLAIN
+        };
+        assert_eq!(of("gve", &silent), Vec::<String>::new());
+    }
+
+    #[test]
+    fn zero_copy_is_judged_only_if_it_is_demanded() {
+        let demanded = Interface {
+            demands_zero_copy: true,
+            ..PLAIN
+        };
+        assert!(of("hv_netvsc", &demanded)[0].contains("has no zero-copy"));
+        assert!(of("virtio_net", &demanded)[0].contains("lose every redirected frame"));
+        assert_eq!(of("mlx5_core", &demanded), Vec::<String>::new());
+    }
+}
