@@ -58,6 +58,7 @@ struct Inner {
 struct Failures {
     refresh: LogLimit,
     watch: LogLimit,
+    mend: LogLimit,
 }
 
 /// Looks for faults of interfaces and workers, and logs those that are new and those that are over.
@@ -93,6 +94,21 @@ fn take_reports(reports: &mut BTreeMap<u32, Vec<PortStatus>>, appliance: &Applia
     for one in &appliance.workers {
         if let Some(report) = one.status.take_latest() {
             reports.insert(one.queue, report);
+        }
+    }
+}
+
+/// Steers interfaces again that have lost the program.
+fn mend_interfaces(failed: &mut LogLimit, appliance: &mut Appliance) {
+    let has_sockets = !appliance.workers.is_empty();
+    match appliance.steering.mend_interfaces(has_sockets) {
+        Ok(mended) => mended
+            .iter()
+            .for_each(|interface| tracing::warn!(interface, "had lost the program; steered again")),
+        Err(error) => {
+            if let Some(others) = failed.pass() {
+                tracing::error!(%error, others, "an interface that has lost the program cannot be steered again");
+            }
         }
     }
 }
@@ -197,6 +213,7 @@ impl RunningAppliance {
         inner.profiles.probe_due();
         if inner.faults_at.elapsed() >= WATCH {
             inner.faults_at = Instant::now();
+            mend_interfaces(&mut inner.failures.mend, appliance);
             take_reports(&mut inner.reports, appliance);
             let unsent =
                 transmission_watch::find_faults(appliance, &mut inner.transmission, &inner.reports);

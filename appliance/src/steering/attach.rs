@@ -23,7 +23,13 @@ const RELEASE: Duration = Duration::from_secs(2);
 
 /// An attachment. Dropping it detaches the program, unless the link is pinned.
 #[derive(Debug)]
-pub(super) enum Attachment {
+pub(super) struct Attachment {
+    pub(super) interface: String,
+    link: Link,
+}
+
+#[derive(Debug)]
+enum Link {
     Pinned(PinnedLink),
     /// Holds the descriptor.
     Loose(#[allow(dead_code)] FdLink),
@@ -78,9 +84,20 @@ pub(super) fn attach_all(
     Ok(fresh)
 }
 
+/// Attaches `program` to an interface again that has lost it.
+pub(super) fn attach_again(
+    program: &mut Xdp,
+    found: &mut Found,
+    wanted: &config::Interface,
+    pins: Option<&Pins>,
+) -> Result<Attachment, SteeringError> {
+    check_free(found, false, pins)?;
+    attach_fresh(program, found, wanted, pins)
+}
+
 /// Detaches the program immediately.
 pub(super) fn detach(attachment: Attachment) {
-    if let Attachment::Pinned(link) = attachment {
+    if let Link::Pinned(link) = attachment.link {
         // Closing the descriptor, on return, drops the last reference. A missing file is no error.
         let _ = link.unpin();
     }
@@ -147,12 +164,12 @@ fn attach_fresh(
             decided => break decided?,
         }
     };
-    match pins {
-        Some(pins) => pins
-            .pin_link(&found.steered.name, link)
-            .map(Attachment::Pinned),
-        None => Ok(Attachment::Loose(link)),
-    }
+    let interface = found.steered.name.clone();
+    let link = match pins {
+        Some(pins) => Link::Pinned(pins.pin_link(&interface, link)?),
+        None => Link::Loose(link),
+    };
+    Ok(Attachment { interface, link })
 }
 
 fn link(
@@ -246,8 +263,11 @@ fn replace_program(
     // The pin keeps the link; this only closes a descriptor.
     drop(program.take_link(id));
     let link = pins.and_then(|pins| pins.open_link(interface));
-    link.map(Attachment::Pinned)
-        .ok_or_else(|| failed("it is gone".into()))
+    let link = link.ok_or_else(|| failed("it is gone".into()))?;
+    Ok(Attachment {
+        interface: interface.to_owned(),
+        link: Link::Pinned(link),
+    })
 }
 
 /// EBUSY: the interface has a link or a program. EEXIST: it has one in another mode (`dev_xdp_attach`, net/core/dev.c).

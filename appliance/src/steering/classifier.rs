@@ -11,7 +11,7 @@ use super::pins::Pins;
 /// An attachment at TC. Dropping it detaches the program, unless the link is pinned.
 #[derive(Debug)]
 pub(super) struct TcAttachment {
-    interface: String,
+    pub(super) interface: String,
     link: Link,
 }
 

@@ -74,7 +74,12 @@ pub(super) fn find_steered(wanted: &[config::Interface]) -> Result<Vec<Found>, S
     (0..).zip(wanted).map(find).collect()
 }
 
-fn find(wanted: &config::Interface, slot: u32, links: &[Link]) -> Result<Found, SteeringError> {
+/// Finds one interface of the configuration, and checks it.
+pub(super) fn find(
+    wanted: &config::Interface,
+    slot: u32,
+    links: &[Link],
+) -> Result<Found, SteeringError> {
     let name = wanted.name.clone();
     let Some(link) = links.iter().find(|link| link.name == name) else {
         return Err(SteeringError::NoInterface { name });

@@ -1,7 +1,8 @@
 //! Compares the steered interfaces with what the kernel has now: an interface that was deleted or recreated, a program that
 //! was detached or replaced, receive queues that appeared, a link that is down.
 //!
-//! The appliance does not mend these by itself. It reports each as a reason why it is degraded, with the cure.
+//! What [`interface_mend`](super::interface_mend) cannot mend is reported as a reason why the appliance is degraded, with the
+//! cure.
 
 use super::error::SteeringError;
 use super::handle::Steering;

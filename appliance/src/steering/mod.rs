@@ -16,6 +16,7 @@
 //! | `loading` | loads the program for a configuration and fills its maps |
 //! | `interface_discovery` | finds the configured interfaces, and checks that XDP can steer each |
 //! | `interface_watch` | compares the steered interfaces with what the kernel has now |
+//! | `interface_mend` | steers interfaces again that have lost the program |
 //! | `map_plan`, `fill` | the content of the maps for a configuration, and writing it |
 //! | `next_hops` | keeps the neighbours known that the program sends to |
 //! | `own_addresses` | leaves this machine's own addresses out of the prefixes of services |
@@ -44,6 +45,7 @@ mod fill;
 mod generic_fallback;
 mod handle;
 mod interface_discovery;
+mod interface_mend;
 mod interface_watch;
 mod key_slots;
 mod loading;

@@ -156,3 +156,48 @@ fn modes_responders_clock_and_counters_are_accessible() {
     steering.refresh(&Times::now()).unwrap();
     steering.stop(false).unwrap();
 }
+
+#[test]
+fn a_recreated_interface_is_steered_again_unless_it_had_sockets() {
+    let lab = Lab::new();
+    let mut steering = lab.steer(&[]).unwrap();
+    let mut mend = |has_sockets| {
+        inside(&lab.here(), || {
+            let mended = steering.mend_interfaces(has_sockets).unwrap();
+            (mended, steering.find_faults().unwrap())
+        })
+    };
+    assert_eq!(mend(false), (vec![], vec![]), "nothing is lost");
+    lab.ip(&["link", "del", HERE]);
+    let (mended, faults) = mend(false);
+    assert_eq!((mended.len(), faults.len()), (0, 1), "{faults:?}");
+    lab.ip(&[
+        "link", "add", HERE, "type", "veth", "peer", "name", "sw-other",
+    ]);
+    for end in [HERE, "sw-other"] {
+        lab.ip(&["link", "set", end, "up"]);
+    }
+    let (mended, faults) = mend(true);
+    assert_eq!((mended.len(), faults.len()), (0, 1), "{faults:?}");
+    assert_eq!(mend(false), (vec![HERE.to_owned()], vec![]));
+    assert!(lab.xdp(HERE).is_some_and(|(_, native)| native));
+    assert_eq!(mend(false), (vec![], vec![]), "it is mended once");
+    let (id, _) = lab.xdp(HERE).unwrap();
+    steering.stop(false).unwrap();
+    lab.assert_clean(Some(id));
+}
+
+/// As `bpftool link detach` does.
+#[test]
+fn a_program_that_was_detached_is_attached_again() {
+    let lab = Lab::new();
+    let mut steering = lab.steer(&[]).unwrap();
+    let (program, _) = lab.xdp(HERE).unwrap();
+    super::steering_lab::detach_link_of(program);
+    assert_eq!(lab.xdp(HERE), None);
+    let mended = inside(&lab.here(), || steering.mend_interfaces(true)).unwrap();
+    assert_eq!(mended, [HERE]);
+    assert_eq!(lab.xdp(HERE), Some((program, true)));
+    steering.stop(false).unwrap();
+    lab.assert_clean(Some(program));
+}

@@ -231,3 +231,33 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     );
     String::from_utf8(output.stdout).unwrap()
 }
+
+/// Detaches the link of a program, although its owner holds it (`BPF_LINK_DETACH`).
+pub(crate) fn detach_link_of(program: u32) {
+    let mut links = aya::programs::loaded_links().flatten();
+    let link = links.find(|link| link.program_id() == program).unwrap();
+    const BPF_LINK_GET_FD_BY_ID: libc::c_long = 30;
+    const BPF_LINK_DETACH: libc::c_long = 34;
+    let bpf = |command: libc::c_long, argument: i32| {
+        let attribute = [argument, 0, 0, 0];
+        // SAFETY: the attribute is a live object of the size given, and both commands only read it.
+        unsafe {
+            libc::syscall(
+                libc::SYS_bpf,
+                command,
+                &raw const attribute,
+                size_of_val(&attribute),
+            )
+        }
+    };
+    let fd = bpf(BPF_LINK_GET_FD_BY_ID, link.id() as i32) as i32;
+    assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+    assert_eq!(
+        bpf(BPF_LINK_DETACH, fd),
+        0,
+        "{}",
+        std::io::Error::last_os_error()
+    );
+    // SAFETY: the descriptor is ours, and nobody else has it.
+    assert_eq!(unsafe { libc::close(fd) }, 0);
+}
