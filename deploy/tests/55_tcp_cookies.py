@@ -130,5 +130,4 @@ def exactly_one(synward, change):
     assert seen == wanted, f"{seen} instead of {wanted}"
 
 
-# Each altered cookie is to be checked.
-story(run, lab=("--no-nginx",), service='plain_cookies = "accept"')
+story(run, lab=("--no-nginx",))

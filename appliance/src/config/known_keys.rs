@@ -110,7 +110,6 @@ pub(super) const SERVICE: Section = Section {
         key("deny", Default("[]"), "prefixes whose segments are dropped"),
         key("fragments", Default(r#""drop""#), r#"or "pass""#),
         key("unknown", Default(r#""drop""#), r#"segments that match no flow: "drop" | "reset" | "pass""#),
-        key("plain_cookies", Default(r#""limit""#), r#"clients without timestamps: "limit" (wrong cookies per client prefix) | "accept" (no limit) | "refuse""#),
         key("when_down", Default(r#""reset""#), r#"if the server refuses or does not answer: "reset" | "drop""#),
         key("when_absent", Default(r#""drop""#), r#"SYNs (splice) after some seconds without a process: "drop" | "pass" (unchallenged)"#),
         key("rtt", Default(r#""fast""#), r#"or "true": the server measures the client's RTT (for BBR); costs one round trip"#),
@@ -118,7 +117,6 @@ pub(super) const SERVICE: Section = Section {
         key("hold_bytes", Default("16384"), "client data buffered per opening until the server answers; 1460 to 65536"),
         key("openings_per_source", Default("1024"), "clients of one prefix (/24, IPv6 /56) that wait for one server, per receive queue; 1 to 8192"),
         key("openings_per_server", Default("4096"), "clients that wait for one server, per receive queue; an eighth while it is silent; 1 to 8192"),
-        key("replies_per_prefix", Default("1000"), "SYN-ACKs and RSTs a second to one prefix (/24, IPv6 /64) from one CPU; 0 = no limit"),
         key("mss", Optional("1460"), "this key and the next four: learned from the server unless set"),
         key("wscale", Optional("7"), "0 to 14"),
         key("sack", Optional("true"), ""),
@@ -127,6 +125,7 @@ pub(super) const SERVICE: Section = Section {
         key("activate_syn_rate", NotYet, ""),
         key("deactivate_syn_rate", NotYet, ""),
         key("hold_seconds", NotYet, ""),
+        key("replies_per_prefix", NotYet, ""),
     ],
 };
 

@@ -39,8 +39,6 @@ pub const CLOSING_SECONDS: RangeInclusive<u64> = 1..=3600;
 pub const HOLD_BYTES: RangeInclusive<u64> = 1460..=65536;
 /// Openings of a source or a server at one receive queue: up to all of its worker's.
 pub const OPENINGS: RangeInclusive<u64> = 1..=8192;
-/// Replies to one client prefix in a second from one CPU; 0: no limit.
-pub const REPLIES: RangeInclusive<u64> = 0..=1_000_000;
 /// MSS: from IPv4's default (RFC 9293 §3.7.1) to the largest that fits into an IPv4 packet.
 pub const MSS: RangeInclusive<u64> = 536..=65495;
 /// Minimum MSS of a service with an IPv6 address (RFC 9293 §3.7.1).

@@ -36,8 +36,7 @@ pub use cookie_section::{Cookie, DEFAULT_SECRET};
 pub use flows_section::Flows;
 pub use interface_section::{Interface, Queues, Side, XdpMode, ZeroCopy};
 pub use service_settings::{
-    Cookies, Fragments, Handoff, Mode, Offer, PlainCookies, Ports, Rtt, Service, Unknown,
-    WhenAbsent, WhenDown,
+    Cookies, Fragments, Handoff, Mode, Offer, Ports, Rtt, Service, Unknown, WhenAbsent, WhenDown,
 };
 
 use config_report::ConfigReport;

@@ -52,12 +52,10 @@ fn a_small_file_has_every_default() {
             unknown: Unknown::Drop,
             when_down: WhenDown::Reset,
             when_absent: WhenAbsent::Drop,
-            plain_cookies: PlainCookies::Limit,
             rtt: Rtt::Fast,
             hold_bytes: 16384,
             openings_per_source: 1024,
             openings_per_server: 4096,
-            replies_per_prefix: 1000,
             cookies: Cookies::Auto,
             offer: Offer::default(),
             line: 5,
@@ -125,8 +123,6 @@ fn settings_become_types() {
         ports = "any"
         mode = "monitor"
         rtt = "true"
-        plain_cookies = "refuse"
-        replies_per_prefix = 0
         hold_bytes = 65536
         openings_per_source = 8192
         openings_per_server = 1
@@ -163,15 +159,9 @@ fn settings_become_types() {
         (8192, 1)
     );
     assert_eq!(
-        (
-            &service.ports,
-            service.mode,
-            service.rtt,
-            service.plain_cookies
-        ),
-        (&Ports::Any, Mode::Monitor, Rtt::True, PlainCookies::Refuse)
+        (&service.ports, service.mode, service.rtt),
+        (&Ports::Any, Mode::Monitor, Rtt::True)
     );
-    assert_eq!(service.replies_per_prefix, 0);
     assert_eq!(service.addresses[0].prefix_len(), 24);
     let minute = Duration::from_secs(60);
     assert_eq!(

@@ -150,7 +150,7 @@ impl Template {
         let tsval_at = options.found.timestamps_at();
         let tsval = tsval_at.map(|_| 0);
         let syn = Syn::new(&flow, u32::MAX, kind.flags(), &options.found, tsval);
-        let negotiated = Negotiated::new(&syn.options, tsval, profile, kind.is_v4());
+        let negotiated = Negotiated::new(&syn.options, tsval, profile);
         let encoded = EncodedOptions::new(
             &negotiated.options,
             negotiated.tsval.is_some(),

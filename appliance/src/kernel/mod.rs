@@ -7,7 +7,7 @@
 //! | `host` | the capabilities, the kernel version and the type information that steering requires |
 //! | `netlink` | the request, the reply, messages and attributes |
 //! | `links` | interfaces and their addresses (rtnetlink) |
-//! | `routes` | the interface and next hop of packets to an address, and the MTU of default routes (rtnetlink) |
+//! | `routes` | the interface and next hop of packets to an address (rtnetlink) |
 //! | `neighbours` | the neighbour tables: entries, and having one resolved or confirmed (rtnetlink) |
 //! | `conntrack` | the destination to which a DNAT rule rewrites a connection (nfnetlink) |
 //! | `listeners` | the listening sockets (sock_diag) |
@@ -50,7 +50,7 @@ pub use links::{AttachedProgram, LOSSES, Link, addresses, links, own_addresses};
 pub use listeners::{Listener, listeners};
 pub use neighbours::{Neighbour, neighbours, use_neighbour};
 pub use program_holders::{ProgramHolders, program_holders};
-pub use routes::{RouteMtus, default_route_mtus, next_hop, outgoing_interface};
+pub use routes::{next_hop, outgoing_interface};
 pub use socket_fields::{SOCKET_FIELDS, socket_fields};
 pub use sysctls::{KernelCookies, has_bare_clock, kernel_cookies, tcp_syncookies};
 pub use verifier::load_verified;

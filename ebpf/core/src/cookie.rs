@@ -6,16 +6,14 @@
 //!
 //! | | with timestamps | plain |
 //! |---|---|---|
-//! | added to the client's ISN mod 2³² | epoch 2 · MAC bits 0–29 | epoch 2 · options 5 · MAC bits 0–24 |
+//! | added to the client's ISN mod 2³² | epoch 2 · MAC bits 0–29 | epoch 2 · options 6 · MAC bits 0–23 |
 //! | SYN-ACK TSval | options 10 · MAC bits 30–51 | – |
 //!
 //! An ACK with a timestamp option is checked only as the first variant, one without only as the second. The variant is part
-//! of the message, so the weaker form never passes for the stronger one. The options of the first are in
-//! [`client_options`](crate::client_options), those of the second in [`plain_code_book`].
+//! of the message, so the weaker form never passes for the stronger one.
 
 use crate::client_options::ClientOptions;
 use crate::flow::FlowKey;
-use crate::plain_code_book;
 use crate::siphash::Hasher;
 
 /// Seconds of one epoch.
@@ -55,18 +53,12 @@ pub enum Age {
     Expired,
 }
 
-/// The form of a cookie, and what it says about the layout. 1 was a plain form with six bits of options: its cookies are
-/// refused, not misread.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Variant {
+    Plain = 1,
     Timestamps = 2,
-    Plain = 3,
 }
-
-/// Bits of the MAC in a plain cookie.
-pub const PLAIN_MAC_BITS: u32 = 30 - plain_code_book::BITS;
-const PLAIN_MAC: u32 = (1 << PLAIN_MAC_BITS) - 1;
 
 /// The variant of a cookie and the client's options as it encodes them. The MAC covers both, beside the flow and the
 /// client's ISN.
@@ -88,7 +80,7 @@ impl EncodedOptions {
         } else {
             Self {
                 variant: Variant::Plain,
-                options: plain_code_book::encode(options, v4),
+                options: options.encode_plain(v4),
             }
         }
     }
@@ -115,8 +107,7 @@ impl EncodedOptions {
                 tsval: (self.options as u32) << 22 | (mac >> 30) as u32 & 0x3f_ffff,
             },
             Variant::Plain => {
-                let layout =
-                    epoch | (self.options as u32) << PLAIN_MAC_BITS | mac as u32 & PLAIN_MAC;
+                let layout = epoch | (self.options as u32) << 24 | mac as u32 & 0xff_ffff;
                 Cookie {
                     isn: client_isn.wrapping_add(layout),
                     tsval: 0,
@@ -166,8 +157,7 @@ impl AckFields {
             },
             None => EncodedOptions {
                 variant: Variant::Plain,
-                options: (self.isn.wrapping_sub(self.client_isn) >> PLAIN_MAC_BITS) as u16
-                    & ((1 << plain_code_book::BITS) - 1),
+                options: (self.isn.wrapping_sub(self.client_isn) >> 24 & 0x3f) as u16,
             },
         }
     }
@@ -193,10 +183,13 @@ impl AckFields {
                 Some(ClientOptions::decode(self.encoded_options().options, v4))
             }
             None => {
-                if (mac as u32 ^ layout) & PLAIN_MAC != 0 {
+                if mac as u32 & 0xff_ffff != layout & 0xff_ffff {
                     return None;
                 }
-                Some(plain_code_book::decode(self.encoded_options().options, v4))
+                Some(ClientOptions::decode_plain(
+                    self.encoded_options().options,
+                    v4,
+                ))
             }
         }
     }

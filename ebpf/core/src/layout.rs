@@ -10,7 +10,7 @@ use crate::multilinear;
 use crate::wire::Address;
 
 /// Version of names and contents of the maps. A process takes over pinned maps only if they have its own version.
-pub const SCHEMA: u32 = 8;
+pub const SCHEMA: u32 = 7;
 
 /// The most services.
 pub const MAX_SERVICES: u32 = 64;
@@ -180,9 +180,7 @@ pub struct Service {
     /// 1: the service has an allow-list or a deny-list.
     pub listed: u8,
     /// How many entries of [`KeySlot::keys`] are in use.
-    pub keys: u8,
-    /// See [`plain_cookies`].
-    pub plain_cookies: u8,
+    pub keys: u16,
     /// See [`handoff`].
     pub handoff: u8,
     /// See [`cookies`].
@@ -195,10 +193,6 @@ pub struct Service {
     pub when_absent: u8,
     /// Padding, zero.
     pub reserved: [u8; 7],
-    /// Replies to one client prefix in a second from one CPU ([`crate::reply_budget`]); 0: no limit.
-    pub replies: u32,
-    /// Padding, zero.
-    pub padding: u32,
 }
 
 /// Values of [`Service::when_absent`]: what happens to SYNs on a queue that no worker has served for [`ABSENT_AFTER`].
@@ -229,16 +223,6 @@ pub mod handoff {
     pub const LOCAL: u8 = 1;
     /// The kernel of another machine that shares the key; segments are forwarded unchanged.
     pub const FORWARD: u8 = 2;
-}
-
-/// Values of [`Service::plain_cookies`]: what happens to clients without timestamps.
-pub mod plain_cookies {
-    /// Wrong cookies of a client prefix are checked within [`crate::plain_ack_limit`].
-    pub const LIMIT: u8 = 0;
-    /// All their cookies are checked.
-    pub const ACCEPT: u8 = 1;
-    /// Their SYNs and cookies are dropped.
-    pub const REFUSE: u8 = 2;
 }
 
 /// Bits of [`Service::cookies`], for services with [`handoff::LOCAL`].
@@ -456,7 +440,7 @@ pub const JUDGED_PREFIXES: u32 = 1024;
 pub struct Globals {
     /// Key of the flow table's hash.
     pub table_key: multilinear::Key,
-    /// Key of the fingerprints of [`crate::replay_cache`] and the places of [`crate::prefix_counts`].
+    /// Key of the fingerprints of [`crate::replay_cache`].
     pub replay_key: Key,
     /// Buckets of the flow table minus one: a mask.
     pub bucket_mask: u32,
@@ -479,7 +463,7 @@ mod tests {
         assert_eq!(size_of::<Profile>(), 8);
         assert_eq!(size_of::<NextHop>(), 20);
         assert_eq!(size_of::<Endpoint>(), 24);
-        assert_eq!(size_of::<Service>(), 40);
+        assert_eq!(size_of::<Service>(), 32);
         assert_eq!(size_of::<VlanTags>(), 16);
         assert_eq!(size_of::<KeySlot>(), 8 + 16 * MAX_SECRETS);
     }

@@ -8,7 +8,6 @@ use crate::cookie::{self, Cookie, Key};
 use crate::flow::FlowKey;
 use crate::generated_segment::{HandshakeOptions, Segment};
 use crate::layout::Profile;
-use crate::plain_code_book;
 use crate::wire::tcp::{Repr, flags};
 use crate::wire::tcp_options::Found;
 
@@ -80,7 +79,7 @@ pub const fn write_syn_ack(
     syn: &Syn,
     profile: &Profile,
 ) {
-    let negotiated = Negotiated::new(&syn.options, syn.tsval, profile, syn.flow.client.is_v4());
+    let negotiated = Negotiated::new(&syn.options, syn.tsval, profile);
     let cookie = negotiated.cookie(key, epoch, syn.flow, syn.isn);
     negotiated.write(segment, syn.flow, syn.isn, cookie, profile);
 }
@@ -95,25 +94,13 @@ pub struct Negotiated {
 }
 
 impl Negotiated {
-    /// The options of a SYN over IPv4 (`v4`) or IPv6 that the server's `profile` supports and the cookie can hold.
+    /// The options of a SYN that the server's `profile` supports.
     #[inline(always)]
-    pub const fn new(
-        options: &ClientOptions,
-        tsval: Option<u32>,
-        profile: &Profile,
-        v4: bool,
-    ) -> Self {
+    pub const fn new(options: &ClientOptions, tsval: Option<u32>, profile: &Profile) -> Self {
         let tsval = if profile.timestamps() { tsval } else { None };
         let mut options = profile.negotiate(options);
-        if tsval.is_none() {
-            // The SYN-ACK must not offer what a plain cookie cannot hold.
-            let kept = plain_code_book::decode(plain_code_book::encode(&options, v4), v4);
-            options.sack = kept.sack;
-            options.ecn = kept.ecn;
-            if kept.window_scale.is_none() {
-                options.window_scale = None;
-            }
-        }
+        // A cookie without timestamps has no bit for ECN.
+        options.ecn = options.ecn && tsval.is_some();
         Self { options, tsval }
     }
 

@@ -3,13 +3,9 @@
 use crate::frame_view::Frame;
 use crate::packet::Packet;
 use crate::packet_context::PacketContext;
-use crate::plain_acks::{self, Admission};
 use crate::route::{self, Route};
-use crate::verdict::{
-    EXPIRED_COOKIE, INVALID_COOKIE, REFUSED_COOKIE, REPLAYED_COOKIE, UNCHECKED_COOKIE,
-    VALID_COOKIE, Verdict,
-};
-use crate::{maps, replay_check, reply_budget, worker};
+use crate::verdict::{EXPIRED_COOKIE, INVALID_COOKIE, REPLAYED_COOKIE, VALID_COOKIE, Verdict};
+use crate::{maps, replay_check, worker};
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::programs::XdpContext;
 use synward_core::client_options::ClientOptions;
@@ -28,10 +24,6 @@ pub enum CookieCheck {
     },
     Expired,
     Invalid,
-    /// Too many wrong cookies without timestamps came before.
-    Unchecked,
-    /// The service takes no cookies without timestamps.
-    Refused,
 }
 
 /// Verifies the cookie before a worker or the kernel sees the ACK. The program at TC makes the connection of a local service
@@ -43,10 +35,9 @@ pub fn verify_cookie(
     counters: &mut ServiceCounters,
 ) -> Verdict {
     let fields = ack_fields(ctx, &mut pkt.cpu.packet);
-    match check_within_limit(pkt, &fields, false) {
+    match check_cookie(pkt, &fields) {
         CookieCheck::Valid { options, offered } => {
             counters.bump(Counter::CookieValid);
-            reply_budget::note_proven(pkt);
             if pkt.service.handoff == handoff::LOCAL {
                 // No socket owns the segment, so the connection of a recorded handshake is over. Or another CPU is making it
                 // right now, and this is the client's first data or its FIN right behind its ACK: the program at TC
@@ -74,8 +65,6 @@ pub fn verify_cookie(
             counters.bump(Counter::CookieInvalid);
             INVALID_COOKIE
         }
-        CookieCheck::Unchecked => UNCHECKED_COOKIE,
-        CookieCheck::Refused => REFUSED_COOKIE,
     }
 }
 
@@ -106,10 +95,8 @@ pub fn starts_new_connection(ctx: &XdpContext, pkt: &mut PacketContext) -> bool 
         return false;
     }
     let fields = ack_fields(ctx, packet);
-    matches!(
-        check_within_limit(pkt, &fields, false),
-        CookieCheck::Valid { .. }
-    ) && !replay_check::is_recorded(pkt, Event::Connected)
+    matches!(check_cookie(pkt, &fields), CookieCheck::Valid { .. })
+        && !replay_check::is_recorded(pkt, Event::Connected)
 }
 
 /// The fields of an ACK that hold a cookie.
@@ -133,32 +120,9 @@ fn tsecr(ctx: &impl Frame, packet: &mut Packet) -> Option<u32> {
     }
 }
 
-/// Checks a cookie, if the service takes it and the limit on wrong cookies without timestamps allows it. `was_checked`: XDP has
-/// done so before.
-#[inline(always)]
-pub fn check_within_limit(
-    pkt: &mut PacketContext,
-    fields: &AckFields,
-    was_checked: bool,
-) -> CookieCheck {
-    pkt.cpu.found.plain_ack.is_counted = false;
-    if fields.tsecr.is_none() && !was_checked {
-        match plain_acks::admit(pkt) {
-            Admission::Checked => {}
-            Admission::Unchecked => return CookieCheck::Unchecked,
-            Admission::Refused => return CookieCheck::Refused,
-        }
-    }
-    let check = check_cookie(pkt, fields);
-    if matches!(check, CookieCheck::Invalid) {
-        plain_acks::count_wrong(pkt);
-    }
-    check
-}
-
 /// Checks a cookie under the keys of its epoch.
 #[inline(always)]
-fn check_cookie(pkt: &PacketContext, fields: &AckFields) -> CookieCheck {
+pub fn check_cookie(pkt: &PacketContext, fields: &AckFields) -> CookieCheck {
     let Some(clock) = maps::CLOCK.get(0) else {
         return CookieCheck::Invalid;
     };
@@ -170,7 +134,7 @@ fn check_cookie(pkt: &PacketContext, fields: &AckFields) -> CookieCheck {
         return CookieCheck::Invalid;
     }
     for secret in 0..MAX_SECRETS {
-        if secret as u8 >= pkt.service.keys {
+        if secret as u16 >= pkt.service.keys {
             break;
         }
         if let Some(options) = fields.check(&slot.keys[secret], &pkt.cpu.found.key) {

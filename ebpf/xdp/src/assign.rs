@@ -17,7 +17,7 @@ use aya_ebpf::programs::TcContext;
 use core::ffi::c_void;
 use synward_core::client_options::{ClientOptions, DEFAULT_MSS_V4, DEFAULT_MSS_V6};
 use synward_core::counters::Counter;
-use synward_core::layout::{Profile, cookies, handoff, mode, side};
+use synward_core::layout::{Profile, cookies, handoff, side};
 use synward_core::replay_cache::Event;
 use synward_core::wire::tcp::flags;
 
@@ -121,10 +121,7 @@ const PULLED: u32 = 192;
 #[inline(never)]
 fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
     let fields = ack::ack_fields(ctx, &mut pkt.cpu.packet);
-    // In mode `always` XDP has checked the cookie of every source that is not on a list.
-    let was_checked = pkt.service.mode == mode::ALWAYS && pkt.service.listed == 0;
-    let check = ack::check_within_limit(pkt, &fields, was_checked);
-    let CookieCheck::Valid { options, offered } = check else {
+    let CookieCheck::Valid { options, offered } = ack::check_cookie(pkt, &fields) else {
         return NO_COOKIE;
     };
     let mut attributes = attributes(&options, &offered, pkt.cpu.packet.v4);

@@ -5,7 +5,6 @@
 
 use crate::cpu_memory::CpuMemory;
 use crate::packet::Packet;
-use crate::plain_acks::Counted;
 use synward_core::client_options::ClientOptions;
 use synward_core::flow::FlowKey;
 use synward_core::generated_segment::Segment;
@@ -29,8 +28,6 @@ pub struct Findings {
     pub slot: u32,
     /// Whether the frame's flow may be a connection that passes through.
     pub may_pass: bool,
-    /// Whether the options of the SYN are read (`Packet::walked`).
-    pub options_read: bool,
     /// Whether the kernel made the cookie: then `kernel_isn` is the ISN of the answer, and `kernel_tsval` its TSval in
     /// network order, or zero if the answer has no timestamps and no option but the MSS.
     pub kernel_cookie: bool,
@@ -43,8 +40,6 @@ pub struct Findings {
     pub is_other_epoch: bool,
     /// The frame's flow, whichever side sent the frame.
     pub key: FlowKey,
-    /// Where an ACK without timestamps is counted if it is wrong.
-    pub plain_ack: Counted,
     /// What a valid cookie says about the client, and what our SYN-ACK offered to it.
     pub validated_options: ClientOptions,
     pub offered: Profile,

@@ -18,13 +18,13 @@ use synward_xdp::cpu_scratch::CpuScratch;
 use synward_xdp::packet::{Kind, Packet};
 use synward_xdp::packet_context::PacketContext;
 use synward_xdp::verdict::{
-    EXPIRED_COOKIE, FROM_SERVER, GENERAL_PATH, INVALID_COOKIE, NEEDS_COOKIE, REFUSED_COOKIE,
-    REPLAYED_COOKIE, SEND_REPLY, UNCHECKED_COOKIE, VALID_COOKIE, Verdict,
+    EXPIRED_COOKIE, FROM_SERVER, GENERAL_PATH, INVALID_COOKIE, NEEDS_COOKIE, REPLAYED_COOKIE,
+    SEND_REPLY, VALID_COOKIE, Verdict,
 };
 use synward_xdp::{
     absence, ack, between_servers, deep_tags, edge, fast_path, flow_lookup, forward, fragment,
-    icmp_error, kernel_handshake, local_service, maps, reply, reply_budget, service_lookup, splice,
-    steered_interface, syn, unknown, vlan, worker,
+    icmp_error, local_service, maps, reply, service_lookup, splice, steered_interface, syn,
+    unknown, vlan, worker,
 };
 
 /// Decides what happens to one frame.
@@ -162,18 +162,11 @@ fn decide_without_flow(
                 counters.bump(Counter::DropDenied);
                 return XDP_DROP;
             }
-            // Addresses can be spoofed: beyond the budget of its prefix, a SYN is challenged as others are.
-            service_lookup::Listed::Allowed if !is_syn || reply_budget::allows_reply(pkt) => {
+            service_lookup::Listed::Allowed => {
                 counters.bump(Counter::Passed);
                 return XDP_PASS;
             }
-            service_lookup::Listed::Allowed | service_lookup::Listed::No => {}
-        }
-    }
-    if is_syn {
-        match kernel_handshake::decide_kernel_only(ctx, pkt, counters) {
-            NEEDS_COOKIE => {}
-            verdict => return verdict,
+            service_lookup::Listed::No => {}
         }
     }
     match service.handoff {
@@ -200,14 +193,6 @@ fn decide_without_flow(
             counters.bump(Counter::DropNoWorker);
             return XDP_DROP;
         }
-        if syn::is_refused(ctx, pkt) {
-            counters.bump(Counter::DropPlainRefused);
-            return XDP_DROP;
-        }
-        if !reply_budget::allows_reply(pkt) {
-            counters.bump(Counter::DropReplyBudget);
-            return XDP_DROP;
-        }
         if !syn::choose_epoch(pkt) {
             return XDP_DROP;
         }
@@ -232,8 +217,6 @@ fn decide_without_flow(
             INVALID_COOKIE => Counter::DropInvalidCookie,
             VALID_COOKIE => return ack::request_open(ctx, pkt, counters),
             REPLAYED_COOKIE => Counter::DropReplayedCookie,
-            UNCHECKED_COOKIE => Counter::DropPlainLimit,
-            REFUSED_COOKIE => Counter::DropPlainRefused,
             verdict => return verdict,
         }
     } else {

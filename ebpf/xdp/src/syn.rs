@@ -2,11 +2,11 @@
 
 use crate::packet_context::PacketContext;
 use crate::verdict::{SEND_REPLY, Verdict};
-use crate::{maps, plain_acks, replay_check, worker};
+use crate::{maps, replay_check, worker};
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
-use synward_core::layout::{handoff, key_slot, plain_cookies};
+use synward_core::layout::{handoff, key_slot};
 use synward_core::syn_ack::{Syn, write_syn_ack};
 use synward_core::worker_request::Request;
 
@@ -29,23 +29,6 @@ pub fn choose_epoch(pkt: &mut PacketContext) -> bool {
     true
 }
 
-/// Whether the service refuses the client because the handshake would have no timestamps.
-#[inline(always)]
-pub fn is_refused(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
-    pkt.service.plain_cookies == plain_cookies::REFUSE
-        && !pkt.cpu.found.kernel_cookie
-        && lacks_timestamps(ctx, pkt)
-}
-
-#[inline(never)]
-fn lacks_timestamps(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
-    if !pkt.cpu.found.options_read {
-        pkt.cpu.packet.read_options(ctx);
-        pkt.cpu.found.options_read = true;
-    }
-    !pkt.cpu.packet.walked_timestamps().present
-}
-
 /// Whether a worker answers the SYNs of this queue rather than this program. Workers know only the current epoch.
 #[inline(always)]
 pub fn is_for_worker(ctx: &XdpContext, pkt: &PacketContext) -> bool {
@@ -62,9 +45,6 @@ pub fn send_to_worker(
     pkt: &PacketContext,
     counters: &mut ServiceCounters,
 ) -> Verdict {
-    if plain_acks::are_syns_noted(pkt.cpu.memory.endpoint.service, pkt.now) {
-        plain_acks::note_syn(pkt);
-    }
     let profile = *pkt.cpu.memory.endpoint.profile(pkt.cpu.found.answer_epoch);
     counters.bump(Counter::GivenToWorker);
     worker::send_request(ctx, pkt, counters, Request::Answer { profile })
@@ -87,9 +67,7 @@ pub fn make_syn_ack(
         return XDP_DROP;
     }
     let (packet, found) = (&mut pkt.cpu.packet, &mut pkt.cpu.found);
-    if !found.options_read {
-        packet.read_options(ctx);
-    }
+    packet.read_options(ctx);
     let times = packet.walked_timestamps();
     let tsval = if times.present {
         Some(times.tsval)
@@ -97,7 +75,6 @@ pub fn make_syn_ack(
         None
     };
     let profile = endpoint.profile(epoch);
-    let (service, has_timestamps) = (endpoint.service, times.present && profile.timestamps());
     let syn = Syn::new(
         &found.key,
         packet.sequence,
@@ -109,9 +86,6 @@ pub fn make_syn_ack(
     if found.kernel_cookie {
         found.reply.tcp.sequence = found.kernel_isn;
         found.reply.options[2] = found.kernel_tsval;
-    }
-    if !has_timestamps && plain_acks::are_syns_noted(service, pkt.now) {
-        plain_acks::note_syn(pkt);
     }
     SEND_REPLY
 }

@@ -14,8 +14,6 @@ enum Internal {
     NeedsCookie,
     ReplayedCookie,
     SendReply,
-    UncheckedCookie,
-    RefusedCookie,
     ValidCookie,
     GeneralPath,
     FromServer,
@@ -31,10 +29,6 @@ pub const NEEDS_COOKIE: Verdict = Internal::NeedsCookie as Verdict;
 pub const REPLAYED_COOKIE: Verdict = Internal::ReplayedCookie as Verdict;
 /// The reply is made and the caller has to send it.
 pub const SEND_REPLY: Verdict = Internal::SendReply as Verdict;
-/// The cookie was not checked, because too many wrong ones came before.
-pub const UNCHECKED_COOKIE: Verdict = Internal::UncheckedCookie as Verdict;
-/// The service refuses cookies without timestamps.
-pub const REFUSED_COOKIE: Verdict = Internal::RefusedCookie as Verdict;
 /// The cookie is valid, and a worker has to open the connection.
 pub const VALID_COOKIE: Verdict = Internal::ValidCookie as Verdict;
 /// The fast path does not decide about this frame: the general path does.
