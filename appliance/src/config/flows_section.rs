@@ -12,7 +12,7 @@ pub struct Flows {
     pub capacity: u32,
     /// Timeout of a flow without traffic.
     pub idle: Duration,
-    /// Timeout of a flow after FIN or RST.
+    /// Timeout of a flow after the FINs of both sides, or a RST.
     pub closing: Duration,
 }
 

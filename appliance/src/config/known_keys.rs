@@ -137,7 +137,7 @@ pub(super) const FLOWS: Section = Section {
     keys: &[
         key("capacity", Default("1048576"), "maximum number of spliced connections; 1024 to 16777216"),
         key("idle_seconds", Default("7500"), "longer than the two hours of TCP keepalive (RFC 5382)"),
-        key("closing_seconds", Default("240"), "after FIN or RST"),
+        key("closing_seconds", Default("240"), "after both FINs, or a RST"),
     ],
 };
 
