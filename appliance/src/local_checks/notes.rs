@@ -97,8 +97,8 @@ fn note(
     });
     if md5 {
         return Some(format!(
-            "the listener at {server} has TCP-MD5 keys: SYNs with such a signature go to the kernel unanswered, a few per jiffy \
-             and CPU; `signed` of synward_drops_total counts the others"
+            "the listener at {server} has TCP-MD5 keys, and synward answers its SYNs without a signature: peers with a key get no \
+             connection. Leave this port out of the service"
         ));
     }
     let why = if mptcp {
