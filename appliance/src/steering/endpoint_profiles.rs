@@ -10,7 +10,7 @@ use synward_core::layout::{Endpoint, EndpointKey, Globals, Profile};
 
 use super::error::{SteeringError, map_failed};
 use super::map_plan::{Plan, apply_offer, endpoint_key};
-use super::own_addresses::{LeftOut, PrefixChanges};
+use super::own_addresses::{AddedPrefix, LeftOut, PrefixChanges};
 use crate::config::{Offer, Service};
 use crate::maps::{EndpointMap, Plain};
 
@@ -177,7 +177,7 @@ impl EndpointProfiles {
             return Ok(());
         }
         write(&changes)?;
-        for (net, ..) in &changes.added {
+        for AddedPrefix { net, .. } in &changes.added {
             map.forget_learned(net.addr())?;
         }
         map.notify_programs()

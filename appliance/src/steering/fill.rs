@@ -10,7 +10,7 @@ use super::error::{SteeringError, map_failed};
 use super::interface_discovery::{Found, side_bits};
 use super::map_plan::{self, Plan};
 use super::object::Object;
-use super::own_addresses::PrefixChanges;
+use super::own_addresses::{AddedPrefix, PrefixChanges};
 use super::pins::Previous;
 use crate::config::Config;
 use crate::maps::{EndpointMap, Plain};
@@ -64,7 +64,7 @@ pub(super) fn change_prefixes(
             removed.map_err(map_failed("PREFIX_PORTS"))?;
         }
     }
-    for (net, index, ports) in &changes.added {
+    for AddedPrefix { net, index, ports } in &changes.added {
         add_ports(object, ports)?;
         add_prefix(object, *net, *index)?;
     }

@@ -68,7 +68,15 @@ struct OwnPrefix {
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct PrefixChanges {
     pub(super) removed: Vec<(IpNet, Vec<PrefixPort>)>,
-    pub(super) added: Vec<(IpNet, u32, Vec<(PrefixPort, Endpoint)>)>,
+    pub(super) added: Vec<AddedPrefix>,
+}
+
+/// A prefix that the maps do not have yet.
+#[derive(Debug, PartialEq)]
+pub(super) struct AddedPrefix {
+    pub(super) net: IpNet,
+    pub(super) index: u32,
+    pub(super) ports: Vec<(PrefixPort, Endpoint)>,
 }
 
 impl Plan {
@@ -111,10 +119,7 @@ impl Plan {
             .collect()
     }
 
-    fn leave_out_address(
-        &mut self,
-        address: IpAddr,
-    ) -> Option<(IpNet, u32, Vec<(PrefixPort, Endpoint)>)> {
+    fn leave_out_address(&mut self, address: IpAddr) -> Option<AddedPrefix> {
         let net = IpNet::from(address);
         if self.prefixes.contains_key(&net) {
             // A service names this address with all its ports.
@@ -139,7 +144,7 @@ impl Plan {
             services,
         };
         self.own.left_out.insert(address, prefix);
-        Some((net, index, ports))
+        Some(AddedPrefix { net, index, ports })
     }
 
     /// The ports that local services have at an address by prefix, and the other services that have some.

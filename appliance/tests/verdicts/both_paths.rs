@@ -307,7 +307,10 @@ fn endpoints(steer: &mut Steer, family: usize) {
         decides_the_same(steer, "another interface", side, &syn(family), PASS);
     }
     steer.endpoint(SERVERS[family], SPARSE);
-    all_the_same(steer, "a server with few options", family, TX);
+    for handoff in [handoff::SPLICE, handoff::FORWARD] {
+        steer.policy(|service| service.handoff = handoff);
+        all_the_same(steer, "a server with few options", family, TX);
+    }
 }
 
 /// Services of this machine: no listener, one with room, one that is full, a connection.

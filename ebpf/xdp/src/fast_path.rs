@@ -106,7 +106,7 @@ fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
         handoff::LOCAL => local_service::has_listener_with_room(ctx, &flow, prepared),
         _ => true,
     };
-    if !is_new || (!prepared.is_flood() && is_repeated(ctx, &flow, prepared)) {
+    if !is_new || (!prepared.is_flood() && may_be_repeated(ctx, &flow, prepared)) {
         return None;
     }
     let counters = service_lookup::counters_of(prepared.service)?;
@@ -156,18 +156,19 @@ fn is_new_by_lookup(flow: &FlowKey) -> bool {
         && !(*may_pass && unknown::is_passed_connection(flow))
 }
 
-/// Whether the SYN needs another cookie than that of the current epoch, or the server's judgement (`edge`).
+/// Whether the SYN may need another cookie than that of the current epoch, or the server's judgement (`edge`).
 #[inline(never)]
-fn is_repeated(ctx: &XdpContext, flow: &FlowKey, prepared: &Prepared) -> bool {
+fn may_be_repeated(ctx: &XdpContext, flow: &FlowKey, prepared: &Prepared) -> bool {
+    // The general path records what an edge answers. A SYN that was recorded here and then left to that path would look
+    // like one that is repeated.
+    if prepared.handoff == handoff::FORWARD {
+        return true;
+    }
     let Some(headers) = headers(ctx) else {
         return false;
     };
-    let (isn, epoch) = (Tcp(&*headers.tcp).sequence(), prepared.epoch);
-    if prepared.handoff == handoff::FORWARD {
-        replay_check::note_edge_answer(flow, isn, epoch)
-    } else {
-        replay_check::unused_epoch(flow, isn, epoch) != epoch
-    }
+    let isn = Tcp(&*headers.tcp).sequence();
+    replay_check::unused_epoch(flow, isn, prepared.epoch) != prepared.epoch
 }
 
 /// Has the worker of the queue answer the SYN. [`GENERAL_PATH`] if the worker is not alive.

@@ -259,7 +259,7 @@ fn own_addresses_are_left_out_of_prefixes() {
         "10.0.0.1",
     ];
     let changes = plan.leave_out(addresses(&own));
-    let added: Vec<_> = changes.added.iter().map(|(net, ..)| net.addr()).collect();
+    let added: Vec<_> = changes.added.iter().map(|added| added.net.addr()).collect();
     assert_eq!(added.len(), 4, "{added:?}");
     for (address, port, service) in [
         ("192.0.2.1", 22, None),
