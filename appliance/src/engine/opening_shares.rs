@@ -151,6 +151,8 @@ struct Holders {
     older: u32,
     younger: u32,
     turn: Turn,
+    /// Whether its client is being probed.
+    probing: bool,
     /// Neighbours in the server's list of waiting openings.
     ahead: u32,
     behind: u32,
@@ -196,6 +198,7 @@ impl OpeningShares {
             older: NONE,
             younger: NONE,
             turn: Turn::Past,
+            probing: false,
             ahead: NONE,
             behind: NONE,
         };
@@ -247,6 +250,7 @@ impl OpeningShares {
             older,
             younger: NONE,
             turn: Turn::Past,
+            probing: false,
             ahead: NONE,
             behind: NONE,
         };
@@ -262,6 +266,7 @@ impl OpeningShares {
             return;
         };
         self.end_turn(id);
+        self.forget_probe(id);
         self.count_segments(id, -i64::from(opening.segments));
         self.openings[id as usize].used = false;
         self.used -= 1;
@@ -481,27 +486,38 @@ impl OpeningShares {
     /// Whether a client may be probed while the server of its opening waits; counts the probe. Clients that do not answer use
     /// up the server's SYN queue: then they are probed one at a time.
     pub fn begin_probe(&mut self, id: u32) -> bool {
-        self.server_of(id).is_some_and(|server| {
-            let limit = if server.probes.unanswered < PROBES {
-                PROBES
-            } else {
-                1
-            };
-            let may = server.probes.under_way < limit;
-            server.probes.under_way += u32::from(may);
-            may
-        })
+        let Some(server) = self.server_of(id) else {
+            return false;
+        };
+        let limit = if server.probes.unanswered < PROBES {
+            PROBES
+        } else {
+            1
+        };
+        let may = server.probes.under_way < limit;
+        server.probes.under_way += u32::from(may);
+        self.openings[id as usize].probing = may;
+        may
     }
 
-    /// Notes the end of a probe, and whether the client answered it.
+    /// Notes that the client of an opening has answered its probe, or not in time.
     pub fn end_probe(&mut self, id: u32, is_answered: bool) {
+        self.forget_probe(id);
         if let Some(server) = self.server_of(id) {
-            server.probes.under_way = server.probes.under_way.saturating_sub(1);
             server.probes.unanswered = if is_answered {
                 0
             } else {
                 server.probes.unanswered.saturating_add(1)
             };
+        }
+    }
+
+    fn forget_probe(&mut self, id: u32) {
+        if self.opening(id).is_some_and(|opening| opening.probing)
+            && let Some(server) = self.server_of(id)
+        {
+            server.probes.under_way -= 1;
+            self.openings[id as usize].probing = false;
         }
     }
 
@@ -832,6 +848,10 @@ mod tests {
         assert!(shares.begin_probe(50) && !shares.begin_probe(51));
         shares.end_probe(50, true);
         assert!(shares.begin_probe(50) && shares.begin_probe(51));
+        // A client that gives up leaves its place.
+        shares.remove(50);
+        let begun = (60..100).filter(|id| shares.begin_probe(*id)).count() as u32;
+        assert_eq!(begun, PROBES - 1);
     }
 
     #[test]
