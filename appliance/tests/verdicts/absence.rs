@@ -5,7 +5,7 @@ use synward_core::layout::{ABSENT_AFTER, HEARTBEAT_TIMEOUT, when_absent};
 
 use crate::frame_builder::{ACK, SYN, Segment, stack};
 use crate::steer::{Side, Steer, in_namespace, now};
-use crate::{Case, DROP, PASS, TX, needs_root};
+use crate::{Case, DROP, PASS, TX, needs_root, outside_frame};
 
 /// SYNs of the fast path and of the general path.
 fn syns() -> Vec<Segment> {
@@ -28,13 +28,7 @@ fn ack(family: usize) -> Segment {
 }
 
 fn outside(frame: Vec<u8>, verdict: u32, counted: &'static [Counter]) -> Case {
-    Case {
-        what: "without a worker",
-        frame,
-        side: Side::Outside,
-        verdict,
-        counted,
-    }
+    outside_frame("without a worker", frame, verdict, counted)
 }
 
 fn beat(steer: &mut Steer, ago: u64) {

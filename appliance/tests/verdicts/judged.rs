@@ -6,7 +6,7 @@ use synward_core::layout::JUDGED_PER_PREFIX;
 
 use crate::frame_builder::{ACK, FIN, PSH, RST, SYN, Segment};
 use crate::steer::{Side, in_namespace, now};
-use crate::{Case, DROP, PASS, needs_root};
+use crate::{Case, DROP, PASS, needs_root, outside};
 
 const JUDGED: &[Counter] = &[Counter::CookieInvalid, Counter::Passed];
 const REFUSED: &[Counter] = &[Counter::CookieInvalid, Counter::DropInvalidCookie];
@@ -23,21 +23,6 @@ fn ack(family: usize, host: u8, prefix: u8) -> Segment {
     };
     segment.source.set_ip(address.parse().unwrap());
     segment
-}
-
-fn outside(
-    what: &'static str,
-    segment: &Segment,
-    verdict: u32,
-    counted: &'static [Counter],
-) -> Case {
-    Case {
-        what,
-        frame: segment.bytes(),
-        side: Side::Outside,
-        verdict,
-        counted,
-    }
 }
 
 /// Waits for the beginning of a unit of flow time, so that what follows lies in one.

@@ -50,7 +50,7 @@ mod vlans;
 
 use synward_core::counters::Counter;
 
-use crate::frame_builder::hex;
+use crate::frame_builder::{Segment, hex};
 use crate::steer::{Side, Steer};
 
 /// `XDP_*` of include/uapi/linux/bpf.h.
@@ -67,6 +67,32 @@ pub(crate) struct Case {
     pub(crate) verdict: u32,
     /// The service's counters that move, each by one; all others must not move.
     pub(crate) counted: &'static [Counter],
+}
+
+/// A frame from outside.
+pub(crate) fn outside_frame(
+    what: &'static str,
+    frame: Vec<u8>,
+    verdict: u32,
+    counted: &'static [Counter],
+) -> Case {
+    Case {
+        what,
+        frame,
+        side: Side::Outside,
+        verdict,
+        counted,
+    }
+}
+
+/// A segment from outside.
+pub(crate) fn outside(
+    what: &'static str,
+    segment: &Segment,
+    verdict: u32,
+    counted: &'static [Counter],
+) -> Case {
+    outside_frame(what, segment.bytes(), verdict, counted)
 }
 
 impl Steer {

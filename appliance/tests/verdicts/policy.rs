@@ -8,7 +8,7 @@ use synward_core::wire::Address;
 
 use crate::frame_builder::{ACK, CLIENT_MAC, FIN, OUT_MAC, PSH, RST, SYN, Segment, read, stack};
 use crate::steer::{PROFILE, SERVICE, Shared, Side, Steer, in_namespace, now};
-use crate::{Case, DROP, PASS, TX, needs_root};
+use crate::{Case, DROP, PASS, TX, needs_root, outside};
 
 const CHECKED: &[Counter] = &[Counter::CookieInvalid, Counter::Passed];
 const PASSED: &[Counter] = &[Counter::Passed];
@@ -24,21 +24,6 @@ fn ack(family: usize) -> Segment {
     Segment {
         acknowledgement: 77,
         ..Segment::from_client(family, ACK)
-    }
-}
-
-fn outside(
-    what: &'static str,
-    segment: &Segment,
-    verdict: u32,
-    counted: &'static [Counter],
-) -> Case {
-    Case {
-        what,
-        frame: segment.bytes(),
-        side: Side::Outside,
-        verdict,
-        counted,
     }
 }
 

@@ -6,7 +6,7 @@ use synward_core::layout::mode;
 use crate::frame_builder::{ACK, CLIENTS, PSH, SYN, Segment, hex, stack};
 use crate::spliced_flows::flow;
 use crate::steer::{Side, in_namespace};
-use crate::{Case, DROP, PASS, needs_root};
+use crate::{Case, DROP, PASS, needs_root, outside_frame};
 
 const FRAGMENT: &[Counter] = &[Counter::DropFragment];
 const MALFORMED: &[Counter] = &[Counter::DropMalformed];
@@ -16,16 +16,6 @@ fn syn(family: usize) -> Segment {
     Segment {
         options: stack::linux(),
         ..Segment::from_client(family, SYN)
-    }
-}
-
-fn outside(what: &'static str, frame: Vec<u8>, verdict: u32, counted: &'static [Counter]) -> Case {
-    Case {
-        what,
-        frame,
-        side: Side::Outside,
-        verdict,
-        counted,
     }
 }
 
@@ -77,13 +67,13 @@ fn fragments_are_dropped_unless_the_service_passes_them() {
     in_namespace(|steer| {
         let drops = fragments()
             .into_iter()
-            .map(|(what, frame)| outside(what, frame, DROP, FRAGMENT));
+            .map(|(what, frame)| outside_frame(what, frame, DROP, FRAGMENT));
         steer.check(drops.collect());
         steer.policy(|service| service.pass_fragments = 1);
         steer.check(
             fragments()
                 .into_iter()
-                .map(|(what, frame)| outside(what, frame, PASS, &[]))
+                .map(|(what, frame)| outside_frame(what, frame, PASS, &[]))
                 .collect(),
         );
     });
@@ -158,7 +148,7 @@ fn fragments_for_other_addresses_pass() {
         let mut packet = syn(0).packet(6, &syn(0).segment());
         packet[6] = 0x20;
         packet[19] = 11;
-        steer.check(vec![outside(
+        steer.check(vec![outside_frame(
             "a fragment for somebody else",
             syn(0).frame(&packet),
             PASS,
@@ -193,15 +183,15 @@ fn malformed_headers_are_dropped_and_counted_by_reason() {
             let l4 = [34, 54][family];
             let short = syn(family).bytes()[..l4 + 19].to_vec();
             steer.check(vec![
-                outside("the TCP header is cut short", short, DROP, MALFORMED),
-                outside(
+                outside_frame("the TCP header is cut short", short, DROP, MALFORMED),
+                outside_frame(
                     "data offset 4",
                     with(family, l4 + 12, 4 << 4),
                     DROP,
                     MALFORMED,
                 ),
-                outside("data offset 0", with(family, l4 + 12, 0), DROP, MALFORMED),
-                outside(
+                outside_frame("data offset 0", with(family, l4 + 12, 0), DROP, MALFORMED),
+                outside_frame(
                     "the TCP header ends beyond the packet",
                     with(family, l4 + 12, 15 << 4),
                     DROP,
@@ -210,13 +200,13 @@ fn malformed_headers_are_dropped_and_counted_by_reason() {
             ]);
         }
         steer.check(vec![
-            outside(
+            outside_frame(
                 "an IPv4 total length of 20",
                 with(0, 17, 20),
                 DROP,
                 MALFORMED,
             ),
-            outside(
+            outside_frame(
                 "five extension headers",
                 Segment {
                     extensions: hop(5),
@@ -226,7 +216,7 @@ fn malformed_headers_are_dropped_and_counted_by_reason() {
                 DROP,
                 MALFORMED,
             ),
-            outside(
+            outside_frame(
                 "seven extension headers",
                 Segment {
                     extensions: hop(7),
@@ -236,7 +226,7 @@ fn malformed_headers_are_dropped_and_counted_by_reason() {
                 DROP,
                 MALFORMED,
             ),
-            outside(
+            outside_frame(
                 "an extension header that ends behind what a worker is told",
                 Segment {
                     extensions: long(26),
@@ -246,7 +236,7 @@ fn malformed_headers_are_dropped_and_counted_by_reason() {
                 DROP,
                 MALFORMED,
             ),
-            outside(
+            outside_frame(
                 "an extension header of 520 bytes",
                 Segment {
                     extensions: long(64),
@@ -256,7 +246,7 @@ fn malformed_headers_are_dropped_and_counted_by_reason() {
                 DROP,
                 MALFORMED,
             ),
-            outside(
+            outside_frame(
                 "an extension header beyond the frame",
                 {
                     let mut frame = Segment {
@@ -293,7 +283,7 @@ fn a_syn_behind_too_many_tags_does_not_pass() {
                 ("sixteen tags", 16, 0),
             ] {
                 let frame = tagged(family, count, vid).bytes();
-                steer.check(vec![outside(what, frame, DROP, TOO_MANY_TAGS)]);
+                steer.check(vec![outside_frame(what, frame, DROP, TOO_MANY_TAGS)]);
             }
             let udp = tagged(family, 3, 0);
             let elsewhere = Segment {
@@ -303,19 +293,19 @@ fn a_syn_behind_too_many_tags_does_not_pass() {
             // What is cut short in its tags or IP header is dropped by the kernel.
             let cut = tagged(family, 4, 0).bytes()[..34].to_vec();
             steer.check(vec![
-                outside("UDP", udp.frame(&udp.packet(17, &[0; 20])), PASS, &[]),
-                outside("another address", elsewhere.bytes(), PASS, &[]),
-                outside("cut short", cut, PASS, &[]),
+                outside_frame("UDP", udp.frame(&udp.packet(17, &[0; 20])), PASS, &[]),
+                outside_frame("another address", elsewhere.bytes(), PASS, &[]),
+                outside_frame("cut short", cut, PASS, &[]),
                 Case {
                     side: Side::Inside,
-                    ..outside("from inside", tagged(family, 3, 0).bytes(), PASS, &[])
+                    ..outside_frame("from inside", tagged(family, 3, 0).bytes(), PASS, &[])
                 },
                 // Its destination is not read, and it counts for another service.
-                outside("seventeen tags", tagged(family, 17, 0).bytes(), DROP, &[]),
+                outside_frame("seventeen tags", tagged(family, 17, 0).bytes(), DROP, &[]),
             ]);
         }
         steer.policy(|service| service.mode = mode::MONITOR);
         let frame = tagged(0, 3, 0).bytes();
-        steer.check(vec![outside("in monitor", frame, PASS, &[])]);
+        steer.check(vec![outside_frame("in monitor", frame, PASS, &[])]);
     });
 }
