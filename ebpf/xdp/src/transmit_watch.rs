@@ -21,6 +21,7 @@ use aya_ebpf::macros::{btf_map, raw_tracepoint, xdp};
 use aya_ebpf::programs::{RawTracePointContext, XdpContext};
 use synward_core::transmit_failure::{FailureKey, Probe, cause, way};
 use synward_core::wire::ethernet;
+use synward_xdp::frame_view::view;
 
 /// Lost frames. Failures beyond its capacity, which is interfaces times causes, are not counted.
 #[btf_map]
@@ -171,30 +172,20 @@ pub fn probe(ctx: XdpContext) -> u32 {
     };
     // SAFETY: the kernel returned the map's only value. The self-test runs one frame at a time.
     let probe = unsafe { &mut *probe };
-    let Some(header) = header(&ctx).copied() else {
+    let Some(header) = view::<{ ethernet::LENGTH }>(&ctx, 0).copied() else {
         return XDP_DROP;
     };
     // SAFETY: the context is the kernel's own; no reference into the frame is used afterwards.
     if unsafe { bpf_xdp_adjust_head(ctx.ctx, -(probe.grow as i32)) } != 0 {
         return XDP_DROP;
     }
-    let Some(start) = self::header(&ctx) else {
+    let Some(start) = view(&ctx, 0) else {
         return XDP_DROP;
     };
     *start = header;
     probe.redirected += 1;
     // SAFETY: takes numbers only.
     unsafe { bpf_redirect(probe.interface, 0) as u32 }
-}
-
-#[inline(always)]
-fn header(ctx: &XdpContext) -> Option<&mut [u8; ethernet::LENGTH]> {
-    let (start, end) = (ctx.data(), ctx.data_end());
-    if start + ethernet::LENGTH > end {
-        return None;
-    }
-    // SAFETY: the range lies inside the frame, as just checked; bytes need no alignment.
-    Some(unsafe { &mut *(start as *mut [u8; ethernet::LENGTH]) })
 }
 
 /// Needed to link; nothing in this program panics.
