@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::netlink::{self, attributes, find_attribute, ip_address, text, u16_at, u32_at};
 
 /// struct ifinfomsg.
-const LINK: usize = 16;
+pub(super) const LINK: usize = 16;
 /// struct ifaddrmsg.
 const ADDRESS: usize = 8;
 
@@ -27,7 +27,7 @@ const IFLA_MASTER: u16 = 10;
 const IFLA_STATS64: u16 = 23;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
-const IFLA_XDP: u16 = 43;
+pub(super) const IFLA_XDP: u16 = 43;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_VLAN_ID: u16 = 1;

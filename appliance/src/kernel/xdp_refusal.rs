@@ -7,13 +7,10 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
+use super::links::{IFLA_XDP, LINK};
 use super::netlink::{self, NESTED, attribute};
 
-/// struct ifinfomsg; the index is at offset 4.
-const LINK: usize = 16;
-
 // include/uapi/linux/if_link.h
-const IFLA_XDP: u16 = 43;
 const IFLA_XDP_FD: u16 = 1;
 const IFLA_XDP_FLAGS: u16 = 3;
 const XDP_FLAGS_UPDATE_IF_NOEXIST: u32 = 1 << 0;
