@@ -49,7 +49,7 @@ pub struct Directories {
 
 /// Why a thread keeps more than it needs.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfinementError {
+enum ConfinementError {
     /// capset(2) failed.
     #[error("capabilities cannot be given up: {0}")]
     Capabilities(#[from] caps::errors::CapsError),
@@ -81,7 +81,7 @@ fn try_confine(kind: ThreadKind, directories: &Directories) -> Result<(), Confin
 }
 
 /// Keeps keys out of core dumps, and other processes without CAP_SYS_PTRACE from reading this one's memory
-/// (PR_SET_DUMPABLE; RLIMIT_CORE, since a pattern of core dumps that starts a program ignores the former's effect on files).
+/// (PR_SET_DUMPABLE, RLIMIT_CORE).
 ///
 /// # Errors
 /// The kernel refuses.

@@ -40,7 +40,7 @@ struct Inner {
     faults: Vec<String>,
     faults_at: Instant,
     transmission: TransmissionFaults,
-    /// Which addresses of this machine are left out of which services.
+    /// The addresses of this machine that services leave out.
     left_out: Vec<String>,
     serving: bool,
     /// Bucket at which the sweep continues.

@@ -183,7 +183,7 @@ impl EndpointProfiles {
         map.notify_programs()
     }
 
-    /// This machine's addresses that are left out, and of which services.
+    /// This machine's addresses that are left out, each with the service whose prefix holds it.
     pub fn left_out(&self) -> Vec<LeftOut> {
         self.lock().plan.left_out()
     }

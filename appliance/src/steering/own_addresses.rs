@@ -108,7 +108,7 @@ impl Plan {
         changes
     }
 
-    /// The addresses that are left out, and of which services.
+    /// The addresses that are left out, each with the service whose prefix holds it.
     pub(super) fn left_out(&self) -> Vec<LeftOut> {
         let left_out = self.own.left_out.iter();
         left_out
