@@ -37,6 +37,11 @@ impl Heartbeats {
             .map_or(0, |beat| beat.load(Ordering::Relaxed))
     }
 
+    /// Whether the last heartbeat of the worker of `queue` is recent at `now` (see [`coarse_now`](super::clock::coarse_now)).
+    pub fn is_alive(&self, queue: u32, now: u64) -> bool {
+        now.saturating_sub(self.last(queue)) < HEARTBEAT_TIMEOUT
+    }
+
     /// Records that the worker of `queue` has stopped, or is still to come. The XDP program answers all SYNs there, until the
     /// worker has been absent for [`ABSENT_AFTER`](synward_core::layout::ABSENT_AFTER).
     pub fn stop(&self, queue: u32) {

@@ -1,5 +1,7 @@
 //! Notifies the service manager (sd_notify(3)). Without one, nothing happens.
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 
 /// READY=1: every interface is steered and every socket bound.
@@ -10,6 +12,16 @@ pub fn notify_ready() {
 /// STOPPING=1.
 pub fn notify_stopping() {
     notify_service_manager(&[NotifyState::Stopping]);
+}
+
+/// The time that may pass between two calls of [`notify_watchdog`]; `None`: the service manager does not watch.
+pub fn watchdog_period() -> Option<Duration> {
+    sd_notify::watchdog_enabled().filter(|period| !period.is_zero())
+}
+
+/// WATCHDOG=1: everything works.
+pub fn notify_watchdog() {
+    notify_service_manager(&[NotifyState::Watchdog]);
 }
 
 fn notify_service_manager(state: &[NotifyState<'_>]) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -11,6 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::running_appliance::RunningAppliance;
 use super::server_profiles::ServerProfiles;
 use super::start::Appliance;
+use super::watchdog::Watchdog;
 use crate::confinement::{Directories, ThreadKind, confine_thread};
 use crate::observe::{ApplianceHandle, ControlServer, MetricsServer, notify};
 
@@ -50,11 +51,13 @@ pub fn serve_until_signal(
         running.set_serving();
         tracing::info!("{}", running.ready_line());
         notify::notify_ready();
+        let mut watchdog = Watchdog::from_environment();
         while !term.load(Relaxed) && !int.load(Relaxed) {
             if hup.swap(false, Relaxed) {
                 tracing::warn!("reload is not available yet; the configuration is unchanged");
             }
             running.round(SWEEP);
+            watchdog.feed(Instant::now(), || running.workers_are_alive());
             thread::sleep(ROUND);
         }
         tracing::info!("stopping");

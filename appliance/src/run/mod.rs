@@ -10,6 +10,7 @@
 //! | [`server_probe`] | the probe |
 //! | [`server_evidence`] | which options a server supports, by what its SYN-ACKs have said so far |
 //! | [`running_appliance`] | the running appliance behind one lock, for the control thread and observers |
+//! | `watchdog` | tells the service manager that everything works |
 //! | `snapshot_builder` | builds the parts of a snapshot for metrics and `status` |
 
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ mod snapshot_builder;
 pub mod start;
 mod tested_start;
 mod transmission_watch;
+mod watchdog;
 
 use std::io::Write as _;
 use std::path::Path;

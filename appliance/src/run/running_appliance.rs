@@ -16,7 +16,7 @@ use super::transmission_watch;
 use crate::config::{Config, Mode};
 use crate::engine::Outcome;
 use crate::local_checks::Notes;
-use crate::maps::{Limits, Swept, Times, flow_now};
+use crate::maps::{Limits, Swept, Times, coarse_now, flow_now};
 use crate::observe::{ApplianceHandle, FlowList, FlowsView, LogLimit, Snapshot};
 use crate::self_test::transmission_faults::TransmissionFaults;
 use crate::steering::Steering;
@@ -255,6 +255,16 @@ impl RunningAppliance {
             std::mem::swap(&mut inner.flows, &mut inner.counting);
             inner.counting.fill(0);
         }
+    }
+
+    /// Whether every worker's heartbeat is recent.
+    pub fn workers_are_alive(&self) -> bool {
+        let inner = self.lock();
+        inner.appliance.as_ref().is_some_and(|appliance| {
+            let (beats, now) = (appliance.steering.heartbeats(), coarse_now());
+            let mut workers = appliance.workers.iter();
+            workers.all(|one| beats.is_alive(one.queue, now))
+        })
     }
 
     /// Stops workers and steering.

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use synward_core::client_options::NO_SCALE;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::flow_time::FlowTime;
-use synward_core::layout::{Flow, HEARTBEAT_TIMEOUT, profile_flags, state};
+use synward_core::layout::{Flow, profile_flags, state};
 use synward_core::wire::Address;
 
 use super::server_profiles::ServerProfiles;
@@ -28,7 +28,7 @@ pub(super) fn worker_views(appliance: &Appliance, degraded: &mut Vec<String>) ->
     let beats = appliance.steering.heartbeats();
     let now = coarse_now();
     let view = |one: &WorkerHandle| {
-        let alive = now.saturating_sub(beats.last(one.queue)) < HEARTBEAT_TIMEOUT;
+        let alive = beats.is_alive(one.queue, now);
         if !alive && one.fault().is_none() {
             degraded.push(format!(
                 "the worker of queue {} has not sent a heartbeat for a second",
