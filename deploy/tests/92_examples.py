@@ -1,15 +1,19 @@
-"""Each configuration of deploy/examples works with the commands in its first lines."""
+"""Each configuration of deploy/examples works with the commands in its first lines, and synward answers their SYNs."""
 
+import json
 import os
+import re
 import subprocess
+import sys
 from pathlib import Path
 
-from story import RELEASE, ROOT, START, exit_on_signals, lab_name, wait_until
+from story import RELEASE, ROOT, START, SYNWARD, exit_on_signals, lab_name, wait_until
 
-# The examples leave the responder to synward.
-VARIANTS = ("auto",)
+# The files with commands. The examples leave the responder to synward.
+VARIANTS = ("forward-edge", "local", "many-services", "one-arm", "router", "splice")
 BESIDE_OTHERS = True
 NAME = lab_name()
+EXAMPLES = sorted((ROOT / "deploy/examples").glob("*.toml"))
 
 
 def commands(example):
@@ -28,20 +32,29 @@ def configuration(path):
 
 
 def follow(example):
-    pages = 0
+    pages, sockets = 0, set()
     for number, line in enumerate(commands(example)):
-        for path in sorted((ROOT / "deploy/examples").glob("*.toml")):
+        for path in EXAMPLES:
             if f"deploy/examples/{path.name}" in line:
                 line = line.replace(f"deploy/examples/{path.name}", str(configuration(path)))
         print("$", line, flush=True)
         if " run --config " in line:
             serve(line, Path(f"/run/synward-lab/{NAME}/run{number}.log"))
+            sockets.add(re.search(r'^control = "(.*)"', Path(line.split()[-1]).read_text(), re.MULTILINE)[1])
             continue
+        if "deploy/lab down" in line:
+            answered = sum(map(answers, sockets))
+            assert answered >= pages > 0, f"{pages} pages were requested, and {answered} SYNs answered"
         output = subprocess.run(["bash", "-c", line], check=True, text=True, stdout=subprocess.PIPE, timeout=60).stdout
         if " curl " in line:
             assert output == "synward lab\n", output
             pages += 1
-    assert pages, "no command requests a page"
+
+
+def answers(control):
+    """How many SYNs the synward with this control socket has answered."""
+    status = subprocess.run([SYNWARD, "--control", control, "status", "--json"], text=True, stdout=subprocess.PIPE).stdout
+    return sum(service["answered_afxdp"] + service["counters"]["answered_xdp"] for service in json.loads(status)["services"])
 
 
 def serve(line, log):
@@ -57,9 +70,8 @@ def serve(line, log):
 
 exit_on_signals()
 os.chdir(ROOT)
-for example in sorted((ROOT / "deploy/examples").glob("*.toml")):
-    if commands(example):
-        try:
-            follow(example)
-        finally:
-            subprocess.run([ROOT / "deploy/lab", "down", NAME], check=True)
+assert tuple(example.stem for example in EXAMPLES if commands(example)) == VARIANTS, "VARIANTS are the files with commands"
+try:
+    follow(ROOT / f"deploy/examples/{sys.argv[1]}.toml")
+finally:
+    subprocess.run([ROOT / "deploy/lab", "down", NAME], check=True)
