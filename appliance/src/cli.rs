@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::{Choice, DEFAULT_CONTROL, DEFAULT_SECRET, Mode};
+use crate::events::command_link::RUNNER;
 use crate::secret::is_service_name;
 
 /// Protects TCP services from SYN floods: servers see only clients whose SYN cookie was valid
@@ -50,7 +51,8 @@ impl Cli {
         let mut command = Self::command();
         // Names the subcommands `synward-run` and so on.
         command.build();
-        let subcommands = command.get_subcommands().cloned().collect::<Vec<_>>();
+        let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
+        let subcommands = shown.cloned().collect::<Vec<_>>();
         std::iter::once(command)
             .chain(subcommands)
             .map(page)
@@ -117,7 +119,9 @@ Examples:
     /// Make the running process reload its configuration (not available yet)
     Reload,
     /// Set the mode of a service until the next reload or start
-    #[command(after_long_help = "Examples:\n  synward mode web monitor\n  synward mode web always")]
+    ///
+    /// No mode ends a connection. Connections from before a change to always, or from before an attack, continue.
+    #[command(after_long_help = "Examples:\n  synward mode web auto\n  synward mode web monitor")]
     Mode(SetMode),
     /// Accept no new connections; existing ones continue (not available yet)
     Drain,
@@ -143,6 +147,9 @@ Example:
         /// The shell
         shell: Shell,
     },
+    /// Run the programs of `on_event`: `run` starts this for itself
+    #[command(name = RUNNER, hide = true)]
+    EventCommands,
     /// Print the manual page, or write all pages to a directory
     #[command(
         after_long_help = "Examples:\n  synward man | man -l -\n  synward man --folder /usr/share/man/man1"
@@ -242,7 +249,7 @@ pub struct SetMode {
     /// Name of the service
     #[arg(value_parser = service_name)]
     pub service: String,
-    /// always: challenge every client; monitor, off: challenge no client, spliced connections continue
+    /// always: challenge every client; auto: while the service is under attack; monitor, off: no client
     #[arg(value_parser = modes())]
     pub mode: Mode,
 }
@@ -277,13 +284,10 @@ fn service_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// Parses a mode. Completions contain the implemented modes only; the others get an error of their own.
+/// Parses a mode.
 fn modes() -> impl TypedValueParser<Value = Mode> {
-    let later = Mode::NOT_YET
-        .iter()
-        .map(|word| PossibleValue::new(word).hide(true));
     let words = Mode::WORDS.iter().map(|(word, _)| PossibleValue::new(word));
-    PossibleValuesParser::new(words.chain(later)).try_map(|word| Mode::parse("mode", &word))
+    PossibleValuesParser::new(words).try_map(|word| Mode::parse("mode", &word))
 }
 
 #[cfg(test)]
@@ -299,7 +303,9 @@ mod tests {
     #[test]
     fn every_command_has_a_manual_page() {
         let pages = Cli::manual();
-        assert_eq!(pages.len(), 1 + Cli::command().get_subcommands().count());
+        let commands = Cli::command();
+        let shown = commands.get_subcommands().filter(|one| !one.is_hide_set());
+        assert_eq!(pages.len(), 1 + shown.count());
         for (name, roff) in pages {
             let text = String::from_utf8(roff).unwrap();
             assert!(text.contains(".SH SYNOPSIS"), "{name}");

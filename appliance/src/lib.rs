@@ -6,8 +6,10 @@
 //! | module | what it does | unsafe code |
 //! |---|---|---|
 //! | [`cli`] | parses the command line | no |
+//! | [`activation`] | decides whether a service is under attack | no |
 //! | [`config`], [`secret`] | read the configuration and the secret; report every problem with its line | no |
 //! | [`confinement`] | takes capabilities, system calls and files from each thread after the start | no |
+//! | [`events`] | what has happened: the last events, their log lines, the programs that are told | no |
 //! | [`problem`] | a problem of a file: line, what is wrong, what would be right | no |
 //! | [`run`] | starts everything, in order; the control thread does what is slow | no |
 //! | [`steering`] | loads the eBPF programs, fills their maps, attaches and detaches them | no |
@@ -26,11 +28,13 @@
 //! `synward_core`.
 #![deny(unsafe_code)]
 
+pub mod activation;
 pub mod afxdp;
 pub mod cli;
 pub mod config;
 pub mod confinement;
 pub mod engine;
+pub mod events;
 pub mod kernel;
 pub mod local_checks;
 pub mod maps;

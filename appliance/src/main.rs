@@ -53,6 +53,11 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             &wanted.service,
             wanted.mode,
         )?),
+        Command::EventCommands => {
+            let _guard = synward::observe::log::init_log()?;
+            synward::events::run_event_commands(std::io::stdin())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Unload(wanted) => unload(&wanted.pin, wanted.interface.as_deref()),
         _ => Ok(ExitCode::from(WRONG_USE)),
     }

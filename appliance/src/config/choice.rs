@@ -4,21 +4,17 @@
 pub trait Choice: Copy + 'static {
     /// Every valid word and its value.
     const WORDS: &'static [(&'static str, Self)];
-    /// Words that the documentation lists but this version does not implement.
-    const NOT_YET: &'static [&'static str];
 
     /// Parses `word`. The error lists the valid words.
     fn parse(key: &str, word: &str) -> Result<Self, String> {
         if let Some((_, value)) = Self::WORDS.iter().find(|(known, _)| *known == word) {
             return Ok(*value);
         }
-        let words = Self::words();
-        if Self::NOT_YET.contains(&word) {
-            return Err(format!(
-                "{key} \"{word}\" is not available yet; use {words}"
-            ));
-        }
-        Err(format!("`{key}` is {}; use {words}", quoted(word)))
+        Err(format!(
+            "`{key}` is {}; use {}",
+            quoted(word),
+            Self::words()
+        ))
     }
 
     /// The valid words as a phrase: `"a", "b" or "c"`.
@@ -48,7 +44,6 @@ macro_rules! choice {
     (
         $(#[$about:meta])*
         $shown:vis $name:ident { $( $(#[$doc:meta])* $variant:ident = $word:literal, )+ }
-        $(not_yet { $($later:literal),+ })?
     ) => {
         $(#[$about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,7 +51,6 @@ macro_rules! choice {
 
         impl $crate::config::choice::Choice for $name {
             const WORDS: &'static [(&'static str, Self)] = &[ $( ($word, Self::$variant), )+ ];
-            const NOT_YET: &'static [&'static str] = &[ $( $($later),+ )? ];
         }
 
         impl std::fmt::Display for $name {
@@ -74,7 +68,6 @@ mod tests {
 
     choice! {
         Colour { Red = "red", Green = "green", }
-        not_yet { "blue" }
     }
 
     #[test]
@@ -84,7 +77,7 @@ mod tests {
         let refused = |word| Colour::parse("paint", word).err();
         assert_eq!(
             refused("blue").as_deref(),
-            Some(r#"paint "blue" is not available yet; use "red" or "green""#)
+            Some(r#"`paint` is "blue"; use "red" or "green""#)
         );
         assert_eq!(
             refused("gr\u{1b}en").as_deref(),

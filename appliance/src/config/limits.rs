@@ -39,6 +39,14 @@ pub const CLOSING_SECONDS: RangeInclusive<u64> = 1..=3600;
 pub const HOLD_BYTES: RangeInclusive<u64> = 1460..=65536;
 /// Openings of a source or a server at one receive queue: up to all of its worker's.
 pub const OPENINGS: RangeInclusive<u64> = 1..=8192;
+/// SYNs a second: up to more than any NIC receives (a frame of 64 bytes at 400 Gbit/s: 0.6 billion).
+pub const SYN_RATE: RangeInclusive<u64> = 1..=1_000_000_000;
+/// Seconds that an attack must be over: up to a day.
+pub const HOLD_SECONDS: RangeInclusive<u64> = 1..=86_400;
+/// Maximum number of words of a command: a program and its arguments.
+pub const COMMAND_WORDS: usize = 32;
+/// Maximum length of a word of a command, bytes.
+pub const COMMAND_WORD: usize = 1024;
 /// MSS: from IPv4's default (RFC 9293 §3.7.1) to the largest that fits into an IPv4 packet.
 pub const MSS: RangeInclusive<u64> = 536..=65495;
 /// Minimum MSS of a service with an IPv6 address (RFC 9293 §3.7.1).

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod activation_settings;
 mod appliance_section;
 mod choice;
 mod config_report;
@@ -36,7 +37,8 @@ pub use cookie_section::{Cookie, DEFAULT_SECRET};
 pub use flows_section::Flows;
 pub use interface_section::{Interface, Queues, Side, XdpMode, ZeroCopy};
 pub use service_settings::{
-    Cookies, Fragments, Handoff, Mode, Offer, Ports, Rtt, Service, Unknown, WhenAbsent, WhenDown,
+    Activation, Cookies, Fragments, Handoff, Mode, Offer, Ports, Rtt, Service, Unknown, WhenAbsent,
+    WhenDown,
 };
 
 use config_report::ConfigReport;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use ipnet::IpNet;
 
+use super::activation_settings;
 use super::endpoint_conflicts::EndpointOwners;
 use super::limits;
 use super::prefix_text;
@@ -68,6 +69,8 @@ impl Service {
             rtt: table.choice_or("rtt", Rtt::Fast),
             hold_bytes: u32::try_from(hold_bytes).ok()?,
             cookies,
+            activation: activation_settings::activation(table),
+            on_event: activation_settings::on_event(table),
             offer,
             line: table.line,
             name: name?,

@@ -1,6 +1,7 @@
 //! The settings of one service.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -41,6 +42,10 @@ pub struct Service {
     pub openings_per_server: u32,
     /// Which cookies the clients of a local service get.
     pub cookies: Cookies,
+    /// When it is under attack.
+    pub activation: Activation,
+    /// A program and its arguments, run when an attack begins or ends; empty: none.
+    pub on_event: Vec<String>,
     /// TCP options to offer instead of those learned from the server.
     pub offer: Offer,
     /// The line of its section in the configuration file.
@@ -54,6 +59,27 @@ pub enum Ports {
     Any,
     /// These ports; not empty, none is 0, no duplicates.
     List(Vec<u16>),
+}
+
+/// When a service counts as under attack. `None`: in proportion to what it normally sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Activation {
+    /// SYNs a second from which on it is.
+    pub activate_syn_rate: Option<u32>,
+    /// SYNs a second below which it may no longer be; less than `activate_syn_rate`.
+    pub deactivate_syn_rate: Option<u32>,
+    /// How long the rate must stay below that.
+    pub hold: Duration,
+}
+
+impl Default for Activation {
+    fn default() -> Self {
+        Self {
+            activate_syn_rate: None,
+            deactivate_syn_rate: None,
+            hold: Duration::from_secs(60),
+        }
+    }
 }
 
 /// TCP options set by the configuration; `None` = learned from the server.
@@ -88,12 +114,13 @@ choice! {
     pub Mode {
         /// Always.
         Always = "always",
-        /// Never; SYNs and passed segments are counted.
+        /// While the service is under attack.
+        Auto = "auto",
+        /// Never; SYNs and passed segments are counted, and attacks are reported.
         Monitor = "monitor",
-        /// Never; currently the same as `monitor`.
+        /// Never; attacks are not reported.
         Off = "off",
     }
-    not_yet { "auto" }
 }
 
 choice! {

@@ -57,6 +57,12 @@ fn a_small_file_has_every_default() {
             openings_per_source: 1024,
             openings_per_server: 4096,
             cookies: Cookies::Auto,
+            activation: Activation {
+                activate_syn_rate: None,
+                deactivate_syn_rate: None,
+                hold: Duration::from_secs(60),
+            },
+            on_event: vec![],
             offer: Offer::default(),
             line: 5,
         }]
@@ -126,6 +132,10 @@ fn settings_become_types() {
         hold_bytes = 65536
         openings_per_source = 8192
         openings_per_server = 1
+        activate_syn_rate = 1_000
+        deactivate_syn_rate = 999
+        hold_seconds = 1
+        on_event = ["/bin/notify", "all", ""]
         [flows]
         capacity = 16_777_216
         idle_seconds = 0x3c
@@ -162,6 +172,15 @@ fn settings_become_types() {
         (&service.ports, service.mode, service.rtt),
         (&Ports::Any, Mode::Monitor, Rtt::True)
     );
+    assert_eq!(
+        service.activation,
+        Activation {
+            activate_syn_rate: Some(1_000),
+            deactivate_syn_rate: Some(999),
+            hold: Duration::from_secs(1),
+        }
+    );
+    assert_eq!(service.on_event, ["/bin/notify", "all", ""]);
     assert_eq!(service.addresses[0].prefix_len(), 24);
     let minute = Duration::from_secs(60);
     assert_eq!(

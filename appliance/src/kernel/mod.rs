@@ -10,7 +10,7 @@
 //! | `routes` | the interface and next hop of packets to an address (rtnetlink) |
 //! | `neighbours` | the neighbour tables: entries, and having one resolved or confirmed (rtnetlink) |
 //! | `conntrack` | the destination to which a DNAT rule rewrites a connection (nfnetlink) |
-//! | `listeners` | the listening sockets (sock_diag) |
+//! | `listeners`, `listen_overflows` | the listening sockets (sock_diag); how often they had no room |
 //! | `ethtool` | the driver's name, the receive queues in use, receive offloads (ioctl) |
 //! | `xdp_refusal` | why a driver refuses an XDP program (rtnetlink) |
 //! | `sysctls` | the settings of the kernel's own SYN cookies (/proc/sys) |
@@ -27,6 +27,7 @@ mod ethtool;
 mod host;
 mod kfunc;
 mod links;
+mod listen_overflows;
 mod listeners;
 mod neighbours;
 mod netlink;
@@ -47,6 +48,7 @@ pub use ethtool::{
 pub use host::check_host;
 pub use kfunc::patch_calls;
 pub use links::{AttachedProgram, LOSSES, Link, addresses, links, own_addresses};
+pub use listen_overflows::listen_overflows;
 pub use listeners::{Listener, listeners};
 pub use neighbours::{Neighbour, neighbours, use_neighbour};
 pub use program_holders::{ProgramHolders, program_holders};

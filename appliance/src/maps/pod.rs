@@ -45,7 +45,7 @@ plain! {
     Passed = 4 + 4,
     PrefixPort = 4 + 4,
     Probe = 3 * 4,
-    Service = 4 + 2 + 2 + 8 + 8 + 8,
+    Service = 4 + 2 + 2 + 4 * 8,
     ServiceCounters = 32 * 8,
     VlanTags = 8 + 4 + 4,
 }

@@ -44,6 +44,11 @@ metrics! {
     DROPS = Counter "drops_total" ["service", "reason"] "Segments dropped by the eBPF programs.";
     SEGMENTS = Counter "segments_total" ["service", "fate"] "Segments by what else the XDP program did with them: translated to_server or to_client, passed to the kernel, forwarded to or from another machine's kernel, given_to_worker, learned from, icmp_translated, answered with reset.";
     ACTIVE = Gauge "service_active" ["service"] "1 while SYNs are challenged.";
+    ATTACK = Gauge "attack_active" ["service"] "1 while the service is under attack; with mode auto it challenges its clients then.";
+    ATTACKS = Counter "attacks_total" ["service"] "Attacks since the start.";
+    SYN_RATE = Gauge "syns_per_second" ["service"] "SYNs a second, over the last half second.";
+    ATTACK_RATE = Gauge "attack_syns_per_second" ["service"] "SYNs a second from which on the service is under attack: activate_syn_rate, or what follows from its normal rate.";
+    UNANSWERED = Counter "attack_syns_passed_total" ["service"] "SYNs of attacks during which the service challenged nobody (mode monitor): mode auto would have answered them.";
     FLOWS = Gauge "flows" ["service"] "Spliced flows, including closing ones and openings; counted every few seconds.";
     OPENINGS = Gauge "openings" ["service"] "Validated clients whose server has not answered yet.";
     HELD = Gauge "held_bytes" ["service"] "Bytes of client data buffered until the server answers.";
@@ -230,6 +235,17 @@ fn services(page: &mut Page, snapshot: &Snapshot) {
     }
 
     sample_each_service(page, &ACTIVE, services, |service| u64::from(service.active));
+    sample_each_service(page, &ATTACK, services, |service| {
+        u64::from(service.attack.active)
+    });
+    sample_each_service(page, &ATTACKS, services, |service| service.attack.total);
+    sample_each_service(page, &SYN_RATE, services, |service| service.attack.syn_rate);
+    sample_each_service(page, &ATTACK_RATE, services, |service| {
+        service.attack.activate_syn_rate
+    });
+    sample_each_service(page, &UNANSWERED, services, |service| {
+        service.attack.unanswered_syns
+    });
     sample_each_service(page, &FLOWS, services, |service| service.flows);
     sample_each_service(page, &OPENINGS, services, |service| service.openings);
     sample_each_service(page, &HELD, services, |service| service.held_bytes);

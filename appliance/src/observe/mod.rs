@@ -11,7 +11,7 @@
 //! | `request_server` | a thread that answers one request per connection, with bounded resources |
 //! | `metrics_server`, [`metrics`], `prometheus_text` | `/metrics` and `/healthz`; the list of metrics; Prometheus' text format |
 //! | `control_server`, `socket_file`, [`control_protocol`] | the control socket; its file; its requests and responses |
-//! | [`control_client`], `status_text`, `text_columns`, [`number_format`] | `status`, `flows`, `mode`; their output |
+//! | [`control_client`], `status_text`, `status_attacks`, `text_columns`, [`number_format`] | `status`, `flows`, `mode`; their output |
 //! | [`log`], `log_queue`, `log_limit`, [`notify`] | the log on stderr; its queue; how often a kind of line is logged; notifications to the service manager |
 
 #![forbid(unsafe_code)]
@@ -32,8 +32,11 @@ mod prometheus_text;
 mod request_server;
 #[cfg(test)]
 mod sample_snapshot;
+#[cfg(test)]
+use crate::events::{Event, EventKind};
 mod snapshot;
 mod socket_file;
+mod status_attacks;
 mod status_text;
 mod text_columns;
 
@@ -44,7 +47,7 @@ pub use counter_sums::Counters;
 pub use log_limit::LogLimit;
 pub use metrics_server::{HttpError, MetricsServer};
 pub use snapshot::{
-    FlowList, FlowState, FlowView, FlowsView, Frames, InterfaceView, ProfileView, QueueView,
-    Responder, ServiceView, Snapshot, WorkerView, XskCounters,
+    AttackView, FlowList, FlowState, FlowView, FlowsView, Frames, InterfaceView, ProfileView,
+    QueueView, Responder, ServiceView, Snapshot, WorkerView, XskCounters,
 };
 pub use socket_file::ControlError;

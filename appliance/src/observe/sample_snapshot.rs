@@ -6,8 +6,9 @@ use std::time::Duration;
 use synward_core::counters::Counter;
 
 use super::{
-    Counters, FlowList, FlowState, FlowView, FlowsView, Frames, Histogram, InterfaceView,
-    ProfileView, QueueView, Responder, ServiceView, Snapshot, WorkerView, XskCounters,
+    AttackView, Counters, Event, EventKind, FlowList, FlowState, FlowView, FlowsView, Frames,
+    Histogram, InterfaceView, ProfileView, QueueView, Responder, ServiceView, Snapshot, WorkerView,
+    XskCounters,
 };
 
 /// Two services and two interfaces during a flood.
@@ -19,6 +20,7 @@ pub(crate) fn snapshot() -> Snapshot {
     Snapshot {
         version: "0.1.0".into(),
         pid: 4711,
+        time: 1_800_000_000.0,
         uptime_seconds: 273_600.5,
         config_file: PathBuf::from("/etc/synward/synward.toml"),
         config_last_reload_successful: true,
@@ -38,6 +40,10 @@ pub(crate) fn snapshot() -> Snapshot {
             full_total: 2,
         },
         handoff_seconds,
+        events: vec![Event {
+            time: 1_799_999_988.0,
+            ..Event::new(EventKind::AttackBegin, Some("web"), "attack begins")
+        }],
     }
 }
 
@@ -96,6 +102,16 @@ fn service(name: &str, scale: u64) -> ServiceView {
         handoff: "splice".into(),
         mode: "always".into(),
         active: true,
+        attack: AttackView {
+            active: true,
+            total: 3,
+            syn_rate: 9_000,
+            activate_syn_rate: 4_000,
+            deactivate_syn_rate: 2_000,
+            since_seconds: Some(12.0),
+            peak_syn_rate: Some(9_500),
+            unanswered_syns: 0,
+        },
         flows: 1_200,
         openings: 3,
         held_bytes: 4_380,

@@ -12,6 +12,7 @@ use synward_core::counters::Counter;
 use super::counter_sums::Counters;
 use crate::afxdp::{FrameAccount, KernelStatistics, PortCounters};
 use crate::engine::histogram::Histogram;
+use crate::events::Event;
 
 /// Everything at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct Snapshot {
     pub version: String,
     /// Its pid.
     pub pid: u32,
+    /// When it was taken, seconds of Unix time.
+    #[serde(default)]
+    pub time: f64,
     /// Time since its start.
     pub uptime_seconds: f64,
     /// The configuration file, as named on the command line.
@@ -43,6 +47,9 @@ pub struct Snapshot {
     pub flows: FlowsView,
     /// Time from a valid cookie to the server's answer.
     pub handoff_seconds: Histogram,
+    /// The last events, the oldest first; at most 64.
+    #[serde(default)]
+    pub events: Vec<Event>,
 }
 
 impl Snapshot {
@@ -229,6 +236,9 @@ pub struct ServiceView {
     pub mode: String,
     /// Whether SYNs are currently challenged.
     pub active: bool,
+    /// Its rate of SYNs, and whether it is under attack.
+    #[serde(default)]
+    pub attack: AttackView,
     /// Spliced flows, including closing ones.
     pub flows: u64,
     /// Openings: validated clients whose server has not answered yet.
@@ -251,6 +261,27 @@ impl ServiceView {
         let by_xdp = self.counters?.value(Counter::AnsweredXdp);
         Some(by_xdp + self.answered_afxdp)
     }
+}
+
+/// The rate of SYNs of a service, and whether that is an attack. With mode "auto" the service challenges its clients meanwhile.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AttackView {
+    /// Whether the service is under attack.
+    pub active: bool,
+    /// Attacks since the start.
+    pub total: u64,
+    /// SYNs a second, over the last half second.
+    pub syn_rate: u64,
+    /// The rate from which on it is under attack.
+    pub activate_syn_rate: u64,
+    /// The rate below which the attack may be over.
+    pub deactivate_syn_rate: u64,
+    /// Seconds since the attack began.
+    pub since_seconds: Option<f64>,
+    /// The highest rate of the attack.
+    pub peak_syn_rate: Option<u64>,
+    /// SYNs of attacks during which the service challenged nobody (mode "monitor"): mode "auto" would have answered them.
+    pub unanswered_syns: u64,
 }
 
 /// The TCP options that SYN-ACKs offer for one server.

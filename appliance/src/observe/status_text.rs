@@ -7,6 +7,7 @@ use super::number_format::{
 use super::snapshot::{
     FlowList, FlowState, FlowView, InterfaceView, QueueView, ServiceView, Snapshot, WorkerView,
 };
+use super::status_attacks;
 use super::text_columns::Align::{Left, Right};
 use super::text_columns::TextColumns;
 
@@ -17,6 +18,7 @@ pub(super) fn status(snapshot: &Snapshot) -> String {
         services(&snapshot.services),
         details(&snapshot.services),
         handoffs(snapshot),
+        status_attacks::events(snapshot),
         interfaces(&snapshot.interfaces),
         workers(&snapshot.workers),
     ];
@@ -129,17 +131,18 @@ fn services(services: &[ServiceView]) -> String {
 
 /// The mode. For `auto` also whether SYNs are challenged now; the other modes imply it.
 fn mode(service: &ServiceView) -> String {
-    let active = if service.active { "active" } else { "idle" };
+    let active = if service.active { "active" } else { "inactive" };
     match service.mode.as_str() {
-        "auto" => format!("auto, {active}"),
+        "auto" => format!("auto ({active})"),
         mode => mode.to_owned(),
     }
 }
 
-/// The handoff results, drop reasons and buffered bytes of each service.
+/// The rate or attack, the handoff results, drop reasons and buffered bytes of each service.
 fn details(services: &[ServiceView]) -> String {
     let mut text = String::new();
     for service in services {
+        text += &status_attacks::attack(service);
         let handed = service.handoffs.iter();
         let results = listed(handed.map(|(result, count)| (result.as_str(), *count)));
         if !results.is_empty() {

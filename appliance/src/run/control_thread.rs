@@ -9,8 +9,6 @@ use anyhow::Context as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::running_appliance::RunningAppliance;
-use super::server_profiles::ServerProfiles;
-use super::start::Appliance;
 use super::watchdog::Watchdog;
 use crate::confinement::{Directories, ThreadKind, confine_thread};
 use crate::observe::{ApplianceHandle, ControlServer, MetricsServer, notify};
@@ -26,8 +24,7 @@ const SWEEP: u32 = 1 << 11;
 /// The control socket or the metrics endpoint cannot be created (for example: address in use), or something could not be
 /// removed at the end.
 pub fn serve_until_signal(
-    appliance: Appliance,
-    profiles: ServerProfiles,
+    running: RunningAppliance,
     keep_steering: bool,
     directories: &Directories,
 ) -> anyhow::Result<()> {
@@ -37,7 +34,7 @@ pub fn serve_until_signal(
             .with_context(|| format!("signal {signal} cannot be handled"))
             .map(|_| flag)
     };
-    let running = Arc::new(RunningAppliance::new(appliance, profiles));
+    let running = Arc::new(running);
     let served = (|| {
         let (term, int, hup) = (flag(SIGTERM)?, flag(SIGINT)?, flag(SIGHUP)?);
         let appliance = &running.config().appliance;

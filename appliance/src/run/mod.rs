@@ -6,6 +6,7 @@
 //! | `tested_start` | the self-test, and the modes that it leads to |
 //! | `transmission_watch` | what is not transmitted while the appliance serves |
 //! | [`control_thread`] | the control thread: periodic work and signals |
+//! | `attack_watch` | which services are under attack, and what that changes |
 //! | [`server_profiles`] | the TCP options of servers: probed at start, refined by every SYN-ACK |
 //! | [`server_probe`] | the probe |
 //! | [`server_evidence`] | which options a server supports, by what its SYN-ACKs have said so far |
@@ -15,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attack_watch;
 pub mod control_thread;
 pub mod running_appliance;
 pub mod server_evidence;
@@ -30,8 +32,12 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+
 use crate::config::Config;
 use crate::confinement::{self, Directories};
+use crate::events::{CommandLink, EventLog};
+use running_appliance::RunningAppliance;
 
 /// Serves in the foreground until SIGTERM or SIGINT. Prints problems of the configuration, one per line. Any other error
 /// is returned and is one sentence.
@@ -57,8 +63,12 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
         tracing::warn!("{warning}");
     }
     let directories = directories(file, &config);
+    let programs = CommandLink::start(&config.services)
+        .context("the process that runs the programs of on_event cannot be started")?;
     let (appliance, profiles) = start::start_appliance(config)?;
-    control_thread::serve_until_signal(appliance, profiles, keep_steering, &directories)?;
+    let events = EventLog::new(programs);
+    let running = RunningAppliance::new(appliance, profiles, events);
+    control_thread::serve_until_signal(running, keep_steering, &directories)?;
     Ok(ExitCode::SUCCESS)
 }
 

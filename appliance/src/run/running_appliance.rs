@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::state;
 
+use super::attack_watch::AttackWatch;
 use super::server_profiles::ServerProfiles;
 use super::snapshot_builder::{
     count_outcomes, flow_view, interface_views, service_view, worker_views,
@@ -15,9 +16,10 @@ use super::start::{Appliance, WorkerHandle};
 use super::transmission_watch;
 use crate::config::{Config, Mode};
 use crate::engine::Outcome;
+use crate::events::{EventLog, unix_seconds};
 use crate::local_checks::Notes;
 use crate::maps::{Limits, Swept, Times, coarse_now, flow_now};
-use crate::observe::{ApplianceHandle, FlowList, FlowsView, LogLimit, Snapshot};
+use crate::observe::{ApplianceHandle, FlowList, FlowsView, LogLimit, ServiceView, Snapshot};
 use crate::self_test::transmission_faults::TransmissionFaults;
 use crate::steering::Steering;
 use crate::worker::status::PortStatus;
@@ -40,6 +42,8 @@ struct Inner {
     faults: Vec<String>,
     faults_at: Instant,
     transmission: TransmissionFaults,
+    attacks: AttackWatch,
+    events: EventLog,
     /// The addresses of this machine that services leave out.
     left_out: Vec<String>,
     serving: bool,
@@ -130,11 +134,12 @@ fn renew_left_out(known: &mut Vec<String>, steering: &mut Steering, config: &Con
 }
 
 impl RunningAppliance {
-    /// Wraps an appliance whose workers run.
-    pub fn new(mut appliance: Appliance, profiles: ServerProfiles) -> Self {
+    /// Wraps an appliance whose workers run. What happens is recorded in `events`.
+    pub fn new(mut appliance: Appliance, profiles: ServerProfiles, events: EventLog) -> Self {
         let services = appliance.config.services.len();
         let mut notes = Notes::default();
         notes.renew(&appliance.config);
+        let attacks = AttackWatch::new(&appliance.config);
         let mut left_out = Vec::new();
         renew_left_out(&mut left_out, &mut appliance.steering, &appliance.config);
         Self {
@@ -147,6 +152,8 @@ impl RunningAppliance {
                 faults: Vec::new(),
                 faults_at: Instant::now(),
                 transmission: TransmissionFaults::default(),
+                attacks,
+                events,
                 left_out,
                 serving: false,
                 cursor: 0,
@@ -204,6 +211,10 @@ impl RunningAppliance {
         {
             tracing::error!(%error, others, "keys and clock cannot be refreshed");
         }
+        let steering = &mut appliance.steering;
+        inner
+            .attacks
+            .round(&self.config, steering, &mut inner.events);
         if let Err(error) = appliance.steering.keep_next_hops() {
             tracing::error!(%error, "the neighbours of forwarded connections cannot be resolved");
         }
@@ -288,6 +299,7 @@ impl ApplianceHandle for RunningAppliance {
         let mut snapshot = Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
+            time: unix_seconds(),
             uptime_seconds: self.began.elapsed().as_secs_f64(),
             config_file: self.config.file.clone(),
             config_last_reload_successful: true,
@@ -295,6 +307,7 @@ impl ApplianceHandle for RunningAppliance {
             notes: [inner.notes.texts(), inner.left_out.clone()].concat(),
             ..Snapshot::default()
         };
+        snapshot.events = inner.events.events().cloned().collect();
         let Some(appliance) = &inner.appliance else {
             return snapshot;
         };
@@ -310,14 +323,18 @@ impl ApplianceHandle for RunningAppliance {
         snapshot.interfaces = interface_views(appliance, &inner.reports);
         snapshot.services = (0..self.config.services.len())
             .map(|index| {
-                service_view(
+                let view = service_view(
                     &self.config,
                     appliance,
                     &inner.profiles,
                     index,
                     inner.flows[index],
                     &mut snapshot.degraded,
-                )
+                );
+                ServiceView {
+                    attack: inner.attacks.view(index),
+                    ..view
+                }
             })
             .collect();
         snapshot.flows = FlowsView {

@@ -13,13 +13,13 @@ use synward_core::wire::Address;
 use super::server_profiles::ServerProfiles;
 use super::start::{Appliance, WorkerHandle};
 use super::transmission_watch;
-use crate::config::{Config, Handoff, Mode};
+use crate::config::{Config, Handoff};
 use crate::engine::{Outcome, ServiceStats};
 use crate::kernel::{self, LOSSES};
 use crate::maps::coarse_now;
 use crate::observe::{
-    Counters, FlowState, FlowView, Frames, InterfaceView, ProfileView, QueueView, Responder,
-    ServiceView, WorkerView, XskCounters,
+    AttackView, Counters, FlowState, FlowView, Frames, InterfaceView, ProfileView, QueueView,
+    Responder, ServiceView, WorkerView, XskCounters,
 };
 use crate::worker::status::PortStatus;
 
@@ -155,7 +155,8 @@ pub(super) fn service_view(
         name: known.name.clone(),
         handoff: known.handoff.to_string(),
         mode: mode.to_string(),
-        active: mode == Mode::Always,
+        active: appliance.steering.challenges(index as u32),
+        attack: AttackView::default(),
         flows,
         openings: sum(|stats| stats.openings.load(Relaxed)),
         held_bytes: sum(|stats| stats.held_bytes.load(Relaxed)),

@@ -10,7 +10,6 @@ use aya::programs::SchedClassifier;
 use synward_core::counters::{SLOTS, ServiceCounters};
 use synward_core::layout::{
     Clock, Interface, MAX_INTERFACES, MAX_QUEUES, Service, VlanTags, cookies, handoff, key_slot,
-    mode,
 };
 
 use super::attach::{self, Attachment};
@@ -20,7 +19,7 @@ use super::error::{SteeringError, map_failed};
 use super::fill;
 use super::interface_discovery::{Attached, Found, SteeredInterface, side_bits};
 use super::key_slots::KeySlots;
-use super::map_plan;
+use super::modes::Adoption;
 use super::next_hops::NextHops;
 use super::object::Object;
 use super::pins::Pins;
@@ -53,9 +52,12 @@ pub struct Steering {
     pub(super) assigns: bool,
     pub(super) keys: KeySlots,
     pub(super) clock: Clock,
-    pub(super) adopt: Duration,
-    /// How long a few segments of unknown connections pass, for the server to judge.
-    pub(super) judge: Duration,
+    /// The mode of each service.
+    pub(super) modes: Vec<Mode>,
+    /// How connections that exist at the start are adopted.
+    pub(super) adoption: Adoption,
+    /// After how long an idle connection may be forgotten.
+    pub(super) idle: Duration,
     pub(super) next_hops: NextHops,
     /// The VLANs in the map.
     pub(super) vlans: BTreeSet<VlanTags>,
@@ -242,29 +244,6 @@ impl Steering {
         Ok(ServiceCounters(sum))
     }
 
-    /// The mode of a service.
-    ///
-    /// # Errors
-    /// The service does not exist.
-    pub fn mode(&self, service: u32) -> Result<Mode, SteeringError> {
-        self.service(service)
-            .map(|service| map_plan::mode_from_byte(service.mode))
-    }
-
-    /// Changes the mode of a service. Activation begins an adoption period for connections that already exist, as long as
-    /// after the start.
-    ///
-    /// # Errors
-    /// The service does not exist, or the kernel refuses the write.
-    pub fn set_mode(&mut self, service: u32, to: Mode) -> Result<(), SteeringError> {
-        let mut changed = self.service(service)?;
-        let was = std::mem::replace(&mut changed.mode, map_plan::mode_byte(to));
-        if changed.mode == mode::ALWAYS && was != mode::ALWAYS {
-            self.begin_adoption(&mut changed, coarse_now());
-        }
-        self.write_service(service, changed)
-    }
-
     /// Updates the clock and the keys of the program. Call it several times per epoch (32 s). It is cheap if nothing is due.
     ///
     /// # Errors
@@ -357,7 +336,7 @@ impl Steering {
         }
     }
 
-    fn service(&self, service: u32) -> Result<Service, SteeringError> {
+    pub(super) fn service(&self, service: u32) -> Result<Service, SteeringError> {
         let found = self.services.get(service as usize).copied();
         found.ok_or(SteeringError::NoService { service })
     }
@@ -373,21 +352,6 @@ impl Steering {
             .map_err(map_failed("SERVICES"))?;
         self.services[index as usize] = service;
         self.endpoints.service_changed()
-    }
-
-    fn begin_adoption(&self, service: &mut Service, now: u64) {
-        service.adopt_until = map_plan::adopt_until(service, now, self.adopt);
-        service.judge_until = map_plan::adopt_until(service, now, self.judge);
-    }
-
-    /// Writes all services, with an adoption period of the configured length from `now` on.
-    pub(super) fn start_adoption(&mut self, now: u64) -> Result<(), SteeringError> {
-        for index in 0..self.services.len() {
-            let mut service = self.services[index];
-            self.begin_adoption(&mut service, now);
-            self.write_service(index as u32, service)?;
-        }
-        Ok(())
     }
 }
 

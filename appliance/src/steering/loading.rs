@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Clock, Globals};
@@ -14,6 +13,7 @@ use super::handle::Steering;
 use super::interface_discovery::{Found, find_steered};
 use super::key_slots::KeySlots;
 use super::map_plan::Plan;
+use super::modes::Adoption;
 use super::next_hops::NextHops;
 use super::object::{Object, Sizes};
 use super::pins::Pins;
@@ -131,13 +131,9 @@ impl Steering {
             assigns: plan.assigns(),
             keys,
             clock: Clock::default(),
-            adopt: config.appliance.adopt,
-            // With `adopt_seconds = 0` every unknown connection is refused at once.
-            judge: if config.appliance.adopt.is_zero() {
-                Duration::ZERO
-            } else {
-                config.flows.idle
-            },
+            modes: config.services.iter().map(|service| service.mode).collect(),
+            adoption: Adoption::at_start(config.appliance.adopt, config.flows.idle),
+            idle: config.flows.idle,
             next_hops: NextHops::new(config),
             vlans: BTreeSet::new(),
             table: Arc::new(table),

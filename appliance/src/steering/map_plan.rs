@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use synward_core::layout::{
@@ -16,10 +15,9 @@ use synward_core::layout::{
 };
 use synward_core::wire::Address;
 
+use super::modes::mode_byte;
 use super::own_addresses::OwnAddresses;
-use crate::config::{
-    self, Config, Cookies, Fragments, Handoff, Mode, Offer, Ports, Unknown, WhenAbsent,
-};
+use crate::config::{self, Config, Cookies, Fragments, Handoff, Offer, Ports, Unknown, WhenAbsent};
 
 /// Values of the lists (`LISTS`).
 const ALLOWED: u32 = 1;
@@ -255,6 +253,7 @@ fn service(config: &config::Service, keys: u32) -> Service {
         },
         adopt_until: 0,
         judge_until: 0,
+        cookies_until: 0,
         when_absent: match (config.handoff, config.when_absent) {
             (Handoff::Splice, WhenAbsent::Drop) => when_absent::DROP,
             (Handoff::Splice, WhenAbsent::Pass) => when_absent::PASS,
@@ -262,33 +261,6 @@ fn service(config: &config::Service, keys: u32) -> Service {
         },
         reserved: [0; 7],
     }
-}
-
-/// Encodes a mode for [`Service::mode`].
-pub(super) fn mode_byte(of: Mode) -> u8 {
-    match of {
-        Mode::Always => mode::ALWAYS,
-        Mode::Monitor => mode::MONITOR,
-        Mode::Off => mode::OFF,
-    }
-}
-
-/// Decodes [`Service::mode`].
-pub(super) fn mode_from_byte(byte: u8) -> Mode {
-    match byte {
-        mode::ALWAYS => Mode::Always,
-        mode::MONITOR => Mode::Monitor,
-        _ => Mode::Off,
-    }
-}
-
-/// The time until which segments of unknown connections pass, ns of the coarse clock. 0 unless the service is spliced: the
-/// kernel itself knows the connections of a local service, and a forwarding machine keeps no state.
-pub(super) fn adopt_until(service: &Service, now: u64, adopt: Duration) -> u64 {
-    if service.handoff != handoff::SPLICE {
-        return 0;
-    }
-    now.saturating_add(u64::try_from(adopt.as_nanos()).unwrap_or(u64::MAX))
 }
 
 fn endpoint(index: u32, service: &config::Service, address: IpAddr) -> Endpoint {

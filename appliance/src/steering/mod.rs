@@ -12,7 +12,8 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `handle` | the handle to the loaded program: attach, refresh, change a mode, read counters, stop |
+//! | `handle` | the handle to the loaded program: attach, refresh, read counters, stop |
+//! | `modes` | which services challenge their clients; what continues when one begins or ends to |
 //! | `loading` | loads the program for a configuration and fills its maps |
 //! | `interface_discovery` | finds the configured interfaces, and checks that XDP can steer each |
 //! | `interface_watch` | compares the steered interfaces with what the kernel has now |
@@ -48,6 +49,7 @@ mod interface_watch;
 mod key_slots;
 mod loading;
 mod map_plan;
+mod modes;
 mod native_refusal;
 mod next_hops;
 mod object;

@@ -108,7 +108,8 @@ fn wrong_shapes() -> Vec<Wrong> {
             &[
                 "8: unknown key `\\u{1b}[31m\\n` in [[service]]; its keys are name, addresses, ports, handoff, mode, allow, deny, \
              fragments, unknown, when_down, when_absent, rtt, cookies, hold_bytes, openings_per_source, \
-             openings_per_server, mss, wscale, sack, timestamps, ecn",
+             openings_per_server, mss, wscale, sack, timestamps, ecn, activate_syn_rate, \
+             deactivate_syn_rate, hold_seconds, on_event",
                 "10: `capacity` is 1; use a whole number from 1024 to 16777216",
             ],
         ),
@@ -337,6 +338,29 @@ fn wrong_addresses() -> Vec<Wrong> {
             &["9: `cookies` is \"theirs\"; use \"auto\" or \"kernel\""],
         ),
         service(
+            "mode = \"sometimes\"\nactivate_syn_rate = 0\ndeactivate_syn_rate = -1\nhold_seconds = 0",
+            &[
+                "8: `mode` is \"sometimes\"; use \"always\", \"auto\", \"monitor\" or \"off\"",
+                "9: `activate_syn_rate` is 0; use a whole number from 1 to 1000000000",
+                "10: `deactivate_syn_rate` is -1; use a whole number from 1 to 1000000000",
+                "11: `hold_seconds` is 0; use a whole number from 1 to 86400",
+            ],
+        ),
+        service(
+            "mode = \"auto\"\nactivate_syn_rate = 100\ndeactivate_syn_rate = 100",
+            &[
+                "10: `deactivate_syn_rate` is 100; use a number below `activate_syn_rate`, which is 100",
+            ],
+        ),
+        service(
+            "on_event = [\"notify\", 1]",
+            &[
+                "8: `on_event` holds 1; use a list of a program's path and its arguments, such as \
+                 [\"/usr/local/bin/notify\", \"web\"]",
+                "8: `on_event` is a list; its first element must be the absolute path of a program",
+            ],
+        ),
+        service(
             "deny = [\"203.0.113.0/24\"]\nallow = [\"0.0.0.0/0\", \"203.0.113.0/24\"]",
             &["8: 203.0.113.0/24 is in `allow` too (line 9); remove it from one of them"],
         ),
@@ -344,24 +368,10 @@ fn wrong_addresses() -> Vec<Wrong> {
 }
 
 fn not_yet() -> Vec<Wrong> {
-    vec![
-        service(
-            "mode = \"auto\"\nactivate_syn_rate = 1\ndeactivate_syn_rate = 1\nhold_seconds = 1",
-            &[
-                "8: mode \"auto\" is not available yet; use \"always\", \"monitor\" or \"off\"",
-                "9: `activate_syn_rate` is not available yet; remove it",
-                "10: `deactivate_syn_rate` is not available yet; remove it",
-                "11: `hold_seconds` is not available yet; remove it",
-            ],
-        ),
-        service(
-            "hold_seconds = 1\nreplies_per_prefix = 1",
-            &[
-                "8: `hold_seconds` is not available yet; remove it",
-                "9: `replies_per_prefix` is not available yet; remove it",
-            ],
-        ),
-    ]
+    vec![service(
+        "replies_per_prefix = 1",
+        &["8: `replies_per_prefix` is not available yet; remove it"],
+    )]
 }
 
 #[test]

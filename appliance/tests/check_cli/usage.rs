@@ -13,7 +13,7 @@ fn wrong_use_exits_with_2() {
         &["secret", "--secret", "f"],
         &["secret", "--service", "Web"],
         &["mode", "web"],
-        &["mode", "web", "auto"],
+        &["mode", "web", "sometimes"],
         &["tune", "--config", "f", "--dry-run", "--undo"],
         &["completions", "klingon"],
     ];

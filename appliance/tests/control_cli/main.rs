@@ -10,7 +10,9 @@ mod program_run;
 mod sample_snapshot;
 
 // Types that `sample_snapshot` imports from its parent module.
+use synward::events::{Event, EventKind};
 use synward::observe::{
-    Counters, FlowList, FlowState, FlowView, FlowsView, Frames, Histogram, InterfaceView,
-    ProfileView, QueueView, Responder, ServiceView, Snapshot, WorkerView, XskCounters,
+    AttackView, Counters, FlowList, FlowState, FlowView, FlowsView, Frames, Histogram,
+    InterfaceView, ProfileView, QueueView, Responder, ServiceView, Snapshot, WorkerView,
+    XskCounters,
 };

@@ -3,7 +3,9 @@
 use aya::maps::lpm_trie::Key as Prefix;
 use synward_core::counters::Counter;
 use synward_core::flow::FlowKey;
-use synward_core::layout::{ANY_PORT, Endpoint, NO_PORT, Passed, PrefixPort, mode, unknown_policy};
+use synward_core::layout::{
+    ANY_PORT, Endpoint, NO_PORT, Passed, PrefixPort, Service, handoff, mode, unknown_policy,
+};
 use synward_core::wire::Address;
 
 use crate::frame_builder::{ACK, CLIENT_MAC, FIN, OUT_MAC, PSH, RST, SYN, Segment, read, stack};
@@ -62,6 +64,61 @@ fn off_and_monitor_touch_nothing() {
                 PASS,
                 &[],
             )]);
+            steer.policy(|_| {});
+        }
+    });
+}
+
+/// A service that has ended to challenge: the cookies that are out open their connections for as long as they are good.
+#[test]
+fn cookies_outlive_the_challenge() {
+    needs_root!();
+    in_namespace(|steer| {
+        for family in [0, 1] {
+            let valid = steer.shake_hands(&syn(family));
+            let with_data = Segment {
+                payload: b"data".to_vec(),
+                flags: ACK | PSH,
+                ..valid.clone()
+            };
+            let ended = |service: &mut Service| {
+                service.mode = mode::MONITOR;
+                service.cookies_until = u64::MAX;
+            };
+            steer.policy(ended);
+            // The request for a worker: there is none in this test.
+            let opens = &[Counter::CookieValid, Counter::DropNoWorker];
+            steer.check(vec![
+                outside(
+                    "a SYN",
+                    &syn(family),
+                    PASS,
+                    &[Counter::Syn, Counter::Passed],
+                ),
+                outside("an ACK without cookie", &ack(family), PASS, PASSED),
+                outside("a cookie", &valid, DROP, opens),
+                outside("a cookie with data", &with_data, DROP, opens),
+                outside(
+                    "a RST",
+                    &Segment {
+                        flags: RST,
+                        ..valid.clone()
+                    },
+                    PASS,
+                    PASSED,
+                ),
+            ]);
+            // The kernels of other handoffs verify cookies themselves.
+            steer.policy(|service| {
+                ended(service);
+                service.handoff = handoff::FORWARD;
+            });
+            steer.check(vec![outside("an edge", &valid, PASS, PASSED)]);
+            steer.policy(|service| {
+                ended(service);
+                service.cookies_until = now();
+            });
+            steer.check(vec![outside("later", &valid, PASS, PASSED)]);
             steer.policy(|_| {});
         }
     });

@@ -10,7 +10,7 @@ use crate::multilinear;
 use crate::wire::Address;
 
 /// Version of names and contents of the maps. A process takes over pinned maps only if they have its own version.
-pub const SCHEMA: u32 = 7;
+pub const SCHEMA: u32 = 8;
 
 /// The most services.
 pub const MAX_SERVICES: u32 = 64;
@@ -189,6 +189,8 @@ pub struct Service {
     pub adopt_until: u64,
     /// Until this time a few of them still pass, for the server to judge.
     pub judge_until: u64,
+    /// While the service challenges nobody: until this time cookies that it issued before still open connections.
+    pub cookies_until: u64,
     /// See [`when_absent`].
     pub when_absent: u8,
     /// Padding, zero.
@@ -463,7 +465,7 @@ mod tests {
         assert_eq!(size_of::<Profile>(), 8);
         assert_eq!(size_of::<NextHop>(), 20);
         assert_eq!(size_of::<Endpoint>(), 24);
-        assert_eq!(size_of::<Service>(), 32);
+        assert_eq!(size_of::<Service>(), 40);
         assert_eq!(size_of::<VlanTags>(), 16);
         assert_eq!(size_of::<KeySlot>(), 8 + 16 * MAX_SECRETS);
     }

@@ -138,6 +138,17 @@ fn has_impossible_source(packet: &Packet) -> bool {
     packet.source.is_impossible_source() || packet.source == packet.destination
 }
 
+/// Whether a client's segment without a flow is checked: any while the service challenges; later, while its cookies are good,
+/// an ACK that carries one. The kernels of the other handoffs verify cookies themselves, whatever the mode.
+#[inline(always)]
+fn is_checked(ctx: &XdpContext, pkt: &mut PacketContext, service: &Service, is_syn: bool) -> bool {
+    service.mode == mode::ALWAYS
+        || (pkt.now < service.cookies_until
+            && !is_syn
+            && service.handoff == handoff::SPLICE
+            && ack::starts_new_connection(ctx, pkt))
+}
+
 /// Decides about a client's segment that belongs to no flow of the table.
 #[inline(always)]
 fn decide_without_flow(
@@ -147,7 +158,7 @@ fn decide_without_flow(
     counters: &mut ServiceCounters,
     is_syn: bool,
 ) -> Verdict {
-    if service.mode != mode::ALWAYS || absence::passes(ctx, pkt) {
+    if !is_checked(ctx, pkt, service, is_syn) || absence::passes(ctx, pkt) {
         counters.bump(Counter::Passed);
         return XDP_PASS;
     }

@@ -1,0 +1,195 @@
+//! The state machine: an attack begins when the rate reaches one threshold, and ends when it was below a lower one for as
+//! long as `hold_seconds`. A rate between the two changes nothing.
+//!
+//! With `activate_syn_rate` set, the rate is that of SYNs, or of ACKs with a bad cookie if those are more. Otherwise it is
+//! that of SYNs whose handshake is not completed, as far as this is known: a crowd of real clients is no attack.
+
+use std::time::Duration;
+
+use super::normal_rate::NormalRate;
+use super::rate_window::{RateWindow, Rates, Totals};
+use super::thresholds::{AT_START, Thresholds};
+use crate::config::Activation;
+
+/// The time after the start in which the normal rate is not known at all.
+const START: Duration = Duration::from_secs(1);
+/// SYNs a second with which a full queue of a listener is an attack.
+const PRESSED: f64 = 20.0;
+
+/// What is seen of a service in one round.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// The totals of its counters.
+    pub totals: Totals,
+    /// Whether it challenges its clients: their cookies then show how many complete their handshake.
+    pub challenges: bool,
+    /// Whether a listener's queue of handshakes was full since the last round.
+    pub pressed: bool,
+}
+
+/// An attack, so far or over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attack {
+    /// When it began, on the caller's clock.
+    pub began: Duration,
+    /// When its rate was last too high for its end.
+    pub last: Duration,
+    /// The rate with which it began.
+    pub rate: f64,
+    /// The threshold at which it began.
+    pub threshold: f64,
+    /// The highest rate of SYNs.
+    pub peak: f64,
+    /// SYNs since it began.
+    pub syns: u64,
+    /// Handshakes that were completed since it began, as far as it is known.
+    pub proven: u64,
+    /// It ends below this rate, if that is lower than the threshold: it began without reaching one.
+    most_quiet: f64,
+    before: Totals,
+}
+
+/// What has changed in a round.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Change {
+    /// An attack began.
+    Began(Attack),
+    /// It is over.
+    Ended(Attack),
+}
+
+/// Decides whether one service is under attack.
+#[derive(Clone, Debug)]
+pub struct Detector {
+    settings: Activation,
+    /// Whether completed handshakes are known while the service challenges.
+    knows_proven: bool,
+    window: RateWindow,
+    normal: NormalRate,
+    first: Option<Duration>,
+    last: Duration,
+    rates: Rates,
+    attack: Option<Attack>,
+}
+
+impl Detector {
+    /// A detector of a service that has seen nothing. `knows_proven`: its cookies come back to this machine and not past it.
+    pub fn new(settings: Activation, knows_proven: bool) -> Self {
+        Self {
+            settings,
+            knows_proven,
+            window: RateWindow::default(),
+            normal: NormalRate::default(),
+            first: None,
+            last: Duration::ZERO,
+            rates: Rates::default(),
+            attack: None,
+        }
+    }
+
+    /// Takes over new settings; what was seen so far stays.
+    pub fn set(&mut self, settings: Activation) {
+        self.settings = settings;
+    }
+
+    /// The attack that goes on.
+    pub fn attack(&self) -> Option<&Attack> {
+        self.attack.as_ref()
+    }
+
+    /// The rates of the last half second.
+    pub fn rates(&self) -> Rates {
+        self.rates
+    }
+
+    /// The thresholds that apply now.
+    pub fn thresholds(&self) -> Thresholds {
+        Thresholds::new(&self.settings, self.normal.value())
+    }
+
+    /// A round at `now`, on any clock that does not go back.
+    pub fn round(&mut self, now: Duration, seen: &Seen) -> Option<Change> {
+        let is_start = now.saturating_sub(*self.first.get_or_insert(now)) < START;
+        let elapsed = now.saturating_sub(self.last);
+        self.last = now;
+        self.rates = self.window.add(now, seen.totals);
+        let thresholds = self.thresholds();
+        let rate = self.rate();
+        let scale = if is_start && self.settings.activate_syn_rate.is_none() {
+            AT_START
+        } else {
+            1.0
+        };
+        let is_loud = rate >= scale * thresholds.activate;
+        let is_pressed = seen.pressed && !seen.challenges && self.rates.syns >= PRESSED;
+        let change = match &mut self.attack {
+            None if is_loud || is_pressed => {
+                let most_quiet = if is_loud { f64::INFINITY } else { rate / 2.0 };
+                self.attack = Some(begin(now, rate, most_quiet, &thresholds, seen.totals));
+                self.attack.map(Change::Began)
+            }
+            None => None,
+            Some(attack) => {
+                attack.peak = attack.peak.max(self.rates.syns);
+                attack.syns = seen.totals.syns.saturating_sub(attack.before.syns);
+                attack.proven = seen.totals.proven.saturating_sub(attack.before.proven);
+                if rate >= thresholds.deactivate.min(attack.most_quiet) {
+                    attack.last = now;
+                }
+                let is_over = now.saturating_sub(attack.last) >= self.settings.hold;
+                is_over
+                    .then(|| self.attack.take())
+                    .flatten()
+                    .map(Change::Ended)
+            }
+        };
+        self.learn(seen, rate >= thresholds.activate, elapsed);
+        change
+    }
+
+    /// The rate that is compared with the thresholds.
+    fn rate(&self) -> f64 {
+        let Rates {
+            syns,
+            proven,
+            bad_acks,
+        } = self.rates;
+        let syns = match self.settings.activate_syn_rate {
+            Some(_) => syns,
+            None => syns - proven,
+        };
+        syns.max(bad_acks)
+    }
+
+    /// Learns what is normal: clients that have proven themselves, or all while there is no attack.
+    fn learn(&mut self, seen: &Seen, is_loud: bool, elapsed: Duration) {
+        if seen.challenges && self.knows_proven {
+            self.normal.add(self.rates.proven, elapsed);
+        } else if self.attack.is_none() && !is_loud {
+            self.normal.add(self.rates.syns, elapsed);
+        }
+    }
+}
+
+fn begin(
+    now: Duration,
+    rate: f64,
+    most_quiet: f64,
+    thresholds: &Thresholds,
+    before: Totals,
+) -> Attack {
+    Attack {
+        began: now,
+        last: now,
+        rate,
+        threshold: thresholds.activate,
+        peak: rate,
+        syns: 0,
+        proven: 0,
+        most_quiet,
+        before,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,21 @@
+//! Whether a service is under attack: a pure decision, ten times a second, from the totals of its counters.
+//!
+//! The control thread feeds each service's [`Detector`] (`run::attack_watch`). A service with mode `auto` challenges its
+//! clients while it is under attack. With `always` and `monitor` the decision is only reported.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`detector`] | the state machine: when an attack begins and ends |
+//! | [`thresholds`] | the rates at which it does, configured or in proportion to what is normal |
+//! | `normal_rate` | what a service normally sees |
+//! | `rate_window` | rates over the last half second |
+
+#![forbid(unsafe_code)]
+
+pub mod detector;
+mod normal_rate;
+mod rate_window;
+pub mod thresholds;
+
+pub use detector::{Attack, Change, Detector, Seen};
+pub use rate_window::{Rates, Totals};

@@ -1,0 +1,128 @@
+//! The appliance's end of the socket to the process that runs the programs of `on_event`
+//! ([`command_runner`](super::command_runner)).
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+
+use super::command_runner::{Commands, Job};
+use super::event::Event;
+use crate::config::Service;
+use crate::observe::LogLimit;
+
+/// The hidden command of this program that [`run_event_commands`](super::run_event_commands).
+pub const RUNNER: &str = "event-commands";
+
+/// Passes events on. Dropping it ends the process, once its programs have ended.
+#[derive(Debug)]
+pub struct CommandLink {
+    stream: UnixStream,
+    programs: Programs,
+    failed: LogLimit,
+}
+
+/// Which programs there are, and who gets the events of which service.
+#[derive(Debug, Default)]
+struct Programs {
+    commands: Commands,
+    of_service: BTreeMap<String, usize>,
+}
+
+impl Programs {
+    fn new(services: &[Service]) -> Self {
+        let mut programs = Self::default();
+        for service in services
+            .iter()
+            .filter(|service| !service.on_event.is_empty())
+        {
+            let known = programs
+                .commands
+                .iter()
+                .position(|one| *one == service.on_event);
+            let number = known.unwrap_or(programs.commands.len());
+            if known.is_none() {
+                programs.commands.push(service.on_event.clone());
+            }
+            programs.of_service.insert(service.name.clone(), number);
+        }
+        programs
+    }
+
+    /// The programs that get an event: that of its service, or all of them.
+    fn of(&self, event: &Event) -> Vec<usize> {
+        match &event.service {
+            Some(service) => self.of_service.get(service).copied().into_iter().collect(),
+            None => (0..self.commands.len()).collect(),
+        }
+    }
+}
+
+impl CommandLink {
+    /// Starts the process if a service has `on_event`. Call it before any thread is confined.
+    ///
+    /// # Errors
+    /// The kernel refuses the process or the socket.
+    pub fn start(services: &[Service]) -> io::Result<Option<Self>> {
+        let programs = Programs::new(services);
+        if programs.commands.is_empty() {
+            return Ok(None);
+        }
+        let (mut stream, theirs) = UnixStream::pair()?;
+        // In a group of its own: Ctrl-C in a terminal ends the appliance first. Nobody waits for it: it ends after the
+        // appliance, or by itself if the appliance is killed.
+        let _ = Command::new("/proc/self/exe")
+            .arg(RUNNER)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        write_line(&mut stream, &programs.commands)?;
+        // The control thread must not wait for programs.
+        stream.set_nonblocking(true)?;
+        Ok(Some(Self {
+            stream,
+            programs,
+            failed: LogLimit::default(),
+        }))
+    }
+
+    /// Passes an event to the programs that are for it. One that cannot be passed is left out, with a line in the log.
+    pub fn pass(&mut self, event: &Event) {
+        for command in self.programs.of(event) {
+            let event = event.clone();
+            if let Err(error) = write_line(&mut self.stream, &Job { command, event })
+                && let Some(others) = self.failed.pass()
+            {
+                tracing::warn!(%error, others, "the programs of on_event cannot be told");
+            }
+        }
+    }
+}
+
+/// Writes a line in one call: the kernel takes it as a whole or not at all, because it is small.
+fn write_line(stream: &mut UnixStream, value: &impl serde::Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::EventKind;
+
+    #[test]
+    fn services_share_programs() {
+        let programs = Programs {
+            commands: vec![vec!["/a".into()], vec!["/b".into()]],
+            of_service: [("web".into(), 1), ("mail".into(), 1)].into(),
+        };
+        let of = |service| programs.of(&Event::new(EventKind::AttackEnd, service, ""));
+        assert_eq!(of(Some("web")), [1]);
+        assert_eq!(of(Some("dns")), []);
+        assert_eq!(of(None), [0, 1]);
+    }
+}

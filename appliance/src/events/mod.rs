@@ -1,0 +1,22 @@
+//! What has happened that people want to know: attacks, and what an operator did.
+//!
+//! The control thread records an [`Event`] in the [`EventLog`], which logs it, keeps the last ones for `status`, and passes
+//! it to the programs of `on_event`.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`event`] | an event, in JSON the same for `status` and for programs |
+//! | [`event_log`] | the last events, and their log lines |
+//! | [`command_runner`], [`command_link`] | the process that runs the programs of `on_event`, and the way to it |
+
+#![forbid(unsafe_code)]
+
+pub mod command_link;
+pub mod command_runner;
+pub mod event;
+pub mod event_log;
+
+pub use command_link::CommandLink;
+pub use command_runner::run_event_commands;
+pub use event::{AttackNumbers, Event, EventKind, unix_seconds};
+pub use event_log::EventLog;

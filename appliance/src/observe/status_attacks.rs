@@ -1,0 +1,149 @@
+//! Formats rates, attacks and events for a terminal.
+
+use super::number_format::{format_span, format_thousands};
+use super::snapshot::{ServiceView, Snapshot};
+use crate::events::Event;
+
+/// Events that `synward status` shows. `status --json` has all that are kept.
+const SHOWN: usize = 5;
+
+/// The rate of a service and its attack, if there is one or if its mode asks for it; otherwise empty.
+pub(super) fn attack(service: &ServiceView) -> String {
+    let (name, attack) = (&service.name, &service.attack);
+    let [rate, from, until] = [
+        attack.syn_rate,
+        attack.activate_syn_rate,
+        attack.deactivate_syn_rate,
+    ]
+    .map(format_thousands);
+    let mut text = match attack.since_seconds {
+        Some(since) => {
+            let (since, peak) = (
+                format_span(since),
+                format_thousands(attack.peak_syn_rate.unwrap_or_default()),
+            );
+            format!(
+                "{name}: under attack for {since}: {rate} SYN/s, at most {peak}; over when below {until} SYN/s for long enough\n"
+            )
+        }
+        None if matches!(service.mode.as_str(), "auto" | "monitor") => {
+            format!("{name}: {rate} SYN/s; an attack begins at {from}\n")
+        }
+        None => String::new(),
+    };
+    if attack.unanswered_syns > 0 {
+        let syns = format_thousands(attack.unanswered_syns);
+        text += &format!(
+            "{name}: {syns} SYNs of attacks passed; mode \"auto\" would have answered them\n"
+        );
+    }
+    text
+}
+
+/// The last events, the newest first.
+pub(super) fn events(snapshot: &Snapshot) -> String {
+    let events = snapshot.events.iter().rev().take(SHOWN);
+    events.map(|one| event(one, snapshot.time)).collect()
+}
+
+fn event(event: &Event, now: f64) -> String {
+    let ago = format_span((now - event.time).max(0.0));
+    let service = event
+        .service
+        .as_ref()
+        .map_or(String::new(), |service| format!("{service}: "));
+    format!("{ago} ago: {service}{}{}\n", event.message, numbers(event))
+}
+
+fn numbers(event: &Event) -> String {
+    let Some(attack) = &event.attack else {
+        return String::new();
+    };
+    if attack.duration_seconds == 0.0 {
+        let [rate, threshold] = [attack.rate, attack.threshold].map(format_thousands);
+        return format!("; {rate} SYN/s, the threshold is {threshold}");
+    }
+    let [peak, syns, proven] =
+        [attack.peak_rate, attack.syns, attack.proven_clients].map(format_thousands);
+    let duration = format_span(attack.duration_seconds);
+    format!("; {syns} SYNs in {duration}, at most {peak} a second, {proven} proven clients")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::{AttackNumbers, EventKind};
+    use crate::observe::AttackView;
+
+    #[test]
+    fn a_rate_is_shown_where_it_may_matter() {
+        let mut service = ServiceView {
+            name: "web".into(),
+            mode: "always".into(),
+            attack: AttackView {
+                syn_rate: 1_200,
+                activate_syn_rate: 4_000,
+                deactivate_syn_rate: 2_000,
+                ..AttackView::default()
+            },
+            ..ServiceView::default()
+        };
+        assert_eq!(attack(&service), "");
+        service.mode = "auto".into();
+        assert_eq!(
+            attack(&service),
+            "web: 1,200 SYN/s; an attack begins at 4,000\n"
+        );
+        service.mode = "monitor".into();
+        service.attack.since_seconds = Some(75.2);
+        service.attack.peak_syn_rate = Some(30_000);
+        service.attack.unanswered_syns = 70_000;
+        assert_eq!(
+            attack(&service),
+            "web: under attack for 1 min 15 s: 1,200 SYN/s, at most 30,000; over when below 2,000 SYN/s for long enough\n\
+             web: 70,000 SYNs of attacks passed; mode \"auto\" would have answered them\n"
+        );
+    }
+
+    #[test]
+    fn the_last_five_events_are_shown() {
+        let event = |time, event, message: &str, attack| Event {
+            time,
+            attack,
+            ..Event::new(event, Some("web"), message)
+        };
+        let numbers = AttackNumbers {
+            rate: 2_000,
+            threshold: 1_000,
+            ..AttackNumbers::default()
+        };
+        let over = AttackNumbers {
+            duration_seconds: 61.0,
+            peak_rate: 3_000,
+            syns: 180_000,
+            proven_clients: 12,
+            ..numbers
+        };
+        let mut snapshot = Snapshot {
+            time: 1_100.0,
+            events: vec![
+                event(1_000.0, EventKind::AttackBegin, "begins", Some(numbers)),
+                event(1_090.0, EventKind::AttackEnd, "is over", Some(over)),
+            ],
+            ..Snapshot::default()
+        };
+        assert_eq!(
+            events(&snapshot),
+            "10 s ago: web: is over; 180,000 SYNs in 1 min 1 s, at most 3,000 a second, 12 proven clients\n\
+             1 min 40 s ago: web: begins; 2,000 SYN/s, the threshold is 1,000\n"
+        );
+        for _ in 0..9 {
+            let more = event(2_000.0, EventKind::AttackEnd, "clock went back", None);
+            snapshot.events.push(more);
+        }
+        assert_eq!(
+            events(&snapshot),
+            "0 s ago: web: clock went back\n".repeat(5)
+        );
+    }
+}

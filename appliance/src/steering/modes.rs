@@ -1,0 +1,187 @@
+//! Which services challenge their clients, and what goes on when one begins or ends to.
+//!
+//! A connection from before is either known to the program, because it learned it from the server, or is adopted:
+//! for a while segments of unknown connections pass, and a few pass for hours for the server to judge. A cookie that was
+//! issued before a service stopped to challenge still opens its connection.
+
+use std::time::Duration;
+
+use synward_core::cookie::EPOCH_NANOSECONDS;
+use synward_core::layout::{Service, handoff, mode};
+
+use super::error::SteeringError;
+use super::handle::Steering;
+use crate::config::Mode;
+use crate::maps::coarse_now;
+
+/// How long segments of unknown connections pass when a service begins to challenge while the appliance runs, whatever
+/// `adopt_seconds` says: a handshake that was half done is done by then, with some retransmissions (RFC 6298 §2).
+const ADOPT_AT_LEAST: Duration = Duration::from_secs(5);
+/// How long cookies are good: those of the current and the previous epoch, and of the next one where clocks differ.
+const COOKIE_LIFE: u64 = 3 * EPOCH_NANOSECONDS;
+
+/// How long connections from before are adopted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Adoption {
+    /// Segments of unknown connections pass.
+    pub(super) all: Duration,
+    /// A few of them pass, for the server to judge.
+    pub(super) judged: Duration,
+}
+
+impl Adoption {
+    /// At the start of the appliance, as configured: with `adopt_seconds = 0` every unknown connection is refused at once.
+    pub(super) fn at_start(adopt: Duration, idle: Duration) -> Self {
+        Self {
+            all: adopt,
+            judged: if adopt.is_zero() {
+                Duration::ZERO
+            } else {
+                idle
+            },
+        }
+    }
+
+    /// When a service begins to challenge while the appliance runs: its connections are as legitimate as later ones.
+    fn while_running(self, idle: Duration) -> Self {
+        Self {
+            all: self.all.max(ADOPT_AT_LEAST),
+            judged: idle,
+        }
+    }
+
+    /// Begins now. An edge keeps no state and passes everything but SYNs anyway. The kernel knows the connections of a local
+    /// service, but not the handshakes for which it has sent cookies of its own.
+    fn begin(self, service: &mut Service, now: u64) {
+        let until =
+            |time: Duration| now.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        let (adopt, judge) = match service.handoff {
+            handoff::SPLICE => (until(self.all), until(self.judged)),
+            handoff::LOCAL => (until(self.all), 0),
+            _ => (0, 0),
+        };
+        service.adopt_until = adopt;
+        service.judge_until = judge;
+    }
+}
+
+/// Encodes a mode for [`Service::mode`]. A service with `auto` challenges nobody at first.
+pub(super) fn mode_byte(of: Mode) -> u8 {
+    match of {
+        Mode::Always => mode::ALWAYS,
+        Mode::Auto | Mode::Monitor => mode::MONITOR,
+        Mode::Off => mode::OFF,
+    }
+}
+
+impl Steering {
+    /// The mode of a service.
+    ///
+    /// # Errors
+    /// The service does not exist.
+    pub fn mode(&self, service: u32) -> Result<Mode, SteeringError> {
+        let mode = self.modes.get(service as usize).copied();
+        mode.ok_or(SteeringError::NoService { service })
+    }
+
+    /// Whether a service challenges its clients now.
+    pub fn challenges(&self, service: u32) -> bool {
+        let service = self.services.get(service as usize);
+        service.is_some_and(|service| service.mode == mode::ALWAYS)
+    }
+
+    /// Changes the mode of a service. With `auto` it goes on as before, until [`Steering::set_challenge`].
+    ///
+    /// # Errors
+    /// The service does not exist, or the kernel refuses the write.
+    pub fn set_mode(&mut self, service: u32, to: Mode) -> Result<(), SteeringError> {
+        let challenged = self.challenges(service);
+        let byte = match to {
+            Mode::Auto if challenged => mode::ALWAYS,
+            other => mode_byte(other),
+        };
+        self.write_mode(service, byte)?;
+        self.modes[service as usize] = to;
+        Ok(())
+    }
+
+    /// Has a service with `auto` challenge its clients, or no longer. Other modes stay as they are.
+    ///
+    /// # Errors
+    /// The service does not exist, or the kernel refuses the write.
+    pub fn set_challenge(&mut self, service: u32, on: bool) -> Result<(), SteeringError> {
+        if self.mode(service)? != Mode::Auto || self.challenges(service) == on {
+            return Ok(());
+        }
+        self.write_mode(service, if on { mode::ALWAYS } else { mode::MONITOR })
+    }
+
+    /// A service that begins to challenge adopts the connections that exist; one that stops honours its cookies for a while.
+    fn write_mode(&mut self, service: u32, byte: u8) -> Result<(), SteeringError> {
+        let mut changed = self.service(service)?;
+        let was = std::mem::replace(&mut changed.mode, byte);
+        let now = coarse_now();
+        match (was == mode::ALWAYS, byte == mode::ALWAYS) {
+            (false, true) => self
+                .adoption
+                .while_running(self.idle)
+                .begin(&mut changed, now),
+            (true, false) => changed.cookies_until = now.saturating_add(COOKIE_LIFE),
+            _ => {}
+        }
+        self.write_service(service, changed)
+    }
+
+    /// Writes all services. Those that challenge adopt connections from `now` on; the others honour the cookies of a process
+    /// before this one.
+    pub(super) fn start_adoption(&mut self, now: u64) -> Result<(), SteeringError> {
+        for index in 0..self.services.len() {
+            let mut service = self.services[index];
+            self.adoption.begin(&mut service, now);
+            if service.mode != mode::ALWAYS {
+                service.cookies_until = now.saturating_add(COOKIE_LIFE);
+            }
+            self.write_service(index as u32, service)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+    const IDLE: Duration = Duration::from_secs(7500);
+
+    fn begun(adoption: Adoption, handoff: u8) -> (u64, u64) {
+        let mut service = Service {
+            handoff,
+            ..Service::default()
+        };
+        adoption.begin(&mut service, 1);
+        (service.adopt_until, service.judge_until)
+    }
+
+    #[test]
+    fn adoption_at_start_is_as_configured() {
+        let none = Adoption::at_start(Duration::ZERO, IDLE);
+        assert_eq!(begun(none, handoff::SPLICE), (1, 1));
+        let three = Adoption::at_start(Duration::from_secs(3), IDLE);
+        assert_eq!(
+            begun(three, handoff::SPLICE),
+            (1 + 3 * SECOND, 1 + 7500 * SECOND)
+        );
+        assert_eq!(begun(three, handoff::LOCAL), (1 + 3 * SECOND, 0));
+        assert_eq!(begun(three, handoff::FORWARD), (0, 0));
+    }
+
+    /// Otherwise `adopt_seconds = 0` would cut all connections when an attack begins.
+    #[test]
+    fn a_service_that_begins_to_challenge_later_always_adopts() {
+        let configured = |seconds| Adoption::at_start(Duration::from_secs(seconds), IDLE);
+        let later = |seconds| begun(configured(seconds).while_running(IDLE), handoff::SPLICE);
+        assert_eq!(later(0), (1 + 5 * SECOND, 1 + 7500 * SECOND));
+        assert_eq!(later(60), (1 + 60 * SECOND, 1 + 7500 * SECOND));
+    }
+}
