@@ -5,6 +5,7 @@ use std::{
     ffi::CString,
     io,
     os::fd::AsRawFd,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -23,6 +24,8 @@ use super::{
     socket_options,
     umem::Memory,
 };
+use crate::kernel;
+use crate::steering::zero_copy_needs;
 
 /// How long to wait for a busy queue: it stays busy for about 30 ms after its owner was killed.
 const BUSY_PATIENCE: Duration = Duration::from_millis(200);
@@ -42,8 +45,8 @@ pub enum OpenError {
     NoInterface { interface: String },
 
     #[error(
-        "{interface} has no queue {queue} (or its driver refuses the options): `ethtool -l {interface}` shows its \
-         queues, `ethtool -L {interface} combined {}` makes enough", queue + 1
+        "{interface} has no queue {queue}: `ethtool -l {interface}` shows its queues, `ethtool -L {interface} combined {}` \
+         makes enough", queue + 1
     )]
     NoQueue { interface: String, queue: u32 },
 
@@ -80,12 +83,15 @@ pub enum OpenError {
     },
 
     #[error(
-        "the driver of {interface} refuses zero-copy on queue {queue} ({cause}): set zero_copy to \"auto\" or \"off\", \
-         or use a driver that can"
+        "{driver}, the driver of {interface}, refuses zero-copy on queue {queue} ({cause}){needs}: set zero_copy of \
+         {interface} to \"auto\" or \"off\""
     )]
     ZeroCopyRefused {
         interface: String,
         queue: u32,
+        driver: String,
+        /// What the driver needs for it, if that is known: a sentence that begins with its punctuation.
+        needs: &'static str,
         cause: io::Error,
     },
 
@@ -250,14 +256,30 @@ impl Attempt<'_> {
             Some(libc::ENODEV) => self.no_interface(),
             Some(libc::EBUSY) => OpenError::Busy { interface, queue },
             Some(libc::EPERM | libc::EACCES) => OpenError::Permission { interface, queue },
-            Some(libc::EOPNOTSUPP) if forced => OpenError::ZeroCopyRefused {
-                interface,
-                queue,
-                cause,
-            },
-            Some(libc::EINVAL) => OpenError::NoQueue { interface, queue },
+            // Drivers refuse with EINVAL too.
+            Some(libc::EINVAL) if !self.has_queue() => OpenError::NoQueue { interface, queue },
+            _ if forced => {
+                let driver = kernel::driver(&interface).unwrap_or_else(|_| "?".to_owned());
+                OpenError::ZeroCopyRefused {
+                    needs: zero_copy_needs(&driver),
+                    interface,
+                    queue,
+                    driver,
+                    cause,
+                }
+            }
             _ => self.system(cause),
         }
+    }
+
+    /// Whether the interface uses this queue. Some drivers do not report channels; sysfs lists those in use.
+    fn has_queue(&self) -> bool {
+        let listed = || {
+            let (interface, queue) = (self.interface, self.queue);
+            Path::new(&format!("/sys/class/net/{interface}/queues/rx-{queue}")).exists()
+        };
+        kernel::receive_queues(self.interface)
+            .map_or_else(|_| listed(), |queues| self.queue < queues)
     }
 
     fn no_interface(&self) -> OpenError {

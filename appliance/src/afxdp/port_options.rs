@@ -45,6 +45,18 @@ impl Default for PortOptions {
 }
 
 impl PortOptions {
+    /// The options for frames of another size, with the memory of the default: half as many frames of twice the size.
+    pub fn with_chunk(chunk: Chunk) -> Self {
+        let default = PortOptions::default();
+        let times = chunk.bytes() / default.chunk.bytes();
+        PortOptions {
+            frames: default.frames / times,
+            ring: default.ring / times,
+            chunk,
+            ..default
+        }
+    }
+
     /// Bytes of the whole UMEM.
     pub fn umem_bytes(&self) -> u64 {
         u64::from(self.frames) * u64::from(self.chunk.bytes())
@@ -118,6 +130,17 @@ mod tests {
     fn the_defaults_are_valid() {
         assert_eq!(PortOptions::default().problem(), None);
         assert_eq!(PortOptions::default().umem_bytes(), 16 << 20);
+    }
+
+    #[test]
+    fn larger_frames_need_no_more_memory() {
+        let larger = PortOptions::with_chunk(Chunk::Bytes4096);
+        assert_eq!(larger.problem(), None);
+        assert_eq!(larger.umem_bytes(), PortOptions::default().umem_bytes());
+        assert_eq!(
+            PortOptions::with_chunk(Chunk::Bytes2048),
+            PortOptions::default()
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | `ethtool` | the driver's name, the receive queues in use, receive offloads (ioctl) |
 //! | `xdp_refusal` | why a driver refuses an XDP program (rtnetlink) |
 //! | `sysctls` | the settings of the kernel's own SYN cookies (/proc/sys) |
+//! | `truncated_packets` | how many packets arrived cut short (/proc/net) |
 //! | `btf` | offsets of structure members and ids of functions |
 //! | `socket_fields`, `kfunc`, `abi` | the offsets and ids that the programs for local services use |
 //! | `program_holders` | the links, pins and processes that hold an XDP program (ids, /proc) |
@@ -35,6 +36,7 @@ mod program_holders;
 mod routes;
 mod socket_fields;
 mod sysctls;
+mod truncated_packets;
 mod verifier;
 mod xdp_refusal;
 
@@ -55,5 +57,6 @@ pub use program_holders::{ProgramHolders, program_holders};
 pub use routes::{next_hop, outgoing_interface};
 pub use socket_fields::{SOCKET_FIELDS, socket_fields};
 pub use sysctls::{KernelCookies, has_bare_clock, kernel_cookies, tcp_syncookies};
+pub use truncated_packets::truncated_packets;
 pub use verifier::load_verified;
 pub use xdp_refusal::native_xdp_refusal;

@@ -20,7 +20,6 @@ use crate::events::{EventLog, unix_seconds};
 use crate::local_checks::Notes;
 use crate::maps::{Limits, Swept, Times, coarse_now, flow_now};
 use crate::observe::{ApplianceHandle, FlowList, FlowsView, LogLimit, ServiceView, Snapshot};
-use crate::self_test::transmission_faults::TransmissionFaults;
 use crate::steering::Steering;
 use crate::worker::status::PortStatus;
 
@@ -41,7 +40,7 @@ struct Inner {
     /// What is wrong with interfaces and workers, and when that was looked up.
     faults: Vec<String>,
     faults_at: Instant,
-    transmission: TransmissionFaults,
+    drivers: transmission_watch::Seen,
     attacks: AttackWatch,
     events: EventLog,
     /// The addresses of this machine that services leave out.
@@ -151,7 +150,7 @@ impl RunningAppliance {
                 notes,
                 faults: Vec::new(),
                 faults_at: Instant::now(),
-                transmission: TransmissionFaults::default(),
+                drivers: transmission_watch::Seen::default(),
                 attacks,
                 events,
                 left_out,
@@ -227,8 +226,8 @@ impl RunningAppliance {
             mend_interfaces(&mut inner.failures.mend, appliance);
             take_reports(&mut inner.reports, appliance);
             let unsent =
-                transmission_watch::find_faults(appliance, &mut inner.transmission, &inner.reports);
-            transmission_watch::bypass_stalled(appliance, &inner.transmission);
+                transmission_watch::find_faults(appliance, &mut inner.drivers, &inner.reports);
+            transmission_watch::bypass_stalled(appliance, &inner.drivers.transmission);
             renew_faults(
                 &mut inner.faults,
                 &mut inner.failures.watch,

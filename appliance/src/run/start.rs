@@ -21,7 +21,7 @@ use crate::kernel;
 use crate::local_checks;
 use crate::self_test::{Sockets, TransmitWatch};
 use crate::siphash_simd::HashBackend;
-use crate::steering::Steering;
+use crate::steering::{Steering, frame_size};
 use crate::worker::Worker;
 use crate::worker::epoch_keys::EpochKeys;
 use crate::worker::ports::Ports;
@@ -214,7 +214,7 @@ impl Appliance {
             let options = PortOptions {
                 zero_copy: zero_copy(configured, interface.native),
                 busy_poll: self.polls_driver(&interface.name),
-                ..PortOptions::default()
+                ..PortOptions::with_chunk(frame_size(&interface.name, interface.mtu))
             };
             for queue in &interface.queues {
                 let port = Port::open(&interface.name, *queue, &options)?;

@@ -1,6 +1,6 @@
-//! What is not transmitted while the appliance serves: for metrics, and as faults.
+//! What drivers do not transmit, or receive cut short, while the appliance serves: for metrics, and as faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use synward_core::counters::{Counter, ServiceCounters};
@@ -9,7 +9,9 @@ use synward_core::transmit_failure::{FailureKey, way};
 use super::snapshot_builder::count_outcomes;
 use super::start::Appliance;
 use crate::engine::Outcome;
+use crate::kernel;
 use crate::self_test::WatchError;
+use crate::self_test::cut_packets::CutPackets;
 use crate::self_test::transmission_faults::{SocketState, TransmissionFaults, errno_label};
 use crate::worker::status::PortStatus;
 
@@ -35,10 +37,17 @@ pub(super) fn by_errno(lost: &BTreeMap<FailureKey, u64>, interface: u32) -> BTre
     by_errno
 }
 
+/// What the rounds before have seen.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) transmission: TransmissionFaults,
+    cut: CutPackets,
+}
+
 /// The faults of this round.
 pub(super) fn find_faults(
     appliance: &Appliance,
-    faults: &mut TransmissionFaults,
+    seen: &mut Seen,
     reports: &BTreeMap<u32, Vec<PortStatus>>,
 ) -> Vec<String> {
     let mut sockets = Vec::new();
@@ -61,13 +70,37 @@ pub(super) fn find_faults(
         Ok(lost) => (lost, None),
         Err(error) => (BTreeMap::new(), Some(error.to_string())),
     };
-    let mut faults = faults.renew(Instant::now(), &lost, sent(appliance), &sockets, name);
+    let sent = sent(appliance);
+    let mut faults = seen
+        .transmission
+        .renew(Instant::now(), &lost, sent, &sockets, name);
     faults.extend(unread);
+    if kernel::truncated_packets().is_some_and(|cut| seen.cut.renew(cut, sent)) {
+        faults.extend(cut_packets(reports, name));
+    }
     faults.extend(unfinished_checksums(appliance).filter(|_| {
         // Nobody connects. Otherwise it concerns a few senders, and is a note.
         count_outcomes(appliance, None, Outcome::Established) == 0
     }));
     faults
+}
+
+/// What to do about packets that arrive cut short. `None` without zero-copy: then somebody sends them so.
+fn cut_packets(
+    reports: &BTreeMap<u32, Vec<PortStatus>>,
+    name: impl Fn(u32) -> String,
+) -> Option<String> {
+    let ports = reports.values().flatten();
+    let zero_copy = ports.filter(|port| port.zero_copy);
+    let indices: BTreeSet<u32> = zero_copy.map(|port| port.interface).collect();
+    let names: Vec<_> = indices.into_iter().map(name).collect();
+    let names = names.join(" and ");
+    (!names.is_empty()).then(|| {
+        format!(
+            "packets arrive cut short, as from a driver that cuts frames in zero-copy mode: set zero_copy of {names} to \
+             \"off\", and restart synward"
+        )
+    })
 }
 
 /// Lets the XDP program answer the SYNs of queues whose driver completes nothing, and the workers again when it does.

@@ -19,9 +19,11 @@
 //! | `socket_frames` | frames that sockets transmit |
 //! | `probe_frame` | the frame |
 //! | [`transmission_faults`] | faults while the appliance serves |
+//! | [`cut_packets`] | packets that arrive cut short meanwhile |
 //! | [`outcome`] | from what failed to the next safer mode, or to a refusal |
 #![forbid(unsafe_code)]
 
+pub mod cut_packets;
 pub mod outcome;
 mod probe_frame;
 mod redirects;

@@ -31,6 +31,19 @@ pub fn driver_warnings(config: &Config) -> Vec<(usize, String)> {
     warnings
 }
 
+/// What a driver lacks that refuses zero-copy sockets, to be put behind its refusal; empty if that is not known.
+pub fn zero_copy_needs(driver: &str) -> &'static str {
+    match facts_of(driver) {
+        // `virtnet_xsk_pool_enable`, drivers/net/virtio_net.c.
+        Some(facts) if facts.driver == "virtio_net" => {
+            ", because it needs a device that takes DMA addresses (qemu: iommu_platform=on), and even with one it was seen to \
+             lose every redirected frame"
+        }
+        Some(facts) if facts.zero_copy == ZeroCopy::None => ", because it has none",
+        _ => "",
+    }
+}
+
 /// What is looked at.
 struct Interface<'a> {
     name: &'a str,
@@ -162,6 +175,13 @@ mod tests {
             ..PLAIN
         };
         assert_eq!(of("gve", &silent), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_zero_copy_needs_is_known_of_some_drivers() {
+        assert!(zero_copy_needs("virtio_net").contains("iommu_platform=on"));
+        assert_eq!(zero_copy_needs("veth"), ", because it has none");
+        assert_eq!(zero_copy_needs("mlx5_core"), "");
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub(super) struct DriverFacts {
     /// seconds. False also if that was not read.
     pub(super) restarts: bool,
     pub(super) zero_copy: ZeroCopy,
+    /// The step in which the NIC counts the room of a receive buffer, bytes. With zero-copy the room is what a UMEM frame
+    /// has: it is rounded down to a step, and a longer packet arrives cut. 1 also if that was not read.
+    pub(super) buffer_step: u32,
     /// Where this stands.
     #[allow(dead_code, reason = "for the reader")]
     pub(super) source: &'static str,
@@ -46,6 +49,9 @@ pub(super) enum ZeroCopy {
     LosesFrames,
 }
 
+/// The step of `SRRCTL.BSIZEPKT`, in which Intel's NICs of up to 10 Gbit/s count receive buffers.
+const KIB: u32 = 1024;
+
 pub(super) const TABLE: [DriverFacts; 13] = [
     DriverFacts {
         driver: "ena",
@@ -53,6 +59,7 @@ pub(super) const TABLE: [DriverFacts; 13] = [
         channels: ChannelNeed::Half,
         restarts: true,
         zero_copy: ZeroCopy::Unknown,
+        buffer_step: 1,
         source: "ENA_XDP_MAX_MTU and ena_xdp_set, drivers/net/ethernet/amazon/ena/ena_xdp.[ch]",
     },
     DriverFacts {
@@ -62,6 +69,7 @@ pub(super) const TABLE: [DriverFacts; 13] = [
         channels: ChannelNeed::Half,
         restarts: false,
         zero_copy: ZeroCopy::Unknown,
+        buffer_step: 1,
         source: "verify_xdp_configuration, drivers/net/ethernet/google/gve/gve_main.c",
     },
     DriverFacts {
@@ -71,6 +79,7 @@ pub(super) const TABLE: [DriverFacts; 13] = [
         channels: ChannelNeed::Any,
         restarts: false,
         zero_copy: ZeroCopy::LosesFrames,
+        buffer_step: 1,
         source: "virtnet_xdp_set, drivers/net/virtio_net.c; zero-copy: seen in qemu with Linux 6.18 and 7.3",
     },
     DriverFacts {
@@ -79,6 +88,7 @@ pub(super) const TABLE: [DriverFacts; 13] = [
         channels: ChannelNeed::Any,
         restarts: false,
         zero_copy: ZeroCopy::Unknown,
+        buffer_step: 1,
         source: "the limit that the driver prints: xdp-newbies, November 2022, Linux 6.0.9, MT28800",
     },
     DriverFacts {
@@ -87,6 +97,7 @@ pub(super) const TABLE: [DriverFacts; 13] = [
         channels: ChannelNeed::Any,
         restarts: true,
         zero_copy: ZeroCopy::Unknown,
+        buffer_step: 1,
         source: "ice_xdp_setup_prog, drivers/net/ethernet/intel/ice/ice_main.c",
     },
     DriverFacts {
@@ -95,16 +106,19 @@ pub(super) const TABLE: [DriverFacts; 13] = [
         channels: ChannelNeed::OnePerCpu,
         restarts: true,
         zero_copy: ZeroCopy::Unknown,
+        buffer_step: 1,
         source: "i40e_xdp_xmit (ENXIO), i40e_txrx.c; i40e_xdp_setup, i40e_main.c in drivers/net/ethernet/intel/i40e",
     },
     DriverFacts {
-        // Refuses receive-side coalescing (`lro`) with EINVAL and no text, and more than 128 CPUs with ENOMEM.
+        // Refuses receive-side coalescing (`lro`) with EINVAL and no text, and more than 128 CPUs with ENOMEM. Only the
+        // 82599 rounds receive buffers down; newer NICs have the same driver.
         driver: "ixgbe",
         mtu: None,
         channels: ChannelNeed::Any,
         restarts: true,
         zero_copy: ZeroCopy::Unknown,
-        source: "ixgbe_xdp_setup, drivers/net/ethernet/intel/ixgbe/ixgbe_main.c",
+        buffer_step: KIB,
+        source: "ixgbe_xdp_setup and ixgbe_configure_srrctl, drivers/net/ethernet/intel/ixgbe/ixgbe_main.c",
     },
     DriverFacts {
         driver: "igb",
@@ -112,7 +126,9 @@ pub(super) const TABLE: [DriverFacts; 13] = [
         channels: ChannelNeed::Any,
         restarts: true,
         zero_copy: ZeroCopy::Works,
-        source: "igb_xdp_setup, igb_main.c; igb_rx_bufsz, igb.h in drivers/net/ethernet/intel/igb; zero-copy: seen in qemu",
+        buffer_step: KIB,
+        source: "igb_xdp_setup and igb_setup_srrctl, igb_main.c; igb_rx_bufsz, igb.h in drivers/net/ethernet/intel/igb; \
+                 zero-copy: seen in qemu",
     },
     DriverFacts {
         driver: "igc",
@@ -120,7 +136,8 @@ pub(super) const TABLE: [DriverFacts; 13] = [
         channels: ChannelNeed::Any,
         restarts: true,
         zero_copy: ZeroCopy::Unknown,
-        source: "igc_xdp_set_prog, drivers/net/ethernet/intel/igc/igc_xdp.c",
+        buffer_step: KIB,
+        source: "igc_xdp_set_prog, igc_xdp.c; igc_configure_rx_ring, igc_main.c in drivers/net/ethernet/intel/igc",
     },
     DriverFacts {
         // Also needs combined channels, and a free transmit ring for each receive ring.
@@ -129,6 +146,7 @@ pub(super) const TABLE: [DriverFacts; 13] = [
         channels: ChannelNeed::Any,
         restarts: true,
         zero_copy: ZeroCopy::None,
+        buffer_step: 1,
         source: "BNXT_MAX_PAGE_MODE_MTU and bnxt_xdp_set, drivers/net/ethernet/broadcom/bnxt/bnxt.h and bnxt_xdp.c",
     },
     DriverFacts {
@@ -138,6 +156,7 @@ pub(super) const TABLE: [DriverFacts; 13] = [
         channels: ChannelNeed::Any,
         restarts: false,
         zero_copy: ZeroCopy::None,
+        buffer_step: 1,
         source: "netvsc_xdp_set and netvsc_bpf, drivers/net/hyperv/netvsc_bpf.c",
     },
     DriverFacts {
@@ -147,6 +166,7 @@ pub(super) const TABLE: [DriverFacts; 13] = [
         channels: ChannelNeed::Any,
         restarts: true,
         zero_copy: ZeroCopy::None,
+        buffer_step: 1,
         source: "VMXNET3_XDP_MAX_MTU and vmxnet3_xdp_set, drivers/net/vmxnet3/vmxnet3_xdp.[ch]",
     },
     DriverFacts {
@@ -156,6 +176,7 @@ pub(super) const TABLE: [DriverFacts; 13] = [
         channels: ChannelNeed::Any,
         restarts: false,
         zero_copy: ZeroCopy::None,
+        buffer_step: 1,
         source: "veth_xdp_set, drivers/net/veth.c",
     },
 ];

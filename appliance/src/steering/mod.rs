@@ -27,6 +27,7 @@
 //! | `occupant` | describes the program of somebody else on an interface |
 //! | `attach`, `classifier`, `pins`, `bpffs` | attaching to XDP and TC, and pinning in a BPF file system |
 //! | `driver_table`, `driver_obstacles` | what is known about drivers, and which of their limits an interface exceeds |
+//! | `receive_frames` | the size of the UMEM frames that a driver receives whole packets in |
 //! | `native_refusal` | explains why a driver refuses native XDP |
 //! | `vlans` | the VLANs that this machine has devices for |
 //! | `unload` | detaches what a killed process left |
@@ -56,11 +57,12 @@ mod object;
 mod occupant;
 mod own_addresses;
 mod pins;
+mod receive_frames;
 mod unload;
 mod vlan_stripping;
 mod vlans;
 
-pub use driver_obstacles::driver_warnings;
+pub use driver_obstacles::{driver_warnings, zero_copy_needs};
 pub use endpoint_profiles::{EndpointProfiles, Learned, NEVER};
 pub use error::SteeringError;
 pub(crate) use error::cause;
@@ -68,5 +70,6 @@ pub use handle::Steering;
 pub use interface_discovery::SteeredInterface;
 pub use occupant::Occupant;
 pub use own_addresses::{LeftOut, own_address_warnings};
+pub use receive_frames::frame_size;
 pub use unload::unload;
 pub use vlan_stripping::stripped_tag_warnings;

@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 
 use synward_core::counters::Counter;
-use synward_core::layout::{Interface, NextHop, side};
+use synward_core::layout::{Interface, NextHop, handoff, side};
 
 use crate::frame_builder::{self, ACK, CLIENT_MAC, OUT_MAC, SERVER_MAC, SYN, Segment, hex, read};
 use crate::spliced_flows::flow;
 use crate::steer::{PROFILE, Shared, Side, Steer, in_namespace};
 use crate::test_network::ip;
 use crate::translation::segments;
-use crate::{PASS, TX, needs_root};
+use crate::{PASS, REDIRECT, TX, needs_root};
 
 /// Segments of both directions, each with its translation as the kernel gets it to forward.
 fn pairs(family: usize, change: impl Fn(Segment) -> Segment) -> Vec<(Side, Vec<u8>, Vec<u8>)> {
@@ -117,6 +117,29 @@ fn segments_that_the_kernel_forwards_pass_translated() {
                 (PASS, hex(&translated)),
                 "neighbour unknown"
             );
+        }
+    });
+}
+
+/// As by a driver whose receive buffers are too small.
+#[test]
+fn a_segment_that_was_cut_short_passes() {
+    needs_root!();
+    in_namespace(|steer| {
+        for handoff in [handoff::SPLICE, handoff::FORWARD] {
+            steer.policy(|service| service.handoff = handoff);
+            for family in [0, 1] {
+                steer.place(flow(family));
+                let full = |segment| Segment {
+                    payload: vec![7; 1300],
+                    ..segment
+                };
+                for (side, frame, _) in pairs(family, full) {
+                    assert_eq!(steer.run(side, &frame).verdict, REDIRECT, "{side:?}");
+                    let cut = steer.run(side, &frame[..frame.len() - 1]);
+                    assert_eq!(cut.verdict, PASS, "{side:?}");
+                }
+            }
         }
     });
 }

@@ -25,9 +25,13 @@ pub fn forward_unchanged(ctx: &XdpContext, packet: &Packet) -> Verdict {
     }
 }
 
-/// Sends an untagged frame to its next hop; its hop count was checked before.
+/// Sends an untagged frame to its next hop; its hop count was checked before. One that is cut short passes: the kernel drops
+/// and counts it.
 #[inline(always)]
 pub fn send_to_hop(ctx: &XdpContext, packet: &Packet, hop: &Hop) -> Verdict {
+    if !packet.is_whole(ctx) {
+        return XDP_PASS;
+    }
     if count_hop(ctx, packet).is_none() {
         return XDP_DROP;
     }

@@ -317,6 +317,15 @@ impl Packet {
         )
     }
 
+    /// Whether the frame holds the whole packet. A driver whose receive buffers are too small cuts frames. The kernel drops
+    /// and counts such a packet (`InTruncatedPkts`), and a router must not forward it (RFC 1812 §5.2.2).
+    #[inline(always)]
+    pub fn is_whole(&self, ctx: &impl Frame) -> bool {
+        let (start, end) = ctx.bounds();
+        // The mask changes nothing, as in `view`.
+        start + (self.l3 & 511) + self.length as usize <= end
+    }
+
     /// Bytes of payload.
     #[inline(always)]
     pub fn payload(&self) -> usize {
