@@ -3,13 +3,16 @@
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::config::{Choice, DEFAULT_CONTROL, DEFAULT_SECRET, Mode};
+use crate::config::{Choice, DEFAULT_CONTROL, DEFAULT_SECRET, Mode, parse_listed_prefix};
+use crate::duration_text::parse_duration;
 use crate::events::command_link::RUNNER;
+use crate::lists::{List, ListRequest, ListVerb};
 use crate::secret::is_service_name;
 
 /// Protects TCP services from SYN floods: servers see only clients whose SYN cookie was valid
@@ -123,9 +126,38 @@ Examples:
     /// No mode ends a connection. Connections from before a change to always, or from before an attack, continue.
     #[command(after_long_help = "Examples:\n  synward mode web auto\n  synward mode web monitor")]
     Mode(SetMode),
-    /// Accept no new connections; existing ones continue (not available yet)
-    Drain,
-    /// Accept new connections again (not available yet)
+    /// List or change the sources that are never challenged
+    ///
+    /// Of all prefixes that hold a source, the longest decides. Entries added here end with the process, or after --for.
+    #[command(
+        disable_help_subcommand = true,
+        after_long_help = "\
+Examples:
+  synward allow add 203.0.113.0/24 --for 1h
+  synward allow list
+  synward allow remove 203.0.113.0/24"
+    )]
+    Allow(Lists),
+    /// List or change the sources whose segments are dropped
+    ///
+    /// Of all prefixes that hold a source, the longest decides. Entries added here end with the process, or after --for.
+    #[command(
+        disable_help_subcommand = true,
+        after_long_help = "\
+Examples:
+  synward deny add 198.51.100.0/24 --for 1h --service web
+  synward deny list 198.51.100.7
+  synward deny remove 198.51.100.0/24 --service web"
+    )]
+    Deny(Lists),
+    /// Accept no new connections, wait for existing ones to end, and stop the process
+    ///
+    /// `/readyz` and `status` say so at once; then SYNs are dropped, and clients try again elsewhere. Cookies that are out stay
+    /// good. Returns when no spliced connection is left or the timeout is over; the process exits with 0 then. If this
+    /// command is interrupted, the drain goes on. Exit 1 if `synward undrain` has cancelled it.
+    #[command(after_long_help = "Example:\n  synward drain --timeout 5m")]
+    Drain(Drain),
+    /// Cancel `drain`: accept new connections again
     Undrain,
     /// Print a new secret, or the key of one service
     ///
@@ -169,8 +201,6 @@ impl Command {
             Self::Doctor(_) => Some("doctor"),
             Self::Tune(_) => Some("tune"),
             Self::Reload => Some("reload"),
-            Self::Drain => Some("drain"),
-            Self::Undrain => Some("undrain"),
             _ => None,
         }
     }
@@ -254,6 +284,87 @@ pub struct SetMode {
     pub mode: Mode,
 }
 
+/// Arguments of `allow` and `deny`.
+#[derive(Args, Clone, Debug)]
+pub struct Lists {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: ListAction,
+}
+
+/// What to do with a list.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ListAction {
+    /// Add a prefix; if it was added before, it gets the new time
+    Add {
+        /// An address or a prefix
+        #[arg(value_parser = prefix)]
+        prefix: String,
+        /// How long: 90s, 15m, 1h, 2d; without it, as long as the process runs
+        #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+        lasting: Option<Duration>,
+        /// Only for this service
+        #[arg(long, value_name = "NAME", value_parser = service_name)]
+        service: Option<String>,
+    },
+    /// Remove a prefix that was added at run time
+    Remove {
+        /// The same address or prefix
+        #[arg(value_parser = prefix)]
+        prefix: String,
+        /// Only for this service
+        #[arg(long, value_name = "NAME", value_parser = service_name)]
+        service: Option<String>,
+    },
+    /// List the entries, those of the run time first
+    List {
+        /// Only those that hold this address or prefix, or lie in it
+        #[arg(value_parser = prefix)]
+        prefix: Option<String>,
+        /// Only those that are for this service
+        #[arg(long, value_name = "NAME", value_parser = service_name)]
+        service: Option<String>,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+impl ListAction {
+    /// The request to the process.
+    pub fn request(&self, list: List) -> ListRequest {
+        let (verb, prefix, service, seconds) = match self {
+            Self::Add {
+                prefix,
+                lasting,
+                service,
+            } => {
+                let seconds = lasting.map(|time| time.as_secs());
+                (ListVerb::Add, Some(prefix), service, seconds)
+            }
+            Self::Remove { prefix, service } => (ListVerb::Remove, Some(prefix), service, None),
+            Self::List {
+                prefix, service, ..
+            } => (ListVerb::List, prefix.as_ref(), service, None),
+        };
+        ListRequest {
+            list,
+            verb,
+            prefix: prefix.cloned(),
+            service: service.clone(),
+            seconds,
+        }
+    }
+}
+
+/// Arguments of `drain`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Drain {
+    /// When to stop with connections left: seconds, or 90s, 15m, 1h; without it, never
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+}
+
 /// Arguments of `secret`.
 #[derive(Args, Clone, Debug)]
 pub struct SecretArgs {
@@ -274,6 +385,10 @@ pub struct Unload {
     /// Directory in which the appliance pinned its program: `pin` in its configuration
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/synward")]
     pub pin: PathBuf,
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    parse_listed_prefix(text).map(|net| net.to_string())
 }
 
 fn service_name(text: &str) -> Result<String, String> {

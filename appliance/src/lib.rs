@@ -16,6 +16,7 @@
 //! | [`self_test`] | tries at start whether drivers transmit, and counts what they do not | no |
 //! | [`local_checks`] | whether this machine can serve services with `handoff = "local"` | no |
 //! | [`kernel`] | what only the running kernel can say: interfaces, routes, listeners, types | system calls |
+//! | [`lists`] | allow and deny lists: what they hold, and their entries of the run time | no |
 //! | [`maps`] | memory that workers, the control thread and the XDP program share: flow table, heartbeats, clock | mapped memory |
 //! | [`worker`] | one pinned thread per receive queue number | no |
 //! | [`engine`] | what a worker does with a frame: pure decisions, no socket, no clock | no |
@@ -33,9 +34,11 @@ pub mod afxdp;
 pub mod cli;
 pub mod config;
 pub mod confinement;
+pub mod duration_text;
 pub mod engine;
 pub mod events;
 pub mod kernel;
+pub mod lists;
 pub mod local_checks;
 pub mod maps;
 pub mod observe;

@@ -8,10 +8,12 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use synward::cli::{Check, Cli, Command, SecretArgs};
+use synward::cli::{Check, Cli, Command, ListAction, SecretArgs};
 use synward::config::Config;
+use synward::lists::List;
 use synward::local_checks;
 use synward::observe::control_client::{self, Outcome};
+use synward::observe::{drain_client, list_client};
 use synward::run;
 use synward::secret::{Keyring, Secret, service_line};
 use synward::steering::{self, driver_warnings, own_address_warnings, stripped_tag_warnings};
@@ -58,6 +60,14 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             synward::events::run_event_commands(std::io::stdin())?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Allow(wanted) => lists(cli.control(), List::Allow, &wanted.action),
+        Command::Deny(wanted) => lists(cli.control(), List::Deny, &wanted.action),
+        Command::Drain(wanted) => show(drain_client::drain(
+            cli.control(),
+            wanted.timeout,
+            |began| report(&format!("synward: {began}")),
+        )?),
+        Command::Undrain => show(drain_client::undrain(cli.control())?),
         Command::Unload(wanted) => unload(&wanted.pin, wanted.interface.as_deref()),
         _ => Ok(ExitCode::from(WRONG_USE)),
     }
@@ -66,6 +76,11 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
 fn not_available(name: &str) -> ExitCode {
     report(&format!("synward: `{name}` is not available yet"));
     ExitCode::from(WRONG_USE)
+}
+
+fn lists(control: &Path, list: List, action: &ListAction) -> anyhow::Result<ExitCode> {
+    let json = matches!(action, ListAction::List { output, .. } if output.json);
+    show(list_client::lists(control, action.request(list), json)?)
 }
 
 fn unload(pin: &Path, interface: Option<&str>) -> anyhow::Result<ExitCode> {

@@ -108,6 +108,8 @@ pub(super) const SERVICE: Section = Section {
         key("mode", Default(r#""always""#), r#""auto" (under attack) | "monitor" (count only) | "off"; at run time: `synward mode web monitor`"#),
         key("allow", Default("[]"), "prefixes that are never challenged"),
         key("deny", Default("[]"), "prefixes whose segments are dropped"),
+        key("allow_file", Default(r#""""#), "file with further prefixes for `allow`: one a line, # begins a comment"),
+        key("deny_file", Default(r#""""#), "the same for `deny`"),
         key("fragments", Default(r#""drop""#), r#"or "pass""#),
         key("unknown", Default(r#""drop""#), r#"segments that match no flow: "drop" | "reset" | "pass""#),
         key("when_down", Default(r#""reset""#), r#"if the server refuses or does not answer: "reset" | "drop""#),

@@ -14,6 +14,10 @@ pub const ADDRESSES: usize = 256;
 pub const PORTS: usize = 64;
 /// Maximum number of prefixes in `allow` and in `deny` of a service.
 pub const LISTED: usize = 1024;
+/// Maximum number of prefixes in the file of `allow_file` or `deny_file`.
+pub const LISTED_IN_FILE: usize = 1 << 20;
+/// Maximum size of that file, bytes: a full one with the longest prefixes.
+pub const LIST_FILE: u64 = 64 << 20;
 /// Maximum length of an interface name: IFNAMSIZ (linux/if.h) without the terminating NUL.
 pub const INTERFACE_NAME: usize = 15;
 /// Maximum length of a UNIX socket's path, bytes: `sun_path` (linux/un.h) without the terminating NUL.

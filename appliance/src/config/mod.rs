@@ -15,6 +15,7 @@ mod flows_section;
 mod interface_section;
 mod known_keys;
 pub mod limits;
+mod prefix_file;
 mod prefix_text;
 mod section_reader;
 mod service_section;
@@ -36,6 +37,8 @@ pub use choice::Choice;
 pub use cookie_section::{Cookie, DEFAULT_SECRET};
 pub use flows_section::Flows;
 pub use interface_section::{Interface, Queues, Side, XdpMode, ZeroCopy};
+pub use prefix_file::PrefixFile;
+pub use prefix_text::parse_listed_prefix;
 pub use service_settings::{
     Activation, Cookies, Fragments, Handoff, Mode, Offer, Ports, Rtt, Service, Unknown, WhenAbsent,
     WhenDown,

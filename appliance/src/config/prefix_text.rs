@@ -25,6 +25,23 @@ pub(super) fn parse_prefix(text: &str) -> Result<IpNet, String> {
     Ok(net)
 }
 
+/// Like [`parse_prefix`], for the sources of allow and deny lists.
+///
+/// # Errors
+/// A sentence that says what would be right.
+pub fn parse_listed_prefix(text: &str) -> Result<IpNet, String> {
+    let net = parse_prefix(text)?;
+    match net {
+        IpNet::V6(v6) if v6.prefix_len() >= 96 && v6.addr().to_ipv4_mapped().is_some() => {
+            Err(format!(
+                "{} is an IPv4-mapped IPv6 address; write the IPv4 address or prefix",
+                quoted(text)
+            ))
+        }
+        _ => Ok(net),
+    }
+}
+
 /// Like [`parse_prefix`], for the addresses of servers: unicast only.
 pub(super) fn parse_unicast_prefix(text: &str) -> Result<IpNet, String> {
     let net = parse_prefix(text)?;
@@ -98,6 +115,17 @@ mod tests {
             refused,
             r#""192.0.2.10/24" has host bits set; use "192.0.2.0/24" or "192.0.2.10""#
         );
+    }
+
+    #[test]
+    fn sources_are_not_written_as_mapped_addresses() {
+        for text in ["::ffff:192.0.2.1", "::ffff:192.0.2.0/120", "::ffff:0:0/96"] {
+            let refused = parse_listed_prefix(text).unwrap_err();
+            assert!(refused.contains("write the IPv4 address"), "{refused}");
+        }
+        for text in ["::/0", "0.0.0.0/0", "::/96", "::1"] {
+            assert!(parse_listed_prefix(text).is_ok(), "{text}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::choice::{Choice, quoted};
 use super::config_report::ConfigReport;
 use super::known_keys::{self, State};
 use super::suggestions::{unknown_key, unknown_section};
+use crate::problem::Problems;
 
 /// One section of the file.
 #[derive(Clone, Copy)]
@@ -95,6 +96,11 @@ impl<'a> Table<'a> {
     /// Reports a problem of this section.
     pub(super) fn problem(&self, line: usize, what: impl Into<String>) {
         self.report.problem(line, what);
+    }
+
+    /// Reports problems of another file that this section names.
+    pub(super) fn foreign(&self, problems: Problems) {
+        self.report.foreign(problems);
     }
 
     /// Reports every key that is unknown or not implemented.

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::activation_settings;
 use super::endpoint_conflicts::EndpointOwners;
 use super::limits;
+use super::prefix_file::{Lines, PrefixFile};
 use super::prefix_text;
 use super::section_reader::{Table, Value};
 use super::service_settings::{
@@ -49,6 +50,11 @@ impl Service {
         let deny = prefixes(table, "deny");
         let allow = prefixes(table, "allow");
         refuse_both(&allow, &deny);
+        let (allow_file, deny_file) = (
+            PrefixFile::read_key(table, "allow_file"),
+            PrefixFile::read_key(table, "deny_file"),
+        );
+        refuse_both_in_files(table, (&allow, &allow_file), (&deny, &deny_file));
         let offer = offer(table, addresses.as_deref().unwrap_or_default());
         let handoff = table.choice_or("handoff", Handoff::Splice);
         require_wscale(table, handoff, &offer);
@@ -78,6 +84,8 @@ impl Service {
             ports: ports?,
             allow: allow.into_iter().map(|(_, net)| net).collect(),
             deny: deny.into_iter().map(|(_, net)| net).collect(),
+            allow_file: allow_file.map_or_else(PrefixFile::default, Lines::into_file),
+            deny_file: deny_file.map_or_else(PrefixFile::default, Lines::into_file),
         };
         for (value, net) in addresses? {
             owners.register(&value, net, &service.name, &service.ports);
@@ -124,7 +132,7 @@ fn prefixes<'a>(table: &Table<'a>, key: &'static str) -> Vec<Listed<'a>> {
         .value(key)
         .and_then(|value| value.list(limits::LISTED, cure));
     elements
-        .and_then(|elements| nets(elements, cure, prefix_text::parse_prefix))
+        .and_then(|elements| nets(elements, cure, prefix_text::parse_listed_prefix))
         .unwrap_or_default()
 }
 
@@ -163,6 +171,26 @@ fn refuse_both(allow: &[Listed<'_>], deny: &[Listed<'_>]) {
                 first.line
             ));
         }
+    }
+}
+
+/// The same for the prefixes of the files. The problem is one of the file's line.
+fn refuse_both_in_files(
+    table: &Table<'_>,
+    (allow, allow_file): (&[Listed<'_>], &Option<Lines>),
+    (deny, deny_file): (&[Listed<'_>], &Option<Lines>),
+) {
+    for (lines, others, key) in [(allow_file, deny, "deny"), (deny_file, allow, "allow")] {
+        let others: Vec<_> = others
+            .iter()
+            .map(|(value, net)| (*net, value.line))
+            .collect();
+        if let Some(lines) = lines {
+            lines.refuse(table, others.into_iter(), &format!("`{key}`"));
+        }
+    }
+    if let (Some(allowed), Some(denied)) = (allow_file, deny_file) {
+        denied.refuse(table, allowed.iter(), &allowed.shown());
     }
 }
 

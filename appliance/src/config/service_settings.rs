@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::choice::choice;
+use super::prefix_file::PrefixFile;
 
 /// A protected service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub struct Service {
     pub allow: Vec<IpNet>,
     /// Clients whose segments are dropped.
     pub deny: Vec<IpNet>,
+    /// A file with further prefixes for `allow`.
+    pub allow_file: PrefixFile,
+    /// A file with further prefixes for `deny`.
+    pub deny_file: PrefixFile,
     /// The action for IP fragments.
     pub fragments: Fragments,
     /// The action for segments that match no flow.

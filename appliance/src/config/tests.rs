@@ -48,6 +48,8 @@ fn a_small_file_has_every_default() {
             mode: Mode::Always,
             allow: vec![],
             deny: vec![],
+            allow_file: PrefixFile::default(),
+            deny_file: PrefixFile::default(),
             fragments: Fragments::Drop,
             unknown: Unknown::Drop,
             when_down: WhenDown::Reset,

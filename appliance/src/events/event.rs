@@ -12,6 +12,12 @@ pub enum EventKind {
     AttackBegin,
     /// The attack is over.
     AttackEnd,
+    /// `synward drain`: no new connections are accepted.
+    Drain,
+    /// `synward undrain`: they are accepted again.
+    Undrain,
+    /// The drain has ended, and the process ends.
+    Drained,
 }
 
 /// Something that happened at one moment.

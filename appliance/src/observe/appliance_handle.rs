@@ -1,7 +1,20 @@
 //! The interface between observers and the running appliance.
 
+use std::time::Duration;
+
+use super::drain_view::DrainView;
 use super::snapshot::{FlowList, Snapshot};
 use crate::config::Mode;
+use crate::lists::{ListAnswer, ListRequest};
+
+/// What to do about draining.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainCommand {
+    /// Begin, or set another timeout: when to end with connections left.
+    Begin(Option<Duration>),
+    /// Accept new connections again.
+    End,
+}
 
 /// The running appliance, as observers see it. The threads of the control socket and the metrics endpoint call it, never
 /// a worker. A call may take milliseconds.
@@ -15,4 +28,13 @@ pub trait ApplianceHandle: Send + Sync {
     /// Sets the mode of a service until the next reload or start. The error is a sentence for people. The caller has
     /// checked that the service exists, but it may have been removed since.
     fn set_mode(&self, service: &str, mode: Mode) -> Result<(), String>;
+
+    /// Changes or lists the allow-list or the deny-list. The error is a sentence for people.
+    fn lists(&self, request: &ListRequest) -> Result<ListAnswer, String>;
+
+    /// Begins or ends a drain. The error is a sentence for people.
+    fn drain(&self, command: DrainCommand) -> Result<DrainView, String>;
+
+    /// The state of the drain.
+    fn drained(&self) -> DrainView;
 }

@@ -22,7 +22,7 @@ const MAX_RESPONSE: u64 = 1 << 30;
 pub mod exit {
     /// It serves, and nothing is degraded.
     pub const SERVING: u8 = 0;
-    /// It runs, but something is degraded.
+    /// It runs, but something is degraded, or it drains.
     pub const DEGRADED: u8 = 3;
     /// No process runs.
     pub const NOT_RUNNING: u8 = 4;
@@ -67,7 +67,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn fine(text: String) -> Self {
+    pub(super) fn fine(text: String) -> Self {
         Self {
             text,
             note: String::new(),
@@ -98,7 +98,7 @@ pub fn status(control: &Path, json: bool) -> Result<Outcome, ClientError> {
     } else {
         status_text::status(&snapshot)
     };
-    let code = if snapshot.degraded_reasons().is_empty() {
+    let code = if snapshot.unready_reasons().is_empty() {
         exit::SERVING
     } else {
         exit::DEGRADED
@@ -156,7 +156,7 @@ pub fn query_flows(control: &Path, limit: usize) -> Result<FlowList, ClientError
 }
 
 /// Sends one request and reads the response. [`Response::Error`] becomes an error.
-fn send_request(control: &Path, request: &Request) -> Result<Response, ClientError> {
+pub(super) fn send_request(control: &Path, request: &Request) -> Result<Response, ClientError> {
     let until = Instant::now() + RESPONSE_TIMEOUT;
     let mut stream = connect(control, until).map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory => {
@@ -198,7 +198,7 @@ fn send_and_receive(
 }
 
 /// Formats JSON as `jq` does.
-fn format_json(value: &impl Serialize) -> String {
+pub(super) fn format_json(value: &impl Serialize) -> String {
     // Serialization of these types cannot fail.
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }

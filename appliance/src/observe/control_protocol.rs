@@ -4,12 +4,18 @@
 //! {"command":"status"}                                → {"status":{…}}
 //! {"command":"flows","limit":100}                     → {"flows":{"total":…,"flows":[…]}}
 //! {"command":"mode","service":"web","mode":"monitor"} → {"mode":{"service":"web","mode":"monitor"}}
+//! {"command":"lists","list":"deny","verb":"add","prefix":"203.0.113.0/24","seconds":3600}
+//!                                                     → {"lists":{"done":"…","entries":[…]}}
+//! {"command":"drain","seconds":60}, {"command":"undrain"}, {"command":"drained"}
+//!                                                     → {"drain":{"phase":"draining",…}}
 //! a request that fails                                → {"error":"why, and what would be right"}
 //! ```
 
 use serde::{Deserialize, Serialize};
 
+use super::drain_view::DrainView;
 use super::snapshot::{FlowList, Snapshot};
+use crate::lists::{ListAnswer, ListRequest};
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +30,17 @@ pub enum Request {
     },
     /// Set the mode of a service.
     Mode(ServiceMode),
+    /// Change or list the allow-list or the deny-list.
+    Lists(ListRequest),
+    /// Begin to drain, or set the timeout of the drain that is under way.
+    Drain {
+        /// When to end with connections left; `None` = never.
+        seconds: Option<u64>,
+    },
+    /// End the drain, and accept new connections again.
+    Undrain,
+    /// Get the state of the drain.
+    Drained,
 }
 
 /// A service and a mode.
@@ -45,6 +62,10 @@ pub enum Response {
     Flows(FlowList),
     /// To [`Request::Mode`]: the mode in force.
     Mode(ServiceMode),
+    /// To [`Request::Lists`].
+    Lists(ListAnswer),
+    /// To [`Request::Drain`], [`Request::Undrain`] and [`Request::Drained`].
+    Drain(DrainView),
     /// The request failed: a sentence for people.
     Error(String),
 }

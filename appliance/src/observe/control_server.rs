@@ -2,12 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::appliance_handle::ApplianceHandle;
+use super::appliance_handle::{ApplianceHandle, DrainCommand};
 use super::control_protocol::{Request, Response, ServiceMode};
 use super::request_server::{Protocol, RequestServer};
 use super::socket_file::{ControlError, SocketFile};
 use crate::config::{Choice as _, Mode};
+
+/// The longest time of a request: a year.
+pub(super) const MAX_SECONDS: u64 = 365 * 86_400;
 
 /// The control socket, served by a thread of its own. Dropping it stops the thread and removes the socket's file.
 #[derive(Debug)]
@@ -62,6 +66,22 @@ impl Control {
                 Ok(()) => Response::Mode(request),
                 Err(why) => Response::Error(why),
             },
+            Request::Lists(request) => match self.appliance.lists(&request) {
+                Ok(answer) => Response::Lists(answer),
+                Err(why) => Response::Error(why),
+            },
+            Request::Drain { seconds } => self.drain(DrainCommand::Begin(
+                seconds.map(|seconds| Duration::from_secs(seconds.min(MAX_SECONDS))),
+            )),
+            Request::Undrain => self.drain(DrainCommand::End),
+            Request::Drained => Response::Drain(self.appliance.drained()),
+        }
+    }
+
+    fn drain(&self, command: DrainCommand) -> Response {
+        match self.appliance.drain(command) {
+            Ok(view) => Response::Drain(view),
+            Err(why) => Response::Error(why),
         }
     }
 

@@ -8,11 +8,14 @@ use std::fmt::{Display, Write as _};
 use synward_core::counters::{Counter, MEANINGS, NAMES};
 
 use crate::engine::Outcome;
+use crate::lists::List;
 
 use super::counter_sums::Counters;
 use super::prometheus_text::Page;
 pub use super::prometheus_text::{CONTENT_TYPE, Kind, Metric};
-use super::snapshot::{Frames, QueueView, Responder, ServiceView, Snapshot, XskCounters};
+use super::snapshot::{
+    Frames, ListSizes, QueueView, Responder, ServiceView, Snapshot, XskCounters,
+};
 
 /// Declares the metrics and their list.
 macro_rules! metrics {
@@ -32,6 +35,7 @@ macro_rules! metrics {
 metrics! {
     BUILD_INFO = Gauge "build_info" ["version"] "Always 1; the label is the version.";
     UPTIME = Gauge "uptime_seconds" [] "Seconds since the process started.";
+    DRAINING = Gauge "draining" [] "1 while the appliance drains: no new connections, and it ends when there are none left.";
     SERVING = Gauge "serving" [] "1 while packets are steered.";
     DEGRADED_REASONS = Gauge "complaints" [] "Number of reasons why the appliance is degraded; `synward status` lists them.";
     RELOADED = Gauge "config_last_reload_successful" [] "0 if the last reload was refused; the previous configuration is then still in force.";
@@ -51,6 +55,7 @@ metrics! {
     UNANSWERED = Counter "attack_syns_passed_total" ["service"] "SYNs of attacks during which the service challenged nobody (mode monitor): mode auto would have answered them.";
     FLOWS = Gauge "flows" ["service"] "Spliced flows, including closing ones and openings; counted every few seconds.";
     OPENINGS = Gauge "openings" ["service"] "Validated clients whose server has not answered yet.";
+    LISTED = Gauge "list_prefixes" ["service", "list"] "Prefixes on the allow-list and the deny-list: of the configuration, its files and the run time.";
     HELD = Gauge "held_bytes" ["service"] "Bytes of client data buffered until the server answers.";
 
     TABLE_CAPACITY = Gauge "flow_table_capacity" [] "Number of entries of the flow table.";
@@ -166,6 +171,8 @@ fn families() -> String {
 fn process(page: &mut Page, snapshot: &Snapshot) {
     page.family(&BUILD_INFO).sample(&[&snapshot.version], 1);
     page.family(&UPTIME).sample(&[], snapshot.uptime_seconds);
+    page.family(&DRAINING)
+        .sample(&[], u8::from(snapshot.drain.is_some()));
     page.family(&SERVING)
         .sample(&[], u8::from(snapshot.serving));
     page.family(&DEGRADED_REASONS)
@@ -248,6 +255,12 @@ fn services(page: &mut Page, snapshot: &Snapshot) {
     });
     sample_each_service(page, &FLOWS, services, |service| service.flows);
     sample_each_service(page, &OPENINGS, services, |service| service.openings);
+    let mut listed = page.family(&LISTED);
+    for service in services {
+        let ListSizes { allow, deny } = service.listed;
+        listed.sample(&[&service.name, &List::Allow.word()], allow);
+        listed.sample(&[&service.name, &List::Deny.word()], deny);
+    }
     sample_each_service(page, &HELD, services, |service| service.held_bytes);
 }
 

@@ -1,4 +1,4 @@
-//! `GET /metrics` and `GET /healthz` over HTTP/1.1 (RFC 9112), one request per connection.
+//! `GET /metrics`, `GET /healthz` and `GET /readyz` over HTTP/1.1 (RFC 9112), one request per connection.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
@@ -109,8 +109,9 @@ impl Http {
     fn reply(&self, method: &str, target: &str) -> Reply {
         // The path of an origin-form target. Queries are ignored.
         let path = target.split('?').next().unwrap_or_default();
-        if !["/metrics", "/healthz"].contains(&path) {
-            return Reply::text("404 Not Found", "not found; use /metrics or /healthz\n");
+        if !["/metrics", "/healthz", "/readyz"].contains(&path) {
+            let cure = "not found; use /metrics, /healthz or /readyz\n";
+            return Reply::text("404 Not Found", cure);
         }
         if !["GET", "HEAD"].contains(&method) {
             return Reply::text("405 Method Not Allowed", "use GET\n").with("Allow: GET, HEAD\r\n");
@@ -122,12 +123,16 @@ impl Http {
                 ..Reply::text("200 OK", metrics::render(&snapshot))
             };
         }
-        match snapshot.degraded_reasons()[..] {
-            [] => Reply::text("200 OK", "ok\n"),
-            ref degraded_reasons => Reply::text(
-                "503 Service Unavailable",
-                degraded_reasons.join("\n") + "\n",
-            ),
+        // A process that drains is healthy: it should not be restarted, but get no new connections.
+        let reasons = if path == "/healthz" {
+            snapshot.degraded_reasons().join("\n")
+        } else {
+            snapshot.unready_reasons().join("\n")
+        };
+        if reasons.is_empty() {
+            Reply::text("200 OK", "ok\n")
+        } else {
+            Reply::text("503 Service Unavailable", reasons + "\n")
         }
     }
 }

@@ -9,8 +9,9 @@
 //! | `appliance_handle` | what observers may read and change |
 //! | `snapshot`, `counter_sums` | plain data, in JSON the same everywhere |
 //! | `request_server` | a thread that answers one request per connection, with bounded resources |
-//! | `metrics_server`, [`metrics`], `prometheus_text` | `/metrics` and `/healthz`; the list of metrics; Prometheus' text format |
+//! | `metrics_server`, [`metrics`], `prometheus_text` | `/metrics`, `/healthz` and `/readyz`; the list of metrics; Prometheus' text format |
 //! | `control_server`, `socket_file`, [`control_protocol`] | the control socket; its file; its requests and responses |
+//! | [`list_client`], [`drain_client`], `drain_view` | `allow`, `deny`; `drain`, `undrain`; the state of a drain |
 //! | [`control_client`], `status_text`, `status_attacks`, `text_columns`, [`number_format`] | `status`, `flows`, `mode`; their output |
 //! | [`log`], `log_queue`, `log_limit`, [`notify`] | the log on stderr; its queue; how often a kind of line is logged; notifications to the service manager |
 
@@ -21,6 +22,9 @@ pub mod control_client;
 pub mod control_protocol;
 mod control_server;
 mod counter_sums;
+pub mod drain_client;
+mod drain_view;
+pub mod list_client;
 pub mod log;
 mod log_limit;
 mod log_queue;
@@ -41,13 +45,14 @@ mod status_text;
 mod text_columns;
 
 pub use crate::engine::histogram::Histogram;
-pub use appliance_handle::ApplianceHandle;
+pub use appliance_handle::{ApplianceHandle, DrainCommand};
 pub use control_server::ControlServer;
 pub use counter_sums::Counters;
+pub use drain_view::{DrainPhase, DrainView};
 pub use log_limit::LogLimit;
 pub use metrics_server::{HttpError, MetricsServer};
 pub use snapshot::{
-    AttackView, FlowList, FlowState, FlowView, FlowsView, Frames, InterfaceView, ProfileView,
-    QueueView, Responder, ServiceView, Snapshot, WorkerView, XskCounters,
+    AttackView, FlowList, FlowState, FlowView, FlowsView, Frames, InterfaceView, ListSizes,
+    ProfileView, QueueView, Responder, ServiceView, Snapshot, WorkerView, XskCounters,
 };
 pub use socket_file::ControlError;

@@ -7,8 +7,8 @@ use synward_core::counters::Counter;
 
 use super::{
     AttackView, Counters, Event, EventKind, FlowList, FlowState, FlowView, FlowsView, Frames,
-    Histogram, InterfaceView, ProfileView, QueueView, Responder, ServiceView, Snapshot, WorkerView,
-    XskCounters,
+    Histogram, InterfaceView, ListSizes, ProfileView, QueueView, Responder, ServiceView, Snapshot,
+    WorkerView, XskCounters,
 };
 
 /// Two services and two interfaces during a flood.
@@ -27,6 +27,7 @@ pub(crate) fn snapshot() -> Snapshot {
         serving: true,
         degraded: Vec::new(),
         notes: Vec::new(),
+        drain: None,
         interfaces: vec![
             interface("eth0", "outside", true),
             interface("eth1", "inside", false),
@@ -115,6 +116,7 @@ fn service(name: &str, scale: u64) -> ServiceView {
         flows: 1_200,
         openings: 3,
         held_bytes: 4_380,
+        listed: ListSizes { allow: 3, deny: 70 },
         answered_afxdp: 2 * scale,
         counters: Some(counters),
         handoffs: results.map(|(result, count)| (result.into(), count)).into(),

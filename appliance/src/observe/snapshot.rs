@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use synward_core::counters::Counter;
 
 use super::counter_sums::Counters;
+use super::drain_view::DrainView;
 use crate::afxdp::{FrameAccount, KernelStatistics, PortCounters};
 use crate::engine::histogram::Histogram;
 use crate::events::Event;
@@ -37,6 +38,9 @@ pub struct Snapshot {
     /// Notes on services that do not degrade the appliance, one sentence for people each.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// The drain under way; `None` = new connections are accepted.
+    #[serde(default)]
+    pub drain: Option<DrainView>,
     /// The steered interfaces.
     pub interfaces: Vec<InterfaceView>,
     /// The protected services.
@@ -60,6 +64,13 @@ impl Snapshot {
             degraded_reasons.push("packets are not steered yet");
         }
         degraded_reasons
+    }
+
+    /// Why no new connections should be sent here: the appliance is degraded, or drains.
+    pub fn unready_reasons(&self) -> Vec<String> {
+        let degraded = self.degraded_reasons().into_iter().map(str::to_owned);
+        let draining = self.drain.as_ref().map(DrainView::reason);
+        degraded.chain(draining).collect()
     }
 }
 
@@ -245,6 +256,9 @@ pub struct ServiceView {
     pub openings: u64,
     /// Bytes of client data buffered for openings.
     pub held_bytes: u64,
+    /// Prefixes on its allow-list and its deny-list, of configuration, files and run time.
+    #[serde(default)]
+    pub listed: ListSizes,
     /// SYN-ACKs that workers sent.
     pub answered_afxdp: u64,
     /// Counters of the XDP program; `None` = the kernel refused to read them.
@@ -282,6 +296,15 @@ pub struct AttackView {
     pub peak_syn_rate: Option<u64>,
     /// SYNs of attacks during which the service challenged nobody (mode "monitor"): mode "auto" would have answered them.
     pub unanswered_syns: u64,
+}
+
+/// The number of prefixes on the lists of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListSizes {
+    /// On the allow-list.
+    pub allow: u64,
+    /// On the deny-list.
+    pub deny: u64,
 }
 
 /// The TCP options that SYN-ACKs offer for one server.

@@ -5,7 +5,8 @@ use super::number_format::{
     format_count, format_latency, format_percent, format_span, format_thousands,
 };
 use super::snapshot::{
-    FlowList, FlowState, FlowView, InterfaceView, QueueView, ServiceView, Snapshot, WorkerView,
+    FlowList, FlowState, FlowView, InterfaceView, ListSizes, QueueView, ServiceView, Snapshot,
+    WorkerView,
 };
 use super::status_attacks;
 use super::text_columns::Align::{Left, Right};
@@ -69,10 +70,10 @@ fn state(flow: &FlowView) -> String {
 
 fn head(snapshot: &Snapshot) -> String {
     let degraded_reasons = snapshot.degraded_reasons();
-    let state = if degraded_reasons.is_empty() {
-        "serving"
-    } else {
-        "degraded"
+    let state = match (&snapshot.drain, degraded_reasons.is_empty()) {
+        (Some(_), _) => "draining",
+        (None, true) => "serving",
+        (None, false) => "degraded",
     };
     let (version, pid) = (&snapshot.version, snapshot.pid);
     let up = format_span(snapshot.uptime_seconds);
@@ -80,6 +81,9 @@ fn head(snapshot: &Snapshot) -> String {
     let mut text = format!("synward {version} {state}, up {up}, pid {pid}, {file}\n");
     for reason in degraded_reasons {
         text += &format!("  degraded: {reason}\n");
+    }
+    if let Some(drain) = &snapshot.drain {
+        text += &format!("  {}\n", drain.reason());
     }
     for note in &snapshot.notes {
         text += &format!("  note: {note}\n");
@@ -151,6 +155,14 @@ fn details(services: &[ServiceView]) -> String {
         let drops = listed(service.counters.iter().flat_map(Counters::drops));
         if !drops.is_empty() {
             text += &format!("{}: dropped: {drops}\n", service.name);
+        }
+        let ListSizes { allow, deny } = service.listed;
+        if allow + deny > 0 {
+            let (allow, deny) = (format_thousands(allow), format_thousands(deny));
+            text += &format!(
+                "{}: prefixes allowed {allow}, denied {deny}\n",
+                service.name
+            );
         }
         if service.held_bytes > 0 {
             let held = format_thousands(service.held_bytes);

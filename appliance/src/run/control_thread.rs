@@ -18,7 +18,7 @@ const ROUND: Duration = Duration::from_millis(100);
 /// Buckets of the flow table that a round scans. A scan of a million flows takes six seconds.
 const SWEEP: u32 = 1 << 11;
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM, SIGINT or the end of a drain.
 ///
 /// # Errors
 /// The control socket or the metrics endpoint cannot be created (for example: address in use), or something could not be
@@ -49,7 +49,7 @@ pub fn serve_until_signal(
         tracing::info!("{}", running.ready_line());
         notify::notify_ready();
         let mut watchdog = Watchdog::from_environment();
-        while !term.load(Relaxed) && !int.load(Relaxed) {
+        while !term.load(Relaxed) && !int.load(Relaxed) && !running.has_drained() {
             if hup.swap(false, Relaxed) {
                 tracing::warn!("reload is not available yet; the configuration is unchanged");
             }

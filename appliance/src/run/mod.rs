@@ -7,6 +7,7 @@
 //! | `transmission_watch` | what is not transmitted while the appliance serves |
 //! | [`control_thread`] | the control thread: periodic work and signals |
 //! | `attack_watch` | which services are under attack, and what that changes |
+//! | [`drain`], `list_control` | draining; allow and deny lists at run time |
 //! | [`server_profiles`] | the TCP options of servers: probed at start, refined by every SYN-ACK |
 //! | [`server_probe`] | the probe |
 //! | [`server_evidence`] | which options a server supports, by what its SYN-ACKs have said so far |
@@ -18,6 +19,8 @@
 
 mod attack_watch;
 pub mod control_thread;
+pub mod drain;
+mod list_control;
 pub mod running_appliance;
 pub mod server_evidence;
 pub mod server_probe;
@@ -34,7 +37,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::config::Config;
+use crate::config::{Config, Service};
 use crate::confinement::{self, Directories};
 use crate::events::{CommandLink, EventLog};
 use running_appliance::RunningAppliance;
@@ -72,7 +75,13 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the control thread reaches after the start: the configuration and the secret, to read them again; the control socket
+/// The files of its lists.
+fn list_files(service: &Service) -> impl Iterator<Item = &Path> {
+    let files = [&service.allow_file, &service.deny_file];
+    files.into_iter().filter_map(|file| file.path.as_deref())
+}
+
+/// What the control thread reaches after the start: the configuration, the secret and the files of lists, to read them again; the control socket
 /// and the pins, to remove them.
 fn directories(file: &Path, config: &Config) -> Directories {
     let parent = |path: &Path| {
@@ -89,6 +98,7 @@ fn directories(file: &Path, config: &Config) -> Directories {
     Directories {
         read: [file, &config.cookie.secret]
             .into_iter()
+            .chain(config.services.iter().flat_map(list_files))
             .filter_map(parent)
             .collect(),
         change: parent(&config.appliance.control)

@@ -8,6 +8,8 @@ use synward_core::flow_time::FlowTime;
 use synward_core::layout::state;
 
 use super::attack_watch::AttackWatch;
+use super::drain::{self, Drain};
+use super::list_control;
 use super::server_profiles::ServerProfiles;
 use super::snapshot_builder::{
     count_outcomes, flow_view, interface_views, service_view, worker_views,
@@ -17,11 +19,17 @@ use super::transmission_watch;
 use crate::config::{Config, Mode};
 use crate::engine::Outcome;
 use crate::events::{EventLog, unix_seconds};
+use crate::lists::{ListAnswer, ListRequest, RunTimeLists};
 use crate::local_checks::Notes;
 use crate::maps::{Limits, Swept, Times, coarse_now, flow_now};
-use crate::observe::{ApplianceHandle, FlowList, FlowsView, LogLimit, ServiceView, Snapshot};
+use crate::observe::{
+    ApplianceHandle, DrainCommand, DrainView, FlowList, FlowsView, LogLimit, ServiceView, Snapshot,
+};
 use crate::steering::Steering;
 use crate::worker::status::PortStatus;
+
+/// Why a request is refused that comes too late.
+const STOPPING: &str = "the appliance is stopping";
 
 /// How often the interfaces are compared with what the kernel has.
 const WATCH: Duration = Duration::from_secs(1);
@@ -46,6 +54,8 @@ struct Inner {
     /// The addresses of this machine that services leave out.
     left_out: Vec<String>,
     serving: bool,
+    lists: RunTimeLists,
+    drain: Option<Drain>,
     /// Bucket at which the sweep continues.
     cursor: u32,
     expired: u64,
@@ -155,6 +165,8 @@ impl RunningAppliance {
                 events,
                 left_out,
                 serving: false,
+                lists: RunTimeLists::default(),
+                drain: None,
                 cursor: 0,
                 expired: 0,
                 flows: vec![0; services],
@@ -245,7 +257,11 @@ impl RunningAppliance {
                 tracing::error!(%error, "cannot update the settings of kernel cookies in the program");
             }
         }
+        list_control::expire(&mut inner.lists, &self.config, &mut appliance.steering);
         let table = appliance.steering.table();
+        if let Some(drain) = &mut inner.drain {
+            drain::proceed(drain, &table, &mut inner.events);
+        }
         let limits = Limits {
             now: flow_now(),
             idle: FlowTime::units_of_seconds(self.config.flows.idle.as_secs()),
@@ -277,6 +293,12 @@ impl RunningAppliance {
         })
     }
 
+    /// Whether a drain has ended, and the process should.
+    pub fn has_drained(&self) -> bool {
+        let drain = self.lock().drain;
+        drain.is_some_and(|drain| drain.is_over_for_process(Instant::now()))
+    }
+
     /// Stops workers and steering.
     ///
     /// # Errors
@@ -303,6 +325,7 @@ impl ApplianceHandle for RunningAppliance {
             config_file: self.config.file.clone(),
             config_last_reload_successful: true,
             serving: inner.serving,
+            drain: inner.drain.map(|drain| drain.view(Instant::now())),
             notes: [inner.notes.texts(), inner.left_out.clone()].concat(),
             ..Snapshot::default()
         };
@@ -336,6 +359,7 @@ impl ApplianceHandle for RunningAppliance {
                 }
             })
             .collect();
+        list_control::add_sizes(&mut snapshot.services, appliance.steering.lists());
         snapshot.flows = FlowsView {
             capacity: u64::from(self.config.flows.capacity),
             used: inner.flows.iter().sum(),
@@ -376,7 +400,7 @@ impl ApplianceHandle for RunningAppliance {
     fn set_mode(&self, service: &str, mode: Mode) -> Result<(), String> {
         let mut inner = self.lock();
         let Some(appliance) = &mut inner.appliance else {
-            return Err("the appliance is stopping".to_owned());
+            return Err(STOPPING.to_owned());
         };
         let index = self
             .config
@@ -390,5 +414,34 @@ impl ApplianceHandle for RunningAppliance {
             .map_err(|error| error.to_string())?;
         tracing::info!(service, mode = %mode, "mode set");
         Ok(())
+    }
+
+    fn lists(&self, request: &ListRequest) -> Result<ListAnswer, String> {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let Some(appliance) = &mut inner.appliance else {
+            return Err(STOPPING.to_owned());
+        };
+        list_control::answer(
+            request,
+            &mut inner.lists,
+            &self.config,
+            &mut appliance.steering,
+        )
+    }
+
+    fn drain(&self, command: DrainCommand) -> Result<DrainView, String> {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let Some(appliance) = &mut inner.appliance else {
+            return Err(STOPPING.to_owned());
+        };
+        let steering = &mut appliance.steering;
+        drain::command(&mut inner.drain, command, steering, &mut inner.events)
+    }
+
+    fn drained(&self) -> DrainView {
+        let view = |drain: Drain| drain.view(Instant::now());
+        self.lock().drain.map(view).unwrap_or_default()
     }
 }

@@ -18,8 +18,8 @@ use crate::engine::{Outcome, ServiceStats};
 use crate::kernel::{self, LOSSES};
 use crate::maps::coarse_now;
 use crate::observe::{
-    AttackView, Counters, FlowState, FlowView, Frames, InterfaceView, ProfileView, QueueView,
-    Responder, ServiceView, WorkerView, XskCounters,
+    AttackView, Counters, FlowState, FlowView, Frames, InterfaceView, ListSizes, ProfileView,
+    QueueView, Responder, ServiceView, WorkerView, XskCounters,
 };
 use crate::worker::status::PortStatus;
 
@@ -160,6 +160,7 @@ pub(super) fn service_view(
         flows,
         openings: sum(|stats| stats.openings.load(Relaxed)),
         held_bytes: sum(|stats| stats.held_bytes.load(Relaxed)),
+        listed: ListSizes::default(),
         answered_afxdp: sum(|stats| stats.answered.load(Relaxed)),
         counters: counters.as_ref().map(|counters| Counters::sum([counters])),
         handoffs: match known.handoff {

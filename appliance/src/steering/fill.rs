@@ -13,6 +13,7 @@ use super::object::Object;
 use super::own_addresses::{AddedPrefix, PrefixChanges};
 use super::pins::Previous;
 use crate::config::Config;
+use crate::lists::Change;
 use crate::maps::{EndpointMap, Plain};
 
 /// Writes all maps except endpoints and services.
@@ -39,16 +40,24 @@ pub(super) fn fill_maps(
     for (net, index) in &plan.prefixes {
         add_prefix(object, *net, *index)?;
     }
-    for (service, net, what) in &plan.lists {
-        let key = map_plan::prefix_key(*net);
-        let Address([a, b, c, d]) = key.address;
-        let key = Prefix::new(32 + key.length, [*service, a, b, c, d]);
-        object
+    plan.lists
+        .iter()
+        .try_for_each(|(key, verdict)| write_listed(object, (*key, Some(verdict))))
+}
+
+/// Writes or removes an entry of a list.
+pub(super) fn write_listed(object: &mut Object, change: Change) -> Result<(), SteeringError> {
+    let ((service, net), verdict) = change;
+    let key = map_plan::prefix_key(net);
+    let Address([a, b, c, d]) = key.address;
+    let key = Prefix::new(32 + key.length, [service, a, b, c, d]);
+    match verdict {
+        Some(verdict) => object
             .lists
-            .insert(&key, *what, 0)
-            .map_err(map_failed("LISTS"))?;
+            .insert(&key, map_plan::verdict_word(verdict), 0),
+        None => object.lists.remove(&key),
     }
-    Ok(())
+    .map_err(map_failed("LISTS"))
 }
 
 /// Changes prefixes while the program runs. A prefix is there only while its ports are.

@@ -25,6 +25,7 @@ use super::object::Object;
 use super::pins::Pins;
 use crate::config::{self, Mode};
 use crate::kernel;
+use crate::lists::Contents;
 use crate::maps::{FlowTable, Heartbeats, Plain, ReplayCache, Times, coarse_now};
 
 /// Nanoseconds of drift from the wall clock below which the clock is not written.
@@ -48,6 +49,10 @@ pub struct Steering {
     pub(super) pins: Option<Pins>,
     pub(super) taken_over: Option<u32>,
     pub(super) services: Vec<Service>,
+    /// What the map of lists holds.
+    pub(super) lists: Contents,
+    /// Whether SYNs are dropped because the process is about to end.
+    pub(super) draining: bool,
     /// Whether some local service uses our cookies, and so needs the TC program.
     pub(super) assigns: bool,
     pub(super) keys: KeySlots,
@@ -244,6 +249,43 @@ impl Steering {
         Ok(ServiceCounters(sum))
     }
 
+    /// What the map of lists holds.
+    pub fn lists(&self) -> &Contents {
+        &self.lists
+    }
+
+    /// Has the map of lists hold what is wanted. Prefixes are written before others are removed.
+    ///
+    /// # Errors
+    /// The kernel refuses a write. What was written until then stays.
+    pub fn set_lists(&mut self, wanted: &Contents) -> Result<(), SteeringError> {
+        for change in self.lists.changes_to(wanted) {
+            fill::write_listed(&mut self.object, change)?;
+            self.lists.apply(change);
+        }
+        self.control_services()
+    }
+
+    /// Begins or ends dropping the SYNs of services that are protected. Cookies that are out and flows go on.
+    ///
+    /// # Errors
+    /// The kernel refuses a write.
+    pub fn set_draining(&mut self, draining: bool) -> Result<(), SteeringError> {
+        self.draining = draining;
+        self.control_services()
+    }
+
+    /// Writes the services for which lists or drain have changed.
+    fn control_services(&mut self) -> Result<(), SteeringError> {
+        for index in 0..self.services.len() {
+            let service = self.services[index];
+            if self.with_control(index as u32, service) != service {
+                self.write_service(index as u32, service)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Updates the clock and the keys of the program. Call it several times per epoch (32 s). It is cheap if nothing is due.
     ///
     /// # Errors
@@ -341,11 +383,23 @@ impl Steering {
         found.ok_or(SteeringError::NoService { service })
     }
 
+    /// What drains and lists say about a service. With mode `off` and `monitor` the program leaves it alone.
+    fn with_control(&self, index: u32, service: Service) -> Service {
+        let mode = self.modes.get(index as usize);
+        let acts = !matches!(mode, Some(Mode::Off | Mode::Monitor));
+        Service {
+            listed: u8::from(acts && self.lists.lists(index)),
+            draining: u8::from(acts && self.draining),
+            ..service
+        }
+    }
+
     pub(super) fn write_service(
         &mut self,
         index: u32,
         service: Service,
     ) -> Result<(), SteeringError> {
+        let service = self.with_control(index, service);
         self.object
             .services
             .set(index, Plain(service), 0)

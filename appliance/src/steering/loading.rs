@@ -128,6 +128,8 @@ impl Steering {
             pins: None,
             taken_over,
             services: plan.services.clone(),
+            lists: std::mem::take(&mut plan.lists),
+            draining: false,
             assigns: plan.assigns(),
             keys,
             clock: Clock::default(),

@@ -7,21 +7,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Instant;
 
 use ipnet::IpNet;
 use synward_core::layout::{
     ANY_PORT, Endpoint, EndpointKey, INITIAL_WINDOW, NO_PORT, PrefixKey, PrefixPort, Profile,
-    Service, cookies, handoff, mode, profile_flags, unknown_policy, when_absent,
+    Service, cookies, handoff, listed, mode, profile_flags, unknown_policy, when_absent,
 };
 use synward_core::wire::Address;
 
 use super::modes::mode_byte;
 use super::own_addresses::OwnAddresses;
 use crate::config::{self, Config, Cookies, Fragments, Handoff, Offer, Ports, Unknown, WhenAbsent};
-
-/// Values of the lists (`LISTS`).
-const ALLOWED: u32 = 1;
-const DENIED: u32 = 2;
+use crate::lists::{self, Contents, RunTimeLists, Verdict};
 
 /// The content of the maps that depend on the configuration.
 #[derive(Debug, Default)]
@@ -34,8 +32,8 @@ pub(super) struct Plan {
     /// The index of the next new prefix.
     pub(super) next_prefix: u32,
     pub(super) prefix_ports: Vec<(PrefixPort, Endpoint)>,
-    /// (Service, source) → allowed or denied.
-    pub(super) lists: Vec<(u32, IpNet, u32)>,
+    /// The verdicts of allow and deny lists.
+    pub(super) lists: Contents,
     /// This machine's addresses that prefixes of services hold; see [`own_addresses`](super::own_addresses).
     pub(super) own: OwnAddresses,
 }
@@ -55,14 +53,9 @@ impl Plan {
             for net in &service.addresses {
                 plan.add_addresses(index, service, *net, &mut configs);
             }
-            let listed = |nets: &[IpNet], what| {
-                nets.iter()
-                    .map(|net| (index, *net, what))
-                    .collect::<Vec<_>>()
-            };
-            plan.lists.extend(listed(&service.allow, ALLOWED));
-            plan.lists.extend(listed(&service.deny, DENIED));
         }
+        let none_yet = RunTimeLists::default();
+        plan.lists = Contents::new(&config.services, &none_yet, Instant::now());
         plan.inherit(config, &configs);
         plan.name_addresses();
         plan
@@ -240,7 +233,7 @@ fn service(config: &config::Service, keys: u32) -> Service {
             Unknown::Reset => unknown_policy::RESET,
         },
         pass_fragments: u8::from(config.fragments == Fragments::Pass),
-        listed: u8::from(!config.allow.is_empty() || !config.deny.is_empty()),
+        listed: u8::from(lists::configured(config).next().is_some()),
         keys: keys as u16,
         handoff: match config.handoff {
             Handoff::Splice => handoff::SPLICE,
@@ -259,7 +252,17 @@ fn service(config: &config::Service, keys: u32) -> Service {
             (Handoff::Splice, WhenAbsent::Pass) => when_absent::PASS,
             _ => when_absent::ANSWER,
         },
-        reserved: [0; 7],
+        draining: 0,
+        reserved: [0; 6],
+    }
+}
+
+/// Encodes a verdict for the map of lists.
+pub(super) fn verdict_word(of: Verdict) -> u32 {
+    match of {
+        Verdict::Neither => listed::NEITHER,
+        Verdict::Allowed => listed::ALLOWED,
+        Verdict::Denied => listed::DENIED,
     }
 }
 

@@ -100,9 +100,13 @@ impl Steering {
             Mode::Auto if challenged => mode::ALWAYS,
             other => mode_byte(other),
         };
-        self.write_mode(service, byte)?;
+        let before = self.mode(service)?;
         self.modes[service as usize] = to;
-        Ok(())
+        let written = self.write_mode(service, byte);
+        if written.is_err() {
+            self.modes[service as usize] = before;
+        }
+        written
     }
 
     /// Has a service with `auto` challenge its clients, or no longer. Other modes stay as they are.

@@ -110,7 +110,6 @@ impl Object {
         loader.map_max_entries("ENDPOINTS", room(plan.endpoints.len()));
         loader.map_max_entries("PREFIXES", room(plan.prefixes.len()));
         loader.map_max_entries("PREFIX_PORTS", room(plan.prefix_ports.len()));
-        loader.map_max_entries("LISTS", room(plan.lists.len()));
         for (name, path) in pinned {
             loader.map_pin_path(name, path.as_path());
         }

@@ -107,7 +107,7 @@ fn wrong_shapes() -> Vec<Wrong> {
             "\"\\u001b[31m\\n\" = 1\n[flows]\ncapacity = 1",
             &[
                 "8: unknown key `\\u{1b}[31m\\n` in [[service]]; its keys are name, addresses, ports, handoff, mode, allow, deny, \
-             fragments, unknown, when_down, when_absent, rtt, cookies, hold_bytes, openings_per_source, \
+             allow_file, deny_file, fragments, unknown, when_down, when_absent, rtt, cookies, hold_bytes, openings_per_source, \
              openings_per_server, mss, wscale, sack, timestamps, ecn, activate_syn_rate, \
              deactivate_syn_rate, hold_seconds, on_event",
                 "10: `capacity` is 1; use a whole number from 1024 to 16777216",

@@ -14,6 +14,18 @@ fn wrong_use_exits_with_2() {
         &["secret", "--service", "Web"],
         &["mode", "web"],
         &["mode", "web", "sometimes"],
+        &["deny"],
+        &["deny", "add"],
+        &["deny", "add", "web"],
+        &["deny", "add", "192.0.2.7/24"],
+        &["deny", "add", "::ffff:192.0.2.7"],
+        &["deny", "add", "192.0.2.7", "--for", "0"],
+        &["deny", "add", "192.0.2.7", "--for", "soon"],
+        &["allow", "remove"],
+        &["allow", "remove", "192.0.2.7", "--for", "1h"],
+        &["allow", "list", "--service", "Web"],
+        &["drain", "--timeout", "-1"],
+        &["undrain", "--timeout", "1"],
         &["tune", "--config", "f", "--dry-run", "--undo"],
         &["completions", "klingon"],
     ];
@@ -30,9 +42,7 @@ fn commands_not_available_yet_are_refused_by_name() {
         (&["top"][..], "top"),
         (&["doctor", "--json"], "doctor"),
         (&["tune", "--config", "f", "--dry-run"], "tune"),
-        (&["reload", "--control", "/tmp/c"], "reload"),
-        (&["--control", "/tmp/c", "drain"], "drain"),
-        (&["undrain"], "undrain"),
+        (&["--control", "/tmp/c", "reload"], "reload"),
     ] {
         let ran = run_synward(arguments);
         assert_eq!(

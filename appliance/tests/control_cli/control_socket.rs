@@ -15,23 +15,23 @@ use crate::fake_appliance::FakeAppliance;
 use crate::program_run::{ProgramRun, run_synward};
 
 /// A temporary directory for a control socket.
-struct TestFolder(TempDir);
+pub(crate) struct TestFolder(TempDir);
 
 impl TestFolder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
     /// Path of the socket, in a directory that does not exist yet.
-    fn control(&self) -> PathBuf {
+    pub(crate) fn control(&self) -> PathBuf {
         self.0.path().join("run/control.sock")
     }
 
-    fn serve(&self, source: &Arc<FakeAppliance>) -> ControlServer {
+    pub(crate) fn serve(&self, source: &Arc<FakeAppliance>) -> ControlServer {
         ControlServer::start(&self.control(), source.clone()).unwrap()
     }
 
-    fn synward(&self, arguments: &[&str]) -> ProgramRun {
+    pub(crate) fn synward(&self, arguments: &[&str]) -> ProgramRun {
         let control = self.control();
         let socket = ["--control", control.to_str().unwrap()];
         run_synward(&[arguments, &socket].concat())
@@ -64,7 +64,14 @@ fn status_without_a_process_is_4() {
         );
         assert_eq!(ran.stderr.lines().count(), 1);
     }
-    for arguments in [&["flows"][..], &["mode", "web", "off"]] {
+    for arguments in [
+        &["flows"][..],
+        &["mode", "web", "off"],
+        &["deny", "add", "192.0.2.7"],
+        &["allow", "list"],
+        &["drain"],
+        &["undrain"],
+    ] {
         let ran = folder.synward(arguments);
         assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
         assert!(ran.stderr.contains("not running"));

@@ -1,28 +1,36 @@
 //! A fake appliance.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use synward::config::Mode;
-use synward::observe::{ApplianceHandle, FlowList, Snapshot};
+use synward::config::{self, Config, Mode};
+use synward::lists::{ListAnswer, ListRequest, RunTimeLists};
+use synward::observe::{ApplianceHandle, DrainCommand, DrainPhase, DrainView, FlowList, Snapshot};
 
 use crate::sample_snapshot;
 
-/// Returns the snapshot that a test sets.
-pub(crate) struct FakeAppliance(Mutex<Snapshot>);
+/// Returns the snapshot that a test sets. Its lists are real ones, of services without a configuration.
+pub(crate) struct FakeAppliance {
+    snapshot: Mutex<Snapshot>,
+    lists: Mutex<RunTimeLists>,
+}
 
 impl FakeAppliance {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(sample_snapshot::snapshot())))
+        Arc::new(Self {
+            snapshot: Mutex::new(sample_snapshot::snapshot()),
+            lists: Mutex::default(),
+        })
     }
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut Snapshot)) {
-        change(&mut self.0.lock().unwrap());
+        change(&mut self.snapshot.lock().unwrap());
     }
 }
 
 impl ApplianceHandle for FakeAppliance {
     fn snapshot(&self) -> Snapshot {
-        self.0.lock().unwrap().clone()
+        self.snapshot.lock().unwrap().clone()
     }
 
     fn flows(&self, limit: usize) -> FlowList {
@@ -41,4 +49,39 @@ impl ApplianceHandle for FakeAppliance {
         });
         Ok(())
     }
+
+    fn lists(&self, request: &ListRequest) -> Result<ListAnswer, String> {
+        let mut lists = self.lists.lock().unwrap();
+        request.apply(&services(), &mut lists, Instant::now())
+    }
+
+    fn drain(&self, command: DrainCommand) -> Result<DrainView, String> {
+        let view = match command {
+            DrainCommand::Begin(timeout) => Some(DrainView {
+                phase: DrainPhase::Draining,
+                seconds: 4.0,
+                remaining_seconds: timeout.map(|timeout| timeout.as_secs_f64()),
+                flows: 2,
+                openings: 1,
+            }),
+            DrainCommand::End => None,
+        };
+        self.change(|snapshot| snapshot.drain.clone_from(&view));
+        Ok(view.unwrap_or_default())
+    }
+
+    fn drained(&self) -> DrainView {
+        self.snapshot().drain.unwrap_or_default()
+    }
+}
+
+/// The services of the lists: web, and mail, which denies a prefix.
+fn services() -> Vec<config::Service> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("f.toml");
+    let text = "[[interface]]\nname = \"eth0\"\nside = \"both\"\n\
+                [[service]]\nname = \"web\"\naddresses = [\"192.0.2.10\"]\nports = [80]\n\
+                [[service]]\nname = \"mail\"\naddresses = [\"192.0.2.10\"]\nports = [25]\ndeny = [\"198.51.0.0/16\"]\n";
+    std::fs::write(&file, text).unwrap();
+    Config::load(&file).unwrap().services
 }

@@ -1,8 +1,10 @@
-//! `status`, `flows` and `mode` of the real program, and the metrics endpoint, with a fake appliance behind real sockets.
+//! The commands of the real program that ask a running one, and the metrics endpoint, with a fake appliance behind real sockets.
 #![allow(clippy::unwrap_used)]
 
 mod control_socket;
+mod drain;
 mod fake_appliance;
+mod lists;
 mod metrics_endpoint;
 #[path = "../program_run/mod.rs"]
 mod program_run;
@@ -13,6 +15,6 @@ mod sample_snapshot;
 use synward::events::{Event, EventKind};
 use synward::observe::{
     AttackView, Counters, FlowList, FlowState, FlowView, FlowsView, Frames, Histogram,
-    InterfaceView, ProfileView, QueueView, Responder, ServiceView, Snapshot, WorkerView,
+    InterfaceView, ListSizes, ProfileView, QueueView, Responder, ServiceView, Snapshot, WorkerView,
     XskCounters,
 };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use synward::observe::metrics::METRICS;
-use synward::observe::{HttpError, MetricsServer};
+use synward::observe::{ApplianceHandle as _, DrainCommand, HttpError, MetricsServer};
 
 use crate::fake_appliance::FakeAppliance;
 
@@ -64,6 +64,30 @@ fn health_is_200_or_503_with_the_reasons() {
     let (head, body) = get(server.address(), "/healthz");
     assert!(head.starts_with("HTTP/1.1 503 "));
     assert_eq!(body, "eth0 is down\nso is eth1\n");
+}
+
+#[test]
+fn a_drain_takes_readiness_and_leaves_health() {
+    let source = FakeAppliance::new();
+    let server = serve(&source);
+    assert_eq!(get(server.address(), "/readyz").1, "ok\n");
+    source.drain(DrainCommand::Begin(None)).unwrap();
+    let (head, body) = get(server.address(), "/readyz");
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert!(
+        body.starts_with("draining for 4 s: 2 flows and 1 opening left"),
+        "{body}"
+    );
+    assert_eq!(get(server.address(), "/healthz").1, "ok\n");
+    let page = get(server.address(), "/metrics").1;
+    assert!(page.contains("\nsynward_draining 1\n"));
+    source.drain(DrainCommand::End).unwrap();
+    assert_eq!(get(server.address(), "/readyz").1, "ok\n");
+
+    source.change(|snapshot| snapshot.degraded = vec!["eth0 is down".into()]);
+    let (head, body) = get(server.address(), "/readyz");
+    assert!(head.starts_with("HTTP/1.1 503 "));
+    assert_eq!(body, "eth0 is down\n");
 }
 
 #[test]

@@ -19,6 +19,7 @@
 //! | [`same_isn`] | clients that begin again with the same ISN |
 //! | [`vlans`] | frames of VLANs with and without a device |
 //! | [`absence`] | SYNs while no worker is there |
+//! | [`draining`] | SYNs, cookies and flows while the appliance drains |
 //! | [`judged`] | connections that were quiet while others were adopted |
 //! | [`signals`] | signals while the kernel verifies the program |
 //! | [`policy`] | modes, lists, prefixes, unknown segments, adopted connections |
@@ -29,6 +30,7 @@
 mod absence;
 mod acks;
 mod both_paths;
+mod draining;
 mod frame_builder;
 mod icmp_errors;
 mod judged;

@@ -290,6 +290,13 @@ fn lists_decide_before_cookies() {
             );
             steer.assert_counted(&before, &[Counter::Syn, Counter::AnsweredXdp], "on no list");
         }
+        // A hole in a prefix: as on no list.
+        steer.list("198.51.100.192/26", 0);
+        let hole = Segment {
+            source: "198.51.100.200:40001".parse().unwrap(),
+            ..syn(0)
+        };
+        assert_eq!(steer.run(Side::Outside, &hole.bytes()).verdict, TX);
         // Lists apply only to services that have them.
         steer.policy(|_| {});
         let segment = Segment {

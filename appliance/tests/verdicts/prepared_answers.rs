@@ -67,6 +67,8 @@ fn a_change_is_seen_in_the_next_jiffy() {
         steer.policy(|service| service.listed = 1);
         steer.list("0.0.0.0/0", 2);
         assert_eq!(verdict(steer), DROP);
+        steer.policy(|service| service.draining = 1);
+        assert_eq!(verdict(steer), DROP);
         steer.policy(|_| {});
         assert_eq!(verdict(steer), TX);
 

@@ -78,6 +78,8 @@ counters! {
     DropImpossibleSource = "drop_impossible_source",
     /// Frames with more VLAN tags than are parsed.
     DropTooManyTags = "drop_too_many_tags",
+    /// SYNs while the appliance drains (`synward drain`).
+    DropDraining = "drop_draining",
 }
 
 /// Slots of [`ServiceCounters`]; a few are unused.

@@ -21,6 +21,8 @@ pub const MAX_QUEUES: u32 = 64;
 /// Epochs for which the XDP program holds keys: it answers SYNs for more than an hour (256 epochs of 32 s) while no process
 /// runs. A power of two.
 pub const KEY_SLOTS: u32 = 256;
+/// The most prefixes of allow and deny lists, of all services. The kernel allocates them one by one.
+pub const MAX_LISTED: u32 = 1 << 22;
 /// The most secrets that are accepted at a time.
 pub const MAX_SECRETS: usize = 4;
 /// The most neighbours that wait to be resolved ([`NextHop`]).
@@ -193,8 +195,20 @@ pub struct Service {
     pub cookies_until: u64,
     /// See [`when_absent`].
     pub when_absent: u8,
+    /// 1: SYNs are dropped, because the process is about to end.
+    pub draining: u8,
     /// Padding, zero.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 6],
+}
+
+/// Values of the lists: what happens to segments from a prefix that match no flow.
+pub mod listed {
+    /// The same as without the entry: a hole in a shorter prefix.
+    pub const NEITHER: u32 = 0;
+    /// They pass to the kernel unchallenged.
+    pub const ALLOWED: u32 = 1;
+    /// They are dropped.
+    pub const DENIED: u32 = 2;
 }
 
 /// Values of [`Service::when_absent`]: what happens to SYNs on a queue that no worker has served for [`ABSENT_AFTER`].

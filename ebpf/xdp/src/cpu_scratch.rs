@@ -32,6 +32,8 @@ pub struct Findings {
     /// network order, or zero if the answer has no timestamps and no option but the MSS.
     pub kernel_cookie: bool,
     pub kernel_isn: u32,
+    /// What the service's lists say about the source, see `layout::listed`.
+    pub listed: u32,
     pub kernel_tsval: u32,
     /// For a SYN: whether this jiffy has had more SYNs than are looked up.
     pub is_flood: bool,

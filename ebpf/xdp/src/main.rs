@@ -11,7 +11,7 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use synward_core::counters::{Counter, ServiceCounters};
-use synward_core::layout::{Flow, Interface, Service, handoff, mode, side, state};
+use synward_core::layout::{Flow, Interface, Service, handoff, listed, mode, side, state};
 use synward_core::translate::Direction;
 use synward_core::wire::tcp::flags;
 use synward_xdp::cpu_scratch::CpuScratch;
@@ -158,6 +158,15 @@ fn decide_without_flow(
     counters: &mut ServiceCounters,
     is_syn: bool,
 ) -> Verdict {
+    // No RST: the client's retransmitted SYN finds another machine once it is routed there.
+    if is_syn && service.draining != 0 {
+        counters.bump(Counter::DropDraining);
+        return XDP_DROP;
+    }
+    if service_lookup::find_listed(pkt) == listed::DENIED {
+        counters.bump(Counter::DropDenied);
+        return XDP_DROP;
+    }
     if !is_checked(ctx, pkt, service, is_syn) || absence::passes(ctx, pkt) {
         counters.bump(Counter::Passed);
         return XDP_PASS;
@@ -166,19 +175,9 @@ fn decide_without_flow(
         counters.bump(Counter::DropImpossibleSource);
         return XDP_DROP;
     }
-    if service.listed != 0 {
-        let source = &pkt.cpu.packet.source;
-        match service_lookup::look_up_lists(pkt.cpu.memory.endpoint.service, source) {
-            service_lookup::Listed::Denied => {
-                counters.bump(Counter::DropDenied);
-                return XDP_DROP;
-            }
-            service_lookup::Listed::Allowed => {
-                counters.bump(Counter::Passed);
-                return XDP_PASS;
-            }
-            service_lookup::Listed::No => {}
-        }
+    if pkt.cpu.found.listed == listed::ALLOWED {
+        counters.bump(Counter::Passed);
+        return XDP_PASS;
     }
     match service.handoff {
         handoff::LOCAL => match local_service::decide_by_socket(ctx, pkt, counters) {

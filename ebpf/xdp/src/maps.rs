@@ -9,8 +9,8 @@ use synward_core::counters::ServiceCounters;
 use synward_core::flow::{FlowKey, WAYS};
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interfaces, JUDGED_PREFIXES, KEY_SLOTS, KeySlot,
-    MAX_INTERFACES, MAX_QUEUES, MAX_SERVICES, MAX_UNRESOLVED, MAX_VLANS, NextHop, Passed,
-    PrefixPort, Service, VlanTags,
+    MAX_INTERFACES, MAX_LISTED, MAX_QUEUES, MAX_SERVICES, MAX_UNRESOLVED, MAX_VLANS, NextHop,
+    Passed, PrefixPort, Service, VlanTags,
 };
 use synward_core::{occupancy, replay_cache};
 
@@ -41,9 +41,9 @@ pub static PREFIXES: LpmTrie<[u32; 4], u32, 4096> = LpmTrie::new();
 #[btf_map]
 pub static PREFIX_PORTS: HashMap<PrefixPort, Endpoint, 16384> = HashMap::new();
 
-/// (Service, source prefix) → 1 allowed, 2 denied.
+/// (Service, source prefix) → see `layout::listed`.
 #[btf_map]
-pub static LISTS: LpmTrie<[u32; 5], u32, 16384> = LpmTrie::new();
+pub static LISTS: LpmTrie<[u32; 5], u32, { MAX_LISTED as usize }> = LpmTrie::new();
 
 /// Service → policy.
 #[btf_map]

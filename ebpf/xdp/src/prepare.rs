@@ -54,6 +54,7 @@ fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
     };
     let is_usual = service.mode == mode::ALWAYS
         && service.listed == 0
+        && service.draining == 0
         && !(service.handoff == handoff::LOCAL && service.cookies & cookies::KERNEL != 0);
     let (Some(clock), Some(globals)) = (maps::CLOCK.get(0), maps::GLOBALS.get(0)) else {
         return false;

@@ -3,11 +3,12 @@
 use crate::cpu_memory::CpuMemory;
 use crate::maps::{self, AddressPrefix, ListPrefix};
 use crate::packet::Kind;
+use crate::packet_context::PacketContext;
 use crate::verdict::Verdict;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::{
-    ANY_PORT, Endpoint, EndpointKey, NO_PORT, PrefixPort, Profile, Service, mode,
+    ANY_PORT, Endpoint, EndpointKey, NO_PORT, PrefixPort, Profile, Service, listed, mode,
 };
 use synward_core::wire::Address;
 
@@ -114,21 +115,23 @@ pub fn counters_of(service: u32) -> Option<&'static mut ServiceCounters> {
     Some(unsafe { &mut *counters })
 }
 
-/// What the lists of a service say about a source address.
-pub enum Listed {
-    No,
-    Allowed,
-    Denied,
+/// What the lists of the service say about the source of a packet, also left in `found.listed`.
+#[inline(always)]
+pub fn find_listed(pkt: &mut PacketContext) -> u32 {
+    pkt.cpu.found.listed = if pkt.service.listed == 0 {
+        listed::NEITHER
+    } else {
+        look_up_lists(pkt.cpu.memory.endpoint.service, &pkt.cpu.packet.source)
+    };
+    pkt.cpu.found.listed
 }
 
-/// Looks a source address up in the lists of a service.
-#[inline(always)]
-pub fn look_up_lists(service: u32, source: &Address) -> Listed {
+#[inline(never)]
+fn look_up_lists(service: u32, source: &Address) -> u32 {
     let [a, b, c, d] = source.0;
     match maps::LISTS.get(&ListPrefix::new(160, [service, a, b, c, d])) {
-        Some(1) => Listed::Allowed,
-        Some(_) => Listed::Denied,
-        None => Listed::No,
+        Some(verdict) => *verdict,
+        None => listed::NEITHER,
     }
 }
 

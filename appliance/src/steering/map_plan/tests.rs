@@ -214,7 +214,14 @@ fn encodes_services_and_lists() {
         "203.0.113.0/24".parse().unwrap(),
         "2001:db8::/32".parse().unwrap(),
     );
-    assert_eq!(plan.lists, [(1, allow, ALLOWED), (1, deny, DENIED)]);
+    let lists: Vec<_> = plan.lists.iter().collect();
+    assert_eq!(
+        lists,
+        [
+            (&(1, allow), Verdict::Allowed),
+            (&(1, deny), Verdict::Denied)
+        ]
+    );
     assert_eq!(prefix_key(allow).length, 96 + 24);
     assert_eq!(prefix_key(deny).length, 32);
 }

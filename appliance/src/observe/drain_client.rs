@@ -1,0 +1,66 @@
+//! `synward drain` and `synward undrain`.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use super::control_client::{ClientError, Outcome, send_request};
+use super::control_protocol::{Request, Response};
+use super::drain_view::{DrainPhase, DrainView};
+
+/// Interval at which the process is asked.
+const POLL: Duration = Duration::from_millis(100);
+/// Exit code if somebody has cancelled the drain.
+const CANCELLED: u8 = 1;
+
+/// `synward drain [--timeout S]`: begins a drain, tells `began` about it, and waits until the process has ended.
+pub fn drain(
+    control: &Path,
+    timeout: Option<Duration>,
+    began: impl FnOnce(&str),
+) -> Result<Outcome, ClientError> {
+    let seconds = timeout.map(|timeout| timeout.as_secs());
+    let mut last = ask(control, &Request::Drain { seconds })?;
+    began(
+        "draining: no new connections; the drain goes on if this command is interrupted, and `synward undrain` cancels it",
+    );
+    while last.phase == DrainPhase::Draining {
+        thread::sleep(POLL);
+        last = match ask(control, &Request::Drained) {
+            Ok(view) => view,
+            // It ended between two questions, or somebody has stopped it.
+            Err(ClientError::NotRunning(_)) => break,
+            Err(ClientError::Silent(..) | ClientError::Broken(..)) => continue,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(match last.phase {
+        DrainPhase::Serving => Outcome {
+            text: String::new(),
+            note: "synward: the drain was cancelled; new connections are accepted again\n".into(),
+            code: CANCELLED,
+        },
+        _ => Outcome::fine(result(&last)),
+    })
+}
+
+/// `synward undrain`.
+pub fn undrain(control: &Path) -> Result<Outcome, ClientError> {
+    ask(control, &Request::Undrain)?;
+    Ok(Outcome::fine("new connections are accepted\n".into()))
+}
+
+fn ask(control: &Path, request: &Request) -> Result<DrainView, ClientError> {
+    match send_request(control, request)? {
+        Response::Drain(view) => Ok(view),
+        _ => Err(ClientError::Strange(control.to_owned())),
+    }
+}
+
+fn result(last: &DrainView) -> String {
+    if last.flows + last.openings == 0 {
+        "drained: no connection is left; the process ends\n".into()
+    } else {
+        format!("the time is over: {} left; the process ends\n", last.left())
+    }
+}
