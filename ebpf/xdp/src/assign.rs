@@ -1,13 +1,13 @@
 //! Behind XDP, at TC: the ACK of a validated client becomes a connection of this machine's kernel, as if the kernel had
 //! done the handshake. The application accepts it like any other; nothing is translated afterwards.
 
-use crate::ack::{self, CookieCheck};
+use crate::ack;
 use crate::cpu_scratch::CpuScratch;
 use crate::kernel_socket::{self, Socket};
 use crate::packet::{Kind, Packet};
 use crate::packet_context::PacketContext;
 use crate::requeue::Round;
-use crate::verdict::{NO_COOKIE, REPLAYED, STALE_CONNECTION};
+use crate::verdict::{NO_COOKIE, REPLAYED, STALE_CONNECTION, VALID_COOKIE};
 use crate::{
     local_service, maps, replay_check, service_lookup, stale_connection, steered_interface,
 };
@@ -120,11 +120,12 @@ const PULLED: u32 = 192;
 /// more.
 #[inline(never)]
 fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
-    let fields = ack::ack_fields(ctx, &mut pkt.cpu.packet);
-    let CookieCheck::Valid { options, offered } = ack::check_cookie(pkt, &fields) else {
+    ack::read_fields(ctx, pkt);
+    if ack::check_cookie(pkt) != VALID_COOKIE {
         return NO_COOKIE;
-    };
-    let mut attributes = attributes(&options, &offered, pkt.cpu.packet.v4);
+    }
+    let found = &pkt.cpu.found;
+    let mut attributes = attributes(&found.validated_options, &found.offered, pkt.cpu.packet.v4);
     let times = pkt.cpu.packet.timestamps(ctx);
     if times.present {
         attributes.timestamps = 1;

@@ -3,20 +3,28 @@
 //! It lives in a per-CPU map rather than on the stack: that saves half of the stack, and the verifier, which forgets what
 //! was stored there, follows one state instead of one for every combination of tags and extension headers.
 
+use crate::cookie_headers::Headers;
 use crate::cpu_memory::CpuMemory;
 use crate::packet::Packet;
+use aya_ebpf::bindings::bpf_fib_lookup as FibQuery;
 use synward_core::client_options::ClientOptions;
+use synward_core::cookie::AckFields;
 use synward_core::flow::FlowKey;
 use synward_core::generated_segment::Segment;
 use synward_core::layout::Profile;
+use synward_core::worker_request::META_WORDS;
 
-/// One look-up gives all three.
+/// One look-up gives all of them.
 #[repr(C)]
 pub struct CpuScratch {
     /// The frame.
     pub packet: Packet,
     /// What the stages found out about it.
     pub found: Findings,
+    /// What the kernel's routing table is asked, and what it answers ([`route`](crate::route)).
+    pub fib_query: FibQuery,
+    /// What the kernel's helpers for cookies read ([`kernel_cookie_listener`](crate::kernel_cookie_listener)).
+    pub cookie_headers: Headers,
     /// What this CPU remembers from one frame to the next.
     pub memory: CpuMemory,
 }
@@ -42,9 +50,13 @@ pub struct Findings {
     pub is_other_epoch: bool,
     /// The frame's flow, whichever side sent the frame.
     pub key: FlowKey,
+    /// The fields of an ACK that may hold a cookie.
+    pub ack: AckFields,
     /// What a valid cookie says about the client, and what our SYN-ACK offered to it.
     pub validated_options: ClientOptions,
     pub offered: Profile,
+    /// What a worker is requested to do, encoded.
+    pub request: [u32; META_WORDS],
     /// What is sent back.
     pub reply: Segment,
 }

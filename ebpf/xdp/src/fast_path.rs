@@ -191,7 +191,7 @@ fn send_to_worker(
         l4: (ethernet::LENGTH + ipv4::LENGTH) as u8,
         service: prepared.service as u8,
     };
-    worker::redirect_frame(ctx, prepared.slot, meta.encode(true), counters)
+    worker::redirect_frame(ctx, prepared.slot, &meta.encode(true), counters)
 }
 
 /// What the SYN asks for and the server's profile has.

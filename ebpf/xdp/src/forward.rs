@@ -1,5 +1,6 @@
 //! Forwards to the next hop, as a router does.
 
+use crate::cpu_scratch::CpuScratch;
 use crate::frame_view::view;
 use crate::packet::Packet;
 use crate::route::{self, Route};
@@ -15,12 +16,14 @@ use synward_core::worker_request::Hop;
 /// Forwards a segment unchanged. The kernel forwards it if more than a next hop is needed: an ICMP error, fragments, an
 /// unknown neighbour, a VLAN tag, a device that is not steered.
 #[inline(never)]
-pub fn forward_unchanged(ctx: &XdpContext, packet: &Packet) -> Verdict {
-    if packet.ttl <= 1 {
+pub fn forward_unchanged(ctx: &XdpContext, cpu: &mut CpuScratch) -> Verdict {
+    if cpu.packet.ttl <= 1 {
         return XDP_PASS;
     }
-    match route::look_up_route(ctx, packet) {
-        Route::NextHop(hop) if packet.l3 == ethernet::LENGTH => send_to_hop(ctx, packet, &hop),
+    match route::look_up_route(ctx, cpu) {
+        Route::NextHop(hop) if cpu.packet.l3 == ethernet::LENGTH => {
+            send_to_hop(ctx, &cpu.packet, &hop)
+        }
         _ => XDP_PASS,
     }
 }

@@ -7,7 +7,7 @@
 //! option but the MSS; the timestamps hold the others if the program can write them ([`synward_core::kernel_tsval`]). A
 //! client that offers Multipath TCP falls back to TCP (RFC 8684 §3.1).
 
-use crate::cookie_headers::{IP_BYTES, TCP_BYTES, headers};
+use crate::cookie_headers::{self, IP_BYTES, TCP_BYTES};
 use crate::kernel_socket;
 use crate::packet_context::PacketContext;
 use aya_ebpf::helpers::generated::{bpf_tcp_check_syncookie, bpf_tcp_gen_syncookie};
@@ -30,7 +30,8 @@ pub fn make_kernel_cookie(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
     } else {
         DEFAULT_MSS_V6
     };
-    let mut headers = headers(packet, packet.walked.found.mss().unwrap_or(least));
+    let headers = &mut pkt.cpu.cookie_headers;
+    *headers = cookie_headers::headers(packet, packet.walked.found.mss().unwrap_or(least));
     let made = kernel_socket::with_listener(ctx.ctx.cast(), &found.key, |listener| {
         let (ip, tcp) = (headers.ip.as_mut_ptr(), headers.tcp.as_mut_ptr());
         // SAFETY: the listener is held, and both headers are live and of the lengths given.
@@ -85,8 +86,9 @@ fn tsval_with_options(profile: &Profile, client: &Found, tcp_flags: u8, now: u64
 
 /// Whether an ACK carries a cookie that the kernel will take.
 #[inline(never)]
-pub fn is_valid_kernel_cookie(ctx: &XdpContext, pkt: &PacketContext) -> bool {
-    let mut headers = headers(&pkt.cpu.packet, 0);
+pub fn is_valid_kernel_cookie(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
+    let headers = &mut pkt.cpu.cookie_headers;
+    *headers = cookie_headers::headers(&pkt.cpu.packet, 0);
     let checked = kernel_socket::with_listener(ctx.ctx.cast(), &pkt.cpu.found.key, |listener| {
         let (ip, tcp) = (headers.ip.as_mut_ptr(), headers.tcp.as_mut_ptr());
         // SAFETY: as above.

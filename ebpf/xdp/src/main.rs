@@ -50,7 +50,7 @@ pub fn steer(ctx: XdpContext) -> Verdict {
     match kind {
         Kind::Tcp => decide_tcp(&ctx, cpu, interface),
         Kind::FirstFragment => fragment::decide_first(&ctx, cpu, interface),
-        Kind::Icmp => icmp_error::translate_quotation(&ctx, &cpu.packet),
+        Kind::Icmp => icmp_error::translate_quotation(&ctx, cpu),
         kind @ (Kind::Fragment | Kind::Malformed) if interface.side & side::OUTSIDE != 0 => {
             service_lookup::decide_unreadable(&cpu.packet.destination, kind)
         }
@@ -115,7 +115,7 @@ fn decide_from_client(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
         let belongs = match flow.state {
             // The SYN-ACK was lost, or the client starts over: answer with a cookie again.
             state::OPENING if is_syn => false,
-            state::OPENING => return worker::deliver_from_client(ctx, &pkt, counters, index),
+            state::OPENING => return worker::deliver_from_client(ctx, &mut pkt, counters, index),
             state::ESTABLISHED => true,
             state::CLOSING => !is_syn && !ack::starts_new_connection(ctx, &mut pkt),
             _ => false,
@@ -190,7 +190,7 @@ fn decide_without_flow(
                 edge::note_end(pkt);
             }
             counters.bump(Counter::Forwarded);
-            return forward::forward_unchanged(ctx, &pkt.cpu.packet);
+            return forward::forward_unchanged(ctx, pkt.cpu);
         }
         handoff::SPLICE if pkt.cpu.found.may_pass && unknown::passes_through(pkt) => {
             counters.bump(Counter::Passed);
@@ -245,7 +245,7 @@ fn decide_from_server(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
         handoff::LOCAL => return XDP_PASS,
         handoff::FORWARD if service.mode == mode::ALWAYS => {
             counters.bump(Counter::Forwarded);
-            return forward::forward_unchanged(ctx, &cpu.packet);
+            return forward::forward_unchanged(ctx, cpu);
         }
         handoff::FORWARD => return XDP_PASS,
         _ => {}
@@ -264,7 +264,7 @@ fn decide_from_server(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
         // SAFETY: as in `decide_from_client`.
         let flow: &mut Flow = unsafe { &mut *flow };
         match flow.state {
-            state::OPENING => return worker::deliver_from_server(ctx, &pkt, counters, index),
+            state::OPENING => return worker::deliver_from_server(ctx, &mut pkt, counters, index),
             state::ESTABLISHED | state::CLOSING => {
                 counters.bump(Counter::ToClient);
                 return splice::forward(ctx, &mut pkt, flow, Direction::ToClient);
@@ -272,7 +272,7 @@ fn decide_from_server(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
             _ => {}
         }
     }
-    unknown::learn_connection(ctx, &pkt, counters);
+    unknown::learn_connection(ctx, &mut pkt, counters);
     XDP_PASS
 }
 

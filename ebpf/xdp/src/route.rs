@@ -1,5 +1,6 @@
 //! The next hop of a packet, from the kernel's routing table.
 
+use crate::cpu_scratch::CpuScratch;
 use crate::packet::Packet;
 use crate::{maps, steered_interface};
 use aya_ebpf::bindings::bpf_fib_lookup as FibQuery;
@@ -34,20 +35,21 @@ pub enum Route {
 
 /// Looks up the route of a packet that is to be forwarded.
 #[inline(never)]
-pub fn look_up_route(ctx: &XdpContext, packet: &Packet) -> Route {
-    let mut query = query(ctx, packet, packet.source, packet.destination);
+pub fn look_up_route(ctx: &XdpContext, cpu: &mut CpuScratch) -> Route {
+    let (packet, query) = (&cpu.packet, &mut cpu.fib_query);
+    fill(query, ctx, packet, &packet.source, &packet.destination);
     query.__bindgen_anon_1.tot_len = packet.length;
     if packet.v4 {
         query.__bindgen_anon_2.tos = packet.class;
     }
-    match ask(ctx, &mut query) {
+    match ask(ctx, query) {
         SUCCESS if steered_interface::is_steered(query.ifindex) => Route::NextHop(Hop {
             interface: query.ifindex,
             to: query.dmac,
             from: query.smac,
         }),
         NO_NEIGHBOUR => {
-            report_unresolved(&query);
+            report_unresolved(query);
             Route::Kernel
         }
         FRAGMENTATION_NEEDED => Route::TooBig,
@@ -79,23 +81,43 @@ pub enum By {
 
 /// How packets to the sender of this one leave.
 #[inline(always)]
-pub fn look_up_sender(ctx: &XdpContext, packet: &Packet) -> Reach {
-    look_up_end(ctx, packet, packet.destination, packet.source)
+pub fn look_up_sender(ctx: &XdpContext, cpu: &mut CpuScratch) -> Reach {
+    let packet = &cpu.packet;
+    look_up_end(
+        ctx,
+        packet,
+        &mut cpu.fib_query,
+        &packet.destination,
+        &packet.source,
+    )
 }
 
 /// How this packet leaves.
 #[inline(always)]
-pub fn look_up_receiver(ctx: &XdpContext, packet: &Packet) -> Reach {
-    look_up_end(ctx, packet, packet.source, packet.destination)
+pub fn look_up_receiver(ctx: &XdpContext, cpu: &mut CpuScratch) -> Reach {
+    let packet = &cpu.packet;
+    look_up_end(
+        ctx,
+        packet,
+        &mut cpu.fib_query,
+        &packet.source,
+        &packet.destination,
+    )
 }
 
 #[inline(always)]
-fn look_up_end(ctx: &XdpContext, packet: &Packet, from: Address, to: Address) -> Reach {
-    let mut query = query(ctx, packet, from, to);
-    let by = match ask(ctx, &mut query) {
+fn look_up_end(
+    ctx: &XdpContext,
+    packet: &Packet,
+    query: &mut FibQuery,
+    from: &Address,
+    to: &Address,
+) -> Reach {
+    fill(query, ctx, packet, from, to);
+    let by = match ask(ctx, query) {
         SUCCESS => By::Neighbour,
         NO_NEIGHBOUR => {
-            report_unresolved(&query);
+            report_unresolved(query);
             By::UnknownNeighbour
         }
         _ => By::Elsewhere,
@@ -103,16 +125,16 @@ fn look_up_end(ctx: &XdpContext, packet: &Packet, from: Address, to: Address) ->
     Reach {
         by,
         mac: query.dmac,
-        is_router: next_hop(&query) != to,
+        is_router: next_hop(query) != *to,
     }
 }
 
-/// A query for a packet of any length.
+/// Makes the query for a packet of any length. What the helper only writes (MACs, VLAN) stays as the last query left it.
 #[inline(always)]
-fn query(ctx: &XdpContext, packet: &Packet, from: Address, to: Address) -> FibQuery {
-    // SAFETY: plain integers and unions of them, for which zero is a value.
-    let mut query: FibQuery = unsafe { core::mem::zeroed() };
+fn fill(query: &mut FibQuery, ctx: &XdpContext, packet: &Packet, from: &Address, to: &Address) {
     query.l4_protocol = 6;
+    query.__bindgen_anon_1.tot_len = 0;
+    query.__bindgen_anon_2.flowinfo = 0;
     query.sport = packet.source_port.to_be();
     query.dport = packet.destination_port.to_be();
     query.ifindex = ctx.ingress_ifindex() as u32;
@@ -125,7 +147,6 @@ fn query(ctx: &XdpContext, packet: &Packet, from: Address, to: Address) -> FibQu
         query.__bindgen_anon_3.ipv6_src = from.0;
         query.__bindgen_anon_4.ipv6_dst = to.0;
     }
-    query
 }
 
 #[inline(always)]

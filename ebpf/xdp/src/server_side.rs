@@ -4,8 +4,8 @@
 //! would pass unchallenged. The sender's MAC address tells: it is that of the server's neighbour entry, or it is not. Behind
 //! a router the server's frames may have the MAC of another router of a group, so only the router to the client is refused.
 
+use crate::cpu_scratch::CpuScratch;
 use crate::frame_view::view;
-use crate::packet::Packet;
 use crate::packet_context::PacketContext;
 use crate::route::{self, By};
 use aya_ebpf::programs::XdpContext;
@@ -14,21 +14,21 @@ use synward_core::wire::ethernet::{self, Ethernet};
 
 /// Whether a segment may teach the program a connection. Everything is believed that arrives on an interface for servers alone.
 #[inline(always)]
-pub fn is_from_server(ctx: &XdpContext, pkt: &PacketContext) -> bool {
-    pkt.interface.side & side::OUTSIDE == 0 || comes_from_server(ctx, &pkt.cpu.packet)
+pub fn is_from_server(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
+    pkt.interface.side & side::OUTSIDE == 0 || comes_from_server(ctx, pkt.cpu)
 }
 
 #[inline(never)]
-fn comes_from_server(ctx: &XdpContext, packet: &Packet) -> bool {
+fn comes_from_server(ctx: &XdpContext, cpu: &mut CpuScratch) -> bool {
     let Some(eth) = view::<{ ethernet::LENGTH }>(ctx, 0) else {
         return false;
     };
     let sender = Ethernet(&*eth).source();
-    let server = route::look_up_sender(ctx, packet);
+    let server = route::look_up_sender(ctx, cpu);
     match server.by {
         By::Neighbour if server.mac == sender => true,
         By::Neighbour if server.is_router => {
-            let client = route::look_up_receiver(ctx, packet);
+            let client = route::look_up_receiver(ctx, cpu);
             client.by != By::Neighbour || client.mac != sender
         }
         // The server is on this link and has another MAC, or one that will be known for its next segment.

@@ -137,7 +137,7 @@ fn look_up_lists(service: u32, source: &Address) -> u32 {
 
 /// Decides about a packet without readable ports: dropped if its address is protected and the policy says so.
 /// A SYN in two fragments would otherwise reach the listener.
-#[inline(always)]
+#[inline(never)]
 pub fn decide_unreadable(destination: &Address, kind: Kind) -> Verdict {
     let mut endpoint = NO_ENDPOINT;
     if !find_endpoint(destination, NO_PORT, &mut endpoint) {

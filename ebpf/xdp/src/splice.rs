@@ -26,12 +26,13 @@ pub fn forward(
     flow: &mut Flow,
     direction: Direction,
 ) -> Verdict {
-    let packet = &mut pkt.cpu.packet;
-    note(flow, packet, direction, pkt.now);
-    if packet.ttl <= 1 {
+    note(flow, &pkt.cpu.packet, direction, pkt.now);
+    if pkt.cpu.packet.ttl <= 1 {
         return XDP_PASS;
     }
-    match route::look_up_route(ctx, packet) {
+    let route = route::look_up_route(ctx, pkt.cpu);
+    let packet = &mut pkt.cpu.packet;
+    match route {
         Route::NextHop(hop) if packet.l3 == ethernet::LENGTH => {
             match translate(ctx, packet, flow, direction) {
                 Some(()) => forward::send_to_hop(ctx, packet, &hop),

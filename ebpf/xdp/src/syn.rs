@@ -42,7 +42,7 @@ pub fn is_for_worker(ctx: &XdpContext, pkt: &PacketContext) -> bool {
 #[inline(never)]
 pub fn send_to_worker(
     ctx: &XdpContext,
-    pkt: &PacketContext,
+    pkt: &mut PacketContext,
     counters: &mut ServiceCounters,
 ) -> Verdict {
     let profile = *pkt.cpu.memory.endpoint.profile(pkt.cpu.found.answer_epoch);

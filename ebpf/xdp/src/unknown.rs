@@ -49,22 +49,20 @@ fn alive(pkt: &PacketContext) -> Option<&'static mut Passed> {
 /// Learns a connection from a segment that the server sent. A SYN-ACK or a RST teaches nothing: a spoofed segment that
 /// passed could have provoked it.
 #[inline(never)]
-pub fn learn_connection(ctx: &XdpContext, pkt: &PacketContext, counters: &mut ServiceCounters) {
-    let (packet, found) = (&pkt.cpu.packet, &pkt.cpu.found);
-    if packet.flags & flags::RST != 0
-        || packet.flags & (flags::SYN | flags::ACK) == flags::SYN | flags::ACK
-    {
+pub fn learn_connection(ctx: &XdpContext, pkt: &mut PacketContext, counters: &mut ServiceCounters) {
+    let flags = pkt.cpu.packet.flags;
+    if flags & flags::RST != 0 || flags & (flags::SYN | flags::ACK) == flags::SYN | flags::ACK {
         return;
     }
     if let Some(passed) = maps::PASSED.get_ptr_mut(&pkt.cpu.found.key) {
         // SAFETY: as in `passes_through`.
         let passed = unsafe { &mut *passed };
-        let is_new = packet.flags & flags::SYN != 0 && passed.flags != 0;
+        let is_new = flags & flags::SYN != 0 && passed.flags != 0;
         if is_new && !server_side::is_from_server(ctx, pkt) {
             return;
         }
         touch(passed, pkt, flow_flags::SERVER_FIN);
-        if found.may_pass {
+        if pkt.cpu.found.may_pass {
             return;
         }
     } else {
@@ -75,12 +73,12 @@ pub fn learn_connection(ctx: &XdpContext, pkt: &PacketContext, counters: &mut Se
             last_seen: FlowTime::from_ns(pkt.now),
             flags: 0,
         };
-        if maps::PASSED.insert(&found.key, &entry, 0).is_err() {
+        if maps::PASSED.insert(&pkt.cpu.found.key, &entry, 0).is_err() {
             return;
         }
         counters.bump(Counter::Learned);
     }
-    set_passed_bit(&found.key);
+    set_passed_bit(&pkt.cpu.found.key);
 }
 
 /// Sets the bit of passed connections for a flow's bucket. It is never cleared: a stale bit only costs a look-up.

@@ -42,7 +42,7 @@ pub fn is_absent(queue: u32, now: u64) -> bool {
 #[inline(never)]
 pub fn deliver_from_client(
     ctx: &XdpContext,
-    pkt: &PacketContext,
+    pkt: &mut PacketContext,
     counters: &mut ServiceCounters,
     entry: u32,
 ) -> Verdict {
@@ -53,7 +53,7 @@ pub fn deliver_from_client(
 #[inline(never)]
 pub fn deliver_from_server(
     ctx: &XdpContext,
-    pkt: &PacketContext,
+    pkt: &mut PacketContext,
     counters: &mut ServiceCounters,
     entry: u32,
 ) -> Verdict {
@@ -64,7 +64,7 @@ pub fn deliver_from_server(
 #[inline(always)]
 pub fn send_request(
     ctx: &XdpContext,
-    pkt: &PacketContext,
+    pkt: &mut PacketContext,
     counters: &mut ServiceCounters,
     request: Request,
 ) -> Verdict {
@@ -78,8 +78,8 @@ pub fn send_request(
         l4: pkt.cpu.packet.l4 as u8,
         service: pkt.cpu.memory.endpoint.service as u8,
     };
-    let words = meta.encode(pkt.cpu.packet.v4);
-    redirect_frame(ctx, pkt.interface.slot, words, counters)
+    pkt.cpu.found.request = meta.encode(pkt.cpu.packet.v4);
+    redirect_frame(ctx, pkt.interface.slot, &pkt.cpu.found.request, counters)
 }
 
 /// Redirects the frame, with a request in front of it, to the socket of its queue on the interface in `slot`.
@@ -87,7 +87,7 @@ pub fn send_request(
 pub fn redirect_frame(
     ctx: &XdpContext,
     slot: u32,
-    words: [u32; META_WORDS],
+    words: &[u32; META_WORDS],
     counters: &mut ServiceCounters,
 ) -> Verdict {
     let queue = ctx.rx_queue_index();
@@ -97,7 +97,7 @@ pub fn redirect_frame(
     }
     // SAFETY: the context is the kernel's own; no view into the frame is used afterwards.
     if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(META_BYTES as i32)) } != 0 {
-        return match put_front(ctx, &words) {
+        return match put_front(ctx, words) {
             Some(()) => redirect_to_socket(slot, queue, counters),
             None => {
                 counters.bump(Counter::DropNoMetadata);
@@ -113,7 +113,7 @@ pub fn redirect_frame(
     }
     // SAFETY: the range lies between the metadata's start and the frame's, as just checked; the kernel
     // aligns it to 4 bytes.
-    unsafe { *(start as *mut [u32; META_WORDS]) = words };
+    unsafe { *(start as *mut [u32; META_WORDS]) = *words };
     redirect_to_socket(slot, queue, counters)
 }
 
