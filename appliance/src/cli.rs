@@ -212,7 +212,8 @@ pub struct Run {
     /// Configuration file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// On stop, leave the pinned program attached: it continues to forward flows and to answer SYNs
+    /// On stop, leave the pinned program attached: it continues to forward flows and to answer SYNs, and the next process takes
+    /// it over; without this, a stop ends spliced connections
     #[arg(long)]
     pub keep_steering: bool,
 }
