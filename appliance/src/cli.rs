@@ -380,6 +380,9 @@ pub struct SecretArgs {
 /// Arguments of `unload`.
 #[derive(Args, Clone, Debug)]
 pub struct Unload {
+    /// Only what another version pinned that this version cannot take over; before a start after an upgrade
+    #[arg(long, conflicts_with = "interface")]
+    pub incompatible: bool,
     /// Only this interface; removing the last one removes everything
     #[arg(long, value_name = "IF")]
     pub interface: Option<String>,

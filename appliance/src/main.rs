@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use synward::cli::{Check, Cli, Command, ListAction, SecretArgs};
+use synward::cli::{Check, Cli, Command, ListAction, SecretArgs, Unload};
 use synward::config::Config;
 use synward::lists::List;
 use synward::local_checks;
@@ -68,7 +68,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             |began| report(&format!("synward: {began}")),
         )?),
         Command::Undrain => show(drain_client::undrain(cli.control())?),
-        Command::Unload(wanted) => unload(&wanted.pin, wanted.interface.as_deref()),
+        Command::Unload(wanted) => unload(wanted),
         _ => Ok(ExitCode::from(WRONG_USE)),
     }
 }
@@ -83,8 +83,17 @@ fn lists(control: &Path, list: List, action: &ListAction) -> anyhow::Result<Exit
     show(list_client::lists(control, action.request(list), json)?)
 }
 
-fn unload(pin: &Path, interface: Option<&str>) -> anyhow::Result<ExitCode> {
-    let mut removed = steering::unload(pin, interface)?.join("\n");
+fn unload(wanted: &Unload) -> anyhow::Result<ExitCode> {
+    let pin = &wanted.pin;
+    let removed = if wanted.incompatible {
+        steering::unload_incompatible(pin)?
+    } else {
+        steering::unload(pin, wanted.interface.as_deref())?
+    };
+    let mut removed = removed.join("\n");
+    if removed.is_empty() && wanted.incompatible {
+        return Ok(ExitCode::SUCCESS);
+    }
     if removed.is_empty() {
         removed = format!("nothing is pinned in {}", pin.display());
     }

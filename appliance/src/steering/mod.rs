@@ -71,5 +71,5 @@ pub use interface_discovery::SteeredInterface;
 pub use occupant::Occupant;
 pub use own_addresses::{LeftOut, own_address_warnings};
 pub use receive_frames::frame_size;
-pub use unload::unload;
+pub use unload::{unload, unload_incompatible};
 pub use vlan_stripping::stripped_tag_warnings;

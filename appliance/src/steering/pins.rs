@@ -173,6 +173,11 @@ impl Pins {
         Ok(Some(Previous { globals, endpoints }))
     }
 
+    /// Whether a process of this version could take over what is pinned, as far as its schema tells; true if there is none.
+    pub(super) fn is_compatible(&self) -> bool {
+        !self.folder.join(RECORD).exists() || self.check_schema().is_ok()
+    }
+
     fn check_schema(&self) -> Result<(), SteeringError> {
         let path = self.folder.join(RECORD);
         let record = MapData::from_pin(&path)

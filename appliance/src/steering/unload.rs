@@ -34,6 +34,18 @@ pub fn unload(pin: &Path, interface: Option<&str>) -> Result<Vec<String>, Steeri
     Ok(removed)
 }
 
+/// As [`unload`] of everything, if a synward with another schema of its maps pinned it: this one cannot take it over.
+///
+/// # Errors
+/// As [`unload`].
+pub fn unload_incompatible(pin: &Path) -> Result<Vec<String>, SteeringError> {
+    let compatible = Pins::open_existing(pin)?.is_none_or(|pins| pins.is_compatible());
+    if compatible {
+        return Ok(Vec::new());
+    }
+    unload(pin, None)
+}
+
 fn xdp_line(interface: &str) -> String {
     format!("the XDP program of {interface}")
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use synward::steering::unload;
+use synward::steering::{unload, unload_incompatible};
 use synward_core::layout::SCHEMA;
 
 use super::steering_lab::{HERE, Lab, inside, ip_in, load, until};
@@ -214,6 +214,12 @@ fn refuses_a_table_of_another_size_or_schema() {
         "{line}"
     );
 
+    assert_eq!(
+        unload_incompatible(&lab.pin()).unwrap(),
+        [""; 0],
+        "the version is the same"
+    );
+
     // A schema of another version: an array like ours with another number.
     let record = lab.pin().join("schema");
     std::fs::remove_file(&record).unwrap();
@@ -233,7 +239,7 @@ fn refuses_a_table_of_another_size_or_schema() {
         "nothing was changed"
     );
 
-    let removed = unload(&lab.pin(), None).unwrap();
+    let removed = unload_incompatible(&lab.pin()).unwrap();
     assert_eq!(
         removed,
         [
