@@ -10,7 +10,7 @@ from pathlib import Path
 from story import RELEASE, ROOT, START, SYNWARD, exit_on_signals, lab_name, wait_until
 
 # The files with commands. The examples leave the responder to synward.
-VARIANTS = ("forward-edge", "local", "many-services", "one-arm", "router", "splice")
+VARIANTS = ("auto", "forward-edge", "local", "many-services", "one-arm", "router", "splice")
 BESIDE_OTHERS = True
 NAME = lab_name()
 EXAMPLES = sorted((ROOT / "deploy/examples").glob("*.toml"))
