@@ -18,9 +18,9 @@ from network import BOOT_NAMESPACE, CLIENT, SERVER
 HERE = Path(__file__).resolve().parent
 CACHE = Path(subprocess.run([HERE / "fetch", "--folder"], check=True, text=True, stdout=subprocess.PIPE).stdout.strip())
 QEMU = CACHE / "qemu/usr"
-# Everything is slower by the factor of the emulation and by what else this machine does.
-BOOT_SECONDS = 300
-SCRIPT_SECONDS = 300
+# Everything is slower by the factor of the emulation, and much slower while this machine compiles.
+BOOT_SECONDS = 900
+SCRIPT_SECONDS = 900
 
 # The guest's interfaces: name, namespace of the tap, MAC.
 INTERFACES = (

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`start`] | sockets, workers, and the order of the start |
 //! | `tested_start` | the self-test, and the modes that it leads to |
+//! | `reception_test` | whether servers still answer when sockets have zero-copy |
 //! | `transmission_watch` | what is not transmitted while the appliance serves |
 //! | [`control_thread`] | the control thread: periodic work and signals |
 //! | `attack_watch` | which services are under attack, and what that changes |
@@ -21,6 +22,7 @@ mod attack_watch;
 pub mod control_thread;
 pub mod drain;
 mod list_control;
+mod reception_test;
 pub mod running_appliance;
 pub mod server_evidence;
 pub mod server_probe;

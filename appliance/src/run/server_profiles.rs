@@ -121,6 +121,13 @@ impl ServerProfiles {
         }
     }
 
+    /// The servers on other machines that have answered.
+    pub fn answered(&self) -> Vec<SocketAddr> {
+        let elsewhere = self.servers.iter().filter(|(_, server)| !server.local);
+        let learned = elsewhere.filter(|(_, server)| server.learned);
+        learned.map(|(address, _)| *address).collect()
+    }
+
     /// Probes every server once, at start, before SYN-ACKs offer options for it.
     pub fn probe_all(&mut self) {
         self.probe_wanting(server_probe::MAX_PROBES, AT_START);

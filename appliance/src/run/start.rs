@@ -1,6 +1,7 @@
 //! The order of the start: maps, programs, probes of servers, sockets, workers.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -105,7 +106,7 @@ pub fn start_appliance(config: Config) -> anyhow::Result<(Appliance, ServerProfi
         self_test_notes: Vec::new(),
         stop,
     };
-    match appliance.spawn_workers(&keyring) {
+    match appliance.spawn_workers(&keyring, &profiles.answered()) {
         Ok(()) => Ok((appliance, profiles)),
         Err(error) => {
             // The flows of the previous process continue.
@@ -117,8 +118,12 @@ pub fn start_appliance(config: Config) -> anyhow::Result<(Appliance, ServerProfi
 }
 
 impl Appliance {
-    fn spawn_workers(&mut self, keyring: &crate::secret::Keyring) -> anyhow::Result<()> {
-        let sockets = self.open_tested_sockets()?;
+    fn spawn_workers(
+        &mut self,
+        keyring: &crate::secret::Keyring,
+        servers: &[SocketAddr],
+    ) -> anyhow::Result<()> {
+        let sockets = self.open_tested_sockets(servers)?;
         let queues = sockets.keys().copied().collect::<Vec<_>>();
         let cores = self.cores()?;
         let polling = match self.config.appliance.polling {

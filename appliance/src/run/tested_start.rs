@@ -1,9 +1,11 @@
 //! The self-test before the appliance is ready: opens the sockets, tries them, and uses safer modes until everything works.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::bail;
 
+use super::reception_test::test_reception;
 use super::start::Appliance;
 use crate::config::{Handoff, ZeroCopy};
 use crate::kernel;
@@ -11,11 +13,15 @@ use crate::self_test::{self, Sockets, Step, Tested, TransmitWatch, next_step};
 
 impl Appliance {
     /// Opens the sockets of all workers, and tries every way on which frames leave. Where the configuration says "auto", the
-    /// mode becomes zero-copy, copy or generic, whatever works first.
+    /// mode becomes zero-copy, copy or generic, whatever works first. `servers` have answered a probe before the program was
+    /// attached.
     ///
     /// # Errors
     /// A socket cannot be opened, or a mode that the configuration forces does not work.
-    pub(super) fn open_tested_sockets(&mut self) -> anyhow::Result<Sockets> {
+    pub(super) fn open_tested_sockets(
+        &mut self,
+        servers: &[SocketAddr],
+    ) -> anyhow::Result<Sockets> {
         match TransmitWatch::start() {
             Ok(watch) => self.transmit_watch = Some(watch),
             Err(error) => {
@@ -29,7 +35,10 @@ impl Appliance {
                 Sockets::new()
             };
             let began = Instant::now();
-            let step = self.test(&mut sockets);
+            let step = match self.test(&mut sockets) {
+                Step::Serve => test_reception(servers, &self.tested(&sockets)),
+                step => step,
+            };
             let note = match step {
                 Step::Serve => {
                     let milliseconds = began.elapsed().as_millis() as u64;
