@@ -339,18 +339,23 @@ class Synward:
         """All samples of the Prometheus endpoint, as {(name, ((label, value), …)): number}."""
         if self.responder == "none":
             return {}
-        with self.lab.inside(self.role):
-            page = http.client.HTTPConnection("127.0.0.1", METRICS_PORT, timeout=PATIENCE)
-            page.connect()
-        page.request("GET", "/metrics")
-        text = page.getresponse().read().decode()
-        page.close()
         samples = {}
-        for line in text.splitlines():
+        for line in self.get("/metrics")[1].splitlines():
             if found := re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line):
                 labels = tuple(sorted(re.findall(r'(\w+)="([^"]*)"', found[2] or "")))
                 samples[found[1], labels] = float(found[3])
         return samples
+
+    def get(self, path):
+        """The status and text of a page of the HTTP endpoint."""
+        with self.lab.inside(self.role):
+            page = http.client.HTTPConnection("127.0.0.1", METRICS_PORT, timeout=PATIENCE)
+            page.connect()
+        page.request("GET", path)
+        answer = page.getresponse()
+        text = answer.read().decode()
+        page.close()
+        return answer.status, text
 
     def metric(self, name, **labels):
         """The sum of `synward_NAME` over all samples with these labels."""
