@@ -188,3 +188,37 @@ fn own_addresses_inside_a_prefix_are_reported() {
     let lines = folder.shorten(&ran.stderr);
     assert!(lines.lines().any(|line| line == expected), "{lines}");
 }
+
+#[test]
+fn problems_of_a_list_file_name_that_file() {
+    let folder = TestFolder::new();
+    let deny = folder.write(
+        "deny",
+        "# a feed\n203.0.113.0/24\n203.0.113.9/24\n10.0.0.0/8\n",
+        0o644,
+    );
+    let allow = folder.write("allow", "10.0.0.0/8\n", 0o644);
+    let service = |keys: &str| format!("{INTERFACE}{SERVICE}{keys}{}", folder.cookie());
+    let both = format!("deny_file = {deny:?}\nallow_file = {allow:?}\n");
+    let ran = folder.check(service(&both));
+    assert_eq!(ran.code, 1);
+    assert_eq!(
+        folder.shorten(&ran.stdout),
+        "DIR/deny:3: \"203.0.113.9/24\" has host bits set; use \"203.0.113.0/24\" or \"203.0.113.9\"\n"
+    );
+    folder.write("deny", "203.0.113.0/24\n10.0.0.0/8 # both\n", 0o644);
+    let ran = folder.check(service(&both));
+    assert_eq!(
+        folder.shorten(&ran.stdout),
+        "DIR/deny:2: 10.0.0.0/8 is in DIR/allow too (line 1); remove it from one of them\n"
+    );
+    let ran = folder.check(service(&format!(
+        "allow = [\"10.0.0.0/8\"]\ndeny_file = {deny:?}\n"
+    )));
+    assert_eq!(
+        folder.shorten(&ran.stdout),
+        "DIR/deny:2: 10.0.0.0/8 is in `allow` too (line 8); remove it from one of them\n"
+    );
+    folder.write("deny", "", 0o644);
+    assert_eq!(folder.check(service(&both)).code, 0);
+}

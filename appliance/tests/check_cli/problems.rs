@@ -45,8 +45,21 @@ fn wrong_files() -> Vec<Wrong> {
     all.extend(wrong_interfaces());
     all.extend(wrong_services());
     all.extend(wrong_addresses());
+    all.extend(wrong_list_files());
     all.extend(not_yet());
     all
+}
+
+/// Wrong names of files of lists; `prefix_file` tests their content.
+fn wrong_list_files() -> Vec<Wrong> {
+    vec![service(
+        "allow_file = \"allow\"\ndeny_file = \"/nonexistent/deny\"\nallow = [\"::ffff:192.0.2.1\"]",
+        &[
+            "8: `allow_file` is \"allow\"; use an absolute path, such as \"/etc/synward/deny\", or \"\" for none",
+            "9: `deny_file`: /nonexistent/deny does not exist; create it (it may be empty), or remove the key",
+            "10: \"::ffff:192.0.2.1\" is an IPv4-mapped IPv6 address; write the IPv4 address or prefix",
+        ],
+    )]
 }
 
 fn wrong_shapes() -> Vec<Wrong> {
@@ -240,7 +253,7 @@ fn wrong_services() -> Vec<Wrong> {
         service(
             "mode = \"alway\"\nfragments = \"keep\"\nunknown = \"\"\nwhen_down = \"pass\"\nrtt = true\nwhen_absent = \"answer\"",
             &[
-                "8: `mode` is \"alway\"; use \"always\", \"monitor\" or \"off\"",
+                "8: `mode` is \"alway\"; use \"always\", \"auto\", \"monitor\" or \"off\"",
                 "9: `fragments` is \"keep\"; use \"drop\" or \"pass\"",
                 "10: `unknown` is \"\"; use \"drop\", \"reset\" or \"pass\"",
                 "11: `when_down` is \"pass\"; use \"reset\" or \"drop\"",

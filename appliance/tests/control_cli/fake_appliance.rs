@@ -13,6 +13,7 @@ use crate::sample_snapshot;
 pub(crate) struct FakeAppliance {
     snapshot: Mutex<Snapshot>,
     lists: Mutex<RunTimeLists>,
+    services: Vec<config::Service>,
 }
 
 impl FakeAppliance {
@@ -20,6 +21,8 @@ impl FakeAppliance {
         Arc::new(Self {
             snapshot: Mutex::new(sample_snapshot::snapshot()),
             lists: Mutex::default(),
+            // Here: the thread that answers may not read files.
+            services: services(),
         })
     }
 
@@ -52,7 +55,7 @@ impl ApplianceHandle for FakeAppliance {
 
     fn lists(&self, request: &ListRequest) -> Result<ListAnswer, String> {
         let mut lists = self.lists.lock().unwrap();
-        request.apply(&services(), &mut lists, Instant::now())
+        request.apply(&self.services, &mut lists, Instant::now())
     }
 
     fn drain(&self, command: DrainCommand) -> Result<DrainView, String> {

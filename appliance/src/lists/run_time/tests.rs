@@ -182,7 +182,7 @@ fn the_entries_of_the_run_time_are_bounded() {
             .contains("65536")
     );
     assert_eq!(
-        lists.add(List::Deny, "0.0.1.0", None, 5),
+        lists.add(List::Deny, "0.0.1.0/32", None, 5),
         "",
         "known ones may change"
     );

@@ -16,10 +16,12 @@ mail     always  splice          120         120  1,204         30        7     
 web: under attack for 12 s: 9,000 SYN/s, at most 9,500; over when below 2,000 SYN/s for long enough
 web: handed off: 1,200 ok, 3 timed out, 1 refused
 web: dropped: 3,000,000 invalid cookie, 12 fragment
+web: prefixes allowed 3, denied 70
 web: buffered for openings: 4,380 bytes
 mail: under attack for 12 s: 9,000 SYN/s, at most 9,500; over when below 2,000 SYN/s for long enough
 mail: handed off: 1,200 ok, 3 timed out, 1 refused
 mail: dropped: 30 invalid cookie, 12 fragment
+mail: prefixes allowed 3, denied 70
 mail: buffered for openings: 4,380 bytes
 
 flow table: 1,203 of 1,048,576 used (0.1 %), 77,000 expired, 2 refused because it was full
