@@ -14,6 +14,7 @@ use crate::duration_text::parse_duration;
 use crate::events::command_link::RUNNER;
 use crate::lists::{List, ListRequest, ListVerb};
 use crate::secret::is_service_name;
+use crate::tune::DEFAULT_RECORD;
 
 /// Protects TCP services from SYN floods: servers see only clients whose SYN cookie was valid
 #[derive(Clone, Debug, Parser)]
@@ -22,7 +23,7 @@ use crate::secret::is_service_name;
     version,
     propagate_version = true,
     disable_help_subcommand = true,
-    after_help = "Exit codes: 0 success, 1 failure, 2 wrong use; `status` also 3 degraded, 4 not running.",
+    after_help = "Exit codes: 0 success, 1 failure, 2 wrong use; `status` also 3 degraded, 4 not running; `doctor` also 3 warnings.",
     after_long_help = "\
 Examples:
   synward check --example > /etc/synward/synward.toml    write a file with every key and its default
@@ -30,7 +31,7 @@ Examples:
   synward run --config /etc/synward/synward.toml         serve
   synward status                                         show the state of the running process
 
-Exit codes: 0 success, 1 failure, 2 wrong use; `status` also 3 degraded, 4 not running."
+Exit codes: 0 success, 1 failure, 2 wrong use; `status` also 3 degraded, 4 not running; `doctor` also 3 warnings."
 )]
 pub struct Cli {
     /// Control socket of the running process [default: /run/synward/control.sock; for `run`: as configured]
@@ -110,10 +111,24 @@ Examples:
     /// Lists openings first. With --json: a list of objects.
     #[command(after_long_help = "Example:\n  synward flows --json | jq length")]
     Flows(Flows),
-    /// Check kernel, driver and settings of this machine, with the command that fixes each problem (not available yet)
-    #[command(after_long_help = "Example:\n  synward doctor --config /etc/synward/synward.toml")]
+    /// Check kernel, driver and settings of this machine, with the command that fixes each problem
+    ///
+    /// Changes nothing. Without --config, checks every interface that leads to a network. Runs without root, and reports what
+    /// it could not see. With --json: a list of objects with id, interface, service, status (ok, warn, fail), what, why,
+    /// command and tune (whether `synward tune` runs the command). docs/doctor.md lists the ids.
+    ///
+    /// Exit 0 if all is ok, 1 if something fails, 3 if there are only warnings.
+    #[command(after_long_help = "\
+Examples:
+  synward doctor --config /etc/synward/synward.toml
+  synward doctor --json | jq -r '.[] | select(.status != \"ok\") | .command // empty'")]
     Doctor(Doctor),
-    /// Apply what `doctor` recommends, printing each command (not available yet)
+    /// Run the commands that `doctor` recommends for the interfaces of a configuration
+    ///
+    /// Prints each command before it runs, and continues if one fails. Records first what it finds, so that --undo restores
+    /// it. Changes only what can be restored; prints the rest as comments. Needs root, except with --dry-run.
+    ///
+    /// Exit 0 if every command succeeded, 1 if not.
     #[command(after_long_help = "\
 Examples:
   synward tune --config /etc/synward/synward.toml --dry-run
@@ -198,8 +213,6 @@ impl Command {
     pub fn not_available(&self) -> Option<&'static str> {
         match self {
             Self::Top => Some("top"),
-            Self::Doctor(_) => Some("doctor"),
-            Self::Tune(_) => Some("tune"),
             Self::Reload => Some("reload"),
             _ => None,
         }
@@ -252,7 +265,7 @@ pub struct Flows {
 /// Arguments of `doctor`.
 #[derive(Args, Clone, Debug)]
 pub struct Doctor {
-    /// Configuration file; without it, every interface is checked
+    /// Configuration file; without it, every interface that leads to a network is checked
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// How to print.
@@ -269,9 +282,12 @@ pub struct Tune {
     /// Print the commands and change nothing
     #[arg(long, conflicts_with = "undo")]
     pub dry_run: bool,
-    /// Undo the changes of an earlier `tune`
+    /// Restore what earlier runs of `tune` found
     #[arg(long)]
     pub undo: bool,
+    /// The file that records what was found
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_RECORD)]
+    pub state: PathBuf,
 }
 
 /// Arguments of `mode`.

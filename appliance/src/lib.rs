@@ -10,6 +10,8 @@
 //! | [`config`], [`secret`] | read the configuration and the secret; report every problem with its line | no |
 //! | [`confinement`] | takes capabilities, system calls and files from each thread after the start | no |
 //! | [`events`] | what has happened: the last events, their log lines, the programs that are told | no |
+//! | [`doctor`] | what of this machine stands in the way, and the command that mends it | no |
+//! | [`tune`] | runs the commands of `doctor`, and undoes them | no |
 //! | [`problem`] | a problem of a file: line, what is wrong, what would be right | no |
 //! | [`run`] | starts everything, in order; the control thread does what is slow | no |
 //! | [`steering`] | loads the eBPF programs, fills their maps, attaches and detaches them | no |
@@ -34,6 +36,7 @@ pub mod afxdp;
 pub mod cli;
 pub mod config;
 pub mod confinement;
+pub mod doctor;
 pub mod duration_text;
 pub mod engine;
 pub mod events;
@@ -48,4 +51,5 @@ pub mod secret;
 pub mod self_test;
 pub mod siphash_simd;
 pub mod steering;
+pub mod tune;
 pub mod worker;

@@ -8,8 +8,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use synward::cli::{Check, Cli, Command, ListAction, SecretArgs, Unload};
+use synward::cli::{Check, Cli, Command, Doctor, ListAction, SecretArgs, Tune, Unload};
 use synward::config::Config;
+use synward::doctor;
 use synward::lists::List;
 use synward::local_checks;
 use synward::observe::control_client::{self, Outcome};
@@ -17,6 +18,7 @@ use synward::observe::{drain_client, list_client};
 use synward::run;
 use synward::secret::{Keyring, Secret, service_line};
 use synward::steering::{self, driver_warnings, own_address_warnings, stripped_tag_warnings};
+use synward::tune::{self, Task};
 
 /// Exit code for wrong use.
 const WRONG_USE: u8 = 2;
@@ -50,6 +52,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             let json = arguments.output.json;
             show(control_client::flows(cli.control(), arguments.limit, json)?)
         }
+        Command::Doctor(arguments) => examine(arguments),
+        Command::Tune(arguments) => tune(arguments),
         Command::Mode(wanted) => show(control_client::mode(
             cli.control(),
             &wanted.service,
@@ -129,6 +133,46 @@ fn check(arguments: &Check) -> anyhow::Result<ExitCode> {
             print(format!("{config}\n").as_bytes())
         }
     }
+}
+
+/// `synward doctor`.
+fn examine(arguments: &Doctor) -> anyhow::Result<ExitCode> {
+    let config = match arguments.config.as_deref().map(Config::load).transpose() {
+        Ok(config) => config,
+        Err(problems) => {
+            report(&problems.to_string());
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let findings = doctor::examine(config.as_ref());
+    let text = match arguments.output.json {
+        true => doctor::json(&findings)?,
+        false => doctor::text(&findings),
+    };
+    print(text.as_bytes())?;
+    Ok(ExitCode::from(doctor::exit_code(&findings)))
+}
+
+fn tune(arguments: &Tune) -> anyhow::Result<ExitCode> {
+    let config = match Config::load(&arguments.config) {
+        Ok(config) => config,
+        Err(problems) => {
+            report(&problems.to_string());
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let task = match (arguments.dry_run, arguments.undo) {
+        (true, _) => Task::DryRun,
+        (_, true) => Task::Undo,
+        _ => Task::Apply,
+    };
+    let mut stdout = std::io::stdout().lock();
+    Ok(
+        match tune::tune(task, &config, &arguments.state, &mut stdout)? {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        },
+    )
 }
 
 fn secret(arguments: &SecretArgs) -> anyhow::Result<ExitCode> {

@@ -150,16 +150,30 @@ fn channel_numbers(interface: &str) -> io::Result<ChannelNumbers> {
 /// # Errors
 /// There is no such interface, or its driver has no name.
 pub fn driver(interface: &str) -> io::Result<String> {
+    match text(&driver_info(interface)?.driver) {
+        name if name.is_empty() => Err(io::ErrorKind::InvalidData.into()),
+        name => Ok(name),
+    }
+}
+
+/// The address of the device of an interface on its bus, such as `0000:03:00.0`. Empty if it has none.
+///
+/// # Errors
+/// There is no such interface.
+pub fn bus(interface: &str) -> io::Result<String> {
+    let info = driver_info(interface)?;
+    // Behind the version and that of the firmware.
+    Ok(text(&info.rest[2 * 32..3 * 32]))
+}
+
+fn driver_info(interface: &str) -> io::Result<DriverInfo> {
     let mut info = DriverInfo {
         command: ETHTOOL_GDRVINFO,
         driver: [0; 32],
         rest: [0; 160],
     };
     ask(interface, &mut info)?;
-    match text(&info.driver) {
-        name if name.is_empty() => Err(io::ErrorKind::InvalidData.into()),
-        name => Ok(name),
-    }
+    Ok(info)
 }
 
 /// Parts of the names that drivers give to counters of lost frames. There is no standard.
@@ -179,12 +193,7 @@ const LOSSES: [&str; 8] = [
 /// # Errors
 /// There is no such interface, or its driver has no counters or too many.
 pub fn driver_losses(interface: &str) -> io::Result<Vec<(String, u64)>> {
-    let mut info = DriverInfo {
-        command: ETHTOOL_GDRVINFO,
-        driver: [0; 32],
-        rest: [0; 160],
-    };
-    ask(interface, &mut info)?;
+    let info = driver_info(interface)?;
     let count = u32_at(&info.rest, COUNTERS).unwrap_or(0) as usize;
     // Half of the room stays free: a driver may add counters with queues between two of these commands.
     if count == 0 || count > MOST / 2 {

@@ -43,6 +43,25 @@ pub fn check_host() -> Result<(), KernelError> {
     Ok(())
 }
 
+/// The effective capabilities of the calling thread, one bit each.
+///
+/// # Errors
+/// /proc does not tell.
+pub fn effective_capabilities() -> std::io::Result<u64> {
+    let status = fs::read_to_string("/proc/thread-self/status")?;
+    effective(&status).ok_or(std::io::ErrorKind::InvalidData.into())
+}
+
+/// The names of the capabilities that `synward run` needs and that are not among these.
+pub fn missing_capabilities(effective: u64) -> Vec<&'static str> {
+    missing(effective)
+}
+
+/// The oldest version of Linux on which the programs load: major and minor.
+pub fn oldest_linux() -> (u8, u8) {
+    LINUX
+}
+
 /// Parses the effective capabilities from the text of /proc/PID/status.
 fn effective(status: &str) -> Option<u64> {
     let line = status

@@ -11,6 +11,9 @@
 //! | `neighbours` | the neighbour tables: entries, and having one resolved or confirmed (rtnetlink) |
 //! | `conntrack` | the destination to which a DNAT rule rewrites a connection (nfnetlink) |
 //! | `listeners`, `listen_overflows` | the listening sockets (sock_diag); how often they had no room |
+//! | `generic_netlink` | the request and the reply of generic netlink, through neli |
+//! | `nic_settings` | XDP features, channels, rings, offloads and the RSS table (generic netlink) |
+//! | `clock_state` | whether the clock is synchronized (adjtimex) |
 //! | `ethtool` | the driver's name, the receive queues in use, receive offloads (ioctl) |
 //! | `xdp_refusal` | why a driver refuses an XDP program (rtnetlink) |
 //! | `sysctls` | the settings of the kernel's own SYN cookies (/proc/sys) |
@@ -22,9 +25,11 @@
 
 mod abi;
 mod btf;
+mod clock_state;
 mod conntrack;
 mod error;
 mod ethtool;
+mod generic_netlink;
 mod host;
 mod kfunc;
 mod links;
@@ -32,6 +37,7 @@ mod listen_overflows;
 mod listeners;
 mod neighbours;
 mod netlink;
+mod nic_settings;
 mod program_holders;
 mod routes;
 mod socket_fields;
@@ -42,17 +48,23 @@ mod xdp_refusal;
 
 pub use abi::KernelAbi;
 pub use btf::KernelTypes;
+pub use clock_state::{ClockState, clock_state};
 pub use conntrack::dnat_target;
 pub use error::KernelError;
 pub use ethtool::{
-    Channels, ReceiveOffloads, channels, driver, driver_losses, receive_offloads, receive_queues,
+    Channels, ReceiveOffloads, bus, channels, driver, driver_losses, receive_offloads,
+    receive_queues,
 };
-pub use host::check_host;
+pub use host::{check_host, effective_capabilities, missing_capabilities, oldest_linux};
 pub use kfunc::patch_calls;
 pub use links::{AttachedProgram, LOSSES, Link, addresses, links, own_addresses};
 pub use listen_overflows::listen_overflows;
 pub use listeners::{Listener, listeners};
 pub use neighbours::{Neighbour, neighbours, use_neighbour};
+pub use nic_settings::{
+    ChannelCounts, Count, Offload, XdpFeatures, channel_counts, offloads, receive_ring, rss_table,
+    xdp_features,
+};
 pub use program_holders::{ProgramHolders, program_holders};
 pub use routes::{next_hop, outgoing_interface};
 pub use socket_fields::{SOCKET_FIELDS, socket_fields};

@@ -26,5 +26,6 @@ pub use error::LocalError;
 pub use kernel_support::check_kernel;
 pub use listener_profile::profile_on_link;
 pub use notes::Notes;
+pub(crate) use notes::notes as listener_notes;
 pub use reachability::check_reachable;
 pub use warnings::warnings;

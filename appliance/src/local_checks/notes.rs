@@ -44,7 +44,8 @@ impl Notes {
     }
 }
 
-pub(super) fn notes(config: &Config) -> Vec<(usize, String)> {
+/// The notes on the local services of a configuration: the line of the service, and a sentence.
+pub(crate) fn notes(config: &Config) -> Vec<(usize, String)> {
     if local_services(config).next().is_none() {
         return Vec::new();
     }

@@ -11,17 +11,24 @@ const USUAL: &str = "/sys/fs/bpf";
 
 /// Checks that `folder` is on a BPF file system. If it does not exist, its closest existing ancestor counts.
 pub(super) fn check_bpffs(folder: &Path) -> Result<(), SteeringError> {
+    match missing_bpffs(folder) {
+        None => Ok(()),
+        Some(mount) => Err(SteeringError::NotBpffs {
+            pin: folder.to_owned(),
+            mount,
+        }),
+    }
+}
+
+/// Where a BPF file system is to be mounted, so that `folder` is on one. `None`: it is.
+pub(crate) fn missing_bpffs(folder: &Path) -> Option<PathBuf> {
     let existing = folder.ancestors().find(|path| path.exists());
     if existing.and_then(magic) == Some(MAGIC) {
-        return Ok(());
+        return None;
     }
-    let mount = match folder.starts_with(USUAL) {
+    Some(match folder.starts_with(USUAL) {
         true => PathBuf::from(USUAL),
         false => folder.parent().unwrap_or(folder).to_owned(),
-    };
-    Err(SteeringError::NotBpffs {
-        pin: folder.to_owned(),
-        mount,
     })
 }
 

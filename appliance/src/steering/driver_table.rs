@@ -7,27 +7,27 @@
 
 /// What a driver needs to run XDP, and what attaching a program does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DriverFacts {
+pub struct DriverFacts {
     /// Its name, as `ethtool -i` shows it.
-    pub(super) driver: &'static str,
+    pub(crate) driver: &'static str,
     /// The largest MTU for a program without frags, bytes.
-    pub(super) mtu: Option<u32>,
-    pub(super) channels: ChannelNeed,
+    pub(crate) mtu: Option<u32>,
+    pub(crate) channels: ChannelNeed,
     /// Whether attaching a program to an interface that is up stops and restarts it, so that its link may be down for
     /// seconds. False also if that was not read.
-    pub(super) restarts: bool,
-    pub(super) zero_copy: ZeroCopy,
+    pub(crate) restarts: bool,
+    pub(crate) zero_copy: ZeroCopy,
     /// The step in which the NIC counts the room of a receive buffer, bytes. With zero-copy the room is what a UMEM frame
     /// has: it is rounded down to a step, and a longer packet arrives cut. 1 also if that was not read.
     pub(super) buffer_step: u32,
     /// Where this stands.
     #[allow(dead_code, reason = "for the reader")]
-    pub(super) source: &'static str,
+    pub(crate) source: &'static str,
 }
 
 /// The channels that XDP needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ChannelNeed {
+pub enum ChannelNeed {
     /// No requirement is known.
     Any,
     /// At most half of the maximum may be in use: XDP gets as many transmit queues again.
@@ -38,7 +38,7 @@ pub(super) enum ChannelNeed {
 
 /// Zero-copy AF_XDP sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ZeroCopy {
+pub enum ZeroCopy {
     /// The driver has it, or may have it: nobody has tried.
     Unknown,
     /// The driver has no code for it.
@@ -182,7 +182,7 @@ pub(super) const TABLE: [DriverFacts; 13] = [
 ];
 
 /// What is known about a driver.
-pub(super) fn facts_of(driver: &str) -> Option<&'static DriverFacts> {
+pub(crate) fn facts_of(driver: &str) -> Option<&'static DriverFacts> {
     TABLE.iter().find(|facts| facts.driver == driver)
 }
 

@@ -134,6 +134,11 @@ pub(super) fn count_queues_again(
     Ok(())
 }
 
+/// Why XDP cannot steer a device of this kind. `None`: it can.
+pub(crate) fn refused_kind(link: &Link, links: &[Link]) -> Option<String> {
+    check_kind(link, links).err().map(|error| error.to_string())
+}
+
 /// Refuses devices on which XDP sees no frames, or from which it cannot send.
 fn check_kind(link: &Link, links: &[Link]) -> Result<(), SteeringError> {
     let (name, kind) = (link.name.clone(), link.kind.clone());

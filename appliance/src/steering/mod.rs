@@ -62,12 +62,17 @@ mod unload;
 mod vlan_stripping;
 mod vlans;
 
+pub(crate) use bpffs::missing_bpffs;
 pub use driver_obstacles::{driver_warnings, zero_copy_needs};
+pub(crate) use driver_table::facts_of;
+pub use driver_table::{ChannelNeed, DriverFacts, ZeroCopy};
 pub use endpoint_profiles::{EndpointProfiles, Learned, NEVER};
 pub use error::SteeringError;
 pub(crate) use error::cause;
 pub use handle::Steering;
 pub use interface_discovery::SteeredInterface;
+pub(crate) use interface_discovery::refused_kind;
+pub(crate) use native_refusal::most_mtu;
 pub use occupant::Occupant;
 pub use own_addresses::{LeftOut, own_address_warnings};
 pub use receive_frames::frame_size;

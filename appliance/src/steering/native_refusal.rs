@@ -8,6 +8,12 @@ use super::driver_table::facts_of;
 /// header. It stands for drivers whose own limit is not known.
 const PAGE_MTU: u32 = 4096 - 256 - 320 - 14;
 
+/// The largest MTU with which a driver runs XDP.
+pub(crate) fn most_mtu(driver: &str) -> u32 {
+    let limit = facts_of(driver).and_then(|facts| facts.mtu);
+    limit.unwrap_or(PAGE_MTU)
+}
+
 /// A refusal, and what is known about the interface. Its text names the driver, the obstacle and the cure.
 #[derive(Clone, Debug)]
 pub(super) struct NativeRefusal<'a> {
@@ -48,9 +54,7 @@ impl NativeRefusal<'_> {
 
     /// The largest MTU with which the driver runs XDP.
     fn most(&self) -> u32 {
-        facts_of(&self.driver)
-            .and_then(|facts| facts.mtu)
-            .unwrap_or(PAGE_MTU)
+        most_mtu(&self.driver)
     }
 
     /// The obstacle, by the text of the driver if it has a known word, else by the error number and the interface.

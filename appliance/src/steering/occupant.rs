@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::path::Path;
 
 use crate::kernel::{AttachedProgram, ProgramHolders, program_holders};
 
@@ -19,6 +20,9 @@ const OWNED: [(&str, &str); 6] = [
 /// The name of synward's own program.
 const OURS: &str = "steer";
 
+/// The name of its process.
+const SYNWARD: &str = "synward";
+
 /// An XDP program that occupies an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occupant {
@@ -30,7 +34,7 @@ pub struct Occupant {
 
 impl Occupant {
     /// Asks the kernel about the program on `interface`. `None`: it is gone again.
-    pub(super) fn find(interface: &str, attached: Option<AttachedProgram>) -> Self {
+    pub(crate) fn find(interface: &str, attached: Option<AttachedProgram>) -> Self {
         let id = attached.map_or(0, |attached| attached.id);
         Self {
             interface: interface.to_owned(),
@@ -38,6 +42,48 @@ impl Occupant {
             native: attached.is_none_or(|attached| attached.native),
             holders: program_holders(id),
         }
+    }
+
+    /// Whether it is the program of a synward that runs, or whose pins are those in `pin`.
+    pub(crate) fn is_synward(&self, pin: Option<&Path>) -> bool {
+        let holders = &self.holders;
+        let is_pinned = |pin: &Path| holders.pins.iter().any(|file| file.starts_with(pin));
+        let runs = || holders.processes.iter().any(|(_, name)| name == SYNWARD);
+        holders.name == OURS && (pin.is_some_and(is_pinned) || runs())
+    }
+
+    /// The command that detaches it, if it works and harms nobody.
+    pub(crate) fn harmless_command(&self) -> Option<String> {
+        let (interface, holders) = (&self.interface, &self.holders);
+        let is_held = self.owner().is_some()
+            || !holders.pins.is_empty()
+            || !holders.links.is_empty()
+            || !holders.processes.is_empty();
+        if is_held || holders.name.is_empty() {
+            return None;
+        }
+        let off = if self.native { "xdp" } else { "xdpgeneric" };
+        Some(format!("ip link set {interface} {off} off"))
+    }
+
+    /// The program, and who holds it.
+    pub(crate) fn describe(&self) -> String {
+        let (holders, id) = (&self.holders, self.id);
+        let mut text = format!("{} runs XDP program ", self.interface);
+        text += &match holders.name.as_str() {
+            "" => id.to_string(),
+            name => format!("{name} (id {id})"),
+        };
+        for link in &holders.links {
+            text += &format!(", link {link}");
+        }
+        for pin in &holders.pins {
+            text += &format!(", pinned as {}", pin.display());
+        }
+        for (pid, name) in &holders.processes {
+            text += &format!(", held by process {pid} ({name})");
+        }
+        text
     }
 
     fn owner(&self) -> Option<&'static str> {
@@ -51,8 +97,8 @@ impl Occupant {
     /// What the operator should do. `ip link set … xdp off` is advised only if it works and harms nobody: the kernel
     /// refuses it for a program on a link (`dev_xdp_attach`, net/core/dev.c), and a program that is pinned, held by a process
     /// or part of a larger system is still in use.
-    fn cure(&self) -> String {
-        let (interface, holders) = (&self.interface, &self.holders);
+    pub(crate) fn cure(&self) -> String {
+        let holders = &self.holders;
         if let Some(owner) = self.owner() {
             return format!(
                 "it is {owner}: do not detach it; remove it by the means of its owner, or steer another interface"
@@ -81,8 +127,8 @@ impl Occupant {
                 "stop what attached it (`bpftool prog show` as root names it)".into()
             }
             (None, true) => {
-                let off = if self.native { "xdp" } else { "xdpgeneric" };
-                format!("nothing holds it any more; take it off with `ip link set {interface} {off} off`")
+                let off = self.harmless_command().unwrap_or_default();
+                format!("nothing holds it any more; take it off with `{off}`")
             }
         }
     }
@@ -90,23 +136,7 @@ impl Occupant {
 
 impl fmt::Display for Occupant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (holders, id) = (&self.holders, self.id);
-        write!(f, "{} runs XDP program ", self.interface)?;
-        if holders.name.is_empty() {
-            write!(f, "{id}")?;
-        } else {
-            write!(f, "{} (id {id})", holders.name)?;
-        }
-        for link in &holders.links {
-            write!(f, ", link {link}")?;
-        }
-        for pin in &holders.pins {
-            write!(f, ", pinned as {}", pin.display())?;
-        }
-        for (pid, name) in &holders.processes {
-            write!(f, ", held by process {pid} ({name})")?;
-        }
-        write!(f, ": {}", self.cure())
+        write!(f, "{}: {}", self.describe(), self.cure())
     }
 }
 

@@ -40,8 +40,6 @@ fn wrong_use_exits_with_2() {
 fn commands_not_available_yet_are_refused_by_name() {
     for (arguments, name) in [
         (&["top"][..], "top"),
-        (&["doctor", "--json"], "doctor"),
-        (&["tune", "--config", "f", "--dry-run"], "tune"),
         (&["--control", "/tmp/c", "reload"], "reload"),
     ] {
         let ran = run_synward(arguments);
@@ -65,6 +63,8 @@ fn no_command_panics_if_stdout_and_stderr_are_full() {
         &["status", "--control", "/nowhere/control.sock"],
         &["flows", "--control", "/nowhere/control.sock"],
         &["secret"],
+        &["doctor"],
+        &["tune", "--config", "no-such-file", "--dry-run"],
         &["completions", "bash"],
         &["man"],
         &["top"],
@@ -78,6 +78,20 @@ fn no_command_panics_if_stdout_and_stderr_are_full() {
             .unwrap();
         let code = status.code().unwrap();
         assert!((1..=4).contains(&code), "{arguments:?} exits with {code}");
+    }
+}
+
+#[test]
+fn doctor_and_tune_list_the_problems_of_a_configuration() {
+    for command in ["doctor", "tune"] {
+        let ran = run_synward(&[command, "--config", "no-such-file"]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
+        assert!(
+            ran.stderr
+                .starts_with("no-such-file: there is no such file"),
+            "{}",
+            ran.stderr
+        );
     }
 }
 

@@ -1,0 +1,248 @@
+//! Findings about the queues of a NIC: how many, how packets are spread over them, and which CPUs handle them.
+
+use synward_core::layout::MAX_QUEUES;
+
+use super::facts::{Interface, Irq, Machine, State, Unread};
+use super::finding::{Finding, Status};
+use super::nic::without_native;
+use super::setting::{Change, Setting};
+use crate::config::Cores;
+use crate::kernel::ChannelCounts;
+use crate::steering::ChannelNeed;
+
+/// A receive ring with fewer descriptors loses frames while a CPU is busy for some tens of microseconds: 512 minimum
+/// frames are 34 µs of 10 Gbit/s.
+const SHORT_RING: u32 = 512;
+const GOOD_RING: u32 = 1024;
+
+pub(super) fn queues(interface: &Interface, state: &State, machine: &Machine) -> Finding {
+    const ID: &str = "nic.queues";
+    const WHY: &str = "each receive queue has one worker and is handled on one CPU; XDP needs transmit queues of its own";
+    let finding = |status, what| Finding::new(ID, status, what, WHY).on(&interface.name);
+    let used = state.queues;
+    let change = |counts: &ChannelCounts, to| Change {
+        setting: Setting::Channels {
+            interface: interface.name.clone(),
+        },
+        to: words(counts, to),
+    };
+    let counts = match &state.channels {
+        Ok(counts) => counts,
+        Err(Unread::Absent) => {
+            let what = format!("{used} receive queue(s); the driver does not report channels");
+            return finding(Status::Ok, what);
+        }
+        Err(error) => {
+            return Finding::unread(ID, "the channels", error, WHY).on(&interface.name);
+        }
+    };
+    let (channels, most) = match counts.combined.most {
+        0 => (counts.rx.used.max(counts.tx.used), counts.tx.most),
+        most => (counts.combined.used, most),
+    };
+    let need = state.known.map_or(ChannelNeed::Any, |known| known.channels);
+    let limit = match need {
+        ChannelNeed::Half => (most / 2).max(1),
+        _ => most,
+    };
+    let good = machine.cpus.min(limit).clamp(1, MAX_QUEUES);
+    if used > MAX_QUEUES && interface.all_queues {
+        let what = format!(
+            "{used} receive queues, and at most {MAX_QUEUES} can be steered: synward does not start"
+        );
+        return finding(Status::Fail, what).mend(change(counts, good));
+    }
+    match need {
+        ChannelNeed::Half if channels > limit && without_native(interface) != Status::Ok => {
+            let what = format!(
+                "{channels} of {most} channels are in use, and this driver runs native XDP with at most half of them"
+            );
+            return finding(without_native(interface), what).mend(change(counts, good));
+        }
+        ChannelNeed::OnePerCpu if channels < machine.cpus && channels < good => {
+            let what = format!(
+                "{channels} channels serve {} CPUs, and this driver loses frames that are redirected on a CPU without one",
+                machine.cpus
+            );
+            return finding(Status::Warn, what).mend(change(counts, good));
+        }
+        _ => {}
+    }
+    // A virtual device gets its frames from one sender, and what is spread over its queues is the sender's decision.
+    if state.kind.is_empty() && channels < good {
+        let what = format!(
+            "{channels} of {most} channels are in use, on a machine with {} CPUs",
+            machine.cpus
+        );
+        return finding(Status::Warn, what).mend(change(counts, good));
+    }
+    finding(Status::Ok, format!("{used} receive queue(s)"))
+}
+
+/// A number of channels in the words of `ethtool -L`.
+fn words(counts: &ChannelCounts, to: u32) -> String {
+    match counts.combined.most {
+        0 => format!(
+            "rx {} tx {}",
+            to.min(counts.rx.most),
+            to.min(counts.tx.most)
+        ),
+        _ => format!("combined {to}"),
+    }
+}
+
+pub(super) fn rss(interface: &Interface, state: &State) -> Finding {
+    const ID: &str = "nic.rss";
+    const WHY: &str = "a receive queue without a place in the RSS table gets no packets: its worker and its CPU are idle in a \
+                       flood";
+    let finding = |status, what| Finding::new(ID, status, what, WHY).on(&interface.name);
+    let table = match &state.rss {
+        Ok(table) => table,
+        Err(error) => {
+            return Finding::unread(ID, "the RSS table", error, WHY).on(&interface.name);
+        }
+    };
+    let mut queues = table.clone();
+    queues.sort_unstable();
+    queues.dedup();
+    let (spread, used) = (queues.len() as u32, state.queues);
+    if table.is_empty() || spread >= used {
+        return finding(
+            Status::Ok,
+            format!("packets are spread over {spread} of {used} queue(s)"),
+        );
+    }
+    finding(
+        Status::Warn,
+        format!("packets are spread over {spread} of {used} queues"),
+    )
+    .mend(Change {
+        setting: Setting::Rss {
+            interface: interface.name.clone(),
+        },
+        to: format!("equal {used}"),
+    })
+}
+
+pub(super) fn ring(interface: &Interface, state: &State) -> Finding {
+    const ID: &str = "nic.ring";
+    const WHY: &str = "a short receive ring loses frames of a burst";
+    let finding = |status, what| Finding::new(ID, status, what, WHY).on(&interface.name);
+    let ring = match &state.ring {
+        Ok(ring) => ring,
+        Err(error) => {
+            return Finding::unread(ID, "the receive ring", error, WHY).on(&interface.name);
+        }
+    };
+    let good = GOOD_RING.min(ring.most);
+    if ring.used >= SHORT_RING || ring.used >= good {
+        let what = format!("{} descriptors in the receive ring", ring.used);
+        return finding(Status::Ok, what);
+    }
+    finding(
+        Status::Warn,
+        format!(
+            "{} descriptors in the receive ring, of {}",
+            ring.used, ring.most
+        ),
+    )
+    .mend(Change {
+        setting: Setting::Ring {
+            interface: interface.name.clone(),
+        },
+        to: format!("rx {good}"),
+    })
+}
+
+/// One finding if the interrupts are spread; else one for each interrupt that is to move.
+pub(super) fn irq(interface: &Interface, state: &State, machine: &Machine) -> Vec<Finding> {
+    const ID: &str = "nic.irq";
+    const WHY: &str =
+        "one CPU that handles the interrupts of several queues is the limit of all of them";
+    let finding = |status, what| Finding::new(ID, status, what, WHY).on(&interface.name);
+    let irqs = match &state.irqs {
+        Ok(irqs) => irqs,
+        Err(error) => {
+            return vec![Finding::unread(ID, "interrupts", error, WHY).on(&interface.name)];
+        }
+    };
+    let Some((cpu, several)) = crowded(irqs, machine.cpus) else {
+        let what = format!("{} interrupt(s), spread over the CPUs", irqs.len());
+        return vec![finding(Status::Ok, what)];
+    };
+    let local = match &state.node {
+        Ok(Some(node)) if !node.cpus.is_empty() => node.cpus.clone(),
+        _ => (0..machine.cpus as usize).collect(),
+    };
+    let moved = irqs.iter().zip(local.iter().cycle());
+    moved
+        .filter(|(irq, to)| irq.cpus.first() != Some(to))
+        .map(|(irq, to)| {
+            let what = format!(
+                "CPU {cpu} handles {several} of {} interrupts; interrupt {} belongs on CPU {to}",
+                irqs.len(),
+                irq.number
+            );
+            finding(Status::Warn, what).mend(Change {
+                setting: Setting::Irq {
+                    interface: interface.name.clone(),
+                    number: irq.number,
+                },
+                to: to.to_string(),
+            })
+        })
+        .collect()
+}
+
+/// The CPU that handles more interrupts than its share and one, which may be that of the link, and how many.
+fn crowded(irqs: &[Irq], cpus: u32) -> Option<(usize, usize)> {
+    let share = irqs.len().div_ceil(cpus.max(1) as usize);
+    let firsts = irqs.iter().filter_map(|irq| irq.cpus.first());
+    let count = |cpu: &usize| {
+        let on = irqs.iter().filter(|irq| irq.cpus.first() == Some(cpu));
+        (*cpu, on.count())
+    };
+    firsts
+        .map(count)
+        .max_by_key(|(_, several)| *several)
+        .filter(|(_, several)| *several > share + 1)
+}
+
+pub(super) fn numa(
+    interface: &Interface,
+    state: &State,
+    machine: &Machine,
+    cores: &Cores,
+) -> Finding {
+    const ID: &str = "numa";
+    const WHY: &str = "a worker on a CPU of another node reaches the frames of its NIC over the link between the nodes";
+    let finding = |status, what| Finding::new(ID, status, what, WHY).on(&interface.name);
+    let node = match &state.node {
+        _ if machine.nodes <= 1 => return finding(Status::Ok, "one NUMA node".into()),
+        Ok(Some(node)) => node,
+        Ok(None) => return finding(Status::Ok, "no device of a NUMA node".into()),
+        Err(error) => {
+            return Finding::unread(ID, "the NUMA node", error, WHY).on(&interface.name);
+        }
+    };
+    let list = format!("{:?}", node.cpus);
+    match cores {
+        Cores::List(cores) if cores.iter().all(|core| node.cpus.contains(core)) => {
+            finding(Status::Ok, format!("workers run on node {}", node.number))
+        }
+        Cores::List(cores) => finding(
+            Status::Warn,
+            format!(
+                "the device is on node {}, and cores = {cores:?} has CPUs of another node: set cores = {list} in [appliance]",
+                node.number
+            ),
+        ),
+        Cores::Auto => finding(
+            Status::Warn,
+            format!(
+                "the device is on node {} of {}, and workers run on all CPUs: set cores = {list} in [appliance]",
+                node.number, machine.nodes
+            ),
+        ),
+    }
+}

@@ -1,0 +1,215 @@
+//! The record of what `tune` found before it changed it: a JSON file that only its owner reads.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use crate::doctor::Setting;
+
+/// The layout of the file.
+const VERSION: u32 = 1;
+
+/// Every change that was not undone yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    version: u32,
+    /// In the order in which they were made.
+    pub entries: Vec<Entry>,
+}
+
+/// A change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// The finding that it mends.
+    pub id: String,
+    /// What was changed.
+    pub setting: Setting,
+    /// Whose setting it is.
+    pub place: Place,
+    /// The value that was found.
+    pub before: String,
+    /// The value after the change.
+    pub after: String,
+    /// Whether the kernel changed it together with something else.
+    pub side_effect: bool,
+}
+
+/// Whose setting it is. Settings do not outlive the boot, the network namespace or the device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// The id of the boot.
+    pub boot: String,
+    /// The inode of the network namespace.
+    pub namespace: u64,
+    /// The index and hardware address of the interface.
+    pub device: Option<(u32, [u8; 6])>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            entries: Vec::new(),
+        }
+    }
+}
+
+impl Record {
+    /// Reads the record. Without a file nothing was changed.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not a record, or somebody else may write it.
+    pub(super) fn load(file: &Path) -> anyhow::Result<Self> {
+        let path = file.display();
+        let metadata = match fs::metadata(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            found => found.with_context(|| format!("cannot read {path}"))?,
+        };
+        let me = rustix::process::geteuid().as_raw();
+        anyhow::ensure!(
+            metadata.uid() == me && metadata.mode() & 0o022 == 0,
+            "{path} may be written by others, so it is not believed: `chown root {path}; chmod 600 {path}` if it is yours"
+        );
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {path}"))?;
+        let record: Self = serde_json::from_str(&text)
+            .with_context(|| format!("{path} is not a record of `synward tune`"))?;
+        anyhow::ensure!(
+            record.version == VERSION,
+            "{path} is of another version of synward ({}, this one's is {VERSION}): undo with that version",
+            record.version
+        );
+        Ok(record)
+    }
+
+    /// Writes the record in one step; removes the file if nothing is recorded.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn save(&self, file: &Path) -> anyhow::Result<()> {
+        let path = file.display();
+        if self.entries.is_empty() {
+            return match fs::remove_file(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(error).with_context(|| format!("cannot remove {path}"))
+                }
+                _ => Ok(()),
+            };
+        }
+        self.write(file)
+            .with_context(|| format!("cannot write {path}"))
+    }
+
+    fn write(&self, file: &Path) -> io::Result<()> {
+        if let Some(folder) = file
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?;
+        }
+        let draft = file.with_extension("new");
+        // A draft of a killed process.
+        let _ = fs::remove_file(&draft);
+        let mut open = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&draft)?;
+        open.write_all(&serde_json::to_vec_pretty(self)?)?;
+        open.sync_all()?;
+        fs::rename(draft, file)
+    }
+
+    /// Records a change before it is made. If the setting was changed before, the first record stays.
+    pub(super) fn remember(&mut self, entry: Entry) {
+        let same = |old: &Entry| old.setting == entry.setting;
+        let is_of_here = |old: &Entry| same(old) && old.place == entry.place;
+        match self.entries.iter_mut().find(|old| is_of_here(old)) {
+            Some(old) => old.after = entry.after,
+            None => {
+                // What is recorded of a device or a boot that is gone cannot be undone.
+                let here = entry.place.namespace;
+                self.entries
+                    .retain(|old| !same(old) || old.place.namespace != here);
+                self.entries.push(entry);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn entry(before: &str, after: &str, device: u32) -> Entry {
+        Entry {
+            id: "nic.mtu".into(),
+            setting: Setting::Mtu {
+                interface: "eth0".into(),
+            },
+            place: Place {
+                device: Some((device, [2; 6])),
+                ..Place::default()
+            },
+            before: before.into(),
+            after: after.into(),
+            side_effect: false,
+        }
+    }
+
+    #[test]
+    fn the_first_record_of_a_setting_stays() {
+        let mut record = Record::default();
+        record.remember(entry("9000", "3506", 3));
+        record.remember(entry("4000", "1500", 3));
+        assert_eq!(record.entries, [entry("9000", "1500", 3)]);
+    }
+
+    #[test]
+    fn the_record_of_a_device_that_is_gone_gives_way() {
+        let mut record = Record::default();
+        record.remember(entry("9000", "3506", 3));
+        record.remember(entry("8000", "3506", 4));
+        assert_eq!(record.entries, [entry("8000", "3506", 4)]);
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_only_its_owner_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("deep/tune.json");
+        assert_eq!(Record::load(&file).unwrap(), Record::default());
+        let mut record = Record::default();
+        record.remember(entry("9000", "3506", 3));
+        record.save(&file).unwrap();
+        assert_eq!(Record::load(&file).unwrap(), record);
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        Record::default().save(&file).unwrap();
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn a_record_that_others_may_write_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tune.json");
+        for (text, mode, word) in [
+            ("{}", 0o666, "not believed"),
+            ("no JSON", 0o600, "not a record"),
+            ("{\"version\":9,\"entries\":[]}", 0o600, "another version"),
+        ] {
+            fs::write(&file, text).unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            let error = Record::load(&file).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

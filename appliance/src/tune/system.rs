@@ -1,0 +1,217 @@
+//! The machine that is tuned: reads settings and runs commands.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::record::Place;
+use crate::doctor::{SetCommand, Setting};
+use crate::kernel;
+
+/// What is tuned. Tests have one of their own.
+pub(super) trait System {
+    /// The value of a setting, in the words of [`Setting`].
+    fn read(&self, setting: &Setting) -> io::Result<String>;
+    /// Runs a command. The error is a sentence.
+    fn run(&mut self, command: &SetCommand) -> Result<(), String>;
+    /// Whose setting it is now.
+    fn place(&self, setting: &Setting) -> Place;
+    /// The features of an interface that are on, to find what the kernel changes together with something else.
+    fn features(&self, interface: &str) -> Vec<(String, bool)>;
+    /// Why a change must not be undone now.
+    fn obstacle(&self, setting: &Setting) -> Option<String>;
+}
+
+/// This machine.
+#[derive(Debug)]
+pub(super) struct ThisMachine;
+
+impl System for ThisMachine {
+    fn read(&self, setting: &Setting) -> io::Result<String> {
+        let file = |path: String| fs::read_to_string(path).map(|text| text.trim().to_owned());
+        match setting {
+            Setting::Offload { interface, feature } => {
+                let offloads = kernel::offloads(interface)?;
+                let mut offloads = offloads.iter();
+                let offload = offloads.find(|offload| offload.name == *feature);
+                let on = offload.ok_or(io::ErrorKind::NotFound)?.on;
+                Ok(if on { "on" } else { "off" }.into())
+            }
+            Setting::Channels { interface } => {
+                let counts = kernel::channel_counts(interface)?;
+                Ok(match counts.combined.most {
+                    0 => format!("rx {} tx {}", counts.rx.used, counts.tx.used),
+                    _ => format!("combined {}", counts.combined.used),
+                })
+            }
+            Setting::Ring { interface } => {
+                Ok(format!("rx {}", kernel::receive_ring(interface)?.used))
+            }
+            Setting::Mtu { interface } => {
+                let links = kernel::links()?;
+                let link = links.iter().find(|link| link.name == *interface);
+                Ok(link.ok_or(io::ErrorKind::NotFound)?.mtu.to_string())
+            }
+            Setting::Rss { interface } => Ok(rss_words(&kernel::rss_table(interface)?)),
+            Setting::Irq { number, .. } => file(format!("/proc/irq/{number}/smp_affinity_list")),
+            Setting::Sysctl { key } => file(format!("/proc/sys/{}", key.replace('.', "/"))),
+            Setting::Mount { at } => {
+                let mounts = fs::read_to_string("/proc/self/mounts")?;
+                Ok(if is_bpf(&mounts, at) {
+                    "bpf"
+                } else {
+                    "nothing"
+                }
+                .into())
+            }
+        }
+    }
+
+    fn run(&mut self, command: &SetCommand) -> Result<(), String> {
+        match command {
+            SetCommand::Write { text, file } => {
+                fs::write(file, text).map_err(|error| format!("{file}: {error}"))
+            }
+            SetCommand::Run(words) => {
+                let Some((program, arguments)) = words.split_first() else {
+                    return Err("nothing to run".into());
+                };
+                run(program, arguments)
+            }
+        }
+    }
+
+    fn place(&self, setting: &Setting) -> Place {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let namespace = fs::metadata("/proc/thread-self/ns/net").map_or(0, |file| file.ino());
+        let device = setting.interface().and_then(|interface| {
+            let links = kernel::links().ok()?;
+            let link = links.iter().find(|link| link.name == interface)?;
+            Some((link.index, link.mac))
+        });
+        Place {
+            boot: boot.trim().to_owned(),
+            namespace,
+            device,
+        }
+    }
+
+    fn features(&self, interface: &str) -> Vec<(String, bool)> {
+        let offloads = kernel::offloads(interface).unwrap_or_default();
+        offloads
+            .into_iter()
+            .map(|offload| (offload.name, offload.on))
+            .collect()
+    }
+
+    fn obstacle(&self, setting: &Setting) -> Option<String> {
+        let Setting::Mount { at } = setting else {
+            return None;
+        };
+        let pinned = fs::read_dir(at).map_or(0, Iterator::count);
+        (pinned > 0).then(|| {
+            format!("{at} holds what is pinned there: stop synward and run `synward unload` first")
+        })
+    }
+}
+
+fn run(program: &str, arguments: &[String]) -> Result<(), String> {
+    let ran = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
+    let output = match ran {
+        Ok(output) => output,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(format!(
+                "{program} is not installed (Debian: `apt install {}`)",
+                package(program)
+            ));
+        }
+        Err(error) => return Err(format!("{program}: {error}")),
+    };
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said: Vec<_> = said.lines().map(str::trim).collect();
+    Err(format!("{} ({})", said.join("; "), output.status))
+}
+
+fn package(program: &str) -> &str {
+    match program {
+        "ip" => "iproute2",
+        "sysctl" => "procps",
+        other => other,
+    }
+}
+
+/// Whether a BPF file system is mounted exactly there (proc_mounts(5)).
+fn is_bpf(mounts: &str, at: &str) -> bool {
+    let at = Path::new(at);
+    mounts.lines().any(|line| {
+        let mut fields = line.split(' ').skip(1);
+        // A space in a path is written as \040.
+        let place = fields.next().unwrap_or_default().replace("\\040", " ");
+        Path::new(&place) == at && fields.next() == Some("bpf")
+    })
+}
+
+/// An RSS table in the words of `ethtool -X`. A table that `equal` does not make is told by its weights.
+fn rss_words(table: &[u32]) -> String {
+    let (Some(first), Some(last)) = (table.iter().min(), table.iter().max()) else {
+        return "default".into();
+    };
+    let count = last - first + 1;
+    let is_equal = (0..)
+        .zip(table)
+        .all(|(at, queue)| *queue == first + at % count);
+    match (is_equal, first) {
+        (true, 0) => format!("equal {count}"),
+        (true, first) => format!("start {first} equal {count}"),
+        (false, _) => {
+            let weight = |queue: u32| table.iter().filter(|one| **one == queue).count();
+            let weights = (0..=*last).map(|queue| weight(queue).to_string());
+            format!("weight {}", weights.collect::<Vec<_>>().join(" "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_rss_table_is_told_in_the_words_that_make_it() {
+        assert_eq!(rss_words(&[0, 1, 2, 3, 0, 1, 2, 3]), "equal 4");
+        assert_eq!(rss_words(&[0, 0, 0]), "equal 1");
+        assert_eq!(rss_words(&[2, 3, 2, 3]), "start 2 equal 2");
+        assert_eq!(rss_words(&[0, 0, 0, 2]), "weight 3 0 1");
+        assert_eq!(rss_words(&[]), "default");
+    }
+
+    #[test]
+    fn a_mount_is_that_of_the_directory_itself() {
+        let mounts =
+            "sysfs /sys sysfs rw 0 0\nbpf /sys/fs/bpf bpf rw 0 0\nnone /a\\040b bpf rw 0 0\n";
+        assert!(is_bpf(mounts, "/sys/fs/bpf") && is_bpf(mounts, "/sys/fs/bpf/"));
+        assert!(is_bpf(mounts, "/a b"));
+        assert!(!is_bpf(mounts, "/sys") && !is_bpf(mounts, "/sys/fs/bpf/x"));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_or_fails_is_named() {
+        let mut machine = ThisMachine;
+        let mut run = |words: &[&str]| {
+            let words = words.iter().map(|word| (*word).to_owned());
+            machine.run(&SetCommand::Run(words.collect()))
+        };
+        let absent = run(&["sw-no-such-program"]).err().unwrap_or_default();
+        assert!(absent.contains("not installed"), "{absent}");
+        let failed = run(&["ls", "/sw-nowhere"]).err().unwrap_or_default();
+        assert!(failed.contains("/sw-nowhere"), "{failed}");
+        assert_eq!(run(&["true"]), Ok(()));
+    }
+}
