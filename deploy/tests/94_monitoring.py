@@ -6,11 +6,14 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import urllib.parse
 from pathlib import Path
 
-import yaml
+# Debian's python3-yaml, also for another python3 than Debian's.
+sys.path.append("/usr/lib/python3/dist-packages")
+import yaml  # noqa: E402
 
 from story import METRICS_PORT, PATIENCE, ROOT, Skip, receive, story, wait_until
 
