@@ -13,6 +13,7 @@ use crate::config::{Choice, DEFAULT_CONTROL, DEFAULT_SECRET, Mode, parse_listed_
 use crate::duration_text::parse_duration;
 use crate::events::command_link::RUNNER;
 use crate::lists::{List, ListRequest, ListVerb};
+use crate::observe::log::LogFormat;
 use crate::secret::is_service_name;
 use crate::tune::DEFAULT_RECORD;
 
@@ -229,6 +230,9 @@ pub struct Run {
     /// it over; without this, a stop ends spliced connections
     #[arg(long)]
     pub keep_steering: bool,
+    /// How the log is written to stderr [default: journal if that is where stderr leads, otherwise text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log: Option<LogFormat>,
 }
 
 /// Arguments of `check`.

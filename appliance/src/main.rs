@@ -44,7 +44,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             folder: Some(folder),
         } => write_manual(folder),
         Command::Run(wanted) => {
-            let _guard = synward::observe::log::init_log()?;
+            let _guard = synward::observe::log::init_log(wanted.log)?;
             run::run(&wanted.config, cli.control.as_deref(), wanted.keep_steering)
         }
         Command::Status(output) => show(control_client::status(cli.control(), output.json)?),
@@ -60,7 +60,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             wanted.mode,
         )?),
         Command::EventCommands => {
-            let _guard = synward::observe::log::init_log()?;
+            let _guard = synward::observe::log::init_log(None)?;
             synward::events::run_event_commands(std::io::stdin())?;
             Ok(ExitCode::SUCCESS)
         }

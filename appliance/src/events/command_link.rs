@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use super::command_runner::{Commands, Job};
 use super::event::Event;
 use crate::config::Service;
-use crate::observe::LogLimit;
+use crate::observe::{LogLimit, log};
 
 /// The hidden command of this program that [`run_event_commands`](super::run_event_commands).
 pub const RUNNER: &str = "event-commands";
@@ -75,6 +75,7 @@ impl CommandLink {
         // appliance, or by itself if the appliance is killed.
         let _ = Command::new("/proc/self/exe")
             .arg(RUNNER)
+            .env(log::FORMAT, log::format_for_children())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .process_group(0)

@@ -13,7 +13,7 @@
 //! | `control_server`, `socket_file`, [`control_protocol`] | the control socket; its file; its requests and responses |
 //! | [`list_client`], [`drain_client`], `drain_view` | `allow`, `deny`; `drain`, `undrain`; the state of a drain |
 //! | [`control_client`], `status_text`, `status_attacks`, `text_columns`, [`number_format`] | `status`, `flows`, `mode`; their output |
-//! | [`log`], `log_queue`, `log_limit`, [`notify`] | the log on stderr; its queue; how often a kind of line is logged; notifications to the service manager |
+//! | [`log`], `log_format`, `log_queue`, `log_limit`, [`notify`] | the log on stderr; how its lines are written; its queue; how often a kind of line is logged; notifications to the service manager |
 
 #![forbid(unsafe_code)]
 
@@ -26,6 +26,7 @@ pub mod drain_client;
 mod drain_view;
 pub mod list_client;
 pub mod log;
+mod log_format;
 mod log_limit;
 mod log_queue;
 pub mod metrics;
