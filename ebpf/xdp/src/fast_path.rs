@@ -8,14 +8,14 @@ use core::sync::atomic::{Ordering, compiler_fence};
 
 use crate::frame_view::{Frame as _, view};
 use crate::prepare::find_prepared;
-use crate::prepared::Prepared;
+use crate::prepared::{Prepared, usable};
 use crate::verdict::{GENERAL_PATH, Verdict};
 use crate::{flow_lookup, local_service, maps, replay_check, service_lookup, unknown, worker};
 use aya_ebpf::bindings::xdp_action::XDP_TX;
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::flow::FlowKey;
-use synward_core::layout::{Profile, handoff};
+use synward_core::layout::{Profile, handoff, listed};
 use synward_core::syn_ack::{Negotiated, Syn};
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::ipv4::{self, Ipv4};
@@ -101,6 +101,11 @@ fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
         return None;
     }
     let prepared = find_prepared(ctx, &flow)?;
+    if prepared.usable == usable::UNLISTED
+        && service_lookup::look_up_lists(prepared.service, &flow.client) != listed::NEITHER
+    {
+        return None;
+    }
     let is_new = match prepared.handoff {
         handoff::SPLICE => is_new(&flow, prepared),
         handoff::LOCAL => local_service::has_listener_with_room(ctx, &flow, prepared),

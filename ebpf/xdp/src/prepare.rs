@@ -1,6 +1,6 @@
 //! Prepares the answer to SYNs for the fast path; [`prepared`](crate::prepared) says what that is.
 
-use crate::prepared::{Prepared, SLOTS, Validity};
+use crate::prepared::{Prepared, SLOTS, Validity, usable};
 use crate::{absence, maps, service_lookup, steered_interface, worker};
 use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::programs::XdpContext;
@@ -26,9 +26,13 @@ pub fn find_prepared(ctx: &XdpContext, flow: &FlowKey) -> Option<&'static mut Pr
     };
     if prepared.validity != validity {
         prepared.validity = validity;
-        prepared.is_usable = prepare(ctx, prepared).into();
+        prepared.usable = if prepare(ctx, prepared) {
+            prepared.usable
+        } else {
+            usable::NO
+        };
     }
-    (prepared.is_usable != 0).then_some(prepared)
+    (prepared.usable != usable::NO).then_some(prepared)
 }
 
 /// Fills in the answer; `false` if the fast path must not give one.
@@ -53,7 +57,6 @@ fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
         return false;
     };
     let is_usual = service.mode == mode::ALWAYS
-        && service.listed == 0
         && service.draining == 0
         && !(service.handoff == handoff::LOCAL && service.cookies & cookies::KERNEL != 0);
     let (Some(clock), Some(globals)) = (maps::CLOCK.get(0), maps::GLOBALS.get(0)) else {
@@ -72,6 +75,11 @@ fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
     prepared.slot = interface.slot;
     prepared.handoff = service.handoff;
     prepared.by_worker = worker::answers_syns(ctx, interface).into();
+    prepared.usable = if service.listed == 0 {
+        usable::YES
+    } else {
+        usable::UNLISTED
+    };
     prepared.listens = 0;
     prepared.syns = 0;
     !absence::is_noticed(ctx, service, prepared.now) && is_usual && keys.epoch == prepared.epoch

@@ -30,8 +30,8 @@ pub struct Validity {
 #[repr(C)]
 pub struct Prepared {
     pub validity: Validity,
-    /// 0: the fast path does not answer them.
-    pub is_usable: u8,
+    /// Whether the fast path answers them, see [`usable`].
+    pub usable: u8,
     /// `layout::handoff` of the service.
     pub handoff: u8,
     /// 1: the queue's worker answers.
@@ -54,6 +54,16 @@ pub struct Prepared {
     pub now: u64,
     /// SYNs in this jiffy so far.
     pub syns: u64,
+}
+
+/// Values of [`Prepared::usable`].
+pub mod usable {
+    /// The general path answers.
+    pub const NO: u8 = 0;
+    /// The fast path answers.
+    pub const YES: u8 = 1;
+    /// The same for sources that are on no list of the service.
+    pub const UNLISTED: u8 = 2;
 }
 
 impl Prepared {

@@ -126,8 +126,9 @@ pub fn find_listed(pkt: &mut PacketContext) -> u32 {
     pkt.cpu.found.listed
 }
 
+/// What the lists of a service say about a source: a value of [`listed`].
 #[inline(never)]
-fn look_up_lists(service: u32, source: &Address) -> u32 {
+pub fn look_up_lists(service: u32, source: &Address) -> u32 {
     let [a, b, c, d] = source.0;
     match maps::LISTS.get(&ListPrefix::new(160, [service, a, b, c, d])) {
         Some(verdict) => *verdict,
