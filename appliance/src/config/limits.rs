@@ -3,11 +3,13 @@
 use std::ops::RangeInclusive;
 
 /// Maximum number of services.
-pub const SERVICES: usize = 64;
+pub const SERVICES: usize = 1024;
 /// Maximum number of interfaces.
-pub const INTERFACES: usize = 16;
+pub const INTERFACES: usize = 32;
 /// Maximum number of queues of an interface: the highest queue number plus one, and the maximum number of workers.
 pub const QUEUES: usize = 64;
+/// Maximum number of endpoints of all services: pairs of an address or prefix and a port.
+pub const ENDPOINTS: usize = 65_536;
 /// Maximum number of addresses and prefixes of a service.
 pub const ADDRESSES: usize = 256;
 /// Maximum number of ports of a service that does not use `"any"`.

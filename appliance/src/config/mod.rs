@@ -55,9 +55,9 @@ pub struct Config {
     pub appliance: Appliance,
     /// The secret file.
     pub cookie: Cookie,
-    /// 1 to 16 interfaces; at least one faces clients.
+    /// 1 to 32 interfaces; at least one faces clients.
     pub interfaces: Vec<Interface>,
-    /// 1 to 64 services.
+    /// 1 to 1024 services.
     pub services: Vec<Service>,
     /// The flow table.
     pub flows: Flows,

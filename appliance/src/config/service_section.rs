@@ -31,10 +31,22 @@ impl Service {
         }
         let mut names = HashMap::new();
         let mut owners = EndpointOwners::default();
-        tables
+        let services: Vec<_> = tables
             .iter()
             .filter_map(|table| Self::read(table, &mut names, &mut owners))
-            .collect()
+            .collect();
+        let endpoints: usize = services.iter().map(Self::endpoints).sum();
+        if let (Some(table), true) = (tables.last(), endpoints > limits::ENDPOINTS) {
+            table.problem(
+                table.line,
+                format!(
+                    "the services have {endpoints} endpoints (pairs of address and port); at most {} are possible: \
+                     use prefixes, or ports = \"any\"",
+                    limits::ENDPOINTS
+                ),
+            );
+        }
+        services
     }
 
     fn read(

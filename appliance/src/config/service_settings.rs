@@ -198,6 +198,15 @@ impl Service {
         hosts.map(|net| net.addr())
     }
 
+    /// The number of pairs of an address or prefix and a port or "any".
+    pub(super) fn endpoints(&self) -> usize {
+        let ports = match &self.ports {
+            Ports::List(ports) => ports.len(),
+            Ports::Any => 1,
+        };
+        self.addresses.len() * ports
+    }
+
     /// Every pair of a single address and a listed port.
     pub fn servers(&self) -> impl Iterator<Item = SocketAddr> {
         let ports = match &self.ports {

@@ -47,7 +47,7 @@ pub struct Opening {
     /// Its entry in the flow table.
     pub entry: OpeningEntry,
     /// Index of the service.
-    pub service: u8,
+    pub service: u16,
     /// The client's ISN, C.
     pub client_isn: u32,
     /// Our ISN, K.

@@ -146,7 +146,7 @@ struct SourceShare {
 struct Holders {
     used: bool,
     source: Source,
-    service: u8,
+    service: u16,
     /// Whether its group is that of the service's silent servers.
     silent: bool,
     segments: u32,
@@ -218,7 +218,7 @@ impl OpeningShares {
     }
 
     /// Counts a new opening. `id` is not in use.
-    pub fn add(&mut self, now: u64, id: u32, key: &FlowKey, service: u8) {
+    pub fn add(&mut self, now: u64, id: u32, key: &FlowKey, service: u16) {
         self.forget_idle_servers();
         let server = Server {
             address: key.server,

@@ -47,7 +47,7 @@ const REACH: u32 = 1 << 16;
 #[derive(Clone, Copy, Debug)]
 pub struct ValidAck {
     /// Index of the service.
-    pub service: u8,
+    pub service: u16,
     /// The options that the client requested.
     pub options: ClientOptions,
     /// The profile of our SYN-ACK.
@@ -140,7 +140,7 @@ impl Splicer {
             last_seen: FlowTime::from_ns(now),
             state: state::OPENING,
             owner: self.worker,
-            service: u16::from(valid_ack.service),
+            service: valid_ack.service,
             ..Flow::default()
         };
         let entry = match self.place(&flow) {
@@ -211,7 +211,7 @@ impl Splicer {
         &mut self,
         now: u64,
         key: &FlowKey,
-        service: u8,
+        service: u16,
         out: &mut impl Out,
     ) -> Result<u32, Outcome> {
         // There is one, because of `PLACES`.
@@ -286,7 +286,7 @@ impl Splicer {
             state::OPENING if flow.owner != self.worker => {
                 let owner = self.shared.mailboxes.get(usize::from(flow.owner));
                 if !owner.is_some_and(|mailbox| mailbox.post(entry, l4, packet)) {
-                    self.count(flow.service as u8, Outcome::MessageLost);
+                    self.count(flow.service, Outcome::MessageLost);
                 }
             }
             state::OPENING => {
@@ -401,7 +401,7 @@ impl Splicer {
         self.stats(opening.service, |stats| stats.held(bytes, 0));
     }
 
-    fn policy(&self, service: u8) -> Policy {
+    fn policy(&self, service: u16) -> Policy {
         let policies = &self.shared.policies;
         policies
             .get(usize::from(service))
@@ -417,13 +417,13 @@ impl Splicer {
             })
     }
 
-    fn stats(&self, service: u8, note: impl FnOnce(&ServiceStats)) {
+    fn stats(&self, service: u16, note: impl FnOnce(&ServiceStats)) {
         if let Some(stats) = self.stats.get(usize::from(service)) {
             note(stats);
         }
     }
 
-    fn count(&self, service: u8, outcome: Outcome) {
+    fn count(&self, service: u16, outcome: Outcome) {
         self.stats(service, |stats| stats.count(outcome));
     }
 }

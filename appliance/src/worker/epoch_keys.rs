@@ -31,7 +31,7 @@ impl EpochKeys {
     }
 
     /// The key of a service for an epoch.
-    pub fn key(&mut self, service: u8, epoch: u64) -> Option<&Key> {
+    pub fn key(&mut self, service: u16, epoch: u64) -> Option<&Key> {
         let cached = self.services.get_mut(usize::from(service))?;
         if cached.epoch != epoch {
             cached.key = epoch_key(&cached.service, epoch);

@@ -166,7 +166,7 @@ impl Worker {
     }
 
     /// Sends the SYN-ACK for a SYN.
-    fn answer(&mut self, index: usize, mut frame: Frame, service: u8, asked: Queued) {
+    fn answer(&mut self, index: usize, mut frame: Frame, service: u16, asked: Queued) {
         let length = match asked {
             Queued::Waiting(ticket) => {
                 let socket = self.ports.socket(index).0;

@@ -406,17 +406,21 @@ fn sections_and_lists_have_limits() {
     let many = |count: usize, of: fn(usize) -> String| (0..count).map(of).collect::<String>();
     let interface = |n| format!("[[interface]]\nname = \"eth{n}\"\nside = \"both\"\n");
     let service = |n| {
-        format!("[[service]]\nname = \"s{n}\"\naddresses = [\"192.0.2.{n}\"]\nports = \"any\"\n")
+        format!(
+            "[[service]]\nname = \"s{n}\"\naddresses = [\"10.0.{}.{}\"]\nports = \"any\"\n",
+            n >> 8,
+            n & 0xff
+        )
     };
 
-    let ran = folder.check(many(16, interface) + &many(64, service) + &folder.cookie());
+    let ran = folder.check(many(32, interface) + &many(1024, service) + &folder.cookie());
     assert_eq!(
         folder.shorten(&ran.stdout),
-        "FILE: valid, 64 services, 16 interfaces\n"
+        "FILE: valid, 1024 services, 32 interfaces\n"
     );
 
-    let ran = folder.check(many(17, interface) + &many(65, service) + &folder.cookie());
-    let expected = "FILE:49: interface 17 of 17; at most 16 are possible\nFILE:308: service 65 of 65; at most 64 are possible\n";
+    let ran = folder.check(many(33, interface) + &many(1025, service) + &folder.cookie());
+    let expected = "FILE:97: interface 33 of 33; at most 32 are possible\nFILE:4196: service 1025 of 1025; at most 1024 are possible\n";
     assert_eq!(folder.shorten(&ran.stdout), expected);
 
     let ports: Vec<_> = (1..=65).collect();

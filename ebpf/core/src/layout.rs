@@ -13,9 +13,9 @@ use crate::wire::Address;
 pub const SCHEMA: u32 = 8;
 
 /// The most services.
-pub const MAX_SERVICES: u32 = 64;
+pub const MAX_SERVICES: u32 = 1024;
 /// The most interfaces that are steered.
-pub const MAX_INTERFACES: u32 = 16;
+pub const MAX_INTERFACES: u32 = 32;
 /// The most receive queues of one interface that have a socket.
 pub const MAX_QUEUES: u32 = 64;
 /// Epochs for which the XDP program holds keys: it answers SYNs for more than an hour (256 epochs of 32 s) while no process

@@ -55,9 +55,13 @@ pub struct Meta {
     pub l3: u8,
     /// Offset of the TCP header in the frame.
     pub l4: u8,
-    /// Index of the service.
-    pub service: u8,
+    /// Index of the service, below [`MAX_SERVICES`](crate::layout::MAX_SERVICES).
+    pub service: u16,
 }
+
+/// Bits of a service in the first word of an encoded [`Meta`]; the kind takes the next four.
+const SERVICE_BITS: u32 = 12;
+const _: () = assert!(crate::layout::MAX_SERVICES <= 1 << SERVICE_BITS);
 
 /// Words of an encoded [`Meta`]: 32 bytes, the most metadata that older kernels accept.
 pub const META_WORDS: usize = 8;
@@ -125,7 +129,7 @@ impl Meta {
     #[inline(always)]
     pub fn encode(&self, v4: bool) -> [u32; META_WORDS] {
         let mut words = [0; META_WORDS];
-        let kind: u8 = match self.request {
+        let kind: u32 = match self.request {
             Request::Answer { profile } => {
                 let profile = profile.to_words();
                 words[1] = profile[0];
@@ -156,13 +160,18 @@ impl Meta {
                 4
             }
         };
-        words[0] = u32::from_le_bytes([kind, self.l3, self.l4, self.service]);
+        words[0] = (self.l4 as u32) << 24
+            | (self.l3 as u32) << 16
+            | kind << SERVICE_BITS
+            | self.service as u32;
         words
     }
 
     /// The inverse of [`Self::encode`]; `None` for words that the program did not write.
     pub fn decode(words: &[u32; META_WORDS], v4: bool) -> Option<Self> {
-        let [kind, l3, l4, service] = words[0].to_le_bytes();
+        let [_, _, l3, l4] = words[0].to_le_bytes();
+        let service = (words[0] & ((1 << SERVICE_BITS) - 1)) as u16;
+        let kind = words[0] as u16 >> SERVICE_BITS;
         let request = match kind {
             1 => Request::Answer {
                 profile: Profile::from_words([words[1], words[2]]),
@@ -239,7 +248,7 @@ mod tests {
                     request,
                     l3: 14,
                     l4: 54,
-                    service: 63,
+                    service: 1023,
                 };
                 assert_eq!(Meta::decode(&meta.encode(v4), v4), Some(meta));
             }

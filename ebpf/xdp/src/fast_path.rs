@@ -194,7 +194,7 @@ fn send_to_worker(
         },
         l3: ethernet::LENGTH as u8,
         l4: (ethernet::LENGTH + ipv4::LENGTH) as u8,
-        service: prepared.service as u8,
+        service: prepared.service as u16,
     };
     worker::redirect_frame(ctx, prepared.slot, &meta.encode(true), counters)
 }

@@ -76,7 +76,7 @@ pub fn send_request(
         request,
         l3: pkt.cpu.packet.l3 as u8,
         l4: pkt.cpu.packet.l4 as u8,
-        service: pkt.cpu.memory.endpoint.service as u8,
+        service: pkt.cpu.memory.endpoint.service as u16,
     };
     pkt.cpu.found.request = meta.encode(pkt.cpu.packet.v4);
     redirect_frame(ctx, pkt.interface.slot, &pkt.cpu.found.request, counters)

@@ -30,7 +30,7 @@ impl Table {
     }
 
     /// Adds an opening; the result is who gave way.
-    fn open(&mut self, key: &FlowKey, service: u8, limits: ShareLimits) -> (u32, Option<Victim>) {
+    fn open(&mut self, key: &FlowKey, service: u16, limits: ShareLimits) -> (u32, Option<Victim>) {
         let id = self.free.pop().unwrap();
         self.shares.add(self.now, id, key, service);
         self.shares.enqueue(id);
@@ -49,7 +49,7 @@ impl Table {
         self.free.push(id);
     }
 
-    fn answer(&mut self, key: &FlowKey, service: u8) {
+    fn answer(&mut self, key: &FlowKey, service: u16) {
         let (id, victim) = self.open(key, service, LIMITS);
         assert_ne!(
             victim.map(|victim| victim.id),
