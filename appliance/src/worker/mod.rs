@@ -239,7 +239,7 @@ impl Drop for End {
 /// What to do with a frame when the cookies of its batch are computed.
 #[derive(Clone, Copy)]
 enum Task {
-    Answer(u8, Queued),
+    Answer(u16, Queued),
     Splice(Meta),
     Release,
 }

@@ -129,7 +129,7 @@ fn a_flow_lives_from_opening_to_removal() {
     assert!(table.remove_entry(entry));
     assert!(!table.remove_entry(entry), "only once");
     assert_eq!(table.find(&flow.key), None);
-    assert_eq!(table.occupied(), [0; 64]);
+    assert_eq!(table.occupied(), [0; MAX_SERVICES as usize]);
 }
 
 #[test]
