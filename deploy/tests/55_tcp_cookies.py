@@ -130,4 +130,5 @@ def exactly_one(synward, change):
     assert seen == wanted, f"{seen} instead of {wanted}"
 
 
-story(run, lab=("--no-nginx",))
+# Each altered cookie is to be checked.
+story(run, lab=("--no-nginx",), service='plain_cookies = "accept"')

@@ -29,7 +29,7 @@ def random_acks(lab, synward, family, options):
              FLOOD_SOURCES[family], "--kind", "ack", "--count", str(RANDOM), "--rate", "50k", *options],
             check=True, stdout=subprocess.DEVNULL)
     if not options and synward.responder != "none":
-        # One in 22 million is valid by chance, and then opens a connection.
+        # One in 45 million is valid by chance, and then opens a connection.
         checked = lambda: sum(change.so_far().get(name, 0) for name in ("valid", "invalid", "expired"))
         wait_until("all random ACKs are checked", lambda: checked() == RANDOM)
         lucky = RANDOM - change.so_far().get("invalid", 0)

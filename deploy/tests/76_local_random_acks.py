@@ -37,7 +37,7 @@ def acks(lab, synward, family, options, what):
     cost, sent = flood(lab, family, "--kind", "ack", *options)
     wait_until("all are counted", lambda: sum(counted(synward)) >= sum(before) + sent)
     invalid, valid = (now - then for now, then in zip(counted(synward), before))
-    # One in 2^24 of those without timestamps is valid by chance.
+    # One in 2^25 of those without timestamps is valid by chance.
     assert valid <= (0 if options else 3), f"{what}: {valid} of {sent} were valid"
     assert invalid + valid == sent, f"{what}: {invalid} of {sent} dropped as invalid"
     reached = lab.counted_at_server("flood") - seen

@@ -31,11 +31,9 @@ pub(super) enum State {
     Optional(&'static str),
     /// Required. The example shows this value (TOML).
     Required(&'static str),
-    /// Documented, but refused by this version.
-    NotYet,
 }
 
-use State::{Default, NotYet, Optional, Required};
+use State::{Default, Optional, Required};
 
 impl Section {
     /// The section's header.
@@ -112,6 +110,7 @@ pub(super) const SERVICE: Section = Section {
         key("deny_file", Default(r#""""#), "the same for `deny`"),
         key("fragments", Default(r#""drop""#), r#"or "pass""#),
         key("unknown", Default(r#""drop""#), r#"segments that match no flow: "drop" | "reset" | "pass""#),
+        key("plain_cookies", Default(r#""limit""#), r#"clients without timestamps: "limit" (wrong cookies per client prefix) | "accept" (no limit) | "refuse""#),
         key("when_down", Default(r#""reset""#), r#"if the server refuses or does not answer: "reset" | "drop""#),
         key("when_absent", Default(r#""drop""#), r#"SYNs (splice) after some seconds without a process: "drop" | "pass" (unchallenged)"#),
         key("rtt", Default(r#""fast""#), r#"or "true": the server measures the client's RTT (for BBR); costs one round trip"#),
@@ -119,6 +118,7 @@ pub(super) const SERVICE: Section = Section {
         key("hold_bytes", Default("16384"), "client data buffered per opening until the server answers; 1460 to 65536"),
         key("openings_per_source", Default("1024"), "clients of one prefix (/24, IPv6 /56) that wait for one server, per receive queue; 1 to 8192"),
         key("openings_per_server", Default("4096"), "clients that wait for one server, per receive queue; an eighth while it is silent; 1 to 8192"),
+        key("replies_per_prefix", Default("1000"), "SYN-ACKs and RSTs a second to one prefix (/24, IPv6 /64) from one CPU; 0 = no limit"),
         key("mss", Optional("1460"), "this key and the next four: learned from the server unless set"),
         key("wscale", Optional("7"), "0 to 14"),
         key("sack", Optional("true"), ""),
@@ -128,7 +128,6 @@ pub(super) const SERVICE: Section = Section {
         key("deactivate_syn_rate", Optional("5000"), "the attack is over below so many; unless set, half of the former"),
         key("hold_seconds", Default("60"), "for how long it must be; 1 to 86400"),
         key("on_event", Default("[]"), r#"or ["/path/of/program", "argument"]: gets each event of this service as JSON on its standard input"#),
-        key("replies_per_prefix", NotYet, ""),
     ],
 };
 
@@ -158,7 +157,6 @@ pub(super) fn example() -> String {
             let setting = match key.state {
                 Default(value) | Required(value) => format!("{} = {value}", key.name),
                 Optional(value) => format!("# {} = {value}", key.name),
-                NotYet => continue,
             };
             let mut notes = key.note.lines();
             match notes.next() {

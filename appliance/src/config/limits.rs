@@ -53,6 +53,8 @@ pub const HOLD_SECONDS: RangeInclusive<u64> = 1..=86_400;
 pub const COMMAND_WORDS: usize = 32;
 /// Maximum length of a word of a command, bytes.
 pub const COMMAND_WORD: usize = 1024;
+/// Replies to one client prefix in a second from one CPU; 0: no limit.
+pub const REPLIES: RangeInclusive<u64> = 0..=1_000_000;
 /// MSS: from IPv4's default (RFC 9293 §3.7.1) to the largest that fits into an IPv4 packet.
 pub const MSS: RangeInclusive<u64> = 536..=65495;
 /// Minimum MSS of a service with an IPv6 address (RFC 9293 §3.7.1).

@@ -40,8 +40,8 @@ pub use interface_section::{Interface, Queues, Side, XdpMode, ZeroCopy};
 pub use prefix_file::PrefixFile;
 pub use prefix_text::parse_listed_prefix;
 pub use service_settings::{
-    Activation, Cookies, Fragments, Handoff, Mode, Offer, Ports, Rtt, Service, Unknown, WhenAbsent,
-    WhenDown,
+    Activation, Cookies, Fragments, Handoff, Mode, Offer, PlainCookies, Ports, Rtt, Service,
+    Unknown, WhenAbsent, WhenDown,
 };
 
 use config_report::ConfigReport;

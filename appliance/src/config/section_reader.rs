@@ -103,20 +103,13 @@ impl<'a> Table<'a> {
         self.report.foreign(problems);
     }
 
-    /// Reports every key that is unknown or not implemented.
+    /// Reports every key that is unknown.
     fn refuse_unknown_keys(&self) {
         for name in self.table.keys() {
             let line = self.report.line(name.span().start);
             let name = name.get_ref().as_ref();
-            match self.section.keys.iter().find(|key| key.name == name) {
-                None => self.problem(line, unknown_key(self.section, name)),
-                Some(known_keys::Key {
-                    state: State::NotYet,
-                    ..
-                }) => {
-                    self.problem(line, format!("`{name}` is not available yet; remove it"));
-                }
-                Some(_) => {}
+            if !self.section.keys.iter().any(|key| key.name == name) {
+                self.problem(line, unknown_key(self.section, name));
             }
         }
     }

@@ -11,7 +11,8 @@ use super::prefix_file::{Lines, PrefixFile};
 use super::prefix_text;
 use super::section_reader::{Table, Value};
 use super::service_settings::{
-    Cookies, Fragments, Handoff, Mode, Offer, Ports, Rtt, Service, Unknown, WhenAbsent, WhenDown,
+    Cookies, Fragments, Handoff, Mode, Offer, PlainCookies, Ports, Rtt, Service, Unknown,
+    WhenAbsent, WhenDown,
 };
 use crate::secret::{MAX_SERVICE_NAME, is_service_name};
 
@@ -72,6 +73,9 @@ impl Service {
         require_wscale(table, handoff, &offer);
         let cookies = table.choice_or("cookies", Cookies::Auto);
         refuse_cookies(table, handoff, cookies);
+        let plain_cookies = table.choice_or("plain_cookies", PlainCookies::Limit);
+        refuse_no_client(table, plain_cookies, &offer);
+        let replies_per_prefix = table.number_or("replies_per_prefix", limits::REPLIES, 1000);
         let hold_bytes = table.number_or("hold_bytes", limits::HOLD_BYTES, 16384);
         let openings =
             |key, default| u32::try_from(table.number_or(key, limits::OPENINGS, default)).ok();
@@ -82,10 +86,12 @@ impl Service {
             mode: table.choice_or("mode", Mode::Always),
             fragments: table.choice_or("fragments", Fragments::Drop),
             unknown: table.choice_or("unknown", Unknown::Drop),
+            plain_cookies,
             when_down: table.choice_or("when_down", WhenDown::Reset),
             when_absent: table.choice_or("when_absent", WhenAbsent::Drop),
             rtt: table.choice_or("rtt", Rtt::Fast),
             hold_bytes: u32::try_from(hold_bytes).ok()?,
+            replies_per_prefix: u32::try_from(replies_per_prefix).ok()?,
             cookies,
             activation: activation_settings::activation(table),
             on_event: activation_settings::on_event(table),
@@ -227,6 +233,18 @@ fn refuse_cookies(table: &Table<'_>, handoff: Handoff, cookies: Cookies) {
         value.problem(format!(
             "`cookies` is \"kernel\", which is for handoff = \"local\" only, and this service's is \"{handoff}\"; remove it"
         ));
+    }
+}
+
+/// Refuses `plain_cookies = "refuse"` for a service that offers no timestamps: it would refuse every client.
+fn refuse_no_client(table: &Table<'_>, plain_cookies: PlainCookies, offer: &Offer) {
+    if plain_cookies == PlainCookies::Refuse
+        && offer.timestamps == Some(false)
+        && let Some(value) = table.value("plain_cookies")
+    {
+        value.problem(
+            "`plain_cookies` is \"refuse\" and `timestamps` is false, which together refuse every client; remove one of them",
+        );
     }
 }
 

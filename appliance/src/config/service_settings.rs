@@ -33,6 +33,8 @@ pub struct Service {
     pub fragments: Fragments,
     /// The action for segments that match no flow.
     pub unknown: Unknown,
+    /// How clients without timestamps are treated.
+    pub plain_cookies: PlainCookies,
     /// What a client gets if its server refuses or does not answer.
     pub when_down: WhenDown,
     /// What happens to new clients while no process has been there for some seconds.
@@ -45,6 +47,8 @@ pub struct Service {
     pub openings_per_source: u32,
     /// Openings of one server, for each receive queue; one that is silent has an eighth.
     pub openings_per_server: u32,
+    /// Replies to one client prefix (/24, IPv6 /64) in a second from one CPU; 0: no limit.
+    pub replies_per_prefix: u32,
     /// Which cookies the clients of a local service get.
     pub cookies: Cookies,
     /// When it is under attack.
@@ -147,6 +151,18 @@ choice! {
         Reset = "reset",
         /// Passes them to the kernel.
         Pass = "pass",
+    }
+}
+
+choice! {
+    /// How clients without timestamps are treated, whose cookies have a short MAC.
+    pub PlainCookies {
+        /// Wrong cookies are checked within a limit per client prefix.
+        Limit = "limit",
+        /// All cookies are checked.
+        Accept = "accept",
+        /// Their SYNs and cookies are dropped.
+        Refuse = "refuse",
     }
 }
 

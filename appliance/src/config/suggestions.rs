@@ -1,6 +1,6 @@
 //! Messages about unknown keys and sections, with the one that was probably meant.
 
-use super::known_keys::{SECTIONS, Section, State};
+use super::known_keys::{SECTIONS, Section};
 
 /// The problem of an unknown section, with the section that was probably meant.
 pub(super) fn unknown_section(name: &str) -> String {
@@ -39,13 +39,7 @@ pub(super) fn unknown_section(name: &str) -> String {
 pub(super) fn unknown_key(section: &Section, name: &str) -> String {
     let title = section.title();
     let lead = format!("unknown key `{}` in {title}", plain(name));
-    let available = || {
-        section
-            .keys
-            .iter()
-            .filter(|key| !matches!(key.state, State::NotYet))
-            .map(|key| key.name)
-    };
+    let available = || section.keys.iter().map(|key| key.name);
     if let Some(near) = nearest(name, available()) {
         return format!("{lead}; did you mean `{near}`?");
     }

@@ -54,10 +54,12 @@ fn a_small_file_has_every_default() {
             unknown: Unknown::Drop,
             when_down: WhenDown::Reset,
             when_absent: WhenAbsent::Drop,
+            plain_cookies: PlainCookies::Limit,
             rtt: Rtt::Fast,
             hold_bytes: 16384,
             openings_per_source: 1024,
             openings_per_server: 4096,
+            replies_per_prefix: 1000,
             cookies: Cookies::Auto,
             activation: Activation {
                 activate_syn_rate: None,
@@ -131,6 +133,8 @@ fn settings_become_types() {
         ports = "any"
         mode = "monitor"
         rtt = "true"
+        plain_cookies = "refuse"
+        replies_per_prefix = 0
         hold_bytes = 65536
         openings_per_source = 8192
         openings_per_server = 1
@@ -171,8 +175,13 @@ fn settings_become_types() {
         (8192, 1)
     );
     assert_eq!(
-        (&service.ports, service.mode, service.rtt),
-        (&Ports::Any, Mode::Monitor, Rtt::True)
+        (
+            &service.ports,
+            service.mode,
+            service.rtt,
+            service.plain_cookies
+        ),
+        (&Ports::Any, Mode::Monitor, Rtt::True, PlainCookies::Refuse)
     );
     assert_eq!(
         service.activation,
@@ -183,6 +192,7 @@ fn settings_become_types() {
         }
     );
     assert_eq!(service.on_event, ["/bin/notify", "all", ""]);
+    assert_eq!(service.replies_per_prefix, 0);
     assert_eq!(service.addresses[0].prefix_len(), 24);
     let minute = Duration::from_secs(60);
     assert_eq!(

@@ -4,7 +4,7 @@
 //! The code that answers SYNs one by one creates a template once; later SYNs find it by the bytes of their
 //! options. So options are decoded, and those of the SYN-ACK chosen, only once.
 
-use synward_core::cookie::{Cookie, EncodedOptions, TAIL_BYTES};
+use synward_core::cookie::{Cookie, TAIL_BYTES};
 use synward_core::flow::FlowKey;
 use synward_core::layout::Profile;
 use synward_core::syn_ack::{Negotiated, Syn};
@@ -150,12 +150,8 @@ impl Template {
         let tsval_at = options.found.timestamps_at();
         let tsval = tsval_at.map(|_| 0);
         let syn = Syn::new(&flow, u32::MAX, kind.flags(), &options.found, tsval);
-        let negotiated = Negotiated::new(&syn.options, tsval, profile);
-        let encoded = EncodedOptions::new(
-            &negotiated.options,
-            negotiated.tsval.is_some(),
-            kind.is_v4(),
-        );
+        let negotiated = Negotiated::new(&syn.options, tsval, profile, kind.is_v4());
+        let encoded = negotiated.encoded;
         // A cookie consists of its terms and bits of the hash.
         let [bare, full] = [0, u64::MAX].map(|hash| encoded.into_cookie(hash, 0, 0));
         let numbers = Cookie {

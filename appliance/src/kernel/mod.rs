@@ -7,7 +7,7 @@
 //! | `host` | the capabilities, the kernel version and the type information that steering requires |
 //! | `netlink` | the request, the reply, messages and attributes |
 //! | `links` | interfaces and their addresses (rtnetlink) |
-//! | `routes` | the interface and next hop of packets to an address (rtnetlink) |
+//! | `routes` | the interface and next hop of packets to an address, and the MTU of default routes (rtnetlink) |
 //! | `neighbours` | the neighbour tables: entries, and having one resolved or confirmed (rtnetlink) |
 //! | `conntrack` | the destination to which a DNAT rule rewrites a connection (nfnetlink) |
 //! | `listeners`, `listen_overflows` | the listening sockets (sock_diag); how often they had no room |
@@ -66,7 +66,7 @@ pub use nic_settings::{
     xdp_features,
 };
 pub use program_holders::{ProgramHolders, program_holders};
-pub use routes::{next_hop, outgoing_interface};
+pub use routes::{RouteMtus, default_route_mtus, next_hop, outgoing_interface};
 pub use socket_fields::{SOCKET_FIELDS, socket_fields};
 pub use sysctls::{KernelCookies, has_bare_clock, kernel_cookies, tcp_syncookies};
 pub use truncated_packets::truncated_packets;

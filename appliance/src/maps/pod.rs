@@ -45,7 +45,7 @@ plain! {
     Passed = 4 + 4,
     PrefixPort = 4 + 4,
     Probe = 3 * 4,
-    Service = 4 + 2 + 2 + 4 * 8,
-    ServiceCounters = 32 * 8,
+    Service = 8 + 4 * 8 + 4 + 4,
+    ServiceCounters = 64 * 8,
     VlanTags = 8 + 4 + 4,
 }

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aya::maps::{Array, MapData};
 use synward_core::layout::{Endpoint, EndpointKey, Globals, Profile};
 
+use super::client_mss::ClientMss;
 use super::error::{SteeringError, map_failed};
 use super::map_plan::{Plan, apply_offer, endpoint_key};
 use super::own_addresses::{AddedPrefix, LeftOut, PrefixChanges};
@@ -108,12 +109,17 @@ pub enum Learned {
 pub struct EndpointProfiles {
     map: Mutex<ProfileMaps>,
     offers: Vec<Offer>,
+    client_mss: ClientMss,
 }
 
 impl EndpointProfiles {
-    pub(super) fn new(map: ProfileMaps, offers: Vec<Offer>) -> Self {
+    pub(super) fn new(map: ProfileMaps, offers: Vec<Offer>, client_mss: ClientMss) -> Self {
         let map = Mutex::new(map);
-        Self { map, offers }
+        Self {
+            map,
+            offers,
+            client_mss,
+        }
     }
 
     /// The profiles offered for an address and port; `None`: no service covers it.
@@ -123,7 +129,7 @@ impl EndpointProfiles {
 
     /// Offers the options of `profile` at once, and its values (MSS, window, window scale) from epoch `since` on, the one after
     /// the current. What the configuration fixes does not change. Cookies of earlier epochs keep the values that they offered;
-    /// each holds the options that it was made for.
+    /// each holds the options that it was made for. The MSS stays within what fits through the links towards clients.
     ///
     /// For a server that is protected by prefix, this adds an exact entry. If the map is full, the profile of the prefix
     /// stays in use.
@@ -146,7 +152,9 @@ impl EndpointProfiles {
             .get(old.service as usize)
             .copied()
             .unwrap_or_default();
-        let (new, learned) = change(&old, apply_offer(&offer, profile), since as u32);
+        let profile = apply_offer(&offer, profile);
+        let profile = self.client_mss.bound(&offer, address, profile);
+        let (new, learned) = change(&old, profile, since as u32);
         if let Some(new) = new {
             map.set(endpoint_key(address, port.into()), new)?;
         }

@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use synward_core::layout::{Endpoint, Interface, Interfaces, PrefixPort};
 use synward_core::wire::Address;
 
+use super::client_mss::ClientMss;
 use super::endpoint_profiles;
 use super::error::{SteeringError, map_failed};
 use super::interface_discovery::{Found, side_bits};
@@ -103,6 +104,7 @@ pub(super) fn fill_endpoints(
     map: &mut EndpointMap,
     plan: &Plan,
     config: &Config,
+    client_mss: &ClientMss,
     previous: Option<&Previous>,
 ) -> Result<(), SteeringError> {
     for ((address, port), planned) in &plan.endpoints {
@@ -120,7 +122,10 @@ pub(super) fn fill_endpoints(
             continue;
         };
         let service = &config.services[planned.service as usize];
-        let endpoint = endpoint_profiles::inherited(&planned, &old, service);
+        let mut endpoint = endpoint_profiles::inherited(&planned, &old, service);
+        for profile in [&mut endpoint.now, &mut endpoint.before] {
+            *profile = client_mss.bound(&service.offer, address, *profile);
+        }
         if map.insert(Plain(key), Plain(endpoint), 0).is_err() {
             // The map is full. The servers that are left are learned again.
             break;

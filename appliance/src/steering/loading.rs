@@ -6,6 +6,7 @@ use std::sync::Arc;
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Clock, Globals};
 
+use super::client_mss::ClientMss;
 use super::endpoint_profiles::{EndpointProfiles, ProfileMaps};
 use super::error::{SteeringError, map_failed};
 use super::fill;
@@ -77,6 +78,8 @@ impl Steering {
         if abi.is_some_and(|abi| !abi.takes_connections()) {
             plan.leave_cookies_to_the_kernel();
         }
+        let client_mss = ClientMss::of_interfaces(&found);
+        plan.bound_mss(&config.services, &client_mss);
         plan.leave_out(kernel::own_addresses().map_err(SteeringError::Netlink)?);
         let pinned = match (&previous, pins) {
             (Some(_), Some(pins)) => sizes
@@ -107,7 +110,13 @@ impl Steering {
             .map_err(map_failed("GLOBALS"))?;
         fill::fill_maps(&mut object, &plan, &found)?;
         let mut endpoints = shared.endpoints;
-        fill::fill_endpoints(&mut endpoints, &plan, config, previous.as_ref())?;
+        fill::fill_endpoints(
+            &mut endpoints,
+            &plan,
+            config,
+            &client_mss,
+            previous.as_ref(),
+        )?;
 
         let table = FlowTable::new(
             shared.tags,
@@ -148,7 +157,7 @@ impl Steering {
                     .map(|service| service.offer)
                     .collect();
                 let map = ProfileMaps::new(endpoints, globals_map, globals, plan);
-                Arc::new(EndpointProfiles::new(map, offers))
+                Arc::new(EndpointProfiles::new(map, offers, client_mss))
             },
             object,
         };

@@ -12,13 +12,17 @@ use std::time::Instant;
 use ipnet::IpNet;
 use synward_core::layout::{
     ANY_PORT, Endpoint, EndpointKey, INITIAL_WINDOW, NO_PORT, PrefixKey, PrefixPort, Profile,
-    Service, cookies, handoff, listed, mode, profile_flags, unknown_policy, when_absent,
+    Service, cookies, handoff, listed, mode, plain_cookies, profile_flags, unknown_policy,
+    when_absent,
 };
 use synward_core::wire::Address;
 
+use super::client_mss::ClientMss;
 use super::modes::mode_byte;
 use super::own_addresses::OwnAddresses;
-use crate::config::{self, Config, Cookies, Fragments, Handoff, Offer, Ports, Unknown, WhenAbsent};
+use crate::config::{
+    self, Config, Cookies, Fragments, Handoff, Offer, PlainCookies, Ports, Unknown, WhenAbsent,
+};
 use crate::lists::{self, Contents, RunTimeLists, Verdict};
 
 /// The content of the maps that depend on the configuration.
@@ -71,6 +75,25 @@ impl Plan {
         let services = self.services.iter_mut();
         for service in services.filter(|service| service.handoff == handoff::LOCAL) {
             service.cookies |= cookies::KERNEL;
+        }
+    }
+
+    /// Bounds the MSS of every endpoint by what fits through the links towards clients.
+    pub(super) fn bound_mss(&mut self, services: &[config::Service], most: &ClientMss) {
+        let exact = self.endpoints.iter_mut();
+        let exact = exact.map(|((address, _), endpoint)| (*address, endpoint));
+        let prefixes: BTreeMap<u32, IpAddr> = self
+            .prefixes
+            .iter()
+            .map(|(net, index)| (*index, net.addr()))
+            .collect();
+        let by_prefix = self.prefix_ports.iter_mut();
+        let by_prefix =
+            by_prefix.filter_map(|(key, endpoint)| Some((*prefixes.get(&key.prefix)?, endpoint)));
+        for (address, endpoint) in exact.chain(by_prefix) {
+            let offer = &services[endpoint.service as usize].offer;
+            endpoint.now = most.bound(offer, address, endpoint.now);
+            endpoint.before = most.bound(offer, address, endpoint.before);
         }
     }
 
@@ -234,7 +257,12 @@ fn service(config: &config::Service, keys: u32) -> Service {
         },
         pass_fragments: u8::from(config.fragments == Fragments::Pass),
         listed: u8::from(lists::configured(config).next().is_some()),
-        keys: keys as u16,
+        keys: keys as u8,
+        plain_cookies: match config.plain_cookies {
+            PlainCookies::Limit => plain_cookies::LIMIT,
+            PlainCookies::Accept => plain_cookies::ACCEPT,
+            PlainCookies::Refuse => plain_cookies::REFUSE,
+        },
         handoff: match config.handoff {
             Handoff::Splice => handoff::SPLICE,
             Handoff::Local => handoff::LOCAL,
@@ -254,6 +282,8 @@ fn service(config: &config::Service, keys: u32) -> Service {
         },
         draining: 0,
         reserved: [0; 6],
+        replies: config.replies_per_prefix,
+        padding: 0,
     }
 }
 

@@ -31,12 +31,14 @@
 //! | `native_refusal` | explains why a driver refuses native XDP |
 //! | `vlans` | the VLANs that this machine has devices for |
 //! | `unload` | detaches what a killed process left |
+//! | `client_mss` | the largest MSS that SYN-ACKs promise |
 //! | `endpoint_profiles`, `key_slots` | what changes while the program runs: offered options, keys |
 #![forbid(unsafe_code)]
 
 mod attach;
 mod bpffs;
 mod classifier;
+mod client_mss;
 mod driver_obstacles;
 mod driver_table;
 mod endpoint_profiles;

@@ -46,7 +46,6 @@ fn wrong_files() -> Vec<Wrong> {
     all.extend(wrong_services());
     all.extend(wrong_addresses());
     all.extend(wrong_list_files());
-    all.extend(not_yet());
     all
 }
 
@@ -120,9 +119,9 @@ fn wrong_shapes() -> Vec<Wrong> {
             "\"\\u001b[31m\\n\" = 1\n[flows]\ncapacity = 1",
             &[
                 "8: unknown key `\\u{1b}[31m\\n` in [[service]]; its keys are name, addresses, ports, handoff, mode, allow, deny, \
-             allow_file, deny_file, fragments, unknown, when_down, when_absent, rtt, cookies, hold_bytes, openings_per_source, \
-             openings_per_server, mss, wscale, sack, timestamps, ecn, activate_syn_rate, \
-             deactivate_syn_rate, hold_seconds, on_event",
+             allow_file, deny_file, fragments, unknown, plain_cookies, when_down, when_absent, rtt, cookies, hold_bytes, \
+             openings_per_source, openings_per_server, replies_per_prefix, mss, wscale, sack, timestamps, ecn, \
+             activate_syn_rate, deactivate_syn_rate, hold_seconds, on_event",
                 "10: `capacity` is 1; use a whole number from 1024 to 16777216",
             ],
         ),
@@ -251,7 +250,7 @@ fn wrong_services() -> Vec<Wrong> {
             &["7: `ports` is \"all\"; use a list of ports, such as [80, 443], or \"any\""],
         ),
         service(
-            "mode = \"alway\"\nfragments = \"keep\"\nunknown = \"\"\nwhen_down = \"pass\"\nrtt = true\nwhen_absent = \"answer\"",
+            "mode = \"alway\"\nfragments = \"keep\"\nunknown = \"\"\nwhen_down = \"pass\"\nrtt = true\nwhen_absent = \"answer\"\nplain_cookies = \"no\"",
             &[
                 "8: `mode` is \"alway\"; use \"always\", \"auto\", \"monitor\" or \"off\"",
                 "9: `fragments` is \"keep\"; use \"drop\" or \"pass\"",
@@ -259,14 +258,16 @@ fn wrong_services() -> Vec<Wrong> {
                 "11: `when_down` is \"pass\"; use \"reset\" or \"drop\"",
                 "12: `rtt` is true; use \"fast\" or \"true\"",
                 "13: `when_absent` is \"answer\"; use \"drop\" or \"pass\"",
+                "14: `plain_cookies` is \"no\"; use \"limit\", \"accept\" or \"refuse\"",
             ],
         ),
         service(
-            "hold_bytes = 1459\nopenings_per_source = 0\nopenings_per_server = 8193",
+            "hold_bytes = 1459\nopenings_per_source = 0\nopenings_per_server = 8193\nreplies_per_prefix = 1000001",
             &[
                 "8: `hold_bytes` is 1459; use a whole number from 1460 to 65536",
                 "9: `openings_per_source` is 0; use a whole number from 1 to 8192",
                 "10: `openings_per_server` is 8193; use a whole number from 1 to 8192",
+                "11: `replies_per_prefix` is 1000001; use a whole number from 0 to 1000000",
             ],
         ),
         service(
@@ -278,6 +279,12 @@ fn wrong_services() -> Vec<Wrong> {
                 "11: `sack` is \"yes\"; use true or false",
                 "12: `timestamps` is 1; use true or false",
                 "13: `ecn` is a list; use true or false",
+            ],
+        ),
+        service(
+            "plain_cookies = \"refuse\"\ntimestamps = false",
+            &[
+                "8: `plain_cookies` is \"refuse\" and `timestamps` is false, which together refuse every client; remove one of them",
             ],
         ),
         services(
@@ -378,13 +385,6 @@ fn wrong_addresses() -> Vec<Wrong> {
             &["8: 203.0.113.0/24 is in `allow` too (line 9); remove it from one of them"],
         ),
     ]
-}
-
-fn not_yet() -> Vec<Wrong> {
-    vec![service(
-        "replies_per_prefix = 1",
-        &["8: `replies_per_prefix` is not available yet; remove it"],
-    )]
 }
 
 #[test]

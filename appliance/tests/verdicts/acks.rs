@@ -7,7 +7,7 @@ use synward_core::layout::{Clock, KeySlot, key_slot};
 use synward_core::worker_request::Request;
 
 use crate::frame_builder::{
-    ACK, FIN, IN_MAC, PSH, SERVER_MAC, SYN, Segment, padded_timestamps, stack,
+    ACK, FIN, IN_MAC, PSH, SERVER_MAC, SYN, Segment, padded_timestamps, read, stack,
 };
 use crate::steer::{EPOCH, PROFILE, SERVICE, Shared, Side, Steer, in_namespace, key, now};
 use crate::{Case, DROP, needs_root};
@@ -99,6 +99,63 @@ fn every_stacks_ack_is_valid_and_carries_the_options_of_its_syn() {
                 }
             }
         }
+    });
+}
+
+/// An MSS, and a window shift and SACK in the order of Windows.
+fn plain_options(mss: u16, scale: u8) -> Vec<u8> {
+    let [high, low] = mss.to_be_bytes();
+    vec![2, 4, high, low, 1, 3, 3, scale, 1, 1, 4, 2]
+}
+
+#[test]
+fn clients_without_timestamps_keep_what_the_code_book_holds() {
+    needs_root!();
+    in_namespace(|steer| {
+        steer.beat();
+        let mut kept = |family: usize, asked: Vec<u8>| {
+            let ack = steer.shake_hands(&syn(family, asked));
+            let seen = steer.run(Side::Outside, &ack.bytes());
+            let Request::Open { options, .. } = seen.request(family == 0).request else {
+                panic!("no request to open: {seen:?}");
+            };
+            assert!(!options.ecn);
+            (options.mss, options.window_scale, options.sack)
+        };
+        for scale in 0..=14 {
+            for (family, mss) in [(0, 1460), (1, 1440)] {
+                let got = kept(family, plain_options(mss, scale));
+                assert_eq!(got, (mss, Some(scale), true));
+            }
+        }
+        // Vendors of tunnels recommend 1300, 1350 and 1359.
+        for (family, asked, mss) in [
+            (0, 1300, 1300),
+            (0, 1350, 1300),
+            (0, 1359, 1300),
+            (0, 1452, 1440),
+            (0, 1240, 1200),
+            (1, 1220, 1220),
+            (1, 1339, 1280),
+            (1, 1400, 1380),
+        ] {
+            let got = kept(family, plain_options(asked, 8));
+            assert_eq!(got, (mss, Some(8), true), "{asked}");
+        }
+        for (family, bare, mss) in [(0, [2, 4, 5, 79], 1300), (1, [2, 4, 5, 79], 1220)] {
+            assert_eq!(kept(family, bare.to_vec()), (mss, None, false));
+        }
+    });
+}
+
+/// The server would scale its windows for a client whose cookie has forgotten that it scales.
+#[test]
+fn scaling_that_a_plain_cookie_cannot_hold_is_not_offered() {
+    needs_root!();
+    in_namespace(|steer| {
+        let without_sack = vec![2, 4, 5, 180, 1, 3, 3, 3];
+        let seen = steer.run(Side::Outside, &syn(0, without_sack).bytes());
+        assert_eq!(read(&seen.frame).tcp.options.as_slice(), [2, 4, 5, 180]);
     });
 }
 

@@ -35,13 +35,19 @@ fn syns(family: usize) -> Vec<Segment> {
             ..plain.clone()
         },
         Segment {
+            flags: SYN | ECE | CWR,
+            accurate_ecn: true,
+            ..plain.clone()
+        },
+        Segment {
             ttl: 1,
             dont_fragment: false,
             sequence: 0,
             ..plain.clone()
         },
         Segment {
-            options: [&[2, 4, 2, 24, 4, 2, 8, 10][..], &[0xff; 8], &[1, 3, 3, 14]].concat(),
+            // The least MSS that the kernel takes over IPv6, and more than it needs over IPv4.
+            options: [&[2, 4, 4, 196, 4, 2, 8, 10][..], &[0xff; 8], &[1, 3, 3, 14]].concat(),
             ..plain.clone()
         },
         plain,

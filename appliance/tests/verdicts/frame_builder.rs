@@ -53,6 +53,8 @@ pub(crate) struct Segment {
     pub(crate) sequence: u32,
     pub(crate) acknowledgement: u32,
     pub(crate) flags: u8,
+    /// AE of AccECN, in the byte before the flags (RFC 9768 §3.1.1); the former NS.
+    pub(crate) accurate_ecn: bool,
     pub(crate) window: u16,
     /// TCP options, a multiple of four bytes.
     pub(crate) options: Vec<u8>,
@@ -77,6 +79,7 @@ impl Segment {
             sequence: 0xffff_fffe,
             acknowledgement: 0,
             flags,
+            accurate_ecn: false,
             window: 64_240,
             options: vec![],
             payload: vec![],
@@ -111,6 +114,7 @@ impl Segment {
         );
         (tcp.psh, tcp.ack) = (self.flags & PSH != 0, self.flags & ACK != 0);
         (tcp.ece, tcp.cwr) = (self.flags & ECE != 0, self.flags & CWR != 0);
+        tcp.ns = self.accurate_ecn;
         tcp.set_options_raw(&self.options).unwrap();
         assert_eq!(
             tcp.options.len(),

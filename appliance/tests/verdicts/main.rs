@@ -9,18 +9,21 @@
 //! | [`both_paths`] | the fast path and the general path decide the same |
 //! | [`prepared_answers`] | the prepared answers of the fast path |
 //! | [`acks`] | cookies: valid, altered, expired |
+//! | [`plain_acks`] | wrong cookies without timestamps, and their limit |
 //! | [`unreadable`] | fragments and malformed headers |
 //! | [`spliced_flows`] | spliced flows: their state, and how they are found |
 //! | [`translation`] | how the numbers of their segments are translated |
 //! | [`next_hop`] | where those segments go |
 //! | [`icmp_errors`] | ICMP errors that quote them |
 //! | [`local_services`] | services of this machine: its sockets decide |
+//! | [`reply_budgets`] | budgets of replies to one client prefix |
 //! | [`requests`] | requests to workers on drivers that carry no metadata |
 //! | [`same_isn`] | clients that begin again with the same ISN |
 //! | [`vlans`] | frames of VLANs with and without a device |
 //! | [`absence`] | SYNs while no worker is there |
 //! | [`draining`] | SYNs, cookies and flows while the appliance drains |
 //! | [`judged`] | connections that were quiet while others were adopted |
+//! | [`kernel_handshake`] | SYNs that only the server's kernel can answer |
 //! | [`signals`] | signals while the kernel verifies the program |
 //! | [`policy`] | modes, lists, prefixes, unknown segments, adopted connections |
 //!
@@ -34,11 +37,14 @@ mod draining;
 mod frame_builder;
 mod icmp_errors;
 mod judged;
+mod kernel_handshake;
 mod local_services;
 mod next_hop;
 mod other_traffic;
+mod plain_acks;
 mod policy;
 mod prepared_answers;
+mod reply_budgets;
 mod requests;
 mod same_isn;
 mod signals;

@@ -14,7 +14,7 @@ use synward_core::counters::{Counter, NAMES, SLOTS, ServiceCounters};
 use synward_core::flow::{FlowKey, Place, WAYS, entry_index};
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interface, Interfaces, KeySlot, NO_PORT, NextHop,
-    Passed, Profile, Service, VlanTags, key_slot, mode, push_vlan_tag, side, state,
+    Passed, Profile, Service, VlanTags, key_slot, mode, plain_cookies, push_vlan_tag, side, state,
 };
 use synward_core::replay_cache::{ENTRIES_PER_SET, Event, Handshake};
 use synward_core::wire::Address;
@@ -340,11 +340,12 @@ impl Steer {
         }
     }
 
-    /// Changes the service's policy from what most tests have: `always`, drop what is unknown.
+    /// Changes the service's policy from what most tests have: `always`, drop what is unknown, no limits.
     pub(crate) fn policy(&mut self, change: impl FnOnce(&mut Service)) {
         let mut service = Service {
             mode: mode::ALWAYS,
             keys: 2,
+            plain_cookies: plain_cookies::ACCEPT,
             ..Service::default()
         };
         change(&mut service);

@@ -155,6 +155,29 @@ fn every_stack_gets_the_options_that_it_and_the_server_support() {
     });
 }
 
+/// A client that offers AccECN accepts classic ECN (RFC 9768 §3.1.1, table 2).
+#[test]
+fn accurate_ecn_is_answered_as_classic_ecn() {
+    needs_root!();
+    in_namespace(|steer| {
+        for family in [0, 1] {
+            for padding in [0, 6] {
+                for (options, ecn) in [(stack::linux(), true), (stack::windows(), false)] {
+                    let asked = Segment {
+                        flags: SYN | ECE | CWR,
+                        accurate_ecn: true,
+                        padding,
+                        ..syn(family, options)
+                    };
+                    let answer = read(&steer.run(Side::Outside, &asked.bytes()).frame).tcp;
+                    assert!(answer.syn && answer.ack && !answer.cwr && !answer.ns);
+                    assert_eq!(answer.ece, ecn, "family {family}, padding {padding}");
+                }
+            }
+        }
+    });
+}
+
 #[test]
 fn only_options_of_the_server_are_offered() {
     needs_root!();

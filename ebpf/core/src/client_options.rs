@@ -1,4 +1,5 @@
-//! How cookies encode the client's TCP options: a wire format between nodes that share a key.
+//! How cookies encode the client's TCP options: a wire format between nodes that share a key. This file has the form with
+//! timestamps; that without is a joint code book ([`plain_code_book`](crate::plain_code_book)).
 //!
 //! Values are only rounded down, so that a server never sends more than the client asked for. Changing a table changes the
 //! meaning of cookies in flight: add a cookie variant instead.
@@ -30,34 +31,10 @@ pub const MSS_V4: [u16; 16] = [
 pub const MSS_V6: [u16; 16] = [
     48, 256, 536, 976, 1220, 1280, 1320, 1340, 1360, 1380, 1392, 1400, 1420, 1432, 1440, 8940,
 ];
-/// MSS values over IPv4 without timestamps, by a code of two bits.
-pub const MSS_PLAIN_V4: [u16; 4] = [48, 536, 1360, 1460];
-/// MSS values over IPv6 without timestamps, by a code of two bits.
-pub const MSS_PLAIN_V6: [u16; 4] = [48, 536, 1220, 1440];
 /// The code for no window scaling, in place of a shift of 0–14.
 pub const NO_SCALE: u8 = 15;
-/// Window shift ([`NO_SCALE`]: none) and SACK without timestamps, by a code of four bits. Windows sends 8 and SACK; the codes
-/// are exact for the stacks in use.
-pub const SCALE_AND_SACK: [(u8, bool); 16] = [
-    (NO_SCALE, false),
-    (0, false),
-    (4, false),
-    (7, false),
-    (NO_SCALE, true),
-    (0, true),
-    (1, true),
-    (2, true),
-    (3, true),
-    (4, true),
-    (5, true),
-    (6, true),
-    (7, true),
-    (8, true),
-    (10, true),
-    (14, true),
-];
-
 /// The index of the largest entry that is not above `value`; 0 if all are.
+#[cfg(not(target_arch = "bpf"))]
 #[inline(always)]
 const fn round_down<const N: usize>(table: &[u16; N], value: u16) -> u16 {
     let mut index = 0;
@@ -123,45 +100,6 @@ impl ClientOptions {
             ecn: bits >> 9 & 1 != 0,
         }
     }
-
-    /// The six bits for a client without timestamps; from the low end: MSS code 2, code of window shift and SACK 4.
-    #[inline(always)]
-    pub const fn encode_plain(&self, v4: bool) -> u16 {
-        let mss = if v4 {
-            round_down(&MSS_PLAIN_V4, self.mss)
-        } else {
-            round_down(&MSS_PLAIN_V6, self.mss)
-        };
-        let code = match (self.window_scale, self.sack) {
-            (None, false) => 0,
-            (Some(0..=3), false) => 1,
-            (Some(4..=6), false) => 2,
-            (Some(_), false) => 3,
-            (None, true) => 4,
-            (Some(scale @ 0..=8), true) => 5 + scale as u16,
-            (Some(9), true) => 13,
-            (Some(10..=13), true) => 14,
-            (Some(_), true) => 15,
-        };
-        mss | code << 2
-    }
-
-    /// The options of [`Self::encode_plain`]'s bits, as rounded there.
-    #[inline(always)]
-    pub const fn decode_plain(bits: u16, v4: bool) -> Self {
-        let index = (bits & 3) as usize;
-        let (scale, sack) = SCALE_AND_SACK[(bits >> 2 & 15) as usize];
-        Self {
-            mss: if v4 {
-                MSS_PLAIN_V4[index]
-            } else {
-                MSS_PLAIN_V6[index]
-            },
-            window_scale: if scale == NO_SCALE { None } else { Some(scale) },
-            sack,
-            ecn: false,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -204,38 +142,8 @@ mod tests {
     }
 
     #[test]
-    fn without_timestamps_everything_is_rounded_down() {
-        for v4 in [true, false] {
-            for options in all() {
-                let decoded = ClientOptions::decode_plain(options.encode_plain(v4), v4);
-                assert!(options.encode_plain(v4) < 1 << 6 && decoded.mss <= options.mss);
-                assert_eq!(decoded.sack, options.sack);
-                assert_eq!(
-                    decoded.window_scale.is_some(),
-                    options.window_scale.is_some()
-                );
-                assert!(decoded.window_scale <= options.window_scale);
-            }
-        }
-    }
-
-    #[test]
-    fn options_of_windows_are_exact_without_timestamps() {
-        let windows = ClientOptions {
-            mss: 1460,
-            window_scale: Some(8),
-            sack: true,
-            ecn: false,
-        };
-        assert_eq!(
-            ClientOptions::decode_plain(windows.encode_plain(true), true),
-            windows
-        );
-    }
-
-    #[test]
     fn default_mss_values_are_exact() {
-        assert!(MSS_V4.contains(&DEFAULT_MSS_V4) && MSS_PLAIN_V4.contains(&DEFAULT_MSS_V4));
-        assert!(MSS_V6.contains(&DEFAULT_MSS_V6) && MSS_PLAIN_V6.contains(&DEFAULT_MSS_V6));
+        assert!(MSS_V4.contains(&DEFAULT_MSS_V4));
+        assert!(MSS_V6.contains(&DEFAULT_MSS_V6));
     }
 }

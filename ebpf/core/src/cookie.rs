@@ -6,14 +6,16 @@
 //!
 //! | | with timestamps | plain |
 //! |---|---|---|
-//! | added to the client's ISN mod 2³² | epoch 2 · MAC bits 0–29 | epoch 2 · options 6 · MAC bits 0–23 |
+//! | added to the client's ISN mod 2³² | epoch 2 · MAC bits 0–29 | epoch 2 · options 5 · MAC bits 0–24 |
 //! | SYN-ACK TSval | options 10 · MAC bits 30–51 | – |
 //!
 //! An ACK with a timestamp option is checked only as the first variant, one without only as the second. The variant is part
-//! of the message, so the weaker form never passes for the stronger one.
+//! of the message, so the weaker form never passes for the stronger one. The options of the first are in
+//! [`client_options`](crate::client_options), those of the second in [`plain_code_book`].
 
 use crate::client_options::ClientOptions;
 use crate::flow::FlowKey;
+use crate::plain_code_book;
 use crate::siphash::Hasher;
 
 /// Seconds of one epoch.
@@ -53,12 +55,18 @@ pub enum Age {
     Expired,
 }
 
+/// The form of a cookie, and what it says about the layout. 1 was a plain form with six bits of options: its cookies are
+/// refused, not misread.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Variant {
-    Plain = 1,
     Timestamps = 2,
+    Plain = 3,
 }
+
+/// Bits of the MAC in a plain cookie.
+pub const PLAIN_MAC_BITS: u32 = 30 - plain_code_book::BITS;
+const PLAIN_MAC: u32 = (1 << PLAIN_MAC_BITS) - 1;
 
 /// The variant of a cookie and the client's options as it encodes them. The MAC covers both, beside the flow and the
 /// client's ISN.
@@ -80,9 +88,21 @@ impl EncodedOptions {
         } else {
             Self {
                 variant: Variant::Plain,
-                options: options.encode_plain(v4),
+                options: plain_code_book::encode(options, v4),
             }
         }
+    }
+
+    /// The option bits.
+    #[inline(always)]
+    pub const fn options(self) -> u16 {
+        self.options
+    }
+
+    /// The cookie under `key`, the service's key for `epoch`.
+    #[inline(always)]
+    pub const fn cookie(self, key: &Key, epoch: u64, flow: &FlowKey, client_isn: u32) -> Cookie {
+        self.into_cookie(self.mac(key, flow, client_isn), epoch, client_isn)
     }
 
     /// The last bytes of the message: variant and option bits.
@@ -107,7 +127,8 @@ impl EncodedOptions {
                 tsval: (self.options as u32) << 22 | (mac >> 30) as u32 & 0x3f_ffff,
             },
             Variant::Plain => {
-                let layout = epoch | (self.options as u32) << 24 | mac as u32 & 0xff_ffff;
+                let layout =
+                    epoch | (self.options as u32) << PLAIN_MAC_BITS | mac as u32 & PLAIN_MAC;
                 Cookie {
                     isn: client_isn.wrapping_add(layout),
                     tsval: 0,
@@ -131,7 +152,7 @@ pub const fn make_cookie(
     timestamps: bool,
 ) -> Cookie {
     let encoded = EncodedOptions::new(options, timestamps, flow.client.is_v4());
-    encoded.into_cookie(encoded.mac(key, flow, client_isn), epoch, client_isn)
+    encoded.cookie(key, epoch, flow, client_isn)
 }
 
 impl AckFields {
@@ -157,7 +178,8 @@ impl AckFields {
             },
             None => EncodedOptions {
                 variant: Variant::Plain,
-                options: (self.isn.wrapping_sub(self.client_isn) >> 24 & 0x3f) as u16,
+                options: (self.isn.wrapping_sub(self.client_isn) >> PLAIN_MAC_BITS) as u16
+                    & ((1 << plain_code_book::BITS) - 1),
             },
         }
     }
@@ -183,13 +205,10 @@ impl AckFields {
                 Some(ClientOptions::decode(self.encoded_options().options, v4))
             }
             None => {
-                if mac as u32 & 0xff_ffff != layout & 0xff_ffff {
+                if (mac as u32 ^ layout) & PLAIN_MAC != 0 {
                     return None;
                 }
-                Some(ClientOptions::decode_plain(
-                    self.encoded_options().options,
-                    v4,
-                ))
+                Some(plain_code_book::decode(self.encoded_options().options, v4))
             }
         }
     }

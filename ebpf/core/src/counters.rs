@@ -80,10 +80,20 @@ counters! {
     DropTooManyTags = "drop_too_many_tags",
     /// SYNs while the appliance drains (`synward drain`).
     DropDraining = "drop_draining",
+    /// SYNs with an MSS below the least that the kernel takes from synward, beyond the few of them that are left to the kernel.
+    DropSmallMss = "drop_small_mss",
+    /// SYNs signed with TCP-MD5 or TCP-AO: `splice` cannot sign in the server's name, and only a few are left to the kernel.
+    DropSigned = "drop_signed",
+    /// ACKs without timestamps whose cookie was not checked: too many wrong ones came from the same client prefix.
+    DropPlainLimit = "drop_plain_limit",
+    /// SYNs and ACKs of clients without timestamps, to a service with `plain_cookies = "refuse"`.
+    DropPlainRefused = "drop_plain_refused",
+    /// SYNs and other segments that were not answered: too many replies went to the same client prefix.
+    DropReplyBudget = "drop_reply_budget",
 }
 
 /// Slots of [`ServiceCounters`]; a few are unused.
-pub const SLOTS: usize = 32;
+pub const SLOTS: usize = 64;
 
 /// The counters of one service on one CPU.
 #[repr(C)]

@@ -10,7 +10,7 @@ use crate::multilinear;
 use crate::wire::Address;
 
 /// Version of names and contents of the maps. A process takes over pinned maps only if they have its own version.
-pub const SCHEMA: u32 = 8;
+pub const SCHEMA: u32 = 9;
 
 /// The most services.
 pub const MAX_SERVICES: u32 = 1024;
@@ -182,7 +182,9 @@ pub struct Service {
     /// 1: the service has an allow-list or a deny-list.
     pub listed: u8,
     /// How many entries of [`KeySlot::keys`] are in use.
-    pub keys: u16,
+    pub keys: u8,
+    /// See [`plain_cookies`].
+    pub plain_cookies: u8,
     /// See [`handoff`].
     pub handoff: u8,
     /// See [`cookies`].
@@ -199,6 +201,10 @@ pub struct Service {
     pub draining: u8,
     /// Padding, zero.
     pub reserved: [u8; 6],
+    /// Replies to one client prefix in a second from one CPU ([`crate::reply_budget`]); 0: no limit.
+    pub replies: u32,
+    /// Padding, zero.
+    pub padding: u32,
 }
 
 /// Values of the lists: what happens to segments from a prefix that match no flow.
@@ -239,6 +245,16 @@ pub mod handoff {
     pub const LOCAL: u8 = 1;
     /// The kernel of another machine that shares the key; segments are forwarded unchanged.
     pub const FORWARD: u8 = 2;
+}
+
+/// Values of [`Service::plain_cookies`]: what happens to clients without timestamps.
+pub mod plain_cookies {
+    /// Wrong cookies of a client prefix are checked within [`crate::plain_ack_limit`].
+    pub const LIMIT: u8 = 0;
+    /// All their cookies are checked.
+    pub const ACCEPT: u8 = 1;
+    /// Their SYNs and cookies are dropped.
+    pub const REFUSE: u8 = 2;
 }
 
 /// Bits of [`Service::cookies`], for services with [`handoff::LOCAL`].
@@ -456,7 +472,7 @@ pub const JUDGED_PREFIXES: u32 = 1024;
 pub struct Globals {
     /// Key of the flow table's hash.
     pub table_key: multilinear::Key,
-    /// Key of the fingerprints of [`crate::replay_cache`].
+    /// Key of the fingerprints of [`crate::replay_cache`] and the places of [`crate::prefix_counts`].
     pub replay_key: Key,
     /// Buckets of the flow table minus one: a mask.
     pub bucket_mask: u32,

@@ -7,9 +7,9 @@
 //!
 //! | packet | modules |
 //! |---|---|
-//! | SYN → SYN-ACK | [`wire`], [`client_options`], [`cookie`], [`syn_ack`], [`generated_segment`] |
+//! | SYN → SYN-ACK | [`wire`], [`client_options`], [`plain_code_book`], [`cookie`], [`syn_ack`], [`generated_segment`], [`reply_budget`] |
 //! | SYN given to a worker | [`worker_request`] |
-//! | ACK with a cookie | [`wire`], [`cookie`], [`replay_cache`] |
+//! | ACK with a cookie | [`wire`], [`plain_ack_limit`], [`prefix_counts`], [`cookie`], [`replay_cache`] |
 //! | every later segment | [`occupancy`], [`flow`], [`flow_time`], [`translate`] |
 //! | ICMP error about one of them | [`wire::icmp`], [`translate`] |
 //!
@@ -33,7 +33,11 @@ pub mod kernel_tsval;
 pub mod layout;
 pub mod multilinear;
 pub mod occupancy;
+pub mod plain_ack_limit;
+pub mod plain_code_book;
+pub mod prefix_counts;
 pub mod replay_cache;
+pub mod reply_budget;
 pub mod siphash;
 pub mod syn_ack;
 pub mod translate;

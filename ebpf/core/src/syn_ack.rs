@@ -4,10 +4,11 @@
 //! ([`Profile`]), in fixed slots of four bytes, so that the answer to the SYN of every common stack has the SYN's length.
 
 use crate::client_options::{ClientOptions, DEFAULT_MSS_V4, DEFAULT_MSS_V6};
-use crate::cookie::{self, Cookie, Key};
+use crate::cookie::{Cookie, EncodedOptions, Key};
 use crate::flow::FlowKey;
 use crate::generated_segment::{HandshakeOptions, Segment};
 use crate::layout::Profile;
+use crate::plain_code_book;
 use crate::wire::tcp::{Repr, flags};
 use crate::wire::tcp_options::Found;
 
@@ -65,23 +66,9 @@ impl<'a> Syn<'a> {
 /// The SYN-ACK for `syn`, with a cookie under `key`, the service's key for `epoch`.
 #[inline(always)]
 pub const fn syn_ack(key: &Key, epoch: u64, syn: &Syn, profile: &Profile) -> Segment {
-    let mut segment = Segment::NONE;
-    write_syn_ack(&mut segment, key, epoch, syn, profile);
-    segment
-}
-
-/// [`syn_ack`] in place: the XDP program has no room for a segment on its stack.
-#[inline(always)]
-pub const fn write_syn_ack(
-    segment: &mut Segment,
-    key: &Key,
-    epoch: u64,
-    syn: &Syn,
-    profile: &Profile,
-) {
-    let negotiated = Negotiated::new(&syn.options, syn.tsval, profile);
+    let negotiated = Negotiated::new(&syn.options, syn.tsval, profile, syn.flow.client.is_v4());
     let cookie = negotiated.cookie(key, epoch, syn.flow, syn.isn);
-    negotiated.write(segment, syn.flow, syn.isn, cookie, profile);
+    negotiated.syn_ack(syn.flow, syn.isn, cookie, profile)
 }
 
 /// The options that client and server both support.
@@ -91,23 +78,42 @@ pub struct Negotiated {
     pub options: ClientOptions,
     /// The client's TSval, if timestamps are negotiated.
     pub tsval: Option<u32>,
+    /// The options as the cookie encodes them.
+    pub encoded: EncodedOptions,
 }
 
 impl Negotiated {
-    /// The options of a SYN that the server's `profile` supports.
+    /// The options of a SYN over IPv4 (`v4`) or IPv6 that the server's `profile` supports and the cookie can hold.
     #[inline(always)]
-    pub const fn new(options: &ClientOptions, tsval: Option<u32>, profile: &Profile) -> Self {
+    pub const fn new(
+        options: &ClientOptions,
+        tsval: Option<u32>,
+        profile: &Profile,
+        v4: bool,
+    ) -> Self {
         let tsval = if profile.timestamps() { tsval } else { None };
         let mut options = profile.negotiate(options);
-        // A cookie without timestamps has no bit for ECN.
-        options.ecn = options.ecn && tsval.is_some();
-        Self { options, tsval }
+        let encoded = EncodedOptions::new(&options, tsval.is_some(), v4);
+        if tsval.is_none() {
+            // The SYN-ACK must not offer what a plain cookie cannot hold.
+            let kept = plain_code_book::decode(encoded.options(), v4);
+            options.sack = kept.sack;
+            options.ecn = kept.ecn;
+            if kept.window_scale.is_none() {
+                options.window_scale = None;
+            }
+        }
+        Self {
+            options,
+            tsval,
+            encoded,
+        }
     }
 
     /// The cookie that encodes them, under `key`, the service's key for `epoch`; `isn` is the client's.
     #[inline(always)]
     pub const fn cookie(&self, key: &Key, epoch: u64, flow: &FlowKey, isn: u32) -> Cookie {
-        cookie::make_cookie(key, epoch, flow, isn, &self.options, self.tsval.is_some())
+        self.encoded.cookie(key, epoch, flow, isn)
     }
 
     /// The SYN-ACK that offers them, with `cookie`; `isn` is the client's.
@@ -124,8 +130,9 @@ impl Negotiated {
         segment
     }
 
+    /// [`Self::syn_ack`] in place: the XDP program has no room for a segment on its stack.
     #[inline(always)]
-    const fn write(
+    pub const fn write(
         &self,
         segment: &mut Segment,
         flow: &FlowKey,
@@ -236,7 +243,7 @@ mod tests {
                 (0, profile.window)
             );
             use etherparse::TcpOptionElement::*;
-            let tsval = cookie::make_cookie(
+            let tsval = crate::cookie::make_cookie(
                 &[1, 2],
                 9,
                 syn.flow,

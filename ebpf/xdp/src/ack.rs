@@ -2,9 +2,13 @@
 
 use crate::frame_view::Frame;
 use crate::packet_context::PacketContext;
+use crate::plain_acks::{self, Admission};
 use crate::route::{self, Route};
-use crate::verdict::{EXPIRED_COOKIE, INVALID_COOKIE, REPLAYED_COOKIE, VALID_COOKIE, Verdict};
-use crate::{maps, replay_check, worker};
+use crate::verdict::{
+    EXPIRED_COOKIE, INVALID_COOKIE, REFUSED_COOKIE, REPLAYED_COOKIE, UNCHECKED_COOKIE,
+    VALID_COOKIE, Verdict,
+};
+use crate::{maps, replay_check, reply_budget, worker};
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::programs::XdpContext;
 use synward_core::cookie::{AckFields, Age};
@@ -23,16 +27,20 @@ pub fn verify_cookie(
     counters: &mut ServiceCounters,
 ) -> Verdict {
     read_fields(ctx, pkt);
-    match check_cookie(pkt) {
-        VALID_COOKIE => counters.bump(Counter::CookieValid),
+    match check_within_limit(pkt, false) {
+        VALID_COOKIE => {
+            counters.bump(Counter::CookieValid);
+            reply_budget::note_proven(pkt);
+        }
         EXPIRED_COOKIE => {
             counters.bump(Counter::CookieExpired);
             return EXPIRED_COOKIE;
         }
-        _ => {
+        INVALID_COOKIE => {
             counters.bump(Counter::CookieInvalid);
             return INVALID_COOKIE;
         }
+        verdict => return verdict,
     }
     if pkt.service.handoff != handoff::LOCAL {
         return if replay_check::is_recorded(pkt, Event::Connected) {
@@ -73,7 +81,7 @@ pub fn request_open(
 
 /// Whether a segment of a closing flow is the ACK of a new handshake on the same addresses and ports, with a valid cookie.
 /// That of a handshake that has had its connection is only an old duplicate.
-#[inline(always)]
+#[inline(never)]
 pub fn starts_new_connection(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
     if pkt.cpu.packet.flags & (tcp::flags::ACK | tcp::flags::RST | tcp::flags::SYN)
         != tcp::flags::ACK
@@ -81,7 +89,8 @@ pub fn starts_new_connection(ctx: &XdpContext, pkt: &mut PacketContext) -> bool 
         return false;
     }
     read_fields(ctx, pkt);
-    check_cookie(pkt) == VALID_COOKIE && !replay_check::is_recorded(pkt, Event::Connected)
+    check_within_limit(pkt, false) == VALID_COOKIE
+        && !replay_check::is_recorded(pkt, Event::Connected)
 }
 
 /// Reads the fields of an ACK that hold a cookie.
@@ -100,10 +109,29 @@ pub fn read_fields(ctx: &impl Frame, pkt: &mut PacketContext) {
     };
 }
 
-/// Checks the cookie in [`read_fields`]'s fields under the keys of its epoch: [`VALID_COOKIE`], [`EXPIRED_COOKIE`] or
-/// [`INVALID_COOKIE`]. Leaves the client's options of a valid one, and what was offered, in `found`.
+/// Checks the cookie in [`read_fields`]'s fields, if the service takes it and the limit on wrong cookies without timestamps
+/// allows it: [`VALID_COOKIE`], [`EXPIRED_COOKIE`], [`INVALID_COOKIE`], [`UNCHECKED_COOKIE`] or [`REFUSED_COOKIE`].
+/// `was_checked`: XDP has done so before.
+#[inline(always)]
+pub fn check_within_limit(pkt: &mut PacketContext, was_checked: bool) -> Verdict {
+    pkt.cpu.found.plain_ack.is_counted = false;
+    if pkt.cpu.found.ack.tsecr.is_none() && !was_checked {
+        match plain_acks::admit(pkt) {
+            Admission::Checked => {}
+            Admission::Unchecked => return UNCHECKED_COOKIE,
+            Admission::Refused => return REFUSED_COOKIE,
+        }
+    }
+    let check = check_cookie(pkt);
+    if check == INVALID_COOKIE {
+        plain_acks::count_wrong(pkt);
+    }
+    check
+}
+
+/// Checks the cookie under the keys of its epoch. Leaves the client's options of a valid one, and what was offered, in `found`.
 #[inline(never)]
-pub fn check_cookie(pkt: &mut PacketContext) -> Verdict {
+fn check_cookie(pkt: &mut PacketContext) -> Verdict {
     let Some(clock) = maps::CLOCK.get(0) else {
         return INVALID_COOKIE;
     };
@@ -117,7 +145,7 @@ pub fn check_cookie(pkt: &mut PacketContext) -> Verdict {
         return INVALID_COOKIE;
     }
     for secret in 0..MAX_SECRETS {
-        if secret as u16 >= pkt.service.keys {
+        if secret as u8 >= pkt.service.keys {
             break;
         }
         if let Some(options) = found.ack.check(&slot.keys[secret], &found.key) {

@@ -17,7 +17,7 @@ use aya_ebpf::programs::TcContext;
 use core::ffi::c_void;
 use synward_core::client_options::{ClientOptions, DEFAULT_MSS_V4, DEFAULT_MSS_V6};
 use synward_core::counters::Counter;
-use synward_core::layout::{Profile, cookies, handoff, side};
+use synward_core::layout::{Profile, cookies, handoff, mode, side};
 use synward_core::replay_cache::Event;
 use synward_core::wire::tcp::flags;
 
@@ -121,7 +121,9 @@ const PULLED: u32 = 192;
 #[inline(never)]
 fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
     ack::read_fields(ctx, pkt);
-    if ack::check_cookie(pkt) != VALID_COOKIE {
+    // In mode `always` XDP has checked the cookie of every source that is not on a list.
+    let was_checked = pkt.service.mode == mode::ALWAYS && pkt.service.listed == 0;
+    if ack::check_within_limit(pkt, was_checked) != VALID_COOKIE {
         return NO_COOKIE;
     }
     let found = &pkt.cpu.found;

@@ -2,10 +2,13 @@
 
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use synward_core::layout::{Endpoint, EndpointKey};
+use synward_core::reply_budget;
 
 /// SYNs that each CPU looks up among the kernel's connections and in the replay cache in every jiffy (1 to 10 ms). More are
 /// a flood.
 pub const SYNS_LOOKED_UP: u32 = 64;
+/// SYNs that the kernel has to answer itself, which each CPU leaves to it in every jiffy.
+const SYNS_LEFT: u32 = 4;
 
 /// What is remembered on one CPU.
 #[repr(C)]
@@ -16,6 +19,12 @@ pub struct CpuMemory {
     now: u64,
     /// SYNs in this jiffy so far.
     syns: u32,
+    /// SYNs left to the kernel in this jiffy so far.
+    syns_left: u32,
+    /// Replies to clients in this jiffy so far.
+    replies: u32,
+    /// Until when some client prefix counts as near its budget of replies, ns.
+    near_budget_until: u64,
     /// The slot of the interface on which a listener with room was found for the endpoint, and the jiffy of that.
     listener_slot: u32,
     listener_jiffy: u64,
@@ -36,7 +45,7 @@ impl CpuMemory {
         let jiffy = unsafe { bpf_jiffies64() };
         if self.jiffy != jiffy {
             self.jiffy = jiffy;
-            self.syns = 0;
+            (self.syns, self.syns_left, self.replies) = (0, 0, 0);
             // SAFETY: as above.
             self.now = unsafe { bpf_ktime_get_coarse_ns() };
         }
@@ -49,6 +58,34 @@ impl CpuMemory {
         self.now();
         self.syns += 1;
         self.syns > SYNS_LOOKED_UP
+    }
+
+    /// Counts a SYN that only the kernel can answer, and says whether it may be left to the kernel.
+    #[inline(always)]
+    pub fn may_leave_syn(&mut self) -> bool {
+        self.now();
+        self.syns_left += 1;
+        self.syns_left <= SYNS_LEFT
+    }
+
+    /// Counts a reply; for how many it stands in the counts of its prefix, see [`reply_budget::weight`].
+    #[inline(always)]
+    pub fn count_reply(&mut self) -> u32 {
+        self.now();
+        self.replies += 1;
+        reply_budget::weight(self.replies, self.is_near_budget())
+    }
+
+    /// Whether some client prefix was near its budget of replies lately.
+    #[inline(always)]
+    pub fn is_near_budget(&self) -> bool {
+        self.now < self.near_budget_until
+    }
+
+    /// Says until when every reply is counted, ns.
+    #[inline(always)]
+    pub fn set_near_budget(&mut self, until: u64) {
+        self.near_budget_until = until;
     }
 
     /// Whether a listener with room was found for the endpoint in this jiffy, on the interface in `slot`.

@@ -6,12 +6,14 @@
 use crate::cookie_headers::Headers;
 use crate::cpu_memory::CpuMemory;
 use crate::packet::Packet;
+use crate::plain_acks::Counted;
 use aya_ebpf::bindings::bpf_fib_lookup as FibQuery;
 use synward_core::client_options::ClientOptions;
 use synward_core::cookie::AckFields;
 use synward_core::flow::FlowKey;
 use synward_core::generated_segment::Segment;
 use synward_core::layout::Profile;
+use synward_core::syn_ack::Negotiated;
 use synward_core::worker_request::META_WORDS;
 
 /// One look-up gives all of them.
@@ -36,6 +38,8 @@ pub struct Findings {
     pub slot: u32,
     /// Whether the frame's flow may be a connection that passes through.
     pub may_pass: bool,
+    /// Whether the options of the SYN are read (`Packet::walked`).
+    pub options_read: bool,
     /// Whether the kernel made the cookie: then `kernel_isn` is the ISN of the answer, and `kernel_tsval` its TSval in
     /// network order, or zero if the answer has no timestamps and no option but the MSS.
     pub kernel_cookie: bool,
@@ -52,11 +56,15 @@ pub struct Findings {
     pub key: FlowKey,
     /// The fields of an ACK that may hold a cookie.
     pub ack: AckFields,
+    /// Where an ACK without timestamps is counted if it is wrong.
+    pub plain_ack: Counted,
     /// What a valid cookie says about the client, and what our SYN-ACK offered to it.
     pub validated_options: ClientOptions,
     pub offered: Profile,
     /// What a worker is requested to do, encoded.
     pub request: [u32; META_WORDS],
+    /// What the SYN-ACK to a SYN offers.
+    pub negotiated: Negotiated,
     /// What is sent back.
     pub reply: Segment,
 }

@@ -9,13 +9,16 @@ use core::sync::atomic::{Ordering, compiler_fence};
 use crate::frame_view::{Frame as _, view};
 use crate::prepare::find_prepared;
 use crate::prepared::{Prepared, usable};
+use crate::reply_budget::allows_prepared;
 use crate::verdict::{GENERAL_PATH, Verdict};
 use crate::{flow_lookup, local_service, maps, replay_check, service_lookup, unknown, worker};
-use aya_ebpf::bindings::xdp_action::XDP_TX;
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_TX};
 use aya_ebpf::programs::XdpContext;
+use synward_core::client_options::DEFAULT_MSS_V4;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::flow::FlowKey;
 use synward_core::layout::{Profile, handoff, listed};
+use synward_core::reply_budget::{self, Receiver};
 use synward_core::syn_ack::{Negotiated, Syn};
 use synward_core::wire::ethernet::{self, Ethernet};
 use synward_core::wire::ipv4::{self, Ipv4};
@@ -95,7 +98,12 @@ pub fn answer_candidate(ctx: &XdpContext) -> Verdict {
 
 #[inline(always)]
 fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
-    let flow = headers(ctx)?.flow();
+    let candidate = headers(ctx)?;
+    // The general path knows who may answer a SYN with a small MSS or a signature.
+    if !tcp_options::begins_like_linux_syn(candidate.options, DEFAULT_MSS_V4) {
+        return None;
+    }
+    let flow = candidate.flow();
     // The general path drops the impossible ones of these sources.
     if flow.client.is_unusual_v4_source() || flow.client.0[3] == flow.server.0[3] {
         return None;
@@ -115,6 +123,13 @@ fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
         return None;
     }
     let counters = service_lookup::counters_of(prepared.service)?;
+    prepared.replies += 1;
+    let weight = reply_budget::weight(prepared.replies, prepared.near_budget != 0);
+    if weight != 0 && !allows_prepared(Receiver::new(&flow.client, prepared.service), weight) {
+        counters.bump(Counter::Syn);
+        counters.bump(Counter::DropReplyBudget);
+        return Some(XDP_DROP);
+    }
     if prepared.by_worker != 0 {
         return Some(send_to_worker(ctx, prepared, counters));
     }
@@ -209,13 +224,17 @@ struct Offer {
 impl Offer {
     #[inline(always)]
     fn of(headers: &Headers, profile: &Profile) -> Option<Self> {
+        // A plain cookie's SYN-ACK is shorter than the SYN.
+        if !profile.timestamps() {
+            return None;
+        }
         let flow = headers.flow();
         let segment = Tcp(&*headers.tcp);
         let found = Found::of_linux_syn(headers.options)?;
         let tsval = tcp_options::linux_tsval(headers.options);
         let (isn, flags) = (segment.sequence(), segment.flags());
         let syn = Syn::new(&flow, isn, flags, &found, Some(tsval));
-        let negotiated = Negotiated::new(&syn.options, syn.tsval, profile);
+        let negotiated = Negotiated::new(&syn.options, syn.tsval, profile, true);
         Some(Self {
             flow,
             isn,

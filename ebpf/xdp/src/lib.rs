@@ -13,7 +13,9 @@
 //! | `splice` | a segment of a spliced flow: translate, forward |
 //! | `syn` | a SYN: answer it here or hand it to a worker |
 //! | `ack` | an ACK without a flow: does it carry a valid cookie? |
+//! | `plain_acks` | ... without timestamps: how many wrong cookies are checked |
 //! | `local_service`, `kernel_socket` | services of this machine: what its sockets say about a segment |
+//! | `kernel_handshake` | SYNs that only the server's kernel can answer |
 //! | `assign` | at TC: the ACK of a validated client becomes a connection of the kernel |
 //! | `kernel_cookie_listener` | a listener that takes only the kernel's own cookie |
 //! | `cookie_headers` | the headers that the kernel's cookies are made from |
@@ -26,6 +28,7 @@
 //! | `fragment` | the first fragment of a spliced flow's segment |
 //! | `unknown` | segments that match no flow, and connections older than the appliance |
 //! | `icmp_error` | errors that quote a translated segment |
+//! | `reply_budget` | bounds the replies to one client prefix |
 //! | `route`, `reply`, `worker` | where a frame goes: next hop, back to the sender, user space |
 #![no_std]
 #![cfg(target_arch = "bpf")]
@@ -52,15 +55,18 @@ pub mod frame_view;
 pub mod icmp_error;
 pub mod judged;
 pub mod kernel_cookie_listener;
+pub mod kernel_handshake;
 pub mod kernel_socket;
 pub mod local_service;
 pub mod maps;
 pub mod packet;
 pub mod packet_context;
+pub mod plain_acks;
 pub mod prepare;
 pub mod prepared;
 pub mod replay_check;
 pub mod reply;
+pub mod reply_budget;
 pub mod requeue;
 pub mod route;
 pub mod server_side;

@@ -18,17 +18,18 @@ use synward_xdp::cpu_scratch::CpuScratch;
 use synward_xdp::packet::{Kind, Packet};
 use synward_xdp::packet_context::PacketContext;
 use synward_xdp::verdict::{
-    EXPIRED_COOKIE, FROM_SERVER, GENERAL_PATH, INVALID_COOKIE, NEEDS_COOKIE, REPLAYED_COOKIE,
-    SEND_REPLY, VALID_COOKIE, Verdict,
+    EXPIRED_COOKIE, FORWARDED, FROM_SERVER, GENERAL_PATH, INVALID_COOKIE, NEEDS_COOKIE,
+    REFUSED_COOKIE, REPLAYED_COOKIE, SEND_REPLY, UNCHECKED_COOKIE, VALID_COOKIE, Verdict,
 };
 use synward_xdp::{
     absence, ack, between_servers, deep_tags, edge, fast_path, flow_lookup, forward, fragment,
-    icmp_error, local_service, maps, reply, service_lookup, splice, steered_interface, syn,
-    unknown, vlan, worker,
+    icmp_error, kernel_handshake, local_service, maps, reply, reply_budget, service_lookup, splice,
+    steered_interface, syn, unknown, vlan, worker,
 };
 
 /// Decides what happens to one frame.
 #[xdp]
+#[inline(always)]
 pub fn steer(ctx: XdpContext) -> Verdict {
     if fast_path::is_candidate(&ctx) {
         let verdict = fast_path::answer_candidate(&ctx);
@@ -175,9 +176,17 @@ fn decide_without_flow(
         counters.bump(Counter::DropImpossibleSource);
         return XDP_DROP;
     }
-    if pkt.cpu.found.listed == listed::ALLOWED {
+    // Addresses can be spoofed: beyond the budget of its prefix, a SYN is challenged as others are.
+    if pkt.cpu.found.listed == listed::ALLOWED && (!is_syn || reply_budget::allows_reply(pkt)) {
         counters.bump(Counter::Passed);
         return XDP_PASS;
+    }
+    if is_syn {
+        match kernel_handshake::decide_kernel_only(ctx, pkt, counters) {
+            NEEDS_COOKIE => {}
+            FORWARDED => return forward::forward_unchanged(ctx, pkt.cpu),
+            verdict => return verdict,
+        }
     }
     match service.handoff {
         handoff::LOCAL => match local_service::decide_by_socket(ctx, pkt, counters) {
@@ -203,20 +212,32 @@ fn decide_without_flow(
             counters.bump(Counter::DropNoWorker);
             return XDP_DROP;
         }
+        if syn::is_refused(ctx, pkt) {
+            counters.bump(Counter::DropPlainRefused);
+            return XDP_DROP;
+        }
+        if !reply_budget::allows_reply(pkt) {
+            counters.bump(Counter::DropReplyBudget);
+            return XDP_DROP;
+        }
         if !syn::choose_epoch(pkt) {
             return XDP_DROP;
         }
         if syn::is_for_worker(ctx, pkt) {
             return syn::send_to_worker(ctx, pkt, counters);
         }
-        return match syn::make_syn_ack(ctx, pkt, counters) {
-            SEND_REPLY => reply::send_reply(
-                ctx,
-                &pkt.cpu.packet,
-                &pkt.cpu.found.reply,
-                counters,
-                Counter::AnsweredXdp,
-            ),
+        syn::negotiate(ctx, pkt);
+        return match syn::make_syn_ack(pkt, counters) {
+            SEND_REPLY => {
+                syn::note_plain(pkt);
+                reply::send_reply(
+                    ctx,
+                    &pkt.cpu.packet,
+                    &pkt.cpu.found.reply,
+                    counters,
+                    Counter::AnsweredXdp,
+                )
+            }
             verdict => verdict,
         };
     }
@@ -227,6 +248,8 @@ fn decide_without_flow(
             INVALID_COOKIE => Counter::DropInvalidCookie,
             VALID_COOKIE => return ack::request_open(ctx, pkt, counters),
             REPLAYED_COOKIE => Counter::DropReplayedCookie,
+            UNCHECKED_COOKIE => Counter::DropPlainLimit,
+            REFUSED_COOKIE => Counter::DropPlainRefused,
             verdict => return verdict,
         }
     } else {

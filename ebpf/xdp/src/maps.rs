@@ -1,7 +1,9 @@
 //! The maps that the programs share with the appliance; `synward_core::layout` defines what they hold.
 
 use crate::cpu_scratch::CpuScratch;
+use crate::plain_acks;
 use crate::prepared::{self, Prepared};
+use crate::reply_budget;
 use aya_ebpf::btf_maps::lpm_trie::Key as Prefix;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, XskMap};
 use aya_ebpf::macros::btf_map;
@@ -12,7 +14,7 @@ use synward_core::layout::{
     MAX_INTERFACES, MAX_LISTED, MAX_QUEUES, MAX_SERVICES, MAX_UNRESOLVED, MAX_VLANS, NextHop,
     Passed, PrefixPort, Service, VlanTags,
 };
-use synward_core::{occupancy, replay_cache};
+use synward_core::{occupancy, plain_ack_limit, prefix_counts, replay_cache};
 
 /// `BPF_F_MMAPABLE`: user space maps the array into its memory, and reads and writes it without system calls.
 const MMAPABLE: usize = 1 << 10;
@@ -89,6 +91,32 @@ pub static JUDGED: Array<u64, { JUDGED_PREFIXES as usize }> = Array::new();
 /// Handshakes that have had their connection.
 #[btf_map]
 pub static REPLAY_CACHE: Array<replay_cache::Set, { replay_cache::SETS }, MMAPABLE> = Array::new();
+
+/// Counts of wrong ACKs without timestamps.
+#[btf_map]
+pub static WRONG_PLAIN_ACKS: Array<
+    prefix_counts::Cell,
+    { prefix_counts::ROWS * plain_ack_limit::CELLS },
+> = Array::new();
+
+/// Notes of answered SYNs, while wrong ACKs are too many to check.
+#[btf_map]
+pub static NOTED_SYNS: Array<u32, { plain_acks::NOTES }> = Array::new();
+
+/// Service → until when its SYNs are noted, coarse clock, ns.
+#[btf_map]
+pub static NOTED_UNTIL: Array<u64, { MAX_SERVICES as usize }> = Array::new();
+
+/// Counts of replies of this CPU.
+#[btf_map]
+pub static REPLIES: PerCpuArray<
+    prefix_counts::Cell,
+    { prefix_counts::ROWS * synward_core::reply_budget::CELLS },
+> = PerCpuArray::new();
+
+/// Client prefixes that have shown a valid cookie lately, noted while some prefix is near its budget of replies.
+#[btf_map]
+pub static PROVEN_PREFIXES: Array<u32, { reply_budget::PROVEN }> = Array::new();
 
 /// The AF_XDP sockets: interface slot * 64 + queue.
 #[btf_map]

@@ -1,11 +1,11 @@
 //! Prepares the answer to SYNs for the fast path; [`prepared`](crate::prepared) says what that is.
 
 use crate::prepared::{Prepared, SLOTS, Validity, usable};
-use crate::{absence, maps, service_lookup, steered_interface, worker};
+use crate::{absence, maps, plain_acks, service_lookup, steered_interface, worker};
 use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::programs::XdpContext;
 use synward_core::flow::{FlowKey, ServerHash};
-use synward_core::layout::{cookies, handoff, key_slot, mode, side};
+use synward_core::layout::{cookies, handoff, key_slot, mode, plain_cookies, side};
 use synward_core::wire::Address;
 
 /// What is prepared for a SYN of this flow; `None` if the fast path does not answer it.
@@ -82,5 +82,14 @@ fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
     };
     prepared.listens = 0;
     prepared.syns = 0;
-    !absence::is_noticed(ctx, service, prepared.now) && is_usual && keys.epoch == prepared.epoch
+    prepared.replies = 0;
+    prepared.near_budget = scratch.memory.is_near_budget().into();
+    // The general path notes or refuses SYNs whose answer has no timestamps.
+    let is_plain = !prepared.profile.timestamps()
+        && (service.plain_cookies == plain_cookies::REFUSE
+            || plain_acks::are_syns_noted(endpoint.service, prepared.now));
+    !absence::is_noticed(ctx, service, prepared.now)
+        && is_usual
+        && !is_plain
+        && keys.epoch == prepared.epoch
 }

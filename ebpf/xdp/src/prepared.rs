@@ -38,6 +38,10 @@ pub struct Prepared {
     pub by_worker: u8,
     /// 1: a listener of this machine with room was found in this jiffy.
     pub listens: u8,
+    /// Replies in this jiffy so far.
+    pub replies: u32,
+    /// 1: some client prefix is near its budget of replies.
+    pub near_budget: u32,
     /// The server's part of the hash that places a flow in the table, and the table's buckets less one.
     pub hash: ServerHash,
     pub bucket_mask: u32,

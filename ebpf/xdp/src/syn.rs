@@ -2,12 +2,12 @@
 
 use crate::packet_context::PacketContext;
 use crate::verdict::{SEND_REPLY, Verdict};
-use crate::{maps, replay_check, worker};
+use crate::{maps, plain_acks, replay_check, worker};
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
-use synward_core::layout::{handoff, key_slot};
-use synward_core::syn_ack::{Syn, write_syn_ack};
+use synward_core::layout::{handoff, key_slot, plain_cookies};
+use synward_core::syn_ack::{Negotiated, Syn};
 use synward_core::worker_request::Request;
 
 /// Chooses the epoch of the cookie that answers a SYN: the current one, unless a handshake with the same ISN has had its
@@ -29,6 +29,23 @@ pub fn choose_epoch(pkt: &mut PacketContext) -> bool {
     true
 }
 
+/// Whether the service refuses the client because the handshake would have no timestamps.
+#[inline(always)]
+pub fn is_refused(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
+    pkt.service.plain_cookies == plain_cookies::REFUSE
+        && !pkt.cpu.found.kernel_cookie
+        && lacks_timestamps(ctx, pkt)
+}
+
+#[inline(never)]
+fn lacks_timestamps(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
+    if !pkt.cpu.found.options_read {
+        pkt.cpu.packet.read_options(ctx);
+        pkt.cpu.found.options_read = true;
+    }
+    !pkt.cpu.packet.walked_timestamps().present
+}
+
 /// Whether a worker answers the SYNs of this queue rather than this program. Workers know only the current epoch.
 #[inline(always)]
 pub fn is_for_worker(ctx: &XdpContext, pkt: &PacketContext) -> bool {
@@ -45,36 +62,26 @@ pub fn send_to_worker(
     pkt: &mut PacketContext,
     counters: &mut ServiceCounters,
 ) -> Verdict {
+    note_if_wanted(pkt);
     let profile = *pkt.cpu.memory.endpoint.profile(pkt.cpu.found.answer_epoch);
     counters.bump(Counter::GivenToWorker);
     worker::send_request(ctx, pkt, counters, Request::Answer { profile })
 }
 
-/// Makes the SYN-ACK for a SYN; the caller sends it.
+/// Reads the options of a SYN, and leaves those that its SYN-ACK offers in `found`. A stage of its own: the verifier then
+/// follows one way from here, and not one for each code of the cookie's options.
 #[inline(never)]
-pub fn make_syn_ack(
-    ctx: &XdpContext,
-    pkt: &mut PacketContext,
-    counters: &mut ServiceCounters,
-) -> Verdict {
-    let epoch = pkt.cpu.found.answer_epoch;
-    let endpoint = &pkt.cpu.memory.endpoint;
-    let Some(slot) = maps::KEYS.get(key_slot(endpoint.service, epoch)) else {
-        return XDP_DROP;
-    };
-    if slot.epoch != epoch {
-        counters.bump(Counter::DropNoKey);
-        return XDP_DROP;
-    }
+pub fn negotiate(ctx: &XdpContext, pkt: &mut PacketContext) {
     let (packet, found) = (&mut pkt.cpu.packet, &mut pkt.cpu.found);
-    packet.read_options(ctx);
+    if !found.options_read {
+        packet.read_options(ctx);
+    }
     let times = packet.walked_timestamps();
     let tsval = if times.present {
         Some(times.tsval)
     } else {
         None
     };
-    let profile = endpoint.profile(epoch);
     let syn = Syn::new(
         &found.key,
         packet.sequence,
@@ -82,10 +89,48 @@ pub fn make_syn_ack(
         &packet.walked.found,
         tsval,
     );
-    write_syn_ack(&mut found.reply, &slot.keys[0], epoch, &syn, profile);
+    let profile = pkt.cpu.memory.endpoint.profile(found.answer_epoch);
+    found.negotiated = Negotiated::new(&syn.options, syn.tsval, profile, packet.v4);
+}
+
+/// Makes the SYN-ACK for a SYN, with the options of [`negotiate`]; the caller sends it.
+#[inline(never)]
+pub fn make_syn_ack(pkt: &mut PacketContext, counters: &mut ServiceCounters) -> Verdict {
+    let (found, endpoint) = (&mut pkt.cpu.found, &pkt.cpu.memory.endpoint);
+    let epoch = found.answer_epoch;
+    let Some(slot) = maps::KEYS.get(key_slot(endpoint.service, epoch)) else {
+        return XDP_DROP;
+    };
+    if slot.epoch != epoch {
+        counters.bump(Counter::DropNoKey);
+        return XDP_DROP;
+    }
+    let isn = pkt.cpu.packet.sequence;
+    let cookie = found
+        .negotiated
+        .cookie(&slot.keys[0], epoch, &found.key, isn);
+    let profile = endpoint.profile(epoch);
+    found
+        .negotiated
+        .write(&mut found.reply, &found.key, isn, cookie, profile);
     if found.kernel_cookie {
         found.reply.tcp.sequence = found.kernel_isn;
         found.reply.options[2] = found.kernel_tsval;
     }
     SEND_REPLY
+}
+
+/// Notes a SYN that is answered without timestamps, while those of its service are noted.
+#[inline(always)]
+pub fn note_plain(pkt: &PacketContext) {
+    if pkt.cpu.found.negotiated.tsval.is_none() {
+        note_if_wanted(pkt);
+    }
+}
+
+#[inline(always)]
+fn note_if_wanted(pkt: &PacketContext) {
+    if plain_acks::are_syns_noted(pkt.cpu.memory.endpoint.service, pkt.now) {
+        plain_acks::note_syn(pkt);
+    }
 }

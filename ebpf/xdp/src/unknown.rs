@@ -2,7 +2,7 @@
 
 use crate::packet_context::PacketContext;
 use crate::verdict::Verdict;
-use crate::{flow_lookup, judged, maps, reply, server_side};
+use crate::{flow_lookup, judged, maps, reply, reply_budget, server_side};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
@@ -133,13 +133,27 @@ pub fn apply_unknown_policy(
         counters.bump(Counter::Passed);
         return XDP_PASS;
     }
+    let is_reset_wanted = pkt.cpu.packet.flags & flags::RST == 0;
+    let is_reply_allowed = pkt.service.unknown_policy != policy::RESET
+        || !is_reset_wanted
+        || reply_budget::allows_reply(pkt);
     let (packet, found) = (&pkt.cpu.packet, &mut pkt.cpu.found);
-    match pkt.service.unknown_policy {
+    let policy = match reason {
+        // The segment may be a real client's: it is sent again, and a RST would end the connection. What is not checked here
+        // must not be checked by the kernel either.
+        Counter::DropPlainLimit | Counter::DropPlainRefused => policy::DROP,
+        _ => pkt.service.unknown_policy,
+    };
+    match policy {
         policy::PASS => {
             counters.bump(Counter::Passed);
             XDP_PASS
         }
-        policy::RESET if packet.flags & flags::RST == 0 => {
+        policy::RESET if is_reset_wanted && !is_reply_allowed => {
+            counters.bump(Counter::DropReplyBudget);
+            XDP_DROP
+        }
+        policy::RESET if is_reset_wanted => {
             let repr = Repr {
                 source: packet.source_port,
                 destination: packet.destination_port,

@@ -14,8 +14,11 @@ enum Internal {
     NeedsCookie,
     ReplayedCookie,
     SendReply,
+    UncheckedCookie,
+    RefusedCookie,
     ValidCookie,
     GeneralPath,
+    Forwarded,
     FromServer,
 }
 
@@ -29,8 +32,14 @@ pub const NEEDS_COOKIE: Verdict = Internal::NeedsCookie as Verdict;
 pub const REPLAYED_COOKIE: Verdict = Internal::ReplayedCookie as Verdict;
 /// The reply is made and the caller has to send it.
 pub const SEND_REPLY: Verdict = Internal::SendReply as Verdict;
+/// The cookie was not checked, because too many wrong ones came before.
+pub const UNCHECKED_COOKIE: Verdict = Internal::UncheckedCookie as Verdict;
+/// The service refuses cookies without timestamps.
+pub const REFUSED_COOKIE: Verdict = Internal::RefusedCookie as Verdict;
 /// The cookie is valid, and a worker has to open the connection.
 pub const VALID_COOKIE: Verdict = Internal::ValidCookie as Verdict;
+/// The packet is counted as forwarded, and the caller has to forward it.
+pub const FORWARDED: Verdict = Internal::Forwarded as Verdict;
 /// The fast path does not decide about this frame: the general path does.
 pub const GENERAL_PATH: Verdict = Internal::GeneralPath as Verdict;
 /// The segment is of a flow whose server is the sender, although its receiver is protected too.

@@ -22,6 +22,10 @@ pub mod kind {
     pub const SACK: u8 = 5;
     /// Timestamps (RFC 7323 §3.2).
     pub const TIMESTAMPS: u8 = 8;
+    /// Signature of TCP-MD5 (RFC 2385).
+    pub const MD5: u8 = 19;
+    /// Signature of TCP-AO (RFC 5925).
+    pub const AUTHENTICATION: u8 = 29;
 }
 
 /// The options of one header, with room behind them. A position is masked to 63 instead of compared with 40, which the
@@ -31,8 +35,9 @@ pub type Bytes = [u8; AREA];
 pub const AREA: usize = POSITION_MASK + 9;
 const POSITION_MASK: usize = 63;
 
-/// The most options that are parsed. Real stacks send at most eight, padding included.
-const MAX_ITEMS: usize = 16;
+/// The most options that are parsed: all of them, because each has at least one byte. Real stacks send at most eight, padding
+/// included.
+const MAX_ITEMS: usize = MAX_OPTIONS;
 /// The largest window shift; a larger one counts as 14 (RFC 7323 §2.3).
 pub const MAX_WINDOW_SCALE: u8 = 14;
 /// The position in [`Found`] of an option that is not present.
@@ -59,6 +64,7 @@ pub struct Found {
 const SEEN_MSS: u8 = 1;
 const SEEN_SCALE: u8 = 2;
 const SEEN_SACK_PERMITTED: u8 = 4;
+const SEEN_SIGNATURE: u8 = 8;
 
 impl Found {
     /// The result of a walk over no options.
@@ -123,6 +129,12 @@ impl Found {
     #[inline(always)]
     pub const fn sack_permitted(&self) -> bool {
         self.seen & SEEN_SACK_PERMITTED != 0
+    }
+
+    /// Whether the segment is signed (TCP-MD5, TCP-AO).
+    #[inline(always)]
+    pub const fn is_signed(&self) -> bool {
+        self.seen & SEEN_SIGNATURE != 0
     }
 
     /// Offset of TSval in the options; TSecr follows it.
@@ -236,6 +248,7 @@ impl Options {
                 self.found.seen |= SEEN_SCALE;
             }
             (kind::SACK_PERMITTED, 2) => self.found.seen |= SEEN_SACK_PERMITTED,
+            (kind::MD5 | kind::AUTHENTICATION, _) => self.found.seen |= SEEN_SIGNATURE,
             (kind::TIMESTAMPS, 10) => self.found.timestamps = at as u8 + 2,
             (kind::SACK, 10 | 18 | 26 | 34) => {
                 self.found.sack = at as u8 + 2;
@@ -262,6 +275,21 @@ pub fn padded_timestamps(bytes: &[u8; 12]) -> Option<(u32, u32)> {
     // Byte by byte: BPF's compiler would keep halves in registers, which are not written on the path with other options.
     let word = |at| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     (head == PADDED_TIMESTAMPS).then(|| (word(4), word(8)))
+}
+
+/// Whether the first four bytes of a SYN's options are an MSS of at least `least` bytes.
+#[inline(always)]
+pub fn leads_with_mss(first: &[u8; 4], least: u16) -> bool {
+    raw16(first, 0).to_ne_bytes() == [kind::MSS, 4] && be16(first, 2) >= least
+}
+
+/// Whether options of that length are those of a Linux SYN, with an MSS of at least `least` bytes, as far as their first eight
+/// bytes tell.
+#[inline(always)]
+pub fn begins_like_linux_syn(options: &[u8; LINUX_SYN], least: u16) -> bool {
+    raw16(options, 0).to_ne_bytes() == [kind::MSS, 4]
+        && be16(options, 2) >= least
+        && raw32(options, 4).to_ne_bytes() == [kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10]
 }
 
 /// TSval of a Linux SYN ([`Found::of_linux_syn`]).
@@ -328,11 +356,36 @@ mod tests {
     }
 
     #[test]
+    fn signatures_are_found() {
+        let mut md5 = [1u8; 24];
+        md5[..6].copy_from_slice(&[2, 4, 5, 0xb4, 19, 18]);
+        let mut ao = [0u8; 20];
+        ao[..6].copy_from_slice(&[2, 4, 5, 0xb4, 29, 16]);
+        assert!(found(&md5).is_signed() && found(&ao).is_signed());
+        assert!(!found(&LINUX).is_signed());
+    }
+
+    #[test]
     fn sack_blocks_are_found_behind_timestamps() {
         let mut options = [1u8; 40];
         options[2..4].copy_from_slice(&[8, 10]);
         options[14..16].copy_from_slice(&[5, 26]);
         assert_eq!(found(&options).sack_at(), Some((16, 3)));
+    }
+
+    #[test]
+    fn options_are_found_behind_any_padding() {
+        for padding in 0..=36 {
+            let mut options = [1u8; 40];
+            options[padding..padding + 4].copy_from_slice(&[2, 4, 5, 0xb4]);
+            assert_eq!(found(&options).mss(), Some(1460), "{padding}");
+        }
+        let mut options = [1u8; 40];
+        for pair in options[..37].chunks_exact_mut(3) {
+            pair[1..].copy_from_slice(&[4, 2]);
+        }
+        options[37..].copy_from_slice(&[3, 3, 7]);
+        assert_eq!(found(&options).window_scale(), Some(7));
     }
 
     #[test]

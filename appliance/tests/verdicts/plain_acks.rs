@@ -1,0 +1,197 @@
+//! Wrong cookies without timestamps: how many are checked, and whom that concerns.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use synward_core::counters::Counter;
+use synward_core::layout::{handoff, plain_cookies, unknown_policy};
+use synward_core::plain_ack_limit::BUDGET;
+
+use crate::frame_builder::{ACK, SYN, Segment, stack};
+use crate::local_services::locally;
+use crate::steer::{Side, Steer, in_namespace};
+use crate::{DROP, TX, needs_root};
+
+/// Wrong ACKs of one test.
+const SENT: u32 = 200_000;
+
+fn syn(family: usize, options: Vec<u8>) -> Segment {
+    Segment {
+        options,
+        ..Segment::from_client(family, SYN)
+    }
+}
+
+/// An ACK without timestamps whose cookie is wrong, in the name of the client.
+fn wrong(family: usize) -> Segment {
+    Segment {
+        acknowledgement: 77,
+        ..Segment::from_client(family, ACK)
+    }
+}
+
+fn limit(steer: &mut Steer) {
+    steer.policy(|service| service.plain_cookies = plain_cookies::LIMIT);
+}
+
+/// What of many wrong ACKs was checked.
+fn flood(steer: &mut Steer, family: usize, unchecked: Counter) -> u64 {
+    let moved = steer.run_often(&wrong(family).bytes(), SENT);
+    let checked = moved(Counter::CookieInvalid);
+    assert_eq!(checked + moved(unchecked), u64::from(SENT));
+    checked
+}
+
+/// BUDGET · (1 + ln(sent / BUDGET)), with room for chance: the standard deviation is below the root.
+fn assert_limited(checked: u64) {
+    let budget = f64::from(BUDGET);
+    let expected = budget * (1.0 + (f64::from(SENT) / budget).ln());
+    let off = (checked as f64 - expected).abs();
+    assert!(
+        off < 6.0 * expected.sqrt(),
+        "{checked} checked, {expected} expected"
+    );
+}
+
+/// Whether the cookie of a client's handshake is valid.
+fn connects(steer: &mut Steer, syn: &Segment) -> bool {
+    let ack = steer.shake_hands(syn);
+    let before = steer.counters();
+    steer.run(Side::Outside, &ack.bytes());
+    let valid = Counter::CookieValid as usize;
+    steer.counters()[valid] == before[valid] + 1
+}
+
+/// A client in another prefix.
+fn neighbour(family: usize) -> IpAddr {
+    match family {
+        0 => IpAddr::from([198, 51, 100, 3]),
+        _ => IpAddr::from([0x2001, 0xdb8, 0xc, 1, 0, 0, 0, 2]),
+    }
+}
+
+#[test]
+fn wrong_plain_cookies_of_a_prefix_are_checked_within_the_limit() {
+    needs_root!();
+    in_namespace(|steer| {
+        limit(steer);
+        for family in [0, 1] {
+            assert_limited(flood(steer, family, Counter::DropPlainLimit));
+            // Nobody else is concerned: another prefix, and timestamps in the same one.
+            let mut other = syn(family, stack::windows());
+            other.source.set_ip(neighbour(family));
+            assert!(connects(steer, &other), "another prefix");
+            assert!(connects(steer, &syn(family, stack::linux())), "timestamps");
+        }
+    });
+}
+
+#[test]
+fn local_services_have_the_limit_too() {
+    needs_root!();
+    locally(|steer, family| {
+        steer.policy(|service| {
+            (service.handoff, service.plain_cookies) = (handoff::LOCAL, plain_cookies::LIMIT);
+        });
+        assert_limited(flood(steer, family, Counter::DropPlainLimit));
+    });
+}
+
+/// While some ACKs are not checked, SYNs are noted: ACKs out of nowhere then do not count against real clients, not even
+/// against those in whose names they come.
+#[test]
+fn a_client_whose_syn_was_answered_is_apart_from_acks_out_of_nowhere() {
+    needs_root!();
+    in_namespace(|steer| {
+        limit(steer);
+        for family in [0, 1] {
+            flood(steer, family, Counter::DropPlainLimit);
+            for port in 50_000..50_020 {
+                let mut client = syn(family, stack::windows());
+                client.source.set_port(port);
+                assert!(connects(steer, &client), "port {port}, family {family}");
+            }
+        }
+    });
+}
+
+#[test]
+fn floods_in_thousands_of_names_leave_other_prefixes_alone() {
+    needs_root!();
+    in_namespace(|steer| {
+        limit(steer);
+        for number in 0..3_000u32 {
+            let mut ack = wrong(0);
+            let source = Ipv4Addr::from(0x0b00_0000 + number * 977);
+            ack.source.set_ip(source.into());
+            steer.run_often(&ack.bytes(), 40);
+        }
+        let connected = (0..200u32)
+            .filter(|number| {
+                let mut client = syn(0, stack::windows());
+                client
+                    .source
+                    .set_ip(Ipv4Addr::from(0x3300_0000 + number * 7919).into());
+                connects(steer, &client)
+            })
+            .count();
+        assert_eq!(connected, 200);
+    });
+}
+
+/// The kernel must not see what was not checked, and a RST would end a real client's connection.
+#[test]
+fn what_is_not_checked_is_dropped_whatever_the_policy_for_unknown_segments() {
+    needs_root!();
+    in_namespace(|steer| {
+        for (policy, last) in [(unknown_policy::PASS, 2), (unknown_policy::RESET, 3)] {
+            for family in [0, 1] {
+                steer.policy(|service| {
+                    (service.unknown_policy, service.plain_cookies) =
+                        (policy, plain_cookies::LIMIT);
+                });
+                let mut ack = wrong(family);
+                ack.source.set_ip(match family {
+                    0 => IpAddr::from([198, 51, 100, last]),
+                    _ => IpAddr::from([0x2001, 0xdb8, 0xc, last.into(), 0, 0, 0, 2]),
+                });
+                let frame = ack.bytes();
+                let mut dropped = 0;
+                for _ in 0..400 {
+                    let before = steer.counters();
+                    let seen = steer.run(Side::Outside, &frame);
+                    let at = Counter::DropPlainLimit as usize;
+                    let is_unchecked = steer.counters()[at] > before[at];
+                    assert_eq!(seen.verdict == DROP, is_unchecked);
+                    dropped += u32::from(is_unchecked);
+                }
+                assert!(dropped > 200, "{dropped}");
+            }
+        }
+    });
+}
+
+#[test]
+fn accept_checks_all_and_refuse_none() {
+    needs_root!();
+    in_namespace(|steer| {
+        for handoff in [handoff::SPLICE, handoff::FORWARD] {
+            for family in [0, 1] {
+                steer.policy(|service| {
+                    (service.handoff, service.plain_cookies) = (handoff, plain_cookies::REFUSE);
+                });
+                let before = steer.counters();
+                let seen = steer.run(Side::Outside, &syn(family, stack::windows()).bytes());
+                assert_eq!(seen.verdict, DROP);
+                let counted = [Counter::Syn, Counter::DropPlainRefused];
+                steer.assert_counted(&before, &counted, "no timestamps");
+                let seen = steer.run(Side::Outside, &syn(family, stack::linux()).bytes());
+                assert_eq!(seen.verdict, TX, "timestamps");
+            }
+        }
+        steer.policy(|service| service.plain_cookies = plain_cookies::REFUSE);
+        let moved = steer.run_often(&wrong(0).bytes(), 1000);
+        assert_eq!(moved(Counter::DropPlainRefused), 1000);
+        steer.policy(|service| service.plain_cookies = plain_cookies::ACCEPT);
+        assert_eq!(u64::from(SENT), flood(steer, 0, Counter::DropPlainLimit));
+    });
+}

@@ -1,0 +1,147 @@
+//! Budgets of replies to one client prefix.
+
+use std::net::IpAddr;
+
+use synward_core::counters::Counter;
+use synward_core::layout::{handoff, unknown_policy};
+
+use crate::frame_builder::{ACK, SYN, Segment, stack};
+use crate::steer::{Side, Steer, in_namespace};
+use crate::{PASS, needs_root};
+
+const BUDGET: u32 = 100;
+/// The most requests of one test, and the dropped ones after which it ends.
+const MOST: u32 = 200_000;
+const ENOUGH: u64 = 1000;
+
+fn syn(family: usize) -> Segment {
+    Segment {
+        options: stack::linux(),
+        ..Segment::from_client(family, SYN)
+    }
+}
+
+fn wrong_ack(family: usize) -> Segment {
+    Segment {
+        acknowledgement: 77,
+        options: crate::frame_builder::padded_timestamps(1, 2),
+        ..Segment::from_client(family, ACK)
+    }
+}
+
+/// Sends a segment until enough of its replies are dropped, each time as it is: a reply in a repeated test run would be
+/// the next run's input. Returns the replies and the dropped ones.
+fn flood(steer: &mut Steer, segment: &Segment, reply: Counter) -> [u64; 2] {
+    let frame = segment.bytes();
+    let before = steer.counters();
+    let moved = |steer: &Steer| {
+        let after = steer.counters();
+        [reply, Counter::DropReplyBudget].map(|at| after[at as usize] - before[at as usize])
+    };
+    for _ in 0..MOST / 500 {
+        for _ in 0..500 {
+            steer.run(Side::Outside, &frame);
+        }
+        let moved = moved(steer);
+        if moved[1] >= ENOUGH {
+            return moved;
+        }
+    }
+    panic!("hardly anything was dropped: {:?}", moved(steer));
+}
+
+#[test]
+fn a_prefix_gets_few_syn_acks_and_others_all_of_theirs() {
+    needs_root!();
+    in_namespace(|steer| {
+        for handoff in [handoff::SPLICE, handoff::FORWARD] {
+            for (family, padding) in [(0, 0), (0, 6), (1, 0)] {
+                steer.policy(|service| (service.handoff, service.replies) = (handoff, BUDGET));
+                let victim = Segment {
+                    padding,
+                    ..syn(family)
+                };
+                let [answered, _] = flood(steer, &victim, Counter::AnsweredXdp);
+                assert!(answered > 0, "{answered} answered");
+                let mut other = victim.clone();
+                other.source.set_ip(match family {
+                    0 => IpAddr::from([198, 51, 101, 2]),
+                    _ => IpAddr::from([0x2001, 0xdb8, 0xd, 0, 0, 0, 0, 2]),
+                });
+                let moved = (0..50).filter(|_| {
+                    let before = steer.counters();
+                    steer.run(Side::Outside, &other.bytes());
+                    let at = Counter::AnsweredXdp as usize;
+                    steer.counters()[at] > before[at]
+                });
+                assert_eq!(moved.count(), 50, "another prefix");
+            }
+        }
+    });
+}
+
+#[test]
+fn resets_are_bounded_too() {
+    needs_root!();
+    in_namespace(|steer| {
+        steer.policy(|service| {
+            (service.unknown_policy, service.replies) = (unknown_policy::RESET, BUDGET);
+        });
+        for family in [0, 1] {
+            let [reset, _] = flood(steer, &wrong_ack(family), Counter::Reset);
+            assert!(reset > 0, "{reset} reset");
+        }
+    });
+}
+
+#[test]
+fn a_prefix_with_a_proven_client_has_a_larger_budget() {
+    needs_root!();
+    in_namespace(|steer| {
+        steer.policy(|service| service.replies = 2000);
+        let valid = steer.shake_hands(&syn(0)).bytes();
+        let frame = syn(0).bytes();
+        let before = steer.counters();
+        for number in 0..20_000 {
+            steer.run(Side::Outside, &frame);
+            if number % 50 == 0 {
+                steer.run(Side::Outside, &valid);
+            }
+        }
+        let at = Counter::DropReplyBudget as usize;
+        let dropped = steer.counters()[at] - before[at];
+        assert_eq!(dropped, 0, "a proven prefix is exempt at this rate");
+    });
+}
+
+/// Beyond the budget a SYN from the allow-list is challenged, or dropped, and no longer passed to the kernel.
+#[test]
+fn the_allow_list_is_bounded_too() {
+    needs_root!();
+    in_namespace(|steer| {
+        steer.policy(|service| (service.listed, service.replies) = (1, BUDGET));
+        steer.list("198.51.100.0/24", 1);
+        let frame = syn(0).bytes();
+        let mut passed = 0;
+        let mut others = 0;
+        while others < 1000 && passed < MOST {
+            let is_passed = steer.run(Side::Outside, &frame).verdict == PASS;
+            *if is_passed { &mut passed } else { &mut others } += 1;
+        }
+        assert!(passed > BUDGET && others == 1000, "{passed} passed");
+    });
+}
+
+#[test]
+fn few_replies_are_never_counted() {
+    needs_root!();
+    in_namespace(|steer| {
+        steer.policy(|service| service.replies = 1);
+        for _ in 0..20 {
+            std::thread::sleep(std::time::Duration::from_millis(11));
+            let before = steer.counters();
+            steer.run(Side::Outside, &syn(0).bytes());
+            steer.assert_counted(&before, &[Counter::Syn, Counter::AnsweredXdp], "a few");
+        }
+    });
+}

@@ -1,0 +1,125 @@
+//! How many replies one client prefix gets: synward is no reflector.
+//!
+//! A SYN from a spoofed address has its answer sent to that address, and so has a segment that is answered with a RST. Replies
+//! are counted per client prefix (IPv4: /24, IPv6: /64) and service in periods of 1.07 s on each CPU ([`prefix_counts`]). N
+//! requests in a period bring about budget · (1 + ln(N / budget)) replies, and never none. A prefix from which a valid cookie
+//! came in the last minute has [`PROVEN_FACTOR`] times the budget.
+
+use crate::flow_time::FlowTime;
+use crate::prefix_counts::{self, ROWS};
+use crate::siphash::Hasher;
+use crate::wire::Address;
+
+/// Cells of a row, a power of two: both rows take 128 KiB on each CPU.
+pub const CELLS: usize = 1 << 13;
+/// How many times the budget a prefix with a proven client has.
+pub const PROVEN_FACTOR: u32 = 64;
+/// Replies of one CPU in a jiffy (1 to 10 ms) that are not counted. More are a flood.
+pub const UNCOUNTED: u32 = 64;
+/// While no prefix is near its budget, one in so many replies is counted, for so many. A power of two.
+pub const SAMPLE: u32 = 16;
+
+/// The two cells of a client prefix, and a fingerprint of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Indices in the table, one for each row.
+    pub cells: [u32; ROWS],
+    /// The number of the period.
+    pub period: u32,
+    /// Of prefix and service.
+    pub fingerprint: u32,
+}
+
+/// A client prefix and the service that replies to it. Two numbers: functions of the XDP program take no large arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receiver {
+    prefix: u64,
+    /// Index of the service; the highest bit says that the prefix is of IPv4.
+    service: u32,
+}
+
+impl Receiver {
+    /// The prefix of a client, and the service.
+    #[inline(always)]
+    pub const fn new(client: &Address, service: u32) -> Self {
+        let [a, b, _, d] = client.0;
+        if client.is_v4() {
+            Self {
+                prefix: (d & u32::from_ne_bytes([255, 255, 255, 0])) as u64,
+                service: service | 1 << 31,
+            }
+        } else {
+            Self {
+                prefix: a as u64 | (b as u64) << 32,
+                service,
+            }
+        }
+    }
+
+    /// Index of the service.
+    #[inline(always)]
+    pub const fn service(&self) -> u32 {
+        self.service & !(1 << 31)
+    }
+
+    /// The prefix's place under a random `key`; `now`: coarse clock, ns.
+    #[inline(always)]
+    pub const fn place(&self, key: &[u64; 2], now: u64) -> Place {
+        let hasher = Hasher::<1, 3>::new(key).word(self.prefix);
+        let hash = hasher.finish(self.service as u64, 12);
+        let cells = prefix_counts::cells_of(hash, CELLS);
+        let phases = prefix_counts::PHASES as u64;
+        let later = prefix_counts::phase_of(cells[0]) as u64 * (FlowTime::UNIT_NS / phases);
+        Place {
+            cells,
+            period: FlowTime::from_ns(now.wrapping_add(later)).to_word(),
+            fingerprint: (hash >> 16) as u32,
+        }
+    }
+}
+
+/// How many replies the next one stands for: `sent` is its number in this jiffy, `is_near` whether some prefix is near its
+/// budget. 0: it is not counted.
+#[inline(always)]
+pub const fn weight(sent: u32, is_near: bool) -> u32 {
+    if sent <= UNCOUNTED {
+        0
+    } else if is_near {
+        1
+    } else if sent.is_multiple_of(SAMPLE) {
+        SAMPLE
+    } else {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u64; 2] = [1, 2];
+
+    #[test]
+    fn prefixes_are_those_of_one_network() {
+        let place = |client: &Address, service| Receiver::new(client, service).place(&KEY, 0);
+        let v4 = |octets| place(&Address::v4(u32::from_ne_bytes(octets)), 0);
+        assert_eq!(v4([192, 0, 2, 1]), v4([192, 0, 2, 254]));
+        assert_ne!(v4([192, 0, 2, 1]), v4([192, 0, 3, 1]));
+        let v6 = |words| place(&Address(words), 0);
+        assert_eq!(v6([1, 2, 3, 4]), v6([1, 2, 5, 6]));
+        assert_ne!(v6([1, 2, 3, 4]), v6([1, 3, 3, 4]));
+        assert_ne!(v6([1, 2, 3, 4]), place(&Address([1, 2, 3, 4]), 1));
+    }
+
+    #[test]
+    fn few_replies_are_not_counted_and_all_are_near_a_budget() {
+        let counted = |near| (1..=1000).map(|sent| weight(sent, near)).sum::<u32>();
+        assert_eq!(
+            (1..=UNCOUNTED).map(|sent| weight(sent, true)).sum::<u32>(),
+            0
+        );
+        assert_eq!(counted(true), 1000 - UNCOUNTED);
+        assert!(counted(false).abs_diff(1000 - UNCOUNTED) < SAMPLE);
+    }
+}

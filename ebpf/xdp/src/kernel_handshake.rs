@@ -1,0 +1,78 @@
+//! SYNs that only the server's kernel can answer.
+//!
+//! - A small MSS: `bpf_sk_assign_tcp_reqsk` (net/core/filter.c) refuses an MSS below 536 over IPv4 and 1220 over IPv6, and a
+//!   client must not get segments above its MSS (RFC 9293 §3.7.1).
+//! - A signature (TCP-MD5, TCP-AO): the SYN-ACK needs one too, under a key that only the listener has.
+//!
+//! Such a SYN goes to the kernel on this machine for `local`, behind the edge for `forward`. The kernel keeps state for it. A
+//! flood may not do the same, so each CPU leaves only a few of them to the kernel in a jiffy and drops the others; their
+//! clients try again. `splice` obeys any MSS, and drops signed SYNs: the second connection could not be signed.
+
+use crate::frame_view::view;
+use crate::packet_context::PacketContext;
+use crate::verdict::{FORWARDED, NEEDS_COOKIE, Verdict};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::programs::XdpContext;
+use synward_core::client_options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6};
+use synward_core::counters::{Counter, ServiceCounters};
+use synward_core::layout::handoff;
+use synward_core::wire::tcp;
+use synward_core::wire::tcp_options::leads_with_mss;
+
+/// The fewest bytes of options that hold a signature: TCP-AO with a MAC of 96 bits (RFC 5926 §3.2).
+const SHORTEST_SIGNATURE: usize = 16;
+
+/// Decides about a SYN that only the server's kernel can answer; [`NEEDS_COOKIE`] for all others.
+#[inline(never)]
+pub fn decide_kernel_only(
+    ctx: &XdpContext,
+    pkt: &mut PacketContext,
+    counters: &mut ServiceCounters,
+) -> Verdict {
+    let packet = &pkt.cpu.packet;
+    let least = match (pkt.service.handoff, packet.v4) {
+        (handoff::SPLICE, _) => 0,
+        (_, true) => DEFAULT_MSS_V4,
+        (_, false) => DEFAULT_MSS_V6,
+    };
+    pkt.cpu.found.options_read = false;
+    // All common stacks send the MSS first.
+    if packet.options < SHORTEST_SIGNATURE
+        && (packet.options == 0
+            || least == 0
+            || view::<4>(ctx, packet.l4 + tcp::LENGTH)
+                .is_some_and(|first| leads_with_mss(first, least)))
+    {
+        return NEEDS_COOKIE;
+    }
+    pkt.cpu.packet.read_options(ctx);
+    pkt.cpu.found.options_read = true;
+    let options = &pkt.cpu.packet.walked.found;
+    if options.is_signed() {
+        leave_to_kernel(pkt, counters, Counter::DropSigned)
+    } else if options.mss().is_some_and(|mss| mss < least) {
+        leave_to_kernel(pkt, counters, Counter::DropSmallMss)
+    } else {
+        NEEDS_COOKIE
+    }
+}
+
+/// Leaves a SYN to the server's kernel, or drops it if this CPU has left it enough of them in this jiffy. `reason` counts
+/// the drop.
+#[inline(always)]
+fn leave_to_kernel(
+    pkt: &mut PacketContext,
+    counters: &mut ServiceCounters,
+    reason: Counter,
+) -> Verdict {
+    if pkt.service.handoff == handoff::SPLICE || !pkt.cpu.memory.may_leave_syn() {
+        counters.bump(reason);
+        return XDP_DROP;
+    }
+    if pkt.service.handoff == handoff::FORWARD {
+        counters.bump(Counter::Forwarded);
+        return FORWARDED;
+    }
+    counters.bump(Counter::Passed);
+    XDP_PASS
+}
