@@ -219,13 +219,9 @@ impl RunTimeLists {
 
     /// The entries.
     pub fn iter(&self, now: Instant) -> impl Iterator<Item = RunTimeEntry<'_>> {
-        let held = self.0.iter().filter(move |(_, held)| !held.has_ended(now));
-        held.map(move |((net, scope), held)| RunTimeEntry {
-            list: held.list,
-            net: *net,
-            scope,
-            left: held.until.map(|until| until.saturating_duration_since(now)),
-        })
+        self.0
+            .iter()
+            .filter_map(move |(key, held)| held.entry(key, now))
     }
 
     /// The entries that hold for a service.
@@ -235,11 +231,29 @@ impl RunTimeLists {
     }
 
     fn of_prefix(&self, net: IpNet, now: Instant) -> Vec<RunTimeEntry<'_>> {
-        self.iter(now).filter(|entry| entry.net == net).collect()
+        self.0
+            .range((net, None)..)
+            .take_while(|((other, _), _)| *other == net)
+            .filter_map(|(key, held)| held.entry(key, now))
+            .collect()
     }
 }
 
 impl Held {
+    /// The entry; `None`: its time is over.
+    fn entry<'a>(
+        &self,
+        (net, scope): &'a (IpNet, Scope),
+        now: Instant,
+    ) -> Option<RunTimeEntry<'a>> {
+        (!self.has_ended(now)).then(|| RunTimeEntry {
+            list: self.list,
+            net: *net,
+            scope,
+            left: self.until.map(|until| until.saturating_duration_since(now)),
+        })
+    }
+
     fn has_ended(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| until <= now)
     }
