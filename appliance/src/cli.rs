@@ -2,17 +2,20 @@
 
 #![forbid(unsafe_code)]
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use ipnet::IpNet;
 
 use crate::config::{Choice, DEFAULT_CONTROL, DEFAULT_SECRET, Mode, parse_listed_prefix};
 use crate::duration_text::parse_duration;
 use crate::events::command_link::RUNNER;
 use crate::lists::{List, ListRequest, ListVerb};
+use crate::observe::FlowState;
 use crate::observe::log::LogFormat;
 use crate::secret::is_service_name;
 use crate::tune::DEFAULT_RECORD;
@@ -24,7 +27,7 @@ use crate::tune::DEFAULT_RECORD;
     version,
     propagate_version = true,
     disable_help_subcommand = true,
-    after_help = "Exit codes: 0 success, 1 failure, 2 wrong use; `status` also 3 degraded, 4 not running; `doctor` also 3 warnings.",
+    after_help = "Exit codes: 0 success, 1 failure, 2 wrong use; `status` and `top` also 3 degraded, 4 not running; `doctor` also 3 warnings.",
     after_long_help = "\
 Examples:
   synward check --example > /etc/synward/synward.toml    write a file with every key and its default
@@ -32,7 +35,7 @@ Examples:
   synward run --config /etc/synward/synward.toml         serve
   synward status                                         show the state of the running process
 
-Exit codes: 0 success, 1 failure, 2 wrong use; `status` also 3 degraded, 4 not running; `doctor` also 3 warnings."
+Exit codes: 0 success, 1 failure, 2 wrong use; `status` and `top` also 3 degraded, 4 not running; `doctor` also 3 warnings."
 )]
 pub struct Cli {
     /// Control socket of the running process [default: /run/synward/control.sock; for `run`: as configured]
@@ -100,17 +103,28 @@ Examples:
     Check(Check),
     /// Show the state of the running process
     ///
-    /// Exit 0 serving, 3 degraded (with the reasons), 4 not running.
+    /// Exit 0 serving, 3 degraded (with the reasons), 4 not running. docs/status.schema.json describes the JSON document.
     #[command(
         after_long_help = "Examples:\n  synward status\n  synward status --json | jq .services"
     )]
     Status(Output),
-    /// Show services, flows and workers live (not available yet)
-    Top,
+    /// Show services, their rates, workers and handoffs live
+    ///
+    /// Shows what `status --json` contains, and rates between two samples. Keys: q, Esc or Ctrl-C ends; s changes the order
+    /// of services, r reverses it; up and down pick the service whose drops and handoffs are shown. With NO_COLOR set, or on
+    /// a monochrome terminal (TERM=vt100), no colours are used. Without a process it waits for one.
+    ///
+    /// With --once: prints one picture as text after two samples; exit codes as `status`.
+    #[command(after_long_help = "Examples:\n  synward top\n  synward top --once --interval 5")]
+    Top(Top),
     /// List spliced flows and openings
     ///
-    /// Lists openings first. With --json: a list of objects.
-    #[command(after_long_help = "Example:\n  synward flows --json | jq length")]
+    /// Lists openings first. With --json: a list of objects. Conditions are combined: every one must hold.
+    #[command(after_long_help = "\
+Examples:
+  synward flows --service web --state opening
+  synward flows --client 198.51.100.0/24
+  synward flows --json --limit 1000000 | jq length")]
     Flows(Flows),
     /// Check kernel, driver and settings of this machine, with the command that fixes each problem
     ///
@@ -213,7 +227,6 @@ impl Command {
     /// The name of a command that this version parses but does not implement.
     pub fn not_available(&self) -> Option<&'static str> {
         match self {
-            Self::Top => Some("top"),
             Self::Reload => Some("reload"),
             _ => None,
         }
@@ -255,12 +268,32 @@ pub struct Output {
     pub json: bool,
 }
 
-/// Arguments of `flows`.
+/// Arguments of `top`.
 #[derive(Args, Clone, Copy, Debug)]
+pub struct Top {
+    /// Print one picture as text, and end
+    #[arg(long)]
+    pub once: bool,
+    /// Time between two samples
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
+    pub interval: Duration,
+}
+
+/// Arguments of `flows`.
+#[derive(Args, Clone, Debug)]
 pub struct Flows {
     /// How to print.
     #[command(flatten)]
     pub output: Output,
+    /// Only flows of this service
+    #[arg(long, value_name = "NAME", value_parser = service_name)]
+    pub service: Option<String>,
+    /// Only flows of this client, or of the clients in this prefix
+    #[arg(long, value_name = "ADDRESS", value_parser = client)]
+    pub client: Option<IpNet>,
+    /// Only flows in this state
+    #[arg(long, value_parser = states())]
+    pub state: Option<FlowState>,
     /// Show at most this many
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub limit: usize,
@@ -413,6 +446,34 @@ pub struct Unload {
 
 fn prefix(text: &str) -> Result<String, String> {
     parse_listed_prefix(text).map(|net| net.to_string())
+}
+
+fn client(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    let prefix = text.parse::<IpNet>().map(|prefix| prefix.trunc());
+    prefix.or_else(|_| address()).map_err(|_| {
+        "use an address (198.51.100.7, 2001:db8::7) or a prefix (198.51.100.0/24, 2001:db8::/32)".into()
+    })
+}
+
+fn states() -> impl TypedValueParser<Value = FlowState> {
+    let words = FlowState::ALL.map(|state| PossibleValue::new(state.word()));
+    PossibleValuesParser::new(words).try_map(|word| {
+        let state = FlowState::ALL
+            .into_iter()
+            .find(|state| state.word() == word);
+        state.ok_or("this is no state of a flow")
+    })
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let seconds = text
+        .parse()
+        .ok()
+        .filter(|seconds| (0.1..=60.0).contains(seconds));
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "use a number of seconds from 0.1 to 60".into())
 }
 
 fn service_name(text: &str) -> Result<String, String> {

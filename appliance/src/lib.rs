@@ -25,6 +25,7 @@
 //! | [`siphash_simd`] | SipHash of many messages at once: AVX-512, AVX2, scalar | CPU features |
 //! | [`afxdp`] | AF_XDP sockets: frames in, frames out | rings, UMEM |
 //! | [`observe`] | metrics, status, log, and the control socket | no |
+//! | [`top`] | the live picture of a running process in a terminal | no |
 //!
 //! `run` uses all of them. `worker` uses `engine`, `afxdp` and `maps`; `engine` uses `maps`, `siphash_simd` and the waker of `afxdp`;
 //! `steering`, `self_test` and `local_checks` use `kernel` and `maps`. What the program shares with the eBPF programs is the crate
@@ -51,5 +52,6 @@ pub mod secret;
 pub mod self_test;
 pub mod siphash_simd;
 pub mod steering;
+pub mod top;
 pub mod tune;
 pub mod worker;

@@ -8,16 +8,20 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use synward::cli::{Check, Cli, Command, Doctor, ListAction, SecretArgs, Tune, Unload};
+use synward::cli::{
+    Check, Cli, Command, Doctor, Flows, ListAction, SecretArgs, Top as TopArgs, Tune, Unload,
+};
 use synward::config::Config;
 use synward::doctor;
 use synward::lists::List;
 use synward::local_checks;
-use synward::observe::control_client::{self, Outcome};
+use synward::observe::control_client::{self, ClientError, Outcome};
+use synward::observe::flow_query::FlowQuery;
 use synward::observe::{drain_client, list_client};
 use synward::run;
 use synward::secret::{Keyring, Secret, service_line};
 use synward::steering::{self, driver_warnings, own_address_warnings, stripped_tag_warnings};
+use synward::top::{self, LiveError};
 use synward::tune::{self, Task};
 
 /// Exit code for wrong use.
@@ -48,10 +52,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             run::run(&wanted.config, cli.control.as_deref(), wanted.keep_steering)
         }
         Command::Status(output) => show(control_client::status(cli.control(), output.json)?),
-        Command::Flows(arguments) => {
-            let json = arguments.output.json;
-            show(control_client::flows(cli.control(), arguments.limit, json)?)
-        }
+        Command::Top(wanted) => top(cli.control(), *wanted),
+        Command::Flows(wanted) => flows(cli.control(), wanted),
         Command::Doctor(arguments) => examine(arguments),
         Command::Tune(arguments) => tune(arguments),
         Command::Mode(wanted) => show(control_client::mode(
@@ -85,6 +87,37 @@ fn not_available(name: &str) -> ExitCode {
 fn lists(control: &Path, list: List, action: &ListAction) -> anyhow::Result<ExitCode> {
     let json = matches!(action, ListAction::List { output, .. } if output.json);
     show(list_client::lists(control, action.request(list), json)?)
+}
+
+fn flows(control: &Path, wanted: &Flows) -> anyhow::Result<ExitCode> {
+    let query = FlowQuery {
+        limit: wanted.limit,
+        service: wanted.service.clone(),
+        client: wanted.client,
+        state: wanted.state,
+        from: None,
+    };
+    match control_client::flows(control, query, wanted.output.json) {
+        // It refuses nothing but a condition that makes no sense.
+        Err(ClientError::Refused(why)) => {
+            report(&format!("synward: {why}"));
+            Ok(ExitCode::from(WRONG_USE))
+        }
+        done => show(done?),
+    }
+}
+
+fn top(control: &Path, wanted: TopArgs) -> anyhow::Result<ExitCode> {
+    if wanted.once {
+        return show(top::once(control, wanted.interval)?);
+    }
+    match top::live(control, wanted.interval) {
+        Err(error @ LiveError::NoTerminal) => {
+            report(&format!("synward: {error}"));
+            Ok(ExitCode::from(WRONG_USE))
+        }
+        ended => Ok(ended.map(|()| ExitCode::SUCCESS)?),
+    }
 }
 
 fn unload(wanted: &Unload) -> anyhow::Result<ExitCode> {

@@ -418,11 +418,16 @@ impl FlowTable {
     /// Calls `with` for every entry.
     pub fn for_each(&self, mut with: impl FnMut(u32, Flow)) {
         for bucket in 0..self.buckets() {
-            for way in 0..WAYS as u32 {
-                let entry = entry_index(bucket, way);
-                if self.tag(entry).load(Acquire) >= FIRST_TAG {
-                    with(entry, self.read(entry));
-                }
+            self.for_each_of_bucket(bucket, &mut with);
+        }
+    }
+
+    /// Calls `with` for every entry of a bucket, which is less than [`Self::buckets`].
+    pub fn for_each_of_bucket(&self, bucket: u32, mut with: impl FnMut(u32, Flow)) {
+        for way in 0..WAYS as u32 {
+            let entry = entry_index(bucket, way);
+            if self.tag(entry).load(Acquire) >= FIRST_TAG {
+                with(entry, self.read(entry));
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::drain_view::DrainView;
+use super::flow_query::FlowQuery;
 use super::snapshot::{FlowList, Snapshot};
 use crate::config::Mode;
 use crate::lists::{ListAnswer, ListRequest};
@@ -22,8 +23,8 @@ pub trait ApplianceHandle: Send + Sync {
     /// The current state.
     fn snapshot(&self) -> Snapshot;
 
-    /// At most `limit` spliced flows and openings, openings first, and their total number.
-    fn flows(&self, limit: usize) -> FlowList;
+    /// A page of the spliced flows and openings that are asked for. The error is a sentence for people.
+    fn flows(&self, query: &FlowQuery) -> Result<FlowList, String>;
 
     /// Sets the mode of a service until the next reload or start. The error is a sentence for people. The caller has
     /// checked that the service exists, but it may have been removed since.

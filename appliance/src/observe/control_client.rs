@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::control_protocol::{Request, Response, ServiceMode};
+use super::flow_query::FlowQuery;
 use super::snapshot::{FlowList, Snapshot};
 use super::socket_file::{connect, peer_pid};
 use super::status_text;
@@ -74,45 +75,55 @@ impl Outcome {
             code: 0,
         }
     }
+
+    /// What a command about the state says if there is no answer: nobody runs (4), or somebody is silent (3).
+    ///
+    /// # Errors
+    /// Every other reason.
+    pub(crate) fn unreachable(error: ClientError) -> Result<Self, ClientError> {
+        let code = match error {
+            ClientError::NotRunning(_) => exit::NOT_RUNNING,
+            ClientError::Silent(..) => exit::DEGRADED,
+            error => return Err(error),
+        };
+        Ok(Self {
+            text: String::new(),
+            note: format!("synward: {error}\n"),
+            code,
+        })
+    }
+
+    /// A picture of the state, with the exit code that says how it is.
+    pub(crate) fn of_state(text: String, snapshot: &Snapshot) -> Self {
+        let code = if snapshot.unready_reasons().is_empty() {
+            exit::SERVING
+        } else {
+            exit::DEGRADED
+        };
+        Self {
+            code,
+            ..Self::fine(text)
+        }
+    }
 }
 
 /// `synward status [--json]`.
 pub fn status(control: &Path, json: bool) -> Result<Outcome, ClientError> {
     let snapshot = match query_status(control) {
         Ok(snapshot) => snapshot,
-        Err(error) => {
-            let code = match error {
-                ClientError::NotRunning(_) => exit::NOT_RUNNING,
-                ClientError::Silent(..) => exit::DEGRADED,
-                error => return Err(error),
-            };
-            return Ok(Outcome {
-                text: String::new(),
-                note: format!("synward: {error}\n"),
-                code,
-            });
-        }
+        Err(error) => return Outcome::unreachable(error),
     };
     let text = if json {
         format_json(&snapshot)
     } else {
         status_text::status(&snapshot)
     };
-    let code = if snapshot.unready_reasons().is_empty() {
-        exit::SERVING
-    } else {
-        exit::DEGRADED
-    };
-    Ok(Outcome {
-        text,
-        note: String::new(),
-        code,
-    })
+    Ok(Outcome::of_state(text, &snapshot))
 }
 
-/// `synward flows [--json] [--limit N]`. The JSON document is a list of flows.
-pub fn flows(control: &Path, limit: usize, json: bool) -> Result<Outcome, ClientError> {
-    let list = query_flows(control, limit)?;
+/// `synward flows`. The JSON document is a list of flows.
+pub fn flows(control: &Path, query: FlowQuery, json: bool) -> Result<Outcome, ClientError> {
+    let list = query_flows(control, query)?;
     let text = if json {
         format_json(&list.flows)
     } else {
@@ -147,11 +158,29 @@ pub fn query_status(control: &Path) -> Result<Snapshot, ClientError> {
     }
 }
 
-/// Queries at most `limit` of its flows.
-pub fn query_flows(control: &Path, limit: usize) -> Result<FlowList, ClientError> {
-    match send_request(control, &Request::Flows { limit })? {
-        Response::Flows(list) => Ok(list),
-        _ => Err(ClientError::Strange(control.to_owned())),
+/// Queries flows page by page, until there are no more or their number has reached the limit.
+pub fn query_flows(control: &Path, mut query: FlowQuery) -> Result<FlowList, ClientError> {
+    let wanted = query.limit;
+    let mut all: Option<FlowList> = None;
+    loop {
+        let mut page = match send_request(control, &Request::Flows(query.clone()))? {
+            Response::Flows(page) => page,
+            _ => return Err(ClientError::Strange(control.to_owned())),
+        };
+        let list = match &mut all {
+            None => all.insert(std::mem::take(&mut page)),
+            Some(list) => {
+                list.flows.append(&mut page.flows);
+                list.next = page.next;
+                list
+            }
+        };
+        list.flows.truncate(wanted);
+        query.limit = wanted - list.flows.len();
+        query.from = list.next.filter(|_| query.limit > 0);
+        if query.from.is_none() {
+            return Ok(all.unwrap_or_default());
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! {"command":"status"}                                → {"status":{…}}
-//! {"command":"flows","limit":100}                     → {"flows":{"total":…,"flows":[…]}}
+//! {"command":"flows","limit":100}                     → {"flows":{"total":…,"flows":[…],"next":…}}
+//! {"command":"flows","limit":100,"service":"web","client":"198.51.100.0/24","state":"opening","from":…} → the same
 //! {"command":"mode","service":"web","mode":"monitor"} → {"mode":{"service":"web","mode":"monitor"}}
 //! {"command":"lists","list":"deny","verb":"add","prefix":"203.0.113.0/24","seconds":3600}
 //!                                                     → {"lists":{"done":"…","entries":[…]}}
@@ -14,6 +15,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::drain_view::DrainView;
+use super::flow_query::FlowQuery;
 use super::snapshot::{FlowList, Snapshot};
 use crate::lists::{ListAnswer, ListRequest};
 
@@ -24,10 +26,7 @@ pub enum Request {
     /// Get a snapshot.
     Status,
     /// List flows and openings.
-    Flows {
-        /// At most this many.
-        limit: usize,
-    },
+    Flows(FlowQuery),
     /// Set the mode of a service.
     Mode(ServiceMode),
     /// Change or list the allow-list or the deny-list.
@@ -50,6 +49,12 @@ pub struct ServiceMode {
     pub service: String,
     /// A word of [`Mode`](crate::config::Mode).
     pub mode: String,
+}
+
+/// What is said of a service that does not exist.
+pub fn no_service(wanted: &str, names: &[&str]) -> String {
+    let names = names.join(", ");
+    format!("there is no service {wanted:?}; there is {names}")
 }
 
 /// A response.

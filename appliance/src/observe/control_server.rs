@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::appliance_handle::{ApplianceHandle, DrainCommand};
-use super::control_protocol::{Request, Response, ServiceMode};
+use super::control_protocol::{Request, Response, ServiceMode, no_service};
 use super::request_server::{Protocol, RequestServer};
 use super::socket_file::{ControlError, SocketFile};
 use crate::config::{Choice as _, Mode};
@@ -61,7 +61,10 @@ impl Control {
     fn respond(&self, request: Request) -> Response {
         match request {
             Request::Status => Response::Status(Box::new(self.appliance.snapshot())),
-            Request::Flows { limit } => Response::Flows(self.appliance.flows(limit)),
+            Request::Flows(query) => match self.appliance.flows(&query) {
+                Ok(list) => Response::Flows(list),
+                Err(why) => Response::Error(why),
+            },
             Request::Mode(request) => match self.set_mode(&request) {
                 Ok(()) => Response::Mode(request),
                 Err(why) => Response::Error(why),
@@ -93,9 +96,6 @@ impl Control {
             return self.appliance.set_mode(service, mode);
         }
         let names: Vec<_> = services.iter().map(|known| known.name.as_str()).collect();
-        Err(format!(
-            "there is no service {service:?}; there is {}",
-            names.join(", ")
-        ))
+        Err(no_service(service, &names))
     }
 }

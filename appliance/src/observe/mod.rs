@@ -10,6 +10,7 @@
 //! | `snapshot`, `counter_sums` | plain data, in JSON the same everywhere |
 //! | `request_server` | a thread that answers one request per connection, with bounded resources |
 //! | `metrics_server`, [`metrics`], `prometheus_text` | `/metrics`, `/healthz` and `/readyz`; the list of metrics; Prometheus' text format |
+//! | [`flow_query`] | which flows are asked for, in pages |
 //! | `control_server`, `socket_file`, [`control_protocol`] | the control socket; its file; its requests and responses |
 //! | [`list_client`], [`drain_client`], `drain_view` | `allow`, `deny`; `drain`, `undrain`; the state of a drain |
 //! | [`control_client`], `status_text`, `status_attacks`, `text_columns`, [`number_format`] | `status`, `flows`, `mode`; their output |
@@ -24,6 +25,7 @@ mod control_server;
 mod counter_sums;
 pub mod drain_client;
 mod drain_view;
+pub mod flow_query;
 pub mod list_client;
 pub mod log;
 mod log_format;
@@ -36,14 +38,14 @@ pub mod number_format;
 mod prometheus_text;
 mod request_server;
 #[cfg(test)]
-mod sample_snapshot;
+pub(crate) mod sample_snapshot;
 #[cfg(test)]
 use crate::events::{Event, EventKind};
 mod snapshot;
 mod socket_file;
 mod status_attacks;
 mod status_text;
-mod text_columns;
+pub(crate) mod text_columns;
 
 pub use crate::engine::histogram::Histogram;
 pub use appliance_handle::{ApplianceHandle, DrainCommand};
@@ -54,6 +56,7 @@ pub use log_limit::LogLimit;
 pub use metrics_server::{HttpError, MetricsServer};
 pub use snapshot::{
     AttackView, FlowList, FlowState, FlowView, FlowsView, Frames, InterfaceView, ListSizes,
-    ProfileView, QueueView, Responder, ServiceView, Snapshot, WorkerView, XskCounters,
+    ProfileView, QueueView, Responder, SCHEMA_VERSION, ServiceView, Snapshot, WorkerView,
+    XskCounters,
 };
 pub use socket_file::ControlError;

@@ -15,6 +15,29 @@ pub fn format_thousands(number: u64) -> String {
     text
 }
 
+/// A number of any size in few characters, with three significant digits from a thousand on: `1.23 M`.
+pub fn format_short(number: f64) -> String {
+    if number > 0.0 && number < 9.95 {
+        return format!("{number:.1}").replace(".0", "");
+    }
+    if number < 999.5 {
+        return format!("{number:.0}");
+    }
+    let mut scaled = number / 1e3;
+    let mut units = ["k", "M", "G", "T"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    while scaled >= 999.5
+        && let Some(next) = units.next()
+    {
+        (scaled, unit) = (scaled / 1e3, next);
+    }
+    match scaled {
+        ..9.995 => format!("{scaled:.2} {unit}"),
+        ..99.95 => format!("{scaled:.1} {unit}"),
+        _ => format!("{scaled:.0} {unit}"),
+    }
+}
+
 /// A duration in its two largest units: `3 d 4 h`.
 pub fn format_span(seconds: f64) -> String {
     // Saturates; NaN becomes 0.
@@ -65,6 +88,22 @@ mod tests {
         assert_eq!(format_thousands(999), "999");
         assert_eq!(format_thousands(1_000), "1,000");
         assert_eq!(format_thousands(u64::MAX), "18,446,744,073,709,551,615");
+        for (number, text) in [
+            (0.0, "0"),
+            (0.25, "0.2"),
+            (2.0, "2"),
+            (12.4, "12"),
+            (999.4, "999"),
+            (999.6, "1.00 k"),
+            (1_234.0, "1.23 k"),
+            (12_345.0, "12.3 k"),
+            (99_960.0, "100 k"),
+            (999_600.0, "1.00 M"),
+            (3.2e15, "3200 T"),
+            (f64::NAN, "NaN T"),
+        ] {
+            assert_eq!(format_short(number), text);
+        }
         assert_eq!(format_span(59.9), "59 s");
         assert_eq!(format_span(61.0), "1 min 1 s");
         assert_eq!(format_span(3_600.0), "1 h 0 min");

@@ -18,6 +18,7 @@ pub(crate) fn snapshot() -> Snapshot {
         handoff_seconds.observe(Duration::from_micros(microseconds));
     }
     Snapshot {
+        schema_version: 1,
         version: "0.1.0".into(),
         pid: 4711,
         time: 1_800_000_000.0,
@@ -79,7 +80,11 @@ pub(crate) fn flows(limit: usize) -> FlowList {
         ),
     ];
     flows.truncate(limit);
-    FlowList { total: 100, flows }
+    FlowList {
+        total: 100,
+        flows,
+        next: None,
+    }
 }
 
 fn service(name: &str, scale: u64) -> ServiceView {

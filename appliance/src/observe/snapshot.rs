@@ -1,6 +1,6 @@
 //! The state of the appliance at one moment, as plain data. The process and its clients use the same types.
 //!
-//! The field names are those of `status --json` and are stable.
+//! The field names are those of `status --json`. docs/status.schema.json describes them; a test compares the two.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,9 +15,15 @@ use crate::afxdp::{FrameAccount, KernelStatistics, PortCounters};
 use crate::engine::histogram::Histogram;
 use crate::events::Event;
 
+/// Version of the fields of [`Snapshot`]. Raised when one is renamed, removed or changes its meaning, not when one is added.
+pub const SCHEMA_VERSION: u32 = 1;
+
 /// Everything at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
+    /// [`SCHEMA_VERSION`] of the process.
+    #[serde(default)]
+    pub schema_version: u32,
     /// Version of the program.
     pub version: String,
     /// Its pid.
@@ -367,10 +373,13 @@ pub struct FlowsView {
 /// Some of the spliced flows and openings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FlowList {
-    /// Total number of flows and openings.
+    /// Number of flows and openings that were asked for.
     pub total: u64,
-    /// The flows of this list.
+    /// Some of them.
     pub flows: Vec<FlowView>,
+    /// Where the next page begins; `None` = there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u32>,
 }
 
 /// A spliced flow or an opening.
@@ -403,6 +412,9 @@ pub enum FlowState {
 }
 
 impl FlowState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Opening, Self::Established, Self::Closing];
+
     /// As it is written.
     pub fn word(self) -> &'static str {
         match self {

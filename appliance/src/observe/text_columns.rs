@@ -2,7 +2,7 @@
 
 /// How a column is aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Align {
+pub(crate) enum Align {
     /// For words.
     Left,
     /// For numbers.
@@ -11,25 +11,26 @@ pub(super) enum Align {
 
 /// Rows of cells under a heading.
 #[derive(Debug)]
-pub(super) struct TextColumns<const N: usize> {
+pub(crate) struct TextColumns<const N: usize> {
     align: [Align; N],
     rows: Vec<[String; N]>,
 }
 
 impl<const N: usize> TextColumns<N> {
-    pub(super) fn new(columns: [(&str, Align); N]) -> Self {
+    pub(crate) fn new<S: Into<String>>(columns: [(S, Align); N]) -> Self {
+        let columns = columns.map(|(heading, align)| (heading.into(), align));
         Self {
-            align: columns.map(|(_, align)| align),
-            rows: vec![columns.map(|(heading, _)| heading.to_owned())],
+            align: columns.each_ref().map(|(_, align)| *align),
+            rows: vec![columns.map(|(heading, _)| heading)],
         }
     }
 
-    pub(super) fn row(&mut self, cells: [String; N]) {
+    pub(crate) fn row(&mut self, cells: [String; N]) {
         self.rows.push(cells);
     }
 
     /// The heading and the rows, with two spaces between columns and no trailing spaces. Empty if there are no rows.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         if self.rows.len() == 1 {
             return String::new();
         }

@@ -14,6 +14,7 @@
 //! | [`server_evidence`] | which options a server supports, by what its SYN-ACKs have said so far |
 //! | [`running_appliance`] | the running appliance behind one lock, for the control thread and observers |
 //! | `watchdog` | tells the service manager that everything works |
+//! | `flow_listing` | walks the flow table for `flows` |
 //! | `snapshot_builder` | builds the parts of a snapshot for metrics and `status` |
 
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@
 mod attack_watch;
 pub mod control_thread;
 pub mod drain;
+mod flow_listing;
 mod list_control;
 mod reception_test;
 pub mod running_appliance;

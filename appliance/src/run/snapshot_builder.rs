@@ -1,14 +1,11 @@
 //! Builds the parts of a snapshot from workers, sockets, the XDP program and server profiles.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 
 use synward_core::client_options::NO_SCALE;
 use synward_core::counters::{Counter, ServiceCounters};
-use synward_core::flow_time::FlowTime;
-use synward_core::layout::{Flow, profile_flags, state};
-use synward_core::wire::Address;
+use synward_core::layout::profile_flags;
 
 use super::server_profiles::ServerProfiles;
 use super::start::{Appliance, WorkerHandle};
@@ -18,8 +15,8 @@ use crate::engine::{Outcome, ServiceStats};
 use crate::kernel::{self, LOSSES};
 use crate::maps::coarse_now;
 use crate::observe::{
-    AttackView, Counters, FlowState, FlowView, Frames, InterfaceView, ListSizes, ProfileView,
-    QueueView, Responder, ServiceView, WorkerView, XskCounters,
+    AttackView, Counters, Frames, InterfaceView, ListSizes, ProfileView, QueueView, Responder,
+    ServiceView, WorkerView, XskCounters,
 };
 use crate::worker::status::PortStatus;
 
@@ -207,25 +204,4 @@ fn taken_by_kernel(counters: &ServiceCounters) -> BTreeMap<String, u64> {
     ]
     .map(|(outcome, counter)| (outcome.name().to_owned(), counters.value(counter)))
     .into()
-}
-
-/// A flow as `synward flows` lists it.
-pub(super) fn flow_view(config: &Config, flow: &Flow, now: FlowTime) -> FlowView {
-    let key = &flow.key;
-    let end = |address: Address, port| SocketAddr::new(IpAddr::from(address), port);
-    FlowView {
-        client: end(key.client, key.client_port()),
-        server: end(key.server, key.server_port()),
-        service: config
-            .services
-            .get(usize::from(flow.service))
-            .map_or_else(String::new, |s| s.name.clone()),
-        state: match flow.state {
-            state::OPENING => FlowState::Opening,
-            state::ESTABLISHED => FlowState::Established,
-            _ => FlowState::Closing,
-        },
-        idle_seconds: f64::from(now.elapsed_since(flow.last_seen)) * FlowTime::UNIT_NS as f64 / 1e9,
-        worker: (flow.state == state::OPENING).then_some(u32::from(flow.owner)),
-    }
 }

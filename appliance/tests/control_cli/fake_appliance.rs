@@ -5,11 +5,14 @@ use std::time::Instant;
 
 use synward::config::{self, Config, Mode};
 use synward::lists::{ListAnswer, ListRequest, RunTimeLists};
+use synward::observe::control_protocol::no_service;
+use synward::observe::flow_query::FlowQuery;
 use synward::observe::{ApplianceHandle, DrainCommand, DrainPhase, DrainView, FlowList, Snapshot};
 
 use crate::sample_snapshot;
 
-/// Returns the snapshot that a test sets. Its lists are real ones, of services without a configuration.
+/// Returns the snapshot that a test sets; a second passes with every one. Its lists are real ones, of services without a
+/// configuration.
 pub(crate) struct FakeAppliance {
     snapshot: Mutex<Snapshot>,
     lists: Mutex<RunTimeLists>,
@@ -33,11 +36,22 @@ impl FakeAppliance {
 
 impl ApplianceHandle for FakeAppliance {
     fn snapshot(&self) -> Snapshot {
-        self.snapshot.lock().unwrap().clone()
+        let mut now = self.snapshot.lock().unwrap();
+        let snapshot = now.clone();
+        now.uptime_seconds += 1.0;
+        snapshot
     }
 
-    fn flows(&self, limit: usize) -> FlowList {
-        sample_snapshot::flows(limit)
+    /// The sample's flows that are asked for. Beyond a limit of 20,000 it has a second page, which repeats them.
+    fn flows(&self, query: &FlowQuery) -> Result<FlowList, String> {
+        if let Some(service) = query.service.as_deref().filter(|name| *name != "web") {
+            return Err(no_service(service, &["web", "mail"]));
+        }
+        let mut list = sample_snapshot::flows(query.limit);
+        list.flows
+            .retain(|flow| query.includes(flow.client.ip(), flow.state));
+        list.next = (query.from.is_none() && query.limit > 20_000).then_some(7);
+        Ok(list)
     }
 
     fn set_mode(&self, service: &str, mode: Mode) -> Result<(), String> {

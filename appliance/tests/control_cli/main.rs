@@ -4,12 +4,15 @@
 mod control_socket;
 mod drain;
 mod fake_appliance;
+mod flow_filters;
 mod lists;
 mod metrics_endpoint;
 #[path = "../program_run/mod.rs"]
 mod program_run;
 #[path = "../../src/observe/sample_snapshot.rs"]
 mod sample_snapshot;
+mod status_schema;
+mod top_once;
 
 // Types that `sample_snapshot` imports from its parent module.
 use synward::events::{Event, EventKind};
