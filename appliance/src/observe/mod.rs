@@ -43,7 +43,7 @@ pub(crate) mod sample_snapshot;
 use crate::events::{Event, EventKind};
 mod snapshot;
 mod socket_file;
-mod status_attacks;
+pub(crate) mod status_attacks;
 mod status_text;
 pub(crate) mod text_columns;
 

@@ -8,7 +8,7 @@ use crate::events::Event;
 const SHOWN: usize = 5;
 
 /// The rate of a service and its attack, if there is one or if its mode asks for it; otherwise empty.
-pub(super) fn attack(service: &ServiceView) -> String {
+pub(crate) fn attack(service: &ServiceView) -> String {
     let (name, attack) = (&service.name, &service.attack);
     let [rate, from, until] = [
         attack.syn_rate,
@@ -41,7 +41,7 @@ pub(super) fn attack(service: &ServiceView) -> String {
 }
 
 /// The last events, the newest first.
-pub(super) fn events(snapshot: &Snapshot) -> String {
+pub(crate) fn events(snapshot: &Snapshot) -> String {
     let events = snapshot.events.iter().rev().take(SHOWN);
     events.map(|one| event(one, snapshot.time)).collect()
 }

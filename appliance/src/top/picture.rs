@@ -1,5 +1,6 @@
 //! The picture as lines of text. All of it is ASCII, because terminals and locales differ.
 
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::choice::Choice;
@@ -9,6 +10,7 @@ use super::terminal::Palette;
 use crate::observe::number_format::{
     format_latency, format_percent, format_short, format_span, format_thousands,
 };
+use crate::observe::status_attacks;
 use crate::observe::text_columns::TextColumns;
 use crate::observe::{Histogram, ServiceView, Snapshot, WorkerView};
 
@@ -18,6 +20,8 @@ const LEAST_SERVICES: usize = 3;
 const MOST_WORKER_LINES: usize = 3;
 /// Lines about degradation that are shown where the room is bounded.
 const MOST_REASONS: usize = 3;
+/// The newest events that are shown.
+const MOST_EVENTS: usize = 3;
 /// Shares of the handoffs whose duration is shown.
 const SHARES: [(f64, &str); 4] = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9")];
 
@@ -115,11 +119,13 @@ impl<'a> Picture<'a> {
 
     /// Who runs, and how it is.
     fn head(&self, snapshot: &Snapshot, size: Size) -> Vec<Line<'static>> {
-        let reasons = snapshot.degraded_reasons();
+        let reasons = snapshot.unready_reasons();
         let (state, style) = if self.trouble.is_some() {
             ("last seen", self.palette.bad)
         } else if reasons.is_empty() {
             ("serving", self.palette.good)
+        } else if snapshot.degraded_reasons().is_empty() {
+            ("draining", self.palette.bad)
         } else {
             ("degraded", self.palette.bad)
         };
@@ -137,7 +143,7 @@ impl<'a> Picture<'a> {
         ])];
         let shown = size.height.map_or(reasons.len(), |_| MOST_REASONS);
         for reason in reasons.iter().take(shown) {
-            let text = format!("  degraded: {reason}");
+            let text = format!("  {reason}");
             lines.extend(wrap(&text, size.width).map(|line| line.style(self.palette.bad)));
         }
         if reasons.len() > shown {
@@ -167,7 +173,10 @@ impl<'a> Picture<'a> {
         let style = |at: usize| match at.checked_sub(1) {
             None => self.palette.heading,
             Some(row) if row == chosen - first => self.palette.chosen,
-            Some(_) => ratatui::style::Style::new(),
+            Some(row) if shown.get(row).is_some_and(|(one, _)| one.attack.active) => {
+                self.palette.bad
+            }
+            Some(_) => Style::new(),
         };
         let lines = texts.lines().enumerate();
         lines
@@ -212,6 +221,9 @@ impl<'a> Picture<'a> {
             let text = format!("frames lost/s: {}", lost.join(", "));
             lines.push(Line::styled(text, self.palette.bad));
         }
+        let events = status_attacks::events(snapshot);
+        let events = events.lines().take(MOST_EVENTS);
+        lines.extend(events.flat_map(|event| wrap(event, size.width)));
         lines
     }
 
@@ -228,7 +240,7 @@ impl<'a> Picture<'a> {
     }
 }
 
-/// The rows under their headings, with a mark at the chosen one. Names are cut so that the numbers fit.
+/// The rows under their headings, with a mark at the chosen one and at those under attack. Names are cut so that the numbers fit.
 fn table_text<const N: usize>(
     columns: &[Column; N],
     rows: &[Row<'_>],
@@ -244,8 +256,9 @@ fn table_text<const N: usize>(
             table.row(columns.map(|column| match column {
                 Column::Service => {
                     let mark = if at == chosen { ">" } else { " " };
+                    let attack = if row.0.attack.active { "!" } else { " " };
                     let name: String = column.cell(*row).chars().take(longest).collect();
-                    format!("{mark} {name}")
+                    format!("{mark}{attack}{name}")
                 }
                 _ => column.cell(*row),
             }));
@@ -291,6 +304,7 @@ fn service_lines((service, rates): Row<'_>) -> Vec<String> {
         let held = format_thousands(service.held_bytes);
         lines.push(format!("  held for openings: {held} bytes"));
     }
+    lines.extend(status_attacks::attack(service).lines().map(str::to_owned));
     lines
 }
 

@@ -13,7 +13,7 @@ fn one_picture_as_text() {
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     let head = "synward 0.1.0 serving, up 3 d 4 h, pid 4711, rates over 1.0 s\n";
     assert!(ran.stdout.starts_with(head), "{}", ran.stdout);
-    for part in ["> web", "  mail", "workers busy: 0 (core 2) 87 %, 1 DEAD"] {
+    for part in [">!web", " !mail", "workers busy: 0 (core 2) 87 %, 1 DEAD"] {
         assert!(ran.stdout.contains(part), "{part}");
     }
     assert!(!ran.stdout.contains("q quit"));
@@ -22,7 +22,7 @@ fn one_picture_as_text() {
     source.change(|snapshot| snapshot.degraded.push("eth1 is down".into()));
     let ran = folder.synward(&["top", "--once", "--interval", "0.1"]);
     assert_eq!(ran.code, 3);
-    assert!(ran.stdout.contains("degraded: eth1 is down\n"));
+    assert!(ran.stdout.contains("\n  eth1 is down\n"));
 }
 
 #[test]

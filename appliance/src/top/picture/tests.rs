@@ -77,18 +77,21 @@ fn eighty_by_twenty_four_shows_everything() {
 synward 0.1.0 serving, up 3 d 4 h, pid 4711, rates over 1.0 s
 
   service  mode    SYNs/s  answers/s  proven/s  drops/s   flows  openings
-> web      always  1.23 M     1.20 M        12   3.00 k  1.20 k         3
-  mail     always       0          0         0        0  1.20 k         3
+>!web      always  1.23 M     1.20 M        12   3.00 k  1.20 k         3
+ !mail     always       0          0         0        0  1.20 k         3
 
 web (splice, always): answers/s: xdp 1.20 M, afxdp 0
   drops/s: invalid cookie 3.00 k
   handoffs/s: ok 12
   held for openings: 4,380 bytes
+web: under attack for 12 s: 9,000 SYN/s, at most 9,500; over when below 2,000
+  SYN/s for long enough
 
 workers busy: 0 (core 2) 87 %, 1 DEAD
 handoff (since the start): p50 <= 0.25 ms, p90 <= 1.0 ms, p99 <= 1.0 ms, p99.9
   <= 1.0 ms
 flow table: 1,203 of 1,048,576 used (0.1 %)
+12 s ago: web: attack begins
 q quit  s sort (by SYNs/s)  r reverse  up/down service"
     );
 }
@@ -163,7 +166,7 @@ fn degradation_is_named_and_bounded() {
     let choice = Choice::default();
     let lines = shown(&picture(&snapshot, None, &choice), 80, 24);
     assert!(lines[0].starts_with("synward 0.1.0 degraded, up"));
-    assert_eq!(lines[1], "  degraded: reason 0");
+    assert_eq!(lines[1], "  reason 0");
     assert_eq!(lines[4], "  and 6 more: synward status");
     let text = picture(&snapshot, None, &choice).lines(Size::of_text());
     let reasons = text
