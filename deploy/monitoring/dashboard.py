@@ -41,7 +41,7 @@ ROWS = {
         ("Cookies that return, a second", "short",
          [(rate("synward_cookies_total", "service, result", ', result!="sent"'), "{{service}} {{result}}")]),
         ("Expected right guesses of cookies in 24 h", "short",
-         [(f'sum by (service) (increase(synward_cookies_total{{{SERVICE}, result="invalid"}}[1d])) / 2^24', "{{service}}")]),
+         [(f'sum by (service) (increase(synward_cookies_total{{{SERVICE}, result="invalid"}}[1d])) / 2^25', "{{service}}")]),
     ],
     "Clients": [
         ("Clients handed over, a second", "short",
