@@ -187,6 +187,11 @@ pub enum Program {
     None,
     /// synward's own.
     Own,
+    /// There is one, and whose it is only root may see.
+    Hidden {
+        /// The number of the program.
+        what: String,
+    },
     /// Somebody else's.
     Foreign {
         /// The program, and who holds it.

@@ -177,6 +177,10 @@ fn program(link: &Link, pin: Option<&Path>) -> Program {
     if occupant.is_synward(pin) {
         return Program::Own;
     }
+    if occupant.is_hidden() && !rustix::process::geteuid().is_root() {
+        let what = occupant.describe();
+        return Program::Hidden { what };
+    }
     Program::Foreign {
         what: occupant.describe(),
         cure: occupant.cure(),

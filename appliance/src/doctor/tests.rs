@@ -415,6 +415,12 @@ fn an_occupied_interface_is_freed_only_if_nobody_is_harmed() {
     assert!(!found[0].by_tune, "what is detached cannot be restored");
     let held = nic(|state| state.program = foreign(None));
     assert_eq!(held, ("xdp.occupied", Status::Fail, None));
+    let hidden = nic(|state| {
+        state.program = Program::Hidden {
+            what: "eth0 runs XDP program 4".into(),
+        };
+    });
+    assert_eq!((hidden.0, hidden.1), ("xdp.occupied", Status::Warn));
     let own = super::tests::found(|facts| {
         facts.interfaces[0].state.as_mut().unwrap().program = Program::Own;
     });

@@ -52,6 +52,11 @@ impl Occupant {
         holders.name == OURS && (pin.is_some_and(is_pinned) || runs())
     }
 
+    /// Whether nothing is known of it but its number, because this process may not ask.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.holders == ProgramHolders::default()
+    }
+
     /// The command that detaches it, if it works and harms nobody.
     pub(crate) fn harmless_command(&self) -> Option<String> {
         let (interface, holders) = (&self.interface, &self.holders);

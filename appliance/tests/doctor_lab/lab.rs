@@ -1,9 +1,10 @@
 //! Two network namespaces with a veth between them, and a configuration. Removed when the test ends, even if it fails.
 
 use std::fs::{self, Permissions};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
@@ -33,11 +34,12 @@ impl Lab {
         fs::write(
             lab.config(),
             format!(
-                "[appliance]\npin = {:?}\n[cookie]\nsecret = \"{}/secret\"\n\
+                "[appliance]\npin = {:?}\ncontrol = \"{folder}/control\"\nmetrics = \"\"\n\
+                 [cookie]\nsecret = \"{folder}/secret\"\n\
                  [[interface]]\nname = \"{HERE}\"\nside = \"both\"\n\
                  [[service]]\nname = \"web\"\naddresses = [\"192.0.2.10\"]\nports = [80]\n",
                 lab.bpffs().join("synward"),
-                lab.folder.path().display()
+                folder = lab.folder.path().display()
             ),
         )
         .unwrap();
@@ -48,6 +50,8 @@ impl Lab {
         let peer = ["peer", "name", "sw-there", "netns", &lab.there()];
         run("ip", &[&add[..], &peer].concat());
         lab.ip(&["link", "set", HERE, "up"]);
+        let there = format!("--net=/run/netns/{}", lab.there());
+        run("nsenter", &[&there, "ip", "link", "set", "sw-there", "up"]);
         lab.inside("ethtool", &["-K", HERE, "rxvlan", "off"]);
         lab
     }
@@ -120,6 +124,22 @@ impl Lab {
         )
     }
 
+    /// Starts an appliance in the namespace, and waits until it is ready.
+    pub(crate) fn start(&self) -> Running {
+        let config = self.config();
+        let net = format!("--net=/run/netns/{}", self.here());
+        let mut process = Command::new("nsenter")
+            .args([&net, env!("CARGO_BIN_EXE_synward"), "run", "--config"])
+            .arg(config)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(process.stderr.take().unwrap());
+        let mut running = Running { process, log };
+        running.wait_until_ready();
+        running
+    }
+
     /// Runs the program without any privilege, with the configuration. Returns exit code, output and errors.
     pub(crate) fn as_nobody(&self, arguments: &[&str]) -> (i32, String, String) {
         // The folder in which it was built may be closed to others.
@@ -187,6 +207,42 @@ impl Lab {
             .args(command)
             .output()
             .unwrap()
+    }
+}
+
+/// An appliance that runs.
+pub(crate) struct Running {
+    process: Child,
+    log: BufReader<ChildStderr>,
+}
+
+impl Running {
+    fn wait_until_ready(&mut self) {
+        let mut said = String::new();
+        while self.log.read_line(&mut said).unwrap() > 0 {
+            if said.lines().last().unwrap().contains("ready") {
+                return;
+            }
+        }
+        panic!("{said}");
+    }
+
+    /// Stops it, and waits for its end.
+    pub(crate) fn stop(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        // What it says until then must not block it.
+        let mut said = String::new();
+        self.log.read_to_string(&mut said).unwrap();
+        assert!(self.process.wait().unwrap().success(), "{said}");
+    }
+}
+
+/// A failed test leaves no process.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

@@ -146,7 +146,11 @@ fn without_root_doctor_reports_and_tune_refuses() {
     let line = |id: &str| text.lines().find(|line| line.contains(id)).unwrap();
     assert!(line(" capabilities ").starts_with("warn"), "{text}");
     assert!(line(" nic.mtu ").starts_with("warn"), "{text}");
-    assert!(line(" xdp.occupied ").contains("as root"), "{text}");
+    let hidden = line(" xdp.occupied ");
+    assert!(
+        hidden.starts_with("warn") && hidden.contains("only root may see"),
+        "{text}"
+    );
     let (code, _, error) = lab.as_nobody(&["tune"]);
     assert_eq!(code, 1);
     assert!(error.contains("run it as root"), "{error}");
@@ -154,6 +158,22 @@ fn without_root_doctor_reports_and_tune_refuses() {
     assert_eq!(code, 0);
     assert!(dry.contains("rxvlan off"), "{dry}");
     assert_eq!(lab.state(), planted);
+}
+
+#[test]
+fn the_program_of_a_running_synward_is_no_occupant() {
+    let lab = Lab::new();
+    assert_eq!(lab.tune(&[]).0, 0, "mounts the BPF file system");
+    let running = lab.start();
+    let report = lab.doctor();
+    let own = finding(&report, "xdp.occupied");
+    assert_eq!(own["status"], "ok", "{own:#}");
+    assert!(own["what"].as_str().unwrap().contains("own program"));
+    running.stop();
+    let report = lab.doctor();
+    let what = &finding(&report, "xdp.occupied")["what"];
+    assert_eq!(what, "no XDP program is attached");
+    assert_eq!(lab.tune(&["--undo"]).0, 0);
 }
 
 #[test]
