@@ -49,6 +49,7 @@ class Bench:
                 self.prepare(case, until_end)
                 self.start(cell, case, until_end)
         except (RuntimeError, TimeoutError) as error:
+            cell.outcome = "skipped"
             cell.note = f"the matrix itself: {last_line(str(error))}"
             self.log(str(error))
         return cell

@@ -1,7 +1,7 @@
 """The results of all runs, and the table made of them.
 
 Results are lines of JSON, a run of one guest each: kernel, device, date, revision, cells. A later run of the same kernel,
-device and case replaces an earlier one in the table.
+device and case replaces an earlier one in the table, unless it was skipped.
 """
 
 import json
@@ -15,6 +15,7 @@ too: nothing here is about speed, and no result of an emulated card is one of re
 - *refused*: synward does not start, and says why.
 - *degraded*: traffic does not flow, and `status` says why.
 - **FAILED**: `status` says serving and traffic does not flow, or a socket loses frames.
+- *skipped*: the guest or its network failed, or synward was not ready in time. Nothing is known then.
 """
 
 
@@ -32,7 +33,9 @@ def table(file, order):
     for line in file.read_text().splitlines():
         run = json.loads(line)
         for cell in run["cells"]:
-            latest[run["kernel"], run["device"], cell["case"]] = run, cell
+            key = run["kernel"], run["device"], cell["case"]
+            if cell["outcome"] != "skipped" or key not in latest:
+                latest[key] = run, cell
     outcomes = [cell["outcome"] for _, cell in latest.values()]
     counted = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in sorted(set(outcomes)))
     parts = [HEAD, f"{len(outcomes)} of {len(kernels) * len(devices) * len(cases)} cells were tried: {counted}.\n"]
