@@ -11,12 +11,14 @@ mod choice;
 mod config_report;
 mod cookie_section;
 mod endpoint_conflicts;
+pub mod facts;
 mod flows_section;
 mod interface_section;
 mod known_keys;
 pub mod limits;
 mod prefix_file;
 mod prefix_text;
+mod restart_rules;
 mod section_reader;
 mod service_section;
 mod service_settings;
@@ -39,9 +41,10 @@ pub use flows_section::Flows;
 pub use interface_section::{Interface, Queues, Side, XdpMode, ZeroCopy};
 pub use prefix_file::PrefixFile;
 pub use prefix_text::parse_listed_prefix;
+pub use restart_rules::Abilities;
 pub use service_settings::{
     Activation, Cookies, Fragments, Handoff, Mode, Offer, PlainCookies, Ports, Rtt, Service,
-    Unknown, WhenAbsent, WhenDown,
+    Standing, Unknown, WhenAbsent, WhenDown,
 };
 
 use config_report::ConfigReport;

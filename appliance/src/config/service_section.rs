@@ -11,7 +11,7 @@ use super::prefix_file::{Lines, PrefixFile};
 use super::prefix_text;
 use super::section_reader::{Table, Value};
 use super::service_settings::{
-    Cookies, Fragments, Handoff, Mode, Offer, PlainCookies, Ports, Rtt, Service, Unknown,
+    Cookies, Fragments, Handoff, Mode, Offer, PlainCookies, Ports, Rtt, Service, Standing, Unknown,
     WhenAbsent, WhenDown,
 };
 use crate::secret::{MAX_SERVICE_NAME, is_service_name};
@@ -97,6 +97,7 @@ impl Service {
             on_event: activation_settings::on_event(table),
             offer,
             line: table.line,
+            standing: Standing::Configured,
             name: name?,
             addresses: addresses.iter().flatten().map(|(_, net)| *net).collect(),
             ports: ports?,

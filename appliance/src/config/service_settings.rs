@@ -59,6 +59,21 @@ pub struct Service {
     pub offer: Offer,
     /// The line of its section in the configuration file.
     pub line: usize,
+    /// Whether it is still in the file.
+    pub standing: Standing,
+}
+
+/// Whether a service of a running appliance is in the configuration file. The programs know services by their index, so
+/// the others keep their place until nothing refers to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It is.
+    #[default]
+    Configured,
+    /// A reload has removed it or some of its addresses. Its connections there go on; it challenges nobody.
+    Removed,
+    /// The index is free.
+    Vacant,
 }
 
 /// Destination ports of a service.
@@ -207,6 +222,37 @@ choice! {
 }
 
 impl Service {
+    /// Whether it is in the configuration file.
+    pub fn is_configured(&self) -> bool {
+        self.standing == Standing::Configured
+    }
+
+    /// What is left of it when a reload has removed it. No service of a file can have the name.
+    pub fn removed(mut self) -> Self {
+        self.name += " (removed)";
+        self.mode = Mode::Off;
+        self.standing = Standing::Removed;
+        self.clear_lists();
+        self
+    }
+
+    /// Frees its index.
+    pub fn vacate(&mut self) {
+        self.name.clear();
+        self.addresses.clear();
+        self.clear_lists();
+        self.mode = Mode::Off;
+        self.handoff = Handoff::Splice;
+        self.standing = Standing::Vacant;
+    }
+
+    fn clear_lists(&mut self) {
+        self.allow.clear();
+        self.deny.clear();
+        self.allow_file = PrefixFile::default();
+        self.deny_file = PrefixFile::default();
+    }
+
     /// Its single addresses, without prefixes.
     pub fn hosts(&self) -> impl Iterator<Item = IpAddr> {
         let nets = self.addresses.iter();

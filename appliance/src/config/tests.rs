@@ -67,6 +67,7 @@ fn a_small_file_has_every_default() {
                 hold: Duration::from_secs(60),
             },
             on_event: vec![],
+            standing: Standing::Configured,
             offer: Offer::default(),
             line: 5,
         }]

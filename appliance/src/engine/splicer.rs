@@ -86,6 +86,11 @@ impl Splicer {
         }
     }
 
+    /// Replaces the policies of services.
+    pub fn set_policies(&mut self, policies: Arc<[Policy]>) {
+        self.shared.policies = policies;
+    }
+
     /// Whether there are openings, so that [`Self::run_timers`] must be called.
     pub fn is_waiting(&self) -> bool {
         self.free.len() < PLACES

@@ -124,6 +124,20 @@ impl ServiceStats {
         );
     }
 
+    /// Forgets everything, for a new service in the place of one that is gone and has no openings.
+    pub fn clear(&self) {
+        let of_service = [
+            &self.answered,
+            &self.openings,
+            &self.held_bytes,
+            &self.latency_sum,
+        ];
+        let counters = of_service.into_iter().chain(&self.outcomes);
+        counters
+            .chain(&self.latency)
+            .for_each(|counter| counter.store(0, Relaxed));
+    }
+
     /// The count of an outcome.
     pub fn count_of(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome as usize].load(Relaxed)

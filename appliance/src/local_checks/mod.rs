@@ -27,5 +27,5 @@ pub use kernel_support::check_kernel;
 pub use listener_profile::profile_on_link;
 pub use notes::Notes;
 pub(crate) use notes::notes as listener_notes;
-pub use reachability::check_reachable;
+pub use reachability::{check_reachable, check_routes};
 pub use warnings::warnings;

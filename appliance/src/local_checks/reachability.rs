@@ -24,10 +24,7 @@ const PROBES: usize = 64;
 /// The firewall drops or redirects the segments of validated clients, or the address of a service is behind another
 /// interface.
 pub fn check_reachable(config: &Config, steering: &mut Steering) -> Result<(), LocalError> {
-    let addresses: BTreeSet<_> = local_services(config).flat_map(Service::hosts).collect();
-    for address in addresses {
-        check_route(address, steering.interfaces())?;
-    }
+    check_routes(config, steering.interfaces())?;
     let servers = local_services(config)
         .flat_map(Service::servers)
         .filter(is_own_address);
@@ -38,6 +35,17 @@ pub fn check_reachable(config: &Config, steering: &mut Steering) -> Result<(), L
         }
     }
     Ok(())
+}
+
+/// Checks the address of each local service.
+///
+/// # Errors
+/// One is behind another interface of this machine.
+pub fn check_routes(config: &Config, steered: &[SteeredInterface]) -> Result<(), LocalError> {
+    let addresses: BTreeSet<_> = local_services(config).flat_map(Service::hosts).collect();
+    addresses
+        .into_iter()
+        .try_for_each(|address| check_route(address, steered))
 }
 
 /// Checks that `address`, of a local service, is not behind an unsteered interface of this machine, as the address of a

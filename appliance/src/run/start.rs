@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use anyhow::Context as _;
 use core_affinity::CoreId;
 use crossbeam::queue::ArrayQueue;
+use synward_core::layout::MAX_SERVICES;
 
 use super::server_profiles::ServerProfiles;
 use crate::afxdp::{self, Polling, Port, PortOptions, Waiter};
@@ -26,6 +27,7 @@ use crate::steering::{Steering, frame_size};
 use crate::worker::Worker;
 use crate::worker::epoch_keys::EpochKeys;
 use crate::worker::ports::Ports;
+use crate::worker::settings::SettingsBox;
 use crate::worker::status::WorkerStatus;
 
 /// Capacity of the queue of observations to the control thread.
@@ -41,6 +43,8 @@ pub struct WorkerHandle {
     pub stats: Arc<[ServiceStats]>,
     /// Its status.
     pub status: Arc<WorkerStatus>,
+    /// Hands it what a reload changes.
+    pub settings: Arc<SettingsBox>,
     /// Wakes it.
     pub mailbox: Mailbox,
     thread: Option<JoinHandle<()>>,
@@ -106,7 +110,7 @@ pub fn start_appliance(config: Config) -> anyhow::Result<(Appliance, ServerProfi
         self_test_notes: Vec::new(),
         stop,
     };
-    match appliance.spawn_workers(&keyring, &profiles.answered()) {
+    match appliance.spawn_workers(&profiles.answered()) {
         Ok(()) => Ok((appliance, profiles)),
         Err(error) => {
             // The flows of the previous process continue.
@@ -118,11 +122,7 @@ pub fn start_appliance(config: Config) -> anyhow::Result<(Appliance, ServerProfi
 }
 
 impl Appliance {
-    fn spawn_workers(
-        &mut self,
-        keyring: &crate::secret::Keyring,
-        servers: &[SocketAddr],
-    ) -> anyhow::Result<()> {
+    fn spawn_workers(&mut self, servers: &[SocketAddr]) -> anyhow::Result<()> {
         let sockets = self.open_tested_sockets(servers)?;
         let queues = sockets.keys().copied().collect::<Vec<_>>();
         let cores = self.cores()?;
@@ -149,20 +149,15 @@ impl Appliance {
         let shared = Shared {
             table: self.steering.table(),
             replays: self.steering.replays(),
-            policies: self.policies(),
+            policies: policies(&self.config),
             observations: Arc::clone(&self.observations),
             mailboxes: mailboxes.into(),
         };
         for (place, ((queue, ports), waiter)) in sockets.into_iter().zip(waiters).enumerate() {
-            let services = self.config.services.iter();
-            let keys = services
-                .filter_map(|service| keyring.service_keys(&service.name).into_iter().next());
-            let stats: Arc<[ServiceStats]> = self
-                .config
-                .services
-                .iter()
-                .map(|_| ServiceStats::default())
-                .collect();
+            // A reload may add services.
+            let stats: Arc<[ServiceStats]> =
+                (0..MAX_SERVICES).map(|_| ServiceStats::default()).collect();
+            let settings = Arc::new(SettingsBox::default());
             let core = (!cores.is_empty()).then(|| cores[place % cores.len()]);
             let status = Arc::new(WorkerStatus::default());
             let mailbox = shared.mailboxes[queue as usize].clone();
@@ -173,11 +168,12 @@ impl Appliance {
                 splicer: Splicer::new(queue as u8, shared.clone(), Arc::clone(&stats)),
                 stats: Arc::clone(&stats),
                 answers: BatchAnswers::new(HashBackend::best()),
-                keys: EpochKeys::new(keys),
+                keys: EpochKeys::new(self.steering.issuing_keys()),
                 waiter,
                 mailbox: mailbox.clone(),
                 heartbeats: self.steering.heartbeats(),
                 status: Arc::clone(&status),
+                settings: Arc::clone(&settings),
                 stop: Arc::clone(&self.stop),
             };
             let thread = worker
@@ -188,6 +184,7 @@ impl Appliance {
                 core,
                 stats,
                 status,
+                settings,
                 mailbox,
                 thread: Some(thread),
             });
@@ -305,21 +302,6 @@ impl Appliance {
         }
     }
 
-    fn policies(&self) -> Arc<[Policy]> {
-        let services = self.config.services.iter();
-        services
-            .map(|service| Policy {
-                reset_when_down: service.when_down == WhenDown::Reset,
-                true_rtt: service.rtt == Rtt::True,
-                hold_bytes: service.hold_bytes,
-                shares: ShareLimits {
-                    per_source: service.openings_per_source,
-                    per_server: service.openings_per_server,
-                },
-            })
-            .collect()
-    }
-
     /// Stops the workers, detaches the program from the interfaces and removes all pins. With `keep`, the program and its
     /// maps stay pinned and attached.
     ///
@@ -338,6 +320,22 @@ impl Appliance {
         self.steering.stop(keep)?;
         Ok(())
     }
+}
+
+/// The workers' policies, by service.
+pub(super) fn policies(config: &Config) -> Arc<[Policy]> {
+    let services = config.services.iter();
+    services
+        .map(|service| Policy {
+            reset_when_down: service.when_down == WhenDown::Reset,
+            true_rtt: service.rtt == Rtt::True,
+            hold_bytes: service.hold_bytes,
+            shares: ShareLimits {
+                per_source: service.openings_per_source,
+                per_server: service.openings_per_server,
+            },
+        })
+        .collect()
 }
 
 /// How to bind the sockets of an interface. Behind generic XDP a socket receives copies whatever its mode (`xsk_generic_rcv`,
@@ -367,6 +365,7 @@ mod tests {
             core: None,
             stats: Arc::new([]),
             status: Arc::default(),
+            settings: Arc::default(),
             mailbox: Mailbox::new(waiter.waker()),
             thread: Some(thread),
         };

@@ -17,6 +17,7 @@ use sha2::Sha256;
 use super::key_material::{Secret, ServiceKey};
 
 const SERVICE_SALT: &[u8] = b"synward v1 service key";
+const FINGERPRINT_SALT: &[u8] = b"synward fingerprint";
 const EPOCH_SALT: &[u8] = b"synward v1 epoch key";
 
 /// The key of the service of that name.
@@ -29,6 +30,12 @@ pub fn epoch_key(key: &ServiceKey, epoch: u64) -> [u64; 2] {
     let bytes: [u8; 16] = hkdf(EPOCH_SALT, &key.0, &epoch.to_le_bytes());
     let words = u128::from_le_bytes(bytes);
     [words as u64, (words >> 64) as u64]
+}
+
+/// 16 hex digits that differ where keys do, and tell nothing about them.
+pub(super) fn fingerprint(key: &[u8; 32]) -> String {
+    let bytes: [u8; 8] = hkdf(FINGERPRINT_SALT, key, &[]);
+    format!("{:016x}", u64::from_be_bytes(bytes))
 }
 
 fn hkdf<const LENGTH: usize>(salt: &[u8], input: &[u8], info: &[u8]) -> [u8; LENGTH] {

@@ -11,7 +11,7 @@ use super::error::Error;
 pub struct Secret(pub(super) [u8; 32]);
 
 /// The root of all keys of one service.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct ServiceKey(pub(super) [u8; 32]);
 
 impl Secret {

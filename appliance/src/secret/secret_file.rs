@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::error::Error;
-use super::key_derivation::derive_service_key;
+use super::key_derivation::{derive_service_key, fingerprint};
 use super::key_material::{Secret, ServiceKey, from_hex, to_hex};
 use super::service_name::is_service_name;
 use crate::problem::{Problem, Problems};
@@ -90,6 +90,15 @@ impl Keyring {
             Entry::Service { name, key } => (name == service).then(|| key.clone()),
         };
         self.0.iter().filter_map(key).collect()
+    }
+
+    /// A short text for each line, in order, by which two files can be compared and nothing is given away.
+    pub fn fingerprints(&self) -> Vec<String> {
+        let fingerprint = |entry: &Entry| match entry {
+            Entry::Secret(secret) => fingerprint(&secret.0),
+            Entry::Service { name, key } => format!("{name}:{}", fingerprint(&key.0)),
+        };
+        self.0.iter().map(fingerprint).collect()
     }
 
     fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Problems> {

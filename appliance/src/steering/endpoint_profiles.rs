@@ -12,7 +12,8 @@ use super::client_mss::ClientMss;
 use super::error::{SteeringError, map_failed};
 use super::map_plan::{Plan, apply_offer, endpoint_key};
 use super::own_addresses::{AddedPrefix, LeftOut, PrefixChanges};
-use crate::config::{Offer, Service};
+use super::policy_banks::next_generation;
+use crate::config::Offer;
 use crate::maps::{EndpointMap, Plain};
 
 type GlobalsMap = Array<MapData, Plain<Globals>>;
@@ -20,10 +21,15 @@ type GlobalsMap = Array<MapData, Plain<Globals>>;
 /// The map of endpoints, and `GLOBALS`. The programs cache what they read from endpoints until `Globals::changes` changes.
 /// `plan` is what the maps were filled from.
 pub(super) struct ProfileMaps {
-    endpoints: EndpointMap,
+    pub(super) endpoints: EndpointMap,
     map: GlobalsMap,
-    globals: Globals,
-    plan: Plan,
+    pub(super) globals: Globals,
+    pub(super) plan: Plan,
+    /// The options that the configuration fixes, by service.
+    pub(super) offers: Vec<Offer>,
+    pub(super) client_mss: ClientMss,
+    /// Endpoints whose options a reload has changed, and whose cookies still need those of two changes before.
+    pub(super) pending: BTreeSet<(IpAddr, u16)>,
 }
 
 impl fmt::Debug for ProfileMaps {
@@ -39,16 +45,21 @@ impl ProfileMaps {
         map: GlobalsMap,
         globals: Globals,
         plan: Plan,
+        offers: Vec<Offer>,
+        client_mss: ClientMss,
     ) -> Self {
         Self {
             endpoints,
             map,
             globals,
             plan,
+            offers,
+            client_mss,
+            pending: BTreeSet::new(),
         }
     }
 
-    fn find(&self, address: IpAddr, port: u16) -> Option<Endpoint> {
+    pub(super) fn find(&self, address: IpAddr, port: u16) -> Option<Endpoint> {
         match self
             .endpoints
             .get(&Plain(endpoint_key(address, port.into())), 0)
@@ -56,6 +67,11 @@ impl ProfileMaps {
             Ok(Plain(endpoint)) => Some(endpoint),
             Err(_) => self.plan.by_prefix(address, port.into()),
         }
+    }
+
+    /// Makes the programs look endpoints up again.
+    pub(super) fn endpoints_changed(&mut self) -> Result<(), SteeringError> {
+        self.notify_programs()
     }
 
     /// Forgets what was learned about ports of `address` that no service names.
@@ -72,6 +88,28 @@ impl ProfileMaps {
         Ok(())
     }
 
+    /// Offers a profile, as [`EndpointProfiles::set`] says.
+    pub(super) fn offer(
+        &mut self,
+        address: IpAddr,
+        port: u16,
+        profile: Profile,
+        since: u64,
+    ) -> Result<Learned, SteeringError> {
+        let Some(old) = self.find(address, port) else {
+            return Ok(Learned::Unprotected);
+        };
+        let offer = self.offers.get(old.service as usize);
+        let offer = offer.copied().unwrap_or_default();
+        let profile = apply_offer(&offer, profile);
+        let profile = self.client_mss.bound(&offer, address, profile);
+        let (new, learned) = change(&old, profile, since as u32);
+        if let Some(new) = new {
+            self.set(endpoint_key(address, port.into()), new)?;
+        }
+        Ok(learned)
+    }
+
     fn set(&mut self, key: EndpointKey, endpoint: Endpoint) -> Result<(), SteeringError> {
         self.endpoints
             .insert(Plain(key), Plain(endpoint), 0)
@@ -81,8 +119,12 @@ impl ProfileMaps {
 
     /// Invalidates what the programs have cached.
     fn notify_programs(&mut self) -> Result<(), SteeringError> {
+        self.next_generation(false)
+    }
+
+    fn next_generation(&mut self, other_bank: bool) -> Result<(), SteeringError> {
         let globals = &mut self.globals;
-        globals.generation = globals.generation.checked_add(1).unwrap_or(1);
+        globals.generation = next_generation(globals.generation, other_bank);
         self.map
             .set(0, Plain(*globals), 0)
             .map_err(map_failed("GLOBALS"))
@@ -108,18 +150,12 @@ pub enum Learned {
 #[derive(Debug)]
 pub struct EndpointProfiles {
     map: Mutex<ProfileMaps>,
-    offers: Vec<Offer>,
-    client_mss: ClientMss,
 }
 
 impl EndpointProfiles {
-    pub(super) fn new(map: ProfileMaps, offers: Vec<Offer>, client_mss: ClientMss) -> Self {
+    pub(super) fn new(map: ProfileMaps) -> Self {
         let map = Mutex::new(map);
-        Self {
-            map,
-            offers,
-            client_mss,
-        }
+        Self { map }
     }
 
     /// The profiles offered for an address and port; `None`: no service covers it.
@@ -143,30 +179,20 @@ impl EndpointProfiles {
         profile: Profile,
         since: u64,
     ) -> Result<Learned, SteeringError> {
-        let mut map = self.lock();
-        let Some(old) = map.find(address, port) else {
-            return Ok(Learned::Unprotected);
-        };
-        let offer = self
-            .offers
-            .get(old.service as usize)
-            .copied()
-            .unwrap_or_default();
-        let profile = apply_offer(&offer, profile);
-        let profile = self.client_mss.bound(&offer, address, profile);
-        let (new, learned) = change(&old, profile, since as u32);
-        if let Some(new) = new {
-            map.set(endpoint_key(address, port.into()), new)?;
-        }
-        Ok(learned)
+        self.lock().offer(address, port, profile, since)
     }
 
-    /// Makes the programs read services again.
+    /// `Globals::generation`.
+    pub(super) fn generation(&self) -> u32 {
+        self.lock().globals.generation
+    }
+
+    /// Puts the other bank of policies in force.
     ///
     /// # Errors
     /// The kernel refuses the write.
-    pub(super) fn service_changed(&self) -> Result<(), SteeringError> {
-        self.lock().notify_programs()
+    pub(super) fn change_bank(&self) -> Result<(), SteeringError> {
+        self.lock().next_generation(true)
     }
 
     /// Leaves this machine's addresses out of the services whose prefixes hold them. `write` changes the maps of prefixes.
@@ -196,7 +222,7 @@ impl EndpointProfiles {
         self.lock().plan.left_out()
     }
 
-    fn lock(&self) -> MutexGuard<'_, ProfileMaps> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, ProfileMaps> {
         // A thread that panicked has either changed an element or not; both are consistent.
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -204,16 +230,33 @@ impl EndpointProfiles {
 
 /// Merges the configuration's `planned` endpoint with `old`, which a previous process learned: the learned options, except
 /// those that the configuration fixes now.
-pub(super) fn inherited(planned: &Endpoint, old: &Endpoint, service: &Service) -> Endpoint {
+pub(super) fn inherited(planned: &Endpoint, old: &Endpoint, offer: &Offer) -> Endpoint {
     let profile = |profile| Profile {
         window: planned.now.window,
-        ..apply_offer(&service.offer, profile)
+        ..apply_offer(offer, profile)
     };
     Endpoint {
         service: planned.service,
         since: old.since,
         now: profile(old.now),
         before: profile(old.before),
+    }
+}
+
+/// The endpoint `old` with the planned options `wanted`, its values from epoch `since` on.
+pub(super) fn reoffered(old: &Endpoint, wanted: Profile, since: u64) -> Endpoint {
+    if old.now == wanted {
+        return *old;
+    }
+    match change(old, wanted, since as u32) {
+        (Some(new), Learned::From) => new,
+        // Within two epochs of the change before: cookies of that one lose their values.
+        _ => Endpoint {
+            since: since as u32,
+            now: wanted,
+            before: old.now,
+            ..*old
+        },
     }
 }
 

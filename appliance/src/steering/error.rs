@@ -147,6 +147,15 @@ pub enum SteeringError {
     )]
     Object { what: &'static str },
 
+    #[error(
+        "{needed} {what} do not fit into maps that were made for {room}: restart synward, which makes them larger"
+    )]
+    Room {
+        what: &'static str,
+        needed: usize,
+        room: u32,
+    },
+
     #[error("a slot is out of range: interface {slot}, queue {queue}")]
     Slot { slot: u32, queue: u32 },
 

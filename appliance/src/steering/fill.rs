@@ -74,14 +74,36 @@ pub(super) fn change_prefixes(
             removed.map_err(map_failed("PREFIX_PORTS"))?;
         }
     }
-    for AddedPrefix { net, index, ports } in &changes.added {
+    add_prefixes(object, &changes.added)
+}
+
+/// Adds prefixes or replaces them. A prefix is there only while its ports are.
+pub(super) fn add_prefixes(
+    object: &mut Object,
+    added: &[AddedPrefix],
+) -> Result<(), SteeringError> {
+    for AddedPrefix { net, index, ports } in added {
         add_ports(object, ports)?;
         add_prefix(object, *net, *index)?;
     }
     Ok(())
 }
 
-fn add_ports(object: &mut Object, ports: &[(PrefixPort, Endpoint)]) -> Result<(), SteeringError> {
+/// Removes prefixes, and then ports that no prefix has any more. Those that are not there are left out.
+pub(super) fn remove_prefixes(object: &mut Object, nets: &[IpNet], ports: &[PrefixPort]) {
+    for net in nets {
+        let _ = object.prefixes.remove(&trie_key(*net));
+    }
+    for key in ports {
+        let _ = object.prefix_ports.remove(&Plain(*key));
+    }
+}
+
+/// Adds ports of prefixes or replaces them.
+pub(super) fn add_ports(
+    object: &mut Object,
+    ports: &[(PrefixPort, Endpoint)],
+) -> Result<(), SteeringError> {
     let map = &mut object.prefix_ports;
     ports
         .iter()
@@ -122,7 +144,7 @@ pub(super) fn fill_endpoints(
             continue;
         };
         let service = &config.services[planned.service as usize];
-        let mut endpoint = endpoint_profiles::inherited(&planned, &old, service);
+        let mut endpoint = endpoint_profiles::inherited(&planned, &old, &service.offer);
         for profile in [&mut endpoint.now, &mut endpoint.before] {
             *profile = client_mss.bound(&service.offer, address, *profile);
         }

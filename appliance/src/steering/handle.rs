@@ -23,10 +23,12 @@ use super::modes::Adoption;
 use super::next_hops::NextHops;
 use super::object::Object;
 use super::pins::Pins;
+use super::policy_banks::PolicyBanks;
 use crate::config::{self, Mode};
 use crate::kernel;
-use crate::lists::Contents;
+use crate::lists::{Change, Contents};
 use crate::maps::{FlowTable, Heartbeats, Plain, ReplayCache, Times, coarse_now};
+use crate::secret::ServiceKey;
 
 /// Nanoseconds of drift from the wall clock below which the clock is not written.
 const DRIFT: u64 = 10_000_000;
@@ -48,7 +50,11 @@ pub struct Steering {
     pub(super) assignments: Vec<TcAttachment>,
     pub(super) pins: Option<Pins>,
     pub(super) taken_over: Option<u32>,
+    /// The policies in force.
     pub(super) services: Vec<Service>,
+    pub(super) banks: PolicyBanks,
+    /// Whether the kernel creates connections from our cookies; `None`: it has not been asked, as no service is local.
+    pub(super) takes_connections: Option<bool>,
     /// What the map of lists holds.
     pub(super) lists: Contents,
     /// Whether SYNs are dropped because the process is about to end.
@@ -249,6 +255,20 @@ impl Steering {
         Ok(ServiceCounters(sum))
     }
 
+    /// The key that issues the cookies of each service; `None`: it has none.
+    pub fn issuing_keys(&self) -> Vec<Option<ServiceKey>> {
+        self.keys.issuing()
+    }
+
+    /// Whether a local service can be added while the program runs: the programs for it are loaded and attached.
+    pub fn can_serve_locally(&self, cookies: config::Cookies) -> bool {
+        match self.takes_connections {
+            None => false,
+            Some(false) => true,
+            Some(true) => self.assigns || cookies == config::Cookies::Kernel,
+        }
+    }
+
     /// What the map of lists holds.
     pub fn lists(&self) -> &Contents {
         &self.lists
@@ -259,11 +279,20 @@ impl Steering {
     /// # Errors
     /// The kernel refuses a write. What was written until then stays.
     pub fn set_lists(&mut self, wanted: &Contents) -> Result<(), SteeringError> {
-        for change in self.lists.changes_to(wanted) {
+        self.change_lists(self.lists.changes_to(wanted))?;
+        self.control_services()
+    }
+
+    /// Changes the map of lists.
+    pub(super) fn change_lists(
+        &mut self,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Result<(), SteeringError> {
+        for change in changes {
             fill::write_listed(&mut self.object, change)?;
             self.lists.apply(change);
         }
-        self.control_services()
+        Ok(())
     }
 
     /// Begins or ends dropping the SYNs of services that are protected. Cookies that are out and flows go on.
@@ -277,13 +306,11 @@ impl Steering {
 
     /// Writes the services for which lists or drain have changed.
     fn control_services(&mut self) -> Result<(), SteeringError> {
-        for index in 0..self.services.len() {
-            let service = self.services[index];
-            if self.with_control(index as u32, service) != service {
-                self.write_service(index as u32, service)?;
-            }
+        let services = self.services.clone();
+        if self.with_controls(services.clone()) == services {
+            return Ok(());
         }
-        Ok(())
+        self.put_policies_in_force(services)
     }
 
     /// Updates the clock and the keys of the program. Call it several times per epoch (32 s). It is cheap if nothing is due.
@@ -297,6 +324,8 @@ impl Steering {
                 keys.set(key_slot(service, slot.epoch), Plain(slot), 0)
             })
             .map_err(map_failed("KEYS"))?;
+        self.expire_keys(now.epoch())?;
+        self.endpoints.offer_pending(now.epoch() + 1)?;
 
         let clock = now.clock();
         let drift = clock.epoch_start.wrapping_sub(self.clock.epoch_start) as i64;
@@ -399,13 +428,33 @@ impl Steering {
         index: u32,
         service: Service,
     ) -> Result<(), SteeringError> {
-        let service = self.with_control(index, service);
-        self.object
-            .services
-            .set(index, Plain(service), 0)
-            .map_err(map_failed("SERVICES"))?;
-        self.services[index as usize] = service;
-        self.endpoints.service_changed()
+        let mut services = self.services.clone();
+        services[index as usize] = service;
+        self.put_policies_in_force(services)
+    }
+
+    /// Changes the policies of all services at one moment.
+    ///
+    /// # Errors
+    /// The kernel refuses a write; the policies are unchanged.
+    pub(super) fn put_policies_in_force(
+        &mut self,
+        services: Vec<Service>,
+    ) -> Result<(), SteeringError> {
+        let services = self.with_controls(services);
+        let generation = self.endpoints.generation();
+        self.banks
+            .prepare(&mut self.object.services, generation, &services)?;
+        self.endpoints.change_bank()?;
+        self.services = services;
+        Ok(())
+    }
+
+    fn with_controls(&self, services: Vec<Service>) -> Vec<Service> {
+        let services = (0..).zip(services);
+        services
+            .map(|(index, service)| self.with_control(index, service))
+            .collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use synward_core::flow_time::FlowTime;
-use synward_core::layout::{Clock, Globals};
+use synward_core::layout::{Clock, Globals, Service};
 
 use super::client_mss::ClientMss;
 use super::endpoint_profiles::{EndpointProfiles, ProfileMaps};
@@ -18,6 +18,7 @@ use super::modes::Adoption;
 use super::next_hops::NextHops;
 use super::object::{Object, Sizes};
 use super::pins::Pins;
+use super::policy_banks::PolicyBanks;
 use crate::config::Config;
 use crate::kernel::{self, KernelAbi};
 use crate::maps::{FlowTable, Heartbeats, Plain, ReplayCache, Times};
@@ -74,7 +75,7 @@ impl Steering {
             .iter()
             .map(|service| keyring.service_keys(&service.name));
         let keys = KeySlots::new(keys.collect());
-        let mut plan = Plan::new(config, &keys.counts());
+        let mut plan = Plan::new(config, &keys.selections());
         if abi.is_some_and(|abi| !abi.takes_connections()) {
             plan.leave_cookies_to_the_kernel();
         }
@@ -102,7 +103,7 @@ impl Steering {
             bucket_mask: sizes.buckets - 1,
             passed_idle: FlowTime::units_of_seconds(config.flows.idle.as_secs()),
             prefixes: u32::from(plan.has_prefixes()),
-            generation: 1,
+            generation: 2,
         };
         let mut globals_map = shared.globals;
         globals_map
@@ -118,6 +119,7 @@ impl Steering {
             previous.as_ref(),
         )?;
 
+        let services = plan.services.clone();
         let table = FlowTable::new(
             shared.tags,
             shared.flows,
@@ -136,7 +138,9 @@ impl Steering {
             assignments: Vec::new(),
             pins: None,
             taken_over,
-            services: plan.services.clone(),
+            services: vec![Service::default(); plan.services.len()],
+            banks: PolicyBanks::default(),
+            takes_connections: abi.map(KernelAbi::takes_connections),
             lists: std::mem::take(&mut plan.lists),
             draining: false,
             assigns: plan.assigns(),
@@ -156,12 +160,20 @@ impl Steering {
                     .iter()
                     .map(|service| service.offer)
                     .collect();
-                let map = ProfileMaps::new(endpoints, globals_map, globals, plan);
-                Arc::new(EndpointProfiles::new(map, offers, client_mss))
+                let map = ProfileMaps::new(
+                    endpoints,
+                    globals_map,
+                    globals,
+                    plan,
+                    offers,
+                    client_mss,
+                );
+                Arc::new(EndpointProfiles::new(map))
             },
             object,
         };
         steering.refresh(&now)?;
+        steering.put_policies_in_force(services)?;
         steering.start_adoption(now.coarse)?;
         steering.refresh_kernel_clock()?;
         Ok(steering)

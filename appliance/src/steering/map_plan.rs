@@ -18,8 +18,10 @@ use synward_core::layout::{
 use synward_core::wire::Address;
 
 use super::client_mss::ClientMss;
+use super::key_slots::KeySelection;
 use super::modes::mode_byte;
 use super::own_addresses::OwnAddresses;
+use super::removed_addresses;
 use crate::config::{
     self, Config, Cookies, Fragments, Handoff, Offer, PlainCookies, Ports, Unknown, WhenAbsent,
 };
@@ -43,19 +45,31 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The plan for `config`; `keys` is the number of keys of each service, in order.
-    pub(super) fn new(config: &Config, keys: &[u32]) -> Self {
+    /// The plan for `config`; `keys` are those of each service, in order.
+    pub(super) fn new(config: &Config, keys: &[KeySelection]) -> Self {
+        Self::new_after(config, keys, 0)
+    }
+
+    /// The same; `first` is the index of its first prefix.
+    pub(super) fn new_after(config: &Config, keys: &[KeySelection], first: u32) -> Self {
         let services = config.services.iter().zip(keys);
         let mut plan = Self {
             services: services
-                .map(|(config, keys)| service(config, *keys))
+                .map(|(config, keys)| keys.apply(service(config)))
                 .collect(),
+            next_prefix: first,
             ..Self::default()
         };
         let mut configs = PrefixConfigs::new();
-        for (index, service) in (0..).zip(&config.services) {
+        let services = || (0..).zip(&config.services);
+        for (index, service) in services().filter(|(_, service)| !service.is_configured()) {
+            for (net, ports) in removed_addresses::left(service, &config.services) {
+                plan.add_addresses(index, service, net, &ports, &mut configs);
+            }
+        }
+        for (index, service) in services().filter(|(_, service)| service.is_configured()) {
             for net in &service.addresses {
-                plan.add_addresses(index, service, *net, &mut configs);
+                plan.add_addresses(index, service, *net, &service.ports, &mut configs);
             }
         }
         let none_yet = RunTimeLists::default();
@@ -142,10 +156,11 @@ impl Plan {
         index: u32,
         service: &config::Service,
         net: IpNet,
+        ports: &Ports,
         configs: &mut PrefixConfigs,
     ) {
         let host = net.prefix_len() == net.max_prefix_len();
-        match &service.ports {
+        match ports {
             Ports::List(ports) if host => {
                 let endpoint = endpoint(index, service, net.addr());
                 let keys = ports
@@ -247,7 +262,7 @@ fn from_longest(net: IpNet, configs: &PrefixConfigs) -> Vec<&PrefixConfig> {
     around.into_iter().map(|(_, config)| config).collect()
 }
 
-fn service(config: &config::Service, keys: u32) -> Service {
+fn service(config: &config::Service) -> Service {
     Service {
         mode: mode_byte(config.mode),
         unknown_policy: match config.unknown {
@@ -257,7 +272,7 @@ fn service(config: &config::Service, keys: u32) -> Service {
         },
         pass_fragments: u8::from(config.fragments == Fragments::Pass),
         listed: u8::from(lists::configured(config).next().is_some()),
-        keys: keys as u8,
+        keys: 0,
         plain_cookies: match config.plain_cookies {
             PlainCookies::Limit => plain_cookies::LIMIT,
             PlainCookies::Accept => plain_cookies::ACCEPT,
@@ -281,7 +296,8 @@ fn service(config: &config::Service, keys: u32) -> Service {
             _ => when_absent::ANSWER,
         },
         draining: 0,
-        reserved: [0; 6],
+        issuer: 0,
+        reserved: [0; 5],
         replies: config.replies_per_prefix,
         padding: 0,
     }

@@ -32,7 +32,8 @@
 //! | `vlans` | the VLANs that this machine has devices for |
 //! | `unload` | detaches what a killed process left |
 //! | `client_mss` | the largest MSS that SYN-ACKs promise |
-//! | `endpoint_profiles`, `key_slots` | what changes while the program runs: offered options, keys |
+//! | `endpoint_profiles`, `key_slots`, `policy_banks` | what changes while the program runs: offered options, keys, policies |
+//! | `exchange`, `plan_changes`, `endpoint_exchange`, `removed_addresses` | another configuration while the program runs |
 #![forbid(unsafe_code)]
 
 mod attach;
@@ -41,8 +42,10 @@ mod classifier;
 mod client_mss;
 mod driver_obstacles;
 mod driver_table;
+mod endpoint_exchange;
 mod endpoint_profiles;
 mod error;
+mod exchange;
 mod fill;
 mod generic_fallback;
 mod handle;
@@ -59,7 +62,10 @@ mod object;
 mod occupant;
 mod own_addresses;
 mod pins;
+mod plan_changes;
+mod policy_banks;
 mod receive_frames;
+mod removed_addresses;
 mod unload;
 mod vlan_stripping;
 mod vlans;
@@ -71,6 +77,7 @@ pub use driver_table::{ChannelNeed, DriverFacts, ZeroCopy};
 pub use endpoint_profiles::{EndpointProfiles, Learned, NEVER};
 pub use error::SteeringError;
 pub(crate) use error::cause;
+pub use exchange::Exchange;
 pub use handle::Steering;
 pub use interface_discovery::SteeredInterface;
 pub(crate) use interface_discovery::refused_kind;
@@ -78,5 +85,6 @@ pub(crate) use native_refusal::most_mtu;
 pub use occupant::Occupant;
 pub use own_addresses::{LeftOut, own_address_warnings};
 pub use receive_frames::frame_size;
+pub(crate) use removed_addresses::left as addresses_left;
 pub use unload::{unload, unload_incompatible};
 pub use vlan_stripping::stripped_tag_warnings;

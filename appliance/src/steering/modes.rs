@@ -11,7 +11,7 @@ use synward_core::layout::{Service, handoff, mode};
 
 use super::error::SteeringError;
 use super::handle::Steering;
-use crate::config::Mode;
+use crate::config::{Config, Mode};
 use crate::maps::coarse_now;
 
 /// How long segments of unknown connections pass when a service begins to challenge while the appliance runs, whatever
@@ -109,6 +109,28 @@ impl Steering {
         written
     }
 
+    /// The policy of a service whose mode becomes `to`, when it was `was` before.
+    pub(super) fn with_mode(&self, policy: Service, was: &Service, to: Mode) -> Service {
+        let byte = match to {
+            Mode::Auto if was.mode == mode::ALWAYS => mode::ALWAYS,
+            other => mode_byte(other),
+        };
+        let times = Service {
+            mode: was.mode,
+            adopt_until: was.adopt_until,
+            judge_until: was.judge_until,
+            cookies_until: was.cookies_until,
+            ..policy
+        };
+        self.challenge(times, byte)
+    }
+
+    /// Takes over the times that the configuration sets.
+    pub(super) fn follow_times(&mut self, config: &Config) {
+        self.idle = config.flows.idle;
+        self.adoption = Adoption::at_start(config.appliance.adopt, self.idle);
+    }
+
     /// Has a service with `auto` challenge its clients, or no longer. Other modes stay as they are.
     ///
     /// # Errors
@@ -120,9 +142,14 @@ impl Steering {
         self.write_mode(service, if on { mode::ALWAYS } else { mode::MONITOR })
     }
 
-    /// A service that begins to challenge adopts the connections that exist; one that stops honours its cookies for a while.
     fn write_mode(&mut self, service: u32, byte: u8) -> Result<(), SteeringError> {
-        let mut changed = self.service(service)?;
+        let changed = self.challenge(self.service(service)?, byte);
+        self.write_service(service, changed)
+    }
+
+    /// The policy with another mode. A service that begins to challenge adopts the connections that exist; one that stops
+    /// honours its cookies for a while.
+    fn challenge(&self, mut changed: Service, byte: u8) -> Service {
         let was = std::mem::replace(&mut changed.mode, byte);
         let now = coarse_now();
         match (was == mode::ALWAYS, byte == mode::ALWAYS) {
@@ -133,21 +160,20 @@ impl Steering {
             (true, false) => changed.cookies_until = now.saturating_add(COOKIE_LIFE),
             _ => {}
         }
-        self.write_service(service, changed)
+        changed
     }
 
     /// Writes all services. Those that challenge adopt connections from `now` on; the others honour the cookies of a process
     /// before this one.
     pub(super) fn start_adoption(&mut self, now: u64) -> Result<(), SteeringError> {
-        for index in 0..self.services.len() {
-            let mut service = self.services[index];
-            self.adoption.begin(&mut service, now);
+        let mut services = self.services.clone();
+        for service in &mut services {
+            self.adoption.begin(service, now);
             if service.mode != mode::ALWAYS {
                 service.cookies_until = now.saturating_add(COOKIE_LIFE);
             }
-            self.write_service(index as u32, service)?;
         }
-        Ok(())
+        self.put_policies_in_force(services)
     }
 }
 

@@ -64,6 +64,27 @@ impl Sizes {
     }
 }
 
+/// The number of elements of maps that depend on the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) endpoints: u32,
+    pub(super) prefixes: u32,
+    pub(super) prefix_ports: u32,
+}
+
+impl Room {
+    /// Enough for the plan, and for what is learned or added later.
+    fn new(plan: &Plan) -> Self {
+        let room =
+            |needed: usize| u32::try_from(needed.saturating_mul(2).max(ROOM)).unwrap_or(u32::MAX);
+        Self {
+            endpoints: room(plan.endpoints.len()),
+            prefixes: room(plan.prefixes.len()),
+            prefix_ports: room(plan.prefix_ports.len()),
+        }
+    }
+}
+
 /// The loaded program, and handles to its maps.
 pub(super) struct Object {
     ebpf: Ebpf,
@@ -78,6 +99,7 @@ pub(super) struct Object {
     pub(super) sockets: XskMap<MapData>,
     pub(super) vlans: HashMap<MapData, Plain<VlanTags>, u32>,
     pub(super) unresolved: HashMap<MapData, Plain<NextHop>, u32>,
+    pub(super) room: Room,
     /// The maps that the next process takes over or reads, with their names.
     pub(super) inherited: Vec<(&'static str, MapData)>,
 }
@@ -105,11 +127,10 @@ impl Object {
         for (name, entries) in sizes.kept() {
             loader.map_max_entries(name, entries);
         }
-        let room =
-            |needed: usize| u32::try_from(needed.saturating_mul(2).max(ROOM)).unwrap_or(u32::MAX);
-        loader.map_max_entries("ENDPOINTS", room(plan.endpoints.len()));
-        loader.map_max_entries("PREFIXES", room(plan.prefixes.len()));
-        loader.map_max_entries("PREFIX_PORTS", room(plan.prefix_ports.len()));
+        let room = Room::new(plan);
+        loader.map_max_entries("ENDPOINTS", room.endpoints);
+        loader.map_max_entries("PREFIXES", room.prefixes);
+        loader.map_max_entries("PREFIX_PORTS", room.prefix_ports);
         for (name, path) in pinned {
             loader.map_pin_path(name, path.as_path());
         }
@@ -143,7 +164,7 @@ impl Object {
             let program = classifier(&mut ebpf, TEST_INJECT)?;
             load_verified(|| program.load()).map_err(rejected)?;
         }
-        take_maps(ebpf, sizes)
+        take_maps(ebpf, sizes, room)
     }
 
     /// The XDP program.
@@ -190,7 +211,7 @@ fn classifier<'a>(
     program.ok_or(SteeringError::Object { what: name })
 }
 
-fn take_maps(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), SteeringError> {
+fn take_maps(mut ebpf: Ebpf, sizes: &Sizes, room: Room) -> Result<(Object, Shared), SteeringError> {
     let [(_, tags), (_, flows), .., (_, occupancy)] = sizes.kept();
     let mut inherited = Vec::new();
     for name in [
@@ -227,6 +248,7 @@ fn take_maps(mut ebpf: Ebpf, sizes: &Sizes) -> Result<(Object, Shared), Steering
         unresolved: take_map_as(&mut ebpf, "UNRESOLVED")?,
         inherited,
         ebpf,
+        room,
     };
     Ok((object, shared))
 }

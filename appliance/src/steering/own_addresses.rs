@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use synward_core::layout::{ANY_PORT, Endpoint, NO_PORT, PrefixPort, handoff};
 
+use super::key_slots::KeySelection;
 use super::map_plan::Plan;
 use crate::config::Config;
 use crate::kernel;
@@ -41,7 +42,10 @@ impl LeftOut {
 
 /// The warnings of `synward check`: which addresses of this machine are left out. Each with its line of the configuration.
 pub fn own_address_warnings(config: &Config) -> Vec<(usize, String)> {
-    let mut plan = Plan::new(config, &vec![0; config.services.len()]);
+    let mut plan = Plan::new(
+        config,
+        &vec![KeySelection::default(); config.services.len()],
+    );
     // Without the addresses there is nothing to report.
     plan.leave_out(kernel::own_addresses().unwrap_or_default());
     let left_out = plan.left_out();
@@ -77,6 +81,15 @@ pub(super) struct AddedPrefix {
     pub(super) net: IpNet,
     pub(super) index: u32,
     pub(super) ports: Vec<(PrefixPort, Endpoint)>,
+}
+
+impl OwnAddresses {
+    /// Changes the indices of prefixes.
+    pub(super) fn renumber(&mut self, numbers: &BTreeMap<u32, u32>) {
+        for prefix in self.left_out.values_mut() {
+            prefix.index = *numbers.get(&prefix.index).unwrap_or(&prefix.index);
+        }
+    }
 }
 
 impl Plan {

@@ -8,7 +8,7 @@ use crate::secret::{ServiceKey, epoch_key};
 
 /// The keys that issue cookies, one per service, derived once per epoch.
 pub struct EpochKeys {
-    services: Vec<Cached>,
+    services: Vec<Option<Cached>>,
 }
 
 struct Cached {
@@ -18,21 +18,21 @@ struct Cached {
 }
 
 impl EpochKeys {
-    /// Takes the issuing key of each service, in the order of the services.
-    pub fn new(services: impl IntoIterator<Item = ServiceKey>) -> Self {
+    /// Takes the issuing key of each service, by index; `None`: there is no service.
+    pub fn new(services: impl IntoIterator<Item = Option<ServiceKey>>) -> Self {
         let cached = |service| Cached {
             service,
             epoch: u64::MAX,
             key: [0; 2],
         };
         Self {
-            services: services.into_iter().map(cached).collect(),
+            services: services.into_iter().map(|key| key.map(cached)).collect(),
         }
     }
 
     /// The key of a service for an epoch.
     pub fn key(&mut self, service: u16, epoch: u64) -> Option<&Key> {
-        let cached = self.services.get_mut(usize::from(service))?;
+        let cached = self.services.get_mut(usize::from(service))?.as_mut()?;
         if cached.epoch != epoch {
             cached.key = epoch_key(&cached.service, epoch);
             cached.epoch = epoch;

@@ -3,12 +3,14 @@
 //! | file | idea |
 //! |---|---|
 //! | [`ports`] | sends segments: through the sockets, or through the kernel |
+//! | [`settings`] | what a reload changes for a worker |
 //! | [`epoch_keys`] | the cookie key of each service for the current epoch |
 //! | [`status`] | counters and socket status, readable from other threads |
 #![forbid(unsafe_code)]
 
 pub mod epoch_keys;
 pub mod ports;
+pub mod settings;
 pub mod status;
 
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use crate::maps::{Heartbeats, fine_now};
 
 use epoch_keys::{EpochKeys, current_epoch};
 use ports::{Batch, Ports};
+use settings::SettingsBox;
 use status::WorkerStatus;
 
 const _: () = assert!(
@@ -68,6 +71,8 @@ pub struct Worker {
     pub heartbeats: Arc<Heartbeats>,
     /// Its published status.
     pub status: Arc<WorkerStatus>,
+    /// What a reload changes.
+    pub settings: Arc<SettingsBox>,
     /// Set to end the worker.
     pub stop: Arc<AtomicBool>,
 }
@@ -98,6 +103,10 @@ impl Worker {
             // The XDP program's clock, with a finer resolution: a heartbeat may be some milliseconds ahead of it.
             let now = fine_now();
             self.heartbeats.beat(self.queue, now);
+            if let Some(settings) = self.settings.take() {
+                self.splicer.set_policies(settings.policies);
+                self.keys = EpochKeys::new(settings.issuing);
+            }
             let mut work = 0;
             for index in 0..self.ports.count() {
                 work += self.ports.receive(index, &mut batch);

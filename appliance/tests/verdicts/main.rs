@@ -10,6 +10,7 @@
 //! | [`prepared_answers`] | the prepared answers of the fast path |
 //! | [`acks`] | cookies: valid, altered, expired |
 //! | [`plain_acks`] | wrong cookies without timestamps, and their limit |
+//! | [`exchange`] | policies and keys that change while the program runs |
 //! | [`unreadable`] | fragments and malformed headers |
 //! | [`spliced_flows`] | spliced flows: their state, and how they are found |
 //! | [`translation`] | how the numbers of their segments are translated |
@@ -34,6 +35,7 @@ mod absence;
 mod acks;
 mod both_paths;
 mod draining;
+mod exchange;
 mod frame_builder;
 mod icmp_errors;
 mod judged;

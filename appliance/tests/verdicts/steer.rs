@@ -14,7 +14,8 @@ use synward_core::counters::{Counter, NAMES, SLOTS, ServiceCounters};
 use synward_core::flow::{FlowKey, Place, WAYS, entry_index};
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interface, Interfaces, KeySlot, NO_PORT, NextHop,
-    Passed, Profile, Service, VlanTags, key_slot, mode, plain_cookies, push_vlan_tag, side, state,
+    Passed, Profile, Service, VlanTags, key_slot, mode, plain_cookies, policy_slot, push_vlan_tag,
+    side, state,
 };
 use synward_core::replay_cache::{ENTRIES_PER_SET, Event, Handshake};
 use synward_core::wire::Address;
@@ -344,12 +345,18 @@ impl Steer {
     pub(crate) fn policy(&mut self, change: impl FnOnce(&mut Service)) {
         let mut service = Service {
             mode: mode::ALWAYS,
-            keys: 2,
+            keys: 0b11,
             plain_cookies: plain_cookies::ACCEPT,
             ..Service::default()
         };
         change(&mut service);
-        self.set("SERVICES", SERVICE, Shared(service));
+        for generation in 0..2 {
+            self.set(
+                "SERVICES",
+                policy_slot(SERVICE, generation),
+                Shared(service),
+            );
+        }
     }
 
     /// Makes a VLAN device on every interface, as far as the program is concerned: (protocol, id), the outer tag first.
@@ -387,6 +394,12 @@ impl Steer {
             .insert(Shared(key), Shared(endpoint), 0)
             .unwrap();
         self.generation += 1;
+        self.set("GLOBALS", 0, Shared(self.globals()));
+    }
+
+    /// Puts the bank of policies in force that `generation` names.
+    pub(crate) fn in_generation(&mut self, generation: u32) {
+        self.generation = generation;
         self.set("GLOBALS", 0, Shared(self.globals()));
     }
 

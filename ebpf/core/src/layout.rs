@@ -10,7 +10,7 @@ use crate::multilinear;
 use crate::wire::Address;
 
 /// Version of names and contents of the maps. A process takes over pinned maps only if they have its own version.
-pub const SCHEMA: u32 = 9;
+pub const SCHEMA: u32 = 10;
 
 /// The most services.
 pub const MAX_SERVICES: u32 = 1024;
@@ -181,7 +181,7 @@ pub struct Service {
     pub pass_fragments: u8,
     /// 1: the service has an allow-list or a deny-list.
     pub listed: u8,
-    /// How many entries of [`KeySlot::keys`] are in use.
+    /// Bit i: cookies of [`KeySlot::keys`]\[i\] are accepted.
     pub keys: u8,
     /// See [`plain_cookies`].
     pub plain_cookies: u8,
@@ -199,8 +199,10 @@ pub struct Service {
     pub when_absent: u8,
     /// 1: SYNs are dropped, because the process is about to end.
     pub draining: u8,
+    /// The entry of [`KeySlot::keys`] that makes cookies.
+    pub issuer: u8,
     /// Padding, zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 5],
     /// Replies to one client prefix in a second from one CPU ([`crate::reply_budget`]); 0: no limit.
     pub replies: u32,
     /// Padding, zero.
@@ -281,8 +283,23 @@ pub mod unknown_policy {
 pub struct KeySlot {
     /// The epoch; another one means that the slot was not refreshed.
     pub epoch: u64,
-    /// One key for each secret; the first makes cookies, all verify them.
+    /// One key for each secret, in no order; see [`Service::keys`] and [`Service::issuer`].
     pub keys: [Key; MAX_SECRETS],
+}
+
+impl KeySlot {
+    /// The key that makes cookies.
+    #[inline(always)]
+    pub const fn issuing_key(&self, service: &Service) -> &Key {
+        &self.keys[service.issuer as usize % MAX_SECRETS]
+    }
+}
+
+/// The index of a service's policy. There are two banks of policies: the one that [`Globals::generation`] names is in force,
+/// the other is written before it is. So a change of any number of services takes effect with one word, on all CPUs.
+#[inline(always)]
+pub const fn policy_slot(service: u32, generation: u32) -> u32 {
+    service + (generation & 1) * MAX_SERVICES
 }
 
 /// The index of a key slot: `service * KEY_SLOTS + epoch % KEY_SLOTS`.
@@ -480,8 +497,8 @@ pub struct Globals {
     pub passed_idle: u32,
     /// 1: some service is configured by prefix or for any port.
     pub prefixes: u32,
-    /// Changes, but never to 0, with every change of an endpoint or a service. While it is the same, what the programs have
-    /// looked up stays valid.
+    /// Changes, but never to 0 or 1, with every change of an endpoint or a service. While it is the same, what the programs have
+    /// looked up stays valid. Its lowest bit names the bank of policies that is in force ([`policy_slot`]).
     pub generation: u32,
 }
 

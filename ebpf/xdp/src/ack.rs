@@ -145,8 +145,8 @@ fn check_cookie(pkt: &mut PacketContext) -> Verdict {
         return INVALID_COOKIE;
     }
     for secret in 0..MAX_SECRETS {
-        if secret as u8 >= pkt.service.keys {
-            break;
+        if pkt.service.keys >> secret & 1 == 0 {
+            continue;
         }
         if let Some(options) = found.ack.check(&slot.keys[secret], &found.key) {
             (found.validated_options, found.offered) = (options, *endpoint.profile(epoch));

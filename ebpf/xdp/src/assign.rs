@@ -67,7 +67,7 @@ fn decide(ctx: &TcContext, cpu: &mut CpuScratch) -> Option<i32> {
     {
         return None;
     }
-    let (service, counters) = service_lookup::policy_and_counters(&cpu.memory.endpoint)?;
+    let (service, counters) = service_lookup::policy_and_counters_of(&cpu.memory)?;
     if service.handoff != handoff::LOCAL || service.cookies & cookies::KERNEL != 0 {
         return None;
     }

@@ -32,8 +32,8 @@ pub struct CpuMemory {
     pub endpoint: Endpoint,
     /// The address and port of that endpoint.
     endpoint_at: EndpointKey,
-    /// `Globals::generation` when it was looked up; 0: `endpoint` is not what was found.
-    endpoint_generation: u32,
+    /// `Globals::generation` when it was looked up.
+    pub endpoint_generation: u32,
 }
 
 impl CpuMemory {
@@ -116,6 +116,6 @@ impl CpuMemory {
     /// Says that `endpoint` was changed for the current frame alone.
     #[inline(always)]
     pub fn forget_endpoint(&mut self) {
-        self.endpoint_generation = 0;
+        self.endpoint_at.port = u32::MAX;
     }
 }

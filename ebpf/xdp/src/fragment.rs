@@ -48,8 +48,7 @@ fn translate(
     direction: Direction,
 ) -> Verdict {
     cpu.found.key = key;
-    let Some((service, counters)) = service_lookup::policy_and_counters(&cpu.memory.endpoint)
-    else {
+    let Some((service, counters)) = service_lookup::policy_and_counters_of(&cpu.memory) else {
         return XDP_PASS;
     };
     if service.handoff != handoff::SPLICE {

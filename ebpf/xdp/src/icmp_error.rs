@@ -71,7 +71,7 @@ fn translate(ctx: &XdpContext, cpu: &mut CpuScratch) -> Option<()> {
     let header = view::<{ icmp::LENGTH }>(ctx, packet.l4)?;
     let checksum = Sum(0).replace_u32(old, new).update([header[2], header[3]]);
     header[2..4].copy_from_slice(&checksum);
-    if let Some((_, counters)) = service_lookup::policy_and_counters(&memory.endpoint) {
+    if let Some(counters) = service_lookup::counters_of(memory.endpoint.service) {
         counters.bump(Counter::IcmpTranslated);
     }
     Some(())

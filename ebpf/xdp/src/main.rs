@@ -84,8 +84,7 @@ fn decide_tcp(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interface) -> 
 
 #[inline(always)]
 fn decide_from_client(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interface) -> Verdict {
-    let Some((service, counters)) = service_lookup::policy_and_counters(&cpu.memory.endpoint)
-    else {
+    let Some((service, counters)) = service_lookup::policy_and_counters_of(&cpu.memory) else {
         return XDP_PASS;
     };
     cpu.found.key = cpu.packet.flow_from_client();
@@ -260,8 +259,7 @@ fn decide_without_flow(
 
 #[inline(always)]
 fn decide_from_server(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interface) -> Verdict {
-    let Some((service, counters)) = service_lookup::policy_and_counters(&cpu.memory.endpoint)
-    else {
+    let Some((service, counters)) = service_lookup::policy_and_counters_of(&cpu.memory) else {
         return XDP_PASS;
     };
     match service.handoff {

@@ -47,9 +47,9 @@ pub static PREFIX_PORTS: HashMap<PrefixPort, Endpoint, 16384> = HashMap::new();
 #[btf_map]
 pub static LISTS: LpmTrie<[u32; 5], u32, { MAX_LISTED as usize }> = LpmTrie::new();
 
-/// Service → policy.
+/// Service → policy, in two banks (`layout::policy_slot`).
 #[btf_map]
-pub static SERVICES: Array<Service, { MAX_SERVICES as usize }, MMAPABLE> = Array::new();
+pub static SERVICES: Array<Service, { 2 * MAX_SERVICES as usize }, MMAPABLE> = Array::new();
 
 /// Service and epoch → keys.
 #[btf_map]

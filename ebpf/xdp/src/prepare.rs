@@ -5,7 +5,7 @@ use crate::{absence, maps, plain_acks, service_lookup, steered_interface, worker
 use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::programs::XdpContext;
 use synward_core::flow::{FlowKey, ServerHash};
-use synward_core::layout::{cookies, handoff, key_slot, mode, plain_cookies, side};
+use synward_core::layout::{cookies, handoff, key_slot, mode, plain_cookies, policy_slot, side};
 use synward_core::wire::Address;
 
 /// What is prepared for a SYN of this flow; `None` if the fast path does not answer it.
@@ -53,7 +53,8 @@ fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
     {
         return false;
     }
-    let Some(service) = maps::SERVICES.get(endpoint.service) else {
+    let generation = prepared.validity.generation as u32;
+    let Some(service) = maps::SERVICES.get(policy_slot(endpoint.service, generation)) else {
         return false;
     };
     let is_usual = service.mode == mode::ALWAYS
@@ -69,7 +70,7 @@ fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
     let Some(keys) = maps::KEYS.get(key_slot(endpoint.service, prepared.epoch)) else {
         return false;
     };
-    prepared.key = keys.keys[0];
+    prepared.key = *keys.issuing_key(service);
     prepared.profile = *endpoint.profile(prepared.epoch);
     prepared.service = endpoint.service;
     prepared.slot = interface.slot;

@@ -9,6 +9,7 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::{
     ANY_PORT, Endpoint, EndpointKey, NO_PORT, PrefixPort, Profile, Service, listed, mode,
+    policy_slot,
 };
 use synward_core::wire::Address;
 
@@ -97,12 +98,21 @@ fn find_prefix(address: &Address, port: u32, endpoint: &mut Endpoint) -> bool {
     false
 }
 
-/// The service of an endpoint and its counters on this CPU.
+/// The service of the endpoint that was looked up last, and its counters on this CPU.
+#[inline(always)]
+pub fn policy_and_counters_of(
+    memory: &CpuMemory,
+) -> Option<(&'static Service, &'static mut ServiceCounters)> {
+    policy_and_counters(&memory.endpoint, memory.endpoint_generation)
+}
+
+/// The service of an endpoint that was looked up in `generation`, and its counters on this CPU.
 #[inline(always)]
 pub fn policy_and_counters(
     endpoint: &Endpoint,
+    generation: u32,
 ) -> Option<(&'static Service, &'static mut ServiceCounters)> {
-    let service = maps::SERVICES.get(endpoint.service)?;
+    let service = maps::SERVICES.get(policy_slot(endpoint.service, generation))?;
     Some((service, counters_of(endpoint.service)?))
 }
 
@@ -141,10 +151,13 @@ pub fn look_up_lists(service: u32, source: &Address) -> u32 {
 #[inline(never)]
 pub fn decide_unreadable(destination: &Address, kind: Kind) -> Verdict {
     let mut endpoint = NO_ENDPOINT;
+    let Some(generation) = generation() else {
+        return XDP_PASS;
+    };
     if !find_endpoint(destination, NO_PORT, &mut endpoint) {
         return XDP_PASS;
     }
-    let Some((service, counters)) = policy_and_counters(&endpoint) else {
+    let Some((service, counters)) = policy_and_counters(&endpoint, generation) else {
         return XDP_PASS;
     };
     let fragment = kind == Kind::Fragment;

@@ -108,7 +108,7 @@ pub fn make_syn_ack(pkt: &mut PacketContext, counters: &mut ServiceCounters) -> 
     let isn = pkt.cpu.packet.sequence;
     let cookie = found
         .negotiated
-        .cookie(&slot.keys[0], epoch, &found.key, isn);
+        .cookie(slot.issuing_key(pkt.service), epoch, &found.key, isn);
     let profile = endpoint.profile(epoch);
     found
         .negotiated

@@ -20,7 +20,10 @@ fn config(services: &str) -> Config {
 
 fn plan(services: &str) -> Plan {
     let config = config(services);
-    Plan::new(&config, &vec![1; config.services.len()])
+    Plan::new(
+        &config,
+        &vec![KeySelection::default(); config.services.len()],
+    )
 }
 
 /// The look-up of the XDP program (ebpf/xdp/src/service_lookup.rs).

@@ -43,7 +43,7 @@ fn guard_segment(ctx: &XdpContext, looks_up: bool) -> Verdict {
     if !service_lookup::find_endpoint_for(memory, packet.destination, packet.destination_port) {
         return XDP_PASS;
     }
-    let Some((_, counters)) = service_lookup::policy_and_counters(&memory.endpoint) else {
+    let Some((_, counters)) = service_lookup::policy_and_counters_of(memory) else {
         return XDP_PASS;
     };
     let kind = packet.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN);
