@@ -89,13 +89,14 @@ pub enum Command {
     /// Serve in the foreground until SIGTERM or SIGINT
     ///
     /// Logs to stderr. A line with `ready` reports that every interface is steered and every socket bound (READY=1 to
-    /// systemd). SIGHUP has no effect yet.
+    /// systemd). SIGHUP reloads the configuration, as `synward reload` does.
     #[command(after_long_help = "Example:\n  synward run --config /etc/synward/synward.toml")]
     Run(Run),
     /// List the problems of a configuration file, line by line
     ///
     /// Prints each problem as FILE:LINE: what is wrong, and what would be right. Exit 0 if the file is valid, 1 if not.
-    /// Settings that are valid but probably not intended are printed on stderr as warnings.
+    /// Settings that are valid but probably not intended are printed on stderr as warnings. With --against-running: prints
+    /// what a reload would change, and what needs a restart; changes nothing; exit 1 if a reload would be refused.
     #[command(after_long_help = "\
 Examples:
   synward check --config /etc/synward/synward.toml
@@ -149,7 +150,14 @@ Examples:
   synward tune --config /etc/synward/synward.toml --dry-run
   synward tune --config /etc/synward/synward.toml --undo")]
     Tune(Tune),
-    /// Make the running process reload its configuration (not available yet)
+    /// Make the running process read its configuration again
+    ///
+    /// Prints what changes, one line for each difference. If the file has a problem, or a difference needs a restart, prints
+    /// these and changes nothing. Exit 0 done, 1 refused. No connection ends and no socket is bound again: a service that
+    /// is removed keeps its spliced connections until they end. The secret file is read, too.
+    #[command(
+        after_long_help = "Examples:\n  synward check --config /etc/synward/synward.toml --against-running\n  synward reload"
+    )]
     Reload,
     /// Set the mode of a service until the next reload or start
     ///
@@ -223,16 +231,6 @@ Example:
     },
 }
 
-impl Command {
-    /// The name of a command that this version parses but does not implement.
-    pub fn not_available(&self) -> Option<&'static str> {
-        match self {
-            Self::Reload => Some("reload"),
-            _ => None,
-        }
-    }
-}
-
 /// Arguments of `run`.
 #[derive(Args, Clone, Debug)]
 pub struct Run {
@@ -250,14 +248,16 @@ pub struct Run {
 
 /// Arguments of `check`.
 #[derive(Args, Clone, Debug)]
-#[group(required = true, multiple = false)]
 pub struct Check {
     /// Configuration file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", required_unless_present = "example")]
     pub config: Option<PathBuf>,
     /// Print a valid file that shows every key with its default and description
-    #[arg(long)]
+    #[arg(long, conflicts_with = "config")]
     pub example: bool,
+    /// Compare the file with the running process
+    #[arg(long, requires = "config")]
+    pub against_running: bool,
 }
 
 /// The output format.

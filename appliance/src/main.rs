@@ -36,11 +36,8 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
-    if let Some(name) = cli.command.not_available() {
-        return Ok(not_available(name));
-    }
     match &cli.command {
-        Command::Check(arguments) => check(arguments),
+        Command::Check(arguments) => check(arguments, cli.control()),
         Command::Secret(arguments) => secret(arguments),
         Command::Completions { shell } => print(&Cli::completions(*shell)),
         Command::Man { folder: None } => print(&Cli::manual().swap_remove(0).1),
@@ -74,14 +71,9 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             |began| report(&format!("synward: {began}")),
         )?),
         Command::Undrain => show(drain_client::undrain(cli.control())?),
+        Command::Reload => show(control_client::reload(cli.control())?),
         Command::Unload(wanted) => unload(wanted),
-        _ => Ok(ExitCode::from(WRONG_USE)),
     }
-}
-
-fn not_available(name: &str) -> ExitCode {
-    report(&format!("synward: `{name}` is not available yet"));
-    ExitCode::from(WRONG_USE)
 }
 
 fn lists(control: &Path, list: List, action: &ListAction) -> anyhow::Result<ExitCode> {
@@ -137,7 +129,7 @@ fn unload(wanted: &Unload) -> anyhow::Result<ExitCode> {
     print(format!("{removed}\n").as_bytes())
 }
 
-fn check(arguments: &Check) -> anyhow::Result<ExitCode> {
+fn check(arguments: &Check, control: &Path) -> anyhow::Result<ExitCode> {
     let Some(file) = &arguments.config else {
         return print(Config::example().as_bytes());
     };
@@ -146,6 +138,7 @@ fn check(arguments: &Check) -> anyhow::Result<ExitCode> {
             print(format!("{problems}\n").as_bytes())?;
             Ok(ExitCode::FAILURE)
         }
+        Ok(config) if arguments.against_running => show(control_client::compare(control, &config)?),
         Ok(config) => {
             config
                 .warnings

@@ -90,6 +90,21 @@ impl CommandLink {
         }))
     }
 
+    /// Follows a reload. A program that is not known ([`Self::programs`]) gets no events: none can be started any more.
+    pub fn follow(&mut self, services: &[Service]) {
+        let known = self.programs.commands.iter();
+        let number = |service: &Service| known.clone().position(|one| *one == service.on_event);
+        let services = services.iter();
+        let of_service =
+            services.filter_map(|service| Some((service.name.clone(), number(service)?)));
+        self.programs.of_service = of_service.collect();
+    }
+
+    /// The programs, with their arguments.
+    pub fn programs(&self) -> &[Vec<String>] {
+        &self.programs.commands
+    }
+
     /// Passes an event to the programs that are for it. One that cannot be passed is left out, with a line in the log.
     pub fn pass(&mut self, event: &Event) {
         for command in self.programs.of(event) {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::command_link::CommandLink;
 use super::event::{Event, EventKind};
+use crate::config::Service;
 use crate::observe::LogLimit;
 
 /// Events that are kept.
@@ -24,6 +25,18 @@ impl EventLog {
             programs,
             ..Self::default()
         }
+    }
+
+    /// Follows a reload: events of services go to the programs that they name now.
+    pub fn follow(&mut self, services: &[Service]) {
+        if let Some(programs) = &mut self.programs {
+            programs.follow(services);
+        }
+    }
+
+    /// The programs that can be run, with their arguments: those that services named at the start.
+    pub fn programs(&self) -> &[Vec<String>] {
+        self.programs.as_ref().map_or(&[], CommandLink::programs)
     }
 
     /// Logs an event, keeps it and passes it on.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::control_protocol::{ReloadReport, RunningConfiguration};
 use super::drain_view::DrainView;
 use super::flow_query::FlowQuery;
 use super::snapshot::{FlowList, Snapshot};
@@ -38,4 +39,11 @@ pub trait ApplianceHandle: Send + Sync {
 
     /// The state of the drain.
     fn drained(&self) -> DrainView;
+
+    /// Reads the configuration again and puts it in force, or changes nothing. Waits for the control thread, some seconds at
+    /// most.
+    fn reload(&self) -> ReloadReport;
+
+    /// What is in force.
+    fn configuration(&self) -> RunningConfiguration;
 }

@@ -12,15 +12,20 @@ use super::flow_query::FlowQuery;
 use super::snapshot::{FlowList, Snapshot};
 use super::socket_file::{connect, peer_pid};
 use super::status_text;
-use crate::config::Mode;
+use crate::config::facts::Facts;
+use crate::config::{Config, Mode};
 
 /// Timeout of a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for a reload, which probes the options of new servers.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(18);
 /// Maximum length of a response, bytes. A million flows take 200 MB.
 const MAX_RESPONSE: u64 = 1 << 30;
 
-/// Exit codes of `status`.
+/// Exit codes.
 pub mod exit {
+    /// A reload is refused, and nothing has changed.
+    pub const REFUSED: u8 = 1;
     /// It serves, and nothing is degraded.
     pub const SERVING: u8 = 0;
     /// It runs, but something is degraded, or it drains.
@@ -38,8 +43,8 @@ pub enum ClientError {
     )]
     NotRunning(PathBuf),
     /// A process listens but does not respond.
-    #[error("runs (pid {1}), but did not answer on {0} within 5 s; its log may say why")]
-    Silent(PathBuf, i32),
+    #[error("runs (pid {1}), but did not answer on {0} within {2} s; its log may say why")]
+    Silent(PathBuf, i32, u64),
     /// The socket belongs to another user.
     #[error("not allowed to use {0}; run this as root, or as the user that synward runs as")]
     NotAllowed(PathBuf),
@@ -150,6 +155,58 @@ pub fn mode(control: &Path, service: &str, mode: Mode) -> Result<Outcome, Client
     }
 }
 
+/// `synward reload`: prints what changes, or why nothing does.
+pub fn reload(control: &Path) -> Result<Outcome, ClientError> {
+    let report = match send_request_for(control, &Request::Reload, RELOAD_TIMEOUT)? {
+        Response::Reload(report) => report,
+        _ => return Err(ClientError::Strange(control.to_owned())),
+    };
+    let mut outcome = Outcome::fine(
+        report
+            .lines
+            .iter()
+            .map(|line| format!("{line}\n"))
+            .collect(),
+    );
+    if !report.done {
+        outcome.note = "synward: reload refused; nothing changed\n".into();
+        outcome.code = exit::REFUSED;
+    }
+    Ok(outcome)
+}
+
+/// `synward check --against-running`: prints what a reload would change, and what needs a restart.
+pub fn compare(control: &Path, config: &Config) -> Result<Outcome, ClientError> {
+    let mut running = match send_request(control, &Request::Configuration)? {
+        Response::Configuration(running) => *running,
+        _ => return Err(ClientError::Strange(control.to_owned())),
+    };
+    let mut wanted = Facts::of(config);
+    if running.control_is_given {
+        for facts in [&mut running.facts, &mut wanted] {
+            facts.forget("[appliance]", "control");
+        }
+    }
+    let differences = running.facts.differences(&wanted);
+    let mut outcome = Outcome::fine(String::new());
+    for difference in &differences {
+        outcome.text += &match difference.restart_reason(&running.abilities) {
+            Some(reason) => {
+                outcome.code = exit::REFUSED;
+                format!("{difference}: {reason}\n")
+            }
+            None => format!("{difference}\n"),
+        };
+    }
+    if differences.is_empty() {
+        outcome.text = "nothing changes\n".into();
+    }
+    if outcome.code != 0 {
+        outcome.note = "synward: a reload would be refused and change nothing\n".into();
+    }
+    Ok(outcome)
+}
+
 /// Queries a snapshot of the process behind the control socket.
 pub fn query_status(control: &Path) -> Result<Snapshot, ClientError> {
     match send_request(control, &Request::Status)? {
@@ -186,7 +243,16 @@ pub fn query_flows(control: &Path, mut query: FlowQuery) -> Result<FlowList, Cli
 
 /// Sends one request and reads the response. [`Response::Error`] becomes an error.
 pub(super) fn send_request(control: &Path, request: &Request) -> Result<Response, ClientError> {
-    let until = Instant::now() + RESPONSE_TIMEOUT;
+    send_request_for(control, request, RESPONSE_TIMEOUT)
+}
+
+/// The same; the first bytes of the response must arrive within `timeout`.
+fn send_request_for(
+    control: &Path,
+    request: &Request,
+    timeout: Duration,
+) -> Result<Response, ClientError> {
+    let until = Instant::now() + timeout;
     let mut stream = connect(control, until).map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory => {
             ClientError::NotRunning(control.to_owned())
@@ -197,7 +263,7 @@ pub(super) fn send_request(control: &Path, request: &Request) -> Result<Response
     let bytes =
         send_and_receive(&mut stream, request, until).map_err(|error| match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                ClientError::Silent(control.to_owned(), peer_pid(&stream))
+                ClientError::Silent(control.to_owned(), peer_pid(&stream), timeout.as_secs())
             }
             _ => ClientError::Broken(control.to_owned(), error),
         })?;

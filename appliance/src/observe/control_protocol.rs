@@ -9,6 +9,8 @@
 //!                                                     → {"lists":{"done":"…","entries":[…]}}
 //! {"command":"drain","seconds":60}, {"command":"undrain"}, {"command":"drained"}
 //!                                                     → {"drain":{"phase":"draining",…}}
+//! {"command":"reload"}                                → {"reload":{"done":true,"lines":["[[service]] web: mode …"]}}
+//! {"command":"configuration"}                         → {"configuration":{"facts":{…},…}}
 //! a request that fails                                → {"error":"why, and what would be right"}
 //! ```
 
@@ -17,6 +19,8 @@ use serde::{Deserialize, Serialize};
 use super::drain_view::DrainView;
 use super::flow_query::FlowQuery;
 use super::snapshot::{FlowList, Snapshot};
+use crate::config::Abilities;
+use crate::config::facts::Facts;
 use crate::lists::{ListAnswer, ListRequest};
 
 /// A request.
@@ -40,6 +44,37 @@ pub enum Request {
     Undrain,
     /// Get the state of the drain.
     Drained,
+    /// Read the configuration file again and put it in force.
+    Reload,
+    /// Get what is in force.
+    Configuration,
+}
+
+/// The result of a reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// Whether it took effect; otherwise nothing has changed.
+    pub done: bool,
+    /// What changes, or why it was refused, a sentence each.
+    pub lines: Vec<String>,
+}
+
+impl ReloadReport {
+    /// A reload that changed nothing.
+    pub fn refused(lines: Vec<String>) -> Self {
+        Self { done: false, lines }
+    }
+}
+
+/// What is in force, for `check --against-running`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningConfiguration {
+    /// The configuration, with modes as they were last set.
+    pub facts: Facts,
+    /// Whether the command line named the control socket, and not the file.
+    pub control_is_given: bool,
+    /// What the process has that services may need.
+    pub abilities: Abilities,
 }
 
 /// A service and a mode.
@@ -71,6 +106,10 @@ pub enum Response {
     Lists(ListAnswer),
     /// To [`Request::Drain`], [`Request::Undrain`] and [`Request::Drained`].
     Drain(DrainView),
+    /// To [`Request::Reload`].
+    Reload(ReloadReport),
+    /// To [`Request::Configuration`].
+    Configuration(Box<RunningConfiguration>),
     /// The request failed: a sentence for people.
     Error(String),
 }

@@ -78,6 +78,10 @@ impl Control {
             )),
             Request::Undrain => self.drain(DrainCommand::End),
             Request::Drained => Response::Drain(self.appliance.drained()),
+            Request::Reload => Response::Reload(self.appliance.reload()),
+            Request::Configuration => {
+                Response::Configuration(Box::new(self.appliance.configuration()))
+            }
         }
     }
 

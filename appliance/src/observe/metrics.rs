@@ -39,6 +39,7 @@ metrics! {
     SERVING = Gauge "serving" [] "1 while packets are steered.";
     DEGRADED_REASONS = Gauge "complaints" [] "Number of reasons why the appliance is degraded; `synward status` lists them.";
     RELOADED = Gauge "config_last_reload_successful" [] "0 if the last reload was refused; the previous configuration is then still in force.";
+    RELOADED_AT = Gauge "config_last_reload_success_timestamp_seconds" [] "When a reload last took effect, or the process started: seconds since 1970.";
 
     SYNS = Counter "syns_total" ["service"] "SYNs from clients.";
     ANSWERS = Counter "answers_total" ["service", "by"] "SYN-ACKs sent, by the XDP program or by workers over AF_XDP.";
@@ -179,6 +180,8 @@ fn process(page: &mut Page, snapshot: &Snapshot) {
         .sample(&[], snapshot.degraded_reasons().len());
     page.family(&RELOADED)
         .sample(&[], u8::from(snapshot.config_last_reload_successful));
+    page.family(&RELOADED_AT)
+        .sample(&[], snapshot.config_last_reload_success_timestamp_seconds);
 }
 
 fn services(page: &mut Page, snapshot: &Snapshot) {

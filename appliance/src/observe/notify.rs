@@ -9,6 +9,14 @@ pub fn notify_ready() {
     notify_service_manager(&[NotifyState::Ready]);
 }
 
+/// RELOADING=1, with the time, by which the service manager tells this reload from an earlier one. READY=1 ends it.
+pub fn notify_reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify_service_manager(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!(%error, "the service manager cannot be notified"),
+    }
+}
+
 /// STOPPING=1.
 pub fn notify_stopping() {
     notify_service_manager(&[NotifyState::Stopping]);

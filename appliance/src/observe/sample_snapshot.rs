@@ -25,6 +25,8 @@ pub(crate) fn snapshot() -> Snapshot {
         uptime_seconds: 273_600.5,
         config_file: PathBuf::from("/etc/synward/synward.toml"),
         config_last_reload_successful: true,
+        config_last_reload_success_timestamp_seconds: 1_764_000_000.5,
+        config_last_reload: vec!["[[service]] web: mode monitor -> always".into()],
         serving: true,
         degraded: Vec::new(),
         notes: Vec::new(),

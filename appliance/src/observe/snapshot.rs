@@ -37,6 +37,12 @@ pub struct Snapshot {
     pub config_file: PathBuf,
     /// Whether the last reload took effect; true before the first reload.
     pub config_last_reload_successful: bool,
+    /// When a reload last took effect, or the process started: seconds since 1970.
+    #[serde(default)]
+    pub config_last_reload_success_timestamp_seconds: f64,
+    /// What the last reload changed, or why it was refused, one line each; empty before the first reload.
+    #[serde(default)]
+    pub config_last_reload: Vec<String>,
     /// Whether packets are steered: every interface has its program and every socket is bound.
     pub serving: bool,
     /// Why the appliance is degraded, one sentence for people each; empty if it is not.

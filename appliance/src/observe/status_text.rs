@@ -12,6 +12,9 @@ use super::status_attacks;
 use super::text_columns::Align::{Left, Right};
 use super::text_columns::TextColumns;
 
+/// Reasons of a refused reload that are shown.
+const REASONS: usize = 5;
+
 /// The output of `synward status`.
 pub(super) fn status(snapshot: &Snapshot) -> String {
     let parts = [
@@ -90,6 +93,13 @@ fn head(snapshot: &Snapshot) -> String {
     }
     if !snapshot.config_last_reload_successful {
         text += "  the last reload was refused; the previous configuration is in force\n";
+        let reasons = &snapshot.config_last_reload;
+        for reason in reasons.iter().take(REASONS) {
+            text += &format!("    {reason}\n");
+        }
+        if let Some(more) = reasons.len().checked_sub(REASONS).filter(|more| *more > 0) {
+            text += &format!("    and {more} more: `synward reload` lists them\n");
+        }
     }
     text
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use synward_core::counters::{Counter, ServiceCounters};
 
 use crate::activation::{Attack, Change, Detector, Seen, Totals};
-use crate::config::{Config, Handoff, Mode};
+use crate::config::{Config, Handoff, Mode, Service};
 use crate::events::{AttackNumbers, Event, EventKind, EventLog};
 use crate::kernel;
 use crate::observe::{AttackView, LogLimit};
@@ -29,20 +29,42 @@ struct Watched {
     unanswered: u64,
 }
 
-impl AttackWatch {
-    /// Watches the services of a configuration.
-    pub(super) fn new(config: &Config) -> Self {
-        let watched = |service: &crate::config::Service| Watched {
+impl Watched {
+    fn new(service: &Service) -> Self {
+        Self {
             // The cookies that an edge issues come back to the server.
             detector: Detector::new(service.activation, service.handoff != Handoff::Forward),
             attacks: 0,
             unanswered: 0,
-        };
+        }
+    }
+}
+
+impl AttackWatch {
+    /// Watches the services of a configuration.
+    pub(super) fn new(config: &Config) -> Self {
         Self {
             began: Instant::now(),
-            services: config.services.iter().map(watched).collect(),
+            services: config.services.iter().map(Watched::new).collect(),
             overflows: None,
             failed: LogLimit::default(),
+        }
+    }
+
+    /// Follows a reload: services with the indices `started` are new, the others have the settings of `config`.
+    pub(super) fn follow(&mut self, config: &Config, started: &[u32]) {
+        self.services.truncate(config.services.len());
+        for (watched, service) in self.services.iter_mut().zip(&config.services) {
+            watched.detector.set(service.activation);
+        }
+        let new = config.services.iter().skip(self.services.len());
+        self.services.extend(new.map(Watched::new));
+        for index in started.iter().map(|index| *index as usize) {
+            if let (Some(watched), Some(service)) =
+                (self.services.get_mut(index), config.services.get(index))
+            {
+                *watched = Watched::new(service);
+            }
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::reload::ReloadRequest;
 use super::running_appliance::RunningAppliance;
 use super::watchdog::Watchdog;
 use crate::confinement::{Directories, ThreadKind, confine_thread};
@@ -18,13 +19,14 @@ const ROUND: Duration = Duration::from_millis(100);
 /// Buckets of the flow table that a round scans. A scan of a million flows takes six seconds.
 const SWEEP: u32 = 1 << 11;
 
-/// Serves until SIGTERM, SIGINT or the end of a drain.
+/// Serves until SIGTERM, SIGINT or the end of a drain. `requests` are those of other threads to reload.
 ///
 /// # Errors
 /// The control socket or the metrics endpoint cannot be created (for example: address in use), or something could not be
 /// removed at the end.
 pub fn serve_until_signal(
     running: RunningAppliance,
+    requests: Receiver<ReloadRequest>,
     keep_steering: bool,
     directories: &Directories,
 ) -> anyhow::Result<()> {
@@ -34,15 +36,15 @@ pub fn serve_until_signal(
             .with_context(|| format!("signal {signal} cannot be handled"))
             .map(|_| flag)
     };
+    let settings = running.settings();
     let running = Arc::new(running);
     let served = (|| {
         let (term, int, hup) = (flag(SIGTERM)?, flag(SIGINT)?, flag(SIGHUP)?);
-        let appliance = &running.config().appliance;
-        let source = Arc::clone(&running) as Arc<dyn ApplianceHandle>;
-        let control = ControlServer::start(&appliance.control, Arc::clone(&source))?;
-        let metrics = appliance
+        let handle = Arc::clone(&running) as Arc<dyn ApplianceHandle>;
+        let control = ControlServer::start(&settings.control, Arc::clone(&handle))?;
+        let metrics = settings
             .metrics
-            .map(|address| MetricsServer::start(address, source))
+            .map(|address| MetricsServer::start(address, handle))
             .transpose()?;
         confine_thread(ThreadKind::Control, directories);
         running.set_serving();
@@ -51,17 +53,27 @@ pub fn serve_until_signal(
         let mut watchdog = Watchdog::from_environment();
         while !term.load(Relaxed) && !int.load(Relaxed) && !running.has_drained() {
             if hup.swap(false, Relaxed) {
-                tracing::warn!("reload is not available yet; the configuration is unchanged");
+                running.reload_now();
             }
             running.round(SWEEP);
             watchdog.feed(Instant::now(), || running.workers_are_alive());
-            thread::sleep(ROUND);
+            wait_for_request(&running, &requests);
         }
         tracing::info!("stopping");
         notify::notify_stopping();
+        // Who waits for a reload goes on.
+        drop(requests);
         drop((control, metrics));
         Ok(())
     })();
     let ended = running.end(keep_steering && served.is_ok());
     served.and(ended)
+}
+
+/// Sleeps until the next round is due, or a reload is asked for.
+fn wait_for_request(running: &RunningAppliance, requests: &Receiver<ReloadRequest>) {
+    if let Ok(report) = requests.recv_timeout(ROUND) {
+        // If nobody waits any more, the log has it.
+        let _ = report.try_send(running.reload_now());
+    }
 }

@@ -13,6 +13,7 @@
 //! | [`server_probe`] | the probe |
 //! | [`server_evidence`] | which options a server supports, by what its SYN-ACKs have said so far |
 //! | [`running_appliance`] | the running appliance behind one lock, for the control thread and observers |
+//! | `reload`, `service_slots` | another configuration while it runs; the indices of services |
 //! | `watchdog` | tells the service manager that everything works |
 //! | `flow_listing` | walks the flow table for `flows` |
 //! | `snapshot_builder` | builds the parts of a snapshot for metrics and `status` |
@@ -25,10 +26,12 @@ pub mod drain;
 mod flow_listing;
 mod list_control;
 mod reception_test;
+pub mod reload;
 pub mod running_appliance;
 pub mod server_evidence;
 pub mod server_probe;
 pub mod server_profiles;
+mod service_slots;
 mod snapshot_builder;
 pub mod start;
 mod tested_start;
@@ -38,12 +41,15 @@ mod watchdog;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::mpsc::channel;
 
 use anyhow::Context as _;
 
 use crate::config::{Config, Service};
 use crate::confinement::{self, Directories};
 use crate::events::{CommandLink, EventLog};
+
+use reload::ConfigSource;
 use running_appliance::RunningAppliance;
 
 /// Serves in the foreground until SIGTERM or SIGINT. Prints problems of the configuration, one per line. Any other error
@@ -72,10 +78,16 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
     let directories = directories(file, &config);
     let programs = CommandLink::start(&config.services)
         .context("the process that runs the programs of on_event cannot be started")?;
-    let (appliance, profiles) = start::start_appliance(config)?;
+    config.cookie.keyring = Some(config.cookie.keyring().map_err(anyhow::Error::from)?);
+    let (appliance, profiles) = start::start_appliance(config.clone())?;
     let events = EventLog::new(programs);
-    let running = RunningAppliance::new(appliance, profiles, events);
-    control_thread::serve_until_signal(running, keep_steering, &directories)?;
+    let source = ConfigSource {
+        file: file.to_owned(),
+        control: control.map(Path::to_owned),
+    };
+    let (reloads, requests) = channel();
+    let running = RunningAppliance::new(appliance, profiles, events, config, source, reloads);
+    control_thread::serve_until_signal(running, requests, keep_steering, &directories)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,25 +1,29 @@
 //! The running appliance, shared by the control thread and observers.
 
 use std::collections::BTreeMap;
+use std::sync::mpsc::Sender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use synward_core::flow_time::FlowTime;
+use synward_core::layout::MAX_SERVICES;
 
 use super::attack_watch::AttackWatch;
 use super::drain::{self, Drain};
 use super::flow_listing;
 use super::list_control;
+use super::reload::{self, ConfigSource, LastReload, PastCounts, ReloadRequest};
 use super::server_profiles::ServerProfiles;
 use super::snapshot_builder::{count_outcomes, interface_views, service_view, worker_views};
 use super::start::{Appliance, WorkerHandle};
 use super::transmission_watch;
-use crate::config::{Config, Mode};
+use crate::config::{self, Config, Mode, Service, Standing};
 use crate::engine::Outcome;
 use crate::events::{EventLog, unix_seconds};
 use crate::lists::{ListAnswer, ListRequest, RunTimeLists};
 use crate::local_checks::Notes;
 use crate::maps::{Limits, Swept, Times, coarse_now, flow_now};
+use crate::observe::control_protocol::{ReloadReport, RunningConfiguration};
 use crate::observe::flow_query::FlowQuery;
 use crate::observe::{
     ApplianceHandle, DrainCommand, DrainView, FlowList, FlowsView, LogLimit, SCHEMA_VERSION,
@@ -36,33 +40,43 @@ const WATCH: Duration = Duration::from_secs(1);
 
 /// The running appliance, behind one lock that no worker takes.
 pub struct RunningAppliance {
-    config: Config,
+    /// Where the configuration comes from.
+    pub(super) source: ConfigSource,
     began: Instant,
     inner: Mutex<Inner>,
+    /// To the control thread.
+    reloads: Sender<ReloadRequest>,
 }
 
-struct Inner {
-    appliance: Option<Appliance>,
-    profiles: ServerProfiles,
-    notes: Notes,
+pub(super) struct Inner {
+    /// What is in force. Services are at their index, and some are not in the file ([`Standing`]).
+    pub(super) config: Config,
+    pub(super) appliance: Option<Appliance>,
+    pub(super) last_reload: LastReload,
+    /// What workers counted for services that are gone.
+    pub(super) past: PastCounts,
+    /// When removed services were last looked at.
+    pub(super) released_at: Instant,
+    pub(super) profiles: ServerProfiles,
+    pub(super) notes: Notes,
     /// What is wrong with interfaces and workers, and when that was looked up.
-    faults: Vec<String>,
-    faults_at: Instant,
-    drivers: transmission_watch::Seen,
-    attacks: AttackWatch,
-    events: EventLog,
+    pub(super) faults: Vec<String>,
+    pub(super) faults_at: Instant,
+    pub(super) drivers: transmission_watch::Seen,
+    pub(super) attacks: AttackWatch,
+    pub(super) events: EventLog,
     /// The addresses of this machine that services leave out.
-    left_out: Vec<String>,
-    serving: bool,
-    lists: RunTimeLists,
-    drain: Option<Drain>,
+    pub(super) left_out: Vec<String>,
+    pub(super) serving: bool,
+    pub(super) lists: RunTimeLists,
+    pub(super) drain: Option<Drain>,
     /// Bucket at which the sweep continues.
-    cursor: u32,
-    expired: u64,
+    pub(super) cursor: u32,
+    pub(super) expired: u64,
     /// Live entries per service, counted over one sweep of the whole table.
-    flows: Vec<u64>,
-    counting: Vec<u64>,
-    reports: BTreeMap<u32, Vec<PortStatus>>,
+    pub(super) flows: Vec<u64>,
+    pub(super) counting: Vec<u64>,
+    pub(super) reports: BTreeMap<u32, Vec<PortStatus>>,
     failures: Failures,
 }
 
@@ -142,19 +156,46 @@ fn renew_left_out(known: &mut Vec<String>, steering: &mut Steering, config: &Con
     *known = left_out;
 }
 
+/// Removed services whose connections go on.
+fn removed_notes(inner: &Inner) -> Vec<String> {
+    let services = inner.config.services.iter();
+    let removed = services.filter(|service| service.standing == Standing::Removed);
+    let note = |service: &Service| {
+        format!(
+            "service \"{}\": its spliced connections go on until they end; nobody is challenged there",
+            service.name
+        )
+    };
+    removed.map(note).collect()
+}
+
 impl RunningAppliance {
-    /// Wraps an appliance whose workers run. What happens is recorded in `events`.
-    pub fn new(mut appliance: Appliance, profiles: ServerProfiles, events: EventLog) -> Self {
-        let services = appliance.config.services.len();
+    /// Wraps an appliance whose workers run. What happens is recorded in `events`. `config` is what it was started with,
+    /// before the self-test changed it; `reloads` carries requests of other threads to the one that calls
+    /// [`Self::reload_now`].
+    pub fn new(
+        mut appliance: Appliance,
+        profiles: ServerProfiles,
+        events: EventLog,
+        config: Config,
+        source: ConfigSource,
+        reloads: Sender<ReloadRequest>,
+    ) -> Self {
+        let services = MAX_SERVICES as usize;
         let mut notes = Notes::default();
         notes.renew(&appliance.config);
         let attacks = AttackWatch::new(&appliance.config);
         let mut left_out = Vec::new();
         renew_left_out(&mut left_out, &mut appliance.steering, &appliance.config);
         Self {
-            config: appliance.config.clone(),
+            source,
             began: Instant::now(),
+            reloads,
             inner: Mutex::new(Inner {
+                config,
+                last_reload: LastReload::at_start(),
+                past: PastCounts::default(),
+                released_at: Instant::now(),
                 appliance: Some(appliance),
                 profiles,
                 notes,
@@ -177,14 +218,14 @@ impl RunningAppliance {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic of an observer leaves plain data in a valid state.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The configuration.
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// The settings of the process.
+    pub fn settings(&self) -> config::Appliance {
+        self.lock().config.appliance.clone()
     }
 
     /// Marks the appliance as serving: every interface is steered and every socket bound.
@@ -205,7 +246,7 @@ impl RunningAppliance {
         });
         format!(
             "ready: {} service(s) on {}",
-            self.config.services.len(),
+            inner.config.services.len(),
             interfaces.unwrap_or_default()
         )
     }
@@ -225,7 +266,7 @@ impl RunningAppliance {
         let steering = &mut appliance.steering;
         inner
             .attacks
-            .round(&self.config, steering, &mut inner.events);
+            .round(&inner.config, steering, &mut inner.events);
         if let Err(error) = appliance.steering.keep_next_hops() {
             tracing::error!(%error, "the neighbours of forwarded connections cannot be resolved");
         }
@@ -249,23 +290,23 @@ impl RunningAppliance {
             if let Err(error) = appliance.steering.renew_vlans() {
                 tracing::error!(%error, "the VLAN devices of this machine cannot be followed");
             }
-            renew_left_out(&mut inner.left_out, &mut appliance.steering, &self.config);
+            renew_left_out(&mut inner.left_out, &mut appliance.steering, &inner.config);
         }
         if inner.notes.are_due() {
-            inner.notes.renew(&self.config);
+            inner.notes.renew(&inner.config);
             if let Err(error) = appliance.steering.refresh_kernel_clock() {
                 tracing::error!(%error, "cannot update the settings of kernel cookies in the program");
             }
         }
-        list_control::expire(&mut inner.lists, &self.config, &mut appliance.steering);
+        list_control::expire(&mut inner.lists, &inner.config, &mut appliance.steering);
         let table = appliance.steering.table();
         if let Some(drain) = &mut inner.drain {
             drain::proceed(drain, &table, &mut inner.events);
         }
         let limits = Limits {
             now: flow_now(),
-            idle: FlowTime::units_of_seconds(self.config.flows.idle.as_secs()),
-            closing: FlowTime::units_of_seconds(self.config.flows.closing.as_secs()),
+            idle: FlowTime::units_of_seconds(inner.config.flows.idle.as_secs()),
+            closing: FlowTime::units_of_seconds(inner.config.flows.closing.as_secs()),
         };
         let Swept {
             expired,
@@ -281,6 +322,7 @@ impl RunningAppliance {
             std::mem::swap(&mut inner.flows, &mut inner.counting);
             inner.counting.fill(0);
         }
+        reload::release_services(inner);
     }
 
     /// Whether every worker's heartbeat is recent.
@@ -317,17 +359,25 @@ impl ApplianceHandle for RunningAppliance {
     fn snapshot(&self) -> Snapshot {
         let mut inner = self.lock();
         let inner = &mut *inner;
+        let last_reload = &inner.last_reload;
         let mut snapshot = Snapshot {
             schema_version: SCHEMA_VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             time: unix_seconds(),
             uptime_seconds: self.began.elapsed().as_secs_f64(),
-            config_file: self.config.file.clone(),
-            config_last_reload_successful: true,
+            config_file: self.source.file.clone(),
+            config_last_reload_successful: last_reload.successful,
+            config_last_reload_success_timestamp_seconds: last_reload.success_at,
+            config_last_reload: last_reload.report.clone(),
             serving: inner.serving,
             drain: inner.drain.map(|drain| drain.view(Instant::now())),
-            notes: [inner.notes.texts(), inner.left_out.clone()].concat(),
+            notes: [
+                inner.notes.texts(),
+                inner.left_out.clone(),
+                removed_notes(inner),
+            ]
+            .concat(),
             ..Snapshot::default()
         };
         snapshot.events = inner.events.events().cloned().collect();
@@ -344,10 +394,10 @@ impl ApplianceHandle for RunningAppliance {
         take_reports(&mut inner.reports, appliance);
         snapshot.workers = worker_views(appliance, &mut snapshot.degraded);
         snapshot.interfaces = interface_views(appliance, &inner.reports);
-        snapshot.services = (0..self.config.services.len())
+        snapshot.services = (0..inner.config.services.len())
             .map(|index| {
                 let view = service_view(
-                    &self.config,
+                    &inner.config,
                     appliance,
                     &inner.profiles,
                     index,
@@ -361,12 +411,17 @@ impl ApplianceHandle for RunningAppliance {
             })
             .collect();
         list_control::add_sizes(&mut snapshot.services, appliance.steering.lists());
+        let mut configured = inner.config.services.iter().map(Service::is_configured);
+        snapshot
+            .services
+            .retain(|_| configured.next() == Some(true));
         snapshot.flows = FlowsView {
-            capacity: u64::from(self.config.flows.capacity),
+            capacity: u64::from(inner.config.flows.capacity),
             used: inner.flows.iter().sum(),
             expired_total: inner.expired,
-            full_total: count_outcomes(appliance, None, Outcome::TableFull),
+            full_total: inner.past.table_full + count_outcomes(appliance, None, Outcome::TableFull),
         };
+        snapshot.handoff_seconds = inner.past.handoffs.clone();
         for one in &appliance.workers {
             for stats in &*one.stats {
                 snapshot.handoff_seconds.add(&stats.latency());
@@ -377,23 +432,24 @@ impl ApplianceHandle for RunningAppliance {
 
     fn flows(&self, query: &FlowQuery) -> Result<FlowList, String> {
         // The lock is released before the walk: a million flows take a tenth of a second.
-        let table = self
-            .lock()
-            .appliance
-            .as_ref()
-            .map(|one| one.steering.table());
+        let (table, config) = {
+            let inner = self.lock();
+            let table = inner.appliance.as_ref().map(|one| one.steering.table());
+            (table, inner.config.clone())
+        };
         table.map_or_else(
             || Ok(FlowList::default()),
-            |table| flow_listing::list(&table, &self.config, query),
+            |table| flow_listing::list(&table, &config, query),
         )
     }
 
     fn set_mode(&self, service: &str, mode: Mode) -> Result<(), String> {
         let mut inner = self.lock();
+        let inner = &mut *inner;
         let Some(appliance) = &mut inner.appliance else {
             return Err(STOPPING.to_owned());
         };
-        let index = self
+        let index = inner
             .config
             .services
             .iter()
@@ -403,6 +459,7 @@ impl ApplianceHandle for RunningAppliance {
             .steering
             .set_mode(index as u32, mode)
             .map_err(|error| error.to_string())?;
+        inner.config.services[index].mode = mode;
         tracing::info!(service, mode = %mode, "mode set");
         Ok(())
     }
@@ -416,7 +473,7 @@ impl ApplianceHandle for RunningAppliance {
         list_control::answer(
             request,
             &mut inner.lists,
-            &self.config,
+            &inner.config,
             &mut appliance.steering,
         )
     }
@@ -434,5 +491,13 @@ impl ApplianceHandle for RunningAppliance {
     fn drained(&self) -> DrainView {
         let view = |drain: Drain| drain.view(Instant::now());
         self.lock().drain.map(view).unwrap_or_default()
+    }
+
+    fn reload(&self) -> ReloadReport {
+        reload::request(&self.reloads)
+    }
+
+    fn configuration(&self) -> RunningConfiguration {
+        self.running_configuration()
     }
 }

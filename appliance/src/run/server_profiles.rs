@@ -82,7 +82,8 @@ impl ServerProfiles {
     pub fn new(config: &Config, endpoints: Arc<EndpointProfiles>, mtu: u32) -> Self {
         let mut servers = BTreeMap::new();
         let mut holds = Vec::new();
-        for (index, service) in config.services.iter().enumerate() {
+        let services = config.services.iter().enumerate();
+        for (index, service) in services {
             let local = service.handoff == Handoff::Local;
             let hold = if local {
                 u16::MAX
@@ -91,7 +92,7 @@ impl ServerProfiles {
             };
             holds.push(hold);
             // Its options are configured.
-            if service.handoff == Handoff::Forward {
+            if service.handoff == Handoff::Forward || !service.is_configured() {
                 continue;
             }
             for address in service.servers() {
@@ -126,6 +127,43 @@ impl ServerProfiles {
         let elsewhere = self.servers.iter().filter(|(_, server)| !server.local);
         let learned = elsewhere.filter(|(_, server)| server.learned);
         learned.map(|(address, _)| *address).collect()
+    }
+
+    /// Follows a reload from `running` to `next`, and probes new servers before SYN-ACKs offer options for them. Their addresses
+    /// are in the maps already.
+    pub fn follow(&mut self, running: &Config, next: &Config) {
+        let fresh = Self::new(next, Arc::clone(&self.endpoints), self.mtu);
+        let known = std::mem::replace(&mut self.servers, fresh.servers);
+        (self.holds, self.configured) = (fresh.holds, fresh.configured);
+        let has_new_offer = |service: usize| {
+            let was = running.services.get(service);
+            was.is_none_or(|was| was.offer != next.services[service].offer)
+        };
+        let mut new: Vec<_> = self.servers.keys().copied().collect();
+        new.retain(|to| !known.contains_key(to));
+        for (to, known) in known {
+            if let Some(server) = self.servers.get_mut(&to) {
+                if server.local == known.local {
+                    *server = Server {
+                        service: server.service,
+                        hold: server.hold,
+                        // What the configuration does not fix any more is asked for again.
+                        probed: known.probed && !has_new_offer(server.service),
+                        ..known
+                    };
+                }
+            } else if !running.services[known.service]
+                .servers()
+                .any(|configured| configured == to)
+                && next.services[known.service].is_configured()
+            {
+                self.servers.insert(to, known);
+            }
+        }
+        new.truncate(server_probe::MAX_PROBES);
+        if !new.is_empty() {
+            self.probe(&new, LATER);
+        }
     }
 
     /// Probes every server once, at start, before SYN-ACKs offer options for it.

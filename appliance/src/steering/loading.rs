@@ -160,14 +160,8 @@ impl Steering {
                     .iter()
                     .map(|service| service.offer)
                     .collect();
-                let map = ProfileMaps::new(
-                    endpoints,
-                    globals_map,
-                    globals,
-                    plan,
-                    offers,
-                    client_mss,
-                );
+                let map =
+                    ProfileMaps::new(endpoints, globals_map, globals, plan, offers, client_mss);
                 Arc::new(EndpointProfiles::new(map))
             },
             object,

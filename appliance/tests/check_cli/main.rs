@@ -5,7 +5,7 @@
 //! | [`problems`] | problems of a file, line by line |
 //! | [`files`] | valid files, and files that cannot be read |
 //! | [`secrets`] | the secret file and the derived keys |
-//! | [`usage`] | wrong use, commands that are not available yet, completions and manual pages |
+//! | [`usage`] | wrong use, completions and manual pages |
 #![allow(clippy::unwrap_used)]
 
 mod files;

@@ -1,4 +1,4 @@
-//! Wrong use, commands that are not available yet, completions and manual pages.
+//! Wrong use, completions and manual pages.
 
 use crate::program_run::run_synward;
 
@@ -10,6 +10,7 @@ fn wrong_use_exits_with_2() {
         &["run"],
         &["check"],
         &["check", "--config", "f", "--example"],
+        &["check", "--against-running"],
         &["secret", "--secret", "f"],
         &["secret", "--service", "Web"],
         &["mode", "web"],
@@ -35,17 +36,6 @@ fn wrong_use_exits_with_2() {
         let ran = run_synward(arguments);
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.stderr);
         assert_eq!(ran.stdout, "");
-    }
-}
-
-#[test]
-fn commands_not_available_yet_are_refused_by_name() {
-    for (arguments, name) in [(&["--control", "/tmp/c", "reload"][..], "reload")] {
-        let ran = run_synward(arguments);
-        assert_eq!(
-            (ran.code, ran.stderr),
-            (2, format!("synward: `{name}` is not available yet\n"))
-        );
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use synward::config::{self, Config, Mode};
 use synward::lists::{ListAnswer, ListRequest, RunTimeLists};
-use synward::observe::control_protocol::no_service;
+use synward::observe::control_protocol::{ReloadReport, RunningConfiguration, no_service};
 use synward::observe::flow_query::FlowQuery;
 use synward::observe::{ApplianceHandle, DrainCommand, DrainPhase, DrainView, FlowList, Snapshot};
 
@@ -17,6 +17,8 @@ pub(crate) struct FakeAppliance {
     snapshot: Mutex<Snapshot>,
     lists: Mutex<RunTimeLists>,
     services: Vec<config::Service>,
+    report: Mutex<ReloadReport>,
+    running: Mutex<RunningConfiguration>,
 }
 
 impl FakeAppliance {
@@ -26,11 +28,24 @@ impl FakeAppliance {
             lists: Mutex::default(),
             // Here: the thread that answers may not read files.
             services: services(),
+            report: Mutex::new(ReloadReport::refused(vec![])),
+            running: Mutex::default(),
         })
     }
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut Snapshot)) {
         change(&mut self.snapshot.lock().unwrap());
+    }
+
+    /// What the next reload reports.
+    pub(crate) fn will_report(&self, done: bool, lines: &[&str]) {
+        let lines = lines.iter().map(ToString::to_string).collect();
+        *self.report.lock().unwrap() = ReloadReport { done, lines };
+    }
+
+    /// What is in force.
+    pub(crate) fn runs(&self, running: RunningConfiguration) {
+        *self.running.lock().unwrap() = running;
     }
 }
 
@@ -89,6 +104,14 @@ impl ApplianceHandle for FakeAppliance {
 
     fn drained(&self) -> DrainView {
         self.snapshot().drain.unwrap_or_default()
+    }
+
+    fn reload(&self) -> ReloadReport {
+        self.report.lock().unwrap().clone()
+    }
+
+    fn configuration(&self) -> RunningConfiguration {
+        self.running.lock().unwrap().clone()
     }
 }
 

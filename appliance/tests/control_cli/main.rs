@@ -9,6 +9,7 @@ mod lists;
 mod metrics_endpoint;
 #[path = "../program_run/mod.rs"]
 mod program_run;
+mod reload;
 #[path = "../../src/observe/sample_snapshot.rs"]
 mod sample_snapshot;
 mod status_schema;

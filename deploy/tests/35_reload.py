@@ -1,0 +1,152 @@
+"""A reload adds, changes and removes services, a list and the secret while clients connect: no request fails, no cookie is
+refused, and connections of a removed service go on. A file with a problem changes nothing. During a flood it is as quick."""
+
+import subprocess
+import threading
+import time
+
+from churn import REQUEST, one_request
+from story import PORT, SYNWARD, receive, story, wait_until
+
+OTHERS = """
+[[service]]
+name = "old"
+addresses = ["192.0.2.10"]
+ports = [9000]
+"""
+CHANGED = """
+deny = [{deny}]
+unknown = "reset"
+
+[[service]]
+name = "new"
+addresses = ["192.0.2.10", "2001:db8:5::10"]
+ports = [443, 9001]
+mode = "{mode}"
+"""
+DENIED = ", ".join(f'"10.{number // 256}.{number % 256}.0/24"' for number in range(1000))
+# What each of these adds to the file, or changes in it, and what the refusal names.
+BAD = [
+    ("[[service]]", "name"),
+    ("nonsense = 1", "nonsense"),
+    ("[flows]\ncapacity = 4096", "capacity"),
+    ('[[interface]]\nname = "lo9"\nside = "inside"', "lo9"),
+    ('[[service]]\nname = "web"\naddresses = ["192.0.2.11"]\nports = [80]', "already exists"),
+    ('[[service]]\nname = "here"\naddresses = ["192.0.2.77"]\nports = [80]\nhandoff = "local"', "restart"),
+]
+
+
+def run(lab, synward):
+    client, server = lab.pair()
+    with Requests(lab) as requests:
+        changed = CHANGED.format(deny=DENIED, mode="always")
+        lines = reload(synward, service=changed)
+        for part in 'new: added', 'old: removed', 'deny +1000', 'unknown drop -> reset':
+            assert part in lines, lines
+        requests.go_on()
+        talk(client, server)
+        before = synward.metric("syns_total", service="new")
+        lab.pair(port=9001)[0].close()
+        assert synward.metric("syns_total", service="new") == before + 1, "the new service takes its clients"
+        rotate_secret(synward, requests)
+    requests.check()
+    assert synward.metric("cookies_total", result="invalid") == 0, "a cookie was refused"
+    talk(client, server)
+    synward.carried(requests.count)
+
+    refusals(synward, changed)
+    talk(client, server)
+    reload_in_flood(lab, synward)
+    talk(client, server)
+
+
+def rotate_secret(synward, requests):
+    """A new secret issues cookies, then the old one is removed."""
+    old = synward.secret.read_text()
+    new = subprocess.run([SYNWARD, "secret"], check=True, text=True, stdout=subprocess.PIPE).stdout
+    for secret, said in (new + old, "2 accepted (1 new, 0 gone)"), (new, "1 accepted (0 new, 1 gone)"):
+        synward.secret.write_text(secret)
+        assert said in (lines := reload(synward)), lines
+        requests.go_on()
+    assert reload(synward) == "nothing changes\n"
+
+
+def refusals(synward, changed):
+    for text, named in BAD:
+        synward.configure(service=changed + text)
+        for command in ("reload",), ("check", "--against-running", "--config", synward.file):
+            code, said = synward.command(*command)
+            assert code == 1 and named in said, f"{command}, {text}: exit code {code}: {said}"
+    assert synward.metric("config_last_reload_successful") == 0
+    synward.configure(service=changed)
+    assert reload(synward) == "nothing changes\n", "a refused reload has changed something"
+    assert synward.metric("config_last_reload_successful") == 1
+    assert time.time() - synward.metric("config_last_reload_success_timestamp_seconds") < 60
+
+
+def reload_in_flood(lab, synward):
+    flood = lab.flood(4, seconds=8)
+    wait_until("the flood arrives", lambda: synward.metric("syns_total", service="web") > 100_000)
+    took = []
+    for mode in "monitor", "always", "off", "always":
+        start = time.monotonic()
+        reload(synward, service=CHANGED.format(deny="", mode=mode))
+        took.append(time.monotonic() - start)
+    flood.report()
+    print("reloads during a flood took", ", ".join(f"{seconds * 1e3:.0f} ms" for seconds in took))
+    assert max(took) < 5, took
+
+
+def reload(synward, **settings):
+    """Reloads with these settings changed; returns what it prints."""
+    if synward.process is None:
+        return ""
+    synward.configure(**settings)
+    code, lines = synward.command("reload")
+    assert code == 0, f"synward reload: exit code {code}: {lines}"
+    return lines
+
+
+def talk(client, server):
+    for one, other in (client, server), (server, client):
+        one.sendall(b"still there")
+        assert receive(other, 11) == b"still there"
+
+
+class Requests:
+    """Requests one after the other, each on a connection of its own, until the end of the `with` block."""
+
+    def __init__(self, lab):
+        self.lab, self.count, self.failures, self.slow, self.over = lab, 0, [], 0, False
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.work)
+        self.thread.start()
+        self.go_on()
+        return self
+
+    def __exit__(self, *_):
+        self.over = True
+        self.thread.join()
+
+    def work(self):
+        with self.lab.inside("client"):
+            while not self.over:
+                start = time.monotonic()
+                if error := one_request(REQUEST % b"close"):
+                    self.failures.append(error)
+                self.slow += time.monotonic() - start > 0.9
+                self.count += 1
+
+    def go_on(self):
+        """Waits for some more."""
+        wanted = self.count + 50
+        wait_until("more requests", lambda: self.count >= wanted)
+
+    def check(self):
+        print(f"{self.count} requests during reloads, {len(self.failures)} failed, {self.slow} took over 0.9 s")
+        assert not self.failures, self.failures[:5]
+        assert not self.slow, "a segment of an untouched service was lost"
+
+
+story(run, ports=[80], service=OTHERS)
