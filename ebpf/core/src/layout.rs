@@ -512,7 +512,7 @@ mod tests {
         assert_eq!(size_of::<Profile>(), 8);
         assert_eq!(size_of::<NextHop>(), 20);
         assert_eq!(size_of::<Endpoint>(), 24);
-        assert_eq!(size_of::<Service>(), 40);
+        assert_eq!(size_of::<Service>(), 48);
         assert_eq!(size_of::<VlanTags>(), 16);
         assert_eq!(size_of::<KeySlot>(), 8 + 16 * MAX_SECRETS);
     }
