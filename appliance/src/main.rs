@@ -163,7 +163,12 @@ fn check(arguments: &Check, control: &Path) -> anyhow::Result<ExitCode> {
 
 /// `synward doctor`.
 fn examine(arguments: &Doctor) -> anyhow::Result<ExitCode> {
-    let config = match arguments.config.as_deref().map(Config::load).transpose() {
+    let config = match arguments
+        .config
+        .as_deref()
+        .map(Config::load_without_secret)
+        .transpose()
+    {
         Ok(config) => config,
         Err(problems) => {
             report(&problems.to_string());
@@ -180,7 +185,7 @@ fn examine(arguments: &Doctor) -> anyhow::Result<ExitCode> {
 }
 
 fn tune(arguments: &Tune) -> anyhow::Result<ExitCode> {
-    let config = match Config::load(&arguments.config) {
+    let config = match Config::load_without_secret(&arguments.config) {
         Ok(config) => config,
         Err(problems) => {
             report(&problems.to_string());

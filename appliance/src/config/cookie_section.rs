@@ -21,12 +21,20 @@ pub struct Cookie {
 /// Default path of the secret file.
 pub const DEFAULT_SECRET: &str = "/etc/synward/secret";
 
+/// Whether the secret file is read and checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadSecret {
+    Yes,
+    No,
+}
+
 impl Cookie {
     /// Reads the section, then the secret file if it exists. `default` is the path if the section sets none.
     pub(super) fn read(
         table: Option<&Table<'_>>,
         services: &[Service],
         default: &Path,
+        read: ReadSecret,
         report: &ConfigReport,
     ) -> Self {
         let set = table.and_then(|table| table.value("secret"));
@@ -41,6 +49,12 @@ impl Cookie {
                 keyring: None,
             };
         };
+        if read == ReadSecret::No {
+            return Self {
+                secret: path,
+                keyring: None,
+            };
+        }
         let line = set
             .map(|value| value.line)
             .or(table.map(|table| table.line))

@@ -48,6 +48,7 @@ pub use service_settings::{
 };
 
 use config_report::ConfigReport;
+use cookie_section::ReadSecret;
 
 /// A valid configuration.
 #[derive(Clone, Debug)]
@@ -75,12 +76,30 @@ impl Config {
         Self::parse(file, &text, Path::new(DEFAULT_SECRET))
     }
 
+    /// Loads the configuration file without its secret, which only the owner may read. For commands that need no keys.
+    ///
+    /// # Errors
+    /// The problems of the file.
+    pub fn load_without_secret(file: &Path) -> Result<Self, Problems> {
+        let text = read(file)?;
+        Self::parse_with(file, &text, Path::new(DEFAULT_SECRET), ReadSecret::No)
+    }
+
     /// A valid configuration file that shows every key with its default and meaning.
     pub fn example() -> String {
         known_keys::example()
     }
 
     fn parse(file: &Path, text: &str, default_secret: &Path) -> Result<Self, Problems> {
+        Self::parse_with(file, text, default_secret, ReadSecret::Yes)
+    }
+
+    fn parse_with(
+        file: &Path,
+        text: &str,
+        default_secret: &Path,
+        read_secret: ReadSecret,
+    ) -> Result<Self, Problems> {
         let report = ConfigReport::new(file, text);
         let root = DeTable::parse(text).map_err(|error| syntax(file, text, &report, &error))?;
         let sections = section_reader::read_sections(root.get_ref(), &report);
@@ -91,7 +110,13 @@ impl Config {
         let interfaces = Interface::read_all(many("interface"));
         let services = Service::read_all(many("service"));
         let flows = one("flows").map(Flows::read).unwrap_or_default();
-        let cookie = Cookie::read(one("cookie"), &services, default_secret, &report);
+        let cookie = Cookie::read(
+            one("cookie"),
+            &services,
+            default_secret,
+            read_secret,
+            &report,
+        );
 
         if !sections.contains_key("interface") {
             report.problem(

@@ -74,14 +74,15 @@ fn finding(
         Err(error) => Finding::unread(id, "the features", error, why).on(&interface.name),
         Ok(Some(offload)) if offload.on && without_native(interface) != Status::Ok => {
             let status = without_native(interface);
-            turn_off(
-                interface,
-                id,
-                offload,
-                status,
-                format!("{words} is on"),
-                why,
-            )
+            // virtnet_xdp_set, drivers/net/virtio_net.c.
+            let host = match state.driver.as_deref() {
+                Ok("virtio_net") if !offload.changeable => {
+                    "; the hypervisor decides (qemu: ctrl_guest_offloads=on)"
+                }
+                _ => "",
+            };
+            let what = format!("{words} is on{host}");
+            turn_off(interface, id, offload, status, what, why)
         }
         // The kernel turns both off for generic XDP (`generic_xdp_install`, net/core/dev.c).
         Ok(Some(offload)) if offload.on => Finding::new(

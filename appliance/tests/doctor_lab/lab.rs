@@ -8,6 +8,7 @@ use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
+use synward::secret::Keyring;
 
 use super::foreign_program;
 
@@ -126,6 +127,7 @@ impl Lab {
 
     /// Starts an appliance in the namespace, and waits until it is ready.
     pub(crate) fn start(&self) -> Running {
+        Keyring::create(&self.folder.path().join("secret")).unwrap();
         let config = self.config();
         let net = format!("--net=/run/netns/{}", self.here());
         let mut process = Command::new("nsenter")

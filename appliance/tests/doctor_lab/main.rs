@@ -124,19 +124,6 @@ fn undo_leaves_alone_what_somebody_changed_and_what_is_in_use() {
 }
 
 #[test]
-fn vlan_devices_make_the_offload_a_failure() {
-    let lab = Lab::new();
-    lab.plant();
-    lab.ip(&[
-        "link", "add", "link", HERE, "name", "sw-v5", "type", "vlan", "id", "5",
-    ]);
-    let found = lab.doctor();
-    let found = finding(&found, "nic.vlan-offload");
-    assert_eq!(found["status"], "fail");
-    assert!(found["what"].as_str().unwrap().contains("sw-v5"));
-}
-
-#[test]
 fn without_root_doctor_reports_and_tune_refuses() {
     let lab = Lab::new();
     lab.plant();
