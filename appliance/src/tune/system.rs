@@ -107,11 +107,17 @@ impl System for ThisMachine {
     }
 
     fn obstacle(&self, setting: &Setting) -> Option<String> {
+        /// What the kernel itself puts there (`bpf_preload`, kernel/bpf/preload).
+        const KERNELS: [&str; 2] = ["maps.debug", "progs.debug"];
         let Setting::Mount { at } = setting else {
             return None;
         };
-        let pinned = fs::read_dir(at).map_or(0, Iterator::count);
-        (pinned > 0).then(|| {
+        let mut entries = fs::read_dir(at).into_iter().flatten().flatten();
+        let is_pinned = |entry: fs::DirEntry| {
+            let name = entry.file_name();
+            KERNELS.iter().all(|own| name != *own)
+        };
+        entries.any(is_pinned).then(|| {
             format!("{at} holds what is pinned there: stop synward and run `synward unload` first")
         })
     }
