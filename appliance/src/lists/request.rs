@@ -60,7 +60,8 @@ impl ListRequest {
         if let Some(wanted) = &self.service
             && !services.iter().any(|service| service.name == *wanted)
         {
-            let names: Vec<_> = services.iter().map(|one| one.name.as_str()).collect();
+            let services = services.iter().filter(|one| one.is_configured());
+            let names: Vec<_> = services.map(|one| one.name.as_str()).collect();
             let names = names.join(", ");
             return Err(format!("there is no service {wanted:?}; there is {names}"));
         }

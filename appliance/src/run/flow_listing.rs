@@ -31,7 +31,11 @@ pub(super) fn list(
         None => None,
         Some(wanted) => match names.iter().position(|name| name == wanted) {
             Some(index) => Some(index),
-            None => return Err(no_service(wanted, &names)),
+            None => {
+                let services = config.services.iter().filter(|one| one.is_configured());
+                let names: Vec<_> = services.map(|one| one.name.as_str()).collect();
+                return Err(no_service(wanted, &names));
+            }
         },
     };
     let now = flow_now();
