@@ -110,7 +110,7 @@ def survives_a_restart(synward, screen):
 def compare(picture):
     """The page shows this picture, but for its numbers."""
     text = PAGE.read_text()
-    begin, end = "<!-- made by deploy/tests/36_top.py -->\n```\n", "```\n"
+    begin, end = "<!-- made by deploy/tests/38_top.py -->\n```\n", "```\n"
     before, rest = text.split(begin)
     old, after = rest.split(end, 1)
     new = picture.rstrip() + "\n"
