@@ -1,5 +1,5 @@
 //! Compares the steered interfaces with what the kernel has now: an interface that was deleted or recreated, a program that
-//! was detached or replaced, receive queues that appeared, a link that is down.
+//! was detached or replaced, receive queues that appeared, another MTU, a link that is down.
 //!
 //! What [`interface_mend`](super::interface_mend) cannot mend is reported as a reason why the appliance is degraded, with the
 //! cure.
@@ -102,6 +102,14 @@ pub(super) fn find_fault(
             had = attached.receive_queues
         ));
     }
+    let had = attached.interface.mtu;
+    if link.mtu != had {
+        return Some(format!(
+            "{name} has an MTU of {}, and had {had} at start, for which SYN-ACKs offer their MSS and sockets have room: \
+             `ip link set {name} mtu {had}`, or restart synward",
+            link.mtu
+        ));
+    }
     None
 }
 
@@ -141,6 +149,7 @@ mod tests {
             xdp: Some(PROGRAM),
             up: true,
             carrier: true,
+            mtu: 1500,
             ..Link::default()
         }
     }
@@ -221,6 +230,15 @@ mod tests {
                 4,
                 "eth0 has 4 receive queues, and had 2 at start: connections that arrive on queue 2 and above are not \
                  opened; `ethtool -L eth0 combined 2`, or restart synward",
+            ),
+            (
+                Link {
+                    mtu: 3000,
+                    ..link()
+                },
+                2,
+                "eth0 has an MTU of 3000, and had 1500 at start, for which SYN-ACKs offer their MSS and sockets have room: \
+                 `ip link set eth0 mtu 1500`, or restart synward",
             ),
         ];
         for (link, queues, expected) in cases {
