@@ -44,7 +44,7 @@ impl ServiceRates {
 
     /// Drops of every reason.
     pub(super) fn dropped(&self) -> f64 {
-        self.drops.iter().map(|(_, rate)| rate).sum()
+        self.drops.iter().fold(0.0, |sum, (_, rate)| sum + rate)
     }
 
     fn between(old: &ServiceView, new: &ServiceView, seconds: f64) -> Option<Self> {

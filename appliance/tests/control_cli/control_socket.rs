@@ -215,7 +215,7 @@ fn invalid_requests_are_refused() {
     assert!(send_raw(&control, &[b'['; 100_000]).contains("this is not a request"));
     assert_eq!(send_raw(&control, b""), "");
     let status = send_raw(&control, b"{\"command\":\"status\"}");
-    assert!(status.starts_with("{\"status\":{\"version\":\"0.1.0\""));
+    assert!(status.starts_with("{\"status\":{\"schema_version\":1,\"version\":\"0.1.0\""));
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn a_condition_that_makes_no_sense_is_2_and_says_what_would() {
             "there is no service \"wbe\"; there is web, mail",
         ),
         (["--service", "W"], "1 to 32 characters"),
-        (["--limit", "-1"], "--limit"),
+        (["--limit", "many"], "--limit"),
     ] {
         let ran = folder.synward(&[&["flows"], &condition[..]].concat());
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{condition:?}");
