@@ -100,7 +100,7 @@ mod tests {
             (99_960.0, "100 k"),
             (999_600.0, "1.00 M"),
             (3.2e15, "3200 T"),
-            (f64::NAN, "NaN T"),
+            (f64::NAN, "NaN k"),
         ] {
             assert_eq!(format_short(number), text);
         }
