@@ -3,7 +3,7 @@
 use synward_core::counters::Counter;
 use synward_core::flow::{FlowKey, OVERFLOW, WAYS, entry_index};
 use synward_core::flow_time::FlowTime;
-use synward_core::layout::{Flow, flow_flags, state};
+use synward_core::layout::{Flow, flow_flags, mode, state};
 use synward_core::occupancy::BucketBits;
 use synward_core::worker_request::Request;
 
@@ -172,11 +172,14 @@ fn an_established_flow_is_not_replaced() {
     });
 }
 
+/// In every mode: a SYN that passed unchanged would have its answer translated.
 #[test]
 fn only_a_new_handshake_replaces_a_closing_flow() {
     needs_root!();
     in_namespace(|steer| {
-        for family in [0, 1] {
+        let modes = [mode::ALWAYS, mode::MONITOR, mode::OFF];
+        for (family, mode) in [0, 1].into_iter().flat_map(|f| modes.map(|mode| (f, mode))) {
+            steer.policy(|service| service.mode = mode);
             let closing = Flow {
                 state: state::CLOSING,
                 ..flow(family)

@@ -40,6 +40,8 @@ pub struct Findings {
     pub may_pass: bool,
     /// Whether the options of the SYN are read (`Packet::walked`).
     pub options_read: bool,
+    /// Whether it has an entry of the flow table to which the segment does not belong: a new connection on its ports.
+    pub has_old_entry: bool,
     /// Whether the kernel made the cookie: then `kernel_isn` is the ISN of the answer, and `kernel_tsval` its TSval in
     /// network order, or zero if the answer has no timestamps and no option but the MSS.
     pub kernel_cookie: bool,

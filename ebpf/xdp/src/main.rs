@@ -103,6 +103,7 @@ fn decide_from_client(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
     }
 
     pkt.cpu.found.may_pass = false;
+    pkt.cpu.found.has_old_entry = false;
     if service.handoff == handoff::SPLICE
         && let Some((index, flow)) =
             flow_lookup::find_flow(&pkt.cpu.found.key, &mut pkt.cpu.found.may_pass)
@@ -124,6 +125,7 @@ fn decide_from_client(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
             counters.bump(Counter::ToServer);
             return splice::forward(ctx, &mut pkt, flow, Direction::ToServer);
         }
+        pkt.cpu.found.has_old_entry = true;
     }
     if !is_syn && between_servers::is_from_server(&pkt) {
         return FROM_SERVER;
@@ -140,9 +142,12 @@ fn has_impossible_source(packet: &Packet) -> bool {
 
 /// Whether a client's segment without a flow is checked: any while the service challenges; later, while its cookies are good,
 /// an ACK that carries one. The kernels of the other handoffs verify cookies themselves, whatever the mode.
+/// A new connection on the ports of an entry is always challenged: unchanged, its segments would be translated as those of
+/// the old one.
 #[inline(always)]
 fn is_checked(ctx: &XdpContext, pkt: &mut PacketContext, service: &Service, is_syn: bool) -> bool {
     service.mode == mode::ALWAYS
+        || pkt.cpu.found.has_old_entry
         || (pkt.now < service.cookies_until
             && !is_syn
             && service.handoff == handoff::SPLICE
