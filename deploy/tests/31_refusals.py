@@ -29,7 +29,6 @@ def wrong_configuration(lab, synward):
         (["synward.toml:", "mode", "allways"], {"mode": "allways"}),
         (["synward.toml:", "ports", "70000"], {"ports": [70000]}),
         (["synward.toml:", "fragmets", "fragments"], {"service": 'fragmets = "drop"'}),
-        (["synward.toml:", "not available yet"], {"mode": "auto"}),
     ):
         refused(lab, synward, words, **settings)
 
