@@ -216,11 +216,11 @@ impl Steering {
         // Nobody works with the bank before any more.
         thread::sleep(GRACE);
         fill::add_ports(&mut self.object, &changes.offers)?;
-        fill::add_prefixes(&mut self.object, &changes.moved.prefixes)?;
         let since = Times::now().epoch() + 1;
         let gone = self
             .endpoints
             .follow(plan, &changes.moved.endpoints, since)?;
+        fill::add_prefixes(&mut self.object, &changes.moved.prefixes)?;
         fill::remove_prefixes(
             &mut self.object,
             &changes.gone_prefixes,

@@ -3,6 +3,7 @@
 //! A packet reads one endpoint, or one prefix and its port, and then one policy. So it sees the old plan or the new one, if
 //! every element changes as a whole: a prefix whose ports change gets a new index, and its new ports are there before that.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -13,7 +14,7 @@ use super::endpoint_profiles;
 use super::map_plan::Plan;
 use super::own_addresses::AddedPrefix;
 
-/// Elements to write.
+/// Elements to write: endpoints first, so that no prefix decides about them meanwhile.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Written {
     pub(super) endpoints: Vec<((IpAddr, u32), Endpoint)>,
@@ -51,6 +52,22 @@ fn same_services(one: &BTreeMap<u32, Endpoint>, other: &BTreeMap<u32, Endpoint>)
         ports.map(|(port, at)| (*port, at.service)).collect()
     };
     services(one) == services(other)
+}
+
+impl PlanChanges {
+    /// Puts prefixes into an order in which no address belongs to a third service meanwhile: narrow ones appear before wide ones
+    /// that hold them, and disappear after them.
+    fn order_prefixes(&mut self) {
+        let moved: Vec<_> = self.moved.prefixes.iter().map(|one| one.net).collect();
+        let holds_moved = |one: &AddedPrefix| moved.iter().any(|net| one.net.contains(net));
+        let (late, new) = self.new.prefixes.drain(..).partition(holds_moved);
+        self.new.prefixes = new;
+        self.moved.prefixes.extend::<Vec<_>>(late);
+        let narrow_first = |one: &AddedPrefix| Reverse(one.net.prefix_len());
+        self.new.prefixes.sort_by_key(narrow_first);
+        self.moved.prefixes.sort_by_key(narrow_first);
+        self.gone_prefixes.sort_by_key(IpNet::prefix_len);
+    }
 }
 
 impl Plan {
@@ -110,6 +127,7 @@ impl Plan {
         let gone = self.prefixes.keys();
         let gone = gone.filter(|net| !next.prefixes.contains_key(net)).copied();
         changes.gone_prefixes = gone.collect();
+        changes.order_prefixes();
         next.renumber(&kept);
         for (key, endpoint) in &mut next.prefix_ports {
             let old = old_ports.get(&key.prefix);

@@ -78,16 +78,16 @@ impl Maps {
 /// Makes the changes in their order, and checks after each.
 fn make(maps: &mut Maps, changes: &PlanChanges, mut check: impl FnMut(&Maps)) {
     for written in [&changes.new, &changes.moved] {
+        for (at, endpoint) in &written.endpoints {
+            maps.endpoints.insert(*at, *endpoint);
+            check(maps);
+        }
         for AddedPrefix { net, index, ports } in &written.prefixes {
             for (key, endpoint) in ports {
                 maps.ports.insert((key.prefix, key.port), *endpoint);
                 check(maps);
             }
             maps.prefixes.insert(*net, *index);
-            check(maps);
-        }
-        for (at, endpoint) in &written.endpoints {
-            maps.endpoints.insert(*at, *endpoint);
             check(maps);
         }
     }
