@@ -54,8 +54,10 @@ fn flood(steer: &mut Steer, segment: &Segment, reply: Counter) -> [u64; 2] {
 fn a_prefix_gets_few_syn_acks_and_others_all_of_theirs() {
     needs_root!();
     in_namespace(|steer| {
+        let mut round = 0;
         for handoff in [handoff::SPLICE, handoff::FORWARD] {
             for (family, padding) in [(0, 0), (0, 6), (1, 0)] {
+                round += 1;
                 steer.policy(|service| (service.handoff, service.replies) = (handoff, BUDGET));
                 let victim = Segment {
                     padding,
@@ -65,8 +67,8 @@ fn a_prefix_gets_few_syn_acks_and_others_all_of_theirs() {
                 assert!(answered > 0, "{answered} answered");
                 let mut other = victim.clone();
                 other.source.set_ip(match family {
-                    0 => IpAddr::from([198, 51, 101, 2]),
-                    _ => IpAddr::from([0x2001, 0xdb8, 0xd, 0, 0, 0, 0, 2]),
+                    0 => IpAddr::from([198, 51, 101 + round, 2]),
+                    _ => IpAddr::from([0x2001, 0xdb8, 0xd, u16::from(round), 0, 0, 0, 2]),
                 });
                 let moved = (0..50).filter(|number| {
                     // An edge leaves a repeated SYN to the server unless there is a flood.

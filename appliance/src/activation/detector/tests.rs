@@ -131,7 +131,7 @@ fn a_table_of_rates() {
                 phase(5.0, 6_000, 0),
                 phase(1.0, 90_000, 0),
             ],
-            &[('+', 11)],
+            &[('+', 351)],
         ),
         (
             "a crowd whose handshakes complete is no attack",
@@ -162,7 +162,7 @@ fn a_table_of_rates() {
                 },
                 phase(9.0, 0, 0),
             ],
-            &[('+', 2), ('-', 94)],
+            &[('+', 2), ('-', 93)],
         ),
         (
             "a listener whose queue is full is under attack, however slow it is",

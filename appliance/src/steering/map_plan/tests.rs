@@ -206,12 +206,12 @@ fn encodes_services_and_lists() {
     );
     let [a, b] = plan.services[..] else { panic!() };
     assert_eq!(
-        (a.mode, a.unknown_policy, a.pass_fragments, a.listed, a.keys),
-        (mode::MONITOR, unknown_policy::RESET, 0, 0, 1)
+        (a.mode, a.unknown_policy, a.pass_fragments, a.listed),
+        (mode::MONITOR, unknown_policy::RESET, 0, 0)
     );
     assert_eq!(
-        (b.mode, b.unknown_policy, b.pass_fragments, b.listed, b.keys),
-        (mode::ALWAYS, unknown_policy::DROP, 1, 1, 1)
+        (b.mode, b.unknown_policy, b.pass_fragments, b.listed),
+        (mode::ALWAYS, unknown_policy::DROP, 1, 1)
     );
     let (allow, deny) = (
         "203.0.113.0/24".parse().unwrap(),
