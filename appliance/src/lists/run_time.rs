@@ -200,10 +200,11 @@ impl RunTimeLists {
         Err(ListError::Absent {
             net,
             list,
-            scope: scope
-                .is_some()
-                .then(|| shown(&scope))
-                .unwrap_or_else(|| "any service".into()),
+            scope: if scope.is_some() {
+                shown(&scope)
+            } else {
+                "any service".into()
+            },
             around: around.map_or_else(String::new, |around| {
                 format!("; {around}, which holds it, is")
             }),

@@ -75,12 +75,10 @@ impl FlowPage {
     pub fn take(&mut self, state: FlowState, view: impl FnOnce() -> FlowView) {
         self.total += 1;
         match state {
-            FlowState::Opening if self.is_first => {
-                if self.openings.len() < self.room {
-                    self.openings.push(view());
-                }
+            FlowState::Opening if self.is_first && self.openings.len() < self.room => {
+                self.openings.push(view());
             }
-            // They were on the first page.
+            // There is no room, or they were on the first page.
             FlowState::Opening => {}
             _ if self.next.is_none() => self.others.push(view()),
             _ => {}

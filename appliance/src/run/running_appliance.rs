@@ -421,7 +421,7 @@ impl ApplianceHandle for RunningAppliance {
             expired_total: inner.expired,
             full_total: inner.past.table_full + count_outcomes(appliance, None, Outcome::TableFull),
         };
-        snapshot.handoff_seconds = inner.past.handoffs.clone();
+        snapshot.handoff_seconds = inner.past.handoffs;
         for one in &appliance.workers {
             for stats in &*one.stats {
                 snapshot.handoff_seconds.add(&stats.latency());

@@ -71,8 +71,7 @@ impl Rates {
     /// `None` if the snapshots are of two processes, or not in order.
     pub(super) fn between(old: &Snapshot, new: &Snapshot) -> Option<Self> {
         let seconds = new.uptime_seconds - old.uptime_seconds;
-        // NaN is not greater either.
-        if old.pid != new.pid || !(seconds > 0.0) {
+        if old.pid != new.pid || seconds.is_nan() || seconds <= 0.0 {
             return None;
         }
         let service = |new: &ServiceView| {
