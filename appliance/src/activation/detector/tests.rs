@@ -65,10 +65,13 @@ fn set(activate: u32, hold: u64) -> Activation {
     }
 }
 
+/// What happens, the settings, the phases, and the changes that are expected.
+type Row<'a> = (&'a str, Activation, &'a [Phase], &'a [(char, u64)]);
+
 #[test]
 fn a_table_of_rates() {
     let scaled = Activation::default();
-    let table: &[(&str, Activation, &[Phase], &[(char, u64)])] = &[
+    let table: &[Row] = &[
         ("nothing", scaled, &[phase(60.0, 0, 0)], &[]),
         (
             "a flood far above the threshold is seen at once, and over after the hold",
