@@ -277,8 +277,56 @@ fn remove_front(socket: &Port, frame: &mut Frame) {
 }
 
 fn read_meta(words: &[u32; META_WORDS], bytes: &[u8]) -> Option<Meta> {
-    // The second byte of the first word is the offset of the IP header, which follows the EtherType.
-    let l3 = usize::from(u32::to_le_bytes(words[0])[1]);
+    let l3 = usize::from(Meta::ip_offset(words));
+    // The EtherType stands before the IP header.
     let ethertype = bytes.get(l3.checked_sub(2)?..l3)?;
     Meta::decode(words, ethertype == ethernet::IPV4.to_be_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use synward_core::client_options::ClientOptions;
+    use synward_core::layout::Profile;
+    use synward_core::worker_request::Hop;
+
+    /// A RST is the shortest segment: 54 bytes.
+    #[test]
+    fn every_request_is_read_from_the_shortest_frame() {
+        let requests = [
+            Request::Answer {
+                profile: Profile::default(),
+            },
+            Request::Open {
+                options: ClientOptions {
+                    mss: 1300,
+                    window_scale: Some(7),
+                    sack: true,
+                    ecn: false,
+                },
+                offered: Profile::default(),
+                hop: Hop {
+                    interface: 2,
+                    to: [1; 6],
+                    from: [2; 6],
+                },
+            },
+            Request::ClientSegment { entry: 70_000 },
+            Request::ServerSegment { entry: 3 },
+        ];
+        for (v4, ethertype, length) in [(true, ethernet::IPV4, 54), (false, ethernet::IPV6, 74)] {
+            for (request, service) in requests.into_iter().zip([0, 1, 300, 1023]) {
+                let meta = Meta {
+                    request,
+                    l3: 14,
+                    l4: length as u8 - 20,
+                    service,
+                };
+                let mut frame = vec![0; length];
+                frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
+                assert_eq!(read_meta(&meta.encode(v4), &frame), Some(meta));
+                assert_eq!(read_meta(&meta.encode(v4), &frame[..12]), None);
+            }
+        }
+    }
 }

@@ -167,9 +167,15 @@ impl Meta {
         words
     }
 
+    /// The offset of the IP header in an encoded [`Meta`], which tells where the frame says what `v4` is.
+    pub const fn ip_offset(words: &[u32; META_WORDS]) -> u8 {
+        (words[0] >> 16) as u8
+    }
+
     /// The inverse of [`Self::encode`]; `None` for words that the program did not write.
     pub fn decode(words: &[u32; META_WORDS], v4: bool) -> Option<Self> {
-        let [_, _, l3, l4] = words[0].to_le_bytes();
+        let [_, _, _, l4] = words[0].to_le_bytes();
+        let l3 = Self::ip_offset(words);
         let service = (words[0] & ((1 << SERVICE_BITS) - 1)) as u16;
         let kind = words[0] as u16 >> SERVICE_BITS;
         let request = match kind {
