@@ -36,10 +36,12 @@ def acks(lab, synward, family, options, what):
     before, seen = counted(synward), lab.counted_at_server("flood")
     cost, sent = flood(lab, family, "--kind", "ack", *options)
     wait_until("all are counted", lambda: sum(counted(synward)) >= sum(before) + sent)
-    invalid, valid = (now - then for now, then in zip(counted(synward), before))
+    invalid, limited, valid = (now - then for now, then in zip(counted(synward), before))
+    # Cookies without timestamps are verified within a limit.
+    assert limited == 0 or not options, f"{what}: {limited} of {sent} fell to the limit of cookies without timestamps"
     # One in 2^25 of those without timestamps is valid by chance.
     assert valid <= (0 if options else 3), f"{what}: {valid} of {sent} were valid"
-    assert invalid + valid == sent, f"{what}: {invalid} of {sent} dropped as invalid"
+    assert invalid + limited + valid == sent, f"{what}: {invalid} of {sent} dropped as invalid, {limited} by the limit"
     reached = lab.counted_at_server("flood") - seen
     assert reached == valid, f"{what}: {reached} of {sent} reached the kernel"
     return cost
@@ -59,7 +61,9 @@ def flood(lab, family, *options):
 
 
 def counted(synward):
-    return (synward.metric("drops_total", reason="invalid_cookie"), synward.metric("cookies_total", result="valid"))
+    """ACKs with a wrong cookie, those that were not verified, and those with a valid one."""
+    drops = (synward.metric("drops_total", reason=reason) for reason in ("invalid_cookie", "plain_limit"))
+    return (*drops, synward.metric("cookies_total", result="valid"))
 
 
 @contextlib.contextmanager
