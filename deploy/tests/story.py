@@ -134,6 +134,18 @@ class Lab:
         connection.connect((address, port))
         return connection
 
+    def connects(self, family=4, port=PORT):
+        """Whether a client gets a connection before it retransmits its SYN."""
+        with self.inside("client"):
+            client = socket.socket(FAMILY[family])
+        with client:
+            client.settimeout(0.8)
+            try:
+                client.connect((SERVER[family], port))
+            except TimeoutError:
+                return False
+            return True
+
     def pair(self, family=4, port=PORT):
         """Both ends of a new connection: the client's and the server's."""
         with self.listen(family, port) as listener:
@@ -329,11 +341,16 @@ class Synward:
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         return done.returncode, done.stdout
 
+    def succeed(self, *arguments):
+        """Runs a command of synward that has to exit with 0. Returns its output."""
+        code, text = self.command(*arguments)
+        assert code == 0, f"synward {' '.join(arguments)}: exit code {code}: {text}"
+        return text
+
     def mode(self, mode):
         if self.responder == "none":
             return
-        code, text = self.command("mode", "web", mode)
-        assert code == 0, f"synward mode web {mode}: exit code {code}: {text}"
+        self.succeed("mode", "web", mode)
 
     def metrics(self):
         """All samples of the Prometheus endpoint, as {(name, ((label, value), …)): number}."""
