@@ -3,22 +3,9 @@
 use synward_core::counters::Counter;
 use synward_core::layout::{ABSENT_AFTER, HEARTBEAT_TIMEOUT, when_absent};
 
-use crate::frame_builder::{ACK, SYN, Segment, stack};
+use crate::frame_builder::{ACK, Segment, syns_of_both_paths};
 use crate::steer::{Side, Steer, in_namespace, now};
 use crate::{Case, DROP, PASS, TX, needs_root, outside_frame};
-
-/// SYNs of the fast path and of the general path.
-fn syns() -> Vec<Segment> {
-    let with = |family, options| Segment {
-        options,
-        ..Segment::from_client(family, SYN)
-    };
-    vec![
-        with(0, stack::linux()),
-        with(0, vec![]),
-        with(1, stack::linux()),
-    ]
-}
 
 fn ack(family: usize) -> Segment {
     Segment {
@@ -48,7 +35,7 @@ fn syns_are_answered_until_the_worker_was_absent_for_long() {
         ] {
             steer.policy(|service| service.when_absent = policy);
             beat(steer, ago);
-            for syn in syns() {
+            for syn in syns_of_both_paths() {
                 let seen = steer.run(Side::Outside, &syn.bytes());
                 assert_eq!(seen.verdict == TX, answered, "policy {policy}, {ago} ns");
             }
@@ -62,7 +49,7 @@ fn what_has_no_flow_is_dropped_or_passes() {
     in_namespace(|steer| {
         steer.policy(|service| service.when_absent = when_absent::DROP);
         beat(steer, ABSENT_AFTER);
-        for syn in syns() {
+        for syn in syns_of_both_paths() {
             steer.check(vec![outside(
                 syn.bytes(),
                 DROP,
@@ -71,7 +58,7 @@ fn what_has_no_flow_is_dropped_or_passes() {
         }
         steer.policy(|service| service.when_absent = when_absent::PASS);
         beat(steer, ABSENT_AFTER);
-        for syn in syns() {
+        for syn in syns_of_both_paths() {
             steer.check(vec![outside(
                 syn.bytes(),
                 PASS,

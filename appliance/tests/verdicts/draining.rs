@@ -3,30 +3,17 @@
 use synward_core::counters::Counter;
 use synward_core::layout::handoff;
 
-use crate::frame_builder::{ACK, SYN, Segment, stack};
+use crate::frame_builder::{ACK, Segment, syns_of_both_paths};
 use crate::spliced_flows::flow;
 use crate::steer::{Side, in_namespace};
 use crate::{DROP, PASS, TX, needs_root, outside};
-
-/// SYNs of the fast path and of the general path.
-fn syns() -> Vec<Segment> {
-    let with = |family, options| Segment {
-        options,
-        ..Segment::from_client(family, SYN)
-    };
-    vec![
-        with(0, stack::linux()),
-        with(0, vec![]),
-        with(1, stack::linux()),
-    ]
-}
 
 #[test]
 fn syns_are_dropped_for_every_handoff() {
     needs_root!();
     in_namespace(|steer| {
         for handoff in [handoff::SPLICE, handoff::LOCAL, handoff::FORWARD] {
-            for syn in syns() {
+            for syn in syns_of_both_paths() {
                 steer.policy(|service| (service.handoff, service.draining) = (handoff, 1));
                 let counted = &[Counter::Syn, Counter::DropDraining];
                 steer.check(vec![outside("draining", &syn, DROP, counted)]);
@@ -46,7 +33,7 @@ fn allowed_clients_open_no_connection_either() {
     in_namespace(|steer| {
         steer.policy(|service| (service.listed, service.draining) = (1, 1));
         steer.list("0.0.0.0/0", 1);
-        let syn = &syns()[0];
+        let syn = &syns_of_both_paths()[0];
         let counted = &[Counter::Syn, Counter::DropDraining];
         steer.check(vec![outside("allowed", syn, DROP, counted)]);
         let ack = Segment::from_client(0, ACK);
@@ -58,7 +45,7 @@ fn allowed_clients_open_no_connection_either() {
 fn cookies_that_are_out_stay_good() {
     needs_root!();
     in_namespace(|steer| {
-        for syn in syns() {
+        for syn in syns_of_both_paths() {
             let ack = steer.shake_hands(&syn);
             steer.policy(|service| service.draining = 1);
             // No worker is there that would open the connection.

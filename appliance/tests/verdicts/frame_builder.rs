@@ -323,6 +323,19 @@ pub(crate) fn padded_timestamps(tsval: u32, tsecr: u32) -> Vec<u8> {
     .concat()
 }
 
+/// SYNs of the fast path and of the general path.
+pub(crate) fn syns_of_both_paths() -> [Segment; 3] {
+    let with = |family, options| Segment {
+        options,
+        ..Segment::from_client(family, SYN)
+    };
+    [
+        with(0, stack::linux()),
+        with(0, vec![]),
+        with(1, stack::linux()),
+    ]
+}
+
 /// Options of SYNs as the stacks send them.
 pub(crate) mod stack {
     use super::padded_timestamps;
