@@ -391,7 +391,6 @@ fn few(words: &[impl fmt::Display]) -> String {
 mod tests {
     use super::*;
     use crate::config::{Mode, Standing};
-    use std::path::Path;
 
     const FILE: &str = r#"
         [[interface]]
@@ -406,10 +405,6 @@ mod tests {
         addresses = ["192.0.2.11"]
         ports = [25]
     "#;
-
-    fn config(text: &str) -> Config {
-        Config::parse(Path::new("f.toml"), text, Path::new("/nonexistent/secret")).unwrap()
-    }
 
     fn lines(before: &Config, after: &Config) -> Vec<String> {
         let differences = Facts::of(before).differences(&Facts::of(after));
@@ -427,7 +422,7 @@ mod tests {
             )
             + "[flows]\nidle_seconds = 600\n";
         assert_eq!(
-            lines(&config(FILE), &config(&after)),
+            lines(&Config::of_text(FILE), &Config::of_text(&after)),
             [
                 "[[service]] smtp: added, addresses [192.0.2.12], ports [25], handoff splice, mode always",
                 "[[service]] web: allow +10.0.0.0/8",
@@ -443,19 +438,22 @@ mod tests {
     #[test]
     fn order_comments_and_defaults_are_no_difference() {
         let other = FILE.replace("[80, 443]", "[443, 80] # ports\nmode = \"always\"");
-        assert_eq!(lines(&config(FILE), &config(&other)), [""; 0]);
+        assert_eq!(
+            lines(&Config::of_text(FILE), &Config::of_text(&other)),
+            [""; 0]
+        );
     }
 
     #[test]
     fn services_that_are_not_in_the_file_are_not_compared() {
-        let mut running = config(FILE);
+        let mut running = Config::of_text(FILE);
         let mut gone = running.services[1].clone().removed();
         running.services.push(gone.clone());
         gone.vacate();
         running.services.push(gone);
         assert_eq!(running.services[2].standing, Standing::Removed);
         assert_eq!(running.services[2].mode, Mode::Off);
-        assert_eq!(lines(&running, &config(FILE)), [""; 0]);
+        assert_eq!(lines(&running, &Config::of_text(FILE)), [""; 0]);
     }
 
     #[test]

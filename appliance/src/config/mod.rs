@@ -90,6 +90,13 @@ impl Config {
         known_keys::example()
     }
 
+    /// A valid configuration whose secret file does not exist.
+    #[cfg(test)]
+    #[allow(clippy::unwrap_used, reason = "for tests")]
+    pub(crate) fn of_text(text: &str) -> Self {
+        Self::parse(Path::new("f.toml"), text, Path::new("/nonexistent/secret")).unwrap()
+    }
+
     fn parse(file: &Path, text: &str, default_secret: &Path) -> Result<Self, Problems> {
         Self::parse_with(file, text, default_secret, ReadSecret::Yes)
     }

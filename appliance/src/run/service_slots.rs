@@ -132,19 +132,13 @@ fn keep_lost_addresses(services: &mut Vec<Service>, running: &[Service]) {
 mod tests {
     use super::*;
     use crate::config::{Config, Ports};
-    use std::path::Path;
 
     fn service(name: &str, address: &str) -> Service {
         let text = format!(
             "[[interface]]\nname = \"eth0\"\nside = \"both\"\n\
              [[service]]\nname = \"{name}\"\naddresses = [\"{address}\"]\nports = [80]\n"
         );
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), text).unwrap();
-        Config::load(Path::new(file.path()))
-            .unwrap()
-            .services
-            .remove(0)
+        Config::of_text(&text).services.remove(0)
     }
 
     fn shown(services: &[Service]) -> Vec<&str> {

@@ -20,10 +20,7 @@ deny = ["198.51.0.0/16"]
 "#;
 
 fn services() -> Vec<config::Service> {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("f.toml");
-    std::fs::write(&file, FILE).unwrap();
-    Config::load(&file).unwrap().services
+    Config::of_text(FILE).services
 }
 
 fn key(list: List, net: &str, service: Option<&str>) -> (List, IpNet, Scope) {

@@ -12,18 +12,13 @@ use crate::steering::key_slots::KeySelection;
 
 /// Services by name, so that the indices of both configurations are the same: a, b, c.
 fn config(services: &[(&str, &[&str], &str)]) -> Config {
-    let folder = tempfile::tempdir().unwrap();
-    let (file, secret) = (folder.path().join("f.toml"), folder.path().join("secret"));
-    crate::secret::Keyring::create(&secret).unwrap();
-    let mut text =
-        format!("[cookie]\nsecret = {secret:?}\n[[interface]]\nname = \"eth0\"\nside = \"both\"\n");
+    let mut text = "[[interface]]\nname = \"eth0\"\nside = \"both\"\n".to_owned();
     for (name, addresses, ports) in services {
         text += &format!(
             "[[service]]\nname = \"{name}\"\naddresses = {addresses:?}\nports = {ports}\n"
         );
     }
-    std::fs::write(&file, text).unwrap();
-    Config::load(&file).unwrap()
+    Config::of_text(&text)
 }
 
 fn plan(config: &Config, first: u32) -> Plan {
