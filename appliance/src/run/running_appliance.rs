@@ -394,12 +394,16 @@ impl ApplianceHandle for RunningAppliance {
         take_reports(&mut inner.reports, appliance);
         snapshot.workers = worker_views(appliance, &mut snapshot.degraded);
         snapshot.interfaces = interface_views(appliance, &inner.reports);
-        snapshot.services = (0..inner.config.services.len())
-            .map(|index| {
+        let servers = inner.profiles.by_service(inner.config.services.len());
+        snapshot.services = servers
+            .iter()
+            .enumerate()
+            .map(|(index, servers)| {
                 let view = service_view(
                     &inner.config,
                     appliance,
                     &inner.profiles,
+                    servers,
                     index,
                     inner.flows[index],
                     &mut snapshot.degraded,

@@ -333,11 +333,15 @@ impl ServerProfiles {
         Some(*endpoint.profile(Times::now().epoch()))
     }
 
-    /// The servers of a service.
-    pub fn of_service(&self, service: usize) -> impl Iterator<Item = (&SocketAddr, &Server)> {
-        self.servers
-            .iter()
-            .filter(move |(_, server)| server.service == service)
+    /// The servers of each of `services` services, by index.
+    pub fn by_service(&self, services: usize) -> Vec<Vec<(&SocketAddr, &Server)>> {
+        let mut by_service = vec![Vec::new(); services];
+        for (to, server) in &self.servers {
+            if let Some(servers) = by_service.get_mut(server.service) {
+                servers.push((to, server));
+            }
+        }
+        by_service
     }
 }
 

@@ -1,13 +1,14 @@
 //! Builds the parts of a snapshot from workers, sockets, the XDP program and server profiles.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
 use synward_core::client_options::NO_SCALE;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::profile_flags;
 
-use super::server_profiles::ServerProfiles;
+use super::server_profiles::{Server, ServerProfiles};
 use super::start::{Appliance, WorkerHandle};
 use super::transmission_watch;
 use crate::config::{Config, Handoff};
@@ -121,11 +122,12 @@ pub(super) fn count_outcomes(
         .sum()
 }
 
-/// The service at `index`, which has this number of `flows`. A failed read of its counters is added to `degraded`.
+/// The service at `index`, which has these `servers` and this number of `flows`. A failed read of its counters is added to `degraded`.
 pub(super) fn service_view(
     config: &Config,
     appliance: &Appliance,
     profiles: &ServerProfiles,
+    servers: &[(&SocketAddr, &Server)],
     index: usize,
     flows: u64,
     degraded: &mut Vec<String>,
@@ -174,8 +176,8 @@ pub(super) fn service_view(
             // Only the server knows whether it accepted them.
             Handoff::Forward => BTreeMap::new(),
         },
-        profiles: profiles
-            .of_service(index)
+        profiles: servers
+            .iter()
             .filter_map(|(to, server)| {
                 let profile = profiles.profile(to)?;
                 Some(ProfileView {
