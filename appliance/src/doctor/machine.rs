@@ -175,7 +175,7 @@ fn memlock(facts: &Facts) -> Finding {
         Some(limit) if *limit >= needed => Finding::new(
             ID,
             Status::Ok,
-            format!("{} MiB, of which {} are needed", megabytes(*limit), megabytes(needed)),
+            format!("{} MiB; synward needs {}", megabytes(*limit), megabytes(needed)),
             WHY,
         ),
         Some(limit) => Finding::new(

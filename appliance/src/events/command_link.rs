@@ -24,7 +24,7 @@ pub struct CommandLink {
     failed: LogLimit,
 }
 
-/// Which programs there are, and who gets the events of which service.
+/// The programs, and which of them runs for the events of each service.
 #[derive(Debug, Default)]
 struct Programs {
     commands: Commands,

@@ -136,7 +136,7 @@ impl Places {
 }
 
 impl KeySlots {
-    /// The keys of each service, the first of which issues its cookies.
+    /// The keys of each service. The first key of a service issues its cookies.
     pub(super) fn new(services: Vec<Vec<ServiceKey>>) -> Self {
         let places = |keys| {
             let mut places = Places::default();
