@@ -5,6 +5,7 @@
 //! | [`start`] | sockets, workers, and the order of the start |
 //! | `tested_start` | the self-test, and the modes that it leads to |
 //! | `reception_test` | whether servers still answer when sockets have zero-copy |
+//! | `fault_watch` | what is wrong with interfaces and workers: looked up every second, mended where safe, logged |
 //! | `transmission_watch` | what is not transmitted while the appliance serves |
 //! | [`control_thread`] | the control thread: periodic work and signals |
 //! | `attack_watch` | which services are under attack, and what that changes |
@@ -23,6 +24,7 @@
 mod attack_watch;
 pub mod control_thread;
 pub mod drain;
+mod fault_watch;
 mod flow_listing;
 mod list_control;
 mod reception_test;

@@ -1,21 +1,21 @@
 //! The running appliance, shared by the control thread and observers.
 
-use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::MAX_SERVICES;
 
 use super::attack_watch::AttackWatch;
 use super::drain::{self, Drain};
+use super::fault_watch::FaultWatch;
 use super::flow_listing;
 use super::list_control;
 use super::reload::{self, ConfigSource, LastReload, PastCounts, ReloadRequest};
 use super::server_profiles::ServerProfiles;
 use super::snapshot_builder::{count_outcomes, interface_views, service_view, worker_views};
-use super::start::{Appliance, WorkerHandle};
+use super::start::Appliance;
 use super::transmission_watch;
 use crate::config::{self, Config, Mode, Service, Standing};
 use crate::engine::Outcome;
@@ -29,14 +29,9 @@ use crate::observe::{
     ApplianceHandle, DrainCommand, DrainView, FlowList, FlowsView, LogLimit, SCHEMA_VERSION,
     ServiceView, Snapshot,
 };
-use crate::steering::Steering;
-use crate::worker::status::PortStatus;
 
 /// Why a request is refused that comes too late.
 const STOPPING: &str = "the appliance is stopping";
-
-/// How often the interfaces are compared with what the kernel has.
-const WATCH: Duration = Duration::from_secs(1);
 
 /// The running appliance, behind one lock that no worker takes.
 pub struct RunningAppliance {
@@ -59,14 +54,9 @@ pub(super) struct Inner {
     pub(super) released_at: Instant,
     pub(super) profiles: ServerProfiles,
     pub(super) notes: Notes,
-    /// What is wrong with interfaces and workers, and when that was looked up.
-    pub(super) faults: Vec<String>,
-    pub(super) faults_at: Instant,
-    pub(super) drivers: transmission_watch::Seen,
+    pub(super) watch: FaultWatch,
     pub(super) attacks: AttackWatch,
     pub(super) events: EventLog,
-    /// The addresses of this machine that services leave out.
-    pub(super) left_out: Vec<String>,
     pub(super) serving: bool,
     pub(super) lists: RunTimeLists,
     pub(super) drain: Option<Drain>,
@@ -76,84 +66,8 @@ pub(super) struct Inner {
     /// Live entries per service, counted over one sweep of the whole table.
     pub(super) flows: Vec<u64>,
     pub(super) counting: Vec<u64>,
-    pub(super) reports: BTreeMap<u32, Vec<PortStatus>>,
-    failures: Failures,
-}
-
-/// How often failures of each round are logged.
-#[derive(Default)]
-struct Failures {
-    refresh: LogLimit,
-    watch: LogLimit,
-    mend: LogLimit,
-}
-
-/// Looks for faults of interfaces and workers, and logs those that are new and those that are over.
-/// `unsent` are the faults of transmission.
-fn renew_faults(
-    known: &mut Vec<String>,
-    failed: &mut LogLimit,
-    appliance: &Appliance,
-    mut unsent: Vec<String>,
-) {
-    let mut faults = match appliance.steering.find_faults() {
-        Ok(faults) => faults,
-        Err(error) => {
-            if let Some(others) = failed.pass() {
-                tracing::error!(%error, others, "the interfaces cannot be watched");
-            }
-            return;
-        }
-    };
-    faults.extend(appliance.workers.iter().filter_map(WorkerHandle::fault));
-    faults.append(&mut unsent);
-    for fault in faults.iter().filter(|fault| !known.contains(fault)) {
-        tracing::error!("degraded: {fault}");
-    }
-    for fault in known.iter().filter(|fault| !faults.contains(fault)) {
-        tracing::info!("no longer: {fault}");
-    }
-    *known = faults;
-}
-
-/// Takes the workers' latest reports.
-fn take_reports(reports: &mut BTreeMap<u32, Vec<PortStatus>>, appliance: &Appliance) {
-    for one in &appliance.workers {
-        if let Some(report) = one.status.take_latest() {
-            reports.insert(one.queue, report);
-        }
-    }
-}
-
-/// Steers interfaces again that have lost the program.
-fn mend_interfaces(failed: &mut LogLimit, appliance: &mut Appliance) {
-    let has_sockets = !appliance.workers.is_empty();
-    match appliance.steering.mend_interfaces(has_sockets) {
-        Ok(mended) => mended
-            .iter()
-            .for_each(|interface| tracing::warn!(interface, "had lost the program; steered again")),
-        Err(error) => {
-            if let Some(others) = failed.pass() {
-                tracing::error!(%error, others, "an interface that has lost the program cannot be steered again");
-            }
-        }
-    }
-}
-
-/// Leaves this machine's own addresses out of services, and logs those that are new and those that are over.
-fn renew_left_out(known: &mut Vec<String>, steering: &mut Steering, config: &Config) {
-    if let Err(error) = steering.renew_own_addresses() {
-        tracing::error!(%error, "this machine's own addresses cannot be left out of services");
-    }
-    let left_out = steering.endpoints().left_out();
-    let left_out: Vec<_> = left_out.iter().map(|one| one.describe(config).1).collect();
-    for new in left_out.iter().filter(|one| !known.contains(one)) {
-        tracing::warn!("{new}");
-    }
-    for over in known.iter().filter(|one| !left_out.contains(one)) {
-        tracing::info!("no longer: {over}");
-    }
-    *known = left_out;
+    /// How often a failed refresh is logged.
+    refresh_failures: LogLimit,
 }
 
 /// Removed services whose connections go on.
@@ -185,8 +99,7 @@ impl RunningAppliance {
         let mut notes = Notes::default();
         notes.renew(&appliance.config);
         let attacks = AttackWatch::new(&appliance.config);
-        let mut left_out = Vec::new();
-        renew_left_out(&mut left_out, &mut appliance.steering, &appliance.config);
+        let watch = FaultWatch::new(&mut appliance);
         Self {
             source,
             began: Instant::now(),
@@ -199,12 +112,9 @@ impl RunningAppliance {
                 appliance: Some(appliance),
                 profiles,
                 notes,
-                faults: Vec::new(),
-                faults_at: Instant::now(),
-                drivers: transmission_watch::Seen::default(),
+                watch,
                 attacks,
                 events,
-                left_out,
                 serving: false,
                 lists: RunTimeLists::default(),
                 drain: None,
@@ -212,8 +122,7 @@ impl RunningAppliance {
                 expired: 0,
                 flows: vec![0; services],
                 counting: vec![0; services],
-                reports: BTreeMap::new(),
-                failures: Failures::default(),
+                refresh_failures: LogLimit::default(),
             }),
         }
     }
@@ -259,7 +168,7 @@ impl RunningAppliance {
             return;
         };
         if let Err(error) = appliance.steering.refresh(&Times::now())
-            && let Some(others) = inner.failures.refresh.pass()
+            && let Some(others) = inner.refresh_failures.pass()
         {
             tracing::error!(%error, others, "keys and clock cannot be refreshed");
         }
@@ -274,24 +183,7 @@ impl RunningAppliance {
             inner.profiles.learn(&seen);
         }
         inner.profiles.probe_due();
-        if inner.faults_at.elapsed() >= WATCH {
-            inner.faults_at = Instant::now();
-            mend_interfaces(&mut inner.failures.mend, appliance);
-            take_reports(&mut inner.reports, appliance);
-            let unsent =
-                transmission_watch::find_faults(appliance, &mut inner.drivers, &inner.reports);
-            transmission_watch::bypass_stalled(appliance, &inner.drivers.transmission);
-            renew_faults(
-                &mut inner.faults,
-                &mut inner.failures.watch,
-                appliance,
-                unsent,
-            );
-            if let Err(error) = appliance.steering.renew_vlans() {
-                tracing::error!(%error, "the VLAN devices of this machine cannot be followed");
-            }
-            renew_left_out(&mut inner.left_out, &mut appliance.steering, &inner.config);
-        }
+        inner.watch.round_when_due(appliance, &inner.config);
         if inner.notes.are_due() {
             inner.notes.renew(&inner.config);
             if let Err(error) = appliance.steering.refresh_kernel_clock() {
@@ -374,7 +266,7 @@ impl ApplianceHandle for RunningAppliance {
             drain: inner.drain.map(|drain| drain.view(Instant::now())),
             notes: [
                 inner.notes.texts(),
-                inner.left_out.clone(),
+                inner.watch.left_out().to_vec(),
                 removed_notes(inner),
             ]
             .concat(),
@@ -384,16 +276,15 @@ impl ApplianceHandle for RunningAppliance {
         let Some(appliance) = &inner.appliance else {
             return snapshot;
         };
-        snapshot.degraded.clone_from(&inner.faults);
+        snapshot.degraded = inner.watch.faults().to_vec();
         snapshot
             .notes
             .extend(appliance.self_test_notes.iter().cloned());
         let unfinished = transmission_watch::unfinished_checksums(appliance);
-        let is_new = |note: &String| !inner.faults.contains(note);
+        let is_new = |note: &String| !inner.watch.faults().contains(note);
         snapshot.notes.extend(unfinished.filter(is_new));
-        take_reports(&mut inner.reports, appliance);
         snapshot.workers = worker_views(appliance, &mut snapshot.degraded);
-        snapshot.interfaces = interface_views(appliance, &inner.reports);
+        snapshot.interfaces = interface_views(appliance, inner.watch.latest_reports(appliance));
         let servers = inner.profiles.by_service(inner.config.services.len());
         snapshot.services = servers
             .iter()

@@ -1,0 +1,155 @@
+//! What is wrong with interfaces and workers: looked up every second, mended where that is safe, and logged.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::start::{Appliance, WorkerHandle};
+use super::transmission_watch;
+use crate::config::Config;
+use crate::observe::LogLimit;
+use crate::steering::Steering;
+use crate::worker::status::PortStatus;
+
+/// How often the interfaces are compared with what the kernel has.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What is wrong with interfaces and workers, and what that was found from.
+pub(super) struct FaultWatch {
+    faults: Vec<String>,
+    /// When the faults were looked up.
+    renewed_at: Instant,
+    transmission: transmission_watch::Seen,
+    /// The addresses of this machine that services leave out.
+    left_out: Vec<String>,
+    /// The latest reports of the workers, by queue.
+    reports: BTreeMap<u32, Vec<PortStatus>>,
+    watch_failures: LogLimit,
+    mend_failures: LogLimit,
+}
+
+impl FaultWatch {
+    /// Of an appliance that has just started. Its own addresses are left out of its services.
+    pub(super) fn new(appliance: &mut Appliance) -> Self {
+        let mut left_out = Vec::new();
+        renew_left_out(&mut left_out, &mut appliance.steering, &appliance.config);
+        Self {
+            faults: Vec::new(),
+            renewed_at: Instant::now(),
+            transmission: transmission_watch::Seen::default(),
+            left_out,
+            reports: BTreeMap::new(),
+            watch_failures: LogLimit::default(),
+            mend_failures: LogLimit::default(),
+        }
+    }
+
+    /// What is wrong, each with its cure.
+    pub(super) fn faults(&self) -> &[String] {
+        &self.faults
+    }
+
+    /// Descriptions of this machine's addresses that services leave out.
+    pub(super) fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    /// The latest reports of the workers, by queue.
+    pub(super) fn latest_reports(
+        &mut self,
+        appliance: &Appliance,
+    ) -> &BTreeMap<u32, Vec<PortStatus>> {
+        take_reports(&mut self.reports, appliance);
+        &self.reports
+    }
+
+    /// Mends interfaces, bypasses workers whose driver stalls, and renews the faults, once in [`INTERVAL`].
+    pub(super) fn round_when_due(&mut self, appliance: &mut Appliance, config: &Config) {
+        if self.renewed_at.elapsed() < INTERVAL {
+            return;
+        }
+        self.renewed_at = Instant::now();
+        mend_interfaces(&mut self.mend_failures, appliance);
+        take_reports(&mut self.reports, appliance);
+        let unsent =
+            transmission_watch::find_faults(appliance, &mut self.transmission, &self.reports);
+        transmission_watch::bypass_stalled(appliance, &self.transmission.transmission);
+        renew_faults(
+            &mut self.faults,
+            &mut self.watch_failures,
+            appliance,
+            unsent,
+        );
+        if let Err(error) = appliance.steering.renew_vlans() {
+            tracing::error!(%error, "the VLAN devices of this machine cannot be followed");
+        }
+        renew_left_out(&mut self.left_out, &mut appliance.steering, config);
+    }
+}
+
+/// Looks for faults of interfaces and workers, and logs those that are new and those that are over.
+/// `unsent` are the faults of transmission.
+fn renew_faults(
+    known: &mut Vec<String>,
+    failed: &mut LogLimit,
+    appliance: &Appliance,
+    mut unsent: Vec<String>,
+) {
+    let mut faults = match appliance.steering.find_faults() {
+        Ok(faults) => faults,
+        Err(error) => {
+            if let Some(others) = failed.pass() {
+                tracing::error!(%error, others, "the interfaces cannot be watched");
+            }
+            return;
+        }
+    };
+    faults.extend(appliance.workers.iter().filter_map(WorkerHandle::fault));
+    faults.append(&mut unsent);
+    for fault in faults.iter().filter(|fault| !known.contains(fault)) {
+        tracing::error!("degraded: {fault}");
+    }
+    for fault in known.iter().filter(|fault| !faults.contains(fault)) {
+        tracing::info!("no longer: {fault}");
+    }
+    *known = faults;
+}
+
+/// Takes the workers' latest reports.
+fn take_reports(reports: &mut BTreeMap<u32, Vec<PortStatus>>, appliance: &Appliance) {
+    for one in &appliance.workers {
+        if let Some(report) = one.status.take_latest() {
+            reports.insert(one.queue, report);
+        }
+    }
+}
+
+/// Steers interfaces again that have lost the program.
+fn mend_interfaces(failed: &mut LogLimit, appliance: &mut Appliance) {
+    let has_sockets = !appliance.workers.is_empty();
+    match appliance.steering.mend_interfaces(has_sockets) {
+        Ok(mended) => mended
+            .iter()
+            .for_each(|interface| tracing::warn!(interface, "had lost the program; steered again")),
+        Err(error) => {
+            if let Some(others) = failed.pass() {
+                tracing::error!(%error, others, "an interface that has lost the program cannot be steered again");
+            }
+        }
+    }
+}
+
+/// Leaves this machine's own addresses out of services, and logs those that are new and those that are over.
+fn renew_left_out(known: &mut Vec<String>, steering: &mut Steering, config: &Config) {
+    if let Err(error) = steering.renew_own_addresses() {
+        tracing::error!(%error, "this machine's own addresses cannot be left out of services");
+    }
+    let left_out = steering.endpoints().left_out();
+    let left_out: Vec<_> = left_out.iter().map(|one| one.describe(config).1).collect();
+    for new in left_out.iter().filter(|one| !known.contains(one)) {
+        tracing::warn!("{new}");
+    }
+    for over in known.iter().filter(|one| !left_out.contains(one)) {
+        tracing::info!("no longer: {over}");
+    }
+    *known = left_out;
+}
