@@ -1,12 +1,15 @@
 """A reload adds, changes and removes services, a list and the secret while clients connect: no request fails, no cookie is
-refused, and connections of a removed service go on. A file with a problem changes nothing. During a flood it is as quick."""
+refused, and connections of a removed service go on. A file with a problem changes nothing. During a flood it is as quick.
 
+With `--full`, also lists of 100,000 prefixes, 200 services, and a secret that is rotated during a flood."""
+
+import ipaddress
 import subprocess
 import threading
 import time
 
 from churn import REQUEST, one_request
-from story import PORT, SYNWARD, receive, story, wait_until
+from story import FULL, SYNWARD, receive, story, wait_until
 
 OTHERS = """
 [[service]]
@@ -25,7 +28,10 @@ ports = [443, 9001]
 mode = "{mode}"
 """
 DENIED = ", ".join(f'"10.{number // 256}.{number % 256}.0/24"' for number in range(1000))
-# What each of these adds to the file, or changes in it, and what the refusal names.
+LISTED = 100_000
+SERVICES = 200
+NEXT = '[[service]]\nname = "next"\naddresses = ["192.0.2.11"]\nports = [80]\n'
+# What each of these adds to the file, and what the refusal names.
 BAD = [
     ("[[service]]", "name"),
     ("nonsense = 1", "nonsense"),
@@ -33,6 +39,22 @@ BAD = [
     ('[[interface]]\nname = "lo9"\nside = "inside"', "lo9"),
     ('[[service]]\nname = "web"\naddresses = ["192.0.2.11"]\nports = [80]', "already exists"),
     ('[[service]]\nname = "here"\naddresses = ["192.0.2.77"]\nports = [80]\nhandoff = "local"', "restart"),
+]
+WORSE = [
+    ("this is no TOML", "expected"),
+    ("[appliance]\nresponder = \"xdp\"", "appliance"),
+    ("[nonsense]", "nonsense"),
+    ("[flows]\nidle_seconds = -1", "idle_seconds"),
+    (NEXT.replace("[80]", "[70000]"), "70000"),
+    (NEXT.replace("[80]", "[]"), "ports"),
+    (NEXT.replace("192.0.2.11", "192.0.2.300"), "192.0.2.300"),
+    (NEXT.replace("192.0.2.11", "192.0.2.10"), "192.0.2.10"),
+    (NEXT + 'mode = "sometimes"', "sometimes"),
+    (NEXT + 'handoff = "teleport"', "teleport"),
+    (NEXT + 'allow = ["10.0.0.0/33"]', "10.0.0.0/33"),
+    (NEXT + 'deny_file = "/run/synward-lab/none.list"', "none.list"),
+    (NEXT + "hold_bytes = 1", "hold_bytes"),
+    (NEXT + 'on_event = ["relative"]', "absolute path"),
 ]
 
 
@@ -58,6 +80,9 @@ def run(lab, synward):
     talk(client, server)
     reload_in_flood(lab, synward)
     talk(client, server)
+    if FULL:
+        at_length(lab, synward)
+        talk(client, server)
 
 
 def rotate_secret(synward, requests):
@@ -72,7 +97,7 @@ def rotate_secret(synward, requests):
 
 
 def refusals(synward, changed):
-    for text, named in BAD:
+    for text, named in BAD + (WORSE if FULL else []):
         synward.configure(service=changed + text)
         for command in ("reload",), ("check", "--against-running", "--config", synward.file):
             code, said = synward.command(*command)
@@ -82,6 +107,17 @@ def refusals(synward, changed):
     assert reload(synward) == "nothing changes\n", "a refused reload has changed something"
     assert synward.metric("config_last_reload_successful") == 1
     assert time.time() - synward.metric("config_last_reload_success_timestamp_seconds") < 60
+    broken_secret(synward)
+
+
+def broken_secret(synward):
+    """A secret file that is not one refuses the reload, too."""
+    secret = synward.secret.read_text()
+    synward.secret.write_text("no secret\n")
+    code, said = synward.command("reload")
+    assert code == 1 and str(synward.secret) in said, f"exit code {code}: {said}"
+    synward.secret.write_text(secret)
+    assert reload(synward) == "nothing changes\n"
 
 
 def reload_in_flood(lab, synward):
@@ -95,6 +131,39 @@ def reload_in_flood(lab, synward):
     flood.report()
     print("reloads during a flood took", ", ".join(f"{seconds * 1e3:.0f} ms" for seconds in took))
     assert max(took) < 5, took
+
+
+def at_length(lab, synward):
+    """What a site may have, while clients connect, then the secret during a flood."""
+    listed, plain = lab.folder / "deny.list", CHANGED.format(deny="", mode="always")
+    others = "".join(f'[[service]]\nname = "s{number}"\naddresses = ["192.0.2.10"]\nports = [{20_000 + number}]\n'
+                     for number in range(SERVICES))
+    changed = others.replace("\nports", '\nunknown = "reset"\nports')
+    with_list = f'deny_file = "{listed}"\n' + plain
+    steps = [
+        (with_list, range(LISTED), f"deny_file +{LISTED}"),
+        (with_list, range(LISTED // 2, LISTED * 3 // 2), f"deny_file +{LISTED // 2}"),
+        (plain, (), f"deny_file -{LISTED}"),
+        (plain + others, (), "s0: added"),
+        (plain + changed, (), "s0: unknown drop -> reset"),
+        (plain, (), "s0: removed"),
+    ]
+    reload(synward, service=plain)
+    invalid = synward.metric("cookies_total", result="invalid")
+    with Requests(lab) as requests:
+        for service, prefixes, said in steps:
+            listed.write_text("".join(f"{ipaddress.ip_address((11 << 24) + (number << 8))}/24\n" for number in prefixes))
+            start = time.monotonic()
+            lines = reload(synward, service=service)
+            print(f"{said}: {time.monotonic() - start:.2f} s")
+            assert said in lines, lines[:1000]
+            requests.go_on()
+        flood = lab.flood(4, 80, 60)
+        rotate_secret(synward, requests)
+        sent = flood.report()["sent"]
+    print(f"the secret was rotated during a flood of {sent:,} SYNs")
+    requests.check()
+    assert synward.metric("cookies_total", result="invalid") == invalid, "a cookie was refused"
 
 
 def reload(synward, **settings):

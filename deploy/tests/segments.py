@@ -112,9 +112,13 @@ class Wire:
         self.own = self.socket.getsockname()[4]
         self.gateway = gateway or GATEWAY[role]
 
-    def send(self, segment):
+    def frame(self, segment):
+        """The segment as a frame to the gateway."""
         version = ipaddress.ip_address(segment.source).version
-        self.socket.send(self.gateway + self.own + struct.pack(">H", ETHERTYPE[version]) + segment.packet())
+        return self.gateway + self.own + struct.pack(">H", ETHERTYPE[version]) + segment.packet()
+
+    def send(self, segment):
+        self.socket.send(self.frame(segment))
 
     def see(self, wanted, seconds=10):
         """The next segment for which `wanted(segment)` is true, or None after these seconds."""

@@ -1,0 +1,92 @@
+"""Connections that their server resets at once fill the flow table many times over: those that have ended give way, and other clients
+are served.
+
+With `--full` none is refused at 20,000 a second, for half a minute in the default table and for a minute in one of a quarter of its
+size, which is full after 25 s. SYNWARD_RATE sets another rate, to find the highest."""
+
+import os
+import sys
+import threading
+
+from churn import REQUEST, one_request
+from story import FULL, PORT, story, total, wait_until
+
+# Workers open connections, whoever has answered their SYNs.
+ONCE = "xdp"
+RATE = int(os.environ.get("SYNWARD_RATE", 20_000))
+# Capacities, and how many connections. The smallest table has room for a hundred a second: there the burst is refused in part.
+SMALLEST = 1024
+TABLES = [(1 << 20, 30 * RATE), (1 << 18, 60 * RATE)] if FULL else [(SMALLEST, 8_000)]
+# Accepts and resets: a socket inherits its listener's SO_LINGER.
+SERVER_PROGRAM = f"""
+import socket, struct
+listener = socket.create_server(("192.0.2.10", {PORT}), backlog=4096)
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+while True:
+    listener.accept()[0].close()
+"""
+
+
+def run(lab, synward):
+    server = lab.start("server", "resets", sys.executable, "-c", SERVER_PROGRAM)
+    for capacity, count in TABLES:
+        synward.start(appliance=f"[flows]\ncapacity = {capacity}")
+        short_connections(lab, synward, capacity, count)
+        synward.stop()
+    assert server.running()
+
+
+def short_connections(lab, synward, capacity, count):
+    before, memory = synward.metrics(), synward.process and synward.process.memory()
+    with Requests(lab) as requests:
+        flood = lab.flood(4, PORT, 300, "--kind", "handshake", "--rate", str(RATE), "--count", str(count), "--batch", "16")
+        flood.wait(330)
+        requests.go_on()
+    report = flood.json()
+    assert not requests.failures, requests.failures[:5]
+    if not synward.process:
+        return
+    wait_until("no opening waits", lambda: synward.metric("openings") == 0)
+    after = synward.metrics()
+    names = {dict(labels)["result"] for name, labels in after if name == "synward_handoffs_total"}
+    results = {name: total(after, "handoffs_total", result=name) - total(before, "handoffs_total", result=name) for name in names}
+    made, proven = results["established"] - requests.count, report["answers"]["acknowledged"]
+    print(f"capacity {capacity}: {proven} handshakes in {report['seconds']:.1f} s ({proven / report['seconds']:.0f} a second), {made:.0f}"
+          f" handed over, {total(after, 'flow_table_used'):.0f} in the table; {requests.count} requests of another client, none failed;"
+          f" memory grew by {synward.process.memory() - memory >> 10} KiB;",
+          ", ".join(f"{number:.0f} {name}" for name, number in sorted(results.items()) if number))
+    if capacity == SMALLEST:
+        assert results["table_full"], "too few connections to fill the table"
+    else:
+        assert made == proven and not results["table_full"], f"{proven - made:.0f} connections were not handed over"
+
+
+class Requests:
+    """Requests of another client, fifty a second at most, until the end of the `with` block."""
+
+    def __init__(self, lab):
+        self.lab, self.count, self.failures, self.over = lab, 0, [], threading.Event()
+        self.thread = threading.Thread(target=self.work)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+    def work(self):
+        with self.lab.inside("client"):
+            while not self.over.wait(0.02):
+                if error := one_request(REQUEST % b"close"):
+                    self.failures.append(error)
+                self.count += 1
+
+    def go_on(self):
+        """Waits for some more."""
+        wanted = self.count + 20
+        wait_until("more requests", lambda: self.count >= wanted)
+
+
+story(run, start=False)
