@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `appliance_handle` | what observers may read and change |
 //! | `snapshot`, `counter_sums` | plain data, in JSON the same everywhere |
+//! | `client_notes` | clients that cannot be served, and what to do about it |
 //! | `request_server` | a thread that answers one request per connection, with bounded resources |
 //! | `metrics_server`, [`metrics`], `prometheus_text` | `/metrics`, `/healthz` and `/readyz`; the list of metrics; Prometheus' text format |
 //! | [`flow_query`] | which flows are asked for, in pages |
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod appliance_handle;
+mod client_notes;
 pub mod control_client;
 pub mod control_protocol;
 mod control_server;
@@ -49,6 +51,7 @@ pub(crate) mod text_columns;
 
 pub use crate::engine::histogram::Histogram;
 pub use appliance_handle::{ApplianceHandle, DrainCommand};
+pub use client_notes::client_notes;
 pub use control_server::ControlServer;
 pub use counter_sums::Counters;
 pub use drain_view::{DrainPhase, DrainView};

@@ -27,7 +27,7 @@ use crate::observe::control_protocol::{ReloadReport, RunningConfiguration};
 use crate::observe::flow_query::FlowQuery;
 use crate::observe::{
     ApplianceHandle, DrainCommand, DrainView, FlowList, FlowsView, LogLimit, SCHEMA_VERSION,
-    ServiceView, Snapshot,
+    ServiceView, Snapshot, client_notes,
 };
 
 /// Why a request is refused that comes too late.
@@ -310,6 +310,7 @@ impl ApplianceHandle for RunningAppliance {
         snapshot
             .services
             .retain(|_| configured.next() == Some(true));
+        snapshot.notes.extend(client_notes(&snapshot.services));
         snapshot.flows = FlowsView {
             capacity: u64::from(inner.config.flows.capacity),
             used: inner.flows.iter().sum(),
