@@ -5,6 +5,7 @@ use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
 use std::sync::Arc;
 
+use super::waiting_ack::WaitingAck;
 use crate::afxdp::Waker;
 
 /// A segment for an opening of another worker: the whole IP packet, because the action of the owner depends
@@ -30,6 +31,8 @@ pub const MAX_MESSAGES: usize = 512;
 pub struct Mailbox {
     /// Waiting messages.
     pub queue: Arc<ArrayQueue<Message>>,
+    /// Clients that waited for a worker, from the control thread.
+    pub clients: Arc<ArrayQueue<WaitingAck>>,
     /// Wakes the worker.
     pub waker: Waker,
 }
@@ -39,6 +42,7 @@ impl Mailbox {
     pub fn new(waker: Waker) -> Self {
         Self {
             queue: Arc::new(ArrayQueue::new(MAX_MESSAGES)),
+            clients: Arc::new(ArrayQueue::new(MAX_MESSAGES)),
             waker,
         }
     }

@@ -19,6 +19,7 @@
 //! | [`server_syn_ack`] | reads a server's SYN-ACK and learns its profile |
 //! | [`mailbox`] | messages between workers |
 //! | [`link`] | the path of an outgoing segment: interface and frame header |
+//! | [`waiting_ack`] | the ACK of a client that waited for a worker |
 //! | `syn_pace` | how many SYNs may be on their way to one server |
 //! | [`stats`] | counters of one service at one worker |
 //! | [`histogram`] | a histogram of handoff durations |
@@ -40,6 +41,7 @@ pub mod splicer;
 pub mod stats;
 mod syn_pace;
 mod template;
+pub mod waiting_ack;
 pub mod worker_shared;
 
 pub use batch_answers::BatchAnswers;

@@ -7,7 +7,7 @@ use synward_core::counters::ServiceCounters;
 use synward_core::flow::FlowKey;
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Globals, Interfaces, KeySlot, NextHop, Passed, PrefixPort,
-    Service, VlanTags,
+    Service, VlanTags, WaitingClient,
 };
 use synward_core::transmit_failure::{FailureKey, Probe};
 
@@ -48,4 +48,5 @@ plain! {
     Service = 8 + 4 * 8 + 4 + 4,
     ServiceCounters = 64 * 8,
     VlanTags = 8 + 4 + 4,
+    WaitingClient = 8 + 8 * 4 + 4 * 4 + 2 + 1 + 1 + 4,
 }

@@ -15,6 +15,7 @@
 //! | [`server_evidence`] | which options a server supports, by what its SYN-ACKs have said so far |
 //! | [`running_appliance`] | the running appliance behind one lock, for the control thread and observers |
 //! | `reload`, `service_slots` | another configuration while it runs; the indices of services |
+//! | `waiting_clients` | clients that came while no worker served their queue |
 //! | `watchdog` | tells the service manager that everything works |
 //! | `flow_listing` | walks the flow table for `flows` |
 //! | `snapshot_builder` | builds the parts of a snapshot for metrics and `status` |
@@ -38,6 +39,7 @@ mod snapshot_builder;
 pub mod start;
 mod tested_start;
 mod transmission_watch;
+mod waiting_clients;
 mod watchdog;
 
 use std::io::Write as _;

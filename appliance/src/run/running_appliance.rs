@@ -17,6 +17,7 @@ use super::server_profiles::ServerProfiles;
 use super::snapshot_builder::{count_outcomes, interface_views, service_view, worker_views};
 use super::start::Appliance;
 use super::transmission_watch;
+use super::waiting_clients;
 use crate::config::{self, Config, Mode, Service, Standing};
 use crate::engine::Outcome;
 use crate::events::{EventLog, unix_seconds};
@@ -68,6 +69,8 @@ pub(super) struct Inner {
     pub(super) counting: Vec<u64>,
     /// How often a failed refresh is logged.
     refresh_failures: LogLimit,
+    /// The same for clients that wait for a worker.
+    waiting_failures: LogLimit,
 }
 
 /// Removed services whose connections go on.
@@ -123,6 +126,7 @@ impl RunningAppliance {
                 flows: vec![0; services],
                 counting: vec![0; services],
                 refresh_failures: LogLimit::default(),
+                waiting_failures: LogLimit::default(),
             }),
         }
     }
@@ -172,6 +176,7 @@ impl RunningAppliance {
         {
             tracing::error!(%error, others, "keys and clock cannot be refreshed");
         }
+        waiting_clients::serve(appliance, &mut inner.waiting_failures);
         let steering = &mut appliance.steering;
         inner
             .attacks

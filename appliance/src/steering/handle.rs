@@ -126,7 +126,7 @@ impl Steering {
                 self.taken_over.is_some()
                     && matches!(
                         name,
-                        "TAGS" | "FLOWS" | "PASSED" | "REPLAY_CACHE" | "OCCUPANCY"
+                        "TAGS" | "FLOWS" | "PASSED" | "REPLAY_CACHE" | "WAITING" | "OCCUPANCY"
                     )
             };
             for (name, map) in self

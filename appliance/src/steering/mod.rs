@@ -7,7 +7,7 @@
 //!
 //! If the process is killed, the program, the flows and the learned profiles stay pinned, and spliced connections continue.
 //! The next process loads its own program with new maps, except for the flow table with its occupancy filter, the
-//! passed-through connections and the replay cache. It then replaces the program on each link atomically, so no interface
+//! passed-through connections, the replay cache and the clients that wait. It then replaces the program on each link atomically, so no interface
 //! runs with half of a configuration.
 //!
 //! | file | idea |
@@ -20,6 +20,7 @@
 //! | `interface_mend` | steers interfaces again that have lost the program |
 //! | `map_plan`, `fill` | the content of the maps for a configuration, and writing it |
 //! | `next_hops` | keeps the neighbours known that the program sends to |
+//! | `waiting_clients` | clients that wait for a worker |
 //! | `own_addresses` | leaves this machine's own addresses out of the prefixes of services |
 //! | `object` | the eBPF object: sizes of its maps, loading, handles to maps |
 //! | `generic_fallback` | attaches the program again, in generic mode |
@@ -69,6 +70,7 @@ mod removed_addresses;
 mod unload;
 mod vlan_stripping;
 mod vlans;
+mod waiting_clients;
 
 pub(crate) use bpffs::missing_bpffs;
 pub use driver_obstacles::{driver_warnings, zero_copy_needs};
@@ -88,3 +90,4 @@ pub use receive_frames::frame_size;
 pub(crate) use removed_addresses::left as addresses_left;
 pub use unload::{unload, unload_incompatible};
 pub use vlan_stripping::stripped_tag_warnings;
+pub use waiting_clients::Waited;

@@ -8,9 +8,10 @@ use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, Xs
 use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use synward_core::counters::ServiceCounters;
+use synward_core::flow::FlowKey;
 use synward_core::layout::{
-    Clock, Endpoint, Globals, Interfaces, KeySlot, MAX_QUEUES, NextHop, PrefixPort, Service,
-    VlanTags,
+    Clock, Endpoint, Globals, Interfaces, KeySlot, MAX_QUEUES, MAX_WAITING, NextHop, PrefixPort,
+    Service, VlanTags, WaitingClient,
 };
 use synward_core::{occupancy, replay_cache};
 
@@ -45,7 +46,7 @@ impl Sizes {
     }
 
     /// The maps that the next process takes over unchanged, and their number of entries.
-    pub(super) fn kept(&self) -> [(&'static str, u32); 5] {
+    pub(super) fn kept(&self) -> [(&'static str, u32); 6] {
         // A passed-through connection that was evicted is learned again, so a quarter is enough.
         let passed = (self.capacity / 4).max(4096);
         [
@@ -53,14 +54,15 @@ impl Sizes {
             ("FLOWS", maps::entries_of(self.buckets)),
             ("PASSED", passed),
             ("REPLAY_CACHE", replay_cache::SETS as u32),
+            ("WAITING", MAX_WAITING),
             ("OCCUPANCY", occupancy::line_count(self.buckets)),
         ]
     }
 
     fn megabytes(&self) -> u64 {
-        let [tags, flows, passed, replay_cache, occupancy] =
+        let [tags, flows, passed, replay_cache, waiting, occupancy] =
             self.kept().map(|(_, entries)| u64::from(entries));
-        ((tags + flows + replay_cache + occupancy) * 64 + passed * 112) >> 20
+        ((tags + flows + replay_cache + occupancy) * 64 + (passed + waiting) * 112) >> 20
     }
 }
 
@@ -99,6 +101,7 @@ pub(super) struct Object {
     pub(super) sockets: XskMap<MapData>,
     pub(super) vlans: HashMap<MapData, Plain<VlanTags>, u32>,
     pub(super) unresolved: HashMap<MapData, Plain<NextHop>, u32>,
+    pub(super) waiting: HashMap<MapData, Plain<FlowKey>, Plain<WaitingClient>>,
     pub(super) room: Room,
     /// The maps that the next process takes over or reads, with their names.
     pub(super) inherited: Vec<(&'static str, MapData)>,
@@ -219,6 +222,7 @@ fn take_maps(mut ebpf: Ebpf, sizes: &Sizes, room: Room) -> Result<(Object, Share
         "FLOWS",
         "PASSED",
         "REPLAY_CACHE",
+        "WAITING",
         "OCCUPANCY",
         "GLOBALS",
         "ENDPOINTS",
@@ -246,6 +250,7 @@ fn take_maps(mut ebpf: Ebpf, sizes: &Sizes, room: Room) -> Result<(Object, Share
         sockets: take_map_as(&mut ebpf, "SOCKETS")?,
         vlans: take_map_as(&mut ebpf, "VLANS")?,
         unresolved: take_map_as(&mut ebpf, "UNRESOLVED")?,
+        waiting: take_map_as(&mut ebpf, "WAITING")?,
         inherited,
         ebpf,
         room,

@@ -118,6 +118,10 @@ impl Worker {
                 self.splicer
                     .segment(now, entry, &message.packet, l4, None, &mut self.ports);
             }
+            while let Some(client) = self.mailbox.clients.pop() {
+                work += 1;
+                self.splicer.open_waiting(now, &client, &mut self.ports);
+            }
             self.splicer.run_timers(now, &mut self.ports);
             self.ports.flush();
             if now.wrapping_sub(reported) >= REPORT_EVERY {

@@ -12,7 +12,7 @@ use crate::frame_builder::{
 use crate::steer::{EPOCH, PROFILE, SERVICE, Shared, Side, Steer, in_namespace, key, now};
 use crate::{Case, DROP, needs_root};
 
-const VALID: &[Counter] = &[Counter::CookieValid, Counter::DropNoWorker];
+const VALID: &[Counter] = &[Counter::CookieValid, Counter::Waiting];
 const INVALID: &[Counter] = &[Counter::CookieInvalid, Counter::DropInvalidCookie];
 const EXPIRED: &[Counter] = &[Counter::CookieExpired, Counter::DropExpiredCookie];
 

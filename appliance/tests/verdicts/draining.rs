@@ -49,7 +49,7 @@ fn cookies_that_are_out_stay_good() {
             let ack = steer.shake_hands(&syn);
             steer.policy(|service| service.draining = 1);
             // No worker is there that would open the connection.
-            let counted = &[Counter::CookieValid, Counter::DropNoWorker];
+            let counted = &[Counter::CookieValid, Counter::Waiting];
             steer.check(vec![outside("a cookie", &ack, DROP, counted)]);
             steer.policy(|_| {});
         }

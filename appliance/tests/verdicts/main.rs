@@ -22,6 +22,7 @@
 //! | [`same_isn`] | clients that begin again with the same ISN |
 //! | [`vlans`] | frames of VLANs with and without a device |
 //! | [`absence`] | SYNs while no worker is there |
+//! | [`waiting_clients`] | validated clients while no worker is there |
 //! | [`draining`] | SYNs, cookies and flows while the appliance drains |
 //! | [`judged`] | connections that were quiet while others were adopted |
 //! | [`kernel_handshake`] | SYNs that only the server's kernel can answer |
@@ -57,6 +58,7 @@ mod test_network;
 mod translation;
 mod unreadable;
 mod vlans;
+mod waiting_clients;
 
 use synward_core::counters::Counter;
 

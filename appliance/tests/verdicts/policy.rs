@@ -87,7 +87,7 @@ fn cookies_outlive_the_challenge() {
             };
             steer.policy(ended);
             // The request for a worker: there is none in this test.
-            let opens = &[Counter::CookieValid, Counter::DropNoWorker];
+            let opens = &[Counter::CookieValid, Counter::Waiting];
             steer.check(vec![
                 outside(
                     "a SYN",

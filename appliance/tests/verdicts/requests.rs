@@ -36,7 +36,7 @@ fn without_metadata_a_request_is_in_the_frame() {
             let meta = request_in_frame(steer, &ack, family == 0);
             steer.assert_counted(
                 &before,
-                &[Counter::CookieValid, Counter::DropNoWorker],
+                &[Counter::CookieValid, Counter::Waiting],
                 "delivered, and no socket to put it into",
             );
             let Request::Open { offered, .. } = meta.request else {

@@ -14,7 +14,7 @@ use crate::{DROP, PASS, REDIRECT, TX, needs_root};
 
 const REPLAYED: &[Counter] = &[Counter::CookieValid, Counter::DropReplayedCookie];
 const VALID: &[Counter] = &[Counter::CookieValid];
-const OPENED: &[Counter] = &[Counter::CookieValid, Counter::DropNoWorker];
+const OPENED: &[Counter] = &[Counter::CookieValid, Counter::Waiting];
 
 /// Clients with and without timestamps.
 fn syns(family: usize) -> [Segment; 2] {

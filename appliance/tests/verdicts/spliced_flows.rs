@@ -195,7 +195,7 @@ fn only_a_new_handshake_replaces_a_closing_flow() {
             assert_eq!(steer.run(Side::Outside, &ack.bytes()).verdict, DROP);
             steer.assert_counted(
                 &before,
-                &[Counter::CookieValid, Counter::DropNoWorker],
+                &[Counter::CookieValid, Counter::Waiting],
                 "another valid pair",
             );
 

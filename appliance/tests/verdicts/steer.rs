@@ -537,6 +537,11 @@ impl Steer {
         Array::try_from(self.object.map(name).unwrap()).unwrap()
     }
 
+    /// All elements of an array.
+    pub(crate) fn elements<T: Pod>(&self, name: &str) -> Vec<T> {
+        self.array(name).iter().collect::<Result<_, _>>().unwrap()
+    }
+
     /// The service's counters, all CPUs together.
     pub(crate) fn counters(&self) -> [u64; SLOTS] {
         let counters: PerCpuArray<_, Shared<ServiceCounters>> =

@@ -90,6 +90,8 @@ counters! {
     DropPlainRefused = "drop_plain_refused",
     /// SYNs and other segments that were not answered: too many replies went to the same client prefix.
     DropReplyBudget = "drop_reply_budget",
+    /// ACKs with a valid cookie on a queue without a worker: the client waits for a worker or the next process.
+    Waiting = "waiting",
 }
 
 /// Slots of [`ServiceCounters`]; a few are unused.

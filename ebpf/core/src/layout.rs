@@ -8,9 +8,10 @@ use crate::flow::FlowKey;
 use crate::flow_time::FlowTime;
 use crate::multilinear;
 use crate::wire::Address;
+use crate::worker_request::META_WORDS;
 
 /// Version of names and contents of the maps. A process takes over pinned maps only if they have its own version.
-pub const SCHEMA: u32 = 10;
+pub const SCHEMA: u32 = 11;
 
 /// The most services.
 pub const MAX_SERVICES: u32 = 1024;
@@ -483,6 +484,45 @@ pub const JUDGED_PER_PREFIX: u32 = 4;
 /// Counters of judged segments. A power of two.
 pub const JUDGED_PREFIXES: u32 = 1024;
 
+/// What the ACK of a validated client said whose queue had no worker. It waits for a process under its flow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WaitingClient {
+    /// When the ACK came, coarse clock, ns.
+    pub since: u64,
+    /// The request to a worker ([`crate::worker_request::Meta`]).
+    pub request: [u32; META_WORDS],
+    /// SEG.SEQ.
+    pub sequence: u32,
+    /// SEG.ACK.
+    pub acknowledgement: u32,
+    /// TSval, if there are `timestamps`.
+    pub tsval: u32,
+    /// TSecr, if there are `timestamps`.
+    pub tsecr: u32,
+    /// SEG.WND, unscaled.
+    pub window: u16,
+    /// TTL or hop limit of the packet.
+    pub ttl: u8,
+    /// 1: the segment has timestamps.
+    pub timestamps: u8,
+    /// Padding, zero.
+    pub reserved: u32,
+}
+
+/// The most clients that wait for a process ([`WaitingClient`]).
+pub const MAX_WAITING: u32 = 4096;
+/// The most of them that one client prefix adds in a period of [`waiting_period`].
+pub const WAITING_PER_PREFIX: u32 = MAX_WAITING / 2;
+/// Counters of waiting clients by their prefix. A power of two.
+pub const WAITING_PREFIXES: u32 = 1024;
+
+/// The period of a time (ns) in which waiting clients are counted: 68.7 s, longer than a client waits.
+#[inline(always)]
+pub const fn waiting_period(now: u64) -> u32 {
+    (now >> 36) as u32
+}
+
 /// Numbers that the appliance sets before any packet is steered.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -514,6 +554,7 @@ mod tests {
         assert_eq!(size_of::<Endpoint>(), 24);
         assert_eq!(size_of::<Service>(), 48);
         assert_eq!(size_of::<VlanTags>(), 16);
+        assert_eq!(size_of::<WaitingClient>(), 64);
         assert_eq!(size_of::<KeySlot>(), 8 + 16 * MAX_SECRETS);
     }
 

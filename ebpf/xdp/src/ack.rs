@@ -1,21 +1,21 @@
 //! An ACK without a flow: the last of a handshake if it carries a valid cookie.
 
-use crate::frame_view::Frame;
+use crate::frame_view::{Frame, view};
 use crate::packet_context::PacketContext;
 use crate::plain_acks::{self, Admission};
 use crate::route::{self, Route};
 use crate::verdict::{
-    EXPIRED_COOKIE, INVALID_COOKIE, REFUSED_COOKIE, REPLAYED_COOKIE, UNCHECKED_COOKIE,
+    EXPIRED_COOKIE, INVALID_COOKIE, NO_WORKER, REFUSED_COOKIE, REPLAYED_COOKIE, UNCHECKED_COOKIE,
     VALID_COOKIE, Verdict,
 };
-use crate::{maps, replay_check, reply_budget, worker};
-use aya_ebpf::bindings::xdp_action::XDP_PASS;
+use crate::{maps, replay_check, reply_budget, waiting_clients, worker};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
 use synward_core::cookie::{AckFields, Age};
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::{MAX_SECRETS, handoff, key_slot};
 use synward_core::replay_cache::Event;
-use synward_core::wire::tcp;
+use synward_core::wire::tcp::{self, Tcp};
 use synward_core::worker_request::{Hop, Request};
 
 /// Verifies the cookie before a worker or the kernel sees the ACK. The program at TC makes the connection of a local service
@@ -61,7 +61,7 @@ pub fn verify_cookie(
     }
 }
 
-/// Requests a worker to open the connection of a validated client.
+/// Requests a worker to open the connection of a validated client. Without a worker the client waits for one.
 #[inline(never)]
 pub fn request_open(
     ctx: &XdpContext,
@@ -76,7 +76,21 @@ pub fn request_open(
             _ => Hop::default(),
         },
     };
-    worker::send_request(ctx, pkt, counters, request)
+    let Some(header) = view::<{ tcp::LENGTH }>(ctx, pkt.cpu.packet.l4) else {
+        return XDP_DROP;
+    };
+    pkt.cpu.found.client_window = Tcp(&*header).window();
+    match worker::try_request(ctx, pkt, counters, request) {
+        NO_WORKER => {
+            if waiting_clients::keep(pkt) {
+                counters.bump(Counter::Waiting);
+            } else {
+                counters.bump(Counter::DropNoWorker);
+            }
+            XDP_DROP
+        }
+        verdict => verdict,
+    }
 }
 
 /// Whether a segment of a closing flow is the ACK of a new handshake on the same addresses and ports, with a valid cookie.
@@ -98,6 +112,7 @@ pub fn starts_new_connection(ctx: &XdpContext, pkt: &mut PacketContext) -> bool 
 pub fn read_fields(ctx: &impl Frame, pkt: &mut PacketContext) {
     let packet = &mut pkt.cpu.packet;
     let times = packet.timestamps(ctx);
+    pkt.cpu.found.client_tsval = times.tsval;
     pkt.cpu.found.ack = AckFields {
         client_isn: packet.sequence.wrapping_sub(1),
         isn: packet.acknowledgement.wrapping_sub(1),

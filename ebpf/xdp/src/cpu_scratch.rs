@@ -12,7 +12,7 @@ use synward_core::client_options::ClientOptions;
 use synward_core::cookie::AckFields;
 use synward_core::flow::FlowKey;
 use synward_core::generated_segment::Segment;
-use synward_core::layout::Profile;
+use synward_core::layout::{Profile, WaitingClient};
 use synward_core::syn_ack::Negotiated;
 use synward_core::worker_request::META_WORDS;
 
@@ -63,6 +63,12 @@ pub struct Findings {
     /// What a valid cookie says about the client, and what our SYN-ACK offered to it.
     pub validated_options: ClientOptions,
     pub offered: Profile,
+    /// The TSval of an ACK that may hold a cookie; 0: it has no timestamps.
+    pub client_tsval: u32,
+    /// The window of an ACK with a valid cookie, unscaled.
+    pub client_window: u16,
+    /// What is kept of the ACK of a client that waits for a process.
+    pub waiting: WaitingClient,
     /// What a worker is requested to do, encoded.
     pub request: [u32; META_WORDS],
     /// What the SYN-ACK to a SYN offers.

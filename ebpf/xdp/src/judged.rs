@@ -48,7 +48,7 @@ fn has_budget(pkt: &PacketContext) -> bool {
 
 /// The hash of a client's prefix: /24, or /48 for IPv6.
 #[inline(always)]
-fn prefix_hash(key: &multilinear::Key, client: &Address) -> u32 {
+pub fn prefix_hash(key: &multilinear::Key, client: &Address) -> u32 {
     let [a, b, c, d] = client.0;
     let words = if client.is_v4() {
         [c, d & u32::from_ne_bytes([255, 255, 255, 0])]

@@ -29,6 +29,7 @@
 //! | `unknown` | segments that match no flow, and connections older than the appliance |
 //! | `icmp_error` | errors that quote a translated segment |
 //! | `reply_budget` | bounds the replies to one client prefix |
+//! | `absence`, `waiting_clients` | queues without a worker: SYNs are not answered for long; validated clients wait for a process |
 //! | `route`, `reply`, `worker` | where a frame goes: next hop, back to the sender, user space |
 #![no_std]
 #![cfg(target_arch = "bpf")]
@@ -79,4 +80,5 @@ pub mod test_inject;
 pub mod unknown;
 pub mod verdict;
 pub mod vlan;
+pub mod waiting_clients;
 pub mod worker;

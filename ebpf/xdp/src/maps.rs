@@ -11,8 +11,8 @@ use synward_core::counters::ServiceCounters;
 use synward_core::flow::{FlowKey, WAYS};
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interfaces, JUDGED_PREFIXES, KEY_SLOTS, KeySlot,
-    MAX_INTERFACES, MAX_LISTED, MAX_QUEUES, MAX_SERVICES, MAX_UNRESOLVED, MAX_VLANS, NextHop,
-    Passed, PrefixPort, Service, VlanTags,
+    MAX_INTERFACES, MAX_LISTED, MAX_QUEUES, MAX_SERVICES, MAX_UNRESOLVED, MAX_VLANS, MAX_WAITING,
+    NextHop, Passed, PrefixPort, Service, VlanTags, WAITING_PREFIXES, WaitingClient,
 };
 use synward_core::{occupancy, plain_ack_limit, prefix_counts, replay_cache};
 
@@ -91,6 +91,14 @@ pub static JUDGED: Array<u64, { JUDGED_PREFIXES as usize }> = Array::new();
 /// Handshakes that have had their connection.
 #[btf_map]
 pub static REPLAY_CACHE: Array<replay_cache::Set, { replay_cache::SETS }, MMAPABLE> = Array::new();
+
+/// Validated clients that no worker serves, by flow.
+#[btf_map]
+pub static WAITING: HashMap<FlowKey, WaitingClient, { MAX_WAITING as usize }> = HashMap::new();
+
+/// How many clients of a prefix have begun to wait, for each hash of a prefix.
+#[btf_map]
+pub static WAITING_COUNTS: Array<prefix_counts::Cell, { WAITING_PREFIXES as usize }> = Array::new();
 
 /// Counts of wrong ACKs without timestamps.
 #[btf_map]

@@ -20,6 +20,7 @@ enum Internal {
     GeneralPath,
     Forwarded,
     FromServer,
+    NoWorker,
 }
 
 /// The cookie is valid, but older than a cookie may be.
@@ -44,6 +45,9 @@ pub const FORWARDED: Verdict = Internal::Forwarded as Verdict;
 pub const GENERAL_PATH: Verdict = Internal::GeneralPath as Verdict;
 /// The segment is of a flow whose server is the sender, although its receiver is protected too.
 pub const FROM_SERVER: Verdict = Internal::FromServer as Verdict;
+
+/// No worker serves the queue. The frame may have metadata or a front by now.
+pub const NO_WORKER: Verdict = Internal::NoWorker as Verdict;
 
 /// What became of an ACK at TC that may carry a cookie. The kernel's own answer is 0 or a negative error number, so
 /// these are positive.

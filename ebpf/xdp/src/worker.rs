@@ -3,7 +3,7 @@
 use crate::frame_view::{Frame as _, view};
 use crate::maps;
 use crate::packet_context::PacketContext;
-use crate::verdict::Verdict;
+use crate::verdict::{NO_WORKER, Verdict};
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_meta};
 use aya_ebpf::programs::XdpContext;
@@ -68,10 +68,24 @@ pub fn send_request(
     counters: &mut ServiceCounters,
     request: Request,
 ) -> Verdict {
-    if !is_alive(ctx.rx_queue_index(), pkt.now) {
-        counters.bump(Counter::DropNoWorker);
-        return XDP_DROP;
+    match try_request(ctx, pkt, counters, request) {
+        NO_WORKER => {
+            counters.bump(Counter::DropNoWorker);
+            XDP_DROP
+        }
+        verdict => verdict,
     }
+}
+
+/// The same, but the caller decides what becomes of the packet if there is [`NO_WORKER`]. The encoded request stays in
+/// `found`.
+#[inline(always)]
+pub fn try_request(
+    ctx: &XdpContext,
+    pkt: &mut PacketContext,
+    counters: &mut ServiceCounters,
+    request: Request,
+) -> Verdict {
     let meta = Meta {
         request,
         l3: pkt.cpu.packet.l3 as u8,
@@ -79,10 +93,14 @@ pub fn send_request(
         service: pkt.cpu.memory.endpoint.service as u16,
     };
     pkt.cpu.found.request = meta.encode(pkt.cpu.packet.v4);
+    if !is_alive(ctx.rx_queue_index(), pkt.now) {
+        return NO_WORKER;
+    }
     redirect_frame(ctx, pkt.interface.slot, &pkt.cpu.found.request, counters)
 }
 
-/// Redirects the frame, with a request in front of it, to the socket of its queue on the interface in `slot`.
+/// Redirects the frame, with a request in front of it, to the socket of its queue on the interface in `slot`; [`NO_WORKER`]
+/// if there is no socket.
 #[inline(always)]
 pub fn redirect_frame(
     ctx: &XdpContext,
@@ -92,13 +110,12 @@ pub fn redirect_frame(
 ) -> Verdict {
     let queue = ctx.rx_queue_index();
     if queue >= MAX_QUEUES {
-        counters.bump(Counter::DropNoWorker);
-        return XDP_DROP;
+        return NO_WORKER;
     }
     // SAFETY: the context is the kernel's own; no view into the frame is used afterwards.
     if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(META_BYTES as i32)) } != 0 {
         return match put_front(ctx, words) {
-            Some(()) => redirect_to_socket(slot, queue, counters),
+            Some(()) => redirect_to_socket(slot, queue),
             None => {
                 counters.bump(Counter::DropNoMetadata);
                 XDP_DROP
@@ -114,7 +131,7 @@ pub fn redirect_frame(
     // SAFETY: the range lies between the metadata's start and the frame's, as just checked; the kernel
     // aligns it to 4 bytes.
     unsafe { *(start as *mut [u32; META_WORDS]) = *words };
-    redirect_to_socket(slot, queue, counters)
+    redirect_to_socket(slot, queue)
 }
 
 /// Puts a request into the frame itself, for drivers without metadata. `None`: the driver leaves no headroom either.
@@ -129,12 +146,7 @@ fn put_front(ctx: &XdpContext, words: &[u32; META_WORDS]) -> Option<()> {
 }
 
 #[inline(always)]
-fn redirect_to_socket(slot: u32, queue: u32, counters: &mut ServiceCounters) -> Verdict {
-    match maps::SOCKETS.redirect(slot * MAX_QUEUES + queue, XDP_DROP as u64) {
-        Ok(verdict) => verdict,
-        Err(verdict) => {
-            counters.bump(Counter::DropNoWorker);
-            verdict
-        }
-    }
+fn redirect_to_socket(slot: u32, queue: u32) -> Verdict {
+    let redirected = maps::SOCKETS.redirect(slot * MAX_QUEUES + queue, XDP_DROP as u64);
+    redirected.unwrap_or(NO_WORKER)
 }

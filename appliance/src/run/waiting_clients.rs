@@ -1,0 +1,53 @@
+//! Clients that came while no worker served their queue, and before this process: workers open their connections now.
+
+use synward_core::cookie::EPOCH_NANOSECONDS;
+
+use super::start::{Appliance, WorkerHandle};
+use crate::engine::waiting_ack::WaitingAck;
+use crate::maps::Times;
+use crate::observe::LogLimit;
+use crate::steering::Waited;
+
+/// Hands the clients that wait to the workers that are alive, in turn. What does not fit into their mailboxes waits for the
+/// next round.
+pub(super) fn serve(appliance: &mut Appliance, failures: &mut LogLimit) {
+    let times = Times::now();
+    let beats = appliance.steering.heartbeats();
+    let workers = appliance.workers.iter();
+    let alive: Vec<_> = workers
+        .filter(|one| beats.is_alive(one.queue, times.coarse))
+        .collect();
+    let mut turns = alive.iter().cycle();
+    let result = appliance
+        .steering
+        .take_waiting(times.coarse, |key, service, client| {
+            let ago = times.coarse.saturating_sub(client.since);
+            let ack = WaitingAck {
+                key,
+                service,
+                epoch: times.unix.saturating_sub(ago) / EPOCH_NANOSECONDS,
+                client,
+            };
+            turns.next().is_some_and(|worker| post(worker, ack))
+        });
+    match result {
+        Ok(waited) if waited != Waited::default() => tracing::info!(
+            clients = waited.taken,
+            too_late = waited.discarded,
+            "clients had waited for a worker"
+        ),
+        Ok(_) => {}
+        Err(error) => {
+            if let Some(others) = failures.pass() {
+                tracing::error!(%error, others, "clients that wait for a worker cannot be served");
+            }
+        }
+    }
+}
+
+/// `false`: the worker's mailbox is full.
+fn post(worker: &WorkerHandle, ack: WaitingAck) -> bool {
+    let left = worker.mailbox.clients.push(ack).is_ok();
+    worker.mailbox.waker.wake();
+    left
+}

@@ -1,0 +1,139 @@
+//! Validated clients on a queue without a worker: what is kept of their ACKs, and how many.
+
+use aya::Pod;
+use synward_core::counters::Counter;
+use synward_core::flow::FlowKey;
+use synward_core::layout::{HEARTBEAT_TIMEOUT, WAITING_PER_PREFIX, WaitingClient, waiting_period};
+use synward_core::worker_request::{Meta, Request};
+
+use crate::frame_builder::{SYN, Segment, stack, timestamps_of};
+use crate::steer::{PROFILE, SERVICE, Shared, Side, Steer, in_namespace, now};
+use crate::{DROP, needs_root, outside_frame};
+
+/// As `Shared`, for the value of this map.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Waiting(WaitingClient);
+
+// SAFETY: `repr(C)`, of integers with explicit padding.
+unsafe impl Pod for Waiting {}
+
+const WAITS: &[Counter] = &[Counter::CookieValid, Counter::Waiting];
+
+fn syn(family: usize, options: Vec<u8>) -> Segment {
+    Segment {
+        options,
+        ..Segment::from_client(family, SYN)
+    }
+}
+
+fn flow(ack: &Segment) -> FlowKey {
+    FlowKey::new(
+        ack.source.ip().into(),
+        ack.source.port(),
+        ack.destination.ip().into(),
+        ack.destination.port(),
+    )
+}
+
+/// The clients that wait.
+fn waiting(steer: &mut Steer) -> Vec<(FlowKey, WaitingClient)> {
+    let map = steer.hash_map::<Shared<FlowKey>, Waiting>("WAITING");
+    map.iter()
+        .map(|client| client.map(|(Shared(key), Waiting(client))| (key, client)))
+        .collect::<Result<_, _>>()
+        .unwrap()
+}
+
+#[test]
+fn what_an_ack_said_waits_until_a_worker_is_there() {
+    needs_root!();
+    for family in [0, 1] {
+        for options in [stack::linux(), stack::windows()] {
+            in_namespace(|steer| {
+                let ack = steer.shake_hands(&syn(family, options.clone()));
+                steer.set("HEARTBEATS", 0, now() - HEARTBEAT_TIMEOUT);
+                // The copy, with data, is of the same client.
+                let with_data = Segment {
+                    payload: b"GET /".to_vec(),
+                    ..ack.clone()
+                };
+                for segment in [&ack, &with_data] {
+                    let frame = segment.bytes();
+                    steer.check(vec![outside_frame("no worker", frame, DROP, WAITS)]);
+                }
+                let [(key, client)] = waiting(steer)[..] else {
+                    panic!("one client");
+                };
+                assert_eq!(key, flow(&ack));
+                let times = timestamps_of(&ack.options);
+                assert_eq!(
+                    (client.sequence, client.acknowledgement, client.window),
+                    (ack.sequence, ack.acknowledgement, ack.window)
+                );
+                assert_eq!(
+                    (client.timestamps != 0).then_some((client.tsval, client.tsecr)),
+                    times
+                );
+                assert_eq!(client.ttl, ack.ttl);
+                assert!(now() - client.since < 5_000_000_000);
+                let meta = Meta::decode(&client.request, family == 0).unwrap();
+                let Request::Open { offered, .. } = meta.request else {
+                    panic!("{meta:?}")
+                };
+                assert_eq!((offered, u32::from(meta.service)), (PROFILE, SERVICE));
+            });
+        }
+    }
+}
+
+#[test]
+fn a_worker_without_a_socket_serves_nobody() {
+    needs_root!();
+    in_namespace(|steer| {
+        let ack = steer.shake_hands(&syn(0, stack::linux()));
+        steer.beat();
+        let before = steer.counters();
+        assert_eq!(steer.run(Side::Outside, &ack.bytes()).verdict, DROP);
+        steer.assert_counted(&before, WAITS, "its process was killed a moment ago");
+        assert_eq!(waiting(steer).len(), 1);
+    });
+}
+
+#[test]
+fn only_valid_cookies_wait_and_a_prefix_fills_half_of_the_room() {
+    needs_root!();
+    in_namespace(|steer| {
+        let ack = steer.shake_hands(&syn(0, stack::linux()));
+        let wrong = Segment {
+            acknowledgement: ack.acknowledgement ^ 1 << 9,
+            ..ack.clone()
+        };
+        let counted = &[Counter::CookieInvalid, Counter::DropInvalidCookie];
+        steer.check(vec![outside_frame("wrong", wrong.bytes(), DROP, counted)]);
+        assert_eq!(waiting(steer).len(), 0);
+
+        steer.check(vec![outside_frame("right", ack.bytes(), DROP, WAITS)]);
+        let counts: Vec<u64> = steer.elements("WAITING_COUNTS");
+        let cell = counts.iter().position(|count| *count as u32 == 1).unwrap() as u32;
+        let full = u64::from(waiting_period(now())) << 32 | u64::from(WAITING_PER_PREFIX);
+        steer.set("WAITING_COUNTS", cell, full);
+        steer.check(vec![outside_frame("once more", ack.bytes(), DROP, WAITS)]);
+        let mut neighbour = syn(0, stack::linux());
+        neighbour.source.set_ip("198.51.100.77".parse().unwrap());
+        let ack = steer.shake_hands(&neighbour);
+        let counted = &[Counter::CookieValid, Counter::DropNoWorker];
+        steer.check(vec![outside_frame(
+            "the 2049th",
+            ack.bytes(),
+            DROP,
+            counted,
+        )]);
+        let mut stranger = syn(0, stack::linux());
+        stranger.source.set_ip("203.0.113.7".parse().unwrap());
+        let ack = steer.shake_hands(&stranger);
+        let frame = ack.bytes();
+        steer.check(vec![outside_frame("another prefix", frame, DROP, WAITS)]);
+        assert_eq!(waiting(steer).len(), 2);
+    });
+}

@@ -1,0 +1,57 @@
+//! Validated clients on a queue without a worker. What their ACKs said waits in a map that outlives the process, and a worker
+//! opens their connections later. A client that speaks first would send its ACK again, with its data; one whose server speaks
+//! first never would.
+//!
+//! Only an ACK with a valid cookie gets in, once for each flow, and one client prefix fills half of the map at most.
+
+use crate::judged;
+use crate::maps;
+use crate::packet_context::PacketContext;
+use synward_core::layout::{WAITING_PER_PREFIX, WAITING_PREFIXES, WaitingClient, waiting_period};
+use synward_core::prefix_counts::{added, count};
+
+/// Keeps what the ACK of a validated client said, whose request is encoded in `found`. `false`: there is no room
+/// for it.
+#[inline(never)]
+pub fn keep(pkt: &mut PacketContext) -> bool {
+    let (packet, found) = (&pkt.cpu.packet, &mut pkt.cpu.found);
+    found.waiting = WaitingClient {
+        since: pkt.now,
+        request: found.request,
+        sequence: packet.sequence,
+        acknowledgement: packet.acknowledgement,
+        tsval: found.client_tsval,
+        tsecr: found.ack.tsecr.unwrap_or(0),
+        window: found.client_window,
+        ttl: packet.ttl,
+        timestamps: found.ack.tsecr.is_some() as u8,
+        reserved: 0,
+    };
+    let is_known = maps::WAITING.get_ptr(&found.key).is_some();
+    if !is_known && !has_share(pkt) {
+        return false;
+    }
+    let found = &pkt.cpu.found;
+    maps::WAITING.insert(&found.key, &found.waiting, 0).is_ok()
+}
+
+/// Takes one from the share of the client's prefix. CPUs that do so at once may lose a count: a few clients more wait.
+#[inline(always)]
+fn has_share(pkt: &PacketContext) -> bool {
+    let Some(globals) = maps::GLOBALS.get(0) else {
+        return false;
+    };
+    let hash = judged::prefix_hash(&globals.table_key, &pkt.cpu.packet.source);
+    let Some(cell) = maps::WAITING_COUNTS.get_ptr_mut(hash & (WAITING_PREFIXES - 1)) else {
+        return false;
+    };
+    let period = waiting_period(pkt.now);
+    // SAFETY: an element of an array lives as long as the program.
+    let before = unsafe { core::ptr::read_volatile(cell) };
+    if count(before, period) >= WAITING_PER_PREFIX {
+        return false;
+    }
+    // SAFETY: as above.
+    unsafe { core::ptr::write_volatile(cell, added(before, period, 1)) };
+    true
+}
