@@ -20,7 +20,9 @@ use synward::observe::flow_query::FlowQuery;
 use synward::observe::{drain_client, list_client};
 use synward::run;
 use synward::secret::{Keyring, Secret, service_line};
-use synward::steering::{self, driver_warnings, own_address_warnings, stripped_tag_warnings};
+use synward::steering::{
+    self, chain_problems, driver_warnings, own_address_warnings, stripped_tag_warnings,
+};
 use synward::top::{self, LiveError};
 use synward::tune::{self, Task};
 
@@ -140,6 +142,14 @@ fn check(arguments: &Check, control: &Path) -> anyhow::Result<ExitCode> {
         }
         Ok(config) if arguments.against_running => show(control_client::compare(control, &config)?),
         Ok(config) => {
+            let problems = chain_problems(&config);
+            if !problems.is_empty() {
+                let file = file.display();
+                for (line, what) in problems {
+                    print(format!("{file}:{line}: {what}\n").as_bytes())?;
+                }
+                return Ok(ExitCode::FAILURE);
+            }
             config
                 .warnings
                 .iter()

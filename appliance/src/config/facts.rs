@@ -168,13 +168,15 @@ fn flows(of: &Flows) -> [(&'static str, Fact); 3] {
     ]
 }
 
-fn interface(of: &Interface) -> [(&'static str, Fact); 4] {
+fn interface(of: &Interface) -> [(&'static str, Fact); 6] {
     let Interface {
         name: _,
         side,
         xdp,
         zero_copy,
         queues,
+        attach,
+        next,
         line: _,
     } = of;
     [
@@ -187,6 +189,11 @@ fn interface(of: &Interface) -> [(&'static str, Fact); 4] {
                 Queues::All => word("all"),
                 Queues::List(queues) => list(queues),
             },
+        ),
+        ("attach", word(attach)),
+        (
+            "next",
+            word(optional(next.as_ref().map(|path| path.display()), "none")),
         ),
     ]
 }

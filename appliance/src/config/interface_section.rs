@@ -1,7 +1,9 @@
 //! `[[interface]]`: the network interfaces that receive and transmit.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
+use super::appliance_section::absolute_path;
 use super::choice::choice;
 use super::limits;
 use super::section_reader::{Table, Value};
@@ -19,6 +21,10 @@ pub struct Interface {
     pub zero_copy: ZeroCopy,
     /// Which receive queues get a socket.
     pub queues: Queues,
+    /// Who has the kernel run the XDP program.
+    pub attach: Attach,
+    /// The pinned XDP program that gets what belongs to no service.
+    pub next: Option<PathBuf>,
     /// The line of its section in the configuration file.
     pub line: usize,
 }
@@ -68,6 +74,16 @@ choice! {
         On = "on",
         /// In copy mode.
         Off = "off",
+    }
+}
+
+choice! {
+    /// Who has the kernel run the XDP program on an interface.
+    pub Attach {
+        /// synward attaches it.
+        Native = "native",
+        /// Another program calls it.
+        None = "none",
     }
 }
 
@@ -129,6 +145,14 @@ impl Interface {
                 "zero_copy \"on\" needs the driver's XDP, but xdp is \"generic\"; use xdp = \"native\"",
             );
         }
+        let attach = table.choice_or("attach", Attach::Native);
+        if let (Attach::None, XdpMode::Native | XdpMode::Generic, Some(value)) =
+            (attach, xdp, table.value("xdp"))
+        {
+            value.problem(
+                "xdp says how synward attaches its program, and attach = \"none\" has it attach none; remove xdp",
+            );
+        }
         let queues = table
             .value("queues")
             .and_then(|value| queues(&value))
@@ -139,6 +163,8 @@ impl Interface {
             xdp,
             zero_copy,
             queues,
+            attach,
+            next: table.value("next").and_then(|value| next(&value)),
             line: table.line,
         })
     }
@@ -168,6 +194,14 @@ fn name(value: &Value<'_>, seen: &mut HashMap<String, usize>) -> Option<String> 
         return None;
     }
     Some(name.to_owned())
+}
+
+fn next(value: &Value<'_>) -> Option<PathBuf> {
+    let cure = r#"use the absolute path of a pinned XDP program, such as "/sys/fs/bpf/filter", or "" for none"#;
+    if value.as_text() == Some("") {
+        return None;
+    }
+    absolute_path(value, cure)
 }
 
 fn queues(value: &Value<'_>) -> Option<Queues> {

@@ -90,6 +90,8 @@ pub(super) const INTERFACE: Section = Section {
         key("xdp", Default(r#""auto""#), r#""native" | "generic""#),
         key("zero_copy", Default(r#""auto""#), r#""on" (refuse to start without) | "off""#),
         key("queues", Default(r#""all""#), "or [0, 1]"),
+        key("attach", Default(r#""native""#), r#""none" = load and pin only: another program calls PIN/entry (docs/chaining.md)"#),
+        key("next", Default(r#""""#), "pinned XDP program that gets what belongs to no service"),
     ],
 };
 

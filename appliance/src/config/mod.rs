@@ -7,6 +7,7 @@
 
 mod activation_settings;
 mod appliance_section;
+mod chaining;
 mod choice;
 mod config_report;
 mod cookie_section;
@@ -38,7 +39,7 @@ pub use appliance_section::{Appliance, Cores, DEFAULT_CONTROL, Polling, Responde
 pub use choice::Choice;
 pub use cookie_section::{Cookie, DEFAULT_SECRET};
 pub use flows_section::Flows;
-pub use interface_section::{Interface, Queues, Side, XdpMode, ZeroCopy};
+pub use interface_section::{Attach, Interface, Queues, Side, XdpMode, ZeroCopy};
 pub use prefix_file::PrefixFile;
 pub use prefix_text::parse_listed_prefix;
 pub use restart_rules::Abilities;
@@ -134,6 +135,7 @@ impl Config {
         if !sections.contains_key("service") {
             report.problem(1, "no [[service]]; add one with name = \"web\", addresses = [\"192.0.2.10\"] and ports = [80, 443]");
         }
+        chaining::check(&appliance, &interfaces, &report);
         check_sides(many("interface").len(), &interfaces, &services, &report);
 
         let warnings = report.finish()?;

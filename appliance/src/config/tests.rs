@@ -35,6 +35,8 @@ fn a_small_file_has_every_default() {
             xdp: XdpMode::Auto,
             zero_copy: ZeroCopy::Auto,
             queues: Queues::All,
+            attach: Attach::Native,
+            next: None,
             line: 2,
         }]
     );
@@ -128,6 +130,7 @@ fn settings_become_types() {
         [[interface]]
         name = "in0"
         side = "inside"
+        next = "/sys/fs/bpf/filter"
         [[service]]
         name = "all"
         addresses = ["198.51.100.0/24", "2001:db8::/32"]
@@ -169,6 +172,10 @@ fn settings_become_types() {
     );
     assert_eq!(outside.queues, Queues::List(vec![1, 0]));
     assert!(outside.side.faces_clients() && !outside.side.faces_servers());
+    assert_eq!(
+        inside.next.as_deref(),
+        Some(Path::new("/sys/fs/bpf/filter"))
+    );
     assert!(inside.side.faces_servers() && !inside.side.faces_clients());
     let service = &config.services[0];
     assert_eq!(

@@ -192,6 +192,11 @@ pub enum Program {
         /// The number of the program.
         what: String,
     },
+    /// The one that calls synward's (`attach = "none"`).
+    Caller {
+        /// The program, and who holds it.
+        what: String,
+    },
     /// Somebody else's.
     Foreign {
         /// The program, and who holds it.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::facts::{Interface, Irq, Node, Program, Read, State, Unread};
 use super::gather;
-use crate::config::{Config, Queues, XdpMode, ZeroCopy};
+use crate::config::{Attach, Config, Queues, XdpMode, ZeroCopy};
 use crate::kernel::{self, Link};
 use crate::steering;
 
@@ -39,7 +39,7 @@ pub(super) fn gather(
                 xdp_mode: wanted.attach_mode(),
                 zero_copy: wanted.zero_copy,
                 all_queues: wanted.queues == Queues::All,
-                state: link.map(|link| state(link, links, pin)),
+                state: link.map(|link| with_caller(state(link, links, pin), wanted.attach)),
             }
         })
         .collect()
@@ -167,6 +167,17 @@ fn cpu_list(text: &str) -> Vec<usize> {
         }
     }
     cpus
+}
+
+/// With `attach = "none"` the program of somebody else belongs there.
+fn with_caller(mut state: State, attach: Attach) -> State {
+    state.program = match (attach, state.program) {
+        (Attach::None, Program::Foreign { what, .. } | Program::Hidden { what }) => {
+            Program::Caller { what }
+        }
+        (_, program) => program,
+    };
+    state
 }
 
 fn program(link: &Link, pin: Option<&Path>) -> Program {

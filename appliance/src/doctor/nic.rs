@@ -175,6 +175,10 @@ pub(super) fn occupied(interface: &Interface, state: &State) -> Finding {
     match &state.program {
         Program::None => finding(Status::Ok, "no XDP program is attached".into()),
         Program::Own => finding(Status::Ok, "synward's own program is attached".into()),
+        Program::Caller { what } => finding(
+            Status::Ok,
+            format!("{what}: the one that calls synward's (attach = \"none\")"),
+        ),
         Program::Hidden { what } => {
             let what = format!("{what}: whose it is, only root may see");
             finding(Status::Warn, what).advise("sudo synward doctor")

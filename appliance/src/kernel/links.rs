@@ -66,6 +66,8 @@ pub struct Link {
     pub receive_queues: u32,
     /// The attached XDP program.
     pub xdp: Option<AttachedProgram>,
+    /// Frames that it has received.
+    pub received: u64,
     /// Frames that its driver lost, in the order of [`LOSSES`].
     pub losses: [u64; LOSSES.len()],
 }
@@ -150,6 +152,7 @@ fn parse_link(body: &[u8]) -> Option<Link> {
             IFLA_MASTER => link.master = u32_at(value, 0),
             IFLA_NUM_RX_QUEUES => link.receive_queues = u32_at(value, 0)?,
             IFLA_STATS64 => {
+                link.received = u64_at(value, 0).unwrap_or(0);
                 link.losses = LOSSES.map(|(_, place)| u64_at(value, place * 8).unwrap_or(0));
             }
             IFLA_LINKINFO => {

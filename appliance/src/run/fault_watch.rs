@@ -91,7 +91,7 @@ impl FaultWatch {
 fn renew_faults(
     known: &mut Vec<String>,
     failed: &mut LogLimit,
-    appliance: &Appliance,
+    appliance: &mut Appliance,
     mut unsent: Vec<String>,
 ) {
     let mut faults = match appliance.steering.find_faults() {

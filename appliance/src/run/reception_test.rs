@@ -126,6 +126,7 @@ mod tests {
             index: IN0,
             is_veth: false,
             native: true,
+            called: false,
             zero_copy: true,
             wanted_xdp: XdpMode::Auto,
             wanted_zero_copy: ZeroCopy::Auto,

@@ -285,6 +285,7 @@ impl ApplianceHandle for RunningAppliance {
         snapshot
             .notes
             .extend(appliance.self_test_notes.iter().cloned());
+        snapshot.notes.extend(appliance.steering.expected_callers());
         let unfinished = transmission_watch::unfinished_checksums(appliance);
         let is_new = |note: &String| !inner.watch.faults().contains(note);
         snapshot.notes.extend(unfinished.filter(is_new));

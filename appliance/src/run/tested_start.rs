@@ -96,6 +96,7 @@ impl Appliance {
                     index: steered.index,
                     is_veth: link.is_some_and(|link| link.kind == "veth"),
                     native: steered.native,
+                    called: steered.called,
                     zero_copy: ports
                         .any(|(index, port)| *index == steered.index && port.zero_copy()),
                     wanted_xdp: wanted.attach_mode(),

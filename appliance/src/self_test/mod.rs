@@ -95,7 +95,9 @@ pub fn run(
     let zero_copy = sockets.values().flatten().any(is_zero_copy);
     // Generic XDP transmits through the interface's queueing discipline, as the kernel itself does.
     let is_native = interfaces.iter().any(|one| one.native);
-    let targets = with_carrier.iter().filter(|one| one.native || redirects);
+    // Where another program calls ours and none is attached yet, drivers transmit nothing.
+    let can = |one: &&&SteeredInterface| one.native || (redirects && !one.called);
+    let targets = with_carrier.iter().filter(can);
     let targets = targets.copied().collect::<Vec<_>>();
     let lost = match watch {
         Some(watch) if is_native => redirects::lost(watch, &targets, zero_copy),

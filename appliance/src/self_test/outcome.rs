@@ -15,6 +15,8 @@ pub struct Tested {
     pub is_veth: bool,
     /// Whether XDP is native.
     pub native: bool,
+    /// Whether another program calls ours (`attach = "none"`).
+    pub called: bool,
     /// Whether a socket has zero-copy.
     pub zero_copy: bool,
     /// What the configuration says about XDP.
@@ -109,6 +111,12 @@ fn leave_native(reason: &str, interfaces: &[Tested]) -> Step {
             one.name
         ));
     }
+    if let Some(one) = interfaces.iter().find(|one| one.native && one.called) {
+        return Step::Refuse(format!(
+            "{reason}: have the program on {} that calls synward's attached in generic mode, or set attach to \"native\"",
+            one.name
+        ));
+    }
     match using.find(|one| one.wanted_xdp == XdpMode::Native) {
         Some(one) => Step::Refuse(format!(
             "{reason}: set xdp of {} to \"auto\" or \"generic\"",
@@ -129,6 +137,7 @@ mod tests {
             index,
             is_veth: false,
             native: true,
+            called: false,
             zero_copy: false,
             wanted_xdp: XdpMode::Auto,
             wanted_zero_copy: ZeroCopy::Auto,

@@ -14,7 +14,7 @@ use super::interface_discovery::Found;
 use super::native_refusal::NativeRefusal;
 use super::occupant::Occupant;
 use super::pins::Pins;
-use crate::config::{self, XdpMode};
+use crate::config::{self, XdpMode, ZeroCopy};
 use crate::kernel;
 
 /// How long our own link may outlive its file and our descriptor. A child forked in between holds a copy of the descriptor
@@ -33,6 +33,8 @@ enum Link {
     Pinned(PinnedLink),
     /// Holds the descriptor.
     Loose(#[allow(dead_code)] FdLink),
+    /// Another program is attached, and calls ours.
+    Called,
 }
 
 /// Attaches `program` to every interface found, in order, in the mode that `wanted` gives for each. On links that a previous
@@ -43,19 +45,20 @@ pub(super) fn attach_all(
     wanted: &[config::Interface],
     pins: Option<&Pins>,
 ) -> Result<Vec<Attachment>, SteeringError> {
+    let mut fresh = take_called(interfaces, wanted, pins)?;
     let left = |found: &Found, mode| pins.and_then(|pins| find_left_link(pins, found, mode));
     let left: Vec<_> = interfaces
         .iter()
         .zip(wanted)
         .map(|(found, wanted)| left(found, wanted.attach_mode()))
         .collect();
-    for (found, left) in interfaces.iter().zip(&left) {
+    let is_ours = |(found, _): &(&Found, _)| !found.steered.called;
+    for (found, left) in interfaces.iter().zip(&left).filter(is_ours) {
         check_free(found, left.is_some(), pins)?;
     }
 
-    let mut fresh = Vec::new();
     for ((found, wanted), left) in interfaces.iter_mut().zip(wanted).zip(&left) {
-        if left.is_some() {
+        if left.is_some() || found.steered.called {
             continue;
         }
         match attach_fresh(program, found, wanted, pins) {
@@ -82,6 +85,33 @@ pub(super) fn attach_all(
     }
     fresh.append(&mut changed);
     Ok(fresh)
+}
+
+/// The interfaces whose program is that of somebody else. A link of ours that a previous process left there is removed.
+fn take_called(
+    interfaces: &mut [Found],
+    wanted: &[config::Interface],
+    pins: Option<&Pins>,
+) -> Result<Vec<Attachment>, SteeringError> {
+    let mut called = Vec::new();
+    let interfaces = interfaces.iter_mut().zip(wanted);
+    for (found, wanted) in interfaces.filter(|(found, _)| found.steered.called) {
+        let name = &found.steered.name;
+        let ours = pins.and_then(|pins| program_of(pins, name));
+        if let Some(pins) = pins {
+            pins.detach(name)?;
+        }
+        let other = found.before.filter(|before| ours != Some(before.id));
+        found.steered.native = other.is_some_and(|other| other.native);
+        if wanted.zero_copy == ZeroCopy::On && !found.steered.native {
+            return Err(SteeringError::NothingToCall { name: name.clone() });
+        }
+        called.push(Attachment {
+            interface: name.clone(),
+            link: Link::Called,
+        });
+    }
+    Ok(called)
 }
 
 /// Attaches `program` to an interface again that has lost it.

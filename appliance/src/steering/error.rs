@@ -50,6 +50,19 @@ pub enum SteeringError {
         lower: String,
     },
 
+    #[error("`next` of {name}, {}: {cause}", path.display())]
+    Next {
+        name: String,
+        path: PathBuf,
+        cause: String,
+    },
+
+    #[error(
+        "zero_copy = \"on\" of {name} needs a native XDP program there, and with attach = \"none\" synward attaches none: attach \
+         the program that calls synward's first, or set zero_copy = \"auto\""
+    )]
+    NothingToCall { name: String },
+
     #[error("{0}")]
     Occupied(Box<Occupant>),
 

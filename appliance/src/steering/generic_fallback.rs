@@ -20,7 +20,8 @@ impl Steering {
     pub fn fall_back_to_generic(&mut self) -> Result<(), SteeringError> {
         self.attachments.drain(..).for_each(attach::detach);
         self.wait_until_detached()?;
-        for (wanted, found) in self.wanted.iter_mut().zip(&mut self.found) {
+        let interfaces = self.wanted.iter_mut().zip(&mut self.found);
+        for (wanted, found) in interfaces.filter(|(_, found)| !found.steered.called) {
             wanted.xdp = XdpMode::Generic;
             found.before = None;
             found.steered.native = false;
@@ -43,7 +44,7 @@ impl Steering {
             let waits = self
                 .interfaces
                 .iter()
-                .any(|steered| is_attached(steered.index));
+                .any(|steered| !steered.called && is_attached(steered.index));
             if !waits || Instant::now() >= deadline {
                 return Ok(());
             }

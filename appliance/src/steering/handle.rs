@@ -1,6 +1,6 @@
 //! The handle to the loaded program: attaches, updates and detaches it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use synward_core::layout::{
 };
 
 use super::attach::{self, Attachment};
+use super::chain;
+use super::chain::{Arrivals, Entry};
 use super::classifier::{self, TcAttachment};
 use super::endpoint_profiles::EndpointProfiles;
 use super::error::{SteeringError, map_failed};
@@ -21,7 +23,7 @@ use super::interface_discovery::{Attached, Found, SteeredInterface, side_bits};
 use super::key_slots::KeySlots;
 use super::modes::Adoption;
 use super::next_hops::NextHops;
-use super::object::Object;
+use super::object::{NEXT, Object};
 use super::pins::Pins;
 use super::policy_banks::PolicyBanks;
 use crate::config::{self, Mode};
@@ -46,6 +48,10 @@ pub struct Steering {
     /// What the interfaces had when the program was attached.
     pub(super) watched: Vec<Attached>,
     pub(super) attachments: Vec<Attachment>,
+    /// The program that others call, if an interface has `attach = "none"`.
+    pub(super) entry: Option<Entry>,
+    /// What arrived by it, by interface index.
+    pub(super) arrivals: BTreeMap<u32, Arrivals>,
     /// The TC program runs after XDP, so it is dropped after `attachments`.
     pub(super) assignments: Vec<TcAttachment>,
     pub(super) pins: Option<Pins>,
@@ -109,8 +115,16 @@ impl Steering {
             for notice in &interface.notices {
                 tracing::warn!("{notice}");
             }
-            let (interface, native) = (&interface.name, interface.native);
-            tracing::info!(interface, native, "steered");
+            let (name, native) = (&interface.name, interface.native);
+            match &self.entry {
+                Some(entry) if interface.called => tracing::info!(
+                    interface = name,
+                    native,
+                    "steered once another program calls {}",
+                    entry.path().display()
+                ),
+                _ => tracing::info!(interface = name, native, "steered"),
+            }
         }
         if let Some(flows) = self.taken_over {
             tracing::info!(flows, "taken over from a process before this one");
@@ -128,6 +142,8 @@ impl Steering {
                         name,
                         "TAGS" | "FLOWS" | "PASSED" | "REPLAY_CACHE" | "WAITING" | "OCCUPANCY"
                     )
+                    // The program that is attached now calls by the pinned one.
+                    || name == NEXT
             };
             for (name, map) in self
                 .object
@@ -146,6 +162,15 @@ impl Steering {
         let program = self.object.program()?;
         let attachments = attach::attach_all(program, &mut self.found, &self.wanted, pins)?;
         if let Some(pins) = pins {
+            for (name, map) in self
+                .object
+                .inherited
+                .iter()
+                .filter(|(name, _)| *name == NEXT)
+            {
+                pins.pin_map(name, map)?;
+            }
+            self.entry = chain::enter(&self.found, self.object.program()?, pins)?;
             let is_steered =
                 |name: &String| self.found.iter().any(|found| found.steered.name == *name);
             for interface in pins.links().iter().filter(|name| !is_steered(name)) {
@@ -401,6 +426,10 @@ impl Steering {
     fn detach_all(&mut self) -> Result<(), SteeringError> {
         self.attachments.drain(..).for_each(attach::detach);
         self.assignments.drain(..).for_each(classifier::detach);
+        // It stays pinned: the next process finds its callers still there.
+        if let Some(mut entry) = self.entry.take() {
+            entry.clear();
+        }
         match self.pins.take() {
             Some(pins) => pins.clear().map(drop),
             None => Ok(()),

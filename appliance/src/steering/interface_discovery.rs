@@ -4,7 +4,7 @@ use synward_core::layout::{MAX_QUEUES, side};
 
 use super::error::SteeringError;
 use super::vlan_stripping;
-use crate::config::{self, Queues, Side};
+use crate::config::{self, Attach, Queues, Side};
 use crate::kernel::{self, AttachedProgram, Link};
 
 /// An interface that is steered.
@@ -22,6 +22,8 @@ pub struct SteeredInterface {
     pub side: Side,
     /// Whether XDP is native. Meaningful after the program is attached.
     pub native: bool,
+    /// Whether another program calls ours (`attach = "none"`).
+    pub called: bool,
     /// Hardware address.
     pub mac: [u8; 6],
     /// MTU, bytes.
@@ -54,8 +56,8 @@ impl Found {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Attached {
     pub(super) interface: SteeredInterface,
-    /// The id of the XDP program.
-    pub(super) program: u32,
+    /// The id of the XDP program; `None`: that of somebody else, which calls ours.
+    pub(super) program: Option<u32>,
     /// Receive queues that the driver used.
     pub(super) receive_queues: u32,
 }
@@ -96,6 +98,7 @@ pub(super) fn find(
             queues,
             side: wanted.side,
             native: false,
+            called: wanted.attach == Attach::None,
             mac: link.mac,
             mtu: link.mtu,
             notices,
@@ -217,6 +220,8 @@ mod tests {
             xdp: XdpMode::Auto,
             zero_copy: ZeroCopy::Auto,
             queues,
+            attach: Attach::Native,
+            next: None,
             line: 1,
         }
     }

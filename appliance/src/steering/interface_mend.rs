@@ -66,7 +66,7 @@ impl Steering {
         self.interfaces[row] = self.found[row].steered.clone();
         self.watched[place] = Attached {
             interface: self.interfaces[row].clone(),
-            program: self.object.program_id()?,
+            program: Some(self.object.program_id()?),
             receive_queues: receive_queues(link),
         };
         Ok(())
@@ -91,6 +91,8 @@ impl Steering {
 /// The interface that has lost the program and can be steered again, as the kernel has it now. One that runs another program
 /// has an owner.
 fn find_loss<'a>(attached: &Attached, links: &'a [Link], has_sockets: bool) -> Option<&'a Link> {
+    // Without a program of ours, its owner attaches it.
+    attached.program?;
     let (index, name) = (attached.interface.index, &attached.interface.name);
     let same = links.iter().find(|link| link.index == index);
     let again = || links.iter().find(|link| link.name == *name);

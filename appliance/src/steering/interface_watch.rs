@@ -4,6 +4,9 @@
 //! What [`interface_mend`](super::interface_mend) cannot mend is reported as a reason why the appliance is degraded, with the
 //! cure.
 
+use std::time::Instant;
+
+use super::chain;
 use super::error::SteeringError;
 use super::handle::Steering;
 use super::interface_discovery::{Attached, SteeredInterface, count_queues_again, receive_queues};
@@ -21,12 +24,13 @@ impl Steering {
             .iter()
             .map(|found| found.steered.clone())
             .collect();
+        self.expect_arrivals(&links, Instant::now());
         let program = self.object.program_id()?;
         let attached = |interface: &SteeredInterface| {
             let link = links.iter().find(|link| link.index == interface.index)?;
             Some(Attached {
                 interface: interface.clone(),
-                program,
+                program: (!interface.called).then_some(program),
                 receive_queues: receive_queues(link),
             })
         };
@@ -39,8 +43,9 @@ impl Steering {
     ///
     /// # Errors
     /// The kernel cannot list its interfaces.
-    pub fn find_faults(&self) -> Result<Vec<String>, SteeringError> {
+    pub fn find_faults(&mut self) -> Result<Vec<String>, SteeringError> {
         let links = kernel::links().map_err(SteeringError::Netlink)?;
+        let unfed = self.find_unfed(&links, Instant::now());
         let fault = |attached: &Attached| {
             let link = links
                 .iter()
@@ -48,7 +53,8 @@ impl Steering {
             let queues = link.map_or(0, receive_queues);
             find_fault(attached, &links, queues)
         };
-        Ok(self.watched.iter().filter_map(fault).collect())
+        let faults = self.watched.iter().filter_map(fault);
+        Ok(faults.chain(unfed).collect())
     }
 }
 
@@ -72,20 +78,22 @@ pub(super) fn find_fault(
     };
     // An interface may be renamed: the program and the sockets are bound to its index.
     let name = &link.name;
-    match link.xdp {
-        None => {
+    match (link.xdp, attached.program) {
+        (None, None) => return Some(chain::nothing_attached(name)),
+        (Some(_), None) => {}
+        (None, Some(_)) => {
             return Some(format!(
                 "{name} has no XDP program any more, somebody has detached it: its traffic is not steered; restart synward"
             ));
         }
-        Some(program) if program.id != attached.program => {
+        (Some(program), Some(ours)) if program.id != ours => {
             return Some(format!(
-                "{name} runs XDP program {}, not synward's ({}): its traffic is not steered; stop what attached it, then \
+                "{name} runs XDP program {}, not synward's ({ours}): its traffic is not steered; stop what attached it, then \
                  restart synward",
-                program.id, attached.program
+                program.id
             ));
         }
-        Some(_) => {}
+        (Some(_), Some(_)) => {}
     }
     if !link.up {
         return Some(format!("{name} is down: `ip link set {name} up`"));
@@ -133,11 +141,12 @@ mod tests {
                 queues: vec![0, 1],
                 side: Side::Outside,
                 native: true,
+                called: false,
                 mac: [0; 6],
                 mtu: 1500,
                 notices: Vec::new(),
             },
-            program: 9,
+            program: Some(9),
             receive_queues: 2,
         }
     }
@@ -171,6 +180,24 @@ mod tests {
             ..link()
         };
         assert_eq!(fault(renamed, 2), "");
+    }
+
+    #[test]
+    fn the_program_of_a_caller_is_its_own() {
+        let called = Attached {
+            program: None,
+            ..attached()
+        };
+        assert_eq!(find_fault(&called, &[link()], 2), None);
+        let bare = Link {
+            xdp: None,
+            ..link()
+        };
+        let fault = find_fault(&called, &[bare], 2).unwrap_or_default();
+        assert!(
+            fault.starts_with("eth0 has no XDP program, and with attach"),
+            "{fault}"
+        );
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Loads the program for a configuration and fills its maps. Attaches nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Clock, Globals, Service};
 
+use super::chain;
 use super::client_mss::ClientMss;
 use super::endpoint_profiles::{EndpointProfiles, ProfileMaps};
 use super::error::{SteeringError, map_failed};
@@ -110,6 +111,7 @@ impl Steering {
             .set(0, Plain(globals), 0)
             .map_err(map_failed("GLOBALS"))?;
         fill::fill_maps(&mut object, &plan, &found)?;
+        chain::put_behind(&config.interfaces, &mut object.next)?;
         let mut endpoints = shared.endpoints;
         fill::fill_endpoints(
             &mut endpoints,
@@ -135,6 +137,8 @@ impl Steering {
             wanted: config.interfaces.clone(),
             watched: Vec::new(),
             attachments: Vec::new(),
+            entry: None,
+            arrivals: BTreeMap::new(),
             assignments: Vec::new(),
             pins: None,
             taken_over,

@@ -31,6 +31,7 @@
 //! | `receive_frames` | the size of the UMEM frames that a driver receives whole packets in |
 //! | `native_refusal` | explains why a driver refuses native XDP |
 //! | `vlans` | the VLANs that this machine has devices for |
+//! | `chain` | other XDP programs on the same interface, before ours and behind it |
 //! | `unload` | detaches what a killed process left |
 //! | `client_mss` | the largest MSS that SYN-ACKs promise |
 //! | `endpoint_profiles`, `key_slots`, `policy_banks` | what changes while the program runs: offered options, keys, policies |
@@ -39,6 +40,7 @@
 
 mod attach;
 mod bpffs;
+mod chain;
 mod classifier;
 mod client_mss;
 mod driver_obstacles;
@@ -73,6 +75,7 @@ mod vlans;
 mod waiting_clients;
 
 pub(crate) use bpffs::missing_bpffs;
+pub use chain::chain_problems;
 pub use driver_obstacles::{driver_warnings, zero_copy_needs};
 pub(crate) use driver_table::facts_of;
 pub use driver_table::{ChannelNeed, DriverFacts, ZeroCopy};

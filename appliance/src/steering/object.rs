@@ -4,7 +4,9 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, XskMap};
+use aya::maps::{
+    Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, ProgramArray, XskMap,
+};
 use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use synward_core::counters::ServiceCounters;
@@ -25,6 +27,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/xdp/objects/st
 /// The programs that only local services need.
 const ASSIGN: &str = "assign";
 const TEST_INJECT: &str = "test_inject";
+
+/// The map of programs behind. The kernel empties it when neither a file nor a process holds it, so it is pinned too.
+pub(super) const NEXT: &str = "NEXT";
 
 /// Minimum size of the maps of endpoints and prefixes: room for profiles that are learned later.
 const ROOM: usize = 16384;
@@ -102,6 +107,8 @@ pub(super) struct Object {
     pub(super) vlans: HashMap<MapData, Plain<VlanTags>, u32>,
     pub(super) unresolved: HashMap<MapData, Plain<NextHop>, u32>,
     pub(super) waiting: HashMap<MapData, Plain<FlowKey>, Plain<WaitingClient>>,
+    /// The programs behind, by the slot of their interface.
+    pub(super) next: ProgramArray<MapData>,
     pub(super) room: Room,
     /// The maps that the next process takes over or reads, with their names.
     pub(super) inherited: Vec<(&'static str, MapData)>,
@@ -226,6 +233,7 @@ fn take_maps(mut ebpf: Ebpf, sizes: &Sizes, room: Room) -> Result<(Object, Share
         "OCCUPANCY",
         "GLOBALS",
         "ENDPOINTS",
+        NEXT,
     ] {
         inherited.push((name, duplicate_map(&ebpf, name)?));
     }
@@ -251,6 +259,7 @@ fn take_maps(mut ebpf: Ebpf, sizes: &Sizes, room: Room) -> Result<(Object, Share
         vlans: take_map_as(&mut ebpf, "VLANS")?,
         unresolved: take_map_as(&mut ebpf, "UNRESOLVED")?,
         waiting: take_map_as(&mut ebpf, "WAITING")?,
+        next: take_map_as(&mut ebpf, NEXT)?,
         inherited,
         ebpf,
         room,
@@ -289,7 +298,9 @@ fn map_memory<A: Atomic>(
 /// A second handle to a map.
 fn duplicate_map(ebpf: &Ebpf, name: &'static str) -> Result<MapData, SteeringError> {
     let data = match ebpf.map(name) {
-        Some(Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data)) => data,
+        Some(
+            Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::ProgramArray(data),
+        ) => data,
         _ => return Err(SteeringError::Object { what: name }),
     };
     let fd = data.fd().as_fd().try_clone_to_owned();

@@ -141,7 +141,13 @@ impl Occupant {
 
 impl fmt::Display for Occupant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.describe(), self.cure())
+        write!(f, "{}: {}", self.describe(), self.cure())?;
+        if self.holders.name == OURS {
+            return Ok(());
+        }
+        f.write_str(
+            "; or keep it and chain the two: attach = \"none\" or `next` (docs/chaining.md)",
+        )
     }
 }
 
@@ -168,7 +174,8 @@ mod tests {
     fn advises_to_detach_only_what_nobody_holds() {
         assert_eq!(
             line("drop_all", |_| {}),
-            "eth0 runs XDP program drop_all (id 12): nothing holds it any more; take it off with `ip link set eth0 xdp off`"
+            "eth0 runs XDP program drop_all (id 12): nothing holds it any more; take it off with `ip link set eth0 xdp off`; or \
+             keep it and chain the two: attach = \"none\" or `next` (docs/chaining.md)"
         );
         let cases = [
             line("xdp_dispatcher", |_| {}),
@@ -197,7 +204,7 @@ mod tests {
                 holders.processes = vec![(7, "guardd".into())];
             }),
             "eth0 runs XDP program guard (id 12), link 4, pinned as /sys/fs/bpf/guard, held by process 7 (guardd): stop \
-             process 7 (guardd), which holds it"
+             process 7 (guardd), which holds it; or keep it and chain the two: attach = \"none\" or `next` (docs/chaining.md)"
         );
         assert_eq!(
             line("guard", |holders| {
@@ -205,12 +212,14 @@ mod tests {
                 holders.pins = vec!["/sys/fs/bpf/guard".into()];
             }),
             "eth0 runs XDP program guard (id 12), link 4, pinned as /sys/fs/bpf/guard: ask whose it is; removing the pinned \
-             link detaches it: `rm /sys/fs/bpf/guard`"
+             link detaches it: `rm /sys/fs/bpf/guard`; or keep it and chain the two: attach = \"none\" or `next` \
+             (docs/chaining.md)"
         );
         assert_eq!(
             line("xdp_dispatcher", |_| {}),
             "eth0 runs XDP program xdp_dispatcher (id 12): it is the dispatcher of libxdp: do not detach it; remove it by the \
-             means of its owner, or steer another interface"
+             means of its owner, or steer another interface; or keep it and chain the two: attach = \"none\" or `next` \
+             (docs/chaining.md)"
         );
     }
 }

@@ -6,6 +6,7 @@
 //! | `map-NAME` | a map that the next process takes over or reads |
 //! | `link-INTERFACE` | the link of the XDP program |
 //! | `tcx-INTERFACE` | the link of the TC program, if a service is local |
+//! | `entry`, `entry-…` | the program that others call, and its maps ([`Entry`](super::chain)), if an interface has `attach = "none"` |
 //!
 //! The folder is also the lock: the process that uses it holds a flock(2) on it, which ends with the process.
 
@@ -27,6 +28,7 @@ const LINK: &str = "link-";
 const TCX: &str = "tcx-";
 const MAP: &str = "map-";
 const RECORD: &str = "schema";
+const ENTRY: &str = "entry";
 /// Suffix of a file until it replaces another one.
 const DRAFT: &str = "-new";
 
@@ -208,6 +210,34 @@ impl Pins {
         replace(&self.map(name), |draft| map.pin(draft))
     }
 
+    /// The path of a file in the folder.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Pins something as `name`. Replaces what is pinned there.
+    pub(super) fn pin_file(
+        &self,
+        name: &str,
+        pin: impl FnOnce(&Path) -> Result<(), PinError>,
+    ) -> Result<(), SteeringError> {
+        replace(&self.file(name), pin)
+    }
+
+    /// Removes the program that others call. Returns whether it was pinned.
+    pub(super) fn remove_entry(&self) -> Result<bool, SteeringError> {
+        let files = self.files();
+        let entry: Vec<_> = files
+            .iter()
+            .filter(|file| file.starts_with(ENTRY))
+            .map(|file| self.folder.join(file))
+            .collect();
+        for path in &entry {
+            fs::remove_file(path).map_err(|error| failed(path, &error))?;
+        }
+        Ok(!entry.is_empty())
+    }
+
     /// Pins the XDP link of an interface that has none pinned. It does not use a draft name: a link under a name that no
     /// process looks for would keep the interface occupied.
     pub(super) fn pin_link(
@@ -251,7 +281,7 @@ impl Pins {
         unpin(&self.tcx(interface))
     }
 
-    /// Removes all our files: XDP links, then TC links, then maps. Removes the folder if it is empty then. Returns the
+    /// Removes all our files but the program that others call: XDP links, then TC links, then maps. Removes the folder if it is empty then. Returns the
     /// interfaces that were steered and the number of removed maps.
     pub(super) fn clear(&self) -> Result<(Vec<String>, usize), SteeringError> {
         let links = self.links();

@@ -26,10 +26,17 @@ pub fn unload(pin: &Path, interface: Option<&str>) -> Result<Vec<String>, Steeri
             return Ok(removed);
         }
     }
+    let has_entry = pins.remove_entry()?;
     let (links, maps) = pins.clear()?;
     removed.extend(links.iter().map(|interface| xdp_line(interface)));
     if maps > 0 {
         removed.push(format!("{maps} maps in {}", pin.display()));
+    }
+    if has_entry {
+        removed.push(format!(
+            "{}, which its callers keep until they let go of it: it passes every frame",
+            pin.join("entry").display()
+        ));
     }
     Ok(removed)
 }

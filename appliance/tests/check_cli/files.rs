@@ -21,6 +21,28 @@ fn a_small_file_is_valid() {
     assert_eq!(ran.stderr, "");
 }
 
+#[test]
+fn a_program_behind_must_be_pinned() {
+    let folder = TestFolder::new();
+    let cases = [
+        ("/nonexistent/filter", "nothing is pinned there; load"),
+        ("SELF", "it is no program"),
+    ];
+    for (path, expected) in cases {
+        let path = path.replace("SELF", folder.write("file", "", 0o644).to_str().unwrap());
+        let text = format!("{INTERFACE}next = \"{path}\"\n{SERVICE}{}", folder.cookie());
+        let ran = folder.check(text);
+        // Others may not ask the kernel what a file pins.
+        if !rustix::process::geteuid().is_root() && expected.starts_with("it is") {
+            continue;
+        }
+        assert_eq!(ran.code, 1, "{}", ran.stdout);
+        let line = folder.shorten(&ran.stdout);
+        assert!(line.starts_with("FILE:1: `next` of eth0 is "), "{line}");
+        assert!(line.contains(expected), "{line}");
+    }
+}
+
 /// The documented example, without keys that are not available yet.
 #[test]
 fn the_full_file_is_valid() {
@@ -44,6 +66,8 @@ side = "outside"                  # "inside" | "both" (one-armed)
 xdp = "auto"                      # "native" | "generic"
 zero_copy = "auto"                # "on" (refuse to start without) | "off"
 queues = "all"                    # or [0, 1]
+attach = "native"                 # "none": load, fill and pin only; another program calls it
+next = ""                         # pinned XDP program that gets what belongs to no service
 
 [[service]]                       # overlapping services: the longest prefix wins, then a named port over "any"
 name = "web"

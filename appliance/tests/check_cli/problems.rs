@@ -215,6 +215,26 @@ fn wrong_interfaces() -> Vec<Wrong> {
                 "9: `zero_copy` is true; use \"auto\", \"on\" or \"off\"",
             ],
         ),
+        interfaces(
+            "[[interface]]\nname = \"eth0\"\nside = \"both\"\nattach = \"generic\"\nnext = \"filter\"",
+            &[
+                "8: `attach` is \"generic\"; use \"native\" or \"none\"",
+                "9: `next` is \"filter\"; use the absolute path of a pinned XDP program, such as \"/sys/fs/bpf/filter\", or \"\" for none",
+            ],
+        ),
+        interfaces(
+            "[[interface]]\nname = \"eth0\"\nside = \"both\"\nattach = \"none\"\nxdp = \"native\"\nnext = \"/sys/fs/bpf/synward/entry\"",
+            &[
+                "5: `next` of eth0 is /sys/fs/bpf/synward/entry, which is synward's own; name the program of somebody else",
+                "9: xdp says how synward attaches its program, and attach = \"none\" has it attach none; remove xdp",
+            ],
+        ),
+        interfaces(
+            "[[interface]]\nname = \"eth0\"\nside = \"both\"\nattach = \"none\"\n[appliance]\npin = \"\"",
+            &[
+                "5: eth0 has attach = \"none\", so another program calls synward's, which must be pinned; set pin in [appliance]",
+            ],
+        ),
     ]
 }
 

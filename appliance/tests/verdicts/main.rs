@@ -21,6 +21,7 @@
 //! | [`requests`] | requests to workers on drivers that carry no metadata |
 //! | [`same_isn`] | clients that begin again with the same ISN |
 //! | [`vlans`] | frames of VLANs with and without a device |
+//! | [`chained`] | programs before ours and behind it |
 //! | [`absence`] | SYNs while no worker is there |
 //! | [`waiting_clients`] | validated clients while no worker is there |
 //! | [`draining`] | SYNs, cookies and flows while the appliance drains |
@@ -35,6 +36,7 @@
 mod absence;
 mod acks;
 mod both_paths;
+mod chained;
 mod draining;
 mod exchange;
 mod frame_builder;

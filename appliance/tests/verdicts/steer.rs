@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use aya::maps::lpm_trie::{Key as Prefix, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::xdp::XdpMode;
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use synward::kernel::{self, KernelTypes};
 use synward_core::client_options::NO_SCALE;
@@ -264,7 +264,30 @@ impl Steer {
                 std::thread::yield_now();
             }
         }
-        let program: &Xdp = self.object.program("steer").unwrap().try_into().unwrap();
+        self.run_program(self.program(), side, frame, repeat)
+    }
+
+    fn program(&self) -> &Xdp {
+        self.object.program("steer").unwrap().try_into().unwrap()
+    }
+
+    /// The program, for those that call it.
+    pub(crate) fn fd(&self) -> ProgramFd {
+        self.program().fd().unwrap().try_clone().unwrap()
+    }
+
+    /// The index of an interface.
+    pub(crate) fn interface(&self, side: Side) -> u32 {
+        self.interfaces[side as usize]
+    }
+
+    /// A map of the object.
+    pub(crate) fn map(&mut self, name: &str) -> &mut Map {
+        self.object.map_mut(name).unwrap()
+    }
+
+    /// Runs another program, which may call ours, on a frame that arrives at queue 0.
+    pub(crate) fn run_program(&self, program: &Xdp, side: Side, frame: &[u8], repeat: u32) -> Seen {
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let words = [
             0,

@@ -7,8 +7,7 @@
 use crate::frame_view::view;
 use crate::packet::{Kind, Packet};
 use crate::service_lookup;
-use crate::verdict::Verdict;
-use aya_ebpf::bindings::xdp_action::XDP_PASS;
+use crate::verdict::{NO_SERVICE, Verdict};
 use aya_ebpf::programs::XdpContext;
 use synward_core::wire::ethernet;
 use synward_core::wire::ipv4::{self, Ipv4};
@@ -22,7 +21,7 @@ pub fn decide_behind_tags(ctx: &XdpContext, packet: &mut Packet) -> Verdict {
     let mut ethertype = 0;
     for _ in ethernet::MAX_TAGS..ethernet::MAX_SKIPPED_TAGS {
         let Some(tag) = view::<{ ethernet::TAG_LENGTH }>(ctx, packet.l3) else {
-            return XDP_PASS;
+            return NO_SERVICE;
         };
         ethertype = u16::from_be_bytes([tag[2], tag[3]]);
         packet.l3 += ethernet::TAG_LENGTH;
@@ -33,7 +32,7 @@ pub fn decide_behind_tags(ctx: &XdpContext, packet: &mut Packet) -> Verdict {
     let may_be_tcp = match ethertype {
         ethernet::IPV4 => {
             let Some(ip) = view::<{ ipv4::LENGTH }>(ctx, packet.l3) else {
-                return XDP_PASS;
+                return NO_SERVICE;
             };
             let ip = Ipv4(&*ip);
             packet.destination = ip.destination();
@@ -41,7 +40,7 @@ pub fn decide_behind_tags(ctx: &XdpContext, packet: &mut Packet) -> Verdict {
         }
         ethernet::IPV6 => {
             let Some(ip) = view::<{ ipv6::LENGTH }>(ctx, packet.l3) else {
-                return XDP_PASS;
+                return NO_SERVICE;
             };
             let ip = Ipv6(&*ip);
             packet.destination = ip.destination();
@@ -54,6 +53,6 @@ pub fn decide_behind_tags(ctx: &XdpContext, packet: &mut Packet) -> Verdict {
     if may_be_tcp {
         service_lookup::decide_unreadable(&packet.destination, Kind::MoreTags)
     } else {
-        XDP_PASS
+        NO_SERVICE
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::cpu_scratch::CpuScratch;
 use crate::packet::Kind;
-use crate::verdict::Verdict;
+use crate::verdict::{NO_SERVICE, Verdict};
 use crate::{flow_lookup, service_lookup, splice};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
@@ -20,7 +20,7 @@ use synward_core::translate::Direction;
 pub fn decide_first(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interface) -> Verdict {
     if interface.side & side::OUTSIDE != 0 {
         let verdict = service_lookup::decide_unreadable(&cpu.packet.destination, Kind::Fragment);
-        if verdict != XDP_PASS {
+        if verdict == XDP_DROP {
             return verdict;
         }
     }
@@ -37,7 +37,7 @@ pub fn decide_first(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interfac
         let key = packet.flow_from_server();
         return translate(ctx, cpu, key, Direction::ToClient);
     }
-    XDP_PASS
+    NO_SERVICE
 }
 
 #[inline(never)]

@@ -5,7 +5,7 @@
 
 use crate::cpu_scratch::CpuScratch;
 use crate::frame_view::view;
-use crate::verdict::Verdict;
+use crate::verdict::{NO_SERVICE, Verdict};
 use crate::{flow_lookup, service_lookup};
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::programs::XdpContext;
@@ -17,11 +17,13 @@ use synward_core::wire::ipv4::{self, Ipv4};
 use synward_core::wire::ipv6::{self, Ipv6};
 use synward_core::wire::protocol;
 
-/// Translates the quoted segment if it is one of a spliced flow; the kernel delivers the error.
+/// Translates the quoted segment if it is one of a spliced flow; the kernel delivers the error. Other ICMP belongs to no service.
 #[inline(never)]
 pub fn translate_quotation(ctx: &XdpContext, cpu: &mut CpuScratch) -> Verdict {
-    translate(ctx, cpu);
-    XDP_PASS
+    match translate(ctx, cpu) {
+        Some(()) => XDP_PASS,
+        None => NO_SERVICE,
+    }
 }
 
 /// The quoted addresses and ports take the place of the error's own.

@@ -27,6 +27,7 @@
 //! | `edge` | SYNs that an edge has answered before |
 //! | `fragment` | the first fragment of a spliced flow's segment |
 //! | `unknown` | segments that match no flow, and connections older than the appliance |
+//! | `next` | what belongs to no service: to the program behind |
 //! | `icmp_error` | errors that quote a translated segment |
 //! | `reply_budget` | bounds the replies to one client prefix |
 //! | `absence`, `waiting_clients` | queues without a worker: SYNs are not answered for long; validated clients wait for a process |
@@ -60,6 +61,7 @@ pub mod kernel_handshake;
 pub mod kernel_socket;
 pub mod local_service;
 pub mod maps;
+pub mod next;
 pub mod packet;
 pub mod packet_context;
 pub mod plain_acks;

@@ -18,13 +18,13 @@ use synward_xdp::cpu_scratch::CpuScratch;
 use synward_xdp::packet::{Kind, Packet};
 use synward_xdp::packet_context::PacketContext;
 use synward_xdp::verdict::{
-    EXPIRED_COOKIE, FORWARDED, FROM_SERVER, GENERAL_PATH, INVALID_COOKIE, NEEDS_COOKIE,
+    EXPIRED_COOKIE, FORWARDED, FROM_SERVER, GENERAL_PATH, INVALID_COOKIE, NEEDS_COOKIE, NO_SERVICE,
     REFUSED_COOKIE, REPLAYED_COOKIE, SEND_REPLY, UNCHECKED_COOKIE, VALID_COOKIE, Verdict,
 };
 use synward_xdp::{
     absence, ack, between_servers, deep_tags, edge, fast_path, flow_lookup, forward, fragment,
-    icmp_error, kernel_handshake, local_service, maps, reply, reply_budget, service_lookup, splice,
-    steered_interface, syn, unknown, vlan, worker,
+    icmp_error, kernel_handshake, local_service, maps, next, reply, reply_budget, service_lookup,
+    splice, steered_interface, syn, unknown, vlan, worker,
 };
 
 /// Decides what happens to one frame.
@@ -45,20 +45,34 @@ pub fn steer(ctx: XdpContext) -> Verdict {
         return XDP_PASS;
     };
     let kind = cpu.packet.read(&ctx);
+    match decide(&ctx, cpu, interface, index, kind) {
+        NO_SERVICE => next::leave(&ctx, cpu.found.slot),
+        verdict => verdict,
+    }
+}
+
+#[inline(always)]
+fn decide(
+    ctx: &XdpContext,
+    cpu: &mut CpuScratch,
+    interface: &Interface,
+    index: u32,
+    kind: Kind,
+) -> Verdict {
     if vlan::is_foreign(&cpu.packet, index) {
-        return XDP_PASS;
+        return NO_SERVICE;
     }
     match kind {
-        Kind::Tcp => decide_tcp(&ctx, cpu, interface),
-        Kind::FirstFragment => fragment::decide_first(&ctx, cpu, interface),
-        Kind::Icmp => icmp_error::translate_quotation(&ctx, cpu),
+        Kind::Tcp => decide_tcp(ctx, cpu, interface),
+        Kind::FirstFragment => fragment::decide_first(ctx, cpu, interface),
+        Kind::Icmp => icmp_error::translate_quotation(ctx, cpu),
         kind @ (Kind::Fragment | Kind::Malformed) if interface.side & side::OUTSIDE != 0 => {
             service_lookup::decide_unreadable(&cpu.packet.destination, kind)
         }
         Kind::MoreTags if interface.side & side::OUTSIDE != 0 => {
-            deep_tags::decide_behind_tags(&ctx, &mut cpu.packet)
+            deep_tags::decide_behind_tags(ctx, &mut cpu.packet)
         }
-        _ => XDP_PASS,
+        _ => NO_SERVICE,
     }
 }
 
@@ -79,7 +93,7 @@ fn decide_tcp(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interface) -> 
     {
         return decide_from_server(ctx, cpu, interface);
     }
-    XDP_PASS
+    NO_SERVICE
 }
 
 #[inline(always)]

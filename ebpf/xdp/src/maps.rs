@@ -5,7 +5,7 @@ use crate::plain_acks;
 use crate::prepared::{self, Prepared};
 use crate::reply_budget;
 use aya_ebpf::btf_maps::lpm_trie::Key as Prefix;
-use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, XskMap};
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, XskMap};
 use aya_ebpf::macros::btf_map;
 use synward_core::counters::ServiceCounters;
 use synward_core::flow::{FlowKey, WAYS};
@@ -129,6 +129,10 @@ pub static PROVEN_PREFIXES: Array<u32, { reply_budget::PROVEN }> = Array::new();
 /// The AF_XDP sockets: interface slot * 64 + queue.
 #[btf_map]
 pub static SOCKETS: XskMap<{ (MAX_INTERFACES * MAX_QUEUES) as usize }> = XskMap::new();
+
+/// Interface slot → the program behind, which gets what belongs to no service.
+#[btf_map]
+pub static NEXT: ProgramArray<{ MAX_INTERFACES as usize }> = ProgramArray::new();
 
 /// When the worker of each queue was last seen alive, coarse clock, ns.
 #[btf_map]

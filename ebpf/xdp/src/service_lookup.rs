@@ -4,7 +4,7 @@ use crate::cpu_memory::CpuMemory;
 use crate::maps::{self, AddressPrefix, ListPrefix};
 use crate::packet::Kind;
 use crate::packet_context::PacketContext;
-use crate::verdict::Verdict;
+use crate::verdict::{NO_SERVICE, Verdict};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::{
@@ -155,7 +155,7 @@ pub fn decide_unreadable(destination: &Address, kind: Kind) -> Verdict {
         return XDP_PASS;
     };
     if !find_endpoint(destination, NO_PORT, &mut endpoint) {
-        return XDP_PASS;
+        return NO_SERVICE;
     }
     let Some((service, counters)) = policy_and_counters(&endpoint, generation) else {
         return XDP_PASS;

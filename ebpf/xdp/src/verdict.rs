@@ -21,6 +21,7 @@ enum Internal {
     Forwarded,
     FromServer,
     NoWorker,
+    NoService,
 }
 
 /// The cookie is valid, but older than a cookie may be.
@@ -48,6 +49,8 @@ pub const FROM_SERVER: Verdict = Internal::FromServer as Verdict;
 
 /// No worker serves the queue. The frame may have metadata or a front by now.
 pub const NO_WORKER: Verdict = Internal::NoWorker as Verdict;
+/// The frame belongs to no service: the program behind decides, if there is one ([`next`](crate::next)).
+pub const NO_SERVICE: Verdict = Internal::NoService as Verdict;
 
 /// What became of an ACK at TC that may carry a cookie. The kernel's own answer is 0 or a negative error number, so
 /// these are positive.

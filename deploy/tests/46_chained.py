@@ -1,0 +1,130 @@
+"""synward lives with other XDP programs: one that runs first and calls it, and one behind it that gets what belongs to no
+service; a caller that lets go of it is reported, and a restart needs nothing of the caller."""
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+
+from story import ROOT, SERVER, SYNWARD, story, wait_until
+
+# Who calls the program does not depend on who answers a SYN.
+ONCE = "xdp"
+BESIDE_OTHERS = True
+# The program that synward gives to callers is a caller as well: it counts frames by interface, and calls what is in its slot.
+OTHER = ROOT / "ebpf/xdp/objects/entry.o"
+
+
+class Other:
+    """A program of somebody else, pinned in a folder of the lab."""
+
+    def __init__(self, lab, name, interface):
+        self.folder = lab.folder / "bpf" / name
+        self.folder.mkdir(parents=True)
+        self.program = self.folder / "program"
+        self.seen_by_synward = Path("/sys/fs/bpf") / name / "program"
+        bpftool("prog", "load", OTHER, self.program, "type", "xdp", "pinmaps", self.folder)
+        index = json.loads(lab.run("edge", "ip", "-j", "link", "show", interface))[0]["ifindex"]
+        self.key = [str(byte) for byte in index.to_bytes(4, "little")]
+        zeros = json.loads(bpftool("-j", "map", "show", "pinned", self.folder / "ARRIVED"))["bytes_value"] * ["0"]
+        bpftool("map", "update", "pinned", self.folder / "ARRIVED", "key", *self.key, "value", *zeros)
+
+    def call(self, program):
+        """What its operator does to chain another program."""
+        bpftool("map", "update", "pinned", self.folder / "STEER", "key", "0", "0", "0", "0", "value", "pinned", program)
+
+    def let_go(self):
+        bpftool("map", "delete", "pinned", self.folder / "STEER", "key", "0", "0", "0", "0")
+
+    def frames(self):
+        found = json.loads(bpftool("-j", "map", "lookup", "pinned", self.folder / "ARRIVED", "key", *self.key))
+        return sum(int.from_bytes(bytes(int(byte, 16) for byte in cpu["value"]), "little") for cpu in found["values"])
+
+
+def bpftool(*words):
+    return subprocess.run(["bpftool", *map(str, words)], check=True, text=True, stdout=subprocess.PIPE).stdout
+
+
+def run(lab, synward):
+    before, behind = Other(lab, "before", "out0"), Other(lab, "behind", "out0")
+    attach(lab, before.program)
+    refused(synward)
+
+    pins = lab.pins / "synward"
+    synward.settings["interfaces"] = f"""
+[[interface]]
+name = "out0"
+side = "outside"
+attach = "none"
+next = "{behind.seen_by_synward}"
+
+[[interface]]
+name = "in0"
+side = "inside"
+"""
+    synward.start()
+    assert "waiting for the first packet" in synward.succeed("status"), "nothing calls the program yet"
+    before.call(pins / "entry")
+    connect_and_count(lab, synward, before, behind)
+    wait_until("the first packet is seen", lambda: "waiting" not in synward.command("status")[1])
+
+    # Whoever replaces the caller may forget synward.
+    before.let_go()
+    datagrams(lab, 1100)
+    text = degraded(synward)
+    assert "out0 receives packets, and none reaches synward" in text and "/sys/fs/bpf/synward/entry" in text, text
+    before.call(pins / "entry")
+    datagrams(lab, 1)
+    wait_until("it serves again", lambda: synward.command("status")[0] == 0)
+
+    # The caller keeps the program, and the next process puts its own behind it.
+    synward.stop()
+    synward.start()
+    connect_and_count(lab, synward, before, behind)
+    lab.run("edge", "ip", "link", "set", "out0", "xdp", "off")
+    assert "out0 has no XDP program" in degraded(synward)
+
+
+def attach(lab, program):
+    lab.run("edge", "ip", "link", "set", "out0", "xdpdrv", "pinned", str(program))
+
+
+def refused(synward):
+    """An occupied interface names the way out."""
+    synward.configure()
+    process = synward.lab.start("edge", "refused", SYNWARD, "run", "--config", synward.file)
+    assert process.wait(60) == 1, process.output()
+    assert "out0 runs XDP program entry" in process.output() and 'attach = "none"' in process.output(), process.output()
+
+
+def degraded(synward):
+    code, text = wait_until("it is degraded", lambda: (found := synward.command("status"))[0] == 3 and found)
+    return text
+
+
+def connect_and_count(lab, synward, before, behind):
+    carried = synward.metric("handoffs_total", handoff="splice", result="established")
+    seen, passed = before.frames(), behind.frames()
+    for family in 4, 6:
+        client, server = lab.pair(family)
+        client.sendall(b"question")
+        assert server.recv(8) == b"question"
+        client.close()
+        server.close()
+    assert synward.metric("handoffs_total", handoff="splice", result="established") == carried + 2
+    assert before.frames() - seen >= 6, "all frames come by the program before"
+    in_between = behind.frames()
+    datagrams(lab, 20)
+    wait_until("the program behind gets them", lambda: behind.frames() >= in_between + 20)
+    assert in_between - passed < before.frames() - seen - 20, "what a service has does not reach the program behind"
+
+
+def datagrams(lab, count):
+    """UDP belongs to no service."""
+    with lab.inside("client"), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for _ in range(count):
+            sender.sendto(b"other", (SERVER[4], 53))
+
+
+if __name__ == "__main__":
+    story(run, start=False)
