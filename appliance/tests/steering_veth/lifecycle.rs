@@ -48,8 +48,8 @@ fn load_attach_stop_leaves_nothing() {
 #[test]
 fn an_interface_that_is_down_deleted_or_recreated_is_reported() {
     let lab = Lab::new();
-    let steering = lab.steer(&[]).unwrap();
-    let faults = || inside(&lab.here(), || steering.find_faults()).unwrap();
+    let mut steering = lab.steer(&[]).unwrap();
+    let mut faults = || inside(&lab.here(), || steering.find_faults()).unwrap();
     assert_eq!(faults(), [""; 0]);
 
     lab.ip(&["link", "set", HERE, "down"]);

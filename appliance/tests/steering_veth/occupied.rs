@@ -6,13 +6,18 @@ use std::process::{Command, Stdio};
 use super::foreign_program::{attach, load, pin};
 use super::steering_lab::{HERE, Lab, inside};
 
-/// Why the lab's interface is refused. The other program stays.
+/// How each refusal ends: every program can be kept.
+const CHAIN: &str =
+    "; or keep it and chain the two: attach = \"none\" or `next` (docs/chaining.md)";
+
+/// Why the lab's interface is refused, without [`CHAIN`]. The other program stays.
 fn refused(lab: &Lab) -> String {
     let before = lab.xdp(HERE).unwrap();
     let line = lab.steer(&[]).unwrap_err().to_string();
     assert!(!line.contains('\n'), "{line}");
     assert_eq!(lab.xdp(HERE), Some(before), "the other program stays");
     let id = before.0.to_string();
+    let line = line.strip_suffix(CHAIN).expect("the way out at the end");
     line.replacen(&format!("(id {id})"), "(id N)", 1)
 }
 
