@@ -86,6 +86,17 @@ impl Splicer {
         }
     }
 
+    /// Begins anew after a panic. Openings end without a word to either side: what their clients send next opens them again.
+    pub fn renew(&mut self) {
+        for opening in self.openings.iter_mut().filter_map(Option::take) {
+            self.shared.table.remove(&opening.entry);
+        }
+        for stats in &*self.stats {
+            stats.forget_openings();
+        }
+        *self = Self::new(self.worker, self.shared.clone(), Arc::clone(&self.stats));
+    }
+
     /// Replaces the policies of services.
     pub fn set_policies(&mut self, policies: Arc<[Policy]>) {
         self.shared.policies = policies;

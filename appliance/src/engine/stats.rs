@@ -124,6 +124,12 @@ impl ServiceStats {
         );
     }
 
+    /// Forgets the openings of now, which have ended all at once.
+    pub fn forget_openings(&self) {
+        self.openings.store(0, Relaxed);
+        self.held_bytes.store(0, Relaxed);
+    }
+
     /// Forgets everything, for a new service in the place of one that is gone and has no openings.
     pub fn clear(&self) {
         let of_service = [

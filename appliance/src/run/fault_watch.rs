@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::socket_rebind::SocketRebind;
 use super::start::{Appliance, WorkerHandle};
 use super::transmission_watch;
 use crate::config::Config;
 use crate::observe::LogLimit;
-use crate::steering::Steering;
+use crate::steering::{Mended, Steering};
 use crate::worker::status::PortStatus;
 
 /// How often the interfaces are compared with what the kernel has.
@@ -19,6 +20,7 @@ pub(super) struct FaultWatch {
     /// When the faults were looked up.
     renewed_at: Instant,
     transmission: transmission_watch::Seen,
+    rebind: SocketRebind,
     /// The addresses of this machine that services leave out.
     left_out: Vec<String>,
     /// The latest reports of the workers, by queue.
@@ -36,6 +38,7 @@ impl FaultWatch {
             faults: Vec::new(),
             renewed_at: Instant::now(),
             transmission: transmission_watch::Seen::default(),
+            rebind: SocketRebind::default(),
             left_out,
             reports: BTreeMap::new(),
             watch_failures: LogLimit::default(),
@@ -68,11 +71,15 @@ impl FaultWatch {
             return;
         }
         self.renewed_at = Instant::now();
-        mend_interfaces(&mut self.mend_failures, appliance);
+        for mended in mend_interfaces(&mut self.mend_failures, appliance) {
+            self.rebind.expect(appliance, &mended);
+        }
+        let unbound = self.rebind.round(appliance);
         take_reports(&mut self.reports, appliance);
-        let unsent =
+        let mut unsent =
             transmission_watch::find_faults(appliance, &mut self.transmission, &self.reports);
         transmission_watch::bypass_stalled(appliance, &self.transmission.transmission);
+        unsent.extend(unbound);
         renew_faults(
             &mut self.faults,
             &mut self.watch_failures,
@@ -123,19 +130,18 @@ fn take_reports(reports: &mut BTreeMap<u32, Vec<PortStatus>>, appliance: &Applia
     }
 }
 
-/// Steers interfaces again that have lost the program.
-fn mend_interfaces(failed: &mut LogLimit, appliance: &mut Appliance) {
-    let has_sockets = !appliance.workers.is_empty();
-    match appliance.steering.mend_interfaces(has_sockets) {
-        Ok(mended) => mended
-            .iter()
-            .for_each(|interface| tracing::warn!(interface, "had lost the program; steered again")),
-        Err(error) => {
-            if let Some(others) = failed.pass() {
-                tracing::error!(%error, others, "an interface that has lost the program cannot be steered again");
-            }
-        }
+/// Steers interfaces again that have lost the program, and returns them.
+fn mend_interfaces(failed: &mut LogLimit, appliance: &mut Appliance) -> Vec<Mended> {
+    let mut mended = Vec::new();
+    if let Err(error) = appliance.steering.mend_interfaces(&mut mended)
+        && let Some(others) = failed.pass()
+    {
+        tracing::error!(%error, others, "an interface that has lost the program cannot be steered again");
     }
+    for Mended { name, .. } in &mended {
+        tracing::warn!(interface = %name, "had lost the program; steered again");
+    }
+    mended
 }
 
 /// Leaves this machine's own addresses out of services, and logs those that are new and those that are over.

@@ -2,6 +2,7 @@
 //!
 //! | file | idea |
 //! |---|---|
+//! | `sockets`, `socket_rebind` | AF_XDP sockets: of all queues at the start, and of an interface that was created again |
 //! | [`start`] | sockets, workers, and the order of the start |
 //! | `tested_start` | the self-test, and the modes that it leads to |
 //! | `reception_test` | whether servers still answer when sockets have zero-copy |
@@ -36,6 +37,8 @@ pub mod server_probe;
 pub mod server_profiles;
 mod service_slots;
 mod snapshot_builder;
+mod socket_rebind;
+mod sockets;
 pub mod start;
 mod tested_start;
 mod transmission_watch;

@@ -14,11 +14,13 @@ use super::flow_listing;
 use super::list_control;
 use super::reload::{self, ConfigSource, LastReload, PastCounts, ReloadRequest};
 use super::server_profiles::ServerProfiles;
-use super::snapshot_builder::{count_outcomes, interface_views, service_view, worker_views};
+use super::snapshot_builder::{
+    count_outcomes, interface_views, removed_notes, service_view, worker_views,
+};
 use super::start::Appliance;
 use super::transmission_watch;
 use super::waiting_clients;
-use crate::config::{self, Config, Mode, Service, Standing};
+use crate::config::{self, Config, Mode, Service};
 use crate::engine::Outcome;
 use crate::events::{EventLog, unix_seconds};
 use crate::lists::{ListAnswer, ListRequest, RunTimeLists};
@@ -45,7 +47,7 @@ pub struct RunningAppliance {
 }
 
 pub(super) struct Inner {
-    /// What is in force. Services are at their index, and some are not in the file ([`Standing`]).
+    /// What is in force. Services are at their index, and some are not in the file ([`Standing`](config::Standing)).
     pub(super) config: Config,
     pub(super) appliance: Option<Appliance>,
     pub(super) last_reload: LastReload,
@@ -67,23 +69,9 @@ pub(super) struct Inner {
     /// Live entries per service, counted over one sweep of the whole table.
     pub(super) flows: Vec<u64>,
     pub(super) counting: Vec<u64>,
-    /// How often a failed refresh is logged.
+    /// How often it is logged that a refresh fails, or that clients cannot be served that wait.
     refresh_failures: LogLimit,
-    /// The same for clients that wait for a worker.
     waiting_failures: LogLimit,
-}
-
-/// Removed services whose connections go on.
-fn removed_notes(inner: &Inner) -> Vec<String> {
-    let services = inner.config.services.iter();
-    let removed = services.filter(|service| service.standing == Standing::Removed);
-    let note = |service: &Service| {
-        format!(
-            "service \"{}\": its spliced connections go on until they end; nobody is challenged there",
-            service.name
-        )
-    };
-    removed.map(note).collect()
 }
 
 impl RunningAppliance {
@@ -245,10 +233,17 @@ impl RunningAppliance {
     pub fn end(&self, keep: bool) -> anyhow::Result<()> {
         let mut inner = self.lock();
         inner.serving = false;
-        inner
-            .appliance
-            .take()
-            .map_or(Ok(()), |appliance| appliance.stop(keep))
+        let Some(appliance) = inner.appliance.take() else {
+            return Ok(());
+        };
+        let flows: u32 = appliance.steering.table().occupied().iter().sum();
+        if !keep && flows > 0 {
+            tracing::warn!(
+                flows,
+                "spliced connections end with the program; `--keep-steering` would keep them, and `synward drain` waits for them"
+            );
+        }
+        appliance.stop(keep)
     }
 }
 
@@ -272,7 +267,7 @@ impl ApplianceHandle for RunningAppliance {
             notes: [
                 inner.notes.texts(),
                 inner.watch.left_out().to_vec(),
-                removed_notes(inner),
+                removed_notes(&inner.config),
             ]
             .concat(),
             ..Snapshot::default()

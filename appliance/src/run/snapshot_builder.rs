@@ -11,7 +11,7 @@ use synward_core::layout::profile_flags;
 use super::server_profiles::{Server, ServerProfiles};
 use super::start::{Appliance, WorkerHandle};
 use super::transmission_watch;
-use crate::config::{Config, Handoff};
+use crate::config::{Config, Handoff, Service, Standing};
 use crate::engine::{Outcome, ServiceStats};
 use crate::kernel::{self, LOSSES};
 use crate::maps::coarse_now;
@@ -104,6 +104,19 @@ pub(super) fn interface_views(
             }
         })
         .collect()
+}
+
+/// Removed services whose connections go on.
+pub(super) fn removed_notes(config: &Config) -> Vec<String> {
+    let services = config.services.iter();
+    let removed = services.filter(|service| service.standing == Standing::Removed);
+    let note = |service: &Service| {
+        format!(
+            "service \"{}\": its spliced connections go on until they end; nobody is challenged there",
+            service.name
+        )
+    };
+    removed.map(note).collect()
 }
 
 /// The number of handoffs with this outcome, of one service or of all.

@@ -12,7 +12,7 @@ use crossbeam::queue::ArrayQueue;
 use synward_core::layout::MAX_SERVICES;
 
 use super::server_profiles::ServerProfiles;
-use crate::afxdp::{self, Polling, Port, PortOptions, Waiter};
+use crate::afxdp::{Polling, Waiter};
 use crate::config::{self, Config, Cores, Handoff, Responder, Rtt, WhenDown};
 use crate::engine::mailbox::Mailbox;
 use crate::engine::opening_shares::ShareLimits;
@@ -21,12 +21,12 @@ use crate::engine::worker_shared::{Observation, Policy, Shared};
 use crate::engine::{BatchAnswers, ServiceStats};
 use crate::kernel;
 use crate::local_checks;
-use crate::self_test::{Sockets, TransmitWatch};
+use crate::self_test::TransmitWatch;
 use crate::siphash_simd::HashBackend;
-use crate::steering::{Steering, frame_size};
+use crate::steering::Steering;
 use crate::worker::Worker;
 use crate::worker::epoch_keys::EpochKeys;
-use crate::worker::ports::Ports;
+use crate::worker::ports::{NewPorts, Ports, new_ports};
 use crate::worker::settings::SettingsBox;
 use crate::worker::status::WorkerStatus;
 
@@ -47,6 +47,8 @@ pub struct WorkerHandle {
     pub settings: Arc<SettingsBox>,
     /// Wakes it.
     pub mailbox: Mailbox,
+    /// Hands it sockets that were bound again.
+    pub new_ports: Arc<NewPorts>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -56,7 +58,7 @@ impl WorkerHandle {
         let ended = self.thread.as_ref().is_some_and(JoinHandle::is_finished);
         ended.then(|| {
             format!(
-                "the worker of queue {} has panicked and serves nobody; restart synward, and report the panic from its log",
+                "the worker of queue {} has panicked too often and serves nobody; restart synward, and report the panic from its log",
                 self.queue
             )
         })
@@ -158,6 +160,7 @@ impl Appliance {
             let stats: Arc<[ServiceStats]> =
                 (0..MAX_SERVICES).map(|_| ServiceStats::default()).collect();
             let settings = Arc::new(SettingsBox::default());
+            let new_ports = Arc::new(new_ports());
             let core = (!cores.is_empty()).then(|| cores[place % cores.len()]);
             let status = Arc::new(WorkerStatus::default());
             let mailbox = shared.mailboxes[queue as usize].clone();
@@ -174,6 +177,7 @@ impl Appliance {
                 heartbeats: self.steering.heartbeats(),
                 status: Arc::clone(&status),
                 settings: Arc::clone(&settings),
+                new_ports: Arc::clone(&new_ports),
                 stop: Arc::clone(&self.stop),
             };
             let thread = worker
@@ -186,6 +190,7 @@ impl Appliance {
                 status,
                 settings,
                 mailbox,
+                new_ports,
                 thread: Some(thread),
             });
         }
@@ -203,77 +208,11 @@ impl Appliance {
             || services.any(|service| service.handoff == Handoff::Splice)
     }
 
-    /// Opens a socket on every queue of every interface. The result is indexed by queue.
-    pub(super) fn open_sockets(&mut self) -> anyhow::Result<Sockets> {
-        let mut sockets = Sockets::new();
-        for interface in self.steering.interfaces().to_vec() {
-            let configured = self
-                .config
-                .interfaces
-                .iter()
-                .find(|known| known.name == interface.name);
-            let configured = configured.map_or(config::ZeroCopy::Auto, |known| known.zero_copy);
-            let options = PortOptions {
-                zero_copy: zero_copy(configured, interface.native),
-                busy_poll: self.polls_driver(&interface.name),
-                ..PortOptions::with_chunk(frame_size(&interface.name, interface.mtu))
-            };
-            for queue in &interface.queues {
-                let port = Port::open(&interface.name, *queue, &options)?;
-                if options.busy_poll && !port.busy_poll() {
-                    tracing::warn!(
-                        interface = %interface.name, queue,
-                        "the kernel refuses busy polling (it needs Linux 5.11 and CAP_NET_ADMIN): softirqs receive"
-                    );
-                }
-                self.steering
-                    .set_socket(interface.slot, *queue, port.fd())?;
-                let afxdp = match self.config.appliance.responder {
-                    Responder::Afxdp => true,
-                    Responder::Xdp => false,
-                    Responder::Auto => port.zero_copy(),
-                };
-                if afxdp {
-                    *self.responders.entry(interface.index).or_default() |= 1 << queue;
-                }
-                tracing::info!(
-                    interface = %interface.name, queue, zero_copy = port.zero_copy(),
-                    busy_poll = port.busy_poll(), responder = if afxdp { "afxdp" } else { "xdp" }, "socket bound"
-                );
-                sockets
-                    .entry(*queue)
-                    .or_default()
-                    .push((interface.index, port));
-            }
-        }
-        Ok(sockets)
-    }
-
     fn responder_slots(&self) -> Vec<(u32, u64)> {
         let interfaces = self.steering.interfaces().iter();
         interfaces
             .filter_map(|one| Some((one.slot, *self.responders.get(&one.index)?)))
             .collect()
-    }
-
-    /// Whether workers busy poll the NAPI of an interface: with `polling = "busy"`, if napi_defer_hard_irqs defers its
-    /// softirqs (Documentation/networking/napi.rst, "Busy polling"). Otherwise both workers and softirqs would poll.
-    fn polls_driver(&self, interface: &str) -> bool {
-        if self.config.appliance.polling != config::Polling::Busy {
-            return false;
-        }
-        let file = format!("/sys/class/net/{interface}/napi_defer_hard_irqs");
-        let deferred = std::fs::read_to_string(file);
-        let polls =
-            deferred.is_ok_and(|value| value.trim().parse().is_ok_and(|value: u32| value > 0));
-        if !polls {
-            tracing::info!(
-                interface,
-                "polling = \"busy\": workers never sleep, softirqs receive; to let workers poll the NIC, set \
-                 napi_defer_hard_irqs (2) and gro_flush_timeout (200000) in /sys/class/net/{interface}"
-            );
-        }
-        polls
     }
 
     fn cores(&self) -> anyhow::Result<Vec<CoreId>> {
@@ -338,18 +277,6 @@ pub(super) fn policies(config: &Config) -> Arc<[Policy]> {
         .collect()
 }
 
-/// How to bind the sockets of an interface. Behind generic XDP a socket receives copies whatever its mode (`xsk_generic_rcv`,
-/// net/xdp/xsk.c), and nothing tells whether a driver transmits for it without its own XDP. So only native XDP allows zero-copy.
-/// Where the configuration demands it, generic XDP was refused before ([`config::Interface::attach_mode`]).
-fn zero_copy(configured: config::ZeroCopy, native: bool) -> afxdp::ZeroCopy {
-    match configured {
-        _ if !native => afxdp::ZeroCopy::Off,
-        config::ZeroCopy::Off => afxdp::ZeroCopy::Off,
-        config::ZeroCopy::Auto => afxdp::ZeroCopy::Auto,
-        config::ZeroCopy::On => afxdp::ZeroCopy::On,
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
@@ -367,6 +294,7 @@ mod tests {
             status: Arc::default(),
             settings: Arc::default(),
             mailbox: Mailbox::new(waiter.waker()),
+            new_ports: Arc::new(new_ports()),
             thread: Some(thread),
         };
         assert_eq!(worker.fault(), None);
@@ -378,18 +306,6 @@ mod tests {
         assert!(
             fault.starts_with("the worker of queue 3 has panicked"),
             "{fault}"
-        );
-    }
-
-    #[test]
-    fn generic_xdp_has_no_zero_copy() {
-        let wanted = config::ZeroCopy::Auto;
-        assert_eq!(zero_copy(wanted, true), afxdp::ZeroCopy::Auto);
-        assert_eq!(zero_copy(wanted, false), afxdp::ZeroCopy::Off);
-        assert_eq!(
-            zero_copy(config::ZeroCopy::On, true),
-            afxdp::ZeroCopy::On,
-            "a demand is never weakened behind native XDP"
         );
     }
 }

@@ -1,8 +1,7 @@
 //! Steers interfaces again that have lost the program: somebody has detached it, or the interface was deleted and created
 //! again.
 //!
-//! An interface whose queues have AF_XDP sockets is not steered again after it was created again: the sockets are bound to
-//! the one that is gone. The watch reports it.
+//! The AF_XDP sockets of an interface that was created again are bound to the one that is gone: the caller binds others.
 
 use synward_core::layout::Interface;
 
@@ -14,24 +13,38 @@ use super::interface_discovery::{Attached, find, receive_queues, side_bits};
 use crate::kernel::{self, Link};
 use crate::maps::Plain;
 
+/// An interface that is steered again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mended {
+    /// Its name.
+    pub name: String,
+    /// Its slot.
+    pub slot: u32,
+    /// The index of the interface that had the name before, if that was another one.
+    pub replaced: Option<u32>,
+}
+
 impl Steering {
-    /// Steers interfaces again that have lost the program, and returns their names. `has_sockets`: queues have AF_XDP sockets.
+    /// Steers interfaces again that have lost the program, and adds them to `mended`.
     ///
     /// # Errors
     /// The first interface that cannot be steered again. It is tried again with the next call.
-    pub fn mend_interfaces(&mut self, has_sockets: bool) -> Result<Vec<String>, SteeringError> {
+    pub fn mend_interfaces(&mut self, mended: &mut Vec<Mended>) -> Result<(), SteeringError> {
         let links = kernel::links().map_err(SteeringError::Netlink)?;
-        let mut mended = Vec::new();
         for place in 0..self.watched.len() {
             let attached = &self.watched[place];
-            let Some(lost) = find_loss(attached, &links, has_sockets) else {
+            let Some(lost) = find_loss(attached, &links) else {
                 continue;
             };
-            let slot = attached.interface.slot;
+            let (slot, before) = (attached.interface.slot, attached.interface.index);
             self.steer_again(place, slot, lost, &links)?;
-            mended.push(lost.name.clone());
+            mended.push(Mended {
+                name: lost.name.clone(),
+                slot,
+                replaced: (before != lost.index).then_some(before),
+            });
         }
-        Ok(mended)
+        Ok(())
     }
 
     fn steer_again(
@@ -90,7 +103,7 @@ impl Steering {
 
 /// The interface that has lost the program and can be steered again, as the kernel has it now. One that runs another program
 /// has an owner.
-fn find_loss<'a>(attached: &Attached, links: &'a [Link], has_sockets: bool) -> Option<&'a Link> {
+fn find_loss<'a>(attached: &Attached, links: &'a [Link]) -> Option<&'a Link> {
     // Without a program of ours, its owner attaches it.
     attached.program?;
     let (index, name) = (attached.interface.index, &attached.interface.name);
@@ -98,7 +111,6 @@ fn find_loss<'a>(attached: &Attached, links: &'a [Link], has_sockets: bool) -> O
     let again = || links.iter().find(|link| link.name == *name);
     let link = match same {
         Some(link) => link,
-        None if has_sockets => return None,
         None => again()?,
     };
     link.xdp.is_none().then_some(link)

@@ -86,6 +86,7 @@ pub use exchange::Exchange;
 pub use handle::Steering;
 pub use interface_discovery::SteeredInterface;
 pub(crate) use interface_discovery::refused_kind;
+pub use interface_mend::Mended;
 pub(crate) use native_refusal::most_mtu;
 pub use occupant::Occupant;
 pub use own_addresses::{LeftOut, own_address_warnings};

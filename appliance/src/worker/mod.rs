@@ -5,10 +5,12 @@
 //! | [`ports`] | sends segments: through the sockets, or through the kernel |
 //! | [`settings`] | what a reload changes for a worker |
 //! | [`epoch_keys`] | the cookie key of each service for the current epoch |
+//! | `panics` | a worker that has panicked goes on |
 //! | [`status`] | counters and socket status, readable from other threads |
 #![forbid(unsafe_code)]
 
 pub mod epoch_keys;
+mod panics;
 pub mod ports;
 pub mod settings;
 pub mod status;
@@ -33,9 +35,10 @@ use crate::engine::link::Link;
 use crate::engine::mailbox::{Mailbox, PACKET};
 use crate::engine::splicer::{Splicer, ValidAck};
 use crate::maps::{Heartbeats, fine_now};
+use crate::siphash_simd::HashBackend;
 
 use epoch_keys::{EpochKeys, current_epoch};
-use ports::{Batch, Ports};
+use ports::{Batch, NewPorts, Ports};
 use settings::SettingsBox;
 use status::WorkerStatus;
 
@@ -73,6 +76,8 @@ pub struct Worker {
     pub status: Arc<WorkerStatus>,
     /// What a reload changes.
     pub settings: Arc<SettingsBox>,
+    /// Sockets that were bound again.
+    pub new_ports: Arc<NewPorts>,
     /// Set to end the worker.
     pub stop: Arc<AtomicBool>,
 }
@@ -96,6 +101,16 @@ impl Worker {
                 .store(core_affinity::set_for_current(core), Relaxed);
         }
         confine_thread(ThreadKind::Worker, &Directories::default());
+        panics::serve_through_panics(&mut self, Self::serve, Self::renew);
+    }
+
+    /// Replaces what a panic may have left inconsistent.
+    fn renew(&mut self) {
+        self.splicer.renew();
+        self.answers = BatchAnswers::new(HashBackend::best());
+    }
+
+    fn serve(&mut self) {
         let mut batch = ArrayVec::new();
         let mut reported = 0;
         let mut clock = Instant::now();
@@ -106,6 +121,9 @@ impl Worker {
             if let Some(settings) = self.settings.take() {
                 self.splicer.set_policies(settings.policies);
                 self.keys = EpochKeys::new(settings.issuing);
+            }
+            while let Some(port) = self.new_ports.pop() {
+                self.ports.replace(port);
             }
             let mut work = 0;
             for index in 0..self.ports.count() {

@@ -3,8 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use arrayvec::ArrayVec;
+use crossbeam::queue::ArrayQueue;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use synward_core::generated_segment::Segment;
+use synward_core::layout::MAX_INTERFACES;
 use synward_core::wire::Address;
 
 use crate::afxdp::{BATCH, Frame, Port};
@@ -16,6 +18,25 @@ const IPPROTO_RAW: i32 = 255;
 
 /// A batch of received frames.
 pub type Batch = ArrayVec<Frame, BATCH>;
+
+/// A socket that was bound after the start, because its interface was created again.
+#[derive(Debug)]
+pub struct NewPort {
+    /// The index of the interface that is gone, whose socket it replaces.
+    pub before: u32,
+    /// The index of its interface.
+    pub interface: u32,
+    /// The socket.
+    pub port: Port,
+}
+
+/// Hands such sockets to a worker.
+pub type NewPorts = ArrayQueue<NewPort>;
+
+/// Room for one of each interface.
+pub fn new_ports() -> NewPorts {
+    ArrayQueue::new(MAX_INTERFACES as usize)
+}
 
 /// The sockets of one worker.
 pub struct Ports {
@@ -44,6 +65,15 @@ impl Ports {
             v4: raw(Domain::IPV4),
             v6: raw(Domain::IPV6),
             unsent: 0,
+        }
+    }
+
+    /// Uses a socket from now on. The one that it replaces is closed.
+    pub fn replace(&mut self, new: NewPort) {
+        let mut ports = self.ports.iter_mut();
+        match ports.find(|(interface, _)| *interface == new.before) {
+            Some(place) => *place = (new.interface, new.port),
+            None => self.ports.push((new.interface, new.port)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use synward::config::{Mode, Side};
 use synward::maps::Times;
+use synward::steering::Mended;
 use synward_core::counters::Counter;
 
 use super::steering_lab::{HERE, Lab, inside};
@@ -158,18 +159,20 @@ fn modes_responders_clock_and_counters_are_accessible() {
 }
 
 #[test]
-fn a_recreated_interface_is_steered_again_unless_it_had_sockets() {
+fn a_recreated_interface_is_steered_again() {
     let lab = Lab::new();
     let mut steering = lab.steer(&[]).unwrap();
-    let mut mend = |has_sockets| {
+    let before = steering.interfaces()[0].index;
+    let mut mend = || {
         inside(&lab.here(), || {
-            let mended = steering.mend_interfaces(has_sockets).unwrap();
+            let mut mended = vec![];
+            steering.mend_interfaces(&mut mended).unwrap();
             (mended, steering.find_faults().unwrap())
         })
     };
-    assert_eq!(mend(false), (vec![], vec![]), "nothing is lost");
+    assert_eq!(mend(), (vec![], vec![]), "nothing is lost");
     lab.ip(&["link", "del", HERE]);
-    let (mended, faults) = mend(false);
+    let (mended, faults) = mend();
     assert_eq!((mended.len(), faults.len()), (0, 1), "{faults:?}");
     lab.ip(&[
         "link", "add", HERE, "type", "veth", "peer", "name", "sw-other",
@@ -177,11 +180,14 @@ fn a_recreated_interface_is_steered_again_unless_it_had_sockets() {
     for end in [HERE, "sw-other"] {
         lab.ip(&["link", "set", end, "up"]);
     }
-    let (mended, faults) = mend(true);
-    assert_eq!((mended.len(), faults.len()), (0, 1), "{faults:?}");
-    assert_eq!(mend(false), (vec![HERE.to_owned()], vec![]));
+    let again = Mended {
+        name: HERE.to_owned(),
+        slot: 0,
+        replaced: Some(before),
+    };
+    assert_eq!(mend(), (vec![again], vec![]));
     assert!(lab.xdp(HERE).is_some_and(|(_, native)| native));
-    assert_eq!(mend(false), (vec![], vec![]), "it is mended once");
+    assert_eq!(mend(), (vec![], vec![]), "it is mended once");
     let (id, _) = lab.xdp(HERE).unwrap();
     steering.stop(false).unwrap();
     lab.assert_clean(Some(id));
@@ -195,8 +201,14 @@ fn a_program_that_was_detached_is_attached_again() {
     let (program, _) = lab.xdp(HERE).unwrap();
     super::steering_lab::detach_link_of(program);
     assert_eq!(lab.xdp(HERE), None);
-    let mended = inside(&lab.here(), || steering.mend_interfaces(true)).unwrap();
-    assert_eq!(mended, [HERE]);
+    let mut mended = vec![];
+    inside(&lab.here(), || steering.mend_interfaces(&mut mended)).unwrap();
+    let again = Mended {
+        name: HERE.to_owned(),
+        slot: 0,
+        replaced: None,
+    };
+    assert_eq!(mended, [again], "the sockets stay bound");
     assert_eq!(lab.xdp(HERE), Some((program, true)));
     steering.stop(false).unwrap();
     lab.assert_clean(Some(program));

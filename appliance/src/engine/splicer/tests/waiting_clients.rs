@@ -82,6 +82,22 @@ fn one_that_has_come_again_meanwhile_gets_no_second_connection() {
 }
 
 #[test]
+fn after_a_panic_a_client_that_comes_again_is_served() {
+    both(|mut lab| {
+        lab.open(&ack());
+        assert_eq!(lab.only().numbers(), SYN);
+        lab.splicer.renew();
+        lab.assert_idle();
+        assert!(lab.shared.table.find(&lab.key).is_none());
+        lab.open(&ack());
+        assert_eq!(lab.only().numbers(), SYN);
+        lab.server(&syn_ack());
+        assert_eq!(lab.only().numbers(), THIRD_ACK);
+        lab.assert_idle();
+    });
+}
+
+#[test]
 fn what_is_no_request_to_open_is_ignored() {
     both(|mut lab| {
         let mut ack = lab.waiting_ack(false);

@@ -1,0 +1,127 @@
+//! The AF_XDP sockets of the workers: how they are bound, at the start and later.
+
+use super::start::Appliance;
+use crate::afxdp::{self, Port, PortOptions};
+use crate::config::{self, Responder};
+use crate::self_test::Sockets;
+use crate::steering::{SteeredInterface, frame_size};
+use crate::worker::ports::NewPort;
+
+impl Appliance {
+    /// Opens a socket on every queue of every interface. The result is indexed by queue.
+    pub(super) fn open_sockets(&mut self) -> anyhow::Result<Sockets> {
+        let mut sockets = Sockets::new();
+        for interface in self.steering.interfaces().to_vec() {
+            let options = self.port_options(&interface);
+            for queue in &interface.queues {
+                let port = self.open_socket(&interface, *queue, &options)?;
+                sockets
+                    .entry(*queue)
+                    .or_default()
+                    .push((interface.index, port));
+            }
+        }
+        Ok(sockets)
+    }
+
+    /// How to bind the sockets of an interface.
+    pub(super) fn port_options(&self, interface: &SteeredInterface) -> PortOptions {
+        let mut known = self.config.interfaces.iter();
+        let configured = known.find(|known| known.name == interface.name);
+        let configured = configured.map_or(config::ZeroCopy::Auto, |known| known.zero_copy);
+        PortOptions {
+            zero_copy: zero_copy(configured, interface.native),
+            busy_poll: self.polls_driver(&interface.name),
+            ..PortOptions::with_chunk(frame_size(&interface.name, interface.mtu))
+        }
+    }
+
+    /// Opens the socket of a queue, enters it in the map, and notes who answers the SYNs there.
+    pub(super) fn open_socket(
+        &mut self,
+        interface: &SteeredInterface,
+        queue: u32,
+        options: &PortOptions,
+    ) -> anyhow::Result<Port> {
+        let port = Port::open(&interface.name, queue, options)?;
+        if options.busy_poll && !port.busy_poll() {
+            tracing::warn!(
+                interface = %interface.name, queue,
+                "the kernel refuses busy polling (it needs Linux 5.11 and CAP_NET_ADMIN): softirqs receive"
+            );
+        }
+        self.steering.set_socket(interface.slot, queue, port.fd())?;
+        let afxdp = match self.config.appliance.responder {
+            Responder::Afxdp => true,
+            Responder::Xdp => false,
+            Responder::Auto => port.zero_copy(),
+        };
+        if afxdp {
+            *self.responders.entry(interface.index).or_default() |= 1 << queue;
+        }
+        tracing::info!(
+            interface = %interface.name, queue, zero_copy = port.zero_copy(),
+            busy_poll = port.busy_poll(), responder = if afxdp { "afxdp" } else { "xdp" }, "socket bound"
+        );
+        Ok(port)
+    }
+
+    /// Hands a socket that was bound again to the worker of its queue.
+    pub(super) fn hand_over(&self, queue: u32, port: NewPort) {
+        let mut workers = self.workers.iter();
+        if let Some(worker) = workers.find(|one| one.queue == queue) {
+            // A full queue is one of a worker that has ended; its socket is closed then.
+            let _ = worker.new_ports.push(port);
+            worker.mailbox.waker.wake();
+        }
+    }
+
+    /// Whether workers busy poll the NAPI of an interface: with `polling = "busy"`, if napi_defer_hard_irqs defers its
+    /// softirqs (Documentation/networking/napi.rst, "Busy polling"). Otherwise both workers and softirqs would poll.
+    fn polls_driver(&self, interface: &str) -> bool {
+        if self.config.appliance.polling != config::Polling::Busy {
+            return false;
+        }
+        let file = format!("/sys/class/net/{interface}/napi_defer_hard_irqs");
+        let deferred = std::fs::read_to_string(file);
+        let polls =
+            deferred.is_ok_and(|value| value.trim().parse().is_ok_and(|value: u32| value > 0));
+        if !polls {
+            tracing::info!(
+                interface,
+                "polling = \"busy\": workers never sleep, softirqs receive; to let workers poll the NIC, set \
+                 napi_defer_hard_irqs (2) and gro_flush_timeout (200000) in /sys/class/net/{interface}"
+            );
+        }
+        polls
+    }
+}
+
+/// How to bind the sockets of an interface. Behind generic XDP a socket receives copies whatever its mode (`xsk_generic_rcv`,
+/// net/xdp/xsk.c), and nothing tells whether a driver transmits for it without its own XDP. So only native XDP allows zero-copy.
+/// Where the configuration demands it, generic XDP was refused before ([`config::Interface::attach_mode`]).
+fn zero_copy(configured: config::ZeroCopy, native: bool) -> afxdp::ZeroCopy {
+    match configured {
+        _ if !native => afxdp::ZeroCopy::Off,
+        config::ZeroCopy::Off => afxdp::ZeroCopy::Off,
+        config::ZeroCopy::Auto => afxdp::ZeroCopy::Auto,
+        config::ZeroCopy::On => afxdp::ZeroCopy::On,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generic_xdp_has_no_zero_copy() {
+        let wanted = config::ZeroCopy::Auto;
+        assert_eq!(zero_copy(wanted, true), afxdp::ZeroCopy::Auto);
+        assert_eq!(zero_copy(wanted, false), afxdp::ZeroCopy::Off);
+        assert_eq!(
+            zero_copy(config::ZeroCopy::On, true),
+            afxdp::ZeroCopy::On,
+            "a demand is never weakened behind native XDP"
+        );
+    }
+}

@@ -1,0 +1,70 @@
+"""An interface that is deleted and created again is steered again, with sockets for its workers: clients are served, and a
+spliced connection goes on."""
+
+import json
+
+from story import BENCH, receive, story, wait_until
+
+BESIDE_OTHERS = True
+
+# Interface at the edge, its MAC address and its addresses; the same at the other end.
+LINKS = {
+    "in0": (("edge", "in0", "02:53:57:00:00:03", ("192.0.2.1/24", "2001:db8:5::1/64")),
+            ("server", "server0", "02:53:57:00:00:04", ("192.0.2.10/24", "2001:db8:5::10/64"))),
+    "out0": (("edge", "out0", "02:53:57:00:00:02", ("198.51.100.1/24", "2001:db8:c::1/64")),
+             ("client", "client0", "02:53:57:00:00:01", ("198.51.100.2/24", "2001:db8:c::2/64"))),
+}
+QUEUES = ("numrxqueues", "2", "numtxqueues", "2")
+
+
+def run(lab, synward):
+    if synward.responder == "none":
+        return
+    old = lab.pair()
+    talk(*old)
+    for interface in LINKS:
+        lab.run("edge", "ip", "link", "del", interface)
+        wait_until(f"status names {interface}", lambda: f"{interface} is gone" in degraded(synward))
+        create(lab, interface)
+        wait_until("the appliance serves again", lambda: not degraded(synward))
+        for family in 4, 6:
+            with_peer = lab.pair(family)
+            talk(*with_peer)
+            for end in with_peer:
+                end.close()
+        talk(*old)
+        log = synward.process.output()
+        assert "had lost the program; steered again" in log and log.count("socket bound") > 4, log
+    synward.carried(5)
+
+
+def create(lab, interface):
+    """Makes the veth again, as the lab made it."""
+    here, there = LINKS[interface]
+    _, name, mac, _ = here
+    role, peer, peer_mac, _ = there
+    lab.run("edge", "ip", "link", "add", name, "address", mac, *QUEUES, "type", "veth",
+            "peer", "name", peer, "address", peer_mac, *QUEUES, "netns", f"sw-{lab.name}-{role}")
+    for role, name, _, addresses in (here, there):
+        lab.run(role, "ethtool", "-K", name, "tx", "off", "tso", "off", "gro", "off")
+        for address in addresses:
+            lab.run(role, "ip", "addr", "add", address, "dev", name, *(("nodad",) if ":" in address else ()))
+        lab.run(role, "ip", "link", "set", name, "up")
+    role, name, _, _ = there
+    for gateway in (address.partition("/")[0] for address in here[3]):
+        lab.run(role, "ip", "-6" if ":" in gateway else "-4", "route", "replace", "default", "via", gateway, "dev", name)
+    # A veth transmits frames of XDP only if its other end has an XDP program.
+    assert lab.start(role, "pass", BENCH, "pass", "--interface", name).wait() == 0
+
+
+def degraded(synward):
+    return " ".join(json.loads(synward.command("status", "--json")[1])["degraded"])
+
+
+def talk(client, server):
+    for one, other in (client, server), (server, client):
+        one.sendall(b"hello")
+        assert receive(other, 5) == b"hello"
+
+
+story(run)
