@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | [`cli`] | parses the command line | no |
 //! | [`activation`] | decides whether a service is under attack | no |
+//! | [`capture`] | writes frames and what the XDP program decided about them to a file | no |
 //! | [`config`], [`secret`] | read the configuration and the secret; report every problem with its line | no |
 //! | [`confinement`] | takes capabilities, system calls and files from each thread after the start | no |
 //! | [`events`] | what has happened: the last events, their log lines, the programs that are told | no |
@@ -34,6 +35,7 @@
 
 pub mod activation;
 pub mod afxdp;
+pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod confinement;

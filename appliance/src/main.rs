@@ -8,8 +8,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use synward::capture::CaptureError;
 use synward::cli::{
-    Check, Cli, Command, Doctor, Flows, ListAction, SecretArgs, Top as TopArgs, Tune, Unload,
+    CaptureArgs, Check, Cli, Command, Doctor, Flows, ListAction, SecretArgs, Top as TopArgs, Tune, Unload,
 };
 use synward::config::Config;
 use synward::doctor;
@@ -53,6 +54,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Status(output) => show(control_client::status(cli.control(), output.json)?),
         Command::Top(wanted) => top(cli.control(), *wanted),
         Command::Flows(wanted) => flows(cli.control(), wanted),
+        Command::Capture(wanted) => capture(cli.control(), wanted),
         Command::Doctor(arguments) => examine(arguments),
         Command::Tune(arguments) => tune(arguments),
         Command::Mode(wanted) => show(control_client::mode(
@@ -98,6 +100,22 @@ fn flows(control: &Path, wanted: &Flows) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(WRONG_USE))
         }
         done => show(done?),
+    }
+}
+
+fn capture(control: &Path, wanted: &CaptureArgs) -> anyhow::Result<ExitCode> {
+    let began = |what: &str| report(&format!("synward: {what}"));
+    match wanted.capture().run(control, began) {
+        Ok(summary) => {
+            report(&format!("synward: {summary}"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error @ CaptureError::Terminal) => {
+            report(&format!("synward: {error}"));
+            Ok(ExitCode::from(WRONG_USE))
+        }
+        Err(CaptureError::Client(error)) => show(Outcome::unreachable(error)?),
+        Err(error) => Err(error.into()),
     }
 }
 

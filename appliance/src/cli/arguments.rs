@@ -1,12 +1,13 @@
 //! The arguments of each command, and their help texts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
 
-use super::value_parsers::{client, interval, modes, prefix, service_name, states};
+use super::value_parsers::{client, interval, modes, prefix, reasons, service_name, states};
+use crate::capture::{Capture, Reason};
 use crate::config::{DEFAULT_SECRET, Mode};
 use crate::duration_text::parse_duration;
 use crate::lists::{List, ListRequest, ListVerb};
@@ -80,6 +81,43 @@ pub struct Flows {
     /// Show at most this many
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub limit: usize,
+}
+
+/// Arguments of `capture`.
+#[derive(Args, Clone, Debug)]
+pub struct CaptureArgs {
+    /// Frames of this service
+    #[arg(long, value_name = "NAME", value_parser = service_name)]
+    pub service: String,
+    /// Only frames with this reason; may be repeated [default: challenged, proven and dropped]
+    #[arg(long, value_delimiter = ',', value_parser = reasons())]
+    pub reason: Vec<Reason>,
+    /// End after this many frames, at most 100000
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub count: u64,
+    /// End after this many seconds, at most a day
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+    /// The file; - is stdout, if that is no terminal
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub out: PathBuf,
+}
+
+impl CaptureArgs {
+    /// What is to be captured.
+    pub fn capture(&self) -> Capture {
+        let reasons = match self.reason.is_empty() {
+            true => Reason::usual(),
+            false => self.reason.clone(),
+        };
+        Capture {
+            service: self.service.clone(),
+            reasons,
+            count: self.count,
+            time: Duration::from_secs(self.seconds),
+            out: (self.out != Path::new("-")).then(|| self.out.clone()),
+        }
+    }
 }
 
 /// Arguments of `doctor`.

@@ -11,7 +11,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use self::arguments::{
-    Check, Doctor, Drain, Flows, ListAction, Lists, Output, Run, SecretArgs, SetMode, Top, Tune,
+    CaptureArgs, Check, Doctor, Drain, Flows, ListAction, Lists, Output, Run, SecretArgs, SetMode, Top, Tune,
     Unload,
 };
 use crate::config::DEFAULT_CONTROL;
@@ -124,6 +124,17 @@ Examples:
   synward flows --client 198.51.100.0/24
   synward flows --json --limit 1000000 | jq length")]
     Flows(Flows),
+    /// Write a sample of what is dropped, challenged or proven to a pcapng file
+    ///
+    /// Each frame has the decision of the XDP program as its comment, with the reason of a drop as metrics name it. Frames are
+    /// shown as they arrived, at most 256 bytes of each. Ends after --count frames, after --seconds, or by Ctrl-C, and the
+    /// file is complete then. Costs nothing while nobody captures. Needs root. docs/where-did-my-packet-go.md says what it
+    /// can see. Exit 4 if synward is not running.
+    #[command(after_long_help = "\
+Examples:
+  synward capture --service web --out web.pcapng
+  synward capture --service web --reason invalid_cookie --count 20 | tshark -r - -T fields -e ip.src -e frame.comment")]
+    Capture(CaptureArgs),
     /// Check kernel, driver and settings of this machine, with the command that fixes each problem
     ///
     /// Changes nothing. Without --config, checks every interface that leads to a network. Runs without root, and reports what

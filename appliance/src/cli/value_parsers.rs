@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 
+use crate::capture::Reason;
 use crate::config::{Choice, Mode, parse_listed_prefix};
 use crate::observe::FlowState;
 use crate::secret::is_service_name;
@@ -32,6 +33,15 @@ pub(super) fn states() -> impl TypedValueParser<Value = FlowState> {
             .into_iter()
             .find(|state| state.word() == word);
         state.ok_or("this is no state of a flow")
+    })
+}
+
+/// A reason to capture a frame.
+pub(super) fn reasons() -> impl TypedValueParser<Value = Reason> {
+    let words = Reason::all().into_iter().map(|one| PossibleValue::new(one.word));
+    PossibleValuesParser::new(words).try_map(|word| {
+        let reason = Reason::all().into_iter().find(|one| one.word == word);
+        reason.ok_or("this is no reason")
     })
 }
 

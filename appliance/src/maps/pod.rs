@@ -3,6 +3,7 @@
 
 use aya::Pod;
 use aya::maps::{HashMap, MapData};
+use synward_core::capture::Capture;
 use synward_core::counters::ServiceCounters;
 use synward_core::flow::FlowKey;
 use synward_core::layout::{
@@ -33,6 +34,7 @@ macro_rules! plain {
 }
 
 plain! {
+    Capture = 5 * 8 + 2 * 4,
     Clock = 8 + 8,
     Endpoint = 4 + 4 + 2 * 8,
     EndpointKey = 16 + 4,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::control_protocol::{ReloadReport, RunningConfiguration};
+use super::control_protocol::{CaptureTarget, ReloadReport, RunningConfiguration};
 use super::drain_view::DrainView;
 use super::flow_query::FlowQuery;
 use super::snapshot::{FlowList, Snapshot};
@@ -46,4 +46,7 @@ pub trait ApplianceHandle: Send + Sync {
 
     /// What is in force.
     fn configuration(&self) -> RunningConfiguration;
+
+    /// What a capture of a service needs. The error is a sentence for people.
+    fn capture_target(&self, service: &str) -> Result<CaptureTarget, String>;
 }

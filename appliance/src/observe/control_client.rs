@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::control_protocol::{Request, Response, ServiceMode};
+use super::control_protocol::{CaptureTarget, Request, Response, ServiceMode};
 use super::flow_query::FlowQuery;
 use super::snapshot::{FlowList, Snapshot};
 use super::socket_file::{connect, peer_pid};
@@ -85,7 +85,7 @@ impl Outcome {
     ///
     /// # Errors
     /// Every other reason.
-    pub(crate) fn unreachable(error: ClientError) -> Result<Self, ClientError> {
+    pub fn unreachable(error: ClientError) -> Result<Self, ClientError> {
         let code = match error {
             ClientError::NotRunning(_) => exit::NOT_RUNNING,
             ClientError::Silent(..) => exit::DEGRADED,
@@ -211,6 +211,15 @@ pub fn compare(control: &Path, config: &Config) -> Result<Outcome, ClientError> 
 pub fn query_status(control: &Path) -> Result<Snapshot, ClientError> {
     match send_request(control, &Request::Status)? {
         Response::Status(snapshot) => Ok(*snapshot),
+        _ => Err(ClientError::Strange(control.to_owned())),
+    }
+}
+
+/// Queries what a capture of a service needs.
+pub fn query_capture_target(control: &Path, service: &str) -> Result<CaptureTarget, ClientError> {
+    let service = service.to_owned();
+    match send_request(control, &Request::Capture { service })? {
+        Response::Capture(target) => Ok(target),
         _ => Err(ClientError::Strange(control.to_owned())),
     }
 }

@@ -11,6 +11,7 @@
 //!                                                     → {"drain":{"phase":"draining",…}}
 //! {"command":"reload"}                                → {"reload":{"done":true,"lines":["[[service]] web: mode …"]}}
 //! {"command":"configuration"}                         → {"configuration":{"facts":{…},…}}
+//! {"command":"capture","service":"web"}               → {"capture":{"service":0,"program":7,"interfaces":[…]}}
 //! a request that fails                                → {"error":"why, and what would be right"}
 //! ```
 
@@ -48,6 +49,11 @@ pub enum Request {
     Reload,
     /// Get what is in force.
     Configuration,
+    /// Get what a capture of a service needs.
+    Capture {
+        /// The service's name.
+        service: String,
+    },
 }
 
 /// The result of a reload.
@@ -86,6 +92,34 @@ pub struct ServiceMode {
     pub mode: String,
 }
 
+/// What a capture of a service needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureTarget {
+    /// Index of the service in the maps.
+    pub service: u32,
+    /// The id of the XDP program.
+    pub program: u32,
+    /// The steered interfaces.
+    pub interfaces: Vec<CapturedInterface>,
+}
+
+/// A steered interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapturedInterface {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+}
+
+impl CaptureTarget {
+    /// The name of the interface with this index. The process knows it also where this one is in another network namespace.
+    pub fn interface_name(&self, index: u32) -> String {
+        let found = self.interfaces.iter().find(|one| one.index == index);
+        found.map_or_else(|| format!("if{index}"), |one| one.name.clone())
+    }
+}
+
 /// What is said of a service that does not exist.
 pub fn no_service(wanted: &str, names: &[&str]) -> String {
     let names = names.join(", ");
@@ -110,6 +144,8 @@ pub enum Response {
     Reload(ReloadReport),
     /// To [`Request::Configuration`].
     Configuration(Box<RunningConfiguration>),
+    /// To [`Request::Capture`].
+    Capture(CaptureTarget),
     /// The request failed: a sentence for people.
     Error(String),
 }

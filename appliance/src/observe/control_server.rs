@@ -82,6 +82,10 @@ impl Control {
             Request::Configuration => {
                 Response::Configuration(Box::new(self.appliance.configuration()))
             }
+            Request::Capture { service } => match self.appliance.capture_target(&service) {
+                Ok(target) => Response::Capture(target),
+                Err(why) => Response::Error(why),
+            },
         }
     }
 

@@ -10,6 +10,7 @@
 //! | `transmission_watch` | what is not transmitted while the appliance serves |
 //! | [`control_thread`] | the control thread: periodic work and signals |
 //! | `attack_watch` | which services are under attack, and what that changes |
+//! | `capture_target` | what `synward capture` has to know |
 //! | [`drain`], `list_control` | draining; allow and deny lists at run time |
 //! | [`server_profiles`] | the TCP options of servers: probed at start, refined by every SYN-ACK |
 //! | [`server_probe`] | the probe |
@@ -24,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod attack_watch;
+mod capture_target;
 pub mod control_thread;
 pub mod drain;
 mod fault_watch;

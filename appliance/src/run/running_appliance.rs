@@ -8,6 +8,7 @@ use synward_core::flow_time::FlowTime;
 use synward_core::layout::MAX_SERVICES;
 
 use super::attack_watch::AttackWatch;
+use super::capture_target;
 use super::drain::{self, Drain};
 use super::fault_watch::FaultWatch;
 use super::flow_listing;
@@ -26,7 +27,7 @@ use crate::events::{EventLog, unix_seconds};
 use crate::lists::{ListAnswer, ListRequest, RunTimeLists};
 use crate::local_checks::Notes;
 use crate::maps::{Limits, Swept, Times, coarse_now, flow_now};
-use crate::observe::control_protocol::{ReloadReport, RunningConfiguration};
+use crate::observe::control_protocol::{CaptureTarget, ReloadReport, RunningConfiguration};
 use crate::observe::flow_query::FlowQuery;
 use crate::observe::{
     ApplianceHandle, DrainCommand, DrainView, FlowList, FlowsView, LogLimit, SCHEMA_VERSION,
@@ -373,6 +374,15 @@ impl ApplianceHandle for RunningAppliance {
             &inner.config,
             &mut appliance.steering,
         )
+    }
+
+    fn capture_target(&self, service: &str) -> Result<CaptureTarget, String> {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        match &mut inner.appliance {
+            Some(appliance) => capture_target::find(&inner.config, &mut appliance.steering, service),
+            None => Err(STOPPING.to_owned()),
+        }
     }
 
     fn drain(&self, command: DrainCommand) -> Result<DrainView, String> {

@@ -186,6 +186,14 @@ impl Steering {
         &self.interfaces
     }
 
+    /// The id by which the kernel knows the XDP program.
+    ///
+    /// # Errors
+    /// The kernel does not describe it.
+    pub fn program_id(&mut self) -> Result<u32, SteeringError> {
+        self.object.program_id()
+    }
+
     /// The smallest MTU of the interfaces that face clients, bytes.
     pub fn mtu(&self) -> u32 {
         let outside = self

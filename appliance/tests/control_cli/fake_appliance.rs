@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use synward::config::{self, Config, Mode};
 use synward::lists::{ListAnswer, ListRequest, RunTimeLists};
-use synward::observe::control_protocol::{ReloadReport, RunningConfiguration, no_service};
+use synward::observe::control_protocol::{CaptureTarget, ReloadReport, RunningConfiguration, no_service};
 use synward::observe::flow_query::FlowQuery;
 use synward::observe::{ApplianceHandle, DrainCommand, DrainPhase, DrainView, FlowList, Snapshot};
 
@@ -82,6 +82,14 @@ impl ApplianceHandle for FakeAppliance {
     fn lists(&self, request: &ListRequest) -> Result<ListAnswer, String> {
         let mut lists = self.lists.lock().unwrap();
         request.apply(&self.services, &mut lists, Instant::now())
+    }
+
+    /// Its program is none.
+    fn capture_target(&self, service: &str) -> Result<CaptureTarget, String> {
+        match service {
+            "web" => Ok(CaptureTarget::default()),
+            _ => Err(no_service(service, &["web", "mail"])),
+        }
     }
 
     fn drain(&self, command: DrainCommand) -> Result<DrainView, String> {

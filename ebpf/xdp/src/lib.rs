@@ -29,6 +29,7 @@
 //! | `unknown` | segments that match no flow, and connections older than the appliance |
 //! | `next` | what belongs to no service: to the program behind |
 //! | `icmp_error` | errors that quote a translated segment |
+//! | `capture` | shows frames to `synward capture` |
 //! | `reply_budget` | bounds the replies to one client prefix |
 //! | `absence`, `waiting_clients` | queues without a worker: SYNs are not answered for long; validated clients wait for a process |
 //! | `route`, `reply`, `worker` | where a frame goes: next hop, back to the sender, user space |
@@ -44,6 +45,7 @@ pub mod absence;
 pub mod ack;
 pub mod assign;
 pub mod between_servers;
+pub mod capture;
 pub mod cookie_headers;
 pub mod cpu_memory;
 pub mod cpu_scratch;

@@ -22,7 +22,7 @@ use synward_xdp::verdict::{
     REFUSED_COOKIE, REPLAYED_COOKIE, SEND_REPLY, UNCHECKED_COOKIE, VALID_COOKIE, Verdict,
 };
 use synward_xdp::{
-    absence, ack, between_servers, deep_tags, edge, fast_path, flow_lookup, forward, fragment,
+    absence, ack, between_servers, capture, deep_tags, edge, fast_path, flow_lookup, forward, fragment,
     icmp_error, kernel_handshake, local_service, maps, next, reply, reply_budget, service_lookup,
     splice, steered_interface, syn, unknown, vlan, worker,
 };
@@ -37,6 +37,15 @@ pub fn steer(ctx: XdpContext) -> Verdict {
             return verdict;
         }
     }
+    capture::begin(&ctx);
+    let verdict = take_general_path(&ctx);
+    capture::end(verdict);
+    verdict
+}
+
+/// Decides about a frame that the fast path leaves.
+#[inline(always)]
+fn take_general_path(ctx: &XdpContext) -> Verdict {
     let Some(cpu) = maps::steer_scratch() else {
         return XDP_PASS;
     };
@@ -44,9 +53,9 @@ pub fn steer(ctx: XdpContext) -> Verdict {
     let Some(interface) = steered_interface::find_steered(index, &mut cpu.found.slot) else {
         return XDP_PASS;
     };
-    let kind = cpu.packet.read(&ctx);
-    match decide(&ctx, cpu, interface, index, kind) {
-        NO_SERVICE => next::leave(&ctx, cpu.found.slot),
+    let kind = cpu.packet.read(ctx);
+    match decide(ctx, cpu, interface, index, kind) {
+        NO_SERVICE => next::leave(ctx, cpu.found.slot),
         verdict => verdict,
     }
 }

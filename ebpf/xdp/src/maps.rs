@@ -5,8 +5,11 @@ use crate::plain_acks;
 use crate::prepared::{self, Prepared};
 use crate::reply_budget;
 use aya_ebpf::btf_maps::lpm_trie::Key as Prefix;
-use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, XskMap};
+use aya_ebpf::btf_maps::{
+    Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, XskMap,
+};
 use aya_ebpf::macros::btf_map;
+use synward_core::capture::{Arrived, Capture, RING};
 use synward_core::counters::ServiceCounters;
 use synward_core::flow::{FlowKey, WAYS};
 use synward_core::layout::{
@@ -145,6 +148,18 @@ pub static SCRATCH: PerCpuArray<CpuScratch, 2> = PerCpuArray::new();
 /// What each CPU has prepared for the SYNs of a jiffy.
 #[btf_map]
 pub static PREPARED: PerCpuArray<Prepared, { prepared::SLOTS as usize }> = PerCpuArray::new();
+
+/// What `synward capture` wants.
+#[btf_map]
+pub static CAPTURE: Array<Capture, 1> = Array::new();
+
+/// The frame that each CPU works on, while something is captured.
+#[btf_map]
+pub static ARRIVED: PerCpuArray<Arrived, 1> = PerCpuArray::new();
+
+/// Captured frames, each a `capture::Record`. It names no type, because libbpf takes that for the size of a value, which a ring has not.
+#[btf_map]
+pub static CAPTURED: RingBuf<(), RING> = RingBuf::new();
 
 /// What the XDP program works with on this CPU.
 #[inline(always)]

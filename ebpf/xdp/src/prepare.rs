@@ -1,7 +1,7 @@
 //! Prepares the answer to SYNs for the fast path; [`prepared`](crate::prepared) says what that is.
 
 use crate::prepared::{Prepared, SLOTS, Validity, usable};
-use crate::{absence, maps, plain_acks, service_lookup, steered_interface, worker};
+use crate::{absence, capture, maps, plain_acks, service_lookup, steered_interface, worker};
 use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::programs::XdpContext;
 use synward_core::flow::{FlowKey, ServerHash};
@@ -89,7 +89,8 @@ fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
     let is_plain = !prepared.profile.timestamps()
         && (service.plain_cookies == plain_cookies::REFUSE
             || plain_acks::are_syns_noted(endpoint.service, prepared.now));
-    !absence::is_noticed(ctx, service, prepared.now)
+    !capture::is_on()
+        && !absence::is_noticed(ctx, service, prepared.now)
         && is_usual
         && !is_plain
         && keys.epoch == prepared.epoch

@@ -1,0 +1,105 @@
+"""`synward capture` shows challenged, proven and dropped frames with the reason as their comment, and is bounded in a flood."""
+
+import itertools
+import os
+import signal
+import subprocess
+
+from segments import ACK, LINUX, Segment, Wire
+from story import CLIENT, PORT, SERVER, SYNWARD, story, wait_until
+
+# The XDP program decides; a worker's SYN has the same verdict with another comment.
+ONCE = "xdp"
+BESIDE_OTHERS = True
+NUMBERS = itertools.count(1)
+FIELDS = ("frame.comment", "ip.src", "ipv6.src", "tcp.dstport", "frame.interface_name", "frame.len", "frame.cap_len")
+
+
+class Capture:
+    """A running `synward capture`."""
+
+    def __init__(self, lab, synward, *options):
+        self.file = lab.folder / "capture.pcapng"
+        self.process = lab.start("edge", f"capture{next(NUMBERS)}", SYNWARD, "--control", synward.control, "capture", "--service", "web",
+                                 "--out", self.file, *options)
+        wait_until("it captures", lambda: "capturing " in self.process.output() or not self.process.running())
+        assert self.process.running(), self.process.output()
+
+    def frames(self, code):
+        """What tshark reads in the file, once the capture has ended: a dictionary for each frame."""
+        assert code == 0, f"exit code {code}: {self.process.output()}"
+        arguments = [argument for field in FIELDS for argument in ("-e", field)]
+        text = subprocess.run(["tshark", "-r", self.file, "-T", "fields", *arguments], check=True, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout
+        return [dict(zip(FIELDS, line.split("\t"))) for line in text.splitlines()]
+
+
+def run(lab, synward):
+    shows_every_verdict(lab, synward)
+    shows_one_reason_until_it_is_interrupted(lab, synward)
+    is_bounded_in_a_flood(lab, synward)
+    refuses(synward)
+
+
+def shows_every_verdict(lab, synward):
+    capture = Capture(lab, synward, "--count", "6")
+    for family in 4, 6:
+        with lab.listen(family) as listener, lab.connect(family):
+            # Until the server has it, the client's next segments are for a worker.
+            server, _ = listener.accept()
+            synward.succeed("deny", "add", CLIENT[family])
+            assert not lab.connects(family)
+            synward.succeed("deny", "remove", CLIENT[family])
+            server.close()
+    frames = capture.frames(capture.process.wait())
+    seen = [(frame["ip.src"] or frame["ipv6.src"], frame["frame.comment"].split(", queue")[0]) for frame in frames]
+    expected = [
+        "challenged: answered by XDP (XDP_TX); service web",
+        "proven: the cookie is valid (XDP_REDIRECT); service web",
+        "dropped: denied (XDP_DROP); service web",
+    ]
+    assert seen == [(CLIENT[family], what) for family in (4, 6) for what in expected], frames
+    for frame in frames:
+        assert (frame["tcp.dstport"], frame["frame.interface_name"]) == (str(PORT), "out0"), frame
+        assert frame["frame.len"] == frame["frame.cap_len"], frame
+    told = capture.process.output().splitlines()[-1]
+    assert told == "synward: captured 6 frame(s): 2 challenged, 2 proven, 2 dropped", told
+
+
+def shows_one_reason_until_it_is_interrupted(lab, synward):
+    """The frames are in the file when they were counted, and the file is complete after Ctrl-C."""
+    capture = Capture(lab, synward, "--reason", "invalid_cookie")
+    wire = Wire(lab, "client", "client0")
+    before = synward.metric("drops_total", reason="invalid_cookie")
+    for family in 4, 6:
+        with lab.listen(family):
+            assert lab.connects(family), "it is challenged and proven, which nobody wants to see"
+        wire.send(Segment(CLIENT[family], 40_000, SERVER[family], PORT, seq=7, ack=9, flags=ACK, options=LINUX, payload=b"x" * 900))
+    wait_until("both are dropped", lambda: synward.metric("drops_total", reason="invalid_cookie") == before + 2)
+    frames = capture.frames(capture.process.stop(signal.SIGINT))
+    assert [frame["ip.src"] or frame["ipv6.src"] for frame in frames] == [CLIENT[4], CLIENT[6]], frames
+    for frame in frames:
+        assert frame["frame.comment"].startswith("dropped: invalid_cookie (XDP_DROP)"), frame
+        assert (int(frame["frame.len"]) > 900, frame["frame.cap_len"]) == (True, "256"), frame
+
+
+def is_bounded_in_a_flood(lab, synward):
+    flood = lab.flood(4, PORT, 10, "--rate", "20k")
+    capture = Capture(lab, synward, "--count", "50", "--reason", "challenged,reply_budget")
+    frames = capture.frames(capture.process.wait())
+    assert len(frames) == 50, f"{len(frames)} frames"
+    nobody = Capture(lab, synward, "--reason", "fragment", "--seconds", "1")
+    assert nobody.frames(nobody.process.wait()) == []
+    flood.report()
+
+
+def refuses(synward):
+    code, text = synward.command("capture", "--service", "mail", "--out", os.devnull)
+    assert code == 1 and 'no service "mail"; there is web' in text, f"exit code {code}: {text}"
+    code, text = synward.command("capture", "--service", "web", "--reason", "bad", "--out", os.devnull)
+    assert code == 2 and "invalid_cookie" in text, f"exit code {code}: {text}"
+    code, text = synward.command("capture", "--service", "web", "--out", "/nowhere/f.pcapng")
+    assert code == 1 and "cannot write /nowhere/f.pcapng" in text, f"exit code {code}: {text}"
+
+
+story(run)
