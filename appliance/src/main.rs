@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use synward::capture::CaptureError;
 use synward::cli::{
-    CaptureArgs, Check, Cli, Command, Doctor, Flows, ListAction, SecretArgs, Top as TopArgs, Tune, Unload,
+    CaptureArgs, Check, Cli, Command, Doctor, Flows, ListAction, SecretArgs, Top as TopArgs, Tune,
+    Unload,
 };
 use synward::config::Config;
 use synward::doctor;

@@ -23,7 +23,13 @@ const NANOSECONDS: u8 = 9;
 /// `epb_flags`: inbound.
 const INBOUND: u32 = 1;
 /// The names of `enum xdp_action` (include/uapi/linux/bpf.h).
-const VERDICTS: [&str; 5] = ["XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX", "XDP_REDIRECT"];
+const VERDICTS: [&str; 5] = [
+    "XDP_ABORTED",
+    "XDP_DROP",
+    "XDP_PASS",
+    "XDP_TX",
+    "XDP_REDIRECT",
+];
 
 /// A pcapng file that is being written. It is complete after each [`flush`](Self::flush).
 pub(super) struct PcapngFile<'a, W: Write> {

@@ -15,7 +15,10 @@ pub struct Reason {
 }
 
 /// A group, and its counters.
-const CHALLENGED: Reason = of("challenged", &[Counter::AnsweredXdp, Counter::GivenToWorker]);
+const CHALLENGED: Reason = of(
+    "challenged",
+    &[Counter::AnsweredXdp, Counter::GivenToWorker],
+);
 const PROVEN: Reason = of("proven", &[Counter::CookieValid]);
 const DROPPED: &str = "dropped";
 
@@ -126,7 +129,14 @@ mod tests {
     fn reasons_have_the_names_of_metrics_and_each_word_is_there_once() {
         let all = Reason::all();
         let words: Vec<_> = all.iter().map(|one| one.word).collect();
-        for word in ["challenged", "proven", "dropped", "invalid_cookie", "denied", "passed"] {
+        for word in [
+            "challenged",
+            "proven",
+            "dropped",
+            "invalid_cookie",
+            "denied",
+            "passed",
+        ] {
             assert!(words.contains(&word), "{word}");
         }
         let mut once = words.clone();
@@ -140,7 +150,10 @@ mod tests {
     #[test]
     fn a_group_has_the_counters_of_all_its_reasons() {
         let all = Reason::all();
-        let dropped = all.iter().find(|one| one.word == DROPPED).map(|one| one.counters);
+        let dropped = all
+            .iter()
+            .find(|one| one.word == DROPPED)
+            .map(|one| one.counters);
         assert_eq!(dropped.map(u64::count_ones), Some(drops().count() as u32));
         assert!(CHALLENGED.is_of(bit(Counter::GivenToWorker)));
         assert!(!CHALLENGED.is_of(bit(Counter::Syn)));

@@ -50,7 +50,11 @@ impl fmt::Display for Summary {
             separator = ", ";
         }
         if self.lost > 0 {
-            write!(f, "; {} more came faster than they could be written", self.lost)?;
+            write!(
+                f,
+                "; {} more came faster than they could be written",
+                self.lost
+            )?;
         }
         Ok(())
     }

@@ -26,7 +26,9 @@ pub enum TapError {
     )]
     Unreadable(u32, String),
 
-    #[error("the running XDP program has no {0}; is the process of the same version as this command?")]
+    #[error(
+        "the running XDP program has no {0}; is the process of the same version as this command?"
+    )]
     Missing(&'static str),
 
     #[error(

@@ -11,8 +11,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use self::arguments::{
-    CaptureArgs, Check, Doctor, Drain, Flows, ListAction, Lists, Output, Run, SecretArgs, SetMode, Top, Tune,
-    Unload,
+    CaptureArgs, Check, Doctor, Drain, Flows, ListAction, Lists, Output, Run, SecretArgs, SetMode,
+    Top, Tune, Unload,
 };
 use crate::config::DEFAULT_CONTROL;
 use crate::events::command_link::RUNNER;

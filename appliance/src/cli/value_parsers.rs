@@ -38,7 +38,9 @@ pub(super) fn states() -> impl TypedValueParser<Value = FlowState> {
 
 /// A reason to capture a frame.
 pub(super) fn reasons() -> impl TypedValueParser<Value = Reason> {
-    let words = Reason::all().into_iter().map(|one| PossibleValue::new(one.word));
+    let words = Reason::all()
+        .into_iter()
+        .map(|one| PossibleValue::new(one.word));
     PossibleValuesParser::new(words).try_map(|word| {
         let reason = Reason::all().into_iter().find(|one| one.word == word);
         reason.ok_or("this is no reason")

@@ -380,7 +380,9 @@ impl ApplianceHandle for RunningAppliance {
         let mut inner = self.lock();
         let inner = &mut *inner;
         match &mut inner.appliance {
-            Some(appliance) => capture_target::find(&inner.config, &mut appliance.steering, service),
+            Some(appliance) => {
+                capture_target::find(&inner.config, &mut appliance.steering, service)
+            }
             None => Err(STOPPING.to_owned()),
         }
     }

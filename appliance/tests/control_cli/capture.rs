@@ -17,7 +17,13 @@ fn an_unknown_service_or_reason_is_an_error_that_lists_those_that_there_are() {
         let arguments = ["capture", "--service", "web", "--reason", reason];
         let ran = folder.synward(&[&arguments[..], &OUT].concat());
         assert_eq!(ran.code, 2, "{reason}: {}", ran.stderr);
-        for known in ["challenged", "proven", "dropped", "invalid_cookie", "passed"] {
+        for known in [
+            "challenged",
+            "proven",
+            "dropped",
+            "invalid_cookie",
+            "passed",
+        ] {
             assert!(ran.stderr.contains(known), "{known}: {}", ran.stderr);
         }
     }

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use synward::config::{self, Config, Mode};
 use synward::lists::{ListAnswer, ListRequest, RunTimeLists};
-use synward::observe::control_protocol::{CaptureTarget, ReloadReport, RunningConfiguration, no_service};
+use synward::observe::control_protocol::{
+    CaptureTarget, ReloadReport, RunningConfiguration, no_service,
+};
 use synward::observe::flow_query::FlowQuery;
 use synward::observe::{ApplianceHandle, DrainCommand, DrainPhase, DrainView, FlowList, Snapshot};
 

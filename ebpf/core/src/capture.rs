@@ -114,7 +114,10 @@ mod tests {
         bytes[DATA + 1] = 9;
         let record = Record::parse(&bytes).map(|record| (record.queue, record.frame().len()));
         assert_eq!(record, Some((7, 2)));
-        assert_eq!(Record::parse(&bytes).map(|record| record.frame()[1]), Some(9));
+        assert_eq!(
+            Record::parse(&bytes).map(|record| record.frame()[1]),
+            Some(9)
+        );
         for length in 0..bytes.len() {
             assert!(Record::parse(&bytes[..length]).is_none());
         }
@@ -123,6 +126,9 @@ mod tests {
     #[test]
     fn a_record_that_claims_too_much_has_no_more_than_its_room() {
         let bytes = [0xff; size_of::<Record>()];
-        assert_eq!(Record::parse(&bytes).map(|record| record.frame().len()), Some(SNAP));
+        assert_eq!(
+            Record::parse(&bytes).map(|record| record.frame().len()),
+            Some(SNAP)
+        );
     }
 }

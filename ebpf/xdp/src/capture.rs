@@ -15,7 +15,9 @@ use synward_core::counters::NAMES;
 /// Whether a capture runs.
 #[inline(always)]
 pub fn is_on() -> bool {
-    maps::CAPTURE.get(0).is_some_and(|capture| capture.limit != 0)
+    maps::CAPTURE
+        .get(0)
+        .is_some_and(|capture| capture.limit != 0)
 }
 
 /// Keeps the frame as it arrived.
@@ -105,7 +107,10 @@ fn compare(verdict: Verdict) -> u32 {
         arrived.record.counted = counted;
         arrived.record.verdict = verdict;
         capture.taken += 1;
-        if maps::CAPTURED.output_untyped::<Record>(&arrived.record, 0).is_err() {
+        if maps::CAPTURED
+            .output_untyped::<Record>(&arrived.record, 0)
+            .is_err()
+        {
             capture.lost += 1;
         }
     }

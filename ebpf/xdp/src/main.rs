@@ -22,9 +22,9 @@ use synward_xdp::verdict::{
     REFUSED_COOKIE, REPLAYED_COOKIE, SEND_REPLY, UNCHECKED_COOKIE, VALID_COOKIE, Verdict,
 };
 use synward_xdp::{
-    absence, ack, between_servers, capture, deep_tags, edge, fast_path, flow_lookup, forward, fragment,
-    icmp_error, kernel_handshake, local_service, maps, next, reply, reply_budget, service_lookup,
-    splice, steered_interface, syn, unknown, vlan, worker,
+    absence, ack, between_servers, capture, deep_tags, edge, fast_path, flow_lookup, forward,
+    fragment, icmp_error, kernel_handshake, local_service, maps, next, reply, reply_budget,
+    service_lookup, splice, steered_interface, syn, unknown, vlan, worker,
 };
 
 /// Decides what happens to one frame.
