@@ -34,10 +34,12 @@ fn load_attach_stop_leaves_nothing() {
         "map-ENDPOINTS",
         "map-FLOWS",
         "map-GLOBALS",
+        "map-NEXT",
         "map-OCCUPANCY",
         "map-PASSED",
         "map-REPLAY_CACHE",
         "map-TAGS",
+        "map-WAITING",
         "schema",
     ];
     assert_eq!(lab.pinned(), pinned);

@@ -244,7 +244,7 @@ fn refuses_a_table_of_another_size_or_schema() {
         removed,
         [
             "the XDP program of sw-here".to_owned(),
-            format!("7 maps in {}", lab.pin().display())
+            format!("9 maps in {}", lab.pin().display())
         ]
     );
     lab.assert_clean(Some(id));

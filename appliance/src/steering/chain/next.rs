@@ -28,8 +28,7 @@ impl Next {
         let kind = info.program_type() as u32;
         if kind != XDP {
             return Err(format!(
-                "it is a program of type {kind} (`bpftool prog show pinned {}`), and only XDP programs, type {XDP}, can be \
-                 called",
+                "what is pinned there is no XDP program (type {kind}, not {XDP}; `bpftool prog show pinned {}`)",
                 path.display()
             ));
         }
@@ -43,7 +42,8 @@ impl Next {
 fn unreadable(path: &Path, error: &ProgramError) -> String {
     match errno(error) {
         Some(libc::ENOENT) => nothing_pinned(path),
-        Some(libc::EINVAL) => {
+        // EACCES: no file of a BPF file system (`bpf_inode_type`, kernel/bpf/inode.c).
+        Some(libc::EACCES | libc::EINVAL) => {
             "it is no program on a BPF file system; name the file that pins one".into()
         }
         _ => cause(error),
