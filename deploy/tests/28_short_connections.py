@@ -15,9 +15,9 @@ from story import FULL, PORT, story, total, wait_until
 ONCE = "xdp"
 RATE = int(os.environ.get("SYNWARD_RATE", 20_000))
 # Capacities, and how many connections. A table takes a tenth of its capacity a second: one for RATE, with some room. The smallest
-# takes a hundred, so that a part of a burst is refused.
+# takes a hundred, so that a part of a burst is refused. Who meets it full then waits for some seconds.
 SMALLEST = 1024
-TABLES = [(1 << 20, 30 * RATE), (13 * RATE, 60 * RATE)] if FULL else [(SMALLEST, 8_000)]
+TABLES = [(1 << 20, 30 * RATE), (13 * RATE, 60 * RATE)] if FULL else [(SMALLEST, 2_500)]
 # Accepts and resets: a socket inherits its listener's SO_LINGER.
 SERVER_PROGRAM = f"""
 import socket, struct
@@ -89,8 +89,8 @@ class Requests:
 
     def go_on(self):
         """Waits for some more."""
-        wanted = self.count + 20
-        wait_until("more requests", lambda: self.count >= wanted)
+        wanted = self.count + 5
+        wait_until("more requests", lambda: self.count >= wanted, 30)
 
 
 story(run, start=False)
