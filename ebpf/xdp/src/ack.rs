@@ -8,7 +8,7 @@ use crate::verdict::{
     EXPIRED_COOKIE, INVALID_COOKIE, NO_WORKER, REFUSED_COOKIE, REPLAYED_COOKIE, UNCHECKED_COOKIE,
     VALID_COOKIE, Verdict,
 };
-use crate::{maps, replay_check, reply_budget, waiting_clients, worker};
+use crate::{maps, replay_check, reply_budget, verified_once, waiting_clients, worker};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
 use synward_core::cookie::{AckFields, Age};
@@ -163,8 +163,9 @@ fn check_cookie(pkt: &mut PacketContext) -> Verdict {
         if pkt.service.keys >> secret & 1 == 0 {
             continue;
         }
-        if let Some(options) = found.ack.check(&slot.keys[secret], &found.key) {
-            (found.validated_options, found.offered) = (options, *endpoint.profile(epoch));
+        let options = &mut found.validated_options;
+        if verified_once::check_cookie(&found.ack, &slot.keys[secret], &found.key, options) {
+            found.offered = *endpoint.profile(epoch);
             return match age {
                 Age::Fresh => VALID_COOKIE,
                 Age::Expired => EXPIRED_COOKIE,

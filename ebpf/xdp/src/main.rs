@@ -337,6 +337,8 @@ pub fn test_inject(ctx: TcContext) -> i32 {
     synward_xdp::test_inject::test_inject(&ctx)
 }
 
+synward_xdp::export_verified_once!();
+
 /// Needed to link; nothing in this program panics.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {

@@ -1,6 +1,7 @@
 //! From the frame to the TCP header: offsets, and the fields that later stages read.
 
 use crate::frame_view::{Frame, view};
+use crate::verified_once;
 use synward_core::flow::FlowKey;
 use synward_core::layout::push_vlan_tag;
 use synward_core::wire::Address;
@@ -232,12 +233,12 @@ impl Packet {
                 break;
             }
             let Some(view) = view::<4>(ctx, self.l4 + tcp::LENGTH + word * 4) else {
-                self.walked.walk(0);
+                verified_once::walk_options(&mut self.walked, 0);
                 return;
             };
             self.walked.bytes[word * 4..word * 4 + 4].copy_from_slice(view);
         }
-        self.walked.walk(length);
+        verified_once::walk_options(&mut self.walked, length);
     }
 
     /// The timestamps of the segment.

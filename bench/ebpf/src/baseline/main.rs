@@ -26,6 +26,8 @@ mod guard;
 mod raw_cookie;
 mod reminder;
 
+synward_xdp::export_options_walk!();
+
 /// Needed to link; nothing in these programs panics.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {

@@ -94,6 +94,8 @@ pub fn sink(_: XdpContext) -> u32 {
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
+synward_xdp::export_options_walk!();
+
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
