@@ -14,10 +14,21 @@ use crate::afxdp::Waker;
 pub struct Message {
     /// Index of the flow entry.
     pub entry: u32,
-    /// Offset of the TCP header in the packet.
+    /// What it is.
+    pub content: Content,
+    /// Offset of the TCP or ICMP header in the packet.
     pub l4: u8,
     /// The IP packet.
     pub packet: ArrayVec<u8, PACKET>,
+}
+
+/// What a message holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A TCP segment.
+    Segment,
+    /// An ICMP error about the SYN of the opening.
+    Error,
 }
 
 /// Length of the longest packet in a message: that of a full frame.
@@ -48,11 +59,19 @@ impl Mailbox {
     }
 
     /// Posts a message. Returns false if the mailbox is full or the packet is too long.
-    pub fn post(&self, entry: u32, l4: u8, packet: &[u8]) -> bool {
+    pub fn post(&self, entry: u32, content: Content, l4: u8, packet: &[u8]) -> bool {
         let Ok(packet) = ArrayVec::try_from(packet) else {
             return false;
         };
-        let left = self.queue.push(Message { entry, l4, packet }).is_ok();
+        let left = self
+            .queue
+            .push(Message {
+                entry,
+                content,
+                l4,
+                packet,
+            })
+            .is_ok();
         self.waker.wake();
         left
     }

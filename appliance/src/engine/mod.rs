@@ -13,6 +13,7 @@
 //! | [`opening`] | a connection of a validated client whose server has not answered yet |
 //! | [`opening_shares`] | who holds how much of a worker's room for openings, and who gives way |
 //! | [`splicer`] | opens connections to servers and establishes flows |
+//! | `undelivered` | reads ICMP errors about the SYN of an opening |
 //! | [`worker_shared`] | state shared by all workers |
 //! | `late_segments` | segments for an opening whose flow is already established |
 //! | [`pending_data`] | buffers the client's data until the server answers, bounded |
@@ -41,6 +42,7 @@ pub mod splicer;
 pub mod stats;
 mod syn_pace;
 mod template;
+mod undelivered;
 pub mod waiting_ack;
 pub mod worker_shared;
 

@@ -80,6 +80,8 @@ pub struct Opening {
     pub due: u64,
     /// Number of SYNs sent; of probes, in [`Phase::Measuring`].
     pub tries: u8,
+    /// Number of SYNs sent before the first ICMP error that may pass; 0: there was none.
+    pub soft_error_after: u8,
 }
 
 impl Opening {

@@ -6,6 +6,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `handshake` | what an opening does with a segment or a timeout |
+//! | `undelivered` | what an opening does with an ICMP error about its SYN |
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use synward_core::worker_request::Hop;
 
 use super::late_segments;
 use super::link::{Link, Out};
+use super::mailbox::Content;
 use super::opening::{LONGEST_WAIT, Opening, Phase, RETRY};
 use super::opening_shares::{OpeningShares, Reason, ShareLimits, Victim};
 use super::pending_data::{PendingData, PendingSegment, SegmentPool, Stored};
@@ -31,6 +33,7 @@ use super::worker_shared::{Policy, Shared};
 use crate::maps::{InsertError, OpeningEntry};
 
 mod handshake;
+mod undelivered;
 
 /// Maximum number of openings of one worker. Beyond it one of the biggest holder gives way ([`OpeningShares`]).
 pub const OPENINGS: usize = 8192;
@@ -199,6 +202,7 @@ impl Splicer {
             began: now,
             due: now + LONGEST_WAIT,
             tries: 0,
+            soft_error_after: 0,
         };
         self.stats(valid_ack.service, |stats| stats.opened(true));
         self.store(id, &mut opening, &segment);
@@ -300,10 +304,7 @@ impl Splicer {
         };
         match flow.state {
             state::OPENING if flow.owner != self.worker => {
-                let owner = self.shared.mailboxes.get(usize::from(flow.owner));
-                if !owner.is_some_and(|mailbox| mailbox.post(entry, l4, packet)) {
-                    self.count(flow.service, Outcome::MessageLost);
-                }
+                self.post(&flow, entry, Content::Segment, l4, packet);
             }
             state::OPENING => {
                 let id = flow.sequence_delta;
@@ -336,6 +337,14 @@ impl Splicer {
                 late_segments::translate_and_send(packet, l4, &flow, direction, out)
             }
             _ => {}
+        }
+    }
+
+    /// Passes a packet on to the worker that owns its opening.
+    fn post(&self, flow: &Flow, entry: u32, content: Content, l4: u8, packet: &[u8]) {
+        let owner = self.shared.mailboxes.get(usize::from(flow.owner));
+        if !owner.is_some_and(|mailbox| mailbox.post(entry, content, l4, packet)) {
+            self.count(flow.service, Outcome::MessageLost);
         }
     }
 

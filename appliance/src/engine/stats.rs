@@ -69,6 +69,8 @@ outcomes! {
     HoldDisplaced = "hold_displaced",
     /// The segment had a TCP checksum that its sender left to the hardware: `ethtool -K IF tx off` on the sender.
     UnfinishedChecksum = "unfinished_checksum",
+    /// ICMP errors said that the server cannot be reached.
+    Unreachable = "unreachable",
 }
 
 /// The counters of one service at one worker.

@@ -32,7 +32,7 @@ use crate::confinement::{Directories, ThreadKind, confine_thread};
 use crate::engine::ServiceStats;
 use crate::engine::batch_answers::{self, BatchAnswers, Place, Queued};
 use crate::engine::link::Link;
-use crate::engine::mailbox::{Mailbox, PACKET};
+use crate::engine::mailbox::{Content, Mailbox, PACKET};
 use crate::engine::splicer::{Splicer, ValidAck};
 use crate::maps::{Heartbeats, fine_now};
 use crate::siphash_simd::HashBackend;
@@ -132,9 +132,12 @@ impl Worker {
             }
             while let Some(message) = self.mailbox.queue.pop() {
                 work += 1;
-                let (entry, l4) = (message.entry, message.l4);
-                self.splicer
-                    .segment(now, entry, &message.packet, l4, None, &mut self.ports);
+                let (entry, l4, packet) = (message.entry, message.l4, &message.packet);
+                let out = &mut self.ports;
+                match message.content {
+                    Content::Segment => self.splicer.segment(now, entry, packet, l4, None, out),
+                    Content::Error => self.splicer.undelivered(now, entry, packet, l4, out),
+                }
             }
             while let Some(client) = self.mailbox.clients.pop() {
                 work += 1;
@@ -253,6 +256,9 @@ impl Worker {
                 self.splicer
                     .segment(now, entry, &packet, l4, Some(back), out);
             }
+            Request::Undelivered { entry } => {
+                self.splicer.undelivered(now, entry, &packet, l4, out);
+            }
             Request::Answer { .. } => {}
         }
     }
@@ -335,9 +341,10 @@ mod tests {
             },
             Request::ClientSegment { entry: 70_000 },
             Request::ServerSegment { entry: 3 },
+            Request::Undelivered { entry: 4 },
         ];
         for (v4, ethertype, length) in [(true, ethernet::IPV4, 54), (false, ethernet::IPV6, 74)] {
-            for (request, service) in requests.into_iter().zip([0, 1, 300, 1023]) {
+            for (request, service) in requests.into_iter().zip([0, 1, 300, 1023, 7]) {
                 let meta = Meta {
                     request,
                     l3: 14,

@@ -6,10 +6,11 @@ use etherparse::checksum::Sum16BitWords;
 use synward_core::counters::{Counter, SLOTS};
 use synward_core::flow::FlowKey;
 use synward_core::layout::{Flow, state};
+use synward_core::worker_request::Request;
 
-use crate::frame_builder::{ACK, CLIENTS, SERVERS, Segment, hex};
+use crate::frame_builder::{ACK, CLIENTS, SERVERS, SYN, Segment, hex};
 use crate::steer::{SERVICE, Side, Steer, in_namespace};
-use crate::{PASS, needs_root};
+use crate::{DROP, PASS, needs_root};
 
 const DELTA: u32 = 0x9000_0001;
 
@@ -184,6 +185,55 @@ fn no_other_error_is_changed() {
                 assert!(!translated, "{what}, family {family}");
                 assert_eq!(hex(&out), hex(&frame), "{what}, family {family}");
             }
+        }
+    });
+}
+
+#[test]
+fn an_error_about_the_syn_of_an_opening_goes_to_its_worker() {
+    needs_root!();
+    in_namespace(|steer| {
+        for family in [0, 1] {
+            let entry = steer.place(Flow {
+                state: state::OPENING,
+                ..flow(family)
+            });
+            let syn = Segment::from_client(family, SYN);
+            let unreachable: &[(u8, u8)] = [
+                &[(3, 0), (3, 1), (3, 3), (3, 13), (11, 0)][..],
+                &[(1, 0), (1, 1), (1, 3), (1, 4), (3, 0)],
+            ][family];
+            for (kind, code) in unreachable {
+                let frame = error(*kind, *code, &syn, [20, 40][family] + 8);
+                steer.set("HEARTBEATS", 0, 0u64);
+                let before = steer.counters();
+                assert_eq!(steer.run(Side::Inside, &frame).verdict, DROP);
+                steer.assert_counted(&before, &[Counter::DropNoWorker], "no worker");
+                steer.beat();
+                let seen = steer.run(Side::Inside, &frame);
+                let request = seen.request(family == 0);
+                assert_eq!(request.request, Request::Undelivered { entry });
+                assert_eq!(usize::from(request.l4), 14 + [20, 40][family]);
+                assert_eq!(hex(&seen.frame), hex(&frame));
+                // Clients cannot say that about a server.
+                assert_eq!(steer.run(Side::Outside, &frame).verdict, PASS);
+            }
+            let (_, kind, code) = kinds(family)[0];
+            let mtu = error(kind, code, &syn, 100);
+            assert_eq!(steer.run(Side::Inside, &mtu).verdict, PASS, "not an end");
+            let (kind, code) = unreachable[0];
+            for other in [
+                Segment::from_client(1 - family, SYN),
+                Segment::from_server(family, ACK),
+            ] {
+                let frame = error(kind, code, &other, 100);
+                let what = "about another segment";
+                assert_eq!(steer.run(Side::Inside, &frame).verdict, PASS, "{what}");
+            }
+            steer.place(flow(family));
+            let frame = error(kind, code, &syn, 100);
+            let verdict = steer.run(Side::Inside, &frame).verdict;
+            assert_eq!(verdict, PASS, "of a flow that is established");
         }
     });
 }

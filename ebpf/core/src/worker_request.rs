@@ -44,6 +44,11 @@ pub enum Request {
         /// Index of the flow entry.
         entry: u32,
     },
+    /// An ICMP error says that the SYN of an opening was not delivered to the server. [`Meta::l4`] is the offset of the ICMP header.
+    Undelivered {
+        /// Index of the flow entry.
+        entry: u32,
+    },
 }
 
 /// A [`Request`] and the fields that all requests share.
@@ -159,6 +164,10 @@ impl Meta {
                 words[1] = entry;
                 4
             }
+            Request::Undelivered { entry } => {
+                words[1] = entry;
+                5
+            }
         };
         words[0] = (self.l4 as u32) << 24
             | (self.l3 as u32) << 16
@@ -203,6 +212,7 @@ impl Meta {
             }
             3 => Request::ClientSegment { entry: words[1] },
             4 => Request::ServerSegment { entry: words[1] },
+            5 => Request::Undelivered { entry: words[1] },
             _ => return None,
         };
         Some(Self {
@@ -248,6 +258,7 @@ mod tests {
             },
             Request::ClientSegment { entry: 0xffff_fff0 },
             Request::ServerSegment { entry: 3 },
+            Request::Undelivered { entry: 4 },
         ] {
             for v4 in [true, false] {
                 let meta = Meta {

@@ -74,7 +74,7 @@ fn decide(
     match kind {
         Kind::Tcp => decide_tcp(ctx, cpu, interface),
         Kind::FirstFragment => fragment::decide_first(ctx, cpu, interface),
-        Kind::Icmp => icmp_error::translate_quotation(ctx, cpu),
+        Kind::Icmp => icmp_error::decide_error(ctx, cpu, interface),
         kind @ (Kind::Fragment | Kind::Malformed) if interface.side & side::OUTSIDE != 0 => {
             service_lookup::decide_unreadable(&cpu.packet.destination, kind)
         }

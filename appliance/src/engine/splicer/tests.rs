@@ -8,6 +8,7 @@ mod other_workers;
 mod shares;
 mod splicer_lab;
 mod true_rtt;
+mod undelivered;
 mod waiting_clients;
 
 use std::sync::atomic::Ordering::Relaxed;
