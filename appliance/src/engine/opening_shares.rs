@@ -505,7 +505,7 @@ impl OpeningShares {
 
 /// The prefix that counts as one source: 24 bits of an IPv4 address, 56 of an IPv6 address, which is what one customer gets
 /// (RFC 6177 §2).
-fn source_prefix(client: Address) -> Address {
+pub fn source_prefix(client: Address) -> Address {
     let [a, b, c, d] = client.0;
     if client.is_v4() {
         Address([a, b, c, d & 0xffff_ff00_u32.to_be()])

@@ -22,9 +22,9 @@ use synward_core::worker_request::Hop;
 
 use super::late_segments;
 use super::link::{Link, Out};
-use super::mailbox::Content;
+use super::mailbox::{Cause, Content};
 use super::opening::{LONGEST_WAIT, Opening, Phase, RETRY};
-use super::opening_shares::{OpeningShares, Reason, ShareLimits, Victim};
+use super::opening_shares::{OpeningShares, Reason, ShareLimits, Victim, source_prefix};
 use super::pending_data::{PendingData, PendingSegment, SegmentPool, Stored};
 use super::received::{Received, received_ttl};
 use super::server_syn_ack::Requested;
@@ -304,7 +304,11 @@ impl Splicer {
         };
         match flow.state {
             state::OPENING if flow.owner != self.worker => {
-                self.post(&flow, entry, Content::Segment, l4, packet);
+                let cause = match direction {
+                    Direction::ToServer => Cause::Client(source_prefix(flow.key.client)),
+                    Direction::ToClient => Cause::Server,
+                };
+                self.post(&flow, cause, entry, Content::Segment, l4, packet);
             }
             state::OPENING => {
                 let id = flow.sequence_delta;
@@ -341,9 +345,9 @@ impl Splicer {
     }
 
     /// Passes a packet on to the worker that owns its opening.
-    fn post(&self, flow: &Flow, entry: u32, content: Content, l4: u8, packet: &[u8]) {
+    fn post(&self, flow: &Flow, cause: Cause, entry: u32, content: Content, l4: u8, packet: &[u8]) {
         let owner = self.shared.mailboxes.get(usize::from(flow.owner));
-        if !owner.is_some_and(|mailbox| mailbox.post(entry, content, l4, packet)) {
+        if !owner.is_some_and(|mailbox| mailbox.post(cause, entry, content, l4, packet)) {
             self.count(flow.service, Outcome::MessageLost);
         }
     }

@@ -130,7 +130,7 @@ impl Worker {
                 work += self.ports.receive(index, &mut batch);
                 self.batch(now, index, &mut batch);
             }
-            while let Some(message) = self.mailbox.queue.pop() {
+            while let Some(message) = self.mailbox.take() {
                 work += 1;
                 let (entry, l4, packet) = (message.entry, message.l4, &message.packet);
                 let out = &mut self.ports;

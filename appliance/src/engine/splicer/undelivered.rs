@@ -7,7 +7,7 @@ use synward_core::wire::icmp::Failure;
 
 use super::Splicer;
 use crate::engine::link::Out;
-use crate::engine::mailbox::Content;
+use crate::engine::mailbox::{Cause, Content};
 use crate::engine::opening::{Opening, Phase};
 use crate::engine::stats::Outcome;
 use crate::engine::undelivered::Undelivered;
@@ -24,7 +24,7 @@ impl Splicer {
             return; // The entry belongs to another flow by now, or the server has answered.
         }
         if flow.owner != self.worker {
-            return self.post(&flow, entry, Content::Error, l4, packet);
+            return self.post(&flow, Cause::Server, entry, Content::Error, l4, packet);
         }
         let id = flow.sequence_delta;
         let is_its_syn = |opening: &mut Opening| {

@@ -1,6 +1,7 @@
 //! Segments whose opening another CPU has changed or owns.
 
 use super::*;
+use crate::engine::mailbox::PER_SOURCE;
 
 /// Parses an IP packet with etherparse, and compares the TCP checksum with the one that etherparse computes.
 fn parsed(packet: &[u8]) -> (etherparse::TcpHeader, Vec<u8>) {
@@ -122,7 +123,7 @@ fn a_segment_for_another_workers_opening_goes_to_its_mailbox() {
         assert!(!other_worker.is_waiting() && lab.sent().is_empty());
 
         let mailbox = &lab.shared.mailboxes[1];
-        let messages = [mailbox.queue.pop().unwrap(), mailbox.queue.pop().unwrap()];
+        let messages = [mailbox.take().unwrap(), mailbox.take().unwrap()];
         assert_eq!(
             (messages[0].entry, &messages[0].packet[..]),
             (entry, &packet[..])
@@ -154,5 +155,30 @@ fn a_segment_for_another_workers_opening_goes_to_its_mailbox() {
             other_worker.segment(lab.now, entry, &packet, l4, None, &mut lab.wire);
         }
         assert_eq!(other[0].count_of(Outcome::MessageLost), 1);
+    });
+}
+
+#[test]
+fn one_clients_segments_leave_room_in_another_workers_mailbox() {
+    both(|mut lab| {
+        lab.open(&ack());
+        lab.only();
+        let other = Arc::new([ServiceStats::default()]);
+        let stats = Arc::clone(&other) as Arc<[ServiceStats]>;
+        let mut other_worker = Splicer::new(0, lab.shared.clone(), stats);
+        let entry = lab.entry().unwrap();
+        let (flood, l4) = lab.packet(true, &data(0, b"again and again"));
+        let (answer, _) = lab.packet(false, &syn_ack());
+        for packet in std::iter::repeat_n(&flood, 1000).chain([&answer]) {
+            other_worker.segment(lab.now, entry, packet, l4, None, &mut lab.wire);
+        }
+        let lost = 1000 - PER_SOURCE as u64;
+        assert_eq!(other[0].count_of(Outcome::MessageLost), lost);
+        let messages: Vec<_> = std::iter::from_fn(|| lab.shared.mailboxes[1].take()).collect();
+        assert_eq!(messages.len(), PER_SOURCE + 1);
+        assert_eq!(&messages[PER_SOURCE].packet[..], &answer[..]);
+        // The places are free again.
+        other_worker.segment(lab.now, entry, &flood, l4, None, &mut lab.wire);
+        assert_eq!(other[0].count_of(Outcome::MessageLost), lost);
     });
 }

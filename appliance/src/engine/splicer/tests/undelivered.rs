@@ -117,7 +117,7 @@ fn an_error_goes_to_the_owner_of_the_opening() {
         let entry = lab.entry().unwrap();
         let (packet, l4) = unreachable(HARD, &lab, C);
         other_worker.undelivered(lab.now, entry, &packet, l4, &mut lab.wire);
-        let message = lab.shared.mailboxes[1].queue.pop().unwrap();
+        let message = lab.shared.mailboxes[1].take().unwrap();
         assert_eq!(
             (message.content, &message.packet[..]),
             (Content::Error, &packet[..])
