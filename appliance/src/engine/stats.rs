@@ -71,6 +71,8 @@ outcomes! {
     UnfinishedChecksum = "unfinished_checksum",
     /// ICMP errors said that the server cannot be reached.
     Unreachable = "unreachable",
+    /// The server has an old connection on these ports, which a cookie without timestamps does not reset.
+    StaleKept = "stale_kept",
 }
 
 /// The counters of one service at one worker.

@@ -95,7 +95,13 @@ impl Splicer {
             return Some(opening);
         }
         if !segment.has(flags::SYN) || segment.acknowledgement != expected {
-            // The server has a stale connection on these ports: reset it and retransmit the SYN.
+            // The server has a stale connection on these ports.
+            if !opening.requested.timestamps {
+                // A cookie without timestamps can be guessed: it resets nothing. The client opens its next connection from
+                // another port.
+                return self.refuse(opening, Outcome::StaleKept, out);
+            }
+            // Reset it and retransmit the SYN.
             self.count(opening.service, Outcome::StaleReset);
             out.send(
                 &opening.server,

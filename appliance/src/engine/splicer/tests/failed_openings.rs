@@ -83,9 +83,8 @@ fn a_server_that_was_silent_for_many_seconds_gets_the_connection() {
     });
 }
 
-/// RFC 9293 §3.10.7.3, and figure 10 there: the server's side is half-open.
-#[test]
-fn a_stale_connection_at_the_server_is_reset_and_the_syn_retransmitted() {
+/// What a server with an old connection on these ports answers to the SYN: a challenge ACK, or the SYN-ACK to another SYN.
+fn answers_of_a_stale_connection() -> [TestSegment<'static>; 2] {
     let challenge = TestSegment {
         sequence: 77,
         acknowledgement: 0x1234_5678,
@@ -97,7 +96,13 @@ fn a_stale_connection_at_the_server_is_reset_and_the_syn_retransmitted() {
         acknowledgement: 0x1234_5678,
         ..syn_ack()
     };
-    for stale in [challenge, wrong] {
+    [challenge, wrong]
+}
+
+/// RFC 9293 §3.10.7.3, and figure 10 there: the server's side is half-open.
+#[test]
+fn a_stale_connection_at_the_server_is_reset_and_the_syn_retransmitted() {
+    for stale in answers_of_a_stale_connection() {
         both(|mut lab| {
             lab.open(&data(0, b"hello"));
             lab.only();
@@ -110,6 +115,25 @@ fn a_stale_connection_at_the_server_is_reset_and_the_syn_retransmitted() {
             lab.server(&syn_ack());
             assert_eq!(lab.only().payload, b"hello");
             assert_eq!(lab.flow().state, state::ESTABLISHED);
+            lab.assert_idle();
+        });
+    }
+}
+
+#[test]
+fn a_cookie_without_timestamps_resets_no_stale_connection() {
+    for stale in answers_of_a_stale_connection() {
+        both(|mut lab| {
+            lab.open(&TestSegment {
+                options: NO_OPTIONS,
+                ..data(0, b"hello")
+            });
+            lab.only();
+            lab.server(&stale);
+            // The client alone hears of it; the server gets no RST.
+            assert_eq!(lab.only().numbers(), RST_TO_CLIENT);
+            assert_eq!((lab.entry(), lab.counted(Outcome::StaleKept)), (None, 1));
+            assert_eq!(lab.counted(Outcome::StaleReset), 0);
             lab.assert_idle();
         });
     }
