@@ -8,11 +8,11 @@ import os
 import random
 import signal
 import sys
-import threading
 import time
 
+from background import Work
 from segments import ACK, FIN, LINUX, PSH, RST, SYN, Segment, Wire, padded_timestamps, shake_hands
-from story import BENCH, CLIENT, FULL, PORT, SERVER, receive, story, wait_until
+from story import BENCH, CLIENT, FULL, PORT, SERVER, receive, story, talk, wait_until
 
 # The worker opens what the handshakes ask for, whoever has answered them.
 ONCE = "xdp"
@@ -121,31 +121,6 @@ def show(quiet, attacked, living, forger, newcomer, sent, watch):
           f" memory {[look >> 10 for look in watch.looks[::max(1, len(watch.looks) // 8)]]} KiB")
 
 
-class Work:
-    """A thread that works until the end of the `with` block."""
-
-    def __init__(self):
-        self.over, self.failure = threading.Event(), None
-        self.thread = threading.Thread(target=self.go)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        self.thread.join()
-
-    def go(self):
-        try:
-            self.work()
-        except (OSError, AssertionError) as error:
-            self.failure = error
-
-    def check(self):
-        assert not self.failure, repr(self.failure)
-
-
 class Living(Work):
     """Data both ways on long connections, and a byte from each slow client, every second."""
 
@@ -157,9 +132,7 @@ class Living(Work):
         while not self.over.wait(1):
             for number, (client, server) in enumerate(self.long):
                 begun = time.monotonic()
-                for one, other in (client, server), (server, client):
-                    one.sendall(b"still there")
-                    assert receive(other, 11) == b"still there", f"long connection {number}"
+                talk(client, server, b"long connection %d" % number)
                 self.slowest = max(self.slowest, time.monotonic() - begun)
             for client, server in self.slow:
                 client.sendall(b".")

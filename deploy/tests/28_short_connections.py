@@ -6,9 +6,8 @@ With `--full` none is refused at 20,000 a second, for half a minute in the defau
 
 import os
 import sys
-import threading
 
-from churn import REQUEST, one_request
+from churn import Requests
 from story import FULL, PORT, story, total, wait_until
 
 # Workers open connections, whoever has answered their SYNs.
@@ -39,11 +38,12 @@ def run(lab, synward):
 
 def short_connections(lab, synward, capacity, count):
     before, memory = synward.metrics(), synward.process and synward.process.memory()
-    with Requests(lab) as requests:
+    with Requests(lab, pause=0.02) as requests:
         flood = lab.flood(4, PORT, 300, "--kind", "handshake", "--rate", str(RATE), "--count", str(count), "--batch", "16")
         flood.wait(330)
-        requests.go_on()
+        requests.go_on(5, 30)
     report = flood.json()
+    requests.check()
     assert not requests.failures, requests.failures[:5]
     if not synward.process:
         return
@@ -63,34 +63,6 @@ def short_connections(lab, synward, capacity, count):
     assert not refused, refused
     # Rings of a busy machine lose some ACKs, which clients would send again.
     assert made > 0.95 * proven, f"{proven - made:.0f} of {proven} connections were not handed over"
-
-
-class Requests:
-    """Requests of another client, fifty a second at most, until the end of the `with` block."""
-
-    def __init__(self, lab):
-        self.lab, self.count, self.failures, self.over = lab, 0, [], threading.Event()
-        self.thread = threading.Thread(target=self.work)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        self.thread.join()
-
-    def work(self):
-        with self.lab.inside("client"):
-            while not self.over.wait(0.02):
-                if error := one_request(REQUEST % b"close"):
-                    self.failures.append(error)
-                self.count += 1
-
-    def go_on(self):
-        """Waits for some more."""
-        wanted = self.count + 5
-        wait_until("more requests", lambda: self.count >= wanted, 30)
 
 
 story(run, start=False)

@@ -1,8 +1,8 @@
 """An interface that stops to transmit frames of XDP while synward serves is reported with the cure, and again when it works."""
 
 import json
-import threading
 
+from background import Work
 from story import BENCH, receive, story, wait_until
 
 # Who answers a SYN makes no difference to the segments behind it.
@@ -23,11 +23,12 @@ def run(lab, synward):
     # A veth transmits frames of XDP only if its other end has an XDP program.
     on_the_server = (BENCH, "pass", "--interface", "server0")
     assert lab.start("server", "pass", *on_the_server, "--detach").wait() == 0
-    with sending(client):
+    with Sending(client) as sending:
         wait_until("status names the interface", lambda: CAUSE in degraded(synward))
         assert lost(synward) > 0
         assert lab.start("server", "pass", *on_the_server).wait() == 0
         wait_until("the fault is over", lambda: not degraded(synward))
+    sending.check()
     assert synward.metrics()["synward_nic_dropped_total", (("counter", "rx_missed_errors"), ("interface", "in0"))] == 0
     log = synward.process.output()
     assert f"degraded: {CAUSE}" in log and f"no longer: {CAUSE}" in log
@@ -42,24 +43,16 @@ def lost(synward):
                if name == "synward_redirect_failed_total" and ("interface", "in0") in labels)
 
 
-class sending:
+class Sending(Work):
     """Sends a byte every tenth of a second."""
 
     def __init__(self, connection):
+        super().__init__()
         self.connection = connection
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self.run)
 
-    def run(self):
+    def work(self):
         while not self.over.wait(0.1):
             self.connection.sendall(b"x")
-
-    def __enter__(self):
-        self.thread.start()
-
-    def __exit__(self, *_):
-        self.over.set()
-        self.thread.join()
 
 
 story(run)

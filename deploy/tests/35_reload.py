@@ -5,11 +5,10 @@ With `--full`, also lists of 100,000 prefixes, 200 services, and a secret that i
 
 import ipaddress
 import subprocess
-import threading
 import time
 
-from churn import REQUEST, one_request
-from story import FULL, SYNWARD, receive, story, wait_until
+from churn import Requests
+from story import FULL, SYNWARD, story, talk, wait_until
 
 OTHERS = """
 [[service]]
@@ -61,17 +60,18 @@ WORSE = [
 def run(lab, synward):
     client, server = lab.pair()
     with Requests(lab) as requests:
+        requests.go_on(50)
         changed = CHANGED.format(deny=DENIED, mode="always")
         lines = reload(synward, service=changed)
         for part in 'new: added', 'old: removed', 'deny +1000', 'unknown drop -> reset':
             assert part in lines, lines
-        requests.go_on()
+        requests.go_on(50)
         talk(client, server)
         before = synward.metric("syns_total", service="new")
         lab.pair(port=9001)[0].close()
         assert synward.metric("syns_total", service="new") == before + 1, "the new service takes its clients"
         rotate_secret(synward, requests)
-    requests.check()
+    report(requests)
     assert synward.metric("cookies_total", result="invalid") == 0, "a cookie was refused"
     talk(client, server)
     synward.carried(requests.count)
@@ -92,7 +92,7 @@ def rotate_secret(synward, requests):
     for secret, said in (new + old, "2 accepted (1 new, 0 gone)"), (new, "1 accepted (0 new, 1 gone)"):
         synward.secret.write_text(secret)
         assert said in (lines := reload(synward)), lines
-        requests.go_on()
+        requests.go_on(50)
     assert reload(synward) == "nothing changes\n"
 
 
@@ -151,18 +151,19 @@ def at_length(lab, synward):
     reload(synward, service=plain)
     invalid = synward.metric("cookies_total", result="invalid")
     with Requests(lab) as requests:
+        requests.go_on(50)
         for service, prefixes, said in steps:
             listed.write_text("".join(f"{ipaddress.ip_address((11 << 24) + (number << 8))}/24\n" for number in prefixes))
             start = time.monotonic()
             lines = reload(synward, service=service)
             print(f"{said}: {time.monotonic() - start:.2f} s")
             assert said in lines, lines[:1000]
-            requests.go_on()
+            requests.go_on(50)
         flood = lab.flood(4, 80, 60)
         rotate_secret(synward, requests)
         sent = flood.report()["sent"]
     print(f"the secret was rotated during a flood of {sent:,} SYNs")
-    requests.check()
+    report(requests)
     assert synward.metric("cookies_total", result="invalid") == invalid, "a cookie was refused"
 
 
@@ -176,46 +177,11 @@ def reload(synward, **settings):
     return lines
 
 
-def talk(client, server):
-    for one, other in (client, server), (server, client):
-        one.sendall(b"still there")
-        assert receive(other, 11) == b"still there"
-
-
-class Requests:
-    """Requests one after the other, each on a connection of its own, until the end of the `with` block."""
-
-    def __init__(self, lab):
-        self.lab, self.count, self.failures, self.slow, self.over = lab, 0, [], 0, False
-
-    def __enter__(self):
-        self.thread = threading.Thread(target=self.work)
-        self.thread.start()
-        self.go_on()
-        return self
-
-    def __exit__(self, *_):
-        self.over = True
-        self.thread.join()
-
-    def work(self):
-        with self.lab.inside("client"):
-            while not self.over:
-                start = time.monotonic()
-                if error := one_request(REQUEST % b"close"):
-                    self.failures.append(error)
-                self.slow += time.monotonic() - start > 0.9
-                self.count += 1
-
-    def go_on(self):
-        """Waits for some more."""
-        wanted = self.count + 50
-        wait_until("more requests", lambda: self.count >= wanted)
-
-    def check(self):
-        print(f"{self.count} requests during reloads, {len(self.failures)} failed, {self.slow} took over 0.9 s")
-        assert not self.failures, self.failures[:5]
-        assert not self.slow, "a segment of an untouched service was lost"
+def report(requests):
+    requests.check()
+    print(f"{requests.count} requests during reloads, {len(requests.failures)} failed, {requests.slow} took over 0.9 s")
+    assert not requests.failures, requests.failures[:5]
+    assert not requests.slow, "a segment of an untouched service was lost"
 
 
 story(run, ports=[80], service=OTHERS)

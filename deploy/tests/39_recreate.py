@@ -3,7 +3,7 @@ spliced connection goes on."""
 
 import json
 
-from story import BENCH, receive, story, wait_until
+from story import BENCH, story, talk, wait_until
 
 BESIDE_OTHERS = True
 
@@ -59,12 +59,6 @@ def create(lab, interface):
 
 def degraded(synward):
     return " ".join(json.loads(synward.command("status", "--json")[1])["degraded"])
-
-
-def talk(client, server):
-    for one, other in (client, server), (server, client):
-        one.sendall(b"hello")
-        assert receive(other, 5) == b"hello"
 
 
 story(run)

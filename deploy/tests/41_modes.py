@@ -2,7 +2,7 @@
 
 import time
 
-from story import receive, story
+from story import receive, story, talk
 
 # The mode is decided before a responder is chosen.
 ONCE = "xdp"
@@ -12,13 +12,13 @@ ADOPT = 3
 
 def run(lab, synward):
     pairs = {"always": lab.pair()}
-    talk(pairs)
+    talk_all(pairs)
     synward.carried(1)
     for mode in "monitor", "off", "monitor", "off":
         synward.mode(mode)
-        talk(pairs)
+        talk_all(pairs)
         pairs.setdefault(mode, lab.pair())
-        talk(pairs)
+        talk_all(pairs)
     if synward.process:
         handed = synward.metric("handoffs_total", handoff="splice")
         assert handed == 1, f"{handed:.0f} connections were spliced, but only one started in mode always"
@@ -31,22 +31,20 @@ def run(lab, synward):
         server.sendall(b"news")
     for client, _ in pairs.values():
         assert receive(client, 4) == b"news"
-    talk(pairs)
+    talk_all(pairs)
     time.sleep(ADOPT + 1)
-    talk(pairs)
+    talk_all(pairs)
     pairs["always again"] = lab.pair(6)
-    talk(pairs)
+    talk_all(pairs)
     synward.carried(2)
     for client, server in pairs.values():
         client.close()
         assert server.recv(1) == b"", "the FIN arrives too"
 
 
-def talk(pairs):
+def talk_all(pairs):
     for mode, (client, server) in pairs.items():
-        for one, other in (client, server), (server, client):
-            one.sendall(mode.encode())
-            assert receive(other, len(mode)) == mode.encode()
+        talk(client, server, mode.encode())
 
 
 story(run, adopt_seconds=ADOPT)

@@ -7,8 +7,9 @@ import os
 import threading
 import time
 
+from background import Work
 from segments import LINUX, SERVER_MAC, SYN, Segment, Wire
-from story import AT_SERVER, FULL, PORT, SERVER, Synward, receive, story, wait_until
+from story import AT_SERVER, FULL, PORT, SERVER, Synward, receive, story, talk, wait_until
 
 # Neither the activation nor what passes depends on a responder.
 ONCE = "xdp"
@@ -54,7 +55,7 @@ hold_seconds = {HOLD}
 on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
     downloads = [Download(*lab.pair(family)) for family in (4, 6) for _ in range(EACH)]
     used = [lab.pair(family) for family in (4, 6) for _ in range(EACH)]
-    talk(used)
+    talk_all(used)
     # Nobody has said a word on these: only their server knows them.
     silent = [lab.pair(family) for family in (4, 6) for _ in range(EACH)]
     if synward.process:
@@ -62,7 +63,7 @@ on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
         assert synward.metric("cookies_total", result="sent") == 0, "inactive, yet a client was challenged"
 
     half = HalfOpen(lab)
-    with Syns(lab, synward, lambda seconds: 5 * THRESHOLD * seconds):
+    with Syns(lab, synward, lambda seconds: 5 * THRESHOLD * seconds) as syns:
         if synward.process:
             begun = wait_until("the flood arrives", lambda: synward.metric("syns_total") > 500 and time.monotonic())
             wait_until("the service is active", lambda: is_active(synward))
@@ -71,15 +72,16 @@ on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
             assert took < 3, f"active only {took:.1f} s after the flood began"
         half.complete()
         newcomer = lab.pair(6)
-        talk([newcomer])
+        talk_all([newcomer])
         accepting.carried(1)
         before = [download.chunks for download in downloads]
-        talk(used + half.pairs)
+        talk_all(used + half.pairs)
         # Long after the last adopted segment.
         if synward.process:
             wait_until("adoption is over", lambda: adoption_is_over(synward), 20)
-        talk(silent + used + half.pairs + [newcomer])
+        talk_all(silent + used + half.pairs + [newcomer])
         wait_until("all downloads go on", lambda: all(d.chunks > n for d, n in zip(downloads, before)))
+    syns.check()
 
     ended = time.monotonic()
     if synward.process:
@@ -96,10 +98,10 @@ on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
         assert end["service"] == "web" and end["syns"] > 1000 and end["peak_rate"] >= THRESHOLD, end
     last = lab.pair(4)
     pairs = silent + used + half.pairs + [newcomer, last]
-    talk(pairs)
+    talk_all(pairs)
     if FULL and synward.process:
         hover(lab, synward)
-        talk(pairs)
+        talk_all(pairs)
     for download in downloads:
         download.check()
     print(f"{len(downloads)} downloads, {len(used)} used, {len(silent)} silent and {len(half.pairs)} half-open connections live")
@@ -122,33 +124,29 @@ def hover(lab, synward):
             if states[-1] != (now := is_active(synward)):
                 states.append(now)
             time.sleep(0.02)
+    syns.check()
     attacks = synward.metric("attacks_total", service="web") - attacks
     print(f"{syns.sent} SYNs in {HOVER} s at the threshold: {attacks:.0f} attack, {len(states) - 1} change of state")
     assert (attacks, states) == (1, [False, True]), f"{attacks:.0f} attacks, active: {states}"
 
 
-class Syns:
+class Syns(Work):
     """SYNs from addresses where nobody is, until the end of the `with` block. `due(seconds)` says how many are sent by then: what
     a busy machine delays is made up for, so that the mean rate is exact."""
 
     def __init__(self, lab, synward, due):
-        self.due, self.sent, self.over = due, 0, threading.Event()
+        super().__init__()
+        self.due, self.sent = due, 0
         self.wire = Wire(lab, "client", "client0", SERVER_MAC if synward.role == "server" else None)
         segments = (Segment(f"10.1.{number >> 8}.{number & 255}", 1024 + number, SERVER[4], 80, number, flags=SYN, options=LINUX)
                     for number in range(10_000))
         self.frames = [self.wire.frame(segment) for segment in segments]
-        self.thread = threading.Thread(target=self.go)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
 
     def __exit__(self, *_):
-        self.over.set()
-        self.thread.join()
+        super().__exit__()
         self.wire.close()
 
-    def go(self):
+    def work(self):
         start = time.monotonic()
         while not self.over.wait(0.01):
             for number in range(self.sent, due := int(self.due(time.monotonic() - start))):
@@ -213,11 +211,9 @@ class Download:
         assert not self.failure, f"a download failed after {self.chunks} chunks: {self.failure}"
 
 
-def talk(pairs):
+def talk_all(pairs):
     for client, server in pairs:
-        for one, other in (client, server), (server, client):
-            one.sendall(b"hello")
-            assert receive(other, 5) == b"hello"
+        talk(client, server)
 
 
 SETTINGS = {"start": False, "mode": "auto", "ports": [80, 443, PORT, HALF_OPEN]}

@@ -5,7 +5,7 @@ import itertools
 import signal
 
 from segments import ACK, PSH, SERVER_MAC, Wire
-from story import PORT, local_story, receive, wait_until
+from story import PORT, local_story, talk, wait_until
 from transfer import timestamps
 
 # The programs at XDP and TC check ACKs; no responder sees them.
@@ -42,10 +42,7 @@ def connection(lab, synward, wire, listener, family, first):
     before = counted(synward)
     for number in range(3):
         wire.send(ack)
-        words = b"words %d" % number
-        for one, other in (client, server), (server, client):
-            one.sendall(words)
-            assert receive(other, len(words)) == words
+        talk(client, server, b"words %d" % number)
     assert counted(synward) == before, f"while the connection is open: {before}, then {counted(synward)}"
     one, other = (client, server) if first == "client" else (server, client)
     one.close()

@@ -4,7 +4,7 @@ same addresses and ports, and no TIME_WAIT. The client's own connection goes on.
 import socket
 
 from segments import ACK, PSH, SERVER_MAC, WINDOWS, SYN, Segment, Wire, shake_hands
-from story import CLIENT, FAMILY, PORT, SERVER, local_story, receive, wait_until
+from story import CLIENT, FAMILY, PORT, SERVER, local_story, talk, wait_until
 from transfer import timestamps
 
 # The program at TC decides; no responder sees the ACK.
@@ -38,9 +38,7 @@ def run(lab, synward):
                            lambda: synward.metric("segments_total", fate="passed") > passed)
                 assert resets(synward) == before, f"{end}: {resets(synward) - before:.0f} resets"
                 if end == "established":
-                    for one, other in (client, server), (server, client):
-                        one.sendall(b"goes on")
-                        assert receive(other, 7) == b"goes on"
+                    talk(client, server)
                     client.close()
                     server.close()
 

@@ -4,7 +4,8 @@ import errno
 import socket
 import time
 
-from story import FULL, SERVER, TENTH
+from background import Work
+from story import FULL, PATIENCE, SERVER, TENTH, wait_until
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: %s\r\n\r\n"
 BODY = b"synward lab\n"
@@ -32,6 +33,28 @@ def churn(lab, count, connection, what):
           f" max {times[-1]:.2f} s, {sum(second > 0.9 for second in times)} over 0.9 s")
     assert not failures, f"{what}: {len(failures)} failed, the first: {failures[:5]}"
     assert sum(second > 0.9 for second in times) <= count // 1000, f"{what}: too many waited for a retransmission"
+
+
+class Requests(Work):
+    """Requests one after the other, `pause` seconds apart, each on a connection of its own."""
+
+    def __init__(self, lab, pause=0):
+        super().__init__()
+        self.lab, self.pause, self.count, self.failures, self.slow = lab, pause, 0, [], 0
+
+    def work(self):
+        with self.lab.inside("client"):
+            while not self.over.wait(self.pause):
+                start = time.monotonic()
+                if error := one_request(REQUEST % b"close"):
+                    self.failures.append(error)
+                self.slow += time.monotonic() - start > 0.9
+                self.count += 1
+
+    def go_on(self, more, seconds=PATIENCE):
+        """Waits for some more."""
+        wanted = self.count + more
+        wait_until("more requests", lambda: self.count >= wanted, seconds)
 
 
 def one_request(request):

@@ -486,5 +486,12 @@ def receive(connection, length):
     return parts
 
 
+def talk(client, server, words=b"hello"):
+    """Sends words in both directions, and receives them."""
+    for one, other in (client, server), (server, client):
+        one.sendall(words)
+        assert receive(other, len(words)) == words
+
+
 def same_address(one, other):
     return ipaddress.ip_address(one) == ipaddress.ip_address(other)
