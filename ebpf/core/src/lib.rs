@@ -13,8 +13,8 @@
 //! | every later segment | [`occupancy`], [`flow`], [`flow_time`], [`translate`] |
 //! | ICMP error about one of them | [`wire::icmp`], [`translate`] |
 //!
-//! [`layout`], [`counters`], [`transmit_failure`] and [`capture`] describe the maps that the eBPF programs and the appliance share. [`siphash`] and
-//! [`multilinear`] are the hash functions; [`kernel_tsval`] is about the kernel's own SYN cookies.
+//! [`layout`], [`counters`], [`transmit_failure`] and [`capture`] describe the maps that the eBPF programs and the appliance
+//! share. [`siphash`] and [`multilinear`] are the hash functions; [`kernel_tsval`] is about the kernel's own SYN cookies.
 //!
 //! Unsafe code is forbidden, except in two functions that only BPF compiles: they read and write the fields of a header
 //! two bytes at a time (`wire::header_bytes`).

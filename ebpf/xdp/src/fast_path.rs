@@ -10,7 +10,7 @@ use crate::frame_view::{Frame as _, view};
 use crate::prepare::find_prepared;
 use crate::prepared::{Prepared, usable};
 use crate::reply_budget::allows_prepared;
-use crate::verdict::{GENERAL_PATH, NO_WORKER, Verdict};
+use crate::verdict::{GENERAL_PATH, Verdict};
 use crate::{flow_lookup, local_service, maps, replay_check, service_lookup, unknown, worker};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_TX};
 use aya_ebpf::programs::XdpContext;
@@ -211,13 +211,8 @@ fn send_to_worker(
         l4: (ethernet::LENGTH + ipv4::LENGTH) as u8,
         service: prepared.service as u16,
     };
-    match worker::redirect_frame(ctx, prepared.slot, &meta.encode(true), counters) {
-        NO_WORKER => {
-            counters.bump(Counter::DropNoWorker);
-            XDP_DROP
-        }
-        verdict => verdict,
-    }
+    let verdict = worker::redirect_frame(ctx, prepared.slot, &meta.encode(true), counters);
+    worker::drop_without_worker(verdict, counters)
 }
 
 /// What the SYN asks for and the server's profile has.

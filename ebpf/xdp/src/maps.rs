@@ -157,7 +157,8 @@ pub static CAPTURE: Array<Capture, 1> = Array::new();
 #[btf_map]
 pub static ARRIVED: PerCpuArray<Arrived, 1> = PerCpuArray::new();
 
-/// Captured frames, each a `capture::Record`. It names no type, because libbpf takes that for the size of a value, which a ring has not.
+/// Captured frames, each a `capture::Record`. The map has no type of values: libbpf would take it for their size, which a ring
+/// does not have.
 #[btf_map]
 pub static CAPTURED: RingBuf<(), RING> = RingBuf::new();
 

@@ -68,13 +68,18 @@ pub fn send_request(
     counters: &mut ServiceCounters,
     request: Request,
 ) -> Verdict {
-    match try_request(ctx, pkt, counters, request) {
-        NO_WORKER => {
-            counters.bump(Counter::DropNoWorker);
-            XDP_DROP
-        }
-        verdict => verdict,
+    let verdict = try_request(ctx, pkt, counters, request);
+    drop_without_worker(verdict, counters)
+}
+
+/// Drops a frame that got the verdict [`NO_WORKER`]; leaves other verdicts as they are.
+#[inline(always)]
+pub fn drop_without_worker(verdict: Verdict, counters: &mut ServiceCounters) -> Verdict {
+    if verdict != NO_WORKER {
+        return verdict;
     }
+    counters.bump(Counter::DropNoWorker);
+    XDP_DROP
 }
 
 /// The same, but the caller decides what becomes of the packet if there is [`NO_WORKER`]. The encoded request stays in
