@@ -76,15 +76,15 @@ impl FaultWatch {
         }
         let unbound = self.rebind.round(appliance);
         take_reports(&mut self.reports, appliance);
-        let mut unsent =
+        let mut others =
             transmission_watch::find_faults(appliance, &mut self.transmission, &self.reports);
         transmission_watch::bypass_stalled(appliance, &self.transmission.transmission);
-        unsent.extend(unbound);
+        others.extend(unbound);
         renew_faults(
             &mut self.faults,
             &mut self.watch_failures,
             appliance,
-            unsent,
+            others,
         );
         if let Err(error) = appliance.steering.renew_vlans() {
             tracing::error!(%error, "the VLAN devices of this machine cannot be followed");
@@ -94,12 +94,12 @@ impl FaultWatch {
 }
 
 /// Looks for faults of interfaces and workers, and logs those that are new and those that are over.
-/// `unsent` are the faults of transmission.
+/// `others` are the faults of transmission and of sockets.
 fn renew_faults(
     known: &mut Vec<String>,
     failed: &mut LogLimit,
     appliance: &mut Appliance,
-    mut unsent: Vec<String>,
+    mut others: Vec<String>,
 ) {
     let mut faults = match appliance.steering.find_faults() {
         Ok(faults) => faults,
@@ -111,7 +111,7 @@ fn renew_faults(
         }
     };
     faults.extend(appliance.workers.iter().filter_map(WorkerHandle::fault));
-    faults.append(&mut unsent);
+    faults.append(&mut others);
     for fault in faults.iter().filter(|fault| !known.contains(fault)) {
         tracing::error!("degraded: {fault}");
     }

@@ -7,8 +7,8 @@
 //!
 //! If the process is killed, the program, the flows and the learned profiles stay pinned, and spliced connections continue.
 //! The next process loads its own program with new maps, except for the flow table with its occupancy filter, the
-//! passed-through connections, the replay cache and the clients that wait. It then replaces the program on each link atomically, so no interface
-//! runs with half of a configuration.
+//! passed-through connections, the replay cache and the clients that wait. It then replaces the program on each link
+//! atomically, so no interface runs with half of a configuration.
 //!
 //! | file | idea |
 //! |---|---|

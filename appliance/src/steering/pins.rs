@@ -281,8 +281,8 @@ impl Pins {
         unpin(&self.tcx(interface))
     }
 
-    /// Removes all our files but the program that others call: XDP links, then TC links, then maps. Removes the folder if it is empty then. Returns the
-    /// interfaces that were steered and the number of removed maps.
+    /// Removes all our files but the program that others call: XDP links, then TC links, then maps. Removes the folder if it is
+    /// empty then. Returns the interfaces that were steered and the number of removed maps.
     pub(super) fn clear(&self) -> Result<(Vec<String>, usize), SteeringError> {
         let links = self.links();
         for interface in &links {

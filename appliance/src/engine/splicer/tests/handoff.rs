@@ -11,13 +11,7 @@ fn a_valid_cookie_opens_and_establishes_the_flow() {
         lab.open(&ack());
         let syn = lab.only();
         assert_eq!(syn.numbers(), SYN);
-        let requested = HandshakeOptions {
-            mss: 1400,
-            sack: true,
-            times: Some((CLIENT_CLOCK, 0)),
-            scale: Some(6),
-        };
-        assert_eq!(syn.options(), requested.words());
+        assert_eq!(syn.options(), REQUESTED_OF_SERVER.words());
         // A SYN's window is not scaled.
         assert_eq!(syn.segment.tcp.window, WINDOW << 6);
         assert_eq!((lab.flow().state, lab.flow().owner), (state::OPENING, 1));

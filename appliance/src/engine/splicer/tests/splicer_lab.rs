@@ -37,6 +37,13 @@ pub(super) const REQUESTED: ClientOptions = ClientOptions {
     sack: true,
     ecn: false,
 };
+/// The options of the SYN that asks the server for them.
+pub(super) const REQUESTED_OF_SERVER: HandshakeOptions = HandshakeOptions {
+    mss: 1400,
+    sack: true,
+    times: Some((CLIENT_CLOCK, 0)),
+    scale: Some(6),
+};
 pub(super) const POLICY: Policy = Policy {
     reset_when_down: true,
     true_rtt: false,

@@ -50,13 +50,7 @@ fn a_client_that_waited_gets_its_connection_without_sending_anything() {
         lab.open_waiting(&lab.waiting_ack(true));
         let syn = lab.only();
         assert_eq!(syn.numbers(), SYN);
-        let requested = HandshakeOptions {
-            mss: 1400,
-            sack: true,
-            times: Some((CLIENT_CLOCK, 0)),
-            scale: Some(6),
-        };
-        assert_eq!(syn.options(), requested.words());
+        assert_eq!(syn.options(), REQUESTED_OF_SERVER.words());
         lab.server(&syn_ack());
         assert_eq!(lab.only().numbers(), THIRD_ACK);
         let flow = lab.flow();
