@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use synward_core::counters::Counter;
-use synward_core::layout::{handoff, plain_cookies, unknown_policy};
+use synward_core::layout::{Flow, flow_flags, handoff, plain_cookies, state, unknown_policy};
 use synward_core::plain_ack_limit::BUDGET;
 
 use crate::frame_builder::{ACK, SYN, Segment, stack};
 use crate::local_services::locally;
+use crate::spliced_flows::flow;
 use crate::steer::{Side, Steer, in_namespace};
 use crate::{DROP, TX, needs_root};
 
@@ -81,6 +82,47 @@ fn wrong_plain_cookies_of_a_prefix_are_checked_within_the_limit() {
             other.source.set_ip(neighbour(family));
             assert!(connects(steer, &other), "another prefix");
             assert!(connects(steer, &syn(family, stack::linux())), "timestamps");
+        }
+    });
+}
+
+/// A server that repeats its last data gets many ACKs for it after both sides have ended.
+#[test]
+fn acks_of_an_old_connection_count_for_nothing() {
+    needs_root!();
+    in_namespace(|steer| {
+        limit(steer);
+        for family in [0, 1] {
+            let handshakes: Vec<_> = (50_000..50_020)
+                .map(|port| {
+                    let mut client = syn(family, stack::windows());
+                    client.source.set_port(port);
+                    steer.shake_hands(&client)
+                })
+                .collect();
+            let closing = Flow {
+                state: state::CLOSING,
+                flags: flow_flags::CLIENT_FIN | flow_flags::SERVER_FIN,
+                ..flow(family)
+            };
+            steer.place(closing);
+            let repeated = Segment {
+                sequence: closing.client_sequence + 5,
+                acknowledgement: closing.server_sequence.wrapping_add(closing.sequence_delta),
+                ..Segment::from_client(family, ACK)
+            };
+            let before = steer.counters()[Counter::ToServer as usize];
+            for _ in 0..500 {
+                steer.run(Side::Outside, &repeated.bytes());
+            }
+            let passed = steer.counters()[Counter::ToServer as usize] - before;
+            assert_eq!(passed, 500);
+            for ack in handshakes {
+                let before = steer.counters()[Counter::CookieValid as usize];
+                steer.run(Side::Outside, &ack.bytes());
+                let valid = steer.counters()[Counter::CookieValid as usize];
+                assert_eq!(valid, before + 1, "family {family}");
+            }
         }
     });
 }

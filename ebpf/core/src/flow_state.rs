@@ -60,6 +60,14 @@ impl Flow {
                     || acknowledgement.wrapping_sub(self.client_sequence) > LAG))
     }
 
+    /// Whether the numbers of a client's segment with ACK, as it arrived, are in window.
+    #[inline(always)]
+    pub const fn is_in_window(&self, sequence: u32, acknowledgement: u32) -> bool {
+        let server = acknowledgement.wrapping_sub(self.sequence_delta);
+        is_within(sequence.wrapping_sub(self.client_sequence), IN_FLIGHT)
+            && is_within(server.wrapping_sub(self.server_sequence), IN_FLIGHT)
+    }
+
     /// Updates time, numbers and state of an established or closing flow by a segment.
     #[inline(always)]
     pub fn observe(&mut self, segment: &Observed, now: FlowTime) {

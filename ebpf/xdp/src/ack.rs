@@ -13,7 +13,7 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
 use synward_core::cookie::{AckFields, Age};
 use synward_core::counters::{Counter, ServiceCounters};
-use synward_core::layout::{MAX_SECRETS, handoff, key_slot};
+use synward_core::layout::{MAX_SECRETS, handoff, key_slot, plain_cookies};
 use synward_core::replay_cache::Event;
 use synward_core::wire::tcp::{self, Tcp};
 use synward_core::worker_request::{Hop, Request};
@@ -94,16 +94,23 @@ pub fn request_open(
 }
 
 /// Whether a segment of a closing flow is the ACK of a new handshake on the same addresses and ports, with a valid cookie.
-/// That of a handshake that has had its connection is only an old duplicate.
+/// That of a handshake that has had its connection is only an old duplicate. `is_in_window`: its numbers are those of the old
+/// connection. Such ACKs are many if the server repeats its last data, and say nothing against their sender: the limit on
+/// wrong cookies does not count them.
 #[inline(never)]
-pub fn starts_new_connection(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
+pub fn starts_new_connection(
+    ctx: &XdpContext,
+    pkt: &mut PacketContext,
+    is_in_window: bool,
+) -> bool {
     if pkt.cpu.packet.flags & (tcp::flags::ACK | tcp::flags::RST | tcp::flags::SYN)
         != tcp::flags::ACK
     {
         return false;
     }
     read_fields(ctx, pkt);
-    check_within_limit(pkt, false) == VALID_COOKIE
+    let is_exempt = is_in_window && pkt.service.plain_cookies != plain_cookies::REFUSE;
+    check_within_limit(pkt, is_exempt) == VALID_COOKIE
         && !replay_check::is_recorded(pkt, Event::Connected)
 }
 
@@ -126,11 +133,11 @@ pub fn read_fields(ctx: &impl Frame, pkt: &mut PacketContext) {
 
 /// Checks the cookie in [`read_fields`]'s fields, if the service takes it and the limit on wrong cookies without timestamps
 /// allows it: [`VALID_COOKIE`], [`EXPIRED_COOKIE`], [`INVALID_COOKIE`], [`UNCHECKED_COOKIE`] or [`REFUSED_COOKIE`].
-/// `was_checked`: XDP has done so before.
+/// `is_exempt`: neither the service's policy nor the limit concerns it, because XDP has checked it before, for instance.
 #[inline(always)]
-pub fn check_within_limit(pkt: &mut PacketContext, was_checked: bool) -> Verdict {
+pub fn check_within_limit(pkt: &mut PacketContext, is_exempt: bool) -> Verdict {
     pkt.cpu.found.plain_ack.is_counted = false;
-    if pkt.cpu.found.ack.tsecr.is_none() && !was_checked {
+    if pkt.cpu.found.ack.tsecr.is_none() && !is_exempt {
         match plain_acks::admit(pkt) {
             Admission::Checked => {}
             Admission::Unchecked => return UNCHECKED_COOKIE,

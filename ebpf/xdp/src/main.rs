@@ -141,7 +141,11 @@ fn decide_from_client(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
             state::OPENING if is_syn => false,
             state::OPENING => return worker::deliver_from_client(ctx, &mut pkt, counters, index),
             state::ESTABLISHED => true,
-            state::CLOSING => !is_syn && !ack::starts_new_connection(ctx, &mut pkt),
+            state::CLOSING => {
+                let packet = &pkt.cpu.packet;
+                let in_window = flow.is_in_window(packet.sequence, packet.acknowledgement);
+                !is_syn && !ack::starts_new_connection(ctx, &mut pkt, in_window)
+            }
             _ => false,
         };
         if belongs {
@@ -174,7 +178,7 @@ fn is_checked(ctx: &XdpContext, pkt: &mut PacketContext, service: &Service, is_s
         || (pkt.now < service.cookies_until
             && !is_syn
             && service.handoff == handoff::SPLICE
-            && ack::starts_new_connection(ctx, pkt))
+            && ack::starts_new_connection(ctx, pkt, false))
 }
 
 /// Decides about a client's segment that belongs to no flow of the table.
