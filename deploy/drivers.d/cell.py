@@ -104,12 +104,13 @@ class Bench:
         """Makes requests over both IP versions: small ones, and one of many segments. Returns whether all were answered."""
         flows = True
         for version, address in case.addresses().items():
-            good, _ = self.fetch(address, self.options.requests)
+            good, _ = self.fetch(address, 1)
+            if good:
+                good += self.fetch(address, self.options.requests - 1)[0]
             host = f"[{address}]" if version == 6 else address
-            size = inside(CLIENT, f"curl -s -m {REQUEST_SECONDS} -o /dev/null -w '%{{size_download}}' 'http://{host}/big'", check=False)
-            whole = size == str(BIG)
+            whole = good and self.fetch_big(host)
             cell.traffic.append(f"IPv{version} {good}/{self.options.requests}{'' if whole else ', the big file not'}")
-            flows &= whole and good == self.options.requests
+            flows = flows and whole and good == self.options.requests
         return flows
 
     def fetch(self, address, count):
@@ -120,6 +121,11 @@ class Bench:
             f"-w '%{{http_code}} %{{time_total}}\\n' 'http://{host}/small'", check=False)
         times = [float(line.split()[1]) for line in output.splitlines() if line.startswith("200 ")]
         return len(times), max(times, default=0)
+
+    def fetch_big(self, host):
+        """Whether the file of many segments arrives whole."""
+        size = inside(CLIENT, f"curl -g -s -m {REQUEST_SECONDS} -o /dev/null -w '%{{size_download}}' 'http://{host}/big'", check=False)
+        return size == str(BIG)
 
     def flood(self, cell, case):
         """Makes requests during a flood. Returns whether all were answered."""
