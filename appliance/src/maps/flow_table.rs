@@ -27,8 +27,9 @@
 //! whole word that it has judged. So a worker that was stopped while its opening expired finds that the entry is not its
 //! own any more, and changes nothing. The XDP program never writes owner and window shift.
 //!
-//! **Concurrent insertion of one key.** After publishing, each inserter searches for the other. An inserter that finds
-//! another entry withdraws its own and tries again. It then finds the entry of the one that came first.
+//! **Concurrent insertion of one key.** After publishing, each inserter searches for the other, and succeeds only if it
+//! finds none. If it finds an entry at a lower index, it withdraws its own and tries again: then it finds the entry of the
+//! one that came first. If it finds one at a higher index, it searches again for a while, because that one withdraws.
 //!
 //! **Occupancy filter.** A bit of OCCUPANCY is set if the bucket, or by its count its second bucket, may hold an entry. If
 //! it is clear, the XDP program skips the look-up. The inserter sets it after publishing an entry; the sweep clears it.
@@ -72,6 +73,8 @@ pub(super) const QUARANTINE: u32 = 2;
 const CROWDED: usize = 12;
 /// Maximum number of attempts of an insertion that collides with others.
 const ATTEMPTS: usize = 64;
+/// Searches during which an inserter waits for another one to withdraw. Each takes some tens of nanoseconds.
+const PATIENCE: usize = 64;
 
 /// The table of spliced flows, shared by all threads and the XDP program. No method locks or allocates.
 #[derive(Debug)]
@@ -212,21 +215,32 @@ impl FlowTable {
     /// `flow` is the current time, `owner` its worker.
     pub fn insert(&self, flow: &Flow) -> Result<OpeningEntry, InsertError> {
         let place = self.place(&flow.key);
-        for attempt in 1..=ATTEMPTS {
+        for _ in 0..ATTEMPTS {
             if let Some(entry) = self.search(&flow.key, place, None) {
                 return Err(InsertError::Exists(entry));
             }
             let entry = self.claim(place, flow.last_seen).ok_or(InsertError::Full)?;
             let opening = self.write(entry, flow);
             self.publish(entry, place);
-            if self.search(&flow.key, place, Some(entry)).is_none() {
+            if self.is_only_entry(&flow.key, place, entry) {
                 return Ok(opening);
             }
             self.remove(&opening);
-            // The delay differs between entries, so that the two do not collide again.
-            (0..attempt * (entry as usize % 61)).for_each(|_| std::hint::spin_loop());
         }
         Err(InsertError::Full)
+    }
+
+    /// Whether a published entry is its key's only one. If two inserters collide, exactly one of them withdraws: if
+    /// both did, again and again, each attempt would cost two ways for the time of [`QUARANTINE`], again and again.
+    fn is_only_entry(&self, key: &FlowKey, place: Place, entry: u32) -> bool {
+        for _ in 0..PATIENCE {
+            match self.search(key, place, Some(entry)) {
+                None => return true,
+                Some(other) if other < entry => return false,
+                Some(_) => std::hint::spin_loop(),
+            }
+        }
+        false
     }
 
     /// Sets the state of an entry, as the XDP program does.
