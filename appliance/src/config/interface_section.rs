@@ -119,7 +119,7 @@ impl Interface {
             table.problem(
                 table.line,
                 format!(
-                    "interface {} of {}; at most {} are possible",
+                    "interface {} of {}; at most {} are possible: keep those by which clients and servers are reached",
                     limits::INTERFACES + 1,
                     tables.len(),
                     limits::INTERFACES

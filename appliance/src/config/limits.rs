@@ -7,7 +7,7 @@ pub const SERVICES: usize = 1024;
 /// Maximum number of interfaces.
 pub const INTERFACES: usize = 32;
 /// Maximum number of queues of an interface: the highest queue number plus one, and the maximum number of workers.
-pub const QUEUES: usize = 64;
+pub const QUEUES: usize = 256;
 /// Maximum number of endpoints of all services: pairs of an address or prefix and a port.
 pub const ENDPOINTS: usize = 65_536;
 /// Maximum number of addresses and prefixes of a service.

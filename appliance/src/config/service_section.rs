@@ -23,7 +23,7 @@ impl Service {
             table.problem(
                 table.line,
                 format!(
-                    "service {} of {}; at most {} are possible",
+                    "service {} of {}; at most {} are possible: let one service have several addresses, or prefixes",
                     limits::SERVICES + 1,
                     tables.len(),
                     limits::SERVICES

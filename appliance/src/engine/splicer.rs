@@ -64,7 +64,7 @@ pub struct ValidAck {
 /// The openings of one worker.
 #[derive(Debug)]
 pub struct Splicer {
-    worker: u8,
+    worker: u16,
     shared: Shared,
     stats: Arc<[ServiceStats]>,
     openings: Vec<Option<Opening>>,
@@ -76,7 +76,7 @@ pub struct Splicer {
 
 impl Splicer {
     /// Creates the splicer of a worker. `stats` are the worker's counters, by service.
-    pub fn new(worker: u8, shared: Shared, stats: Arc<[ServiceStats]>) -> Self {
+    pub fn new(worker: u16, shared: Shared, stats: Arc<[ServiceStats]>) -> Self {
         Self {
             worker,
             shared,
@@ -158,10 +158,10 @@ impl Splicer {
             server_sequence: cookie.isn,
             last_seen: FlowTime::from_ns(now),
             state: state::OPENING,
-            owner: self.worker,
             service: valid_ack.service,
             ..Flow::default()
-        };
+        }
+        .owned_by(self.worker);
         let entry = match self.place(&flow) {
             Ok(entry) => entry,
             Err(outcome) => {
@@ -303,7 +303,7 @@ impl Splicer {
             return; // The entry belongs to another flow by now.
         };
         match flow.state {
-            state::OPENING if flow.owner != self.worker => {
+            state::OPENING if flow.worker() != self.worker => {
                 let cause = match direction {
                     Direction::ToServer => Cause::Client(source_prefix(flow.key.client)),
                     Direction::ToClient => Cause::Server,
@@ -346,7 +346,7 @@ impl Splicer {
 
     /// Passes a packet on to the worker that owns its opening.
     fn post(&self, flow: &Flow, cause: Cause, entry: u32, content: Content, l4: u8, packet: &[u8]) {
-        let owner = self.shared.mailboxes.get(usize::from(flow.owner));
+        let owner = self.shared.mailboxes.get(usize::from(flow.worker()));
         if !owner.is_some_and(|mailbox| mailbox.post(cause, entry, content, l4, packet)) {
             self.count(flow.service, Outcome::MessageLost);
         }

@@ -12,7 +12,7 @@
 //! | 11, 12 | `client_sequence`, `server_sequence` |
 //! | 13 | `last_seen` |
 //! | 14 | `state`, `window_shift`, `flags`, `owner`, a byte each: the *state word* |
-//! | 15 | `service`, and the generation of the way's latest opening |
+//! | 15 | `service`, the generation of the way's latest opening, and `owner_high` |
 //!
 //! **Life cycle of a way.** The tag of an unused way is [`FREE`]. An inserter claims it by exchanging its state word from 0
 //! to [`CLAIMED`], writes the entry, the state word last, and then publishes the fingerprint. A reader that sees the
@@ -23,8 +23,8 @@
 //!
 //! **Who may change an entry.** A thread first sets [`BUSY`] in the owner, by an exchange of the state word. Nobody else touches the
 //! entry until that thread has cleared it, however long it pauses. The exchange compares identity: a worker names
-//! its number and the *generation* of its opening, which the state word holds in place of the window shift; a sweep names the
-//! whole word that it has judged. So a worker that was stopped while its opening expired finds that the entry is not its
+//! its number and the *generation* of its opening, which the state word holds in place of the window shift (word 15 has the
+//! number's upper bits, which it compares first); a sweep names the whole word that it has judged. So a worker that was stopped while its opening expired finds that the entry is not its
 //! own any more, and changes nothing. The XDP program never writes owner and window shift.
 //!
 //! **Concurrent insertion of one key.** After publishing, each inserter searches for the other, and succeeds only if it
@@ -49,7 +49,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 use synward_core::flow::{FIRST_TAG, FREE, FlowKey, OVERFLOW, Place, RETIRED, WAYS, entry_index};
 use synward_core::flow_state::Observed;
 use synward_core::flow_time::FlowTime;
-use synward_core::layout::owner::{BUSY, NO_WORKER};
+use synward_core::layout::owner::{self, BUSY, NO_WORKER};
 use synward_core::layout::{Flow, MAX_SERVICES, state};
 use synward_core::multilinear;
 use synward_core::occupancy::{self, BucketBits};
@@ -92,7 +92,7 @@ pub struct OpeningEntry {
     /// Index of the entry.
     pub entry: u32,
     /// The worker that owns the opening.
-    pub owner: u8,
+    pub worker: u16,
     /// Which of the openings in this way it is. It counts up with every one, from 255 to 1.
     pub generation: u8,
 }
@@ -207,7 +207,7 @@ impl FlowTable {
             owner: state[3],
             service: u16::from_ne_bytes([service[0], service[1]]),
             generation: service[2],
-            reserved: 0,
+            owner_high: service[3],
         }
     }
 
@@ -400,11 +400,14 @@ impl FlowTable {
     /// Makes the calling thread the only one that may change the entry of an opening, if that is still its own.
     fn take(&self, opening: &OpeningEntry) -> Option<&[AtomicU32; WORDS]> {
         let words = self.words(opening.entry)?;
+        let (low, high) = owner::of(opening.worker);
         let mut old = words[STATE].load(Acquire);
         loop {
             // The XDP program may have written state and flags of an older connection.
             let [_, generation, _, owner] = old.to_ne_bytes();
-            if (generation, owner) != (opening.generation, opening.owner) {
+            // Written before the state word.
+            let [.., owner_high] = words[15].load(Acquire).to_ne_bytes();
+            if (generation, owner, owner_high) != (opening.generation, low, high) {
                 return None;
             }
             match words[STATE].compare_exchange_weak(old, busy(state::OPENING), SeqCst, Acquire) {
@@ -615,7 +618,7 @@ impl FlowTable {
     fn write(&self, entry: u32, flow: &Flow) -> OpeningEntry {
         let mut opening = OpeningEntry {
             entry,
-            owner: flow.owner,
+            worker: flow.worker(),
             generation: 0,
         };
         let Some(words) = self.words(entry) else {
@@ -642,7 +645,7 @@ impl FlowTable {
         // Never 0: no opening has the state word of a free way.
         opening.generation = before.checked_add(1).unwrap_or(1);
         words[15].store(
-            u32::from_ne_bytes([low, high, opening.generation, 0]),
+            u32::from_ne_bytes([low, high, opening.generation, flow.owner_high]),
             Relaxed,
         );
         words[STATE].store(opening_word(&opening), Release);
@@ -708,7 +711,8 @@ pub(super) fn key_of(words: &[AtomicU32; WORDS]) -> FlowKey {
 
 /// The state word of an opening.
 fn opening_word(opening: &OpeningEntry) -> u32 {
-    u32::from_ne_bytes([state::OPENING, opening.generation, 0, opening.owner])
+    let (owner, _) = owner::of(opening.worker);
+    u32::from_ne_bytes([state::OPENING, opening.generation, 0, owner])
 }
 
 /// The state word of an entry that a thread is changing.

@@ -41,7 +41,7 @@ plain! {
     FailureKey = 4 * 4,
     FlowKey = 16 + 16 + 4,
     Globals = 10 * 8 + 2 * 8 + 4 * 4,
-    Interfaces = 32 * 4 + 32 * 16,
+    Interfaces = 32 * 4 + 32 * (4 + 4 + 32),
     KeySlot = 8 + 4 * 16,
     NextHop = 16 + 4,
     Passed = 4 + 4,

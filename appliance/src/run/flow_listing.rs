@@ -75,6 +75,6 @@ fn view(names: &[&str], flow: &Flow, now: FlowTime) -> FlowView {
         service: name.copied().unwrap_or_default().to_owned(),
         state: state_of(flow),
         idle_seconds: f64::from(now.elapsed_since(flow.last_seen)) * FlowTime::UNIT_NS as f64 / 1e9,
-        worker: (flow.state == state::OPENING).then_some(u32::from(flow.owner)),
+        worker: (flow.state == state::OPENING).then_some(u32::from(flow.worker())),
     }
 }

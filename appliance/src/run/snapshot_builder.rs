@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use synward_core::client_options::NO_SCALE;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::profile_flags;
+use synward_core::queue_set::QueueSet;
 
 use super::server_profiles::{Server, ServerProfiles};
 use super::start::{Appliance, WorkerHandle};
@@ -65,16 +66,19 @@ pub(super) fn interface_views(
         .map(|one| {
             let link = links.iter().find(|link| link.index == one.index);
             let losses = link.map(|link| LOSSES.iter().zip(link.losses));
-            let of_interface = |masks: &BTreeMap<u32, u64>| masks.get(&one.index).copied();
-            let answering = of_interface(&appliance.responders).unwrap_or(0)
-                & !of_interface(&appliance.bypassed).unwrap_or(0);
+            let of_interface = |sets: &BTreeMap<u32, QueueSet>| {
+                let set = sets.get(&one.index);
+                set.copied().unwrap_or_default()
+            };
+            let answering =
+                of_interface(&appliance.responders).without(of_interface(&appliance.bypassed));
             let queue = |queue: &u32| {
                 let report = reports
                     .get(queue)
                     .and_then(|ports| ports.iter().find(|port| port.interface == one.index));
                 QueueView {
                     queue: *queue,
-                    responder: if answering >> queue & 1 != 0 {
+                    responder: if answering.contains(*queue) {
                         Responder::Afxdp
                     } else {
                         Responder::Xdp

@@ -74,7 +74,7 @@ impl SocketRebind {
         let answering = appliance.responders.get(&interface.index).copied();
         appliance
             .steering
-            .set_responder(slot, answering.unwrap_or(0))
+            .set_responder(slot, answering.unwrap_or_default())
             .map_err(|error| format!("workers answer no SYNs of {name}: {error}; restart synward"))
     }
 }

@@ -57,7 +57,8 @@ impl Appliance {
             Responder::Auto => port.zero_copy(),
         };
         if afxdp {
-            *self.responders.entry(interface.index).or_default() |= 1 << queue;
+            let answering = self.responders.entry(interface.index).or_default();
+            answering.insert(queue);
         }
         tracing::info!(
             interface = %interface.name, queue, zero_copy = port.zero_copy(),

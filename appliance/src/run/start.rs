@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use core_affinity::CoreId;
 use crossbeam::queue::ArrayQueue;
 use synward_core::layout::MAX_SERVICES;
+use synward_core::queue_set::QueueSet;
 
 use super::server_profiles::ServerProfiles;
 use crate::afxdp::{Polling, Waiter};
@@ -75,10 +76,10 @@ pub struct Appliance {
     pub workers: Vec<WorkerHandle>,
     /// What the workers see of servers.
     pub observations: Arc<ArrayQueue<Observation>>,
-    /// By interface index: a bit mask of the queues on which a worker answers SYNs.
-    pub responders: BTreeMap<u32, u64>,
+    /// By interface index: the queues on which a worker answers SYNs.
+    pub responders: BTreeMap<u32, QueueSet>,
     /// The queues of these that the XDP program answers instead, because their driver completes nothing.
-    pub bypassed: BTreeMap<u32, u64>,
+    pub bypassed: BTreeMap<u32, QueueSet>,
     /// Counts lost frames; `None`: the kernel does not permit it.
     pub transmit_watch: Option<TransmitWatch>,
     /// What the self-test changed, one sentence each.
@@ -168,7 +169,7 @@ impl Appliance {
                 queue,
                 core,
                 ports: Ports::new(ports),
-                splicer: Splicer::new(queue as u8, shared.clone(), Arc::clone(&stats)),
+                splicer: Splicer::new(queue as u16, shared.clone(), Arc::clone(&stats)),
                 stats: Arc::clone(&stats),
                 answers: BatchAnswers::new(HashBackend::best()),
                 keys: EpochKeys::new(self.steering.issuing_keys()),
@@ -208,7 +209,7 @@ impl Appliance {
             || services.any(|service| service.handoff == Handoff::Splice)
     }
 
-    fn responder_slots(&self) -> Vec<(u32, u64)> {
+    fn responder_slots(&self) -> Vec<(u32, QueueSet)> {
         let interfaces = self.steering.interfaces().iter();
         interfaces
             .filter_map(|one| Some((one.slot, *self.responders.get(&one.index)?)))

@@ -107,8 +107,12 @@ fn cut_packets(
 pub(super) fn bypass_stalled(appliance: &mut Appliance, faults: &TransmissionFaults) {
     let stalled = faults.stalled_queues(Instant::now());
     for (index, answering) in appliance.responders.clone() {
-        let bypassed = stalled.get(&index).copied().unwrap_or(0) & answering;
-        let before = appliance.bypassed.insert(index, bypassed).unwrap_or(0);
+        let bypassed = stalled.get(&index).copied().unwrap_or_default();
+        let bypassed = bypassed.and(answering);
+        let before = appliance
+            .bypassed
+            .insert(index, bypassed)
+            .unwrap_or_default();
         let mut steered = appliance.steering.interfaces().iter();
         let Some(slot) = steered.find(|one| one.index == index).map(|one| one.slot) else {
             continue;
@@ -118,7 +122,7 @@ pub(super) fn bypass_stalled(appliance: &mut Appliance, faults: &TransmissionFau
         }
         if let Err(error) = appliance
             .steering
-            .set_responder(slot, answering & !bypassed)
+            .set_responder(slot, answering.without(bypassed))
         {
             // The next round tries again.
             appliance.bypassed.insert(index, before);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
+use synward_core::queue_set::QueueSet;
 use synward_core::transmit_failure::{FailureKey, cause, way};
 
 /// Rounds with losses that make a fault.
@@ -124,15 +125,15 @@ impl TransmissionFaults {
         faults
     }
 
-    /// The queues that are stalled, as a bit mask by index of the interface.
-    pub fn stalled_queues(&self, now: Instant) -> BTreeMap<u32, u64> {
-        let mut masks = BTreeMap::new();
+    /// The queues that are stalled, by index of the interface.
+    pub fn stalled_queues(&self, now: Instant) -> BTreeMap<u32, QueueSet> {
+        let mut stalled = BTreeMap::<u32, QueueSet>::new();
         for ((interface, queue), (_, since)) in &self.stalled {
             if now.duration_since(*since) > COMPLETION {
-                *masks.entry(*interface).or_default() |= 1 << (queue & 63);
+                stalled.entry(*interface).or_default().insert(*queue);
             }
         }
-        masks
+        stalled
     }
 }
 
@@ -233,7 +234,7 @@ mod tests {
         let mut round = |milliseconds, transmitted, outstanding| {
             let socket = SocketState {
                 interface: 2,
-                queue: 1,
+                queue: 201,
                 transmitted,
                 outstanding,
             };
@@ -245,11 +246,14 @@ mod tests {
         let none = (String::new(), BTreeMap::new());
         assert_eq!(round(0, 10, 5), none);
         assert_eq!(round(900, 10, 6), none);
-        let stalled = "the driver of out0 does not complete the frames that the socket of queue 1 sent, so XDP answers the \
+        let stalled = "the driver of out0 does not complete the frames that the socket of queue 201 sent, so XDP answers the \
                        SYNs there: restart synward; if it happens again, set zero_copy of out0 to \"off\"";
         assert_eq!(
             round(1100, 10, 7),
-            (stalled.to_owned(), BTreeMap::from([(2, 1 << 1)]))
+            (
+                stalled.to_owned(),
+                BTreeMap::from([(2, QueueSet::from_iter([201]))])
+            )
         );
         let one_was_completed = round(1200, 11, 7);
         assert_eq!(one_was_completed, none);

@@ -3,6 +3,7 @@
 use aya::maps::lpm_trie::Key as Prefix;
 use ipnet::IpNet;
 use synward_core::layout::{Endpoint, Interface, Interfaces, PrefixPort};
+use synward_core::queue_set::QueueSet;
 use synward_core::wire::Address;
 
 use super::client_mss::ClientMss;
@@ -30,7 +31,7 @@ pub(super) fn fill_maps(
         interfaces.interface[slot] = Interface {
             side: side_bits(steered.side),
             slot: steered.slot,
-            afxdp: 0,
+            afxdp: QueueSet::default(),
         };
     }
     object

@@ -11,6 +11,7 @@ use synward_core::counters::{SLOTS, ServiceCounters};
 use synward_core::layout::{
     Clock, Interface, MAX_INTERFACES, MAX_QUEUES, Service, VlanTags, cookies, handoff, key_slot,
 };
+use synward_core::queue_set::QueueSet;
 
 use super::attach::{self, Attachment};
 use super::chain;
@@ -223,11 +224,15 @@ impl Steering {
             .map_err(map_failed("SOCKETS"))
     }
 
-    /// Lets workers answer SYNs on the queues (bit q) of the interface in `slot`, and the XDP program on all others.
+    /// Lets workers answer SYNs on these queues of the interface in `slot`, and the XDP program on all others.
     ///
     /// # Errors
     /// No interface has the slot, or the kernel refuses the write.
-    pub fn set_responder(&mut self, slot: u32, afxdp_queues: u64) -> Result<(), SteeringError> {
+    pub fn set_responder(
+        &mut self,
+        slot: u32,
+        afxdp_queues: QueueSet,
+    ) -> Result<(), SteeringError> {
         let Some(interface) = self.interfaces.get(slot as usize) else {
             return Err(SteeringError::Slot { slot, queue: 0 });
         };

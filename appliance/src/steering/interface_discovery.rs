@@ -232,10 +232,10 @@ mod tests {
             queues(&wanted(Queues::All), 3).unwrap(),
             (vec![0, 1, 2], vec![])
         );
-        let refused = queues(&wanted(Queues::All), 65).unwrap_err().to_string();
+        let refused = queues(&wanted(Queues::All), 257).unwrap_err().to_string();
         assert_eq!(
             refused,
-            "eth0 has 65 receive queues, and at most 64 can be steered: `ethtool -L eth0 combined 64` makes it so"
+            "eth0 has 257 receive queues, and at most 256 can be steered: `ethtool -L eth0 combined 256` makes it so"
         );
     }
 

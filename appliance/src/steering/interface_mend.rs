@@ -4,6 +4,7 @@
 //! The AF_XDP sockets of an interface that was created again are bound to the one that is gone: the caller binds others.
 
 use synward_core::layout::Interface;
+use synward_core::queue_set::QueueSet;
 
 use super::attach;
 use super::classifier;
@@ -94,7 +95,7 @@ impl Steering {
         interfaces.interface[slot as usize] = Interface {
             side: side_bits(steered.side),
             slot,
-            afxdp: 0,
+            afxdp: QueueSet::default(),
         };
         map.set(0, Plain(interfaces), 0)
             .map_err(map_failed("INTERFACES"))

@@ -202,10 +202,10 @@ fn wrong_interfaces() -> Vec<Wrong> {
             &["10: interface \"eth0\" already exists (line 2); remove one, or use side = \"both\""],
         ),
         interfaces(
-            "[[interface]]\nname = \"eth0\"\nside = \"both\"\nxdp = \"generic\"\nzero_copy = \"on\"\nqueues = [0, 64]",
+            "[[interface]]\nname = \"eth0\"\nside = \"both\"\nxdp = \"generic\"\nzero_copy = \"on\"\nqueues = [0, 256]",
             &[
                 "9: zero_copy \"on\" needs the driver's XDP, but xdp is \"generic\"; use xdp = \"native\"",
-                "10: `queues` holds 64; use a whole number from 0 to 63",
+                "10: `queues` holds 256; use a whole number from 0 to 255",
             ],
         ),
         interfaces(
@@ -440,7 +440,8 @@ fn sections_and_lists_have_limits() {
     );
 
     let ran = folder.check(many(33, interface) + &many(1025, service) + &folder.cookie());
-    let expected = "FILE:97: interface 33 of 33; at most 32 are possible\nFILE:4196: service 1025 of 1025; at most 1024 are possible\n";
+    let expected = "FILE:97: interface 33 of 33; at most 32 are possible: keep those by which clients and servers are reached\n\
+        FILE:4196: service 1025 of 1025; at most 1024 are possible: let one service have several addresses, or prefixes\n";
     assert_eq!(folder.shorten(&ran.stdout), expected);
 
     let ports: Vec<_> = (1..=65).collect();

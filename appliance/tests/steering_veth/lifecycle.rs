@@ -4,6 +4,7 @@ use synward::config::{Mode, Side};
 use synward::maps::Times;
 use synward::steering::Mended;
 use synward_core::counters::Counter;
+use synward_core::queue_set::QueueSet;
 
 use super::steering_lab::{HERE, Lab, inside};
 
@@ -148,10 +149,12 @@ fn modes_responders_clock_and_counters_are_accessible() {
     assert!(steering.mode(1).is_err() && steering.set_mode(1, Mode::Off).is_err());
     assert_eq!(steering.counters(0).unwrap().value(Counter::Syn), 0);
     assert!(steering.counters(1).is_err());
-    steering.set_responder(0, 0b11).unwrap();
-    assert!(steering.set_responder(1, 0).is_err());
-    let refused = steering.set_socket(0, 64, 0).unwrap_err().to_string();
-    assert_eq!(refused, "a slot is out of range: interface 0, queue 64");
+    steering
+        .set_responder(0, QueueSet::from_iter([0, 255]))
+        .unwrap();
+    assert!(steering.set_responder(1, QueueSet::default()).is_err());
+    let refused = steering.set_socket(0, 256, 0).unwrap_err().to_string();
+    assert_eq!(refused, "a slot is out of range: interface 0, queue 256");
     assert!(
         steering.set_socket(0, 0, 0).is_err(),
         "stdin is not an AF_XDP socket"

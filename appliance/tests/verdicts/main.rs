@@ -44,6 +44,7 @@ mod icmp_errors;
 mod judged;
 mod kernel_handshake;
 mod local_services;
+mod many_queues;
 mod next_hop;
 mod other_traffic;
 mod plain_acks;

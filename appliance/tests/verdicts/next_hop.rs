@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use synward_core::counters::Counter;
 use synward_core::layout::{Interface, NextHop, handoff, side};
+use synward_core::queue_set::QueueSet;
 
 use crate::frame_builder::{self, ACK, CLIENT_MAC, OUT_MAC, SERVER_MAC, SYN, Segment, hex, read};
 use crate::spliced_flows::flow;
@@ -181,7 +182,7 @@ fn make_one_arm(steer: &mut Steer) {
     let both = Interface {
         side: side::OUTSIDE | side::INSIDE,
         slot: 0,
-        afxdp: 0,
+        afxdp: QueueSet::default(),
     };
     steer.steered(0, both);
 }

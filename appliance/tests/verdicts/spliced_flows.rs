@@ -34,7 +34,7 @@ pub(crate) fn flow(family: usize) -> Flow {
         owner: 0,
         service: SERVICE as u16,
         generation: 0,
-        reserved: 0,
+        owner_high: 0,
     }
 }
 

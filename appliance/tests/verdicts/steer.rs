@@ -17,6 +17,7 @@ use synward_core::layout::{
     Passed, Profile, Service, VlanTags, key_slot, mode, plain_cookies, policy_slot, push_vlan_tag,
     side, state,
 };
+use synward_core::queue_set::QueueSet;
 use synward_core::replay_cache::{ENTRIES_PER_SET, Event, Handshake};
 use synward_core::wire::Address;
 use synward_core::worker_request::{META_BYTES, META_WORDS, Meta};
@@ -114,6 +115,8 @@ pub(crate) struct Steer {
     mask: u32,
     generation: u32,
     interfaces: [u32; 3],
+    /// The queue at which frames arrive.
+    pub(crate) queue: u32,
     /// The coarse clock when a map was changed: until the next jiffy, prepared answers may not know of it.
     changed: Option<u64>,
 }
@@ -191,6 +194,7 @@ impl Steer {
             mask,
             generation: 0,
             interfaces,
+            queue: 0,
             changed: None,
         };
         // All that is looked for may be there.
@@ -212,7 +216,7 @@ impl Steer {
                 Interface {
                     side,
                     slot: slot as u32,
-                    afxdp: 0,
+                    afxdp: QueueSet::default(),
                 },
             );
         }
@@ -253,7 +257,7 @@ impl Steer {
         move |counter| after[counter as usize] - before[counter as usize]
     }
 
-    /// Runs the program on a frame that arrives at queue 0.
+    /// Runs the program on a frame.
     pub(crate) fn run(&mut self, side: Side, frame: &[u8]) -> Seen {
         self.run_repeatedly(side, frame, 1)
     }
@@ -286,7 +290,7 @@ impl Steer {
         self.object.map_mut(name).unwrap()
     }
 
-    /// Runs another program, which may call ours, on a frame that arrives at queue 0.
+    /// Runs another program, which may call ours, on a frame.
     pub(crate) fn run_program(&self, program: &Xdp, side: Side, frame: &[u8], repeat: u32) -> Seen {
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let words = [
@@ -294,7 +298,7 @@ impl Steer {
             frame.len() as u32,
             0,
             self.interfaces[side as usize],
-            0,
+            self.queue,
             0,
         ];
         let context: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
@@ -443,10 +447,15 @@ impl Steer {
 
     /// Has a worker answer SYNs of queue 0 outside.
     pub(crate) fn answer_by_worker(&mut self) {
+        self.answer_by_workers([0]);
+    }
+
+    /// Has workers answer SYNs of these queues outside.
+    pub(crate) fn answer_by_workers(&mut self, queues: impl IntoIterator<Item = u32>) {
         let interface = Interface {
             side: side::OUTSIDE,
             slot: 0,
-            afxdp: 1,
+            afxdp: queues.into_iter().collect(),
         };
         self.steered(0, interface);
     }
@@ -477,9 +486,22 @@ impl Steer {
         self.changed = Some(now());
     }
 
-    /// Marks the worker of queue 0 as alive.
+    /// Marks the worker of the queue as alive.
     pub(crate) fn beat(&mut self) {
-        self.set("HEARTBEATS", 0, now());
+        self.set("HEARTBEATS", self.queue, now());
+    }
+
+    /// Puts another interface in the place of the one outside.
+    pub(crate) fn replace_outside(&mut self, name: &str, index: u32) {
+        let program: &mut Xdp = self
+            .object
+            .program_mut("steer")
+            .unwrap()
+            .try_into()
+            .unwrap();
+        program.attach(name, XdpMode::Driver).unwrap();
+        self.interfaces[Side::Outside as usize] = index;
+        self.answer_by_workers([]);
     }
 
     /// Inserts a flow; returns its entry's index.

@@ -49,11 +49,24 @@ pub(crate) fn build() -> [u32; 3] {
             ));
         }
     }
-    ["sw-out", "sw-in", "sw-else"].map(|name| {
-        let name = std::ffi::CString::new(name).unwrap();
-        // SAFETY: the name is a C string that lives through the call.
-        unsafe { libc::if_nametoindex(name.as_ptr()) }
-    })
+    ["sw-out", "sw-in", "sw-else"].map(index_of)
+}
+
+/// An interface with so many receive queues; returns its index.
+pub(crate) fn add_wide(name: &str, queues: u32) -> u32 {
+    let both = format!("numrxqueues {queues} numtxqueues {queues}");
+    ip(&format!(
+        "link add {name} {both} type veth peer name {name}-peer {both}"
+    ));
+    ip(&format!("link set {name} up"));
+    ip(&format!("link set {name}-peer up"));
+    index_of(name)
+}
+
+fn index_of(name: &str) -> u32 {
+    let name = std::ffi::CString::new(name).unwrap();
+    // SAFETY: the name is a C string that lives through the call.
+    unsafe { libc::if_nametoindex(name.as_ptr()) }
 }
 
 /// iproute2 in this thread's namespace.

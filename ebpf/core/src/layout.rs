@@ -7,18 +7,19 @@ use crate::cookie::Key;
 use crate::flow::FlowKey;
 use crate::flow_time::FlowTime;
 use crate::multilinear;
+use crate::queue_set::QueueSet;
 use crate::wire::Address;
 use crate::worker_request::META_WORDS;
 
 /// Version of names and contents of the maps. A process takes over pinned maps only if they have its own version.
-pub const SCHEMA: u32 = 11;
+pub const SCHEMA: u32 = 12;
 
 /// The most services.
 pub const MAX_SERVICES: u32 = 1024;
 /// The most interfaces that are steered.
 pub const MAX_INTERFACES: u32 = 32;
 /// The most receive queues of one interface that have a socket.
-pub const MAX_QUEUES: u32 = 64;
+pub const MAX_QUEUES: u32 = 256;
 /// Epochs for which the XDP program holds keys: it answers SYNs for more than an hour (256 epochs of 32 s) while no process
 /// runs. A power of two.
 pub const KEY_SLOTS: u32 = 256;
@@ -343,8 +344,8 @@ pub struct Interface {
     pub side: u32,
     /// Its row of sockets: queue q has the socket `slot * MAX_QUEUES + q`.
     pub slot: u32,
-    /// Bit q: a worker answers the SYNs of queue q, not the XDP program.
-    pub afxdp: u64,
+    /// The queues on which a worker answers the SYNs, not the XDP program.
+    pub afxdp: QueueSet,
 }
 
 /// All steered interfaces. They are few: a linear search is faster than a hash.
@@ -388,15 +389,34 @@ pub struct Flow {
     pub window_shift: i8,
     /// See [`flow_flags`].
     pub flags: u8,
-    /// While opening: the worker that owns it. Afterwards the lowest four bits are the left shift of the client's windows, for a
-    /// server that has refused the client's window scaling. See [`owner`] for the others.
+    /// While opening: the low bits of the number of the worker that owns it ([`Self::worker`]). Afterwards the lowest four bits are
+    /// the left shift of the client's windows, for a server that has refused the client's window scaling. See [`owner`] for
+    /// the others.
     pub owner: u8,
     /// Index of the service.
     pub service: u16,
     /// Which of the openings in this way it is, or was.
     pub generation: u8,
-    /// Padding, zero.
-    pub reserved: u8,
+    /// The other bits of the number of the worker that opens, or opened it.
+    pub owner_high: u8,
+}
+
+impl Flow {
+    /// While opening: the number of the worker that owns it.
+    pub const fn worker(&self) -> u16 {
+        (self.owner_high as u16) << owner::WORKER_BITS | (self.owner & owner::WORKER) as u16
+    }
+
+    /// The flow as an opening of a worker.
+    #[must_use]
+    pub const fn owned_by(self, worker: u16) -> Self {
+        let (owner, owner_high) = owner::of(worker);
+        Self {
+            owner,
+            owner_high,
+            ..self
+        }
+    }
 }
 
 /// Bits of [`Flow::owner`] above a worker's number or a shift.
@@ -405,8 +425,19 @@ pub mod owner {
     pub const NO_WORKER: u8 = 0x80;
     /// A thread of the appliance is changing the entry, and nobody else may.
     pub const BUSY: u8 = 0x40;
+    /// The bits of a worker's number. The others are in [`Flow::owner_high`](super::Flow::owner_high).
+    pub const WORKER: u8 = 0x3f;
+    /// How many these are.
+    pub(super) const WORKER_BITS: u32 = WORKER.count_ones();
     /// The bits of the shift.
     pub const SHIFT: u8 = 0x0f;
+
+    const _: () = assert!(super::MAX_QUEUES <= 1 << (WORKER_BITS + u8::BITS));
+
+    /// The two parts of a worker's number.
+    pub const fn of(worker: u16) -> (u8, u8) {
+        (worker as u8 & WORKER, (worker >> WORKER_BITS) as u8)
+    }
 }
 
 /// Values of [`Flow::state`].

@@ -13,7 +13,7 @@
 //! | every later segment | [`occupancy`], [`flow`], [`flow_time`], [`translate`] |
 //! | ICMP error about one of them | [`wire::icmp`], [`translate`] |
 //!
-//! [`layout`], [`counters`], [`transmit_failure`] and [`capture`] describe the maps that the eBPF programs and the appliance
+//! [`layout`], [`queue_set`], [`counters`], [`transmit_failure`] and [`capture`] describe the maps that the eBPF programs and the appliance
 //! share. [`siphash`] and [`multilinear`] are the hash functions; [`kernel_tsval`] is about the kernel's own SYN cookies.
 //!
 //! Unsafe code is forbidden, except in two functions that only BPF compiles: they read and write the fields of a header
@@ -37,6 +37,7 @@ pub mod occupancy;
 pub mod plain_ack_limit;
 pub mod plain_code_book;
 pub mod prefix_counts;
+pub mod queue_set;
 pub mod replay_cache;
 pub mod reply_budget;
 pub mod siphash;

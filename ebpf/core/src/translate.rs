@@ -189,7 +189,7 @@ mod tests {
         owner: 0,
         service: 0,
         generation: 0,
-        reserved: 0,
+        owner_high: 0,
     };
 
     /// A segment with these options and a correct checksum.

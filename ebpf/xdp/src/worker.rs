@@ -16,7 +16,7 @@ use synward_core::worker_request::{
 /// Whether a worker answers the SYNs of this queue, as long as it is alive.
 #[inline(always)]
 pub fn answers_syns(ctx: &XdpContext, interface: &Interface) -> bool {
-    interface.afxdp >> (ctx.rx_queue_index() & 63) & 1 != 0
+    interface.afxdp.contains(ctx.rx_queue_index())
 }
 
 /// Whether the worker of a queue is alive. A socket in the map does not say so: a heartbeat does.

@@ -23,7 +23,7 @@ impl Splicer {
         if flow.key != error.key || flow.state != state::OPENING {
             return; // The entry belongs to another flow by now, or the server has answered.
         }
-        if flow.owner != self.worker {
+        if flow.worker() != self.worker {
             return self.post(&flow, Cause::Server, entry, Content::Error, l4, packet);
         }
         let id = flow.sequence_delta;

@@ -207,7 +207,7 @@ fn only_a_closing_flow_is_reopened_and_only_once() {
     });
     let expected = OpeningEntry {
         entry,
-        owner: 9,
+        worker: 9,
         generation: 2,
     };
     assert_eq!(winners, [expected]);
@@ -219,6 +219,25 @@ fn only_a_closing_flow_is_reopened_and_only_once() {
     assert_eq!(table.read(entry).state, state::ESTABLISHED);
     assert!(table.ensure_opening(&expected));
     assert_eq!(table.read(entry), of_generation(again, 2));
+}
+
+/// The state word has only the low bits of a worker's number.
+#[test]
+fn openings_of_256_workers_are_told_apart() {
+    let table = table(4);
+    for worker in [0, 63, 64, 255] {
+        let flow = opening(key(u32::from(worker))).owned_by(worker);
+        let opened = table.insert(&flow).unwrap();
+        assert_eq!(table.read(opened.entry).worker(), worker);
+        for other in (0..256).filter(|other| *other != worker) {
+            let stranger = OpeningEntry {
+                worker: other,
+                ..opened
+            };
+            assert!(!table.ensure_opening(&stranger) && !table.remove(&stranger));
+        }
+        assert!(table.remove(&opened));
+    }
 }
 
 /// A worker was stopped while its opening expired, and others got its way, with the same or another flow.
