@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::netlink::{self, attributes, find_attribute, ip_address, text, u16_at, u32_at};
 
@@ -17,6 +17,7 @@ const ADDRESS: usize = 8;
 // include/uapi/linux/if_addr.h
 const IFA_LOCAL: u16 = 2;
 const IFA_ADDRESS: u16 = 1;
+const IFA_BROADCAST: u16 = 4;
 
 // include/uapi/linux/if_link.h
 const IFLA_ADDRESS: u16 = 1;
@@ -134,6 +135,38 @@ pub fn own_addresses() -> io::Result<BTreeSet<IpAddr>> {
     Ok(addresses.into_iter().map(|net| net.addr()).collect())
 }
 
+/// Lists the broadcast addresses of the IPv4 networks that this network namespace is connected to, but for 255.255.255.255.
+///
+/// # Errors
+/// The netlink dump fails.
+pub fn broadcast_addresses() -> io::Result<BTreeSet<IpAddr>> {
+    let found = netlink::dump(
+        libc::NETLINK_ROUTE,
+        libc::RTM_GETADDR,
+        &[0; ADDRESS],
+        |kind, body| (kind == libc::RTM_NEWADDR).then(|| parse_broadcasts(body))?,
+    )?;
+    let all = found.into_iter().flatten().flatten();
+    let directed = all.filter(|one| *one != Ipv4Addr::BROADCAST);
+    Ok(directed.map(IpAddr::from).collect())
+}
+
+/// The broadcast address that is set, and the last address of the network. The kernel takes both for broadcasts, the second
+/// in networks of more than two addresses (`fib_add_ifaddr` in net/ipv4/fib_frontend.c).
+fn parse_broadcasts(body: &[u8]) -> Option<[Option<Ipv4Addr>; 2]> {
+    let length = *body.get(1)?;
+    let attributes = body.get(ADDRESS..)?;
+    let v4 = |kind| match ip_address(find_attribute(attributes, kind)?)? {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    };
+    let net = Ipv4Net::new(v4(IFA_ADDRESS)?, length).ok()?;
+    Some([
+        v4(IFA_BROADCAST),
+        (length < 31).then(|| net.broadcast()),
+    ])
+}
+
 fn parse_link(body: &[u8]) -> Option<Link> {
     let flags = u32_at(body, 8)?;
     let mut link = Link {
@@ -243,5 +276,29 @@ mod tests {
             let name = parse_link(&whole[..length]).map(|link| link.name);
             assert!(name.is_none_or(|name| name.is_empty()), "{length}");
         }
+    }
+
+    #[test]
+    fn broadcast_addresses_are_those_that_the_kernel_knows() {
+        // family, prefix length, flags, scope, interface index (struct ifaddrmsg), then attributes.
+        let message = |length: u8, attributes: &[(u8, [u8; 4])]| {
+            let mut body = vec![libc::AF_INET as u8, length, 0, 0, 1, 0, 0, 0];
+            for (kind, value) in attributes {
+                body.extend([8, 0, *kind, 0]);
+                body.extend(value);
+            }
+            parse_broadcasts(&body).unwrap()
+        };
+        let address = (IFA_ADDRESS as u8, [192, 0, 2, 1]);
+        let set = (IFA_BROADCAST as u8, [192, 0, 2, 127]);
+        let last = Some(Ipv4Addr::new(192, 0, 2, 255));
+        assert_eq!(message(24, &[address]), [None, last]);
+        let both = [Some(Ipv4Addr::new(192, 0, 2, 127)), last];
+        assert_eq!(message(24, &[address, set]), both);
+        for length in [31, 32] {
+            assert_eq!(message(length, &[address]), [None, None]);
+        }
+        let lo = Ipv4Addr::new(127, 255, 255, 255);
+        assert!(broadcast_addresses().unwrap().contains(&lo.into()));
     }
 }

@@ -57,7 +57,9 @@ pub use ethtool::{
 };
 pub use host::{check_host, effective_capabilities, missing_capabilities, oldest_linux};
 pub use kfunc::patch_calls;
-pub use links::{AttachedProgram, LOSSES, Link, addresses, links, own_addresses};
+pub use links::{
+    AttachedProgram, LOSSES, Link, addresses, broadcast_addresses, links, own_addresses,
+};
 pub use listen_overflows::listen_overflows;
 pub use listeners::{Listener, listeners};
 pub use neighbours::{Neighbour, neighbours, use_neighbour};

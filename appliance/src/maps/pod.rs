@@ -10,7 +10,9 @@ use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Globals, Interfaces, KeySlot, NextHop, Passed, PrefixPort,
     Service, VlanTags, WaitingClient,
 };
+use synward_core::source_filter::SourceFilter;
 use synward_core::transmit_failure::{FailureKey, Probe};
+use synward_core::wire::Address;
 
 /// Wraps a type of [`synward_core::layout`]. [`Pod`] cannot be implemented for the type itself because both belong to
 /// other crates.
@@ -34,6 +36,7 @@ macro_rules! plain {
 }
 
 plain! {
+    Address = 4 * 4,
     Capture = 5 * 8 + 2 * 4,
     Clock = 8 + 8,
     Endpoint = 4 + 4 + 2 * 8,
@@ -49,6 +52,7 @@ plain! {
     Probe = 3 * 4,
     Service = 8 + 4 * 8 + 4 + 4,
     ServiceCounters = 64 * 8,
+    SourceFilter = 3 * 8,
     VlanTags = 8 + 4 + 4,
     WaitingClient = 8 + 8 * 4 + 4 * 4 + 2 + 1 + 1 + 4,
 }

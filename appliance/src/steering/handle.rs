@@ -25,6 +25,7 @@ use super::key_slots::KeySlots;
 use super::modes::Adoption;
 use super::next_hops::NextHops;
 use super::object::{NEXT, Object};
+use super::own_sources::OwnSources;
 use super::pins::Pins;
 use super::policy_banks::PolicyBanks;
 use crate::config::{self, Mode};
@@ -79,6 +80,7 @@ pub struct Steering {
     pub(super) next_hops: NextHops,
     /// The VLANs in the map.
     pub(super) vlans: BTreeSet<VlanTags>,
+    pub(super) own_sources: OwnSources,
     pub(super) table: Arc<FlowTable>,
     pub(super) replays: Arc<ReplayCache>,
     pub(super) heartbeats: Arc<Heartbeats>,
@@ -98,6 +100,7 @@ impl Steering {
         // The adoption period begins here, not at loading.
         self.start_adoption(coarse_now())?;
         self.renew_vlans()?;
+        self.renew_own_addresses()?;
         // Workers are expected from now on, though none is alive yet.
         (0..MAX_QUEUES).for_each(|queue| self.heartbeats.stop(queue));
         let result = self.pin_and_attach();
@@ -400,13 +403,14 @@ impl Steering {
         Ok(())
     }
 
-    /// Leaves the addresses that this machine has now out of the services whose prefixes hold them. It is cheap if they are
-    /// the same as before.
+    /// Leaves the addresses that this machine has now out of the services whose prefixes hold them, and refuses them as
+    /// sources. It is cheap if they are the same as before.
     ///
     /// # Errors
     /// The kernel cannot list the addresses or refuses a write.
     pub fn renew_own_addresses(&mut self) -> Result<(), SteeringError> {
         let own = kernel::own_addresses().map_err(SteeringError::Netlink)?;
+        self.renew_own_sources(&own)?;
         let object = &mut self.object;
         self.endpoints
             .leave_out(own, |changes| fill::change_prefixes(object, changes))

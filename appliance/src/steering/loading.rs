@@ -18,6 +18,7 @@ use super::map_plan::Plan;
 use super::modes::Adoption;
 use super::next_hops::NextHops;
 use super::object::{Object, Sizes};
+use super::own_sources::OwnSources;
 use super::pins::Pins;
 use super::policy_banks::PolicyBanks;
 use crate::config::Config;
@@ -155,6 +156,7 @@ impl Steering {
             idle: config.flows.idle,
             next_hops: NextHops::new(config),
             vlans: BTreeSet::new(),
+            own_sources: OwnSources::default(),
             table: Arc::new(table),
             replays: Arc::new(ReplayCache::new(shared.replay_cache, globals.replay_key)),
             heartbeats: Arc::new(Heartbeats::new(shared.heartbeats)),

@@ -30,6 +30,7 @@
 //! | `driver_table`, `driver_obstacles` | what is known about drivers, and which of their limits an interface exceeds |
 //! | `receive_frames` | the size of the UMEM frames that a driver receives whole packets in |
 //! | `native_refusal` | explains why a driver refuses native XDP |
+//! | `own_sources` | this machine's own addresses, from which no client comes |
 //! | `vlans` | the VLANs that this machine has devices for |
 //! | `chain` | other XDP programs on the same interface, before ours and behind it |
 //! | `unload` | detaches what a killed process left |
@@ -64,6 +65,7 @@ mod next_hops;
 mod object;
 mod occupant;
 mod own_addresses;
+mod own_sources;
 mod pins;
 mod plan_changes;
 mod policy_banks;

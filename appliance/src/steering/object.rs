@@ -15,6 +15,8 @@ use synward_core::layout::{
     Clock, Endpoint, Globals, Interfaces, KeySlot, MAX_QUEUES, MAX_WAITING, NextHop, PrefixPort,
     Service, VlanTags, WaitingClient,
 };
+use synward_core::source_filter::SourceFilter;
+use synward_core::wire::Address;
 use synward_core::{occupancy, replay_cache};
 
 use super::error::{SteeringError, cause, errno, map_failed};
@@ -105,6 +107,8 @@ pub(super) struct Object {
     pub(super) counters: PerCpuArray<MapData, Plain<ServiceCounters>>,
     pub(super) sockets: XskMap<MapData>,
     pub(super) vlans: HashMap<MapData, Plain<VlanTags>, u32>,
+    pub(super) own_sources: HashMap<MapData, Plain<Address>, u32>,
+    pub(super) source_filter: Array<MapData, Plain<SourceFilter>>,
     pub(super) unresolved: HashMap<MapData, Plain<NextHop>, u32>,
     pub(super) waiting: HashMap<MapData, Plain<FlowKey>, Plain<WaitingClient>>,
     /// The programs behind, by the slot of their interface.
@@ -257,6 +261,8 @@ fn take_maps(mut ebpf: Ebpf, sizes: &Sizes, room: Room) -> Result<(Object, Share
         counters: take_map_as(&mut ebpf, "COUNTERS")?,
         sockets: take_map_as(&mut ebpf, "SOCKETS")?,
         vlans: take_map_as(&mut ebpf, "VLANS")?,
+        own_sources: take_map_as(&mut ebpf, "OWN_SOURCES")?,
+        source_filter: take_map_as(&mut ebpf, "SOURCE_FILTER")?,
         unresolved: take_map_as(&mut ebpf, "UNRESOLVED")?,
         waiting: take_map_as(&mut ebpf, "WAITING")?,
         next: take_map_as(&mut ebpf, NEXT)?,

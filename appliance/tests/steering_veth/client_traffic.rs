@@ -10,7 +10,7 @@ use synward::steering::Steering;
 use synward_core::counters::Counter;
 use synward_core::layout::MAX_QUEUES;
 
-use super::steering_lab::{HERE, Lab, inside};
+use super::steering_lab::{HERE, Lab, THERE, inside};
 
 /// Generic XDP can answer on a veth whose peer has no program.
 const GENERIC: (&str, &str) = ("\"auto\"", "\"generic\"");
@@ -202,5 +202,37 @@ fn own_addresses_inside_a_prefix_pass() {
             .iter()
             .any(|one| one.address.to_string() == "192.0.2.1")
     );
+    steering.stop(false).unwrap();
+}
+
+/// A source that becomes one of this machine, or a broadcast address of its networks, gets no answer until it is gone again.
+#[test]
+fn own_sources_are_followed() {
+    let lab = Lab::new();
+    let mut steering = lab.steer(&[GENERIC]).unwrap();
+    for (source, own, to) in [
+        ("203.0.113.9", "203.0.113.9/32", "192.0.2.10:80"),
+        ("203.0.113.127", "203.0.113.1/25", "192.0.2.10:80"),
+        ("2001:db8:9::9", "2001:db8:9::9/128", "[2001:db8::10]:80"),
+    ] {
+        lab.client_ip(&["addr", "add", source, "dev", THERE]);
+        let change = |steering: &mut Steering, action: &str| {
+            let mut command = vec!["addr", action, own, "dev", HERE];
+            command.extend((action == "add" && own.contains(':')).then_some("nodad"));
+            lab.ip(&command);
+            inside(&lab.here(), || steering.renew_own_addresses()).unwrap();
+        };
+        change(&mut steering, "add");
+        let refused = counted(&steering, 0, Counter::DropImpossibleSource);
+        assert_eq!(
+            connect(&lab, source, to).err(),
+            Some(ErrorKind::TimedOut),
+            "{source}"
+        );
+        assert!(counted(&steering, 0, Counter::DropImpossibleSource) > refused);
+        change(&mut steering, "del");
+        expect_workers(&steering);
+        assert!(connect(&lab, source, to).is_ok(), "{source}");
+    }
     steering.stop(false).unwrap();
 }

@@ -71,6 +71,11 @@ impl Lab {
         ip_in(&self.here(), arguments);
     }
 
+    /// Runs `ip` in the client's namespace.
+    pub(crate) fn client_ip(&self, arguments: &[&str]) {
+        ip_in(&self.there(), arguments);
+    }
+
     /// Routes a network of the client's side to an address of the appliance.
     pub(crate) fn route_from_client(&self, net: &str, via: &str) {
         ip_in(&self.there(), &["route", "add", net, "via", via]);

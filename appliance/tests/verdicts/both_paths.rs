@@ -11,6 +11,7 @@ use synward_core::layout::{
 
 use crate::frame_builder::{ACK, CWR, ECE, FIN, PSH, SERVERS, SYN, Segment, hex, stack};
 use crate::local_services::{connect, listener, locally, syncookies};
+use crate::own_sources::{LIKE_OWN, OWN};
 use crate::spliced_flows::flow;
 use crate::steer::{EPOCH, SERVICE, SPARSE, Seen, Shared, Side, Steer, in_namespace, key, now};
 use crate::{DROP, PASS, REDIRECT, TX, needs_root};
@@ -233,18 +234,20 @@ fn impossible_sources(steer: &mut Steer, family: usize) {
             "127.255.255.255",
             "224.0.0.1",
             "239.1.2.3",
+            "240.0.0.1",
+            "254.255.255.255",
             "255.255.255.255",
         ],
-        &["::", "::1", "ff02::1", "ff0e::1"],
+        &["::", "::1", "ff02::1", "ff0e::1", "fe80::2"],
     ];
+    steer.own_sources(OWN[family]);
     impossible.extend(
-        texts[family]
-            .iter()
+        (texts[family].iter().chain(OWN[family]))
             .map(|text| of((text.parse::<std::net::IpAddr>().unwrap(), 40_001).into())),
     );
     let unusual: [&[&str]; 2] = [
-        &["240.0.0.1", "1.0.0.1", "223.0.0.1", "128.0.0.1"],
-        &["::2"],
+        &["1.0.0.1", "223.0.0.1", "128.0.0.1"],
+        &["::2", "fec0::2"],
     ];
     for handoff in [handoff::SPLICE, handoff::FORWARD, handoff::LOCAL] {
         // Adoption does not let an impossible source pass.
@@ -271,7 +274,7 @@ fn impossible_sources(steer: &mut Steer, family: usize) {
             assert_eq!(moved[Counter::DropImpossibleSource as usize], 1, "{what}");
         }
         if handoff != handoff::LOCAL {
-            for text in unusual[family] {
+            for text in unusual[family].iter().chain(LIKE_OWN[family]) {
                 let segment = of((text.parse::<std::net::IpAddr>().unwrap(), 40_001).into());
                 decides_the_same(steer, text, Side::Outside, &segment, TX);
             }

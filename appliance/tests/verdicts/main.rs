@@ -47,6 +47,7 @@ mod local_services;
 mod many_queues;
 mod next_hop;
 mod other_traffic;
+mod own_sources;
 mod plain_acks;
 mod policy;
 mod prepared_answers;

@@ -74,7 +74,8 @@ counters! {
     DropReplayedCookie = "drop_replayed_cookie",
     /// Stale connections of this machine's kernel that were reset because their client opened a new one with a valid cookie.
     StaleReset = "renewed",
-    /// Packets from a source that no client can have: multicast, broadcast, loopback, unspecified, or the destination itself.
+    /// Packets from a source that no client can have: multicast, loopback, unspecified, reserved, the destination itself, an address of
+    /// this machine or a broadcast address of its networks.
     DropImpossibleSource = "drop_impossible_source",
     /// Frames with more VLAN tags than are parsed.
     DropTooManyTags = "drop_too_many_tags",

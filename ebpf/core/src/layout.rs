@@ -29,6 +29,8 @@ pub const MAX_LISTED: u32 = 1 << 22;
 pub const MAX_SECRETS: usize = 4;
 /// The most neighbours that wait to be resolved ([`NextHop`]).
 pub const MAX_UNRESOLVED: u32 = 256;
+/// The most addresses and broadcast addresses of this machine that are known as sources of no client.
+pub const MAX_OWN_SOURCES: u32 = 4096;
 /// Nanoseconds without a heartbeat after which a worker counts as dead.
 pub const HEARTBEAT_TIMEOUT: u64 = 1_000_000_000;
 

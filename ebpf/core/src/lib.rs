@@ -7,7 +7,7 @@
 //!
 //! | packet | modules |
 //! |---|---|
-//! | SYN → SYN-ACK | [`wire`], [`client_options`], [`plain_code_book`], [`cookie`], [`syn_ack`], [`generated_segment`], [`reply_budget`] |
+//! | SYN → SYN-ACK | [`wire`], [`client_options`], [`plain_code_book`], [`cookie`], [`syn_ack`], [`generated_segment`], [`reply_budget`], [`source_filter`] |
 //! | SYN given to a worker | [`worker_request`] |
 //! | ACK with a cookie | [`wire`], [`plain_ack_limit`], [`prefix_counts`], [`cookie`], [`replay_cache`] |
 //! | every later segment | [`occupancy`], [`flow`], [`flow_time`], [`translate`] |
@@ -41,6 +41,7 @@ pub mod queue_set;
 pub mod replay_cache;
 pub mod reply_budget;
 pub mod siphash;
+pub mod source_filter;
 pub mod syn_ack;
 pub mod translate;
 pub mod transmit_failure;

@@ -105,10 +105,13 @@ fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
     }
     let flow = candidate.flow();
     // The general path drops the impossible ones of these sources.
-    if flow.client.is_unusual_v4_source() || flow.client.0[3] == flow.server.0[3] {
+    if flow.client.is_unusual_v4_source() {
         return None;
     }
     let prepared = find_prepared(ctx, &flow)?;
+    if prepared.impossible.may_hold(&flow.client) {
+        return None;
+    }
     if prepared.usable == usable::UNLISTED
         && service_lookup::look_up_lists(prepared.service, &flow.client) != listed::NEITHER
     {

@@ -10,6 +10,7 @@
 //! | `verified_once` | functions that the verifier checks once |
 //! | `packet_context`, `verdict` | what the stages share, and what they return |
 //! | `service_lookup` | the service that a packet is for or from |
+//! | `impossible_source` | sources that no client has |
 //! | `flow_lookup` | the flow that it belongs to |
 //! | `splice` | a segment of a spliced flow: translate, forward |
 //! | `syn` | a SYN: answer it here or hand it to a worker |
@@ -58,6 +59,7 @@ pub mod forward;
 pub mod fragment;
 pub mod frame_view;
 pub mod icmp_error;
+pub mod impossible_source;
 pub mod judged;
 pub mod kernel_cookie_listener;
 pub mod kernel_handshake;

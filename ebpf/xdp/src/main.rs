@@ -15,7 +15,7 @@ use synward_core::layout::{Flow, Interface, Service, handoff, listed, mode, side
 use synward_core::translate::Direction;
 use synward_core::wire::tcp::flags;
 use synward_xdp::cpu_scratch::CpuScratch;
-use synward_xdp::packet::{Kind, Packet};
+use synward_xdp::packet::Kind;
 use synward_xdp::packet_context::PacketContext;
 use synward_xdp::verdict::{
     EXPIRED_COOKIE, FORWARDED, FROM_SERVER, GENERAL_PATH, INVALID_COOKIE, NEEDS_COOKIE, NO_SERVICE,
@@ -23,7 +23,7 @@ use synward_xdp::verdict::{
 };
 use synward_xdp::{
     absence, ack, between_servers, capture, deep_tags, edge, fast_path, flow_lookup, forward,
-    fragment, icmp_error, kernel_handshake, local_service, maps, next, reply, reply_budget,
+    fragment, icmp_error, impossible_source, kernel_handshake, local_service, maps, next, reply, reply_budget,
     service_lookup, splice, steered_interface, syn, unknown, vlan, worker,
 };
 
@@ -160,13 +160,6 @@ fn decide_from_client(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
     decide_without_flow(ctx, &mut pkt, service, counters, is_syn)
 }
 
-/// Whether the segment cannot come from a client. A segment from its own destination (LAND, CVE-1999-0016) is one that no
-/// wire can bring, whatever its ports.
-#[inline(always)]
-fn has_impossible_source(packet: &Packet) -> bool {
-    packet.source.is_impossible_source() || packet.source == packet.destination
-}
-
 /// Whether a client's segment without a flow is checked: any while the service challenges; later, while its cookies are good,
 /// an ACK that carries one. The kernels of the other handoffs verify cookies themselves, whatever the mode.
 /// A new connection on the ports of an entry is always challenged: unchanged, its segments would be translated as those of
@@ -203,7 +196,7 @@ fn decide_without_flow(
         counters.bump(Counter::Passed);
         return XDP_PASS;
     }
-    if has_impossible_source(&pkt.cpu.packet) {
+    if impossible_source::is_impossible(pkt.cpu) {
         counters.bump(Counter::DropImpossibleSource);
         return XDP_DROP;
     }

@@ -14,9 +14,11 @@ use synward_core::counters::ServiceCounters;
 use synward_core::flow::{FlowKey, WAYS};
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interfaces, JUDGED_PREFIXES, KEY_SLOTS, KeySlot,
-    MAX_INTERFACES, MAX_LISTED, MAX_QUEUES, MAX_SERVICES, MAX_UNRESOLVED, MAX_VLANS, MAX_WAITING,
+    MAX_INTERFACES, MAX_LISTED, MAX_OWN_SOURCES, MAX_QUEUES, MAX_SERVICES, MAX_UNRESOLVED, MAX_VLANS, MAX_WAITING,
     NextHop, Passed, PrefixPort, Service, VlanTags, WAITING_PREFIXES, WaitingClient,
 };
+use synward_core::source_filter::SourceFilter;
+use synward_core::wire::Address;
 use synward_core::{occupancy, plain_ack_limit, prefix_counts, replay_cache};
 
 /// `BPF_F_MMAPABLE`: user space maps the array into its memory, and reads and writes it without system calls.
@@ -85,6 +87,14 @@ pub static UNRESOLVED: LruHashMap<NextHop, u32, { MAX_UNRESOLVED as usize }> = L
 /// The VLANs that this machine has devices for. The value means nothing.
 #[btf_map]
 pub static VLANS: HashMap<VlanTags, u32, { MAX_VLANS as usize }> = HashMap::new();
+
+/// This machine's own addresses and broadcast addresses. The value means nothing.
+#[btf_map]
+pub static OWN_SOURCES: HashMap<Address, u32, { MAX_OWN_SOURCES as usize }> = HashMap::new();
+
+/// What `OWN_SOURCES` may hold.
+#[btf_map]
+pub static SOURCE_FILTER: Array<SourceFilter, 1> = Array::new();
 
 /// Segments of unknown connections that were left to the server to judge: in the high half the unit of `FlowTime`, in the low
 /// half how many in it, for each hash of a client's prefix.

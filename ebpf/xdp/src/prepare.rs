@@ -63,6 +63,11 @@ fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
     let (Some(clock), Some(globals)) = (maps::CLOCK.get(0), maps::GLOBALS.get(0)) else {
         return false;
     };
+    let Some(own) = maps::SOURCE_FILTER.get(0) else {
+        return false;
+    };
+    prepared.impossible = *own;
+    prepared.impossible.add(&server);
     prepared.hash = ServerHash::new(&globals.table_key, server);
     prepared.bucket_mask = globals.bucket_mask;
     prepared.now = scratch.memory.now();

@@ -8,6 +8,7 @@ use crate::cpu_memory::SYNS_LOOKED_UP;
 use synward_core::cookie::Key;
 use synward_core::flow::{FlowKey, Place, ServerHash};
 use synward_core::layout::Profile;
+use synward_core::source_filter::SourceFilter;
 
 /// Endpoints that can be prepared at a time. A power of two.
 pub const SLOTS: u32 = 16;
@@ -42,6 +43,8 @@ pub struct Prepared {
     pub replies: u32,
     /// 1: some client prefix is near its budget of replies.
     pub near_budget: u32,
+    /// The sources that are addresses of this machine or of its networks, and the server's own (`impossible_source`).
+    pub impossible: SourceFilter,
     /// The server's part of the hash that places a flow in the table, and the table's buckets less one.
     pub hash: ServerHash,
     pub bucket_mask: u32,

@@ -27,8 +27,7 @@ impl Address {
 
     /// Whether no client can have this source address: unspecified, "this network", loopback, multicast and limited broadcast
     /// (RFC 1122 §3.2.1.3; RFC 4291 §2.5.2, §2.5.3, §2.7). These are the sources that Linux takes for martian whatever its
-    /// routes say (`ip_route_input_slow`, `ip6_rcv_core`). 240.0.0.0/4 is not among them: Linux accepts it, and some networks
-    /// use it.
+    /// routes say (`ip_route_input_slow`, `ip6_rcv_core`). 240.0.0.0/4 is not among them ([`Self::is_reserved_v4`]).
     #[inline(always)]
     pub const fn is_impossible_source(&self) -> bool {
         let [a, b, c, d] = self.0;
@@ -40,8 +39,21 @@ impl Address {
         }
     }
 
-    /// A superset of [`Self::is_impossible_source`] for an IPv4 address, in two comparisons: the fast path leaves these
-    /// sources to the general path.
+    /// Whether it is in 240.0.0.0/4, which is reserved (RFC 1112 §4). Linux accepts it, and some private networks use it.
+    #[inline(always)]
+    pub const fn is_reserved_v4(&self) -> bool {
+        self.is_v4() && self.0[3].to_ne_bytes()[0] & 0xf0 == 0xf0
+    }
+
+    /// Whether it is in fe80::/10: routers forward no packet from there (RFC 4291 §2.5.6).
+    #[inline(always)]
+    pub const fn is_link_local_v6(&self) -> bool {
+        let [first, second, ..] = self.0[0].to_ne_bytes();
+        first == 0xfe && second & 0xc0 == 0x80
+    }
+
+    /// A superset of [`Self::is_impossible_source`] and [`Self::is_reserved_v4`] for an IPv4 address, in two comparisons: the
+    /// fast path leaves these sources to the general path.
     #[inline(always)]
     pub const fn is_unusual_v4_source(&self) -> bool {
         let first = self.0[3].to_ne_bytes()[0] as u32;
@@ -120,6 +132,22 @@ mod tests {
         }
         for text in ["240.0.0.1", "::2", "2001:db8::1", "fe80::1", "fd00::1"] {
             assert!(!address(text).is_impossible_source(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reserved_and_link_local_sources_are_told_by_their_first_bits() {
+        let address = |text: &str| Address::from(text.parse::<IpAddr>().expect("an address"));
+        for text in ["240.0.0.0", "240.0.0.1", "254.255.255.255"] {
+            assert!(address(text).is_reserved_v4(), "{text}");
+            assert!(address(text).is_unusual_v4_source(), "{text}");
+        }
+        for text in ["fe80::1", "febf:ffff::1"] {
+            assert!(address(text).is_link_local_v6(), "{text}");
+        }
+        for text in ["239.255.255.255", "169.254.0.1", "fec0::1", "fe7f::1", "::"] {
+            assert!(!address(text).is_reserved_v4(), "{text}");
+            assert!(!address(text).is_link_local_v6(), "{text}");
         }
     }
 }
