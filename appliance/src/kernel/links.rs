@@ -161,10 +161,7 @@ fn parse_broadcasts(body: &[u8]) -> Option<[Option<Ipv4Addr>; 2]> {
         IpAddr::V6(_) => None,
     };
     let net = Ipv4Net::new(v4(IFA_ADDRESS)?, length).ok()?;
-    Some([
-        v4(IFA_BROADCAST),
-        (length < 31).then(|| net.broadcast()),
-    ])
+    Some([v4(IFA_BROADCAST), (length < 31).then(|| net.broadcast())])
 }
 
 fn parse_link(body: &[u8]) -> Option<Link> {

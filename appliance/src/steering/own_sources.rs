@@ -29,7 +29,10 @@ impl Steering {
     ///
     /// # Errors
     /// The kernel cannot list its addresses or refuses a write.
-    pub(super) fn renew_own_sources(&mut self, own: &BTreeSet<IpAddr>) -> Result<(), SteeringError> {
+    pub(super) fn renew_own_sources(
+        &mut self,
+        own: &BTreeSet<IpAddr>,
+    ) -> Result<(), SteeringError> {
         let broadcasts = kernel::broadcast_addresses().map_err(SteeringError::Netlink)?;
         let found: BTreeSet<_> = own.union(&broadcasts).copied().collect();
         if found == self.own_sources.found {

@@ -245,10 +245,7 @@ fn impossible_sources(steer: &mut Steer, family: usize) {
         (texts[family].iter().chain(OWN[family]))
             .map(|text| of((text.parse::<std::net::IpAddr>().unwrap(), 40_001).into())),
     );
-    let unusual: [&[&str]; 2] = [
-        &["1.0.0.1", "223.0.0.1", "128.0.0.1"],
-        &["::2", "fec0::2"],
-    ];
+    let unusual: [&[&str]; 2] = [&["1.0.0.1", "223.0.0.1", "128.0.0.1"], &["::2", "fec0::2"]];
     for handoff in [handoff::SPLICE, handoff::FORWARD, handoff::LOCAL] {
         // Adoption does not let an impossible source pass.
         steer.policy(|service| {

@@ -165,7 +165,12 @@ fn link_local_clients_reach_only_link_local_services() {
     needs_root!();
     in_namespace(|steer| {
         let mut syn = syn_from(1, "fe80::2");
-        steer.check(vec![outside("to a global address", &syn, DROP, SYN_REFUSED)]);
+        steer.check(vec![outside(
+            "to a global address",
+            &syn,
+            DROP,
+            SYN_REFUSED,
+        )]);
         syn.destination = (address("fe80::10"), 80).into();
         steer.endpoint(syn.destination, crate::steer::PROFILE);
         assert_eq!(steer.run(Side::Outside, &syn.bytes()).verdict, TX);

@@ -23,8 +23,8 @@ use synward_xdp::verdict::{
 };
 use synward_xdp::{
     absence, ack, between_servers, capture, deep_tags, edge, fast_path, flow_lookup, forward,
-    fragment, icmp_error, impossible_source, kernel_handshake, local_service, maps, next, reply, reply_budget,
-    service_lookup, splice, steered_interface, syn, unknown, vlan, worker,
+    fragment, icmp_error, impossible_source, kernel_handshake, local_service, maps, next, reply,
+    reply_budget, service_lookup, splice, steered_interface, syn, unknown, vlan, worker,
 };
 
 /// Decides what happens to one frame.

@@ -14,8 +14,9 @@ use synward_core::counters::ServiceCounters;
 use synward_core::flow::{FlowKey, WAYS};
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interfaces, JUDGED_PREFIXES, KEY_SLOTS, KeySlot,
-    MAX_INTERFACES, MAX_LISTED, MAX_OWN_SOURCES, MAX_QUEUES, MAX_SERVICES, MAX_UNRESOLVED, MAX_VLANS, MAX_WAITING,
-    NextHop, Passed, PrefixPort, Service, VlanTags, WAITING_PREFIXES, WaitingClient,
+    MAX_INTERFACES, MAX_LISTED, MAX_OWN_SOURCES, MAX_QUEUES, MAX_SERVICES, MAX_UNRESOLVED,
+    MAX_VLANS, MAX_WAITING, NextHop, Passed, PrefixPort, Service, VlanTags, WAITING_PREFIXES,
+    WaitingClient,
 };
 use synward_core::source_filter::SourceFilter;
 use synward_core::wire::Address;
