@@ -137,6 +137,10 @@ pub(super) fn mtu(interface: &Interface, state: &State) -> Finding {
     let most = steering::most_mtu(driver);
     let finding = |status, what| Finding::new("nic.mtu", status, what, WHY).on(name);
     let (mtu, status) = (state.mtu, without_native(interface));
+    if mtu > most && steering::driver_has_frags(driver, state.xdp.as_ref().ok().copied()) {
+        let what = format!("MTU {mtu}; {driver} runs native XDP on frames in several buffers");
+        return finding(Status::Ok, what);
+    }
     if mtu > most && status != Status::Ok {
         let note = match driver {
             "veth" => "; the MTU of its other end counts as well",

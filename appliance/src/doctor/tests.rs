@@ -213,7 +213,10 @@ fn generic_xdp_asks_less_of_the_driver() {
 #[test]
 fn the_mtu_is_limited_by_the_driver() {
     assert_eq!(
-        nic(|state| state.mtu = 9000),
+        nic(|state| {
+            state.mtu = 9000;
+            state.xdp = Ok(XdpFeatures(0x0f));
+        }),
         (
             "nic.mtu",
             Status::Fail,

@@ -8,6 +8,7 @@
 //! | [`received`] | parses a received segment |
 //! | [`single_answer`] | answers one SYN in place |
 //! | [`batch_answers`] | answers a batch of SYNs, with cookies from SIMD SipHash |
+//! | [`cut_segment`] | segments whose data was cut off because they were too long |
 //! | [`cookie_message`] | reads headers as the words of a cookie's message |
 //! | `template` | the parts of a SYN-ACK that do not depend on the client |
 //! | [`opening`] | a connection of a validated client whose server has not answered yet |
@@ -28,6 +29,7 @@
 
 pub mod batch_answers;
 pub mod cookie_message;
+pub mod cut_segment;
 pub mod histogram;
 mod late_segments;
 pub mod link;

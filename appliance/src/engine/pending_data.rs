@@ -1,9 +1,10 @@
 //! Buffers the client's data until its server answers: copied, bounded, in order of arrival.
 
 use arrayvec::ArrayVec;
+use synward_core::worker_request::LONGEST_PACKET;
 
 /// Maximum length of a buffered segment. The client retransmits longer ones.
-pub const MAX_SEGMENT_BYTES: usize = 2048;
+pub const MAX_SEGMENT_BYTES: usize = LONGEST_PACKET as usize;
 /// Maximum number of segments buffered for one opening: a client's initial window and some duplicates.
 pub const MAX_SEGMENTS: usize = 32;
 

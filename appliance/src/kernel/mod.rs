@@ -21,6 +21,7 @@
 //! | `btf` | offsets of structure members and ids of functions |
 //! | `socket_fields`, `kfunc`, `abi` | the offsets and ids that the programs for local services use |
 //! | `program_holders` | the links, pins and processes that hold an XDP program (ids, /proc) |
+//! | `xdp_frags` | whether programs are loaded for frames in several buffers |
 //! | `verifier` | loads a program although signals arrive |
 
 mod abi;
@@ -44,6 +45,7 @@ mod socket_fields;
 mod sysctls;
 mod truncated_packets;
 mod verifier;
+mod xdp_frags;
 mod xdp_refusal;
 
 pub use abi::KernelAbi;
@@ -73,4 +75,5 @@ pub use socket_fields::{SOCKET_FIELDS, socket_fields};
 pub use sysctls::{KernelCookies, has_bare_clock, kernel_cookies, tcp_syncookies};
 pub use truncated_packets::truncated_packets;
 pub use verifier::load_verified;
+pub use xdp_frags::{choose_frags, kernel_has_frags};
 pub use xdp_refusal::native_xdp_refusal;

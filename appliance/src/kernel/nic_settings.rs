@@ -33,6 +33,16 @@ impl XdpFeatures {
     pub fn zero_copy(self) -> bool {
         self.0 & 8 != 0
     }
+
+    /// It runs programs on frames in several buffers (`NETDEV_XDP_ACT_RX_SG`).
+    pub fn receives_frags(self) -> bool {
+        self.0 & 32 != 0
+    }
+
+    /// It transmits redirected frames in several buffers (`NETDEV_XDP_ACT_NDO_XMIT_SG`), like [`transmits`](Self::transmits).
+    pub fn transmits_frags(self) -> bool {
+        self.0 & 64 != 0
+    }
 }
 
 /// How many of something an interface uses, and how many it can.

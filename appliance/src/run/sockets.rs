@@ -4,7 +4,7 @@ use super::start::Appliance;
 use crate::afxdp::{self, Port, PortOptions};
 use crate::config::{self, Responder};
 use crate::self_test::Sockets;
-use crate::steering::{SteeredInterface, frame_size};
+use crate::steering::{SteeredInterface, fits_one_frame, frame_size};
 use crate::worker::ports::NewPort;
 
 impl Appliance {
@@ -29,8 +29,9 @@ impl Appliance {
         let mut known = self.config.interfaces.iter();
         let configured = known.find(|known| known.name == interface.name);
         let configured = configured.map_or(config::ZeroCopy::Auto, |known| known.zero_copy);
+        let fits = fits_one_frame(&interface.name, interface.mtu);
         PortOptions {
-            zero_copy: zero_copy(configured, interface.native),
+            zero_copy: zero_copy(configured, interface.native && fits),
             busy_poll: self.polls_driver(&interface.name),
             ..PortOptions::with_chunk(frame_size(&interface.name, interface.mtu))
         }
@@ -100,10 +101,11 @@ impl Appliance {
 
 /// How to bind the sockets of an interface. Behind generic XDP a socket receives copies whatever its mode (`xsk_generic_rcv`,
 /// net/xdp/xsk.c), and nothing tells whether a driver transmits for it without its own XDP. So only native XDP allows zero-copy.
-/// Where the configuration demands it, generic XDP was refused before ([`config::Interface::attach_mode`]).
-fn zero_copy(configured: config::ZeroCopy, native: bool) -> afxdp::ZeroCopy {
+/// Where the configuration demands it, generic XDP was refused before ([`config::Interface::attach_mode`]). A driver with
+/// zero-copy puts a packet into frames of the socket, and drops one that needs several of them: our sockets take none.
+fn zero_copy(configured: config::ZeroCopy, can: bool) -> afxdp::ZeroCopy {
     match configured {
-        _ if !native => afxdp::ZeroCopy::Off,
+        _ if !can => afxdp::ZeroCopy::Off,
         config::ZeroCopy::Off => afxdp::ZeroCopy::Off,
         config::ZeroCopy::Auto => afxdp::ZeroCopy::Auto,
         config::ZeroCopy::On => afxdp::ZeroCopy::On,

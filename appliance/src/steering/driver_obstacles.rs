@@ -2,6 +2,7 @@
 //! interface exceeds, each with the command that mends it.
 
 use super::driver_table::{ChannelNeed, DriverFacts, ZeroCopy, facts_of};
+use super::frags::{driver_has_frags, zero_copy_obstacle};
 use crate::config::{self, Config, XdpMode};
 use crate::kernel::{self, Channels};
 
@@ -23,6 +24,7 @@ pub fn driver_warnings(config: &Config) -> Vec<(usize, String)> {
                 channels: kernel::channels(&wanted.name).ok(),
                 cpus,
                 demands_zero_copy: wanted.zero_copy == config::ZeroCopy::On,
+                has_frags: driver_has_frags(facts.driver, kernel::xdp_features(link.index).ok()),
             };
             let found = obstacles(facts, &interface);
             warnings.extend(found.into_iter().map(|what| (wanted.line, what)));
@@ -53,6 +55,8 @@ struct Interface<'a> {
     cpus: u32,
     /// Whether the configuration demands zero-copy.
     demands_zero_copy: bool,
+    /// Whether the driver runs XDP on frames in several buffers.
+    has_frags: bool,
 }
 
 /// The obstacles between an interface with this driver and native XDP, one sentence each.
@@ -60,7 +64,8 @@ fn obstacles(facts: &DriverFacts, of: &Interface<'_>) -> Vec<String> {
     let (name, driver) = (of.name, facts.driver);
     let mut found = Vec::new();
     // The MTU of a veth is not what counts: its peer's is.
-    if let Some(most) = facts.mtu.filter(|most| of.mtu > *most && driver != "veth") {
+    let bound = facts.mtu.filter(|_| driver != "veth" && !of.has_frags);
+    if let Some(most) = bound.filter(|most| of.mtu > *most) {
         found.push(format!(
             "{name}: {driver} runs XDP up to an MTU of {most}, and this one is {}: `ip link set {name} mtu {most}`, or set \
              xdp = \"generic\", which is slower",
@@ -82,6 +87,7 @@ fn obstacles(facts: &DriverFacts, of: &Interface<'_>) -> Vec<String> {
         _ => {}
     }
     if of.demands_zero_copy {
+        found.extend(zero_copy_obstacle(name, of.mtu));
         match facts.zero_copy {
             ZeroCopy::None => found.push(format!(
                 "{name}: {driver} has no zero-copy, so the start fails: set zero_copy = \"auto\""
@@ -120,6 +126,7 @@ mod tests {
         channels: Some(Channels { used: 2, most: 8 }),
         cpus: 2,
         demands_zero_copy: false,
+        has_frags: false,
     };
 
     fn of(driver: &str, interface: &Interface<'_>) -> Vec<String> {
@@ -146,6 +153,12 @@ mod tests {
             assert!(found[0].contains(&command), "{found:?}");
         }
         let jumbo = Interface { mtu: 9000, ..PLAIN };
+        let frags = Interface {
+            has_frags: true,
+            ..jumbo
+        };
+        assert!(of("virtio_net", &jumbo)[0].contains("mtu 3506"));
+        assert_eq!(of("virtio_net", &frags), Vec::<String>::new());
         assert!(of("veth", &jumbo).is_empty(), "the peer's MTU counts");
     }
 

@@ -78,6 +78,9 @@ pub enum SteeringError {
     )]
     TooManyQueues { name: String, has: u32, most: u32 },
 
+    #[error("{cause}")]
+    ZeroCopy { cause: String },
+
     #[error("{name} refuses native XDP: {cause}; or set {cure}")]
     Native {
         name: String,

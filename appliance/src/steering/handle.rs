@@ -9,7 +9,7 @@ use std::time::Duration;
 use aya::programs::SchedClassifier;
 use synward_core::counters::{SLOTS, ServiceCounters};
 use synward_core::layout::{
-    Clock, Interface, MAX_INTERFACES, MAX_QUEUES, Service, VlanTags, cookies, handoff, key_slot,
+    Clock, MAX_INTERFACES, MAX_QUEUES, Service, VlanTags, cookies, handoff, key_slot,
 };
 use synward_core::queue_set::QueueSet;
 
@@ -20,7 +20,7 @@ use super::classifier::{self, TcAttachment};
 use super::endpoint_profiles::EndpointProfiles;
 use super::error::{SteeringError, map_failed};
 use super::fill;
-use super::interface_discovery::{Attached, Found, SteeredInterface, side_bits};
+use super::interface_discovery::{Attached, Found, SteeredInterface};
 use super::key_slots::KeySlots;
 use super::modes::Adoption;
 use super::next_hops::NextHops;
@@ -174,7 +174,8 @@ impl Steering {
             {
                 pins.pin_map(name, map)?;
             }
-            self.entry = chain::enter(&self.found, self.object.program()?, pins)?;
+            let frags = self.object.frags;
+            self.entry = chain::enter(&self.found, self.object.program()?, pins, frags)?;
             let is_steered =
                 |name: &String| self.found.iter().any(|found| found.steered.name == *name);
             for interface in pins.links().iter().filter(|name| !is_steered(name)) {
@@ -236,20 +237,15 @@ impl Steering {
         slot: u32,
         afxdp_queues: QueueSet,
     ) -> Result<(), SteeringError> {
-        let Some(interface) = self.interfaces.get(slot as usize) else {
+        if slot as usize >= self.interfaces.len() {
             return Err(SteeringError::Slot { slot, queue: 0 });
-        };
-        let value = Interface {
-            side: side_bits(interface.side),
-            slot,
-            afxdp: afxdp_queues,
-        };
+        }
         let Plain(mut interfaces) = self
             .object
             .interfaces
             .get(&0, 0)
             .map_err(map_failed("INTERFACES"))?;
-        interfaces.interface[slot as usize] = value;
+        interfaces.interface[slot as usize].afxdp = afxdp_queues;
         self.object
             .interfaces
             .set(0, Plain(interfaces), 0)

@@ -77,6 +77,7 @@ impl Steering {
         let (program, pins) = (self.object.program()?, self.pins.as_ref());
         let attachment = attach::attach_again(program, found, &self.wanted[row], pins)?;
         self.attachments.push(attachment);
+        self.note_frags()?;
         self.interfaces[row] = self.found[row].steered.clone();
         self.watched[place] = Attached {
             interface: self.interfaces[row].clone(),

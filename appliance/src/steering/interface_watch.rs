@@ -19,6 +19,7 @@ impl Steering {
         for (found, wanted) in self.found.iter_mut().zip(&self.wanted) {
             count_queues_again(wanted, found, &links)?;
         }
+        self.note_frags()?;
         self.interfaces = self
             .found
             .iter()

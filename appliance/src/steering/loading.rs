@@ -11,6 +11,7 @@ use super::client_mss::ClientMss;
 use super::endpoint_profiles::{EndpointProfiles, ProfileMaps};
 use super::error::{SteeringError, map_failed};
 use super::fill;
+use super::frags::needs_frags;
 use super::handle::Steering;
 use super::interface_discovery::{Found, find_steered};
 use super::key_slots::KeySlots;
@@ -67,6 +68,7 @@ impl Steering {
         abi: Option<&KernelAbi>,
         pins: Option<&Pins>,
     ) -> Result<Self, SteeringError> {
+        let frags = needs_frags(&found, &config.interfaces)?;
         let sizes = Sizes::new(config.flows.capacity);
         let previous = match pins {
             Some(pins) => pins.previous(&sizes.kept())?,
@@ -91,7 +93,7 @@ impl Steering {
                 .to_vec(),
             _ => Vec::new(),
         };
-        let (mut object, shared) = Object::load(&sizes, &plan, abi, &pinned)?;
+        let (mut object, shared) = Object::load(&sizes, &plan, abi, &pinned, frags)?;
 
         let globals = Globals {
             table_key: match &previous {

@@ -29,6 +29,7 @@
 //! | `attach`, `classifier`, `pins`, `bpffs` | attaching to XDP and TC, and pinning in a BPF file system |
 //! | `driver_table`, `driver_obstacles` | what is known about drivers, and which of their limits an interface exceeds |
 //! | `receive_frames` | the size of the UMEM frames that a driver receives whole packets in |
+//! | `frags` | frames in several buffers: whether they are needed, and which interfaces transmit them |
 //! | `native_refusal` | explains why a driver refuses native XDP |
 //! | `own_sources` | this machine's own addresses, from which no client comes |
 //! | `vlans` | the VLANs that this machine has devices for |
@@ -51,6 +52,7 @@ mod endpoint_profiles;
 mod error;
 mod exchange;
 mod fill;
+mod frags;
 mod generic_fallback;
 mod handle;
 mod interface_discovery;
@@ -85,6 +87,7 @@ pub use endpoint_profiles::{EndpointProfiles, Learned, NEVER};
 pub use error::SteeringError;
 pub(crate) use error::cause;
 pub use exchange::Exchange;
+pub(crate) use frags::driver_has_frags;
 pub use handle::Steering;
 pub use interface_discovery::SteeredInterface;
 pub(crate) use interface_discovery::refused_kind;
@@ -92,7 +95,7 @@ pub use interface_mend::Mended;
 pub(crate) use native_refusal::most_mtu;
 pub use occupant::Occupant;
 pub use own_addresses::{LeftOut, own_address_warnings};
-pub use receive_frames::frame_size;
+pub use receive_frames::{fits_one_frame, frame_size};
 pub(crate) use removed_addresses::left as addresses_left;
 pub use unload::{unload, unload_incompatible};
 pub use vlan_stripping::stripped_tag_warnings;

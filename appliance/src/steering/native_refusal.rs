@@ -8,7 +8,7 @@ use super::driver_table::facts_of;
 /// header. It stands for drivers whose own limit is not known.
 const PAGE_MTU: u32 = 4096 - 256 - 320 - 14;
 
-/// The largest MTU with which a driver runs XDP.
+/// The largest MTU with which a driver runs XDP on frames in one buffer.
 pub(crate) fn most_mtu(driver: &str) -> u32 {
     let limit = facts_of(driver).and_then(|facts| facts.mtu);
     limit.unwrap_or(PAGE_MTU)
@@ -99,7 +99,7 @@ impl fmt::Display for NativeRefusal<'_> {
                 return write!(
                     f,
                     "its peer's MTU is too big for one page a frame, which is at most {PAGE_MTU}; `ip link set {interface} \
-                     mtu 1500` on both ends"
+                     mtu 1500` on both ends, or give this end the peer's MTU"
                 );
             }
             Obstacle::Queues if self.is_veth() => {

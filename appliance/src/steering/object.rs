@@ -114,6 +114,8 @@ pub(super) struct Object {
     /// The programs behind, by the slot of their interface.
     pub(super) next: ProgramArray<MapData>,
     pub(super) room: Room,
+    /// Whether the program is loaded for frames in several buffers.
+    pub(super) frags: bool,
     /// The maps that the next process takes over or reads, with their names.
     pub(super) inherited: Vec<(&'static str, MapData)>,
 }
@@ -136,6 +138,7 @@ impl Object {
         plan: &Plan,
         abi: Option<&KernelAbi>,
         pinned: &[(&'static str, PathBuf)],
+        frags: bool,
     ) -> Result<(Self, Shared), SteeringError> {
         let mut loader = EbpfLoader::new();
         for (name, entries) in sizes.kept() {
@@ -154,8 +157,11 @@ impl Object {
             }
             loader.override_global("TCP_IS_MPTCP", &abi.is_mptcp, true);
         }
+        let has_frags = u32::from(frags);
+        loader.override_global("HAS_FRAGS", &has_frags, true);
+        let chosen = kernel::choose_frags(OBJECT, frags);
         let patched = match abi.and_then(|abi| abi.assign) {
-            Some(function) => Some(kernel::patch_calls(OBJECT, function).ok_or(
+            Some(function) => Some(kernel::patch_calls(&chosen, function).ok_or(
                 SteeringError::Object {
                     what: "call of the kernel function that takes over connections",
                 },
@@ -163,7 +169,7 @@ impl Object {
             None => None,
         };
         let mut ebpf = loader
-            .load(patched.as_deref().unwrap_or(OBJECT))
+            .load(patched.as_deref().unwrap_or(&chosen))
             .map_err(|error| load_error(&error, sizes))?;
         let rejected = |error: ProgramError| SteeringError::Verifier {
             cause: verifier_message(&error),
@@ -178,7 +184,7 @@ impl Object {
             let program = classifier(&mut ebpf, TEST_INJECT)?;
             load_verified(|| program.load()).map_err(rejected)?;
         }
-        take_maps(ebpf, sizes, room)
+        take_maps(ebpf, sizes, room, frags)
     }
 
     /// The XDP program.
@@ -225,7 +231,12 @@ fn classifier<'a>(
     program.ok_or(SteeringError::Object { what: name })
 }
 
-fn take_maps(mut ebpf: Ebpf, sizes: &Sizes, room: Room) -> Result<(Object, Shared), SteeringError> {
+fn take_maps(
+    mut ebpf: Ebpf,
+    sizes: &Sizes,
+    room: Room,
+    frags: bool,
+) -> Result<(Object, Shared), SteeringError> {
     let [(_, tags), (_, flows), .., (_, occupancy)] = sizes.kept();
     let mut inherited = Vec::new();
     for name in [
@@ -269,6 +280,7 @@ fn take_maps(mut ebpf: Ebpf, sizes: &Sizes, room: Room) -> Result<(Object, Share
         inherited,
         ebpf,
         room,
+        frags,
     };
     Ok((object, shared))
 }

@@ -15,11 +15,28 @@ pub fn frame_size(interface: &str, mtu: u32) -> Chunk {
     size_for(facts_of(&driver).map_or(1, |facts| facts.buffer_step), mtu)
 }
 
+/// The largest MTU of which a packet fits one UMEM frame of an interface.
+pub(super) fn most_mtu(interface: &str) -> u32 {
+    let driver = kernel::driver(interface).unwrap_or_default();
+    let step = facts_of(&driver).map_or(1, |facts| facts.buffer_step);
+    room(Chunk::Bytes4096, step) - HEADERS
+}
+
+/// Whether a packet of this MTU fits one UMEM frame. A longer one reaches no socket whole: the program cuts it.
+pub fn fits_one_frame(interface: &str, mtu: u32) -> bool {
+    mtu <= most_mtu(interface)
+}
+
+/// Bytes of a frame in front of the IP packet.
+const HEADERS: u32 = (ethernet::LENGTH + ethernet::MAX_TAGS * ethernet::TAG_LENGTH) as u32;
+
+/// Bytes of a UMEM frame that a NIC fills that counts them in this step.
+fn room(chunk: Chunk, step: u32) -> u32 {
+    chunk.packet_room() / step * step
+}
+
 fn size_for(step: u32, mtu: u32) -> Chunk {
-    let tags = ethernet::MAX_TAGS * ethernet::TAG_LENGTH;
-    let packet = mtu + (ethernet::LENGTH + tags) as u32;
-    let room = |chunk: Chunk| chunk.packet_room() / step * step;
-    if room(Chunk::Bytes2048) >= packet {
+    if room(Chunk::Bytes2048, step) >= mtu + HEADERS {
         Chunk::Bytes2048
     } else {
         Chunk::Bytes4096

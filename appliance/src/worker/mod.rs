@@ -31,6 +31,7 @@ use crate::afxdp::{BATCH, Frame, Port, Waiter};
 use crate::confinement::{Directories, ThreadKind, confine_thread};
 use crate::engine::ServiceStats;
 use crate::engine::batch_answers::{self, BatchAnswers, Place, Queued};
+use crate::engine::cut_segment;
 use crate::engine::link::Link;
 use crate::engine::mailbox::{Content, Mailbox, PACKET};
 use crate::engine::splicer::{Splicer, ValidAck};
@@ -234,6 +235,9 @@ impl Worker {
         self.ports.release(index, frame);
         if !fits || l4 < l3 {
             return self.status.unreadable();
+        }
+        if !matches!(meta.request, Request::Undelivered { .. }) {
+            cut_segment::complete(&mut packet, l4 - l3);
         }
         let l4 = (l4 - l3) as u8;
         let out = &mut self.ports;

@@ -23,7 +23,7 @@ struct Entry {
 impl Entry {
     /// One that counts what arrives on an interface.
     fn on(interface: u32) -> Self {
-        let mut object = Ebpf::load(ENTRY).unwrap();
+        let mut object = Ebpf::load(&kernel::choose_frags(ENTRY, false)).unwrap();
         let program: &mut Xdp = object.program_mut("entry").unwrap().try_into().unwrap();
         kernel::load_verified(|| program.load()).unwrap();
         let mut entry = Self { object, interface };

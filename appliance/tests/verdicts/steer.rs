@@ -143,7 +143,7 @@ fn object_without(helpers: &[Helper]) -> Ebpf {
     }
     let is_mptcp = types.offset("tcp_sock", "is_mptcp").unwrap_or(0);
     loader.override_global("TCP_IS_MPTCP", &is_mptcp, true);
-    let mut bytes = OBJECT.to_vec();
+    let mut bytes = kernel::choose_frags(OBJECT, false).into_owned();
     for helper in helpers {
         let call = instruction(0x85, *helper as i32);
         let result = instruction(0xb7, -libc::EOPNOTSUPP);

@@ -360,12 +360,14 @@ pub struct Interfaces {
     pub interface: [Interface; MAX_INTERFACES as usize],
 }
 
-/// Bits of [`Interface::side`].
+/// Bits of [`Interface::side`]: where an interface leads, and what it can do.
 pub mod side {
     /// Clients are reached through this interface.
     pub const OUTSIDE: u32 = 1;
     /// Servers are reached through this interface.
     pub const INSIDE: u32 = 2;
+    /// It transmits frames in several buffers that are redirected to it.
+    pub const TAKES_FRAGS: u32 = 4;
 }
 
 /// A spliced flow: one cache line, found by the tags of [`crate::flow`]. The appliance writes it; the XDP program reads it and

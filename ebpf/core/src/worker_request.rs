@@ -6,6 +6,9 @@ use crate::layout::Profile;
 use crate::wire::ethernet::{self, Mac};
 use crate::wire::header_bytes::put;
 
+/// The longest IP packet that a worker takes, bytes. Of a longer one it gets only the headers.
+pub const LONGEST_PACKET: u16 = 2048;
+
 /// The next hop that `bpf_fib_lookup` found for a new connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hop {

@@ -24,7 +24,7 @@ static ARRIVED: PerCpuHashMap<u32, u64, { 2 * MAX_INTERFACES as usize }> = PerCp
 static STEER: ProgramArray<1> = ProgramArray::new();
 
 /// Counts one frame and leaves it to `steer`; without that, to the kernel.
-#[xdp]
+#[xdp(frags)]
 #[inline(always)]
 pub fn entry(ctx: XdpContext) -> u32 {
     if let Some(frames) = ARRIVED.get_ptr_mut(&(ctx.ingress_ifindex() as u32)) {

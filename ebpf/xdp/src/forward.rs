@@ -1,9 +1,10 @@
 //! Forwards to the next hop, as a router does.
 
 use crate::cpu_scratch::CpuScratch;
-use crate::frame_view::view;
+use crate::frame_view::{has_frags, view};
 use crate::packet::Packet;
 use crate::route::{self, Route};
+use crate::steered_interface;
 use crate::verdict::Verdict;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::helpers::bpf_redirect;
@@ -29,10 +30,10 @@ pub fn forward_unchanged(ctx: &XdpContext, cpu: &mut CpuScratch) -> Verdict {
 }
 
 /// Sends an untagged frame to its next hop; its hop count was checked before. One that is cut short passes: the kernel drops
-/// and counts it.
+/// and counts it. So does one in several buffers that the next interface does not take.
 #[inline(always)]
 pub fn send_to_hop(ctx: &XdpContext, packet: &Packet, hop: &Hop) -> Verdict {
-    if !packet.is_whole(ctx) {
+    if !packet.is_linear(ctx) && !leaves_in_buffers(ctx, packet, hop.interface) {
         return XDP_PASS;
     }
     if count_hop(ctx, packet).is_none() {
@@ -47,6 +48,15 @@ pub fn send_to_hop(ctx: &XdpContext, packet: &Packet, hop: &Hop) -> Verdict {
     }
     // SAFETY: the helper takes two integers.
     unsafe { bpf_redirect(hop.interface, 0) as Verdict }
+}
+
+/// Whether a packet that the first buffer of its frame does not hold can leave through an interface. It passes if it is cut
+/// short, or if the interface does not transmit what is redirected to it in several buffers: then the kernel forwards it.
+#[inline(never)]
+fn leaves_in_buffers(ctx: &XdpContext, packet: &Packet, interface: u32) -> bool {
+    has_frags()
+        && packet.is_whole(ctx)
+        && (interface == ctx.ingress_ifindex() as u32 || steered_interface::takes_frags(interface))
 }
 
 #[inline(always)]

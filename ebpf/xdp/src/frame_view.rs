@@ -1,15 +1,22 @@
 //! Bounds-checked views into the frame of an XDP or TC program.
 
+use aya_ebpf::Global;
+use aya_ebpf::helpers::bpf_xdp_get_buff_len;
 use aya_ebpf::programs::{TcContext, XdpContext};
+
+/// Whether the program is loaded for frames in several buffers (`BPF_F_XDP_HAS_FRAGS`). The appliance sets it before the load.
+/// If it is 0, the verifier removes what only such frames need: nobody else pays for it, and Linux before 5.18 loads the rest.
+#[unsafe(no_mangle)]
+static HAS_FRAGS: Global<u32> = Global::new(0);
 
 /// Headers that start farther into the frame are not read.
 const FARTHEST: usize = 511;
 
 /// The frame that a program's context holds.
 pub trait Frame {
-    /// Where the frame starts and ends; of a socket buffer, its linear part. The loads are volatile, because the verifier
-    /// must see the loads from the context where the pointers are used: passed between functions they are mere numbers to
-    /// it.
+    /// Where the frame starts and ends; of a socket buffer, its linear part; of a frame in several buffers, the first of them,
+    /// which holds the headers. The loads are volatile, because the verifier must see the loads from the context where the
+    /// pointers are used: passed between functions they are mere numbers to it.
     fn bounds(&self) -> (usize, usize);
 }
 
@@ -35,6 +42,23 @@ impl Frame for TcContext {
             (start as usize, end as usize)
         }
     }
+}
+
+/// The length of the frame with all its buffers, bytes.
+#[inline(always)]
+pub fn whole_length(ctx: &XdpContext) -> usize {
+    if !has_frags() {
+        let (start, end) = ctx.bounds();
+        return end - start;
+    }
+    // SAFETY: the context is the kernel's own; the helper only reads it.
+    unsafe { bpf_xdp_get_buff_len(ctx.ctx) as usize }
+}
+
+/// Whether frames may have several buffers.
+#[inline(always)]
+pub fn has_frags() -> bool {
+    HAS_FRAGS.load() != 0
 }
 
 /// `N` bytes of the frame at `at`; `None` if the frame ends before.

@@ -28,7 +28,7 @@ use synward_xdp::{
 };
 
 /// Decides what happens to one frame.
-#[xdp]
+#[xdp(frags)]
 #[inline(always)]
 pub fn steer(ctx: XdpContext) -> Verdict {
     if fast_path::is_candidate(&ctx) {

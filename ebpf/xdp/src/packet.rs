@@ -1,7 +1,8 @@
 //! From the frame to the TCP header: offsets, and the fields that later stages read.
 
-use crate::frame_view::{Frame, view};
+use crate::frame_view::{Frame, has_frags, view, whole_length};
 use crate::verified_once;
+use aya_ebpf::programs::XdpContext;
 use synward_core::flow::FlowKey;
 use synward_core::layout::push_vlan_tag;
 use synward_core::wire::Address;
@@ -318,13 +319,25 @@ impl Packet {
         )
     }
 
+    /// Whether the first buffer of the frame, mostly its only one, holds the whole packet.
+    #[inline(always)]
+    pub fn is_linear(&self, ctx: &impl Frame) -> bool {
+        let (start, end) = ctx.bounds();
+        start + self.frame_length() <= end
+    }
+
     /// Whether the frame holds the whole packet. A driver whose receive buffers are too small cuts frames. The kernel drops
     /// and counts such a packet (`InTruncatedPkts`), and a router must not forward it (RFC 1812 §5.2.2).
     #[inline(always)]
-    pub fn is_whole(&self, ctx: &impl Frame) -> bool {
-        let (start, end) = ctx.bounds();
+    pub fn is_whole(&self, ctx: &XdpContext) -> bool {
+        self.is_linear(ctx) || has_frags() && self.frame_length() <= whole_length(ctx)
+    }
+
+    /// The least length of a frame with this packet.
+    #[inline(always)]
+    fn frame_length(&self) -> usize {
         // The mask changes nothing, as in `view`.
-        start + (self.l3 & 511) + self.length as usize <= end
+        (self.l3 & 511) + self.length as usize
     }
 
     /// Bytes of payload.

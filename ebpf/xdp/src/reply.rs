@@ -1,6 +1,6 @@
 //! Sends a reply back to the sender, in the frame that it sent.
 
-use crate::frame_view::{Frame as _, view};
+use crate::frame_view::{Frame as _, has_frags, view, whole_length};
 use crate::packet::Packet;
 use crate::verdict::Verdict;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_TX};
@@ -34,13 +34,19 @@ pub fn write_reply(ctx: &XdpContext, packet: &Packet, reply: &Segment) -> Option
     let l4 = packet.l3 + if packet.v4 { 20 } else { 40 };
     let wanted = l4 + reply.header_length();
     let (start, end) = ctx.bounds();
-    let grow = wanted as i32 - (end - start) as i32;
     // Most stacks' SYNs have the length of their answer already.
-    // SAFETY: the context is the kernel's own; all views into the frame are made anew below.
-    if grow != 0 && unsafe { bpf_xdp_adjust_tail(ctx.ctx, grow) } != 0 {
+    if (end - start != wanted || has_frags() && !packet.is_linear(ctx)) && !resize(ctx, wanted) {
         return None;
     }
     emit(ctx, packet, reply, l4)
+}
+
+/// Gives a frame this length. One that becomes shorter loses the buffers that it does not need.
+#[inline(always)]
+pub fn resize(ctx: &XdpContext, wanted: usize) -> bool {
+    let grow = wanted as i32 - whole_length(ctx) as i32;
+    // SAFETY: the context is the kernel's own; all views into the frame are made anew afterwards.
+    unsafe { bpf_xdp_adjust_tail(ctx.ctx, grow) == 0 }
 }
 
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! How the interface of a frame is steered, if it is.
 
 use crate::maps;
-use synward_core::layout::{Interface, MAX_INTERFACES};
+use synward_core::layout::{Interface, MAX_INTERFACES, side};
 
 /// How the interface of that index is steered; its slot is stored in `slot`. The slot is read back from there as a number
 /// that the verifier knows nothing about, so that it verifies all that follows once and not once for each slot.
@@ -33,4 +33,16 @@ pub fn is_steered(index: u32) -> bool {
         return false;
     };
     interfaces.index.iter().any(|known| *known == index)
+}
+
+/// Whether the interface of that index is steered, and transmits frames in several buffers that are redirected to it.
+#[inline(always)]
+pub fn takes_frags(index: u32) -> bool {
+    let Some(interfaces) = maps::INTERFACES.get(0) else {
+        return false;
+    };
+    let known = interfaces.index.iter().zip(&interfaces.interface);
+    known
+        .filter(|(known, _)| **known == index)
+        .any(|(_, interface)| interface.side & side::TAKES_FRAGS != 0)
 }

@@ -52,6 +52,7 @@ pub fn is_for_worker(ctx: &XdpContext, pkt: &PacketContext) -> bool {
     !pkt.cpu.found.kernel_cookie
         && !pkt.cpu.found.is_other_epoch
         && worker::answers_syns(ctx, pkt.interface)
+        && worker::fits_worker(ctx, &pkt.cpu.packet)
         && worker::is_alive(ctx.rx_queue_index(), pkt.now)
 }
 

@@ -1,16 +1,18 @@
 //! To a worker in user space: a request in front of the frame, and the frame into the queue's AF_XDP socket.
 
-use crate::frame_view::{Frame as _, view};
-use crate::maps;
+use crate::frame_view::{Frame as _, has_frags, view};
+use crate::packet::Packet;
 use crate::packet_context::PacketContext;
 use crate::verdict::{NO_WORKER, Verdict};
+use crate::{maps, reply};
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_meta};
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::{ABSENT_AFTER, HEARTBEAT_TIMEOUT, Interface, MAX_QUEUES};
+use synward_core::wire::tcp;
 use synward_core::worker_request::{
-    FRONT_BYTES, META_BYTES, META_WORDS, Meta, Request, write_front,
+    FRONT_BYTES, LONGEST_PACKET, META_BYTES, META_WORDS, Meta, Request, write_front,
 };
 
 /// Whether a worker answers the SYNs of this queue, as long as it is alive.
@@ -101,7 +103,26 @@ pub fn try_request(
     if !is_alive(ctx.rx_queue_index(), pkt.now) {
         return NO_WORKER;
     }
+    // An error is no segment: only the first bytes of what it quotes count, and the kernel keeps it short.
+    let is_segment = !matches!(request, Request::Undelivered { .. });
+    if is_segment && !fits_worker(ctx, &pkt.cpu.packet) && !cut_off_data(ctx, &pkt.cpu.packet) {
+        counters.bump(Counter::DropResize);
+        return XDP_DROP;
+    }
     redirect_frame(ctx, pkt.interface.slot, &pkt.cpu.found.request, counters)
+}
+
+/// Whether a worker takes a packet as it is. Linux before 6.6 redirects no frame in several buffers to a socket.
+#[inline(always)]
+pub fn fits_worker(ctx: &XdpContext, packet: &Packet) -> bool {
+    packet.length <= LONGEST_PACKET && (!has_frags() || packet.is_linear(ctx))
+}
+
+/// Leaves only the headers of a segment that a worker does not take as it is. The worker completes them to a segment without
+/// data, and the sender retransmits the data.
+#[inline(never)]
+fn cut_off_data(ctx: &XdpContext, packet: &Packet) -> bool {
+    reply::resize(ctx, (packet.l4 & 511) + tcp::LENGTH + (packet.options & 63))
 }
 
 /// Redirects the frame, with a request in front of it, to the socket of its queue on the interface in `slot`; [`NO_WORKER`]

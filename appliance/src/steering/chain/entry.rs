@@ -11,7 +11,7 @@ use aya::util::nr_cpus;
 
 use super::super::error::{SteeringError, cause, map_failed};
 use super::super::pins::Pins;
-use crate::kernel::load_verified;
+use crate::kernel::{self, load_verified};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../ebpf/xdp/objects/entry.o");
 
@@ -30,9 +30,14 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Takes over the pinned program if it is the one of this version, else pins a new one.
-    pub(crate) fn open(pins: &Pins) -> Result<Self, SteeringError> {
-        let mut ebpf = Ebpf::load(OBJECT).map_err(|error| SteeringError::Refused {
+    /// Takes over the pinned program if it is the one of this version, and puts `steer` behind it; else pins a new one. The
+    /// kernel lets a program for frames in one buffer call none for several, and the other way round.
+    pub(crate) fn open(
+        pins: &Pins,
+        steer: &ProgramFd,
+        frags: bool,
+    ) -> Result<Self, SteeringError> {
+        let mut ebpf = Ebpf::load(&kernel::choose_frags(OBJECT, frags)).map_err(|error| SteeringError::Refused {
             cause: cause(&error),
         })?;
         let program = program(&mut ebpf)?;
@@ -44,7 +49,8 @@ impl Entry {
         let ours = program.info().ok().map(|info| info.tag());
         if let Some(pinned) = pinned {
             if ours == Some(pinned.tag())
-                && let Some(entry) = Self::of_pins(pins)
+                && let Some(mut entry) = Self::of_pins(pins)
+                && entry.set(steer).is_ok()
             {
                 return Ok(entry);
             }
@@ -53,7 +59,9 @@ impl Entry {
                 path.display()
             );
         }
-        Self::pin_new(ebpf, pins)
+        let mut entry = Self::pin_new(ebpf, pins)?;
+        entry.set(steer)?;
+        Ok(entry)
     }
 
     fn of_pins(pins: &Pins) -> Option<Self> {
@@ -91,7 +99,7 @@ impl Entry {
     }
 
     /// Puts `steer` behind the program, at one moment.
-    pub(crate) fn set(&mut self, steer: &ProgramFd) -> Result<(), SteeringError> {
+    fn set(&mut self, steer: &ProgramFd) -> Result<(), SteeringError> {
         self.steer.set(0, steer, 0).map_err(map_failed("STEER"))
     }
 

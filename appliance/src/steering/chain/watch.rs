@@ -18,6 +18,7 @@ pub(crate) fn enter(
     found: &[Found],
     steer: &Xdp,
     pins: &Pins,
+    frags: bool,
 ) -> Result<Option<Entry>, SteeringError> {
     let called = found.iter().filter(|one| one.steered.called);
     let called: Vec<_> = called.map(|one| one.steered.index).collect();
@@ -25,12 +26,11 @@ pub(crate) fn enter(
         pins.remove_entry()?;
         return Ok(None);
     }
-    let mut entry = Entry::open(pins)?;
-    entry.count(&called)?;
     let steer = steer.fd().map_err(|error| SteeringError::Verifier {
         cause: cause(&error),
     })?;
-    entry.set(steer)?;
+    let mut entry = Entry::open(pins, steer, frags)?;
+    entry.count(&called)?;
     Ok(Some(entry))
 }
 
