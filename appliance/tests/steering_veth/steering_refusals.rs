@@ -68,19 +68,34 @@ fn refuses_missing_queues() {
 }
 
 #[test]
-fn refuses_native_xdp_for_a_large_mtu() {
+fn steers_jumbo_frames_natively() {
     let lab = Lab::new();
     lab.ip(&["link", "set", HERE, "mtu", "9000"]);
     ip_in(&lab.there(), &["link", "set", "sw-there", "mtu", "9000"]);
     assert_eq!(
+        refused(&lab, &[("xdp = \"auto\"", "zero_copy = \"on\"")]),
+        "sw-here: a packet of its MTU (9000) exceeds a frame of a zero-copy socket, which takes up to 3814: `ip link set \
+         sw-here mtu 3814`, or set zero_copy = \"auto\""
+    );
+    let steering = lab.steer(&[("\"auto\"", "\"native\"")]).unwrap();
+    assert_eq!(lab.xdp(HERE).map(|(_, native)| native), Some(true));
+    steering.stop(false).unwrap();
+}
+
+/// The program is for frames in one buffer then, and the peer's MTU counts.
+#[test]
+fn refuses_native_xdp_for_a_large_mtu_of_the_peer() {
+    let lab = Lab::new();
+    ip_in(&lab.there(), &["link", "set", "sw-there", "mtu", "9000"]);
+    let cause = "sw-here refuses native XDP: its peer's MTU is too big for one page a frame, which is at most 3506; `ip link \
+                 set sw-here mtu 1500` on both ends, or give this end the peer's MTU; or set";
+    assert_eq!(
         refused(&lab, &[("\"auto\"", "\"native\"")]),
-        "sw-here refuses native XDP: its peer's MTU is too big for one page a frame, which is at most 3506; `ip link \
-         set sw-here mtu 1500` on both ends; or set xdp = \"auto\" or \"generic\""
+        format!("{cause} xdp = \"auto\" or \"generic\"")
     );
     assert_eq!(
         refused(&lab, &[("xdp = \"auto\"", "zero_copy = \"on\"")]),
-        "sw-here refuses native XDP: its peer's MTU is too big for one page a frame, which is at most 3506; `ip link \
-         set sw-here mtu 1500` on both ends; or set zero_copy = \"auto\", which takes what the driver can"
+        format!("{cause} zero_copy = \"auto\", which takes what the driver can")
     );
     let steering = lab.steer(&[]).unwrap();
     assert_eq!(lab.xdp(HERE).map(|(_, native)| native), Some(false));

@@ -42,6 +42,7 @@ mod exchange;
 mod frame_builder;
 mod icmp_errors;
 mod judged;
+mod jumbo;
 mod kernel_handshake;
 mod local_services;
 mod many_queues;

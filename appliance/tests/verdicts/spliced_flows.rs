@@ -39,7 +39,7 @@ pub(crate) fn flow(family: usize) -> Flow {
 }
 
 /// A segment of [`flow`] whose numbers are so many bytes away from those of the entry.
-fn in_flow(side: Side, flags: u8, away: u32, payload: &[u8]) -> Segment {
+pub(crate) fn in_flow(side: Side, flags: u8, away: u32, payload: &[u8]) -> Segment {
     let flow = flow(0);
     let (client, server) = (
         flow.client_sequence.wrapping_add(away),

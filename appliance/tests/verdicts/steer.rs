@@ -130,11 +130,11 @@ pub(crate) enum Helper {
 
 /// The object, its maps made, its programs not verified yet.
 pub(crate) fn object() -> Ebpf {
-    object_without(&[])
+    object_without(&[], false)
 }
 
-/// The same for a driver that does not have these helpers: each call of them is replaced by EOPNOTSUPP as its result.
-fn object_without(helpers: &[Helper]) -> Ebpf {
+/// The same for frames in several buffers or in one, and for a driver that does not have these helpers: each call of them is replaced by EOPNOTSUPP as its result.
+fn object_without(helpers: &[Helper], frags: bool) -> Ebpf {
     let types = KernelTypes::of_kernel().expect("the kernel's types");
     let fields = kernel::socket_fields(&types).expect("the fields of sockets");
     let mut loader = EbpfLoader::new();
@@ -143,7 +143,9 @@ fn object_without(helpers: &[Helper]) -> Ebpf {
     }
     let is_mptcp = types.offset("tcp_sock", "is_mptcp").unwrap_or(0);
     loader.override_global("TCP_IS_MPTCP", &is_mptcp, true);
-    let mut bytes = kernel::choose_frags(OBJECT, false).into_owned();
+    let has_frags = u32::from(frags);
+    loader.override_global("HAS_FRAGS", &has_frags, true);
+    let mut bytes = kernel::choose_frags(OBJECT, frags).into_owned();
     for helper in helpers {
         let call = instruction(0x85, *helper as i32);
         let result = instruction(0xb7, -libc::EOPNOTSUPP);
@@ -166,11 +168,20 @@ pub(crate) fn in_namespace(test: impl FnOnce(&mut Steer) + Send) {
 
 /// The same with a driver that does not have these helpers.
 pub(crate) fn in_namespace_without(helpers: &[Helper], test: impl FnOnce(&mut Steer) + Send) {
+    in_namespace_of(helpers, false, test);
+}
+
+/// The same with a program for frames in several buffers.
+pub(crate) fn in_namespace_with_frags(test: impl FnOnce(&mut Steer) + Send) {
+    in_namespace_of(&[], true, test);
+}
+
+fn in_namespace_of(helpers: &[Helper], frags: bool, test: impl FnOnce(&mut Steer) + Send) {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             // SAFETY: unshare takes a number; it changes only this thread, which ends with the test.
             assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
-            test(&mut Steer::new(object_without(helpers)));
+            test(&mut Steer::new(object_without(helpers, frags)));
         });
         if let Err(panic) = thread.join() {
             std::panic::resume_unwind(panic);
