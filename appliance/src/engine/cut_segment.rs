@@ -28,9 +28,7 @@ fn try_complete(packet: &mut [u8], l4: usize) -> Option<()> {
         if whole <= bare {
             return None;
         }
-        let checksum = Sum(0)
-            .replace_u16(whole, bare)
-            .update([ip[10], ip[11]]);
+        let checksum = Sum(0).replace_u16(whole, bare).update([ip[10], ip[11]]);
         ip[2..4].copy_from_slice(&bare.to_be_bytes());
         ip[10..12].copy_from_slice(&checksum);
         (Ipv4(&*ip).source(), Ipv4(&*ip).destination())

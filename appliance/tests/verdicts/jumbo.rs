@@ -54,7 +54,10 @@ fn the_request_survives(steer: &mut Steer, family: usize, payload: usize) {
     cut_segment::complete(&mut packet, l4 - l3);
     let segment = Received::read(&packet, 0, l4 - l3).expect("a segment");
     assert!(segment.is_intact());
-    assert_eq!((segment.sequence, segment.payload.len()), (data.sequence, 0));
+    assert_eq!(
+        (segment.sequence, segment.payload.len()),
+        (data.sequence, 0)
+    );
 }
 
 #[test]
@@ -95,9 +98,7 @@ fn a_segment_in_several_buffers_is_translated_and_leaves() {
         assert_eq!(seen.verdict, REDIRECT);
         let there = read(&seen.frame);
         assert_eq!(there.payload, payload);
-        let expected = segment
-            .acknowledgement
-            .wrapping_sub(flow(0).sequence_delta);
+        let expected = segment.acknowledgement.wrapping_sub(flow(0).sequence_delta);
         assert_eq!(there.tcp.acknowledgment_number, expected);
         assert_eq!(there.ttl, segment.ttl - 1);
 

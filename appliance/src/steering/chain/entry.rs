@@ -32,13 +32,11 @@ pub(crate) struct Entry {
 impl Entry {
     /// Takes over the pinned program if it is the one of this version, and puts `steer` behind it; else pins a new one. The
     /// kernel lets a program for frames in one buffer call none for several, and the other way round.
-    pub(crate) fn open(
-        pins: &Pins,
-        steer: &ProgramFd,
-        frags: bool,
-    ) -> Result<Self, SteeringError> {
-        let mut ebpf = Ebpf::load(&kernel::choose_frags(OBJECT, frags)).map_err(|error| SteeringError::Refused {
-            cause: cause(&error),
+    pub(crate) fn open(pins: &Pins, steer: &ProgramFd, frags: bool) -> Result<Self, SteeringError> {
+        let mut ebpf = Ebpf::load(&kernel::choose_frags(OBJECT, frags)).map_err(|error| {
+            SteeringError::Refused {
+                cause: cause(&error),
+            }
         })?;
         let program = program(&mut ebpf)?;
         load_verified(|| program.load()).map_err(|error| SteeringError::Verifier {
