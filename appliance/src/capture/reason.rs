@@ -23,7 +23,8 @@ const PROVEN: Reason = of("proven", &[Counter::CookieValid]);
 const DROPPED: &str = "dropped";
 
 /// What else happens to frames, by the names that metrics give it.
-const FATES: [Counter; 7] = [
+const FATES: [Counter; 8] = [
+    Counter::Waiting,
     Counter::Reset,
     Counter::Passed,
     Counter::Forwarded,

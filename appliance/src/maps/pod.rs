@@ -11,6 +11,7 @@ use synward_core::layout::{
     Service, VlanTags, WaitingClient,
 };
 use synward_core::source_filter::SourceFilter;
+use synward_core::source_sample::Bucket;
 use synward_core::transmit_failure::{FailureKey, Probe};
 use synward_core::wire::Address;
 
@@ -37,6 +38,7 @@ macro_rules! plain {
 
 plain! {
     Address = 4 * 4,
+    Bucket = 8 + 4 + 4 + 8,
     Capture = 5 * 8 + 2 * 4,
     Clock = 8 + 8,
     Endpoint = 4 + 4 + 2 * 8,

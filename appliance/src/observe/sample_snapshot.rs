@@ -8,7 +8,7 @@ use synward_core::counters::Counter;
 use super::{
     AttackView, Counters, Event, EventKind, FlowList, FlowState, FlowView, FlowsView, Frames,
     Histogram, InterfaceView, ListSizes, ProfileView, QueueView, Responder, ServiceView, Snapshot,
-    WorkerView, XskCounters,
+    SourceView, WorkerView, XskCounters,
 };
 
 /// Two services and two interfaces during a flood.
@@ -119,6 +119,10 @@ fn service(name: &str, scale: u64) -> ServiceView {
             since_seconds: Some(12.0),
             peak_syn_rate: Some(9_500),
             unanswered_syns: 0,
+            sources: vec![SourceView {
+                prefix: "198.51.100.0/24".into(),
+                share: 0.25,
+            }],
         },
         flows: 1_200,
         openings: 3,

@@ -308,6 +308,19 @@ pub struct AttackView {
     pub peak_syn_rate: Option<u64>,
     /// SYNs of attacks during which the service challenged nobody (mode "monitor"): mode "auto" would have answered them.
     pub unanswered_syns: u64,
+    /// The source prefixes that claim to send most of the attack, by a sample, the largest first, at most five. Empty without an
+    /// attack, or if none stands out.
+    #[serde(default)]
+    pub sources: Vec<SourceView>,
+}
+
+/// A source prefix of an attack's SYNs. A SYN's source is a claim: it may be spoofed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceView {
+    /// IPv4: of 24 bits, IPv6: of 48.
+    pub prefix: String,
+    /// Its share of the attack's SYNs, 0 to 1, estimated from a sample.
+    pub share: f64,
 }
 
 /// The number of prefixes on the lists of a service.

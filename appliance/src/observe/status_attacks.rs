@@ -1,6 +1,6 @@
 //! Formats rates, attacks and events for a terminal.
 
-use super::number_format::{format_span, format_thousands};
+use super::number_format::{format_percent, format_span, format_thousands};
 use super::snapshot::{ServiceView, Snapshot};
 use crate::events::Event;
 
@@ -35,6 +35,15 @@ pub(crate) fn attack(service: &ServiceView) -> String {
         let syns = format_thousands(attack.unanswered_syns);
         text += &format!(
             "{name}: {syns} SYNs of attacks passed; mode \"auto\" would have answered them\n"
+        );
+    }
+    if !attack.sources.is_empty() {
+        let sources = attack.sources.iter();
+        let sources = sources.map(|one| format!("{} {}", one.prefix, format_percent(one.share)));
+        let sources: Vec<_> = sources.collect();
+        text += &format!(
+            "{name}: claimed sources of the attack (may be spoofed): {}\n",
+            sources.join(", ")
         );
     }
     text
@@ -73,7 +82,7 @@ fn numbers(event: &Event) -> String {
 mod tests {
     use super::*;
     use crate::events::{AttackNumbers, EventKind};
-    use crate::observe::AttackView;
+    use crate::observe::{AttackView, SourceView};
 
     #[test]
     fn a_rate_is_shown_where_it_may_matter() {
@@ -102,6 +111,21 @@ mod tests {
             attack(&service),
             "web: under attack for 1 min 15 s: 1,200 SYN/s, at most 30,000; over when below 2,000 SYN/s for long enough\n\
              web: 70,000 SYNs of attacks passed; mode \"auto\" would have answered them\n"
+        );
+        service.attack.unanswered_syns = 0;
+        service.attack.sources = [("10.1.2.0/24", 0.25), ("2001:db8:1::/48", 0.01)]
+            .map(|(prefix, share)| SourceView {
+                prefix: prefix.into(),
+                share,
+            })
+            .to_vec();
+        let text = attack(&service);
+        let line = text.lines().last();
+        assert_eq!(
+            line,
+            Some(
+                "web: claimed sources of the attack (may be spoofed): 10.1.2.0/24 25 %, 2001:db8:1::/48 1.0 %"
+            )
         );
     }
 

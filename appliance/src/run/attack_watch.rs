@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use synward_core::counters::{Counter, ServiceCounters};
 
+use super::attack_sources;
 use crate::activation::{Attack, Change, Detector, Seen, Totals};
 use crate::config::{Config, Handoff, Mode, Service};
 use crate::events::{AttackNumbers, Event, EventKind, EventLog};
 use crate::kernel;
 use crate::observe::{AttackView, LogLimit};
-use crate::steering::Steering;
+use crate::steering::{SampledSources, Steering};
 
 /// The detectors of all services.
 pub(super) struct AttackWatch {
@@ -97,7 +98,7 @@ impl AttackWatch {
             if let (Some(attack), false) = (watched.detector.attack(), challenges) {
                 watched.unanswered += attack.syns.saturating_sub(before);
             }
-            if let Err(error) = steering.set_challenge(index, watched.detector.attack().is_some())
+            if let Err(error) = steering.set_attack(index, watched.detector.attack().is_some())
                 && let Some(others) = self.failed.pass()
             {
                 tracing::error!(service = service.name, %error, others, "the service cannot be switched");
@@ -105,6 +106,12 @@ impl AttackWatch {
             let challenges = steering.challenges(index);
             if let Some(Change::Began(_)) = change {
                 watched.attacks += 1;
+            }
+            if change.is_some()
+                && let Err(error) = steering.forget_sources(index)
+                && let Some(others) = self.failed.pass()
+            {
+                tracing::error!(service = service.name, %error, others, "the sources of earlier SYNs stay");
             }
             if let (Some(change), true) = (change, mode != Mode::Off) {
                 events.record(event(&service.name, &change, challenges));
@@ -123,8 +130,18 @@ impl AttackWatch {
         before.zip(now).is_some_and(|(before, now)| now > before)
     }
 
+    /// The source prefixes of all attacks. Without an attack nothing is read.
+    pub(super) fn sources(&self, steering: &Steering) -> SampledSources {
+        let mut services = self.services.iter();
+        if !services.any(|watched| watched.detector.attack().is_some()) {
+            return SampledSources::new();
+        }
+        // `status` says elsewhere that maps cannot be read.
+        steering.sampled_sources().unwrap_or_default()
+    }
+
     /// What `status` and metrics say of a service.
-    pub(super) fn view(&self, index: usize) -> AttackView {
+    pub(super) fn view(&self, index: usize, sources: &SampledSources) -> AttackView {
         let Some(watched) = self.services.get(index) else {
             return AttackView::default();
         };
@@ -141,6 +158,10 @@ impl AttackWatch {
                 .map(|attack| now.saturating_sub(attack.began).as_secs_f64()),
             peak_syn_rate: detector.attack().map(|attack| attack.peak.round() as u64),
             unanswered_syns: watched.unanswered,
+            sources: match (detector.attack(), sources.get(&(index as u32))) {
+                (Some(attack), Some(sources)) => attack_sources::largest(sources, attack.syns),
+                _ => Vec::new(),
+            },
         }
     }
 }

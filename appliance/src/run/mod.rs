@@ -9,7 +9,7 @@
 //! | `fault_watch` | what is wrong with interfaces and workers: looked up every second, mended where safe, logged |
 //! | `transmission_watch` | what is not transmitted while the appliance serves |
 //! | [`control_thread`] | the control thread: periodic work and signals |
-//! | `attack_watch` | which services are under attack, and what that changes |
+//! | `attack_watch`, `attack_sources` | which services are under attack, what that changes, and the sources that SYNs claim |
 //! | `capture_target` | what `synward capture` has to know |
 //! | [`drain`], `list_control` | draining; allow and deny lists at run time |
 //! | [`server_profiles`] | the TCP options of servers: probed at start, refined by every SYN-ACK |
@@ -24,6 +24,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attack_sources;
 mod attack_watch;
 mod capture_target;
 pub mod control_thread;

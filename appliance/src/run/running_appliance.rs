@@ -288,6 +288,7 @@ impl ApplianceHandle for RunningAppliance {
         snapshot.workers = worker_views(appliance, &mut snapshot.degraded);
         snapshot.interfaces = interface_views(appliance, inner.watch.latest_reports(appliance));
         let servers = inner.profiles.by_service(inner.config.services.len());
+        let sources = inner.attacks.sources(&appliance.steering);
         snapshot.services = servers
             .iter()
             .enumerate()
@@ -302,7 +303,7 @@ impl ApplianceHandle for RunningAppliance {
                     &mut snapshot.degraded,
                 );
                 ServiceView {
-                    attack: inner.attacks.view(index),
+                    attack: inner.attacks.view(index, &sources),
                     ..view
                 }
             })

@@ -297,7 +297,8 @@ fn service(config: &config::Service) -> Service {
         },
         draining: 0,
         issuer: 0,
-        reserved: [0; 5],
+        under_attack: 0,
+        reserved: [0; 4],
         replies: config.replies_per_prefix,
         padding: 0,
     }

@@ -21,6 +21,7 @@
 //! | `map_plan`, `fill` | the content of the maps for a configuration, and writing it |
 //! | `next_hops` | keeps the neighbours known that the program sends to |
 //! | `waiting_clients` | clients that wait for a worker |
+//! | `sources` | where the SYNs of attacks come from |
 //! | `own_addresses` | leaves this machine's own addresses out of the prefixes of services |
 //! | `object` | the eBPF object: sizes of its maps, loading, handles to maps |
 //! | `generic_fallback` | attaches the program again, in generic mode |
@@ -73,6 +74,7 @@ mod plan_changes;
 mod policy_banks;
 mod receive_frames;
 mod removed_addresses;
+mod sources;
 mod unload;
 mod vlan_stripping;
 mod vlans;
@@ -97,6 +99,7 @@ pub use occupant::Occupant;
 pub use own_addresses::{LeftOut, own_address_warnings};
 pub use receive_frames::{fits_one_frame, frame_size};
 pub(crate) use removed_addresses::left as addresses_left;
+pub use sources::{Sampled, SampledSources};
 pub use unload::{unload, unload_incompatible};
 pub use vlan_stripping::stripped_tag_warnings;
 pub use waiting_clients::Waited;

@@ -90,7 +90,7 @@ impl Steering {
         service.is_some_and(|service| service.mode == mode::ALWAYS)
     }
 
-    /// Changes the mode of a service. With `auto` it goes on as before, until [`Steering::set_challenge`].
+    /// Changes the mode of a service. With `auto` it goes on as before, until [`Steering::set_attack`].
     ///
     /// # Errors
     /// The service does not exist, or the kernel refuses the write.
@@ -120,6 +120,7 @@ impl Steering {
             adopt_until: was.adopt_until,
             judge_until: was.judge_until,
             cookies_until: was.cookies_until,
+            under_attack: was.under_attack,
             ..policy
         };
         self.challenge(times, byte)
@@ -131,15 +132,27 @@ impl Steering {
         self.adoption = Adoption::at_start(config.appliance.adopt, self.idle);
     }
 
-    /// Has a service with `auto` challenge its clients, or no longer. Other modes stay as they are.
+    /// Says whether a service is under attack: the program then samples where its SYNs come from, and a service with `auto`
+    /// challenges its clients. Other modes stay as they are.
     ///
     /// # Errors
     /// The service does not exist, or the kernel refuses the write.
-    pub fn set_challenge(&mut self, service: u32, on: bool) -> Result<(), SteeringError> {
-        if self.mode(service)? != Mode::Auto || self.challenges(service) == on {
+    pub fn set_attack(&mut self, service: u32, on: bool) -> Result<(), SteeringError> {
+        let was = self.service(service)?;
+        let byte = match self.mode(service)? {
+            Mode::Auto if on => mode::ALWAYS,
+            Mode::Auto => mode_byte(Mode::Auto),
+            _ => was.mode,
+        };
+        let under_attack = u8::from(on);
+        if (was.mode, was.under_attack) == (byte, under_attack) {
             return Ok(());
         }
-        self.write_mode(service, if on { mode::ALWAYS } else { mode::MONITOR })
+        let marked = Service {
+            under_attack,
+            ..was
+        };
+        self.write_service(service, self.challenge(marked, byte))
     }
 
     fn write_mode(&mut self, service: u32, byte: u8) -> Result<(), SteeringError> {

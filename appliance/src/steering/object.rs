@@ -16,6 +16,7 @@ use synward_core::layout::{
     Service, VlanTags, WaitingClient,
 };
 use synward_core::source_filter::SourceFilter;
+use synward_core::source_sample::Bucket;
 use synward_core::wire::Address;
 use synward_core::{occupancy, replay_cache};
 
@@ -105,6 +106,7 @@ pub(super) struct Object {
     pub(super) services: Array<MapData, Plain<Service>>,
     pub(super) keys: Array<MapData, Plain<KeySlot>>,
     pub(super) counters: PerCpuArray<MapData, Plain<ServiceCounters>>,
+    pub(super) sources: PerCpuArray<MapData, Plain<Bucket>>,
     pub(super) sockets: XskMap<MapData>,
     pub(super) vlans: HashMap<MapData, Plain<VlanTags>, u32>,
     pub(super) own_sources: HashMap<MapData, Plain<Address>, u32>,
@@ -270,6 +272,7 @@ fn take_maps(
         services: take_map_as(&mut ebpf, "SERVICES")?,
         keys: take_map_as(&mut ebpf, "KEYS")?,
         counters: take_map_as(&mut ebpf, "COUNTERS")?,
+        sources: take_map_as(&mut ebpf, "SOURCES")?,
         sockets: take_map_as(&mut ebpf, "SOCKETS")?,
         vlans: take_map_as(&mut ebpf, "VLANS")?,
         own_sources: take_map_as(&mut ebpf, "OWN_SOURCES")?,

@@ -24,6 +24,8 @@
 //! | [`chained`] | programs before ours and behind it |
 //! | [`absence`] | SYNs while no worker is there |
 //! | [`waiting_clients`] | validated clients while no worker is there |
+//! | [`capture`] | the frames that `synward capture` gets |
+//! | [`sources`] | the sources of SYNs that are sampled in an attack |
 //! | [`draining`] | SYNs, cookies and flows while the appliance drains |
 //! | [`judged`] | connections that were quiet while others were adopted |
 //! | [`kernel_handshake`] | SYNs that only the server's kernel can answer |
@@ -36,6 +38,7 @@
 mod absence;
 mod acks;
 mod both_paths;
+mod capture;
 mod chained;
 mod draining;
 mod exchange;
@@ -56,6 +59,7 @@ mod reply_budgets;
 mod requests;
 mod same_isn;
 mod signals;
+mod sources;
 mod spliced_flows;
 mod steer;
 mod syns;

@@ -66,6 +66,10 @@ pub(crate) struct Shared<T>(pub(crate) T);
 // for what maps hold.
 unsafe impl Pod for Shared<Globals> {}
 // SAFETY: as above.
+unsafe impl Pod for Shared<synward_core::capture::Capture> {}
+// SAFETY: as above.
+unsafe impl Pod for Shared<synward_core::source_sample::Bucket> {}
+// SAFETY: as above.
 unsafe impl Pod for Shared<Clock> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<Interfaces> {}

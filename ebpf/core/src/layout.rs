@@ -12,7 +12,7 @@ use crate::wire::Address;
 use crate::worker_request::META_WORDS;
 
 /// Version of names and contents of the maps. A process takes over pinned maps only if they have its own version.
-pub const SCHEMA: u32 = 12;
+pub const SCHEMA: u32 = 13;
 
 /// The most services.
 pub const MAX_SERVICES: u32 = 1024;
@@ -205,8 +205,10 @@ pub struct Service {
     pub draining: u8,
     /// The entry of [`KeySlot::keys`] that makes cookies.
     pub issuer: u8,
+    /// 1: the service is under attack, and where its SYNs come from is sampled ([`crate::source_sample`]).
+    pub under_attack: u8,
     /// Padding, zero.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 4],
     /// Replies to one client prefix in a second from one CPU ([`crate::reply_budget`]); 0: no limit.
     pub replies: u32,
     /// Padding, zero.

@@ -42,6 +42,7 @@ pub mod replay_cache;
 pub mod reply_budget;
 pub mod siphash;
 pub mod source_filter;
+pub mod source_sample;
 pub mod syn_ack;
 pub mod translate;
 pub mod transmit_failure;

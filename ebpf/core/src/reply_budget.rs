@@ -34,9 +34,9 @@ pub struct Place {
 /// A client prefix and the service that replies to it. Two numbers: functions of the XDP program take no large arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receiver {
-    prefix: u64,
+    pub(crate) prefix: u64,
     /// Index of the service; the highest bit says that the prefix is of IPv4.
-    service: u32,
+    pub(crate) service: u32,
 }
 
 impl Receiver {
@@ -55,6 +55,36 @@ impl Receiver {
                 service,
             }
         }
+    }
+
+    /// The same with the prefix of a site: IPv4 stays a /24, IPv6 becomes a /48, the most that one site is usually assigned
+    /// (RFC 6177 §2). Whoever has a /48 can send from any /64 of it.
+    #[inline(always)]
+    pub const fn of_site(self) -> Self {
+        let second = u32::from_ne_bytes([255, 255, 0, 0]) as u64;
+        let kept = if self.is_v4() {
+            u64::MAX
+        } else {
+            second << 32 | u32::MAX as u64
+        };
+        Self {
+            prefix: self.prefix & kept,
+            service: self.service,
+        }
+    }
+
+    /// The address of the prefix: its host bits are zero.
+    pub const fn address(&self) -> Address {
+        if self.is_v4() {
+            Address::v4(self.prefix as u32)
+        } else {
+            Address([self.prefix as u32, (self.prefix >> 32) as u32, 0, 0])
+        }
+    }
+
+    #[inline(always)]
+    const fn is_v4(&self) -> bool {
+        self.service >> 31 != 0
     }
 
     /// Index of the service.

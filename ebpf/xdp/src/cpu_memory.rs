@@ -23,6 +23,10 @@ pub struct CpuMemory {
     syns_left: u32,
     /// Replies to clients in this jiffy so far.
     replies: u32,
+    /// SYNs of attacks since the last one whose source was sampled.
+    unsampled: u32,
+    /// The jiffy of that.
+    sampled_jiffy: u64,
     /// Until when some client prefix counts as near its budget of replies, ns.
     near_budget_until: u64,
     /// The slot of the interface on which a listener with room was found for the endpoint, and the jiffy of that.
@@ -58,6 +62,18 @@ impl CpuMemory {
         self.now();
         self.syns += 1;
         self.syns > SYNS_LOOKED_UP
+    }
+
+    /// Counts a SYN of an attack. Once a jiffy it says for how many the SYN stands: those since the last such.
+    #[inline(always)]
+    pub fn count_for_sample(&mut self) -> u32 {
+        self.now();
+        self.unsampled += 1;
+        if self.sampled_jiffy == self.jiffy {
+            return 0;
+        }
+        self.sampled_jiffy = self.jiffy;
+        core::mem::take(&mut self.unsampled)
     }
 
     /// Counts a SYN that only the kernel can answer, and says whether it may be left to the kernel.

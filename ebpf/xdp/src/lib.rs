@@ -31,6 +31,7 @@
 //! | `unknown` | segments that match no flow, and connections older than the appliance |
 //! | `next` | what belongs to no service: to the program behind |
 //! | `icmp_error` | errors that quote a translated segment |
+//! | `sources` | samples where SYNs come from |
 //! | `capture` | shows frames to `synward capture` |
 //! | `reply_budget` | bounds the replies to one client prefix |
 //! | `absence`, `waiting_clients` | queues without a worker: SYNs are not answered for long; validated clients wait for a process |
@@ -79,6 +80,7 @@ pub mod requeue;
 pub mod route;
 pub mod server_side;
 pub mod service_lookup;
+pub mod sources;
 pub mod splice;
 pub mod stale_connection;
 pub mod steered_interface;

@@ -24,7 +24,7 @@ use synward_xdp::verdict::{
 use synward_xdp::{
     absence, ack, between_servers, capture, deep_tags, edge, fast_path, flow_lookup, forward,
     fragment, icmp_error, impossible_source, kernel_handshake, local_service, maps, next, reply,
-    reply_budget, service_lookup, splice, steered_interface, syn, unknown, vlan, worker,
+    reply_budget, service_lookup, sources, splice, steered_interface, syn, unknown, vlan, worker,
 };
 
 /// Decides what happens to one frame.
@@ -123,6 +123,9 @@ fn decide_from_client(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
     if is_syn {
         counters.bump(Counter::Syn);
         pkt.cpu.found.is_flood = pkt.cpu.memory.count_syn();
+        if service.under_attack != 0 {
+            sources::sample_some(&mut pkt);
+        }
     }
 
     pkt.cpu.found.may_pass = false;

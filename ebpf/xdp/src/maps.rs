@@ -19,6 +19,7 @@ use synward_core::layout::{
     WaitingClient,
 };
 use synward_core::source_filter::SourceFilter;
+use synward_core::source_sample::{BUCKETS, Bucket};
 use synward_core::wire::Address;
 use synward_core::{occupancy, plain_ack_limit, prefix_counts, replay_cache};
 
@@ -159,6 +160,10 @@ pub static SCRATCH: PerCpuArray<CpuScratch, 2> = PerCpuArray::new();
 /// What each CPU has prepared for the SYNs of a jiffy.
 #[btf_map]
 pub static PREPARED: PerCpuArray<Prepared, { prepared::SLOTS as usize }> = PerCpuArray::new();
+
+/// Where the SYNs of attacks come from that this CPU sampled.
+#[btf_map]
+pub static SOURCES: PerCpuArray<Bucket, BUCKETS> = PerCpuArray::new();
 
 /// What `synward capture` wants.
 #[btf_map]

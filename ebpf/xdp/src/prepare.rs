@@ -1,11 +1,14 @@
 //! Prepares the answer to SYNs for the fast path; [`prepared`](crate::prepared) says what that is.
 
 use crate::prepared::{Prepared, SLOTS, Validity, usable};
-use crate::{absence, capture, maps, plain_acks, service_lookup, steered_interface, worker};
+use crate::{
+    absence, capture, maps, plain_acks, service_lookup, sources, steered_interface, worker,
+};
 use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::programs::XdpContext;
 use synward_core::flow::{FlowKey, ServerHash};
 use synward_core::layout::{cookies, handoff, key_slot, mode, plain_cookies, policy_slot, side};
+use synward_core::reply_budget::Receiver;
 use synward_core::wire::Address;
 
 /// What is prepared for a SYN of this flow; `None` if the fast path does not answer it.
@@ -31,6 +34,10 @@ pub fn find_prepared(ctx: &XdpContext, flow: &FlowKey) -> Option<&'static mut Pr
         } else {
             usable::NO
         };
+        if prepared.usable != usable::NO && prepared.sampled != 0 {
+            let source = Receiver::new(&flow.client, prepared.service);
+            sources::sample(source, prepared.sampled);
+        }
     }
     (prepared.usable != usable::NO).then_some(prepared)
 }
@@ -77,6 +84,12 @@ fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
     };
     prepared.key = *keys.issuing_key(service);
     prepared.profile = *endpoint.profile(prepared.epoch);
+    prepared.sampled = match service.under_attack {
+        0 => 0,
+        // Those of the jiffy that was prepared before.
+        _ if prepared.service == endpoint.service => (prepared.syns as u32).max(1),
+        _ => 1,
+    };
     prepared.service = endpoint.service;
     prepared.slot = interface.slot;
     prepared.handoff = service.handoff;

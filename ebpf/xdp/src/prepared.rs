@@ -45,6 +45,8 @@ pub struct Prepared {
     pub near_budget: u32,
     /// The sources that are addresses of this machine or of its networks, and the server's own (`impossible_source`).
     pub impossible: SourceFilter,
+    /// For how many SYNs the first of this jiffy stands where sources are sampled. 0: they are not.
+    pub sampled: u32,
     /// The server's part of the hash that places a flow in the table, and the table's buckets less one.
     pub hash: ServerHash,
     pub bucket_mask: u32,

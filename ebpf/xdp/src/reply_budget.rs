@@ -64,8 +64,9 @@ pub fn allows_counted(to: Receiver, weight: u32, memory: &mut CpuMemory) -> bool
     is_admitted(sent, budget, unsafe { bpf_get_prandom_u32() } as u32)
 }
 
+/// The client prefix and the service of the current packet.
 #[inline(always)]
-fn receiver(pkt: &PacketContext) -> Receiver {
+pub fn receiver(pkt: &PacketContext) -> Receiver {
     Receiver::new(&pkt.cpu.packet.source, pkt.cpu.memory.endpoint.service)
 }
 

@@ -14,11 +14,13 @@ web      always  splice   12,000,000  12,000,000  1,204  3,000,000        7  3,0
 mail     always  splice          120         120  1,204         30        7         42  1,200         3
 
 web: under attack for 12 s: 9,000 SYN/s, at most 9,500; over when below 2,000 SYN/s for long enough
+web: claimed sources of the attack (may be spoofed): 198.51.100.0/24 25 %
 web: handed off: 1,200 ok, 3 timed out, 1 refused
 web: dropped: 3,000,000 invalid cookie, 12 fragment
 web: prefixes allowed 3, denied 70
 web: buffered for openings: 4,380 bytes
 mail: under attack for 12 s: 9,000 SYN/s, at most 9,500; over when below 2,000 SYN/s for long enough
+mail: claimed sources of the attack (may be spoofed): 198.51.100.0/24 25 %
 mail: handed off: 1,200 ok, 3 timed out, 1 refused
 mail: dropped: 30 invalid cookie, 12 fragment
 mail: prefixes allowed 3, denied 70

@@ -86,6 +86,7 @@ web (splice, always): answers/s: xdp 1.20 M, afxdp 0
   held for openings: 4,380 bytes
 web: under attack for 12 s: 9,000 SYN/s, at most 9,500; over when below 2,000
   SYN/s for long enough
+web: claimed sources of the attack (may be spoofed): 198.51.100.0/24 25 %
 
 workers busy: 0 (core 2) 87 %, 1 DEAD
 handoff (since the start): p50 <= 0.25 ms, p90 <= 1.0 ms, p99 <= 1.0 ms, p99.9
