@@ -1,5 +1,5 @@
-"""synward is killed and started again, and frozen, in a flood: transfers go on, and every client that speaks first is served;
-so is one whose server speaks first and that connected while no process was there."""
+"""synward is killed and started again, and frozen, in a flood: transfers go on, and every client is served, also one that says
+nothing before its server does."""
 
 import hashlib
 import os
@@ -133,8 +133,8 @@ class Transfer:
 
 
 class Clients:
-    """New clients at a steady rate, until `check()`. They speak first: whoever waits for the server is lost if its ACK is in a
-    worker's ring when the process is killed (docs/limits.md)."""
+    """New clients at a steady rate, until `check()`. Half of them say nothing before their server has greeted them, and so never
+    repeat their ACK."""
 
     def __init__(self, lab):
         self.lab = lab
@@ -148,23 +148,28 @@ class Clients:
             family = (4, 6)[number % 2]
             with self.lab.inside("client"):
                 client = socket.socket(FAMILY[family])
-            thread = threading.Thread(target=self.talk, args=(client, family), daemon=True)
+            speaks_first = number // 2 % 2 == 0
+            thread = threading.Thread(target=self.talk, args=(client, family, speaks_first), daemon=True)
             self.threads.append(thread)
             thread.start()
 
-    def talk(self, client, family):
+    def talk(self, client, family, speaks_first):
         began = time.monotonic()
         try:
             with client:
                 client.settimeout(PATIENCE)
                 client.connect((SERVER[family], PORT))
-                client.sendall(QUESTION)
+                if speaks_first:
+                    client.sendall(QUESTION)
                 assert receive(client, len(GREETING)) == GREETING
+                if not speaks_first:
+                    client.sendall(QUESTION)
                 assert receive(client, len(ANSWER)) == ANSWER
             self.seconds.append(time.monotonic() - began)
         except (OSError, AssertionError) as error:
             after = time.monotonic() - began
-            self.failures.append(f"IPv{family}, after {after:.1f} s: {error!r}")
+            who = f"IPv{family}, {'client' if speaks_first else 'server'} speaks first"
+            self.failures.append(f"{who}, after {after:.1f} s: {error!r}")
 
     def served_since_now(self):
         """Waits until some clients were served that begin from now on."""

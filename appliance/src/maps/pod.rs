@@ -6,6 +6,7 @@ use aya::maps::{HashMap, MapData};
 use synward_core::capture::Capture;
 use synward_core::counters::ServiceCounters;
 use synward_core::flow::FlowKey;
+use synward_core::handed_over::HandedOver;
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Globals, Interfaces, KeySlot, NextHop, Passed, PrefixPort,
     Service, VlanTags, WaitingClient,
@@ -46,6 +47,7 @@ plain! {
     FailureKey = 4 * 4,
     FlowKey = 16 + 16 + 4,
     Globals = 10 * 8 + 2 * 8 + 4 * 4,
+    HandedOver = 36 + 4 + 64,
     Interfaces = 32 * 4 + 32 * (4 + 4 + 32),
     KeySlot = 8 + 4 * 16,
     NextHop = 16 + 4,

@@ -24,7 +24,7 @@ use super::interface_discovery::{Attached, Found, SteeredInterface};
 use super::key_slots::KeySlots;
 use super::modes::Adoption;
 use super::next_hops::NextHops;
-use super::object::{NEXT, Object};
+use super::object::{HANDED_OVER, NEXT, Object};
 use super::own_sources::OwnSources;
 use super::pins::Pins;
 use super::policy_banks::PolicyBanks;
@@ -103,6 +103,9 @@ impl Steering {
         self.renew_own_addresses()?;
         // Workers are expected from now on, though none is alive yet.
         (0..MAX_QUEUES).for_each(|queue| self.heartbeats.stop(queue));
+        if self.taken_over.is_some() {
+            self.keep_unanswered(&Times::now())?;
+        }
         let result = self.pin_and_attach();
         match result {
             Ok(attachments) => self.attachments = attachments,
@@ -144,7 +147,13 @@ impl Steering {
                 self.taken_over.is_some()
                     && matches!(
                         name,
-                        "TAGS" | "FLOWS" | "PASSED" | "REPLAY_CACHE" | "WAITING" | "OCCUPANCY"
+                        "TAGS"
+                            | "FLOWS"
+                            | "PASSED"
+                            | "REPLAY_CACHE"
+                            | "WAITING"
+                            | HANDED_OVER
+                            | "OCCUPANCY"
                     )
                     // The program that is attached now calls by the pinned one.
                     || name == NEXT

@@ -7,7 +7,7 @@
 //!
 //! If the process is killed, the program, the flows and the learned profiles stay pinned, and spliced connections continue.
 //! The next process loads its own program with new maps, except for the flow table with its occupancy filter, the
-//! passed-through connections, the replay cache and the clients that wait. It then replaces the program on each link
+//! passed-through connections, the replay cache, the clients that wait and those just handed to a worker. It then replaces the program on each link
 //! atomically, so no interface runs with half of a configuration.
 //!
 //! | file | idea |
@@ -21,6 +21,7 @@
 //! | `map_plan`, `fill` | the content of the maps for a configuration, and writing it |
 //! | `next_hops` | keeps the neighbours known that the program sends to |
 //! | `waiting_clients` | clients that wait for a worker |
+//! | `handed_over` | ... and those that a killed process had not served |
 //! | `sources` | where the SYNs of attacks come from |
 //! | `own_addresses` | leaves this machine's own addresses out of the prefixes of services |
 //! | `object` | the eBPF object: sizes of its maps, loading, handles to maps |
@@ -55,6 +56,7 @@ mod exchange;
 mod fill;
 mod frags;
 mod generic_fallback;
+mod handed_over;
 mod handle;
 mod interface_discovery;
 mod interface_mend;

@@ -11,6 +11,7 @@ use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use synward_core::counters::ServiceCounters;
 use synward_core::flow::FlowKey;
+use synward_core::handed_over::{self, HandedOver};
 use synward_core::layout::{
     Clock, Endpoint, Globals, Interfaces, KeySlot, MAX_QUEUES, MAX_WAITING, NextHop, PrefixPort,
     Service, VlanTags, WaitingClient,
@@ -34,6 +35,9 @@ const TEST_INJECT: &str = "test_inject";
 /// The map of programs behind. The kernel empties it when neither a file nor a process holds it, so it is pinned too.
 pub(super) const NEXT: &str = "NEXT";
 
+/// The map of the ACKs that were handed to workers.
+pub(super) const HANDED_OVER: &str = "HANDED_OVER";
+
 /// Minimum size of the maps of endpoints and prefixes: room for profiles that are learned later.
 const ROOM: usize = 16384;
 
@@ -54,7 +58,7 @@ impl Sizes {
     }
 
     /// The maps that the next process takes over unchanged, and their number of entries.
-    pub(super) fn kept(&self) -> [(&'static str, u32); 6] {
+    pub(super) fn kept(&self) -> [(&'static str, u32); 7] {
         // A passed-through connection that was evicted is learned again, so a quarter is enough.
         let passed = (self.capacity / 4).max(4096);
         [
@@ -63,12 +67,13 @@ impl Sizes {
             ("PASSED", passed),
             ("REPLAY_CACHE", replay_cache::SETS as u32),
             ("WAITING", MAX_WAITING),
+            (HANDED_OVER, handed_over::ENTRIES),
             ("OCCUPANCY", occupancy::line_count(self.buckets)),
         ]
     }
 
     fn megabytes(&self) -> u64 {
-        let [tags, flows, passed, replay_cache, waiting, occupancy] =
+        let [tags, flows, passed, replay_cache, waiting, _, occupancy] =
             self.kept().map(|(_, entries)| u64::from(entries));
         ((tags + flows + replay_cache + occupancy) * 64 + (passed + waiting) * 112) >> 20
     }
@@ -113,6 +118,7 @@ pub(super) struct Object {
     pub(super) source_filter: Array<MapData, Plain<SourceFilter>>,
     pub(super) unresolved: HashMap<MapData, Plain<NextHop>, u32>,
     pub(super) waiting: HashMap<MapData, Plain<FlowKey>, Plain<WaitingClient>>,
+    pub(super) handed_over: PerCpuArray<MapData, Plain<HandedOver>>,
     /// The programs behind, by the slot of their interface.
     pub(super) next: ProgramArray<MapData>,
     pub(super) room: Room,
@@ -247,6 +253,7 @@ fn take_maps(
         "PASSED",
         "REPLAY_CACHE",
         "WAITING",
+        HANDED_OVER,
         "OCCUPANCY",
         "GLOBALS",
         "ENDPOINTS",
@@ -279,6 +286,7 @@ fn take_maps(
         source_filter: take_map_as(&mut ebpf, "SOURCE_FILTER")?,
         unresolved: take_map_as(&mut ebpf, "UNRESOLVED")?,
         waiting: take_map_as(&mut ebpf, "WAITING")?,
+        handed_over: take_map_as(&mut ebpf, HANDED_OVER)?,
         next: take_map_as(&mut ebpf, NEXT)?,
         inherited,
         ebpf,
@@ -320,7 +328,11 @@ fn map_memory<A: Atomic>(
 fn duplicate_map(ebpf: &Ebpf, name: &'static str) -> Result<MapData, SteeringError> {
     let data = match ebpf.map(name) {
         Some(
-            Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::ProgramArray(data),
+            Map::Array(data)
+            | Map::HashMap(data)
+            | Map::LruHashMap(data)
+            | Map::PerCpuArray(data)
+            | Map::ProgramArray(data),
         ) => data,
         _ => return Err(SteeringError::Object { what: name }),
     };

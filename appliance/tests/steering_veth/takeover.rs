@@ -5,11 +5,14 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use aya::Pod;
+use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
 use aya::programs::links::{FdLink, PinnedLink};
 use synward::maps::{Established, Times, flow_now};
 use synward::steering::{Learned, unload};
 use synward_core::flow::FlowKey;
-use synward_core::layout::{Flow, Profile, state};
+use synward_core::handed_over::HandedOver;
+use synward_core::layout::{Flow, Profile, WaitingClient, state};
 use synward_core::wire::Address;
 
 use super::steering_lab::{HERE, Lab, inside, is_loaded, load, until};
@@ -255,5 +258,61 @@ fn unloading_one_interface_leaves_the_other_steered() {
     until("nothing is attached", || lab.xdp(HERE).is_none());
     assert!(lab.xdp(second).is_some());
     unload(&lab.pin(), None).unwrap();
+    lab.assert_clean(None);
+}
+
+/// An entry of the pinned map HANDED_OVER.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Handed(HandedOver);
+
+// SAFETY: `repr(C)`, of integers with explicit padding.
+unsafe impl Pod for Handed {}
+
+/// The flows of clients whose ACKs are in the map, on any CPU.
+fn handed_over(map: &PerCpuArray<MapData, Handed>) -> Vec<FlowKey> {
+    let places = (0..map.len()).flat_map(|place| map.get(&place, 0).unwrap().to_vec());
+    let taken = places.filter(|Handed(entry)| entry.client.since != 0);
+    taken.map(|Handed(entry)| entry.key).collect()
+}
+
+#[test]
+fn clients_that_a_killed_process_had_not_served_wait_for_the_next() {
+    let lab = Lab::new();
+    drop(KilledProcess::start(&lab, &[]));
+    let pin = MapData::from_pin(lab.pin().join("map-HANDED_OVER")).unwrap();
+    let mut map = PerCpuArray::try_from(Map::PerCpuArray(pin)).unwrap();
+    let now = Times::now().coarse;
+    let ack = |port, since| {
+        Handed(HandedOver {
+            key: key(port),
+            client: WaitingClient {
+                since,
+                ..WaitingClient::default()
+            },
+            ..HandedOver::default()
+        })
+    };
+    // 1 is established, the opening of 2 died with its worker, 3 was in a worker's ring, 4 is old.
+    let acks = [ack(1, now), ack(2, now - 1), ack(3, now - 2), ack(4, 1)];
+    for (place, ack) in acks.into_iter().enumerate() {
+        let mut cpus = map.get(&0, 0).unwrap().to_vec();
+        cpus.fill(Handed(HandedOver::default()));
+        // Of the last CPU, so that all are read.
+        *cpus.last_mut().unwrap() = ack;
+        let cpus = PerCpuValues::try_from(cpus).unwrap();
+        map.set(place as u32, cpus, 0).unwrap();
+    }
+
+    let mut steering = lab.steer(&[]).unwrap();
+    assert_eq!(handed_over(&map), [], "each is taken once");
+    let mut waiting = Vec::new();
+    let waited = steering.take_waiting(Times::now().coarse, |key, _, client| {
+        waiting.push((key, client.since));
+        true
+    });
+    assert_eq!(waited.unwrap().taken, 2);
+    assert_eq!(waiting, [(key(3), now - 2), (key(2), now - 1)]);
+    steering.stop(false).unwrap();
     lab.assert_clean(None);
 }

@@ -3,10 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use aya::maps::lpm_trie::{Key as Prefix, LpmTrie};
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
 use aya::programs::xdp::XdpMode;
 use aya::programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
+use synward::afxdp::{Port, PortOptions, ZeroCopy};
 use synward::kernel::{self, KernelTypes};
 use synward_core::client_options::NO_SCALE;
 use synward_core::cookie::EPOCH_NANOSECONDS;
@@ -293,6 +294,18 @@ impl Steer {
     /// The program, for those that call it.
     pub(crate) fn fd(&self) -> ProgramFd {
         self.program().fd().unwrap().try_clone().unwrap()
+    }
+
+    /// Binds an AF_XDP socket to queue 0 of the outside interface and enters it in the map, until the result is dropped.
+    pub(crate) fn bind_socket(&mut self) -> Port {
+        let options = PortOptions {
+            zero_copy: ZeroCopy::Off,
+            ..PortOptions::default()
+        };
+        let port = Port::open("sw-out", 0, &options).unwrap();
+        let mut sockets = XskMap::try_from(self.map("SOCKETS")).unwrap();
+        sockets.set(0, port.fd(), 0).unwrap();
+        port
     }
 
     /// The index of an interface.

@@ -1,14 +1,16 @@
-//! Validated clients on a queue without a worker: what is kept of their ACKs, and how many.
+//! Validated clients: what is kept of their ACKs on a queue without a worker, and how many, and what of those that a worker got.
 
 use aya::Pod;
+use aya::maps::PerCpuArray;
 use synward_core::counters::Counter;
 use synward_core::flow::FlowKey;
+use synward_core::handed_over::HandedOver;
 use synward_core::layout::{HEARTBEAT_TIMEOUT, WAITING_PER_PREFIX, WaitingClient, waiting_period};
 use synward_core::worker_request::{Meta, Request};
 
 use crate::frame_builder::{SYN, Segment, stack, timestamps_of};
 use crate::steer::{PROFILE, SERVICE, Shared, Side, Steer, in_namespace, now};
-use crate::{DROP, needs_root, outside_frame};
+use crate::{DROP, REDIRECT, needs_root, outside_frame};
 
 /// As `Shared`, for the value of this map.
 #[repr(transparent)]
@@ -17,6 +19,14 @@ struct Waiting(WaitingClient);
 
 // SAFETY: `repr(C)`, of integers with explicit padding.
 unsafe impl Pod for Waiting {}
+
+/// As `Shared`, for the value of `HANDED_OVER`.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Handed(HandedOver);
+
+// SAFETY: as above.
+unsafe impl Pod for Handed {}
 
 const WAITS: &[Counter] = &[Counter::CookieValid, Counter::Waiting];
 
@@ -136,4 +146,46 @@ fn only_valid_cookies_wait_and_a_prefix_fills_half_of_the_room() {
         steer.check(vec![outside_frame("another prefix", frame, DROP, WAITS)]);
         assert_eq!(waiting(steer).len(), 2);
     });
+}
+
+/// What every CPU has kept of the ACKs that it handed to a worker.
+fn handed_over(steer: &mut Steer) -> Vec<HandedOver> {
+    let map: PerCpuArray<_, Handed> = PerCpuArray::try_from(steer.map("HANDED_OVER")).unwrap();
+    let places = (0..map.len()).flat_map(|place| map.get(&place, 0).unwrap().to_vec());
+    let entries = places.map(|Handed(entry)| entry);
+    entries.filter(|entry| entry.client.since != 0).collect()
+}
+
+#[test]
+fn what_an_ack_said_is_kept_when_a_worker_gets_it() {
+    needs_root!();
+    for family in [0, 1] {
+        for options in [stack::linux(), stack::windows()] {
+            in_namespace(|steer| {
+                let _port = steer.bind_socket();
+                steer.beat();
+                let ack = steer.shake_hands(&syn(family, options.clone()));
+                let wrong = Segment {
+                    acknowledgement: ack.acknowledgement ^ 1 << 9,
+                    ..ack.clone()
+                };
+                assert_eq!(steer.run(Side::Outside, &wrong.bytes()).verdict, DROP);
+                assert_eq!(handed_over(steer), [], "no valid cookie, no entry");
+                let before = steer.counters();
+                assert_eq!(steer.run(Side::Outside, &ack.bytes()).verdict, REDIRECT);
+                steer.assert_counted(&before, &[Counter::CookieValid], "a worker has it");
+                assert_eq!(waiting(steer).len(), 0);
+                let [HandedOver { key, client, .. }] = handed_over(steer)[..] else {
+                    panic!("one ACK");
+                };
+                assert_eq!(key, flow(&ack));
+                assert_eq!(
+                    (client.sequence, client.acknowledgement, client.window),
+                    (ack.sequence, ack.acknowledgement, ack.window)
+                );
+                let meta = Meta::decode(&client.request, family == 0).unwrap();
+                assert!(matches!(meta.request, Request::Open { .. }), "{meta:?}");
+            });
+        }
+    }
 }

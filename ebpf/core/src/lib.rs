@@ -9,7 +9,7 @@
 //! |---|---|
 //! | SYN → SYN-ACK | [`wire`], [`client_options`], [`plain_code_book`], [`cookie`], [`syn_ack`], [`generated_segment`], [`reply_budget`], [`source_filter`] |
 //! | SYN given to a worker | [`worker_request`] |
-//! | ACK with a cookie | [`wire`], [`plain_ack_limit`], [`prefix_counts`], [`cookie`], [`replay_cache`] |
+//! | ACK with a cookie | [`wire`], [`plain_ack_limit`], [`prefix_counts`], [`cookie`], [`replay_cache`], [`handed_over`] |
 //! | every later segment | [`occupancy`], [`flow`], [`flow_time`], [`translate`] |
 //! | ICMP error about one of them | [`wire::icmp`], [`translate`] |
 //!
@@ -30,6 +30,7 @@ pub mod flow;
 pub mod flow_state;
 pub mod flow_time;
 pub mod generated_segment;
+pub mod handed_over;
 pub mod kernel_tsval;
 pub mod layout;
 pub mod multilinear;

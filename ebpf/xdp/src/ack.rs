@@ -9,7 +9,7 @@ use crate::verdict::{
     VALID_COOKIE, Verdict,
 };
 use crate::{maps, replay_check, reply_budget, verified_once, waiting_clients, worker};
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT};
 use aya_ebpf::programs::XdpContext;
 use synward_core::cookie::{AckFields, Age};
 use synward_core::counters::{Counter, ServiceCounters};
@@ -80,7 +80,9 @@ pub fn request_open(
         return XDP_DROP;
     };
     pkt.cpu.found.client_window = Tcp(&*header).window();
-    match worker::try_request(ctx, pkt, counters, request) {
+    let verdict = worker::try_request(ctx, pkt, counters, request);
+    waiting_clients::note(pkt);
+    match verdict {
         NO_WORKER => {
             if waiting_clients::keep(pkt) {
                 counters.bump(Counter::Waiting);
@@ -88,6 +90,10 @@ pub fn request_open(
                 counters.bump(Counter::DropNoWorker);
             }
             XDP_DROP
+        }
+        XDP_REDIRECT => {
+            waiting_clients::keep_handed_over(pkt);
+            XDP_REDIRECT
         }
         verdict => verdict,
     }

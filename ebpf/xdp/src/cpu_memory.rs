@@ -23,6 +23,8 @@ pub struct CpuMemory {
     syns_left: u32,
     /// Replies to clients in this jiffy so far.
     replies: u32,
+    /// ACKs of validated clients that were handed to workers.
+    handed_over: u32,
     /// SYNs of attacks since the last one whose source was sampled.
     unsampled: u32,
     /// The jiffy of that.
@@ -90,6 +92,14 @@ impl CpuMemory {
         self.now();
         self.replies += 1;
         reply_budget::weight(self.replies, self.is_near_budget())
+    }
+
+    /// Counts an ACK that was handed to a worker, and says how many there were before.
+    #[inline(always)]
+    pub fn count_handed_over(&mut self) -> u32 {
+        let before = self.handed_over;
+        self.handed_over = before.wrapping_add(1);
+        before
     }
 
     /// Whether some client prefix was near its budget of replies lately.

@@ -12,6 +12,7 @@ use aya_ebpf::macros::btf_map;
 use synward_core::capture::{Arrived, Capture, RING};
 use synward_core::counters::ServiceCounters;
 use synward_core::flow::{FlowKey, WAYS};
+use synward_core::handed_over::{self, HandedOver};
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interfaces, JUDGED_PREFIXES, KEY_SLOTS, KeySlot,
     MAX_INTERFACES, MAX_LISTED, MAX_OWN_SOURCES, MAX_QUEUES, MAX_SERVICES, MAX_UNRESOLVED,
@@ -110,6 +111,11 @@ pub static REPLAY_CACHE: Array<replay_cache::Set, { replay_cache::SETS }, MMAPAB
 /// Validated clients that no worker serves, by flow.
 #[btf_map]
 pub static WAITING: HashMap<FlowKey, WaitingClient, { MAX_WAITING as usize }> = HashMap::new();
+
+/// The latest ACKs of validated clients that this CPU has handed to workers.
+#[btf_map]
+pub static HANDED_OVER: PerCpuArray<HandedOver, { handed_over::ENTRIES as usize }> =
+    PerCpuArray::new();
 
 /// How many clients of a prefix have begun to wait, for each hash of a prefix.
 #[btf_map]

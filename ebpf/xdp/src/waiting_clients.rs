@@ -3,17 +3,20 @@
 //! first never would.
 //!
 //! Only an ACK with a valid cookie gets in, once for each flow, and one client prefix fills half of the map at most.
+//!
+//! A process may be killed while an ACK is in a worker's ring, or while its server has not answered. So the latest ones that were
+//! handed to workers are kept as well (`synward_core::handed_over`).
 
 use crate::judged;
 use crate::maps;
 use crate::packet_context::PacketContext;
+use synward_core::handed_over::{ENTRIES, HandedOver};
 use synward_core::layout::{WAITING_PER_PREFIX, WAITING_PREFIXES, WaitingClient, waiting_period};
 use synward_core::prefix_counts::{added, count};
 
-/// Keeps what the ACK of a validated client said, whose request is encoded in `found`. `false`: there is no room
-/// for it.
-#[inline(never)]
-pub fn keep(pkt: &mut PacketContext) -> bool {
+/// Notes in `found` what the ACK of a validated client said, whose request is encoded there.
+#[inline(always)]
+pub fn note(pkt: &mut PacketContext) {
     let (packet, found) = (&pkt.cpu.packet, &mut pkt.cpu.found);
     found.waiting = WaitingClient {
         since: pkt.now,
@@ -27,12 +30,35 @@ pub fn keep(pkt: &mut PacketContext) -> bool {
         timestamps: found.ack.tsecr.is_some() as u8,
         reserved: 0,
     };
+}
+
+/// Keeps what was noted until a process is there. `false`: there is no room for it.
+#[inline(never)]
+pub fn keep(pkt: &PacketContext) -> bool {
+    let found = &pkt.cpu.found;
     let is_known = maps::WAITING.get_ptr(&found.key).is_some();
     if !is_known && !has_share(pkt) {
         return false;
     }
-    let found = &pkt.cpu.found;
     maps::WAITING.insert(&found.key, &found.waiting, 0).is_ok()
+}
+
+/// Keeps what was noted in case that the process is killed before the server has answered. It is over when the next ones have
+/// overwritten it.
+#[inline(never)]
+pub fn keep_handed_over(pkt: &mut PacketContext) {
+    let place = pkt.cpu.memory.count_handed_over() & (ENTRIES - 1);
+    if let Some(entry) = maps::HANDED_OVER.get_ptr_mut(place) {
+        let found = &pkt.cpu.found;
+        // SAFETY: an element of this CPU, which lives as long as the program.
+        unsafe {
+            *entry = HandedOver {
+                key: found.key,
+                reserved: 0,
+                client: found.waiting,
+            };
+        }
+    }
 }
 
 /// Takes one from the share of the client's prefix. CPUs that do so at once may lose a count: a few clients more wait.
