@@ -1,7 +1,6 @@
 //! Sweeps the flow table, in the control thread: expires flows, frees ways, and recovers the table of a killed process.
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use synward_core::flow::{FIRST_TAG, FREE, OVERFLOW, RETIRED, WAYS, entry_index};
@@ -10,7 +9,7 @@ use synward_core::layout::owner::BUSY;
 use synward_core::layout::{MAX_SERVICES, state};
 
 use super::clock::flow_now;
-use super::flow_table::{CLAIMED, FlowTable, LAST_SEEN, QUARANTINE, STATE, WORDS, count, key_of};
+use super::flow_table::{FlowTable, LAST_SEEN, STATE, count, key_of};
 
 /// Units of [`FlowTime`] after which the worker of an opening has ended it; that takes at most 35 seconds (`engine/opening.rs`:
 /// the wait, all tries, and the probes of `rtt = "true"`). A worker that was stopped for longer finds that the entry is not its
@@ -105,14 +104,15 @@ impl FlowTable {
         if tag == FREE {
             return;
         }
-        let last_seen = FlowTime::from_word(words[LAST_SEEN].load(Relaxed));
-        let age = limits.now.elapsed_since(last_seen);
         if tag == RETIRED {
-            if age >= QUARANTINE {
-                self.free(entry, words);
+            // Through a claim, so that a way that was used and removed in between keeps its time.
+            if self.claim_retired(entry, limits.now) {
+                words[STATE].store(0, Release);
             }
             return;
         }
+        let last_seen = FlowTime::from_word(words[LAST_SEEN].load(Relaxed));
+        let age = limits.now.elapsed_since(last_seen);
         let word = words[STATE].load(Acquire);
         let [state, .., owner] = word.to_ne_bytes();
         let limit = match state {
@@ -128,23 +128,6 @@ impl FlowTable {
                 &mut swept.live,
                 u16::from_ne_bytes(first_half(words[15].load(Relaxed))),
             );
-        }
-    }
-
-    /// Frees a retired way, unless an inserter has just claimed it and is about to notice that it is retired.
-    fn free(&self, entry: u32, words: &[AtomicU32; WORDS]) {
-        let left = words[STATE].load(SeqCst);
-        if left == CLAIMED {
-            return;
-        }
-        if left == 0
-            || words[STATE]
-                .compare_exchange(left, 0, SeqCst, Relaxed)
-                .is_ok()
-        {
-            let _ = self
-                .tag(entry)
-                .compare_exchange(RETIRED, FREE, SeqCst, Relaxed);
         }
     }
 }

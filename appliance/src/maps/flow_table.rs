@@ -42,9 +42,11 @@
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod models;
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 use synward_core::flow::{FIRST_TAG, FREE, FlowKey, OVERFLOW, Place, RETIRED, WAYS, entry_index};
 use synward_core::flow_state::Observed;
@@ -55,19 +57,20 @@ use synward_core::multilinear;
 use synward_core::occupancy::{self, BucketBits};
 use synward_core::wire::Address;
 
+use super::atomics::{AtomicU32, AtomicU64, fence};
 use super::clock::flow_now;
 use super::mapped_memory::Memory;
 
 /// Words of an entry, and of a bucket.
-pub(super) const WORDS: usize = 16;
+const WORDS: usize = 16;
 /// Words of 64 bits of a line of occupancy.
 const OCCUPANCY_WORDS: usize = size_of::<occupancy::Line>() / 8;
 pub(super) const LAST_SEEN: usize = 13;
 pub(super) const STATE: usize = 14;
 /// State word of a way that a thread is about to fill or has emptied. The XDP program ignores its state.
-pub(super) const CLAIMED: u32 = u32::from_ne_bytes([state::EMPTY, 0, 0, BUSY]);
+const CLAIMED: u32 = u32::from_ne_bytes([state::EMPTY, 0, 0, BUSY]);
 /// Units of [`FlowTime`] after which no run of the XDP program uses a removed entry.
-pub(super) const QUARANTINE: u32 = 2;
+const QUARANTINE: u32 = 2;
 /// From this many used ways on, new entries go to the second bucket if that has more room. A lower value spreads entries
 /// better; a higher one saves the XDP program look-ups in the second bucket.
 const CROWDED: usize = 12;
@@ -561,9 +564,9 @@ impl FlowTable {
         claimed.or_else(|| entries().find(|entry| self.claim_retired(*entry, now)))
     }
 
-    /// Claims a retired way that no run of the XDP program uses any more, without waiting for the sweep. Its state word may
-    /// hold what such a run wrote last.
-    fn claim_retired(&self, entry: u32, now: FlowTime) -> bool {
+    /// Claims a retired way that no run of the XDP program uses any more: for an insertion, or to free it. Its state word may hold
+    /// what such a run wrote last.
+    pub(super) fn claim_retired(&self, entry: u32, now: FlowTime) -> bool {
         let Some(words) = self.words(entry) else {
             return false;
         };

@@ -12,6 +12,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 pub(crate) trait Atomic: Sync {}
 impl Atomic for AtomicU32 {}
 impl Atomic for AtomicU64 {}
+#[cfg(test)]
+impl Atomic for super::atomics::AtomicU32 {}
+#[cfg(test)]
+impl Atomic for super::atomics::AtomicU64 {}
 
 /// Shared memory as a slice of atomics. Dropping it unmaps the memory.
 #[derive(Debug)]

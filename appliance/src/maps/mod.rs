@@ -5,11 +5,13 @@
 //! | `flow_table` | the flow table: workers insert flows, the XDP program looks them up |
 //! | `flow_sweep` | expires flows, in the control thread |
 //! | `replay_cache` | which handshakes have had their connection |
+//! | `atomics` | the flow table's atomics, whose order a test can choose |
 //! | `heartbeats` | liveness of workers, read by the XDP program |
 //! | `clock` | the wall clock of epochs, and the monotonic clock of timestamps in maps |
 //! | `mapped_memory` | memory shared with the kernel as slices of atomics; holds unsafe code |
 //! | `pod` | layout types as keys and values of maps; holds unsafe code |
 
+mod atomics;
 mod clock;
 mod flow_sweep;
 mod flow_table;
@@ -18,6 +20,7 @@ mod mapped_memory;
 mod pod;
 mod replay_cache;
 
+pub(crate) use atomics::{AtomicU32 as FlowTableU32, AtomicU64 as FlowTableU64};
 pub use clock::{Times, coarse_now, fine_now, flow_now};
 pub use flow_sweep::{Limits, Swept};
 pub use flow_table::{Established, FlowTable, InsertError, OpeningEntry};

@@ -132,9 +132,9 @@ pub(super) struct Object {
 pub(super) struct Shared {
     pub(super) endpoints: EndpointMap,
     pub(super) globals: Array<MapData, Plain<Globals>>,
-    pub(super) tags: Memory<AtomicU32>,
-    pub(super) flows: Memory<AtomicU32>,
-    pub(super) occupancy: Memory<AtomicU64>,
+    pub(super) tags: Memory<maps::FlowTableU32>,
+    pub(super) flows: Memory<maps::FlowTableU32>,
+    pub(super) occupancy: Memory<maps::FlowTableU64>,
     pub(super) replay_cache: Memory<AtomicU32>,
     pub(super) heartbeats: Memory<AtomicU64>,
 }

@@ -10,7 +10,7 @@ use synward_core::layout::flow_flags;
 use super::*;
 use crate::maps::Limits;
 
-fn table(buckets: u32) -> FlowTable {
+pub(super) fn table(buckets: u32) -> FlowTable {
     FlowTable::new(
         Memory::anonymous(buckets as usize * WORDS).unwrap(),
         Memory::anonymous(entries_of(buckets) as usize * WORDS).unwrap(),
@@ -20,7 +20,7 @@ fn table(buckets: u32) -> FlowTable {
     )
 }
 
-fn key(number: u32) -> FlowKey {
+pub(super) fn key(number: u32) -> FlowKey {
     let client = Address::v4((0x0a00_0000 | number >> 12).to_be());
     FlowKey::new(
         client,
@@ -30,7 +30,7 @@ fn key(number: u32) -> FlowKey {
     )
 }
 
-fn opening(key: FlowKey) -> Flow {
+pub(super) fn opening(key: FlowKey) -> Flow {
     Flow {
         key,
         sequence_delta: 17,
@@ -79,7 +79,7 @@ fn is_occupied(table: &FlowTable, bucket: u32) -> bool {
     table.occupancy[line * 8 + at / 64].load(SeqCst) >> (at % 64) & 1 != 0
 }
 
-fn limits(now: FlowTime) -> Limits {
+pub(super) fn limits(now: FlowTime) -> Limits {
     Limits {
         now,
         idle: 100,
