@@ -41,10 +41,10 @@
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests;
+mod models;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod models;
+mod tests;
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 

@@ -96,7 +96,9 @@ fn an_opening_stays_its_owners_until_that_removes_it() {
             control.sweep(limits(flow_now().wrapping_add(3)), 0, 1);
         });
         concurrently([worker(1), worker(2), sweep]);
-        others.iter().for_each(|opened| assert!(table.remove(opened)));
+        others
+            .iter()
+            .for_each(|opened| assert!(table.remove(opened)));
         assert_empty(&table);
     });
 }
@@ -180,7 +182,10 @@ fn one_of_reopening_and_expiry_gets_a_closing_flow() {
         let control = Arc::clone(&table);
         let sweep: Box<dyn FnOnce() -> bool + Send> = Box::new(move || {
             // Older than a closing flow may be, not older than an opening.
-            control.sweep(limits(flow_now().wrapping_add(20)), 0, 1).expired > 0
+            control
+                .sweep(limits(flow_now().wrapping_add(20)), 0, 1)
+                .expired
+                > 0
         });
         let results = concurrently([reopen(3), reopen(4), sweep]);
         assert_eq!(results.iter().filter(|won| **won).count(), 1, "{results:?}");
