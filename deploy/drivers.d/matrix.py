@@ -76,15 +76,16 @@ def parse():
 
 def run_guest(kernel, device, cases, options):
     """Boots a guest, tries the cases in it, and adds them to the results. Returns their outcomes."""
-    STATE.mkdir(parents=True, exist_ok=True)
-    network.write_site(STATE / "site")
+    folder = STATE / network.LAB
+    folder.mkdir(parents=True, exist_ok=True)
+    network.write_site(folder / "site")
     cells = []
     with open(STATE / f"{kernel}-{device.name}.log", "w") as log, network.namespaces():
         def write(text):
             print(text.rstrip(), file=log, flush=True)
 
         started = time.monotonic()
-        with Guest(kernel, device, STATE / "share") as guest, network.nginx(STATE / "site"):
+        with Guest(kernel, device, folder / "share") as guest, network.nginx(folder / "site"):
             print(f"{kernel} ({guest.version}), {device.name}: booted in {time.monotonic() - started:.0f} s", flush=True)
             bench = Bench(guest, Appliance(guest, PROGRAM), PROGRAM, options, write)
             try:

@@ -1,13 +1,15 @@
 """The namespaces around a guest: a client and a server, each at the other end of one of its interfaces."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-BOOT_NAMESPACE, CLIENT, SERVER = "sw-drivers-boot", "sw-drivers-client", "sw-drivers-server"
-NAMESPACES = (BOOT_NAMESPACE, CLIENT, SERVER)
+# Two matrices with different names may run at the same time.
+LAB = os.environ.get("SYNWARD_DRIVERS_LAB", "drivers")
+NAMESPACES = BOOT_NAMESPACE, CLIENT, SERVER = tuple(f"sw-{LAB}-{part}" for part in ("boot", "client", "server"))
 
 # Addresses and MACs are those of deploy/lab.
 CLIENT_SIDE = {4: "198.51.100.1", 6: "2001:db8:c::1"}
