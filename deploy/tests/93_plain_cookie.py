@@ -1,5 +1,7 @@
 """A valid cookie without timestamps has 24 bits, which can be guessed. It resets no connection that the server's kernel has on the
-same addresses and ports, and no TIME_WAIT. The client's own connection goes on."""
+same addresses and ports, and no TIME_WAIT. The client's own connection goes on.
+
+The limit on wrong ones does not count the segments of connections that were never challenged."""
 
 import socket
 
@@ -41,6 +43,21 @@ def run(lab, synward):
                     talk(client, server)
                     client.close()
                     server.close()
+            late_handshake(lab, synward, wire, listener, family)
+
+
+def late_handshake(lab, synward, wire, listener, family):
+    """A client whose ACK is on its way when its service stops to challenge, beside a busy connection of the same address."""
+    late = valid_ack(wire, family, 42_100)
+    synward.mode("off")
+    client = connect(lab, family, 42_101)
+    server, _ = listener.accept()
+    for _ in range(300):
+        talk(client, server)
+    wire.send(late)
+    _, address = listener.accept()
+    assert address[1] == late.sport, address
+    synward.mode("always")
 
 
 def connect(lab, family, port):

@@ -3,14 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use synward_core::counters::Counter;
-use synward_core::layout::{Flow, flow_flags, handoff, plain_cookies, state, unknown_policy};
+use synward_core::layout::{
+    Flow, flow_flags, handoff, mode, plain_cookies, state, unknown_policy,
+};
 use synward_core::plain_ack_limit::BUDGET;
 
-use crate::frame_builder::{ACK, SYN, Segment, stack};
+use crate::frame_builder::{ACK, PSH, SYN, Segment, stack};
 use crate::local_services::locally;
 use crate::spliced_flows::flow;
 use crate::steer::{Side, Steer, in_namespace};
-use crate::{DROP, TX, needs_root};
+use crate::{DROP, PASS, TX, needs_root};
 
 /// Wrong ACKs of one test.
 const SENT: u32 = 200_000;
@@ -93,13 +95,7 @@ fn acks_of_an_old_connection_count_for_nothing() {
     in_namespace(|steer| {
         limit(steer);
         for family in [0, 1] {
-            let handshakes: Vec<_> = (50_000..50_020)
-                .map(|port| {
-                    let mut client = syn(family, stack::windows());
-                    client.source.set_port(port);
-                    steer.shake_hands(&client)
-                })
-                .collect();
+            let handshakes = handshakes(steer, family, 50_000..50_020);
             let closing = Flow {
                 state: state::CLOSING,
                 flags: flow_flags::CLIENT_FIN | flow_flags::SERVER_FIN,
@@ -117,12 +113,84 @@ fn acks_of_an_old_connection_count_for_nothing() {
             }
             let passed = steer.counters()[Counter::ToServer as usize] - before;
             assert_eq!(passed, 500);
-            for ack in handshakes {
-                let before = steer.counters()[Counter::CookieValid as usize];
-                steer.run(Side::Outside, &ack.bytes());
-                let valid = steer.counters()[Counter::CookieValid as usize];
-                assert_eq!(valid, before + 1, "family {family}");
+            assert_valid(steer, handshakes, "beside an old connection");
+        }
+    });
+}
+
+/// Handshakes of clients without timestamps whose last ACK is still on its way.
+fn handshakes(steer: &mut Steer, family: usize, ports: std::ops::Range<u16>) -> Vec<Segment> {
+    ports
+        .map(|port| {
+            let mut client = syn(family, stack::windows());
+            client.source.set_port(port);
+            steer.shake_hands(&client)
+        })
+        .collect()
+}
+
+fn assert_valid(steer: &mut Steer, acks: Vec<Segment>, what: &str) {
+    for ack in acks {
+        let before = steer.counters()[Counter::CookieValid as usize];
+        steer.run(Side::Outside, &ack.bytes());
+        let valid = steer.counters()[Counter::CookieValid as usize];
+        assert_eq!(valid, before + 1, "{what}: {}", ack.source);
+    }
+}
+
+/// After an attack, cookies are good for a while. Connections that were not challenged meanwhile say nothing against their
+/// clients: neither the handshakes that are on their way then nor those of the next attack suffer.
+#[test]
+fn acks_of_connections_that_were_not_challenged_count_for_nothing() {
+    needs_root!();
+    in_namespace(|steer| {
+        for family in [0, 1] {
+            limit(steer);
+            let on_their_way = handshakes(steer, family, 50_000..50_020);
+            steer.policy(|service| {
+                service.plain_cookies = plain_cookies::LIMIT;
+                service.mode = mode::MONITOR;
+                service.cookies_until = u64::MAX;
+            });
+            // A connection that the server has spoken on.
+            let from_server = Segment {
+                acknowledgement: 9,
+                ..Segment::from_server(family, ACK | PSH)
+            };
+            steer.run(Side::Inside, &from_server.bytes());
+            let passed = steer.run_often(&wrong(family).bytes(), 500)(Counter::Passed);
+            assert_eq!(passed, 500);
+            assert_valid(steer, on_their_way, "after the attack");
+            // Many on which no server has spoken yet.
+            for port in 41_000..41_200 {
+                let mut ack = wrong(family);
+                ack.source.set_port(port);
+                assert_eq!(steer.run(Side::Outside, &ack.bytes()).verdict, PASS);
             }
+            limit(steer);
+            let next = handshakes(steer, family, 51_000..51_020);
+            assert_valid(steer, next, "in the next attack");
+        }
+    });
+}
+
+/// Nor do connections that are adopted, while that goes on and afterwards.
+#[test]
+fn acks_of_adopted_connections_count_for_nothing() {
+    needs_root!();
+    in_namespace(|steer| {
+        for family in [0, 1] {
+            steer.policy(|service| {
+                service.plain_cookies = plain_cookies::LIMIT;
+                service.adopt_until = u64::MAX;
+            });
+            let on_their_way = handshakes(steer, family, 50_000..50_020);
+            let passed = steer.run_often(&wrong(family).bytes(), 500)(Counter::Passed);
+            assert_eq!(passed, 500);
+            assert_valid(steer, on_their_way, "while connections are adopted");
+            limit(steer);
+            let next = handshakes(steer, family, 51_000..51_020);
+            assert_valid(steer, next, "afterwards");
         }
     });
 }

@@ -32,6 +32,9 @@ pub enum Class {
     Unannounced = 1,
     /// A SYN of its addresses and ports was answered here lately.
     Announced = 2,
+    /// As [`Self::Unannounced`], while ACKs of connections that were never challenged are expected: the service challenges
+    /// nobody, or adopts connections that exist. These say nothing against their client.
+    Unchallenged = 3,
 }
 
 /// The two cells of a client prefix, and the period that they count.
@@ -242,8 +245,10 @@ mod tests {
             .count();
         assert!((150..=500).contains(&checked), "{checked}");
         assert_eq!(table.wrong(&place(7, 100 + PERIOD)), 0);
-        let other = Place::of(&KEY, &Address::v4(7), 3, Class::Announced, 100);
-        assert_eq!(table.wrong(&other), 0);
+        for class in [Class::Announced, Class::Unchallenged] {
+            let other = Place::of(&KEY, &Address::v4(7), 3, class, 100);
+            assert_eq!(table.wrong(&other), 0);
+        }
     }
 
     #[test]

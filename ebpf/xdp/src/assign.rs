@@ -116,13 +116,17 @@ fn read(ctx: &TcContext, packet: &mut Packet) -> bool {
 const PULLED: u32 = 192;
 
 /// Verifies the cookie and requests the connection from the kernel. Returns 0, a negative error number, or a constant of
-/// [`verdict`](crate::verdict). The cookie is checked first, because nearly no segment has one and a socket look-up costs
-/// more.
+/// [`verdict`](crate::verdict). A cookie with timestamps is checked first, because nearly no segment has one and a socket look-up
+/// costs more.
 #[inline(never)]
 fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
     ack::read_fields(ctx, pkt);
     // In mode `always` XDP has checked the cookie of every source that is not on a list.
     let was_checked = pkt.service.mode == mode::ALWAYS && pkt.service.listed == 0;
+    // Without timestamps only a listener takes a cookie (below). The ACKs of connections are not counted as wrong ones.
+    if !was_checked && pkt.cpu.found.ack.tsecr.is_none() && !meets_listener(ctx, pkt) {
+        return NO_COOKIE;
+    }
     if ack::check_within_limit(pkt, was_checked) != VALID_COOKIE {
         return NO_COOKIE;
     }
@@ -158,6 +162,20 @@ fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
         return REPLAYED;
     }
     assign_to_listener(ctx, pkt, &mut attributes)
+}
+
+/// Whether the kernel has a listener for a segment, and no connection.
+#[inline(always)]
+fn meets_listener(ctx: &TcContext, pkt: &PacketContext) -> bool {
+    let found = kernel_socket::look_up_socket(
+        ctx.skb.skb.cast(),
+        &pkt.cpu.found.key,
+        pkt.cpu.packet.acknowledgement,
+    );
+    !matches!(
+        found,
+        Socket::NotFound | Socket::OwnConnection | Socket::Connection
+    )
 }
 
 /// The options that the kernel takes as negotiated with the client. It takes no MSS below the smallest that every path

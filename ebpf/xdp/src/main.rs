@@ -164,7 +164,8 @@ fn decide_from_client(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
 }
 
 /// Whether a client's segment without a flow is checked: any while the service challenges; later, while its cookies are good,
-/// an ACK that carries one. The kernels of the other handoffs verify cookies themselves, whatever the mode.
+/// an ACK that carries one, unless it is of a connection that passes through. The kernels of the other handoffs verify cookies
+/// themselves, whatever the mode.
 /// A new connection on the ports of an entry is always challenged: unchanged, its segments would be translated as those of
 /// the old one.
 #[inline(always)]
@@ -174,6 +175,7 @@ fn is_checked(ctx: &XdpContext, pkt: &mut PacketContext, service: &Service, is_s
         || (pkt.now < service.cookies_until
             && !is_syn
             && service.handoff == handoff::SPLICE
+            && !(pkt.cpu.found.may_pass && unknown::passes_through(pkt))
             && ack::starts_new_connection(ctx, pkt, false))
 }
 

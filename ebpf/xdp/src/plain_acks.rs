@@ -1,8 +1,9 @@
 //! Bounds the wrong plain cookies that are checked (`synward_core::plain_ack_limit`).
 //!
-//! While wrong ACKs are so many that some are not checked, the service's SYNs are noted: an ACK whose SYN is noted is counted
-//! apart from those that come out of nowhere, so that a flood of these does not touch real clients. A note is one word
-//! of a table that forgets the older of two; it needs no memory per client, and costs nothing in quiet times. Behind an edge
+//! While wrong ACKs are so many that some are not checked, or connections are adopted, the service's SYNs are noted: an ACK
+//! whose SYN is noted is counted apart from those that come out of nowhere, so that a flood of these does not touch real
+//! clients. A note is one word of a table that forgets the older of two; it needs no memory per client, and costs nothing in
+//! quiet times. Behind an edge
 //! (`forward`) the server sees no SYNs, and has only the counts.
 
 use crate::maps;
@@ -10,7 +11,7 @@ use crate::packet_context::PacketContext;
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use synward_core::cookie::EPOCH_NANOSECONDS;
 use synward_core::flow::FlowKey;
-use synward_core::layout::plain_cookies;
+use synward_core::layout::{Service, mode, plain_cookies};
 use synward_core::plain_ack_limit::{CELLS, Class, Place, is_checked};
 use synward_core::prefix_counts::{Cell, ROWS};
 
@@ -62,8 +63,12 @@ fn is_within_limit(pkt: &mut PacketContext) -> bool {
     };
     let service = pkt.cpu.memory.endpoint.service;
     let epoch = clock.epoch_at(pkt.now);
-    let class = if are_syns_noted(service, pkt.now) && is_noted(&pkt.cpu.found.key, epoch) {
+    let class = if are_syns_noted(service, pkt.service, pkt.now)
+        && is_noted(&pkt.cpu.found.key, epoch)
+    {
         Class::Announced
+    } else if pkt.service.mode != mode::ALWAYS || pkt.now < pkt.service.adopt_until {
+        Class::Unchallenged
     } else {
         Class::Unannounced
     };
@@ -111,12 +116,14 @@ pub fn count_wrong(pkt: &PacketContext) {
     }
 }
 
-/// Whether SYNs of a service are noted at present.
+/// Whether SYNs of a service, which has this index, are noted at present. While it adopts connections they are: many ACKs of
+/// these may come before their server says anything.
 #[inline(always)]
-pub fn are_syns_noted(service: u32, now: u64) -> bool {
-    maps::NOTED_UNTIL
-        .get(service)
-        .is_some_and(|until| now < *until)
+pub fn are_syns_noted(index: u32, service: &Service, now: u64) -> bool {
+    now < service.adopt_until
+        || maps::NOTED_UNTIL
+            .get(index)
+            .is_some_and(|until| now < *until)
 }
 
 /// Notes a SYN that is answered.

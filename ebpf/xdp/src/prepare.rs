@@ -106,7 +106,7 @@ fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
     // The general path notes or refuses SYNs whose answer has no timestamps.
     let is_plain = !prepared.profile.timestamps()
         && (service.plain_cookies == plain_cookies::REFUSE
-            || plain_acks::are_syns_noted(endpoint.service, prepared.now));
+            || plain_acks::are_syns_noted(endpoint.service, service, prepared.now));
     !capture::is_on()
         && !absence::is_noticed(ctx, service, prepared.now)
         && is_usual

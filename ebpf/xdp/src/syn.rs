@@ -131,7 +131,7 @@ pub fn note_plain(pkt: &PacketContext) {
 
 #[inline(always)]
 fn note_if_wanted(pkt: &PacketContext) {
-    if plain_acks::are_syns_noted(pkt.cpu.memory.endpoint.service, pkt.now) {
+    if plain_acks::are_syns_noted(pkt.cpu.memory.endpoint.service, pkt.service, pkt.now) {
         plain_acks::note_syn(pkt);
     }
 }
