@@ -3,9 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use synward_core::counters::Counter;
-use synward_core::layout::{
-    Flow, flow_flags, handoff, mode, plain_cookies, state, unknown_policy,
-};
+use synward_core::layout::{Flow, flow_flags, handoff, mode, plain_cookies, state, unknown_policy};
 use synward_core::plain_ack_limit::BUDGET;
 
 use crate::frame_builder::{ACK, PSH, SYN, Segment, stack};

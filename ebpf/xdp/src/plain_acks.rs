@@ -63,15 +63,14 @@ fn is_within_limit(pkt: &mut PacketContext) -> bool {
     };
     let service = pkt.cpu.memory.endpoint.service;
     let epoch = clock.epoch_at(pkt.now);
-    let class = if are_syns_noted(service, pkt.service, pkt.now)
-        && is_noted(&pkt.cpu.found.key, epoch)
-    {
-        Class::Announced
-    } else if pkt.service.mode != mode::ALWAYS || pkt.now < pkt.service.adopt_until {
-        Class::Unchallenged
-    } else {
-        Class::Unannounced
-    };
+    let class =
+        if are_syns_noted(service, pkt.service, pkt.now) && is_noted(&pkt.cpu.found.key, epoch) {
+            Class::Announced
+        } else if pkt.service.mode != mode::ALWAYS || pkt.now < pkt.service.adopt_until {
+            Class::Unchallenged
+        } else {
+            Class::Unannounced
+        };
     let key = &pkt.cpu.found.key;
     let place = Place::of(&globals.replay_key, &key.client, service, class, epoch);
     let (Some(one), Some(other)) = (cell(place.cells[0]), cell(place.cells[1])) else {
