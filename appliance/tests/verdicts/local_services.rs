@@ -8,7 +8,7 @@ use synward_core::counters::Counter;
 use synward_core::layout::{cookies, handoff, unknown_policy};
 
 use crate::frame_builder::{ACK, FIN, PSH, RST, SERVERS, SYN, Segment, stack};
-use crate::steer::{EPOCH, Side, Steer, in_namespace};
+use crate::steer::{EPOCH, Side, Steer, in_namespace, now};
 use crate::test_network::ip;
 use crate::{Case, DROP, PASS, TX, needs_root};
 
@@ -128,6 +128,53 @@ fn a_handshake_gets_one_connection() {
         let other = steer.shake_hands(&other);
         let valid = &[Counter::CookieValid];
         steer.check(vec![case("another handshake", &other, PASS, valid)]);
+    });
+}
+
+/// Data that arrives right behind its ACK may have to wait for TCP. Later it is a replay.
+#[test]
+fn data_of_a_handshake_passes_only_a_moment_after_its_assignment() {
+    needs_root!();
+    locally(|steer, family| {
+        let _listener = TcpListener::bind(SERVERS[family]).unwrap();
+        let ack = steer.shake_hands(&syn(family));
+        let valid = &[Counter::CookieValid];
+        let replayed = &[Counter::CookieValid, Counter::DropReplayedCookie];
+        let data = Segment {
+            flags: ACK | PSH,
+            payload: b"GET /".to_vec(),
+            ..ack.clone()
+        };
+        let end = Segment {
+            flags: ACK | FIN,
+            ..ack.clone()
+        };
+        steer.check(vec![case("a lost ACK, its data", &data, PASS, valid)]);
+        steer.remember(&ack, &[EPOCH]);
+        for (what, assigned, verdict, counted) in [
+            ("never assigned", None, DROP, &replayed[..]),
+            ("just now", Some(0), PASS, valid),
+            ("a second ago", Some(1_000_000_000), DROP, replayed),
+        ] {
+            if let Some(age) = assigned {
+                steer.note_assignment(&ack, now() - age);
+            }
+            steer.check(vec![
+                case("its ACK again", &ack, DROP, replayed),
+                case(what, &data, verdict, counted),
+                case(what, &end, verdict, counted),
+            ]);
+        }
+        let mut other = syn(family);
+        other.source.set_port(40_002);
+        let other = steer.shake_hands(&other);
+        steer.remember(&other, &[EPOCH]);
+        let data = Segment {
+            flags: ACK | PSH,
+            payload: b"GET /".to_vec(),
+            ..other
+        };
+        steer.check(vec![case("another handshake", &data, DROP, replayed)]);
     });
 }
 

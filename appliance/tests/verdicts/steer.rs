@@ -560,6 +560,15 @@ impl Steer {
     /// Records that the handshakes with the addresses and the ISN of a segment's had their connections, by cookies of these
     /// epochs.
     pub(crate) fn remember(&mut self, ack: &Segment, epochs: &[u64]) {
+        let handshake = self.handshake_of(ack);
+        let mut set = [0; ENTRIES_PER_SET];
+        for (entry, epoch) in set.iter_mut().zip(epochs) {
+            *entry = handshake.entry(*epoch);
+        }
+        self.set("REPLAY_CACHE", handshake.set, set);
+    }
+
+    fn handshake_of(&self, ack: &Segment) -> Handshake {
         let (client, server) = (ack.source, ack.destination);
         let flow = FlowKey::new(
             client.ip().into(),
@@ -568,12 +577,15 @@ impl Steer {
             server.port(),
         );
         let isn = ack.sequence.wrapping_sub(1);
-        let handshake = Handshake::new(&self.globals().replay_key, &flow, isn, Event::Connected);
-        let mut set = [0; ENTRIES_PER_SET];
-        for (entry, epoch) in set.iter_mut().zip(epochs) {
-            *entry = handshake.entry(*epoch);
-        }
-        self.set("REPLAY_CACHE", handshake.set, set);
+        Handshake::new(&self.globals().replay_key, &flow, isn, Event::Connected)
+    }
+
+    /// Notes that the handshake of a segment was assigned at a time, ns.
+    pub(crate) fn note_assignment(&mut self, ack: &Segment, at: u64) {
+        let handshake = self.handshake_of(ack);
+        let word = u64::from(handshake.entry(EPOCH)) << 32 | (at >> 20) & u64::from(u32::MAX);
+        let notes = object_length(&self.object, "ASSIGNMENTS");
+        self.set("ASSIGNMENTS", handshake.set & (notes - 1), word);
     }
 
     /// Has the edge forget that it has answered such SYNs.

@@ -8,7 +8,9 @@ use crate::verdict::{
     EXPIRED_COOKIE, INVALID_COOKIE, NO_WORKER, REFUSED_COOKIE, REPLAYED_COOKIE, UNCHECKED_COOKIE,
     VALID_COOKIE, Verdict,
 };
-use crate::{maps, replay_check, reply_budget, verified_once, waiting_clients, worker};
+use crate::{
+    assignments, maps, replay_check, reply_budget, verified_once, waiting_clients, worker,
+};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT};
 use aya_ebpf::programs::XdpContext;
 use synward_core::cookie::{AckFields, Age};
@@ -51,9 +53,10 @@ pub fn verify_cookie(
     }
     // No socket owns the segment, so the connection of a recorded handshake is over. Or another CPU is making it right now,
     // and this is the client's first data or its FIN right behind its ACK: the program at TC waits for that.
-    if pkt.cpu.packet.payload() == 0
-        && pkt.cpu.packet.flags & tcp::flags::FIN == 0
-        && replay_check::is_recorded(pkt, Event::Connected)
+    let is_first =
+        pkt.cpu.packet.payload() == 0 && pkt.cpu.packet.flags & tcp::flags::FIN == 0;
+    if replay_check::is_recorded(pkt, Event::Connected)
+        && (is_first || !assignments::is_recent(pkt))
     {
         REPLAYED_COOKIE
     } else {

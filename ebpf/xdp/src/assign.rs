@@ -7,9 +7,9 @@ use crate::kernel_socket::{self, Socket};
 use crate::packet::{Kind, Packet};
 use crate::packet_context::PacketContext;
 use crate::requeue::Round;
-use crate::verdict::{NO_COOKIE, REPLAYED, STALE_CONNECTION, VALID_COOKIE};
+use crate::verdict::{NO_COOKIE, OVERTAKING, REPLAYED, STALE_CONNECTION, VALID_COOKIE};
 use crate::{
-    local_service, maps, replay_check, service_lookup, stale_connection, steered_interface,
+    assignments, local_service, maps, replay_check, service_lookup, stale_connection, steered_interface,
 };
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::{TCX_DROP, TCX_NEXT};
@@ -88,11 +88,10 @@ fn decide(ctx: &TcContext, cpu: &mut CpuScratch) -> Option<i32> {
         }
         // Of two segments that arrive together, the first may have been assigned just now, and TCP has not seen it yet. After
         // TCP has, the second finds the connection; a replay does not.
-        REPLAYED => {
-            return Some(Round::of(ctx).requeue(ctx).unwrap_or_else(|| {
-                counters.bump(Counter::DropReplayedCookie);
-                TCX_DROP
-            }));
+        OVERTAKING if let Some(action) = Round::of(ctx).requeue(ctx) => return Some(action),
+        OVERTAKING | REPLAYED => {
+            counters.bump(Counter::DropReplayedCookie);
+            return Some(TCX_DROP);
         }
         0 => counters.bump(Counter::Assigned),
         _ => counters.bump(Counter::AssignRefused),
@@ -159,7 +158,11 @@ fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
         Socket::Listener | Socket::CookieListener | Socket::FullListener => {}
     }
     if is_over {
-        return REPLAYED;
+        return if assignments::is_recent(pkt) {
+            OVERTAKING
+        } else {
+            REPLAYED
+        };
     }
     assign_to_listener(ctx, pkt, &mut attributes)
 }
@@ -227,9 +230,11 @@ fn assign_to_listener(ctx: &TcContext, pkt: &PacketContext, attributes: &mut Att
         } else {
             Event::MaybeAssigned
         };
+        // First the time: whoever finds the handshake recorded finds that too.
+        assignments::note(pkt);
         let entry = replay_check::record_event(pkt, event);
         if entry.is_none() && is_sure {
-            return REPLAYED;
+            return OVERTAKING;
         }
         // SAFETY: the context is the kernel's own, the listener is held, the attributes are live and of that size.
         let taken = unsafe {

@@ -19,6 +19,7 @@
 //! | `local_service`, `kernel_socket` | services of this machine: what its sockets say about a segment |
 //! | `kernel_handshake` | SYNs that only the server's kernel can answer |
 //! | `assign` | at TC: the ACK of a validated client becomes a connection of the kernel |
+//! | `assignments` | when that was, which tells its data from a replay |
 //! | `kernel_cookie_listener` | a listener that takes only the kernel's own cookie |
 //! | `cookie_headers` | the headers that the kernel's cookies are made from |
 //! | `test_inject` | at start: a frame that tests the firewall |
@@ -47,6 +48,7 @@
 pub mod absence;
 pub mod ack;
 pub mod assign;
+pub mod assignments;
 pub mod between_servers;
 pub mod capture;
 pub mod cookie_headers;

@@ -1,5 +1,6 @@
 //! The maps that the programs share with the appliance; `synward_core::layout` defines what they hold.
 
+use crate::assignments;
 use crate::cpu_scratch::CpuScratch;
 use crate::plain_acks;
 use crate::prepared::{self, Prepared};
@@ -107,6 +108,10 @@ pub static JUDGED: Array<u64, { JUDGED_PREFIXES as usize }> = Array::new();
 /// Handshakes that have had their connection.
 #[btf_map]
 pub static REPLAY_CACHE: Array<replay_cache::Set, { replay_cache::SETS }, MMAPABLE> = Array::new();
+
+/// When handshakes were assigned.
+#[btf_map]
+pub static ASSIGNMENTS: Array<u64, { assignments::NOTES }> = Array::new();
 
 /// Validated clients that no worker serves, by flow.
 #[btf_map]

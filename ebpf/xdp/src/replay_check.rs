@@ -93,7 +93,7 @@ fn contains(set: &Set, wanted: u32) -> bool {
 
 /// The handshake of a segment with a valid cookie, the epoch of its cookie, and the current epoch.
 #[inline(always)]
-fn of_segment(pkt: &PacketContext, event: Event) -> Option<(Handshake, u64, u64)> {
+pub fn of_segment(pkt: &PacketContext, event: Event) -> Option<(Handshake, u64, u64)> {
     let current = maps::CLOCK.get(0)?.epoch_at(pkt.now);
     let fields = AckFields {
         client_isn: pkt.cpu.packet.sequence.wrapping_sub(1),

@@ -5,7 +5,8 @@ use aya_ebpf::bindings::BPF_F_INGRESS;
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::programs::TcContext;
 
-/// Rounds at most, some microseconds in all: a sender that repeats a captured segment causes no more work than that.
+/// Rounds at most, some microseconds in all. Only a handshake that was assigned a moment ago has any
+/// ([`assignments`](crate::assignments)), so a captured segment that arrives later costs no round.
 const ROUNDS: u32 = 16;
 
 /// Marks our values of `tc_index`: 16 bits that the kernel keeps with the skb and nothing else uses.

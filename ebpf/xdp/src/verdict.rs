@@ -58,6 +58,7 @@ pub const NO_SERVICE: Verdict = Internal::NoService as Verdict;
 enum Unassigned {
     NoCookie = 1,
     Replayed,
+    Overtaking,
     StaleConnection,
 }
 
@@ -65,5 +66,7 @@ enum Unassigned {
 pub const NO_COOKIE: i32 = Unassigned::NoCookie as i32;
 /// The handshake has had its connection, which is over.
 pub const REPLAYED: i32 = Unassigned::Replayed as i32;
+/// The handshake was assigned a moment ago, and TCP may not have seen that yet.
+pub const OVERTAKING: i32 = Unassigned::Overtaking as i32;
 /// An older connection has these addresses and ports.
 pub const STALE_CONNECTION: i32 = Unassigned::StaleConnection as i32;
