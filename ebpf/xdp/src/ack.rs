@@ -53,8 +53,7 @@ pub fn verify_cookie(
     }
     // No socket owns the segment, so the connection of a recorded handshake is over. Or another CPU is making it right now,
     // and this is the client's first data or its FIN right behind its ACK: the program at TC waits for that.
-    let is_first =
-        pkt.cpu.packet.payload() == 0 && pkt.cpu.packet.flags & tcp::flags::FIN == 0;
+    let is_first = pkt.cpu.packet.payload() == 0 && pkt.cpu.packet.flags & tcp::flags::FIN == 0;
     if replay_check::is_recorded(pkt, Event::Connected)
         && (is_first || !assignments::is_recent(pkt))
     {

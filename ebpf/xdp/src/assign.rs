@@ -9,7 +9,8 @@ use crate::packet_context::PacketContext;
 use crate::requeue::Round;
 use crate::verdict::{NO_COOKIE, OVERTAKING, REPLAYED, STALE_CONNECTION, VALID_COOKIE};
 use crate::{
-    assignments, local_service, maps, replay_check, service_lookup, stale_connection, steered_interface,
+    assignments, local_service, maps, replay_check, service_lookup, stale_connection,
+    steered_interface,
 };
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::{TCX_DROP, TCX_NEXT};
