@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -248,7 +249,7 @@ fn put_in_force(inner: &mut Inner, next: Config) -> Result<(), String> {
     appliance.config.flows = next.flows;
     appliance.config.appliance.adopt = next.appliance.adopt;
     inner.notes.renew(&next);
-    inner.config = next;
+    inner.config = Arc::new(next);
     done.map_err(|error| format!("the reload is not complete; restart synward: {error}"))
 }
 
@@ -295,12 +296,17 @@ pub(super) fn release_services(inner: &mut Inner) {
     };
     let services = &inner.config.services;
     let mut used = vec![false; services.len()];
+    // A table may have a million flows of a thousand services.
+    let removed = services.iter().enumerate();
+    let removed: Vec<_> = removed.filter(|(_, one)| is_removed(one)).collect();
     appliance.steering.table().for_each(|_, flow| {
         let server = IpAddr::from(flow.key.server);
-        for (index, service) in services.iter().enumerate() {
+        if let Some(used) = used.get_mut(usize::from(flow.service)) {
+            *used = true;
+        }
+        for (index, service) in &removed {
             let is_there = || service.addresses.iter().any(|net| net.contains(&server));
-            used[index] |=
-                usize::from(flow.service) == index || (is_removed(service) && is_there());
+            used[*index] = used[*index] || is_there();
         }
     });
     let Some(left) = service_slots::release(services, |index, _| used[index]) else {
@@ -308,7 +314,7 @@ pub(super) fn release_services(inner: &mut Inner) {
     };
     let next = Config {
         services: left,
-        ..inner.config.clone()
+        ..Config::clone(&inner.config)
     };
     if let Err(error) = put_in_force(inner, next) {
         tracing::error!("removed services cannot be released: {error}");

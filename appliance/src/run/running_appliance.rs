@@ -1,7 +1,7 @@
 //! The running appliance, shared by the control thread and observers.
 
 use std::sync::mpsc::Sender;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use synward_core::flow_time::FlowTime;
@@ -48,8 +48,9 @@ pub struct RunningAppliance {
 }
 
 pub(super) struct Inner {
-    /// What is in force. Services are at their index, and some are not in the file ([`Standing`](config::Standing)).
-    pub(super) config: Config,
+    /// What is in force. Services are at their index, and some are not in the file ([`Standing`](config::Standing)). Shared, because
+    /// a listing of flows goes on without the lock.
+    pub(super) config: Arc<Config>,
     pub(super) appliance: Option<Appliance>,
     pub(super) last_reload: LastReload,
     /// What workers counted for services that are gone.
@@ -97,7 +98,7 @@ impl RunningAppliance {
             began: Instant::now(),
             reloads,
             inner: Mutex::new(Inner {
-                config,
+                config: Arc::new(config),
                 last_reload: LastReload::at_start(),
                 past: PastCounts::default(),
                 released_at: Instant::now(),
@@ -334,7 +335,7 @@ impl ApplianceHandle for RunningAppliance {
         let (table, config) = {
             let inner = self.lock();
             let table = inner.appliance.as_ref().map(|one| one.steering.table());
-            (table, inner.config.clone())
+            (table, Arc::clone(&inner.config))
         };
         table.map_or_else(
             || Ok(FlowList::default()),
@@ -358,7 +359,7 @@ impl ApplianceHandle for RunningAppliance {
             .steering
             .set_mode(index as u32, mode)
             .map_err(|error| error.to_string())?;
-        inner.config.services[index].mode = mode;
+        Arc::make_mut(&mut inner.config).services[index].mode = mode;
         tracing::info!(service, mode = %mode, "mode set");
         Ok(())
     }
