@@ -1,0 +1,64 @@
+"""A captured first segment of a spliced connection opens nothing once the connection is forgotten: not in the same process,
+and not in the next one after a kill."""
+
+import itertools
+import signal
+
+from segments import ACK, LINUX, PSH, RST, SPOOFED, SYN, WINDOWS, Segment, Wire, shake_hands
+from story import PORT, SERVER, receive, story, wait_until
+
+# The XDP program checks every ACK.
+ONCE = "xdp"
+BESIDE_OTHERS = True
+WORDS = b"first"
+
+
+def run(lab, synward):
+    if synward.responder == "none":
+        return
+    wire = Wire(lab, "client", "client0")
+    listeners = {family: lab.listen(family) for family in (4, 6)}
+    firsts = []
+    for number, (family, options) in enumerate(itertools.product((4, 6), (LINUX, WINDOWS))):
+        syn = Segment(SPOOFED[family], 43_500 + number, SERVER[family], PORT, seq=6510, flags=SYN, options=options)
+        firsts.append((family, connection(wire, listeners[family], syn)))
+    # The flow itself would refuse the segment as an old duplicate. What is tried here is the mark that outlives it.
+    wait_until("the flows are forgotten", lambda: synward.metric("flow_table_expired_total") == len(firsts))
+    refused(synward, wire, listeners, firsts)
+    synward.process.stop(signal.SIGKILL)
+    synward.start()
+    refused(synward, wire, listeners, firsts)
+
+
+def connection(wire, listener, syn):
+    """A connection that carries data and that its client resets. Returns its first segment with data."""
+    ack = shake_hands(wire, syn)
+    first = ack.but(flags=ACK | PSH, payload=WORDS)
+    wire.send(first)
+    server, _ = listener.accept()
+    with server:
+        assert receive(server, len(WORDS)) == WORDS
+        wire.send(ack.but(seq=ack.seq + len(WORDS), flags=RST | ACK))
+        try:
+            assert server.recv(1) == b"", "the connection goes on"
+        except ConnectionResetError:
+            pass
+    return first
+
+
+def refused(synward, wire, listeners, firsts):
+    """Their cookies are still valid, because the story takes less than a minute."""
+    for family, first in firsts:
+        before = synward.metric("drops_total", reason="replayed_cookie")
+        wire.send(first)
+        wait_until("the replay is counted",
+                   lambda: synward.metric("drops_total", reason="replayed_cookie") == before + 1)
+        listeners[family].setblocking(False)
+        try:
+            listeners[family].accept()
+            raise AssertionError("the replay opened a connection")
+        except BlockingIOError:
+            listeners[family].settimeout(10)
+
+
+story(run, appliance="[flows]\ncapacity = 4096\nclosing_seconds = 1")
