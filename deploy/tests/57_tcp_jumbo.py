@@ -4,10 +4,9 @@ service; IPv4 and IPv6. An MTU that changes meanwhile is named."""
 import hashlib
 import socket
 import struct
-import subprocess
 import threading
 
-from story import FAMILY, PATIENCE, PORT, SERVER, AT_SERVER, BENCH, Synward, story, wait_until
+from story import AT_SERVER, BENCH, Synward, story, wait_until
 from transfer import pseudo_random
 
 BESIDE_OTHERS = True
@@ -17,7 +16,7 @@ DATA = pseudo_random(8)
 # The headers of IPv4 and IPv6 with TCP, and the timestamps (RFC 7323), with which both ends count their MSS.
 HEADERS = {4: 40, 6: 60}
 TIMESTAMPS = 12
-# struct tcp_info, linux/tcp.h: offsets of tcpi_snd_mss, tcpi_segs_out and tcpi_data_segs_out.
+# Offsets in struct tcp_info, linux/tcp.h.
 SEND_MSS, DATA_SEGMENTS = 16, 156
 
 
@@ -79,8 +78,6 @@ def another_mtu(lab, synward):
 
 def at_the_server(lab, responder):
     local = Synward(lab, responder, role="server", name="local", interfaces=AT_SERVER, handoff="local")
-    with lab.listen(4), lab.listen(6):
-        pass
     local.start()
     try:
         for family in 4, 6:

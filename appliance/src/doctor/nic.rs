@@ -137,6 +137,18 @@ pub(super) fn mtu(interface: &Interface, state: &State) -> Finding {
     let most = steering::most_mtu(driver);
     let finding = |status, what| Finding::new("nic.mtu", status, what, WHY).on(name);
     let (mtu, status) = (state.mtu, without_native(interface));
+    let one_frame = steering::one_frame_mtu(driver);
+    if interface.zero_copy == ZeroCopy::On && mtu > one_frame {
+        let what = format!(
+            "MTU {mtu}; zero_copy is \"on\", and a packet of more than {one_frame} exceeds a frame of a zero-copy socket"
+        );
+        return finding(Status::Fail, what).mend(Change {
+            setting: Setting::Mtu {
+                interface: name.clone(),
+            },
+            to: one_frame.to_string(),
+        });
+    }
     if mtu > most && steering::driver_has_frags(driver, state.xdp.as_ref().ok().copied()) {
         let what = format!("MTU {mtu}; {driver} runs native XDP on frames in several buffers");
         return finding(Status::Ok, what);

@@ -223,6 +223,23 @@ fn the_mtu_is_limited_by_the_driver() {
             command("ip link set eth0 mtu 3498")
         )
     );
+    let (id, status, advice) = one(|facts| {
+        facts.interfaces[0].zero_copy = ZeroCopy::On;
+        facts.interfaces[0].state.as_mut().unwrap().mtu = 9000;
+    });
+    assert_eq!(
+        (id, status, advice),
+        (
+            "nic.mtu",
+            Status::Fail,
+            command("ip link set eth0 mtu 3814")
+        )
+    );
+    assert_eq!(
+        found(|facts| facts.interfaces[0].state.as_mut().unwrap().mtu = 9000),
+        [],
+        "the driver has frags"
+    );
     let (id, _, advice) = nic(|state| {
         state.driver = Ok("veth".into());
         state.known = steering::facts_of("veth");

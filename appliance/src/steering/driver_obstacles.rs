@@ -87,7 +87,7 @@ fn obstacles(facts: &DriverFacts, of: &Interface<'_>) -> Vec<String> {
         _ => {}
     }
     if of.demands_zero_copy {
-        found.extend(zero_copy_obstacle(name, of.mtu));
+        found.extend(zero_copy_obstacle(name, driver, of.mtu));
         match facts.zero_copy {
             ZeroCopy::None => found.push(format!(
                 "{name}: {driver} has no zero-copy, so the start fails: set zero_copy = \"auto\""

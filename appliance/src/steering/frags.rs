@@ -10,7 +10,7 @@ use super::error::{SteeringError, map_failed};
 use super::handle::Steering;
 use super::interface_discovery::Found;
 use super::native_refusal::most_mtu;
-use super::receive_frames;
+use super::receive_frames::one_frame_mtu;
 use crate::config::{self, XdpMode, ZeroCopy};
 use crate::kernel::{self, XdpFeatures};
 use crate::maps::Plain;
@@ -27,12 +27,12 @@ pub(super) fn needs_frags(
     let mut needed = false;
     for (found, wanted) in found.iter().zip(wanted) {
         let (name, mtu) = (&found.steered.name, found.steered.mtu);
+        let driver = kernel::driver(name).unwrap_or_default();
         if wanted.zero_copy == ZeroCopy::On
-            && let Some(cause) = zero_copy_obstacle(name, mtu)
+            && let Some(cause) = zero_copy_obstacle(name, &driver, mtu)
         {
             return Err(SteeringError::ZeroCopy { cause });
         }
-        let driver = kernel::driver(name).unwrap_or_default();
         needed |= wanted.attach_mode() != XdpMode::Generic && mtu > most_mtu(&driver);
     }
     Ok(needed && kernel::kernel_has_frags())
@@ -41,8 +41,8 @@ pub(super) fn needs_frags(
 /// Why sockets of an interface cannot have zero-copy: a packet of its MTU exceeds a frame of the socket. `None`: they can.
 /// A socket for packets of several frames (`XDP_USE_SG`) is not opened: workers need the headers only, to which the program cuts
 /// longer segments. But a driver with zero-copy fills frames of the socket before the program runs.
-pub(super) fn zero_copy_obstacle(name: &str, mtu: u32) -> Option<String> {
-    let most = receive_frames::most_mtu(name);
+pub(super) fn zero_copy_obstacle(name: &str, driver: &str, mtu: u32) -> Option<String> {
+    let most = one_frame_mtu(driver);
     (mtu > most).then(|| {
         format!(
             "{name}: a packet of its MTU ({mtu}) exceeds a frame of a zero-copy socket, which takes up to {most}: `ip link set \
@@ -107,8 +107,11 @@ mod tests {
 
     #[test]
     fn zero_copy_needs_packets_that_fit_a_frame() {
-        assert_eq!(zero_copy_obstacle("sw-nowhere", 3506), None);
-        let text = zero_copy_obstacle("sw-nowhere", 9000).unwrap_or_default();
-        assert!(text.contains("`ip link set sw-nowhere mtu 3814`"), "{text}");
+        assert_eq!(zero_copy_obstacle("eth0", "mlx5_core", 3814), None);
+        for (driver, most) in [("mlx5_core", 3814), ("igb", 3050)] {
+            let text = zero_copy_obstacle("eth0", driver, 9000).unwrap_or_default();
+            let command = format!("`ip link set eth0 mtu {most}`");
+            assert!(text.contains(&command), "{text}");
+        }
     }
 }

@@ -99,6 +99,7 @@ pub use interface_mend::Mended;
 pub(crate) use native_refusal::most_mtu;
 pub use occupant::Occupant;
 pub use own_addresses::{LeftOut, own_address_warnings};
+pub(crate) use receive_frames::one_frame_mtu;
 pub use receive_frames::{fits_one_frame, frame_size};
 pub(crate) use removed_addresses::left as addresses_left;
 pub use sources::{Sampled, SampledSources};

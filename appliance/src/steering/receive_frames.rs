@@ -15,16 +15,15 @@ pub fn frame_size(interface: &str, mtu: u32) -> Chunk {
     size_for(facts_of(&driver).map_or(1, |facts| facts.buffer_step), mtu)
 }
 
-/// The largest MTU of which a packet fits one UMEM frame of an interface.
-pub(super) fn most_mtu(interface: &str) -> u32 {
-    let driver = kernel::driver(interface).unwrap_or_default();
-    let step = facts_of(&driver).map_or(1, |facts| facts.buffer_step);
+/// The largest MTU of which a packet fits one UMEM frame that a driver fills.
+pub(crate) fn one_frame_mtu(driver: &str) -> u32 {
+    let step = facts_of(driver).map_or(1, |facts| facts.buffer_step);
     room(Chunk::Bytes4096, step) - HEADERS
 }
 
 /// Whether a packet of this MTU fits one UMEM frame. A longer one reaches no socket whole: the program cuts it.
 pub fn fits_one_frame(interface: &str, mtu: u32) -> bool {
-    mtu <= most_mtu(interface)
+    mtu <= one_frame_mtu(&kernel::driver(interface).unwrap_or_default())
 }
 
 /// Bytes of a frame in front of the IP packet.

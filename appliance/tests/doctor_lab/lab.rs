@@ -37,7 +37,7 @@ impl Lab {
             format!(
                 "[appliance]\npin = {:?}\ncontrol = \"{folder}/control\"\nmetrics = \"\"\n\
                  [cookie]\nsecret = \"{folder}/secret\"\n\
-                 [[interface]]\nname = \"{HERE}\"\nside = \"both\"\n\
+                 [[interface]]\nname = \"{HERE}\"\nside = \"both\"\nzero_copy = \"on\"\n\
                  [[service]]\nname = \"web\"\naddresses = [\"192.0.2.10\"]\nports = [80]\n",
                 lab.bpffs().join("synward"),
                 folder = lab.folder.path().display()
