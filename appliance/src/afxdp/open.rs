@@ -73,6 +73,12 @@ pub enum OpenError {
     },
 
     #[error(
+        "this process may open no more files, and queue {queue} of {interface} needs about five: `ulimit -n 65536`, or \
+         LimitNOFILE=65536 in its unit"
+    )]
+    OpenFiles { interface: String, queue: u32 },
+
+    #[error(
         "no {bytes} bytes of huge pages for {interface} queue {queue}: raise `sysctl vm.nr_hugepages`, or set \
          huge pages off"
     )]
@@ -234,6 +240,7 @@ impl Attempt<'_> {
         );
         match cause.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => OpenError::Permission { interface, queue },
+            Some(libc::EMFILE) => OpenError::OpenFiles { interface, queue },
             Some(libc::ENOBUFS) => OpenError::Memlock {
                 interface,
                 queue,
@@ -256,6 +263,7 @@ impl Attempt<'_> {
             Some(libc::ENODEV) => self.no_interface(),
             Some(libc::EBUSY) => OpenError::Busy { interface, queue },
             Some(libc::EPERM | libc::EACCES) => OpenError::Permission { interface, queue },
+            Some(libc::EMFILE) => OpenError::OpenFiles { interface, queue },
             // Drivers refuse with EINVAL too.
             Some(libc::EINVAL) if !self.has_queue() => OpenError::NoQueue { interface, queue },
             _ if forced => {

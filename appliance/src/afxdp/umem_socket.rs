@@ -39,6 +39,9 @@ pub(super) fn opened_by<T>(create: impl FnOnce() -> io::Result<T>) -> io::Result
 fn afxdp_sockets() -> io::Result<BTreeSet<RawFd>> {
     const PATH: &str = "/proc/self/fd";
     let unreadable = |cause: io::Error| {
+        if cause.raw_os_error() == Some(libc::EMFILE) {
+            return cause;
+        }
         io::Error::new(
             cause.kind(),
             format!("{PATH}: {cause}; mount it with `mount -t proc proc /proc`"),

@@ -20,6 +20,7 @@
 //! | `waiting_clients` | clients that came while no worker served their queue |
 //! | `watchdog` | tells the service manager that everything works |
 //! | `flow_listing` | walks the flow table for `flows` |
+//! | `open_files` | the limit of open files |
 //! | `snapshot_builder` | builds the parts of a snapshot for metrics and `status` |
 
 #![forbid(unsafe_code)]
@@ -32,6 +33,7 @@ pub mod drain;
 mod fault_watch;
 mod flow_listing;
 mod list_control;
+mod open_files;
 mod reception_test;
 pub mod reload;
 pub mod running_appliance;
@@ -88,6 +90,10 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
     let directories = directories(file, &config);
     let programs = CommandLink::start(&config.services)
         .context("the process that runs the programs of on_event cannot be started")?;
+    // The programs of on_event keep the limit that they know.
+    if let Err(error) = open_files::allow_most() {
+        tracing::warn!("the limit of open files cannot be raised: {error}");
+    }
     config.cookie.keyring = Some(config.cookie.keyring().map_err(anyhow::Error::from)?);
     let (appliance, profiles) = start::start_appliance(config.clone())?;
     let events = EventLog::new(programs);
