@@ -93,34 +93,44 @@ fn take_called(
     wanted: &[config::Interface],
     pins: Option<&Pins>,
 ) -> Result<Vec<Attachment>, SteeringError> {
-    let mut called = Vec::new();
     let interfaces = interfaces.iter_mut().zip(wanted);
-    for (found, wanted) in interfaces.filter(|(found, _)| found.steered.called) {
-        let name = &found.steered.name;
-        let ours = pins.and_then(|pins| program_of(pins, name));
-        if let Some(pins) = pins {
-            pins.detach(name)?;
-        }
-        let other = found.before.filter(|before| ours != Some(before.id));
-        found.steered.native = other.is_some_and(|other| other.native);
-        if wanted.zero_copy == ZeroCopy::On && !found.steered.native {
-            return Err(SteeringError::NothingToCall { name: name.clone() });
-        }
-        called.push(Attachment {
-            interface: name.clone(),
-            link: Link::Called,
-        });
-    }
-    Ok(called)
+    interfaces
+        .filter(|(found, _)| found.steered.called)
+        .map(|(found, wanted)| take_one_called(found, wanted, pins))
+        .collect()
 }
 
-/// Attaches `program` to an interface again that has lost it.
+fn take_one_called(
+    found: &mut Found,
+    wanted: &config::Interface,
+    pins: Option<&Pins>,
+) -> Result<Attachment, SteeringError> {
+    let name = found.steered.name.clone();
+    let ours = pins.and_then(|pins| program_of(pins, &name));
+    if let Some(pins) = pins {
+        pins.detach(&name)?;
+    }
+    let other = found.before.filter(|before| ours != Some(before.id));
+    found.steered.native = other.is_some_and(|other| other.native);
+    if wanted.zero_copy == ZeroCopy::On && !found.steered.native {
+        return Err(SteeringError::NothingToCall { name });
+    }
+    Ok(Attachment {
+        interface: name,
+        link: Link::Called,
+    })
+}
+
+/// Attaches `program` to an interface again that has lost it. One whose program is that of somebody else is left as it is.
 pub(super) fn attach_again(
     program: &mut Xdp,
     found: &mut Found,
     wanted: &config::Interface,
     pins: Option<&Pins>,
 ) -> Result<Attachment, SteeringError> {
+    if found.steered.called {
+        return take_one_called(found, wanted, pins);
+    }
     check_free(found, false, pins)?;
     attach_fresh(program, found, wanted, pins)
 }

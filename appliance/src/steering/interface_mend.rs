@@ -1,5 +1,5 @@
 //! Steers interfaces again that have lost the program: somebody has detached it, or the interface was deleted and created
-//! again.
+//! again. Where another program calls ours (`attach = "none"`), its owner attaches it to the new interface first.
 //!
 //! The AF_XDP sockets of an interface that was created again are bound to the one that is gone: the caller binds others.
 
@@ -11,6 +11,7 @@ use super::classifier;
 use super::error::{SteeringError, map_failed};
 use super::handle::Steering;
 use super::interface_discovery::{Attached, find, receive_queues, side_bits};
+use crate::config::{self, Queues};
 use crate::kernel::{self, Link};
 use crate::maps::Plain;
 
@@ -62,8 +63,10 @@ impl Steering {
             self.write_interface(slot)?;
         }
         let found = &mut self.found[row];
-        found.before = None;
         found.steered.notices.clear();
+        if !found.steered.called {
+            found.before = None;
+        }
         // As at the start: TC before XDP.
         if self.assigns && is_new && found.steered.side.faces_clients() {
             let name = &found.steered.name;
@@ -78,13 +81,35 @@ impl Steering {
         let attachment = attach::attach_again(program, found, &self.wanted[row], pins)?;
         self.attachments.push(attachment);
         self.note_frags()?;
-        self.interfaces[row] = self.found[row].steered.clone();
-        self.watched[place] = Attached {
-            interface: self.interfaces[row].clone(),
-            program: Some(self.object.program_id()?),
-            receive_queues: receive_queues(link),
+        let steered = self.found[row].steered.clone();
+        let program = match steered.called {
+            true => None,
+            false => Some(self.object.program_id()?),
         };
-        Ok(())
+        self.interfaces[row] = steered.clone();
+        self.watched[place] = Attached {
+            interface: steered,
+            program,
+            receive_queues: self.served_queues(&self.wanted[row], receive_queues(link)),
+        };
+        self.expect_called_again(slot, link)
+    }
+
+    /// How many of the `has` queues of a new interface have a worker. There is one for each queue that some interface had at the
+    /// start, and none is added.
+    fn served_queues(&self, wanted: &config::Interface, has: u32) -> u32 {
+        if wanted.queues != Queues::All {
+            // The others have no worker on purpose.
+            return has;
+        }
+        let served = self.watched.iter().map(|one| {
+            let wanted = self.wanted.get(one.interface.slot as usize);
+            match wanted.map(|wanted| &wanted.queues) {
+                Some(Queues::List(list)) => list.iter().max().map_or(0, |queue| queue + 1),
+                _ => one.receive_queues,
+            }
+        });
+        served.max().unwrap_or(0).min(has)
     }
 
     /// Writes the index of an interface into the map. Workers answer none of its SYNs.
@@ -104,10 +129,8 @@ impl Steering {
 }
 
 /// The interface that has lost the program and can be steered again, as the kernel has it now. One that runs another program
-/// has an owner.
+/// has an owner. If that one calls ours, only a new interface is to be steered again, once its owner has attached it there.
 fn find_loss<'a>(attached: &Attached, links: &'a [Link]) -> Option<&'a Link> {
-    // Without a program of ours, its owner attaches it.
-    attached.program?;
     let (index, name) = (attached.interface.index, &attached.interface.name);
     let same = links.iter().find(|link| link.index == index);
     let again = || links.iter().find(|link| link.name == *name);
@@ -115,5 +138,66 @@ fn find_loss<'a>(attached: &Attached, links: &'a [Link]) -> Option<&'a Link> {
         Some(link) => link,
         None => again()?,
     };
-    link.xdp.is_none().then_some(link)
+    let is_lost = match attached.interface.called {
+        true => link.index != index && link.xdp.is_some(),
+        false => link.xdp.is_none(),
+    };
+    is_lost.then_some(link)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::config::Side;
+    use crate::kernel::AttachedProgram;
+    use crate::steering::SteeredInterface;
+
+    const OTHER: Option<AttachedProgram> = Some(AttachedProgram {
+        id: 9,
+        native: true,
+    });
+
+    fn attached(called: bool) -> Attached {
+        Attached {
+            interface: SteeredInterface {
+                name: "eth0".into(),
+                index: 3,
+                slot: 0,
+                queues: vec![0],
+                side: Side::Outside,
+                native: true,
+                called,
+                mac: [0; 6],
+                mtu: 1500,
+                notices: Vec::new(),
+            },
+            program: (!called).then_some(8),
+            receive_queues: 1,
+        }
+    }
+
+    fn is_lost(called: bool, index: u32, xdp: Option<AttachedProgram>) -> bool {
+        let link = Link {
+            index,
+            name: "eth0".into(),
+            xdp,
+            ..Link::default()
+        };
+        find_loss(&attached(called), &[link]).is_some()
+    }
+
+    #[test]
+    fn an_interface_with_attach_none_waits_for_its_program() {
+        assert!(!is_lost(true, 3, None), "its owner attaches it");
+        assert!(!is_lost(true, 3, OTHER));
+        assert!(!is_lost(true, 4, None), "created again, nothing attached");
+        assert!(is_lost(true, 4, OTHER));
+    }
+
+    #[test]
+    fn one_of_ours_that_runs_another_program_has_an_owner() {
+        assert!(is_lost(false, 3, None) && is_lost(false, 4, None));
+        assert!(!is_lost(false, 3, OTHER) && !is_lost(false, 4, OTHER));
+    }
 }

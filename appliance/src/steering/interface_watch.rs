@@ -70,6 +70,9 @@ pub(super) fn find_fault(
     let Some(link) = links.iter().find(|link| link.index == index) else {
         let again = links.iter().find(|link| link.name == *name);
         return Some(match again {
+            Some(link) if attached.interface.called && link.xdp.is_none() => {
+                chain::nothing_attached(&link.name)
+            }
             Some(link) => format!(
                 "{name} was deleted and created again (index {index}, now {}): its traffic is not steered; restart synward",
                 link.index
@@ -185,20 +188,22 @@ mod tests {
 
     #[test]
     fn the_program_of_a_caller_is_its_own() {
-        let called = Attached {
+        let mut called = Attached {
             program: None,
             ..attached()
         };
+        called.interface.called = true;
         assert_eq!(find_fault(&called, &[link()], 2), None);
         let bare = Link {
             xdp: None,
             ..link()
         };
-        let fault = find_fault(&called, &[bare], 2).unwrap_or_default();
-        assert!(
-            fault.starts_with("eth0 has no XDP program, and with attach"),
-            "{fault}"
-        );
+        let fault = find_fault(&called, &[bare.clone()], 2).unwrap_or_default();
+        let expected = "eth0 has no XDP program, and with attach";
+        assert!(fault.starts_with(expected), "{fault}");
+        let created_again = Link { index: 4, ..bare };
+        let fault = find_fault(&called, &[created_again], 2).unwrap_or_default();
+        assert!(fault.starts_with(expected), "{fault}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use synward::steering::Mended;
 use synward_core::counters::Counter;
 use synward_core::queue_set::QueueSet;
 
+use super::foreign_program;
 use super::steering_lab::{HERE, Lab, inside};
 
 #[test]
@@ -196,6 +197,81 @@ fn a_recreated_interface_is_steered_again() {
     let (id, _) = lab.xdp(HERE).unwrap();
     steering.stop(false).unwrap();
     lab.assert_clean(Some(id));
+}
+
+/// Deletes the interface and creates it again with so many queues.
+fn create_again(lab: &Lab, queues: &str) {
+    lab.ip(&["link", "del", HERE]);
+    let count = ["numrxqueues", queues, "numtxqueues", queues];
+    let add = ["link", "add", HERE];
+    let peer = ["type", "veth", "peer", "name", "sw-other"];
+    lab.ip(&[&add[..], &count, &peer, &count].concat());
+    for end in [HERE, "sw-other"] {
+        lab.ip(&["link", "set", end, "up"]);
+    }
+}
+
+#[test]
+fn more_queues_than_workers_are_named_until_they_are_gone() {
+    let lab = Lab::new();
+    let mut steering = lab.steer(&[]).unwrap();
+    for (queues, expected) in [
+        ("4", "sw-here has 4 receive queues, and had 2 at start"),
+        ("3", "sw-here has 3 receive queues, and had 2 at start"),
+        ("2", ""),
+    ] {
+        create_again(&lab, queues);
+        inside(&lab.here(), || {
+            steering.mend_interfaces(&mut vec![]).unwrap();
+            let faults = steering.find_faults().unwrap().concat();
+            assert!(faults.starts_with(expected), "{faults}");
+            assert_eq!(faults.is_empty(), expected.is_empty(), "{faults}");
+        });
+    }
+    steering.stop(false).unwrap();
+}
+
+#[test]
+fn with_attach_none_a_recreated_interface_waits_for_its_program() {
+    let lab = Lab::new();
+    let other = foreign_program::load("other");
+    let attach = || {
+        let index = lab.index();
+        inside(&lab.here(), || foreign_program::attach(&other, index))
+    };
+    let _first = attach();
+    let called = "side = \"both\"\nattach = \"none\"";
+    let mut steering = lab.steer(&[("side = \"both\"", called)]).unwrap();
+    let before = steering.interfaces()[0].index;
+    let mut mend = || {
+        inside(&lab.here(), || {
+            let mut mended = vec![];
+            steering.mend_interfaces(&mut mended).unwrap();
+            (mended, steering.find_faults().unwrap().concat())
+        })
+    };
+    assert_eq!(mend(), (vec![], String::new()));
+    create_again(&lab, "2");
+    let (mended, fault) = mend();
+    assert_eq!(mended, []);
+    let expected = "sw-here has no XDP program, and with attach";
+    assert!(fault.starts_with(expected), "{fault}");
+    let _second = attach();
+    let again = Mended {
+        name: HERE.to_owned(),
+        slot: 0,
+        replaced: Some(before),
+    };
+    assert_eq!(mend(), (vec![again], String::new()));
+    assert_eq!(mend(), (vec![], String::new()), "it is mended once");
+    let interface = &steering.interfaces()[0];
+    assert!(interface.native && interface.index == lab.index());
+    let expected = steering.expected_callers().concat();
+    assert!(
+        expected.contains("waiting for the first packet"),
+        "{expected}"
+    );
+    steering.stop(false).unwrap();
 }
 
 /// As `bpftool link detach` does.

@@ -33,12 +33,6 @@ fn assert_refused(lab: &Lab, expected: &str) {
     assert!(lines.len() < 3, "{lines:#?} are not {expected}");
 }
 
-fn index(lab: &Lab) -> u32 {
-    let output = super::steering_lab::ip_in(&lab.here(), &["-json", "link", "show", "dev", HERE]);
-    let links: serde_json::Value = serde_json::from_str(&output).unwrap();
-    links[0]["ifindex"].as_u64().unwrap() as u32
-}
-
 /// Replaces the number of the link, which differs in each run.
 fn without_link_number(line: &str) -> String {
     let (head, rest) = line.split_once(", link ").unwrap();
@@ -88,7 +82,7 @@ fn a_generic_program_is_taken_off_as_advised() {
 #[test]
 fn a_program_on_a_link_names_its_pin_and_its_process() {
     let lab = Lab::new();
-    let index = index(&lab);
+    let index = lab.index();
     let link = inside(&lab.here(), || attach(&load("guard"), index));
     assert_refused(
         &lab,

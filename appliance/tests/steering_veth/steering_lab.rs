@@ -76,6 +76,13 @@ impl Lab {
         ip_in(&self.there(), arguments);
     }
 
+    /// The index of the appliance's interface.
+    pub(crate) fn index(&self) -> u32 {
+        let output = ip_in(&self.here(), &["-json", "link", "show", "dev", HERE]);
+        let links: serde_json::Value = serde_json::from_str(&output).unwrap();
+        links[0]["ifindex"].as_u64().unwrap() as u32
+    }
+
     /// Routes a network of the client's side to an address of the appliance.
     pub(crate) fn route_from_client(&self, net: &str, via: &str) {
         ip_in(&self.there(), &["route", "add", net, "via", via]);

@@ -46,6 +46,28 @@ impl Steering {
         }
     }
 
+    /// The same for the interface in `slot`, which was created again, if another program calls ours there.
+    ///
+    /// # Errors
+    /// The kernel refuses to count the frames that arrive there.
+    pub(crate) fn expect_called_again(
+        &mut self,
+        slot: u32,
+        link: &Link,
+    ) -> Result<(), SteeringError> {
+        let is_called = self.interfaces[slot as usize].called;
+        let Some(entry) = self.entry.as_mut().filter(|_| is_called) else {
+            return Ok(());
+        };
+        let called = self.interfaces.iter().filter(|one| one.called);
+        let called: Vec<_> = called.map(|one| one.index).collect();
+        entry.count(&called)?;
+        self.arrivals.retain(|index, _| called.contains(index));
+        let seen = Arrivals::new(entry.arrived(link.index), link.received, Instant::now());
+        self.arrivals.insert(link.index, seen);
+        Ok(())
+    }
+
     /// The reasons why no frames arrive at our program by another one, each with the cure.
     pub(crate) fn find_unfed(&mut self, links: &[Link], now: Instant) -> Vec<String> {
         let Some(entry) = &self.entry else {
