@@ -36,6 +36,7 @@ fn load_attach_stop_leaves_nothing() {
         "map-ENDPOINTS",
         "map-FLOWS",
         "map-GLOBALS",
+        "map-HANDED_OVER",
         "map-NEXT",
         "map-OCCUPANCY",
         "map-PASSED",
