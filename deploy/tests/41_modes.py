@@ -24,6 +24,8 @@ def run(lab, synward):
         assert handed == 1, f"{handed:.0f} connections were spliced, but only one started in mode always"
         assert synward.metric("service_active", service="web") == 0
         assert synward.metric("syns_total", service="web") >= 2, "monitor counts the SYNs that it would challenge"
+        would = synward.metric("would_answer_total", service="web")
+        assert would >= 1, f"mode always would have answered {would:.0f} SYNs"
 
     synward.mode("always")
     # The servers speak first: synward learns connections from what goes from inside to outside.

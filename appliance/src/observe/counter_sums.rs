@@ -42,6 +42,12 @@ impl Counters {
         self.iter()
             .filter_map(|(name, value)| Some((name.strip_prefix("drop_")?, value)))
     }
+
+    /// Every reason for which mode "always" would have dropped what mode "monitor" let pass, with its count.
+    pub fn would_drops(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix("would_drop_")?, value)))
+    }
 }
 
 impl Serialize for Counters {

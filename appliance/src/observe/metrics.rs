@@ -54,6 +54,8 @@ metrics! {
     SYN_RATE = Gauge "syns_per_second" ["service"] "SYNs a second, over the last half second.";
     ATTACK_RATE = Gauge "attack_syns_per_second" ["service"] "SYNs a second from which on the service is under attack: activate_syn_rate, or what follows from its normal rate.";
     UNANSWERED = Counter "attack_syns_passed_total" ["service"] "SYNs of attacks during which the service challenged nobody (mode monitor): mode auto would have answered them.";
+    WOULD_ANSWER = Counter "would_answer_total" ["service"] "SYNs that mode monitor let pass and mode always would have answered.";
+    WOULD_DROP = Counter "would_drop_total" ["service", "reason"] "Segments that mode monitor let pass and mode always would have dropped, by reason (as of synward_drops_total).";
     FLOWS = Gauge "flows" ["service"] "Spliced flows, including closing ones and openings; counted every few seconds.";
     OPENINGS = Gauge "openings" ["service"] "Validated clients whose server has not answered yet.";
     LISTED = Gauge "list_prefixes" ["service", "list"] "Prefixes on the allow-list and the deny-list: of the configuration, its files and the run time.";
@@ -111,7 +113,8 @@ const XSK: [(Metric, SocketCounter); 13] = [
 ];
 
 /// Counters with a metric of their own; all others belong to [`DROPS`] or [`SEGMENTS`].
-const APART: [Counter; 8] = [
+const APART: [Counter; 9] = [
+    Counter::WouldAnswer,
     Counter::StaleReset,
     Counter::Assigned,
     Counter::AssignRefused,
@@ -256,6 +259,17 @@ fn services(page: &mut Page, snapshot: &Snapshot) {
     sample_each_service(page, &UNANSWERED, services, |service| {
         service.attack.unanswered_syns
     });
+    let mut would_answer = page.family(&WOULD_ANSWER);
+    for (service, counters) in with_counters(services) {
+        let syns = counters.value(Counter::WouldAnswer);
+        would_answer.sample(&[&service.name], syns);
+    }
+    let mut would_drop = page.family(&WOULD_DROP);
+    for (service, counters) in with_counters(services) {
+        for (reason, count) in counters.would_drops() {
+            would_drop.sample(&[&service.name, &reason], count);
+        }
+    }
     sample_each_service(page, &FLOWS, services, |service| service.flows);
     sample_each_service(page, &OPENINGS, services, |service| service.openings);
     let mut listed = page.family(&LISTED);
@@ -276,7 +290,7 @@ fn with_counters(services: &[ServiceView]) -> impl Iterator<Item = (&ServiceView
 
 fn is_fate(name: &str) -> bool {
     let apart = APART.map(|counter| NAMES[counter as usize]);
-    !name.starts_with("drop_") && !apart.contains(&name)
+    !name.starts_with("drop_") && !name.starts_with("would_drop_") && !apart.contains(&name)
 }
 
 fn table_and_workers(page: &mut Page, snapshot: &Snapshot) {

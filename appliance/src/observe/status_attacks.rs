@@ -1,5 +1,7 @@
 //! Formats rates, attacks and events for a terminal.
 
+use synward_core::counters::Counter;
+
 use super::number_format::{format_percent, format_span, format_thousands};
 use super::snapshot::{ServiceView, Snapshot};
 use crate::events::Event;
@@ -37,6 +39,7 @@ pub(crate) fn attack(service: &ServiceView) -> String {
             "{name}: {syns} SYNs of attacks passed; mode \"auto\" would have answered them\n"
         );
     }
+    text += &would_be(service);
     if !attack.sources.is_empty() {
         let sources = attack.sources.iter();
         let sources = sources.map(|one| format!("{} {}", one.prefix, format_percent(one.share)));
@@ -47,6 +50,28 @@ pub(crate) fn attack(service: &ServiceView) -> String {
         );
     }
     text
+}
+
+/// What mode "always" would have done, for a service with mode "monitor".
+fn would_be(service: &ServiceView) -> String {
+    let Some(counters) = service.counters.filter(|_| service.mode == "monitor") else {
+        return String::new();
+    };
+    let drops = counters.would_drops().filter(|(_, count)| *count > 0);
+    let drops = drops.map(|(reason, count)| {
+        let reason = reason.replace('_', " ");
+        format!("{} {reason}", format_thousands(count))
+    });
+    let drops: Vec<_> = drops.collect();
+    let dropped = match &drops[..] {
+        [] => "nothing".into(),
+        drops => drops.join(", "),
+    };
+    let answered = format_thousands(counters.value(Counter::WouldAnswer));
+    format!(
+        "{}: mode \"always\" would have answered {answered} SYNs and dropped {dropped}\n",
+        service.name
+    )
 }
 
 /// The last events, the newest first.
@@ -82,7 +107,7 @@ fn numbers(event: &Event) -> String {
 mod tests {
     use super::*;
     use crate::events::{AttackNumbers, EventKind};
-    use crate::observe::{AttackView, SourceView};
+    use crate::observe::{AttackView, Counters, SourceView};
 
     #[test]
     fn a_rate_is_shown_where_it_may_matter() {
@@ -127,6 +152,32 @@ mod tests {
                 "web: claimed sources of the attack (may be spoofed): 10.1.2.0/24 25 %, 2001:db8:1::/48 1.0 %"
             )
         );
+    }
+
+    #[test]
+    fn monitor_says_what_always_would_have_done() {
+        let mut counters = Counters::default();
+        counters.set(Counter::WouldAnswer, 31_204);
+        let mut service = ServiceView {
+            name: "web".into(),
+            mode: "monitor".into(),
+            counters: Some(counters),
+            ..ServiceView::default()
+        };
+        let last_line = |service: &ServiceView| attack(service).lines().last().map(str::to_owned);
+        let always = "web: mode \"always\" would have answered 31,204 SYNs and dropped";
+        assert_eq!(last_line(&service), Some(format!("{always} nothing")));
+        counters.set(Counter::WouldDropDenied, 12);
+        counters.set(Counter::WouldDropPlainRefused, 3_000);
+        // Of another reason, and of no mode but `always`.
+        counters.set(Counter::DropFragment, 7);
+        service.counters = Some(counters);
+        assert_eq!(
+            last_line(&service),
+            Some(format!("{always} 12 denied, 3,000 plain refused"))
+        );
+        service.mode = "always".into();
+        assert_eq!(last_line(&service), None);
     }
 
     #[test]

@@ -463,12 +463,14 @@ impl Steering {
         found.ok_or(SteeringError::NoService { service })
     }
 
-    /// What drains and lists say about a service. With mode `off` and `monitor` the program leaves it alone.
+    /// What drains and lists say about a service. With mode `off` and `monitor` the program leaves it alone; with `monitor` it
+    /// counts what the lists would have done.
     fn with_control(&self, index: u32, service: Service) -> Service {
         let mode = self.modes.get(index as usize);
         let acts = !matches!(mode, Some(Mode::Off | Mode::Monitor));
+        let counts = acts || mode == Some(&Mode::Monitor);
         Service {
-            listed: u8::from(acts && self.lists.lists(index)),
+            listed: u8::from(counts && self.lists.lists(index)),
             draining: u8::from(acts && self.draining),
             ..service
         }

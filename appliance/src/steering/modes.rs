@@ -69,8 +69,8 @@ impl Adoption {
 pub(super) fn mode_byte(of: Mode) -> u8 {
     match of {
         Mode::Always => mode::ALWAYS,
-        Mode::Auto | Mode::Monitor => mode::MONITOR,
-        Mode::Off => mode::OFF,
+        Mode::Monitor => mode::MONITOR,
+        Mode::Auto | Mode::Off => mode::OFF,
     }
 }
 

@@ -26,7 +26,9 @@
 //! | [`waiting_clients`] | validated clients while no worker is there |
 //! | [`capture`] | the frames that `synward capture` gets |
 //! | [`sources`] | the sources of SYNs that are sampled in an attack |
+//! | [`monitor`] | what mode `always` would have done, in mode `monitor` |
 //! | [`draining`] | SYNs, cookies and flows while the appliance drains |
+//! | [`inactive_cost`] | measures what a packet costs while no service challenges |
 //! | [`judged`] | connections that were quiet while others were adopted |
 //! | [`kernel_handshake`] | SYNs that only the server's kernel can answer |
 //! | [`signals`] | signals while the kernel verifies the program |
@@ -44,11 +46,13 @@ mod draining;
 mod exchange;
 mod frame_builder;
 mod icmp_errors;
+mod inactive_cost;
 mod judged;
 mod jumbo;
 mod kernel_handshake;
 mod local_services;
 mod many_queues;
+mod monitor;
 mod next_hop;
 mod other_traffic;
 mod own_sources;

@@ -184,10 +184,17 @@ fn monitored_services_leave_own_sources_to_the_kernel() {
     in_namespace(|steer| {
         for family in [0, 1] {
             steer.own_sources(OWN[family]);
-            for mode in [mode::OFF, mode::MONITOR] {
+            let would: &[Counter] = &[
+                Counter::Syn,
+                Counter::WouldDropImpossibleSource,
+                Counter::Passed,
+            ];
+            for (mode, passed) in [
+                (mode::OFF, &[Counter::Syn, Counter::Passed][..]),
+                (mode::MONITOR, would),
+            ] {
                 steer.policy(|service| service.mode = mode);
                 let syn = syn_from(family, OWN[family][0]);
-                let passed = &[Counter::Syn, Counter::Passed];
                 steer.check(vec![outside("monitored", &syn, PASS, passed)]);
             }
             steer.policy(|_| {});

@@ -1,6 +1,7 @@
 //! The steering program, loaded into a network namespace of its own, and access to its maps.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use aya::maps::lpm_trie::{Key as Prefix, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
@@ -105,6 +106,8 @@ pub(crate) struct Seen {
     pub(crate) frame: Vec<u8>,
     /// The request to a worker, in front of the frame.
     pub(crate) meta: Option<[u32; META_WORDS]>,
+    /// The mean time of a run.
+    pub(crate) duration: Duration,
 }
 
 impl Seen {
@@ -287,7 +290,7 @@ impl Steer {
         self.run_program(self.program(), side, frame, repeat)
     }
 
-    fn program(&self) -> &Xdp {
+    pub(crate) fn program(&self) -> &Xdp {
         self.object.program("steer").unwrap().try_into().unwrap()
     }
 
@@ -362,6 +365,7 @@ impl Steer {
             verdict: result.return_value,
             frame: packet,
             meta,
+            duration: result.duration,
         }
     }
 

@@ -306,6 +306,11 @@ fn a_syn_behind_too_many_tags_does_not_pass() {
         }
         steer.policy(|service| service.mode = mode::MONITOR);
         let frame = tagged(0, 3, 0).bytes();
-        steer.check(vec![outside_frame("in monitor", frame, PASS, &[])]);
+        steer.check(vec![outside_frame(
+            "in monitor",
+            frame,
+            PASS,
+            &[Counter::WouldDropTooManyTags],
+        )]);
     });
 }

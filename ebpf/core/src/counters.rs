@@ -93,6 +93,24 @@ counters! {
     DropReplyBudget = "drop_reply_budget",
     /// ACKs with a valid cookie on a queue without a worker: the client waits for a worker or the next process.
     Waiting = "waiting",
+    /// SYNs that mode `monitor` let pass and mode `always` would have answered.
+    WouldAnswer = "would_answer",
+    /// The same for drops; each has the reason of the drop that it would have been.
+    WouldDropDenied = "would_drop_denied",
+    /// As above.
+    WouldDropImpossibleSource = "would_drop_impossible_source",
+    /// As above.
+    WouldDropPlainRefused = "would_drop_plain_refused",
+    /// As above.
+    WouldDropReplyBudget = "would_drop_reply_budget",
+    /// As above.
+    WouldDropUnknown = "would_drop_unknown",
+    /// As above.
+    WouldDropFragment = "would_drop_fragment",
+    /// As above.
+    WouldDropMalformed = "would_drop_malformed",
+    /// As above.
+    WouldDropTooManyTags = "would_drop_too_many_tags",
 }
 
 /// Slots of [`ServiceCounters`]; a few are unused.

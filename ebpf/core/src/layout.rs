@@ -237,9 +237,9 @@ pub mod when_absent {
 
 /// Values of [`Service::mode`].
 pub mod mode {
-    /// Challenge no SYN; spliced connections continue.
+    /// Challenge no SYN; spliced connections continue. Also mode `auto` without an attack.
     pub const OFF: u8 = 0;
-    /// The same as [`OFF`], reported under another name.
+    /// The same, also for the sources on a deny-list. What [`ALWAYS`] would have done is counted.
     pub const MONITOR: u8 = 1;
     /// Challenge every SYN.
     pub const ALWAYS: u8 = 2;

@@ -33,6 +33,7 @@
 //! | `next` | what belongs to no service: to the program behind |
 //! | `icmp_error` | errors that quote a translated segment |
 //! | `sources` | samples where SYNs come from |
+//! | `monitor` | what mode `always` would have done, in mode `monitor` |
 //! | `capture` | shows frames to `synward capture` |
 //! | `reply_budget` | bounds the replies to one client prefix |
 //! | `absence`, `waiting_clients` | queues without a worker: SYNs are not answered for long; validated clients wait for a process |
@@ -69,6 +70,7 @@ pub mod kernel_handshake;
 pub mod kernel_socket;
 pub mod local_service;
 pub mod maps;
+pub mod monitor;
 pub mod next;
 pub mod packet;
 pub mod packet_context;

@@ -23,8 +23,9 @@ use synward_xdp::verdict::{
 };
 use synward_xdp::{
     absence, ack, between_servers, capture, deep_tags, edge, fast_path, flow_lookup, forward,
-    fragment, icmp_error, impossible_source, kernel_handshake, local_service, maps, next, reply,
-    reply_budget, service_lookup, sources, splice, steered_interface, syn, unknown, vlan, worker,
+    fragment, icmp_error, impossible_source, kernel_handshake, local_service, maps, monitor, next,
+    reply, reply_budget, service_lookup, sources, splice, steered_interface, syn, unknown, vlan,
+    worker,
 };
 
 /// Decides what happens to one frame.
@@ -193,11 +194,12 @@ fn decide_without_flow(
         counters.bump(Counter::DropDraining);
         return XDP_DROP;
     }
-    if service_lookup::find_listed(pkt) == listed::DENIED {
+    if service_lookup::find_listed(pkt) == listed::DENIED && service.mode != mode::MONITOR {
         counters.bump(Counter::DropDenied);
         return XDP_DROP;
     }
     if !is_checked(ctx, pkt, service, is_syn) || absence::passes(ctx, pkt) {
+        monitor::count_segment(ctx, pkt, counters, is_syn);
         counters.bump(Counter::Passed);
         return XDP_PASS;
     }

@@ -2,6 +2,7 @@
 
 use crate::cpu_memory::CpuMemory;
 use crate::maps::{self, AddressPrefix, ListPrefix};
+use crate::monitor;
 use crate::packet::Kind;
 use crate::packet_context::PacketContext;
 use crate::verdict::{NO_SERVICE, Verdict};
@@ -162,6 +163,7 @@ pub fn decide_unreadable(destination: &Address, kind: Kind) -> Verdict {
     };
     let fragment = kind == Kind::Fragment;
     if service.mode != mode::ALWAYS || (fragment && service.pass_fragments != 0) {
+        monitor::count_unreadable(service, counters, kind);
         return XDP_PASS;
     }
     counters.bump(match kind {

@@ -188,6 +188,10 @@ fn every_counter_of_the_program_has_a_sample() {
     for counter in NAMES {
         let apart = APART.iter().any(|apart| NAMES[*apart as usize] == *counter);
         let service = ("service", "mail");
+        if let Some(reason) = counter.strip_prefix("would_drop_") {
+            page.value("synward_would_drop_total", &[service, ("reason", reason)]);
+            continue;
+        }
         match counter.strip_prefix("drop_") {
             Some(reason) => page.value("synward_drops_total", &[service, ("reason", reason)]),
             None if apart => continue,
