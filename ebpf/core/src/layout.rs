@@ -12,7 +12,7 @@ use crate::wire::Address;
 use crate::worker_request::META_WORDS;
 
 /// Version of names and contents of the maps. A process takes over pinned maps only if they have its own version.
-pub const SCHEMA: u32 = 14;
+pub const SCHEMA: u32 = 15;
 
 /// The most services.
 pub const MAX_SERVICES: u32 = 1024;
