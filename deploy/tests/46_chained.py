@@ -23,7 +23,10 @@ class Other:
         self.folder.mkdir(parents=True)
         self.program = self.folder / "program"
         self.seen_by_synward = Path("/sys/fs/bpf") / name / "program"
-        bpftool("prog", "load", OTHER, self.program, "type", "xdp", "pinmaps", self.folder)
+        # A program for frames in one buffer, as synward's is here: the name of the section says so.
+        single = lab.folder / f"{name}.o"
+        single.write_bytes(OTHER.read_bytes().replace(b"xdp.frags\0", b"xdp\0frags\0"))
+        bpftool("prog", "load", single, self.program, "type", "xdp", "pinmaps", self.folder)
         index = json.loads(lab.run("edge", "ip", "-j", "link", "show", interface))[0]["ifindex"]
         self.key = [str(byte) for byte in index.to_bytes(4, "little")]
         zeros = json.loads(bpftool("-j", "map", "show", "pinned", self.folder / "ARRIVED"))["bytes_value"] * ["0"]
