@@ -232,7 +232,7 @@ fn the_mtu_is_limited_by_the_driver() {
         (
             "nic.mtu",
             Status::Fail,
-            command("ip link set eth0 mtu 3814")
+            command("ip link set eth0 mtu 3818")
         )
     );
     assert_eq!(

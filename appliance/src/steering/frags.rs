@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn zero_copy_needs_packets_that_fit_a_frame() {
-        assert_eq!(zero_copy_obstacle("eth0", "mlx5_core", 3814), None);
-        for (driver, most) in [("mlx5_core", 3814), ("igb", 3050)] {
+        assert_eq!(zero_copy_obstacle("eth0", "mlx5_core", 3818), None);
+        for (driver, most) in [("mlx5_core", 3818), ("igb", 3050)] {
             let text = zero_copy_obstacle("eth0", driver, 9000).unwrap_or_default();
             let command = format!("`ip link set eth0 mtu {most}`");
             assert!(text.contains(&command), "{text}");

@@ -22,7 +22,7 @@ fn mended_by_tune(lab: &Lab) -> [(&'static str, String); 4] {
             "bpffs.mount",
             format!("mount -t bpf bpf {}", lab.bpffs().display()),
         ),
-        ("nic.mtu", format!("ip link set {HERE} mtu 3814")),
+        ("nic.mtu", format!("ip link set {HERE} mtu 3818")),
         ("nic.vlan-offload", format!("ethtool -K {HERE} rxvlan off")),
     ]
 }
@@ -110,7 +110,7 @@ fn undo_leaves_alone_what_somebody_changed_and_what_is_in_use() {
     let (code, text) = lab.tune(&["--undo"]);
     assert_eq!(code, 1, "{text}");
     assert!(
-        text.contains("nic.mtu: not restored: it was 3814") && text.contains("somebody changed"),
+        text.contains("nic.mtu: not restored: it was 3818") && text.contains("somebody changed"),
         "{text}"
     );
     assert!(text.contains("holds what is pinned there"), "{text}");

@@ -74,8 +74,8 @@ fn steers_jumbo_frames_natively() {
     ip_in(&lab.there(), &["link", "set", "sw-there", "mtu", "9000"]);
     assert_eq!(
         refused(&lab, &[("xdp = \"auto\"", "zero_copy = \"on\"")]),
-        "sw-here: a packet of its MTU (9000) exceeds a frame of a zero-copy socket, which takes up to 3814: `ip link set \
-         sw-here mtu 3814`, or set zero_copy = \"auto\""
+        "sw-here: a packet of its MTU (9000) exceeds a frame of a zero-copy socket, which takes up to 3818: `ip link set \
+         sw-here mtu 3818`, or set zero_copy = \"auto\""
     );
     let steering = lab.steer(&[("\"auto\"", "\"native\"")]).unwrap();
     assert_eq!(lab.xdp(HERE).map(|(_, native)| native), Some(true));
