@@ -16,7 +16,7 @@ pub fn complete(packet: &mut [u8], l4: usize) {
 
 fn try_complete(packet: &mut [u8], l4: usize) -> Option<()> {
     let length = packet.len();
-    let header = Tcp(&*packet.get(l4..)?.first_chunk::<{ tcp::LENGTH }>()?).header_length();
+    let header = Tcp(packet.get(l4..)?.first_chunk::<{ tcp::LENGTH }>()?).header_length();
     if length != l4 + header {
         return None;
     }
