@@ -198,7 +198,7 @@ mod tests {
             xdp: None,
             ..link()
         };
-        let fault = find_fault(&called, &[bare.clone()], 2).unwrap_or_default();
+        let fault = find_fault(&called, std::slice::from_ref(&bare), 2).unwrap_or_default();
         let expected = "eth0 has no XDP program, and with attach";
         assert!(fault.starts_with(expected), "{fault}");
         let created_again = Link { index: 4, ..bare };

@@ -132,7 +132,7 @@ fn without_root_doctor_reports_and_tune_refuses() {
     assert_eq!(code, 1, "{text}");
     let line = |id: &str| text.lines().find(|line| line.contains(id)).unwrap();
     assert!(line(" capabilities ").starts_with("warn"), "{text}");
-    assert!(line(" nic.mtu ").starts_with("warn"), "{text}");
+    assert!(line(" nic.mtu ").starts_with("fail"), "{text}");
     let hidden = line(" xdp.occupied ");
     assert!(
         hidden.starts_with("warn") && hidden.contains("only root may see"),

@@ -222,6 +222,12 @@ fn own_sources_are_followed() {
             lab.ip(&command);
             inside(&lab.here(), || steering.renew_own_addresses()).unwrap();
         };
+        // It also resolves the link address, which the kernel does not tell to an address of its own.
+        expect_workers(&steering);
+        assert!(
+            connect(&lab, source, to).is_ok(),
+            "{source} is not ours yet"
+        );
         change(&mut steering, "add");
         let refused = counted(&steering, 0, Counter::DropImpossibleSource);
         assert_eq!(
