@@ -215,7 +215,9 @@ fn own_sources_are_followed() {
         ("203.0.113.127", "203.0.113.1/25", "192.0.2.10:80"),
         ("2001:db8:9::9", "2001:db8:9::9/128", "[2001:db8::10]:80"),
     ] {
-        lab.client_ip(&["addr", "add", source, "dev", THERE]);
+        let mut add = vec!["addr", "add", source, "dev", THERE];
+        add.extend(source.contains(':').then_some("nodad"));
+        lab.client_ip(&add);
         let change = |steering: &mut Steering, action: &str| {
             let mut command = vec!["addr", action, own, "dev", HERE];
             command.extend((action == "add" && own.contains(':')).then_some("nodad"));
