@@ -49,7 +49,12 @@ def bpf_objects(lab, pid):
     """Programs, maps and links that a process holds or has attached at the edge, as {(kind, id)}."""
     objects = set()
     for description in Path(f"/proc/{pid}/fdinfo").iterdir():
-        for line in description.read_text().splitlines():
+        try:
+            lines = description.read_text().splitlines()
+        except FileNotFoundError:
+            # The process has closed it meanwhile: a connection, never an object that it keeps.
+            continue
+        for line in lines:
             kind, _, number = line.partition(":")
             if kind in GET_FD_BY_ID:
                 objects.add((kind, int(number)))
