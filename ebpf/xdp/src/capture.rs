@@ -74,13 +74,12 @@ fn keep(ctx: &XdpContext) -> u32 {
     record.interface = ctx.ingress_ifindex() as u32;
     record.queue = ctx.rx_queue_index();
     record.captured = record.length.min(SNAP as u32);
-    // Read back from the map, because the compiler would leave out checks that the verifier needs.
+    // Read back from the map, because the compiler would leave out the bounds that the verifier needs. Linux 6.1 wants a length
+    // of one or more, and learns no lower bound from a comparison with zero.
     // SAFETY: a reference is valid for reads.
     let captured = unsafe { core::ptr::read_volatile(&raw const record.captured) };
-    if captured == 0 || captured > SNAP as u32 {
-        return 0;
-    }
-    // SAFETY: the helper writes `captured` bytes, which is at most the length of `data`.
+    let captured = (captured.wrapping_sub(1) & (SNAP as u32 - 1)) + 1;
+    // SAFETY: the helper writes `captured` bytes, which is at most the length of `data`: SNAP is a power of two.
     if unsafe { bpf_xdp_load_bytes(ctx.ctx, 0, record.data.as_mut_ptr().cast(), captured) } == 0 {
         record.time = now;
     }
