@@ -25,11 +25,13 @@ RESULTS = STATE / "results.jsonl"
 TABLE = ROOT / "deploy/drivers.d/RESULT.md"
 KERNELS = ("6.1", "6.12", "6.18", "newest")
 
-# Ten cases that reach every handoff, every mode of attachment and both responders.
-SHORT = {
-    "virtio-net": ("splice", "xdp", "afxdp", "generic", "local"),
-    "igb-8": ("splice", "zero-copy", "zero-copy-xdp", "local", "forward"),
-}
+# Ten cases that reach every handoff, every mode of attachment and both responders, and the programs on the oldest kernel, whose
+# verifier refuses what later ones accept.
+SHORT = (
+    ("6.18", "virtio-net", ("splice", "xdp", "afxdp", "generic", "local")),
+    ("6.18", "igb-8", ("splice", "zero-copy", "zero-copy-xdp", "local", "forward")),
+    ("6.1", "virtio-net", ("splice", "local-kernel")),
+)
 
 
 def main():
@@ -47,10 +49,9 @@ def main():
         TABLE.write_text(report.table(RESULTS, (KERNELS, DEVICES, CASES)))
         return 0
     outcomes = []
-    for kernel in options.kernel:
-        for device in options.device:
-            names = SHORT[device] if options.short else options.case
-            outcomes += run_guest(kernel, DEVICES[device], [CASES[name] for name in names], options)
+    every = ((kernel, device, options.case) for kernel in options.kernel for device in options.device)
+    for kernel, device, names in SHORT if options.short else every:
+        outcomes += run_guest(kernel, DEVICES[device], [CASES[name] for name in names], options)
     counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
     print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
     return 1 if counts.keys() & {"FAILED", "skipped"} else 0
@@ -66,10 +67,10 @@ def parse():
     parser.add_argument("--case", nargs="+", choices=CASES)
     parser.add_argument("--requests", type=int, default=5)
     parser.add_argument("--flood-requests", type=int, default=20)
-    parser.add_argument("--rate", type=int, default=2000)
+    parser.add_argument("--rate", type=int, default=500)
     options = parser.parse_args()
-    options.kernel = options.kernel or (("6.18",) if options.short else KERNELS)
-    options.device = options.device or tuple(SHORT if options.short else DEVICES)
+    options.kernel = options.kernel or KERNELS
+    options.device = options.device or tuple(DEVICES)
     options.case = options.case or tuple(CASES)
     return options
 

@@ -15,6 +15,7 @@ too: nothing here is about speed, and no result of an emulated card is one of re
 - *refused*: synward does not start, and says why.
 - *degraded*: traffic does not flow, and `status` says why.
 - **FAILED**: `status` says serving and traffic does not flow, or a socket loses frames.
+- *unusable*: traffic does not flow without synward either.
 - *skipped*: the guest or its network failed, or synward was not ready in time. Nothing is known then.
 """
 
