@@ -35,6 +35,8 @@ pub(crate) enum Contender {
     SpliceXdp,
     /// synward on the edge, handoff splice; workers answer SYNs over AF_XDP
     SpliceAfxdp,
+    /// synward on the edge, handoff splice, mode auto without an attack: the kernel forwards
+    SpliceInactive,
     /// synward on the server, handoff local
     Local,
 }
@@ -64,7 +66,7 @@ impl Contender {
     pub(super) fn suits(self, workload: Workload) -> bool {
         match workload {
             Workload::Connections => self.carries(),
-            Workload::Segments => self != Self::KernelPass,
+            Workload::Segments => !matches!(self, Self::KernelPass | Self::SpliceInactive),
         }
     }
 
@@ -72,7 +74,11 @@ impl Contender {
     pub(super) fn path(self, site: Site) -> Path {
         let on_edge = matches!(
             self,
-            Self::Synproxy | Self::SynproxyTs | Self::SpliceXdp | Self::SpliceAfxdp
+            Self::Synproxy
+                | Self::SynproxyTs
+                | Self::SpliceXdp
+                | Self::SpliceAfxdp
+                | Self::SpliceInactive
         );
         if on_edge || site.same_path {
             Path::Edge
@@ -84,16 +90,19 @@ impl Contender {
     /// Whether it can do what a case needs beyond its workload.
     pub(super) fn meets(self, need: Need) -> bool {
         match need {
-            Need::Nothing => true,
+            // A flood would activate it.
+            Need::Nothing => self != Self::SpliceInactive,
             Need::Refusals => !matches!(self, Self::Bare | Self::AfxdpEcho),
             Need::ManyFlows => self == Self::SpliceXdp,
             Need::Forwarding => matches!(
                 self,
                 Self::Kernel
+                    | Self::KernelPass
                     | Self::Synproxy
                     | Self::SynproxyTs
                     | Self::SpliceXdp
                     | Self::SpliceAfxdp
+                    | Self::SpliceInactive
             ),
         }
     }
@@ -103,7 +112,11 @@ impl Contender {
         // Half-open connections stay in the kernel's queue for about a minute, closed ones in connection tracking.
         !matches!(
             self,
-            Self::Kernel | Self::KernelPass | Self::Synproxy | Self::SynproxyTs
+            Self::Kernel
+                | Self::KernelPass
+                | Self::Synproxy
+                | Self::SynproxyTs
+                | Self::SpliceInactive
         )
     }
 
@@ -112,7 +125,7 @@ impl Contender {
     /// to the hardware is lost.
     pub(super) fn spared(self) -> &'static [(Role, &'static str)] {
         match self {
-            Self::SpliceXdp | Self::SpliceAfxdp | Self::KernelPass => &[],
+            Self::SpliceXdp | Self::SpliceAfxdp | Self::SpliceInactive | Self::KernelPass => &[],
             // Frames that the server's program transmits arrive at the inner interface.
             Self::XdpKernelCookie
             | Self::XdpKernelCookieBlind

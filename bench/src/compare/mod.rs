@@ -112,6 +112,13 @@ fn compare(options: &CompareOptions, work: &dyn Work) -> Result<()> {
             contender.suits(work.workload()),
             "{contender} cannot be compared here: it carries no connection; remove it from --contenders"
         );
+        ensure!(
+            options.contenders.is_empty()
+                || !lab_sessions(*contender, work)
+                    .iter()
+                    .all(|session| session.cases.is_empty()),
+            "{contender} has no case here; remove it from --contenders"
+        );
     }
     let mut output = File::create(&options.output)
         .with_context(|| format!("{} cannot be written", options.output.display()))?;

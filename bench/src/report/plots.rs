@@ -56,6 +56,7 @@ fn colour(contender: Contender) -> RGBColor {
         Contender::AfxdpEcho => RGBColor(150, 60, 60),
         Contender::SpliceXdp => RGBColor(0, 90, 200),
         Contender::SpliceAfxdp => RGBColor(0, 170, 210),
+        Contender::SpliceInactive => RGBColor(120, 150, 200),
         Contender::Local => RGBColor(0, 140, 60),
     }
 }

@@ -39,6 +39,7 @@ pub(super) fn build<'a>(contender: Contender) -> Box<dyn Defence<'a> + 'a> {
         Contender::AfxdpEcho => Box::new(Echo::default()),
         Contender::SpliceXdp => Box::new(Synward::new(Place::Edge { responder: "xdp" })),
         Contender::SpliceAfxdp => Box::new(Synward::new(Place::Edge { responder: "afxdp" })),
+        Contender::SpliceInactive => Box::new(Synward::new(Place::Inactive)),
         Contender::Local => Box::new(Synward::new(Place::Server)),
     }
 }

@@ -21,6 +21,8 @@ use crate::compare::process::Process;
 pub(super) enum Place {
     /// Between client and server, with handoff splice.
     Edge { responder: &'static str },
+    /// Between client and server, and no attack: it challenges nobody.
+    Inactive,
     /// On the server, with handoff local.
     Server,
 }
@@ -52,7 +54,7 @@ impl<'a> Defence<'a> for Synward<'a> {
             return Ok(Started::Unavailable(complaint(&check)));
         }
         let role = match self.place {
-            Place::Edge { .. } => Role::Edge,
+            Place::Edge { .. } | Place::Inactive => Role::Edge,
             Place::Server => {
                 // The appliance's program replaces the lab's; the frames that it transmits reach a veth only if that
                 // has a program.
@@ -74,6 +76,9 @@ impl<'a> Defence<'a> for Synward<'a> {
     }
 
     fn carried(&self, lab: &Lab<'a>) -> Result<Option<u64>> {
+        if let Place::Inactive = self.place {
+            return Ok(None);
+        }
         let control = control(lab);
         let output = Command::new(lab.synward())
             .arg("--control")
@@ -150,13 +155,14 @@ fn configuration(
     control: &std::path::Path,
     secret: &std::path::Path,
 ) -> String {
-    let (responder, handoff, interfaces) = match place {
-        Place::Edge { responder } => (
-            responder,
-            "splice",
-            &[("out0", "outside"), ("in0", "inside")][..],
-        ),
-        Place::Server => ("xdp", "local", &[("server0", "outside")][..]),
+    let (mode, responder, handoff) = match place {
+        Place::Edge { responder } => ("always", responder, "splice"),
+        Place::Inactive => ("auto", "xdp", "splice"),
+        Place::Server => ("always", "xdp", "local"),
+    };
+    let interfaces: &[_] = match place {
+        Place::Edge { .. } | Place::Inactive => &[("out0", "outside"), ("in0", "inside")],
+        Place::Server => &[("server0", "outside")],
     };
     let mut text = format!(
         "[appliance]
@@ -180,7 +186,7 @@ name = \"web\"
 addresses = [\"192.0.2.10\", \"2001:db8:5::10\"]
 ports = {ports:?}
 handoff = \"{handoff}\"
-mode = \"always\"
+mode = \"{mode}\"
 "
     );
     text
