@@ -1,6 +1,7 @@
 """Large files arrive unharmed in both directions between a stock curl and a stock nginx, with timestamps and without.
 
-1 GiB down and 256 MiB up over IPv4 with timestamps, and with --full over IPv6 without; the other pairs move an eighth.
+102 MiB down and 25 MiB up over IPv4 with timestamps; the other pairs move an eighth. With --full it is 1 GiB and 256 MiB, also over
+IPv6 without timestamps.
 """
 
 import subprocess
@@ -8,10 +9,12 @@ import threading
 import time
 from pathlib import Path
 
-from story import FULL, SERVER, TENTH, story, wait_until
+from story import FULL, SERVER, story, wait_until
 from transfer import MIB, both_ends, negotiated, sum_of, timestamps
 
-DOWNLOAD, UPLOAD = (102, 25) if TENTH else (1024, 256)
+# The XDP program carries the data, and a worker completes the handshake, whoever answered the SYN.
+ONCE = "xdp"
+DOWNLOAD, UPLOAD = (1024, 256) if FULL else (102, 25)
 
 
 def run(lab, synward):

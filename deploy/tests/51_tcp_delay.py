@@ -3,14 +3,14 @@ clients with timestamps and without."""
 
 import itertools
 
-from story import FULL, TENTH, story
+from story import FULL, story
 from transfer import (WHOLE, congestion_control, connection, finished, negotiated, part, pseudo_random, send,
                       timestamps, source_and_sink)
 
 # The XDP program carries the data, and a worker completes the handshake, whoever answered the SYN.
 ONCE = "xdp"
 BESIDE_OTHERS = True
-DATA = pseudo_random(WHOLE or (64 if FULL else 6 if TENTH else 24))
+DATA = pseudo_random(WHOLE or (64 if FULL else 6))
 
 
 def run(lab, synward):

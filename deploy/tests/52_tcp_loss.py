@@ -2,15 +2,15 @@
 
 import itertools
 
-from story import FULL, TENTH, story
+from story import FULL, story
 from transfer import (WHOLE, congestion_control, connection, counter, finished, negotiated, part, pseudo_random,
                       send, timestamps, source_and_sink)
 
 # The XDP program carries the data, and a worker completes the handshake, whoever answered the SYN.
 ONCE = "xdp"
 BESIDE_OTHERS = True
-# What CUBIC carries at this loss in about ten seconds; BBR ignores such loss and carries more.
-CUBIC, BBR = (16, 64) if FULL else (4, 6) if TENTH else (8, 24)
+# With --full what CUBIC carries at this loss in about ten seconds; BBR ignores such loss and carries more.
+CUBIC, BBR = (16, 64) if FULL else (4, 6)
 SIZES = {"cubic": pseudo_random(WHOLE or CUBIC), "bbr": pseudo_random(WHOLE or BBR)}
 
 

@@ -3,12 +3,12 @@ address, a server that speaks first, data in the first segment, bulk data both w
 
 import subprocess
 
-from story import CLIENT, TENTH, local_story, receive, same_address
+from story import CLIENT, FULL, local_story, receive, same_address
 from transfer import MIB, negotiated, pseudo_random, send, source_and_sink, timestamps
 
 BESIDE_OTHERS = True
 GREETING = b"220 lab ESMTP\r\n"
-BULK = (20 if TENTH else 200) * MIB
+BULK = (200 if FULL else 20) * MIB
 # Drops the empty third segment of handshakes at the client.
 SILENCE = """
     table inet silence {

@@ -5,11 +5,11 @@ import socket
 import time
 
 from background import Work
-from story import FULL, PATIENCE, SERVER, TENTH, wait_until
+from story import FULL, PATIENCE, SERVER, wait_until
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: %s\r\n\r\n"
 BODY = b"synward lab\n"
-SHARE = 1 if FULL else 10 if TENTH else 2
+SHARE = 1 if FULL else 10
 
 
 def restrict_ports(lab, count):

@@ -30,8 +30,6 @@ BENCH = RELEASE / "bench"
 # "fast", "usual" or "full": the options of deploy/test.
 SIZE = os.environ.get("SYNWARD_STORY_SIZE", "usual")
 FAST, FULL = SIZE == "fast", SIZE == "full"
-# Whether a tenth of what takes long is enough: the variant "xdp" does all of it.
-TENTH = FAST or ("afxdp" in sys.argv and not FULL)
 
 SERVER = {4: "192.0.2.10", 6: "2001:db8:5::10"}
 CLIENT = {4: "198.51.100.2", 6: "2001:db8:c::2"}
