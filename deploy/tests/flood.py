@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from story import FAST, FULL, SERVER, total
 
-REQUESTS = 100 if FAST else 1000
+REQUESTS = 1000 if FULL else 100 if FAST else 500
 # For the stories that repeat this with another family or protocol.
 FEWER_REQUESTS = 1000 if FULL else 100 if FAST else 300
-SHORTEST = 3 if FAST else 10
+SHORTEST = 10 if FULL else 3 if FAST else 5
 # Requests at the same time. AF_XDP loses more SYNs of a flood, so its requests mostly wait to retransmit one.
 AT_ONCE = {"xdp": 12, "afxdp": 32}
 BODY = b"synward lab\n"
