@@ -4,11 +4,11 @@ process runs. A stop leaves nothing behind."""
 import signal
 
 from flood import request
-from story import FAST, local_story
+from story import FULL, local_story
 from tools import greet
 from transfer import pseudo_random, send
 
-MIB = 20 if FAST else 100
+MIB = 100 if FULL else 20
 
 
 def run(lab, synward):
