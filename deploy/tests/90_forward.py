@@ -7,7 +7,7 @@ import subprocess
 import threading
 
 from flood import AT_ONCE, request, send_requests
-from story import AT_SERVER, FAST, FLOOD_SOURCES, ONE_ARM, Synward, receive, receive_all, story, wait_until
+from story import AT_SERVER, FAST, FLOOD_SOURCES, FULL, ONE_ARM, Synward, receive, receive_all, story, wait_until
 from transfer import MIB, pseudo_random, timestamps
 
 EDGES = {"edge": ("198.51.100.1", "2001:db8:c::1"), "edge2": ("198.51.100.3", "2001:db8:c::3")}
@@ -19,7 +19,8 @@ SYNS_APART = """
             tcp flags & (syn|ack) == syn meta mark set 1
         }
     }"""
-TRANSFERS = 20 if FAST else 100
+REQUESTS = 200 if FULL else 20 if FAST else 100
+TRANSFERS = 100 if FULL else 20 if FAST else 40
 EACH = pseudo_random(2)
 WSCALE = "wscale = 7"
 # Floods at most until there is one in which no client retransmits a SYN.
@@ -90,7 +91,7 @@ def under_a_flood(lab, server, a):
             enough = a.metric("answers_total") + 100_000
             flood = lab.flood(family, 80, 60)
             wait_until("the edge answers the flood", lambda: a.metric("answers_total") > enough)
-            for _, error in send_requests(lab, family, "http", 20 if FAST else 200, AT_ONCE[server.responder]):
+            for _, error in send_requests(lab, family, "http", REQUESTS, AT_ONCE[server.responder]):
                 assert error is None, f"IPv{family}: {error}"
             sent = flood.report()["sent"]
             # A SYN that a client retransmits looks like one of a client that begins again: the edge leaves it to the server.
