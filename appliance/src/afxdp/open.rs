@@ -120,20 +120,25 @@ impl Port {
     ///
     /// Loads and attaches no XDP program. Waits up to 200 ms for a busy queue.
     pub fn open(interface: &str, queue: u32, options: &PortOptions) -> Result<Port, OpenError> {
-        let attempt = Attempt {
-            interface,
-            queue,
-            options,
-        };
         let deadline = Instant::now() + BUSY_PATIENCE;
         loop {
-            match attempt.open() {
+            match Self::open_now(interface, queue, options) {
                 Err(OpenError::Busy { .. }) if Instant::now() < deadline => {
                     thread::sleep(BUSY_PAUSE)
                 }
                 result => return result,
             }
         }
+    }
+
+    /// The same, without waiting for a busy queue.
+    pub fn open_now(interface: &str, queue: u32, options: &PortOptions) -> Result<Port, OpenError> {
+        let attempt = Attempt {
+            interface,
+            queue,
+            options,
+        };
+        attempt.open()
     }
 }
 

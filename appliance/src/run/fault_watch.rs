@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::socket_rebind::SocketRebind;
+use super::stalled_sockets::StalledSockets;
 use super::start::{Appliance, WorkerHandle};
 use super::transmission_watch;
 use crate::config::Config;
@@ -21,6 +22,7 @@ pub(super) struct FaultWatch {
     renewed_at: Instant,
     transmission: transmission_watch::Seen,
     rebind: SocketRebind,
+    stalled: StalledSockets,
     /// The addresses of this machine that services leave out.
     left_out: Vec<String>,
     /// The latest reports of the workers, by queue.
@@ -39,6 +41,7 @@ impl FaultWatch {
             renewed_at: Instant::now(),
             transmission: transmission_watch::Seen::default(),
             rebind: SocketRebind::default(),
+            stalled: StalledSockets::default(),
             left_out,
             reports: BTreeMap::new(),
             watch_failures: LogLimit::default(),
@@ -65,7 +68,8 @@ impl FaultWatch {
         &self.reports
     }
 
-    /// Mends interfaces, bypasses workers whose driver stalls, and renews the faults, once in [`INTERVAL`].
+    /// Mends interfaces, bypasses workers whose driver stalls and opens their sockets again, and renews the faults, once in
+    /// [`INTERVAL`].
     pub(super) fn round_when_due(&mut self, appliance: &mut Appliance, config: &Config) {
         if self.renewed_at.elapsed() < INTERVAL {
             return;
@@ -78,7 +82,10 @@ impl FaultWatch {
         take_reports(&mut self.reports, appliance);
         let mut others =
             transmission_watch::find_faults(appliance, &mut self.transmission, &self.reports);
-        transmission_watch::bypass_stalled(appliance, &self.transmission.transmission);
+        let transmission = &mut self.transmission.transmission;
+        transmission_watch::bypass_stalled(appliance, transmission);
+        self.stalled
+            .round(appliance, transmission, &mut self.rebind);
         others.extend(unbound);
         renew_faults(
             &mut self.faults,

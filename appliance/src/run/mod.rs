@@ -2,7 +2,8 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `sockets`, `socket_rebind` | AF_XDP sockets: of all queues at the start, and of an interface that was created again |
+//! | `sockets`, `socket_rebind` | AF_XDP sockets: of all queues at the start, and of queues that have lost theirs |
+//! | `stalled_sockets` | closes sockets whose driver completes nothing, to be opened again |
 //! | [`start`] | sockets, workers, and the order of the start |
 //! | `tested_start` | the self-test, and the modes that it leads to |
 //! | `reception_test` | whether servers still answer when sockets have zero-copy |
@@ -44,6 +45,7 @@ mod service_slots;
 mod snapshot_builder;
 mod socket_rebind;
 mod sockets;
+mod stalled_sockets;
 pub mod start;
 mod tested_start;
 mod transmission_watch;

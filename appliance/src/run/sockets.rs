@@ -1,11 +1,15 @@
 //! The AF_XDP sockets of the workers: how they are bound, at the start and later.
 
+use std::collections::BTreeMap;
+
+use synward_core::queue_set::QueueSet;
+
 use super::start::Appliance;
 use crate::afxdp::{self, Port, PortOptions};
 use crate::config::{self, Responder};
 use crate::self_test::Sockets;
-use crate::steering::{SteeredInterface, fits_one_frame, frame_size};
-use crate::worker::ports::NewPort;
+use crate::steering::{SteeredInterface, SteeringError, fits_one_frame, frame_size};
+use crate::worker::ports::PortChange;
 
 impl Appliance {
     /// Opens a socket on every queue of every interface. The result is indexed by queue.
@@ -37,14 +41,26 @@ impl Appliance {
         }
     }
 
-    /// Opens the socket of a queue, enters it in the map, and notes who answers the SYNs there.
-    pub(super) fn open_socket(
+    /// Opens the socket of a queue, and enters it.
+    fn open_socket(
         &mut self,
         interface: &SteeredInterface,
         queue: u32,
         options: &PortOptions,
     ) -> anyhow::Result<Port> {
         let port = Port::open(&interface.name, queue, options)?;
+        self.enter_socket(interface, queue, options, &port)?;
+        Ok(port)
+    }
+
+    /// Enters a socket in the map, and notes who answers the SYNs of its queue.
+    pub(super) fn enter_socket(
+        &mut self,
+        interface: &SteeredInterface,
+        queue: u32,
+        options: &PortOptions,
+        port: &Port,
+    ) -> Result<(), SteeringError> {
         if options.busy_poll && !port.busy_poll() {
             tracing::warn!(
                 interface = %interface.name, queue,
@@ -65,15 +81,28 @@ impl Appliance {
             interface = %interface.name, queue, zero_copy = port.zero_copy(),
             busy_poll = port.busy_poll(), responder = if afxdp { "afxdp" } else { "xdp" }, "socket bound"
         );
-        Ok(port)
+        Ok(())
     }
 
-    /// Hands a socket that was bound again to the worker of its queue.
-    pub(super) fn hand_over(&self, queue: u32, port: NewPort) {
+    /// Tells the XDP program on which queues of an interface workers answer SYNs.
+    pub(super) fn renew_responder(
+        &mut self,
+        interface: &SteeredInterface,
+    ) -> Result<(), SteeringError> {
+        let queues_in = |map: &BTreeMap<u32, QueueSet>| {
+            let queues = map.get(&interface.index).copied();
+            queues.unwrap_or_default()
+        };
+        let answering = queues_in(&self.responders).without(queues_in(&self.bypassed));
+        self.steering.set_responder(interface.slot, answering)
+    }
+
+    /// Hands a change of its sockets to the worker of a queue.
+    pub(super) fn change_port(&self, queue: u32, change: PortChange) {
         let mut workers = self.workers.iter();
         if let Some(worker) = workers.find(|one| one.queue == queue) {
             // A full queue is one of a worker that has ended; its socket is closed then.
-            let _ = worker.new_ports.push(port);
+            let _ = worker.port_changes.push(change);
             worker.mailbox.waker.wake();
         }
     }

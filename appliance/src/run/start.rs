@@ -27,7 +27,7 @@ use crate::siphash_simd::HashBackend;
 use crate::steering::Steering;
 use crate::worker::Worker;
 use crate::worker::epoch_keys::EpochKeys;
-use crate::worker::ports::{NewPorts, Ports, new_ports};
+use crate::worker::ports::{PortChanges, Ports, port_changes};
 use crate::worker::settings::SettingsBox;
 use crate::worker::status::WorkerStatus;
 
@@ -48,8 +48,8 @@ pub struct WorkerHandle {
     pub settings: Arc<SettingsBox>,
     /// Wakes it.
     pub mailbox: Mailbox,
-    /// Hands it sockets that were bound again.
-    pub new_ports: Arc<NewPorts>,
+    /// Hands it changes of its sockets.
+    pub port_changes: Arc<PortChanges>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -161,7 +161,7 @@ impl Appliance {
             let stats: Arc<[ServiceStats]> =
                 (0..MAX_SERVICES).map(|_| ServiceStats::default()).collect();
             let settings = Arc::new(SettingsBox::default());
-            let new_ports = Arc::new(new_ports());
+            let port_changes = Arc::new(port_changes());
             let core = (!cores.is_empty()).then(|| cores[place % cores.len()]);
             let status = Arc::new(WorkerStatus::default());
             let mailbox = shared.mailboxes[queue as usize].clone();
@@ -178,7 +178,7 @@ impl Appliance {
                 heartbeats: self.steering.heartbeats(),
                 status: Arc::clone(&status),
                 settings: Arc::clone(&settings),
-                new_ports: Arc::clone(&new_ports),
+                port_changes: Arc::clone(&port_changes),
                 stop: Arc::clone(&self.stop),
             };
             let thread = worker
@@ -191,7 +191,7 @@ impl Appliance {
                 status,
                 settings,
                 mailbox,
-                new_ports,
+                port_changes,
                 thread: Some(thread),
             });
         }
@@ -295,7 +295,7 @@ mod tests {
             status: Arc::default(),
             settings: Arc::default(),
             mailbox: Mailbox::new(waiter.waker()),
-            new_ports: Arc::new(new_ports()),
+            port_changes: Arc::new(port_changes()),
             thread: Some(thread),
         };
         assert_eq!(worker.fault(), None);

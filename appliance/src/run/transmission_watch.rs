@@ -58,6 +58,7 @@ pub(super) fn find_faults(
                 queue: *queue,
                 transmitted: port.counters.transmitted,
                 outstanding: port.frames.transmit,
+                zero_copy: port.zero_copy,
             });
         }
     }
@@ -73,7 +74,7 @@ pub(super) fn find_faults(
     let sent = sent(appliance);
     let mut faults = seen
         .transmission
-        .renew(Instant::now(), &lost, sent, &sockets, name);
+        .renew(Instant::now(), &lost, sent, &sockets, name, can_send);
     faults.extend(unread);
     if kernel::truncated_packets().is_some_and(|cut| seen.cut.renew(cut, sent)) {
         faults.extend(cut_packets(reports, name));
@@ -83,6 +84,13 @@ pub(super) fn find_faults(
         count_outcomes(appliance, None, Outcome::Established) == 0
     }));
     faults
+}
+
+/// Whether the link of an interface is up. If the kernel does not say so, it is not.
+fn can_send(index: u32) -> bool {
+    let links = kernel::links().unwrap_or_default();
+    let mut links = links.iter();
+    links.any(|one| one.index == index && one.up && one.carrier)
 }
 
 /// What to do about packets that arrive cut short. `None` without zero-copy: then somebody sends them so.
@@ -114,16 +122,13 @@ pub(super) fn bypass_stalled(appliance: &mut Appliance, faults: &TransmissionFau
             .insert(index, bypassed)
             .unwrap_or_default();
         let mut steered = appliance.steering.interfaces().iter();
-        let Some(slot) = steered.find(|one| one.index == index).map(|one| one.slot) else {
+        let Some(interface) = steered.find(|one| one.index == index).cloned() else {
             continue;
         };
         if bypassed == before {
             continue;
         }
-        if let Err(error) = appliance
-            .steering
-            .set_responder(slot, answering.without(bypassed))
-        {
+        if let Err(error) = appliance.renew_responder(&interface) {
             // The next round tries again.
             appliance.bypassed.insert(index, before);
             tracing::error!(%error, "queues that transmit nothing cannot be bypassed");

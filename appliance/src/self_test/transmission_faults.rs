@@ -31,6 +31,25 @@ pub struct SocketState {
     pub transmitted: u64,
     /// Frames that the driver has not completed.
     pub outstanding: u32,
+    /// Whether it is in zero-copy mode.
+    pub zero_copy: bool,
+}
+
+impl SocketState {
+    /// What is wrong if nothing is completed, with the cure. `name` is that of the interface.
+    fn fault(&self, name: &str) -> String {
+        let cure = if self.zero_copy {
+            format!("set zero_copy of {name} to \"off\"")
+        } else {
+            // In copy mode a frame is complete when the kernel has freed its packet.
+            format!("look for what holds its packets (`ethtool -S {name}`, `tc -s qdisc`)")
+        };
+        format!(
+            "the driver of {name} does not complete the frames that the socket of queue {} sent, so XDP answers the SYNs there, \
+             and the socket is opened again, at most once a minute: if it happens again, {cure}",
+            self.queue
+        )
+    }
 }
 
 /// Keeps what was seen in the rounds before.
@@ -46,7 +65,7 @@ pub struct TransmissionFaults {
 
 impl TransmissionFaults {
     /// One round: `lost` are the frames lost since the start, `sent` the frames that the XDP program has sent since then.
-    /// Returns the faults, with their cures. `name` gives an interface its name.
+    /// Returns the faults, with their cures. `name` gives an interface its name, `can_send` tells whether its link is up.
     pub fn renew(
         &mut self,
         now: Instant,
@@ -54,10 +73,16 @@ impl TransmissionFaults {
         sent: u64,
         sockets: &[SocketState],
         name: impl Fn(u32) -> String,
+        can_send: impl Fn(u32) -> bool,
     ) -> Vec<String> {
         let mut faults = self.lost(lost, sent, &name);
-        faults.extend(self.stalled(now, sockets, &name));
+        faults.extend(self.stalled(now, sockets, &name, can_send));
         faults
+    }
+
+    /// Forgets what was seen of a socket that is closed.
+    pub fn forget(&mut self, interface: u32, queue: u32) {
+        self.stalled.remove(&(interface, queue));
     }
 
     fn lost(
@@ -99,8 +124,13 @@ impl TransmissionFaults {
         now: Instant,
         sockets: &[SocketState],
         name: &impl Fn(u32) -> String,
+        can_send: impl Fn(u32) -> bool,
     ) -> Vec<String> {
         let mut faults = Vec::new();
+        self.stalled.retain(|place, _| {
+            let mut known = sockets.iter();
+            known.any(|one| (one.interface, one.queue) == *place)
+        });
         for socket in sockets {
             let place = (socket.interface, socket.queue);
             if socket.outstanding == 0 {
@@ -114,12 +144,12 @@ impl TransmissionFaults {
             if *transmitted != socket.transmitted {
                 (*transmitted, *since) = (socket.transmitted, now);
             } else if now.duration_since(*since) > COMPLETION {
-                let name = name(socket.interface);
-                faults.push(format!(
-                    "the driver of {name} does not complete the frames that the socket of queue {} sent, so XDP answers the SYNs there: restart synward; if it \
-                     happens again, set zero_copy of {name} to \"off\"",
-                    socket.queue
-                ));
+                if !can_send(socket.interface) {
+                    // That is a fault of its own, and the driver gets its time when the link is up again.
+                    *since = now;
+                    continue;
+                }
+                faults.push(socket.fault(&name(socket.interface)));
             }
         }
         faults
@@ -186,7 +216,8 @@ mod tests {
         let fault = |(lost, sent): &(u64, u64)| {
             let lost = BTreeMap::from([(key, *lost)]);
             let name = |_| "in0".to_owned();
-            !watched.renew(now, &lost, *sent, &[], name).is_empty()
+            let faults = watched.renew(now, &lost, *sent, &[], name, |_| true);
+            !faults.is_empty()
         };
         totals.iter().map(fault).collect()
     }
@@ -222,41 +253,115 @@ mod tests {
                 };
                 (key, count)
             });
-            let faults = watched.renew(Instant::now(), &lost.into(), 0, &[], |_| String::new());
+            let (name, can_send) = (|_| String::new(), |_| true);
+            let faults = watched.renew(Instant::now(), &lost.into(), 0, &[], name, can_send);
             assert_eq!(faults, [""; 0]);
         }
     }
 
-    #[test]
-    fn a_socket_that_completes_nothing_for_a_second_is_a_fault_and_bypassed() {
-        let mut watched = TransmissionFaults::default();
-        let began = Instant::now();
-        let mut round = |milliseconds, transmitted, outstanding| {
+    /// A socket, and what is seen of it after milliseconds.
+    struct Watched {
+        faults: TransmissionFaults,
+        began: Instant,
+        socket: SocketState,
+        link: bool,
+    }
+
+    impl Watched {
+        fn new() -> Self {
+            Self {
+                faults: TransmissionFaults::default(),
+                began: Instant::now(),
+                socket: SocketState {
+                    interface: 2,
+                    queue: 201,
+                    transmitted: 0,
+                    outstanding: 0,
+                    zero_copy: true,
+                },
+                link: true,
+            }
+        }
+
+        /// The faults, and the queues that are stalled.
+        fn round(
+            &mut self,
+            milliseconds: u64,
+            transmitted: u64,
+            outstanding: u32,
+        ) -> (String, BTreeMap<u32, QueueSet>) {
             let socket = SocketState {
-                interface: 2,
-                queue: 201,
                 transmitted,
                 outstanding,
+                ..self.socket
             };
-            let now = began + Duration::from_millis(milliseconds);
+            self.round_with(milliseconds, &[socket])
+        }
+
+        fn round_with(
+            &mut self,
+            milliseconds: u64,
+            sockets: &[SocketState],
+        ) -> (String, BTreeMap<u32, QueueSet>) {
+            let now = self.began + Duration::from_millis(milliseconds);
             let name = |_| "out0".to_owned();
-            let faults = watched.renew(now, &BTreeMap::new(), 0, &[socket], name);
-            (faults.join("; "), watched.stalled_queues(now))
-        };
-        let none = (String::new(), BTreeMap::new());
-        assert_eq!(round(0, 10, 5), none);
-        assert_eq!(round(900, 10, 6), none);
-        let stalled = "the driver of out0 does not complete the frames that the socket of queue 201 sent, so XDP answers the \
-                       SYNs there: restart synward; if it happens again, set zero_copy of out0 to \"off\"";
+            let link = self.link;
+            let none = BTreeMap::new();
+            let faults = self.faults.renew(now, &none, 0, sockets, name, |_| link);
+            (faults.join("; "), self.faults.stalled_queues(now))
+        }
+    }
+
+    fn nothing() -> (String, BTreeMap<u32, QueueSet>) {
+        (String::new(), BTreeMap::new())
+    }
+
+    #[test]
+    fn a_socket_that_completes_nothing_for_a_second_is_a_fault_and_bypassed() {
+        let mut watched = Watched::new();
+        assert_eq!(watched.round(0, 10, 5), nothing());
+        assert_eq!(watched.round(900, 10, 6), nothing());
+        let (fault, stalled) = watched.round(1100, 10, 7);
         assert_eq!(
-            round(1100, 10, 7),
-            (
-                stalled.to_owned(),
-                BTreeMap::from([(2, QueueSet::from_iter([201]))])
-            )
+            fault,
+            "the driver of out0 does not complete the frames that the socket of queue 201 sent, so XDP answers the SYNs there, \
+             and the socket is opened again, at most once a minute: if it happens again, set zero_copy of out0 to \"off\""
         );
-        let one_was_completed = round(1200, 11, 7);
-        assert_eq!(one_was_completed, none);
-        assert_eq!(round(2100, 11, 0), none);
+        assert_eq!(stalled, BTreeMap::from([(2, QueueSet::from_iter([201]))]));
+        assert_eq!(watched.round(1200, 11, 7), nothing(), "one was completed");
+        assert_eq!(watched.round(2100, 11, 0), nothing());
+    }
+
+    #[test]
+    fn in_copy_mode_the_cure_is_another_one() {
+        let mut watched = Watched::new();
+        watched.socket.zero_copy = false;
+        watched.round(0, 10, 5);
+        let (fault, _) = watched.round(1100, 10, 5);
+        assert!(fault.ends_with(
+            "if it happens again, look for what holds its packets (`ethtool -S out0`, `tc -s qdisc`)"
+        ));
+    }
+
+    #[test]
+    fn a_driver_has_a_second_from_when_the_link_is_up_again() {
+        let mut watched = Watched::new();
+        watched.link = false;
+        watched.round(0, 10, 5);
+        assert_eq!(watched.round(5000, 10, 5), nothing());
+        watched.link = true;
+        assert_eq!(watched.round(5900, 10, 5), nothing());
+        assert_ne!(watched.round(6100, 10, 5), nothing());
+    }
+
+    #[test]
+    fn a_socket_that_is_gone_or_closed_is_forgotten() {
+        let mut watched = Watched::new();
+        watched.round(0, 10, 5);
+        assert_eq!(watched.round_with(1100, &[]), nothing());
+        assert_eq!(watched.round(1200, 10, 5), nothing(), "another socket");
+        assert_ne!(watched.round(2300, 10, 5), nothing());
+        watched.faults.forget(2, 201);
+        assert_eq!(watched.round(2400, 10, 5), nothing());
     }
 }

@@ -39,7 +39,7 @@ use crate::maps::{Heartbeats, fine_now};
 use crate::siphash_simd::HashBackend;
 
 use epoch_keys::{EpochKeys, current_epoch};
-use ports::{Batch, NewPorts, Ports};
+use ports::{Batch, PortChanges, Ports};
 use settings::SettingsBox;
 use status::WorkerStatus;
 
@@ -77,8 +77,8 @@ pub struct Worker {
     pub status: Arc<WorkerStatus>,
     /// What a reload changes.
     pub settings: Arc<SettingsBox>,
-    /// Sockets that were bound again.
-    pub new_ports: Arc<NewPorts>,
+    /// Changes of its sockets.
+    pub port_changes: Arc<PortChanges>,
     /// Set to end the worker.
     pub stop: Arc<AtomicBool>,
 }
@@ -123,8 +123,8 @@ impl Worker {
                 self.splicer.set_policies(settings.policies);
                 self.keys = EpochKeys::new(settings.issuing);
             }
-            while let Some(port) = self.new_ports.pop() {
-                self.ports.replace(port);
+            while let Some(change) = self.port_changes.pop() {
+                self.ports.change(change);
             }
             let mut work = 0;
             for index in 0..self.ports.count() {

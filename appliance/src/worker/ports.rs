@@ -19,10 +19,19 @@ const IPPROTO_RAW: i32 = 255;
 /// A batch of received frames.
 pub type Batch = ArrayVec<Frame, BATCH>;
 
-/// A socket that was bound after the start, because its interface was created again.
+/// A change of a worker's sockets after the start.
+#[derive(Debug)]
+pub enum PortChange {
+    /// The socket of the interface with this index is closed. [`PortChange::Use`] follows.
+    Close(u32),
+    /// A socket was bound again.
+    Use(NewPort),
+}
+
+/// A socket that was bound after the start, because its interface was created again or its driver completed nothing.
 #[derive(Debug)]
 pub struct NewPort {
-    /// The index of the interface that is gone, whose socket it replaces.
+    /// The index of the interface whose socket it replaces.
     pub before: u32,
     /// The index of its interface.
     pub interface: u32,
@@ -30,12 +39,12 @@ pub struct NewPort {
     pub port: Port,
 }
 
-/// Hands such sockets to a worker.
-pub type NewPorts = ArrayQueue<NewPort>;
+/// Hands changes to a worker.
+pub type PortChanges = ArrayQueue<PortChange>;
 
-/// Room for one of each interface.
-pub fn new_ports() -> NewPorts {
-    ArrayQueue::new(MAX_INTERFACES as usize)
+/// Room for both changes of each interface.
+pub fn port_changes() -> PortChanges {
+    ArrayQueue::new(2 * MAX_INTERFACES as usize)
 }
 
 /// The sockets of one worker.
@@ -68,12 +77,20 @@ impl Ports {
         }
     }
 
-    /// Uses a socket from now on. The one that it replaces is closed.
-    pub fn replace(&mut self, new: NewPort) {
-        let mut ports = self.ports.iter_mut();
-        match ports.find(|(interface, _)| *interface == new.before) {
-            Some(place) => *place = (new.interface, new.port),
-            None => self.ports.push((new.interface, new.port)),
+    /// Closes a socket, or uses one from now on and closes the one that it replaces. With a socket its UMEM goes, and all
+    /// frames in it; the kernel keeps the memory until the driver has completed those that it still has. Until another
+    /// socket follows, the kernel sends what this one would.
+    pub fn change(&mut self, change: PortChange) {
+        let closed = match change {
+            PortChange::Close(interface) => interface,
+            PortChange::Use(NewPort { before, .. }) => before,
+        };
+        self.ports.retain(|(interface, _)| *interface != closed);
+        if let PortChange::Use(NewPort {
+            interface, port, ..
+        }) = change
+        {
+            self.ports.push((interface, port));
         }
     }
 
