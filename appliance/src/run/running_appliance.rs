@@ -20,7 +20,7 @@ use super::snapshot_builder::{
 };
 use super::start::Appliance;
 use super::transmission_watch;
-use super::waiting_clients;
+use super::waiting_clients::{self, WaitingLog};
 use crate::config::{self, Config, Mode, Service};
 use crate::engine::Outcome;
 use crate::events::{EventLog, unix_seconds};
@@ -73,7 +73,7 @@ pub(super) struct Inner {
     pub(super) counting: Vec<u64>,
     /// How often it is logged that a refresh fails, or that clients cannot be served that wait.
     refresh_failures: LogLimit,
-    waiting_failures: LogLimit,
+    waiting_log: WaitingLog,
 }
 
 impl RunningAppliance {
@@ -116,7 +116,7 @@ impl RunningAppliance {
                 flows: vec![0; services],
                 counting: vec![0; services],
                 refresh_failures: LogLimit::default(),
-                waiting_failures: LogLimit::default(),
+                waiting_log: WaitingLog::default(),
             }),
         }
     }
@@ -166,7 +166,7 @@ impl RunningAppliance {
         {
             tracing::error!(%error, others, "keys and clock cannot be refreshed");
         }
-        waiting_clients::serve(appliance, &mut inner.waiting_failures);
+        waiting_clients::serve(appliance, &mut inner.waiting_log);
         let steering = &mut appliance.steering;
         inner
             .attacks

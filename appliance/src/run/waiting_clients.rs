@@ -8,9 +8,34 @@ use crate::maps::Times;
 use crate::observe::LogLimit;
 use crate::steering::Waited;
 
+/// What is logged about clients that wait.
+#[derive(Debug, Default)]
+pub(super) struct WaitingLog {
+    failures: LogLimit,
+    /// They come in every round while a queue has no socket.
+    lines: LogLimit,
+    /// Those that no line has counted.
+    unsaid: Waited,
+}
+
+impl WaitingLog {
+    fn served(&mut self, waited: Waited) {
+        self.unsaid.taken += waited.taken;
+        self.unsaid.discarded += waited.discarded;
+        if self.unsaid != Waited::default() && self.lines.pass().is_some() {
+            tracing::info!(
+                clients = self.unsaid.taken,
+                too_late = self.unsaid.discarded,
+                "clients had waited for a worker"
+            );
+            self.unsaid = Waited::default();
+        }
+    }
+}
+
 /// Hands the clients that wait to the workers that are alive, in turn. What does not fit into their mailboxes waits for the
 /// next round.
-pub(super) fn serve(appliance: &mut Appliance, failures: &mut LogLimit) {
+pub(super) fn serve(appliance: &mut Appliance, log: &mut WaitingLog) {
     let times = Times::now();
     let beats = appliance.steering.heartbeats();
     let workers = appliance.workers.iter();
@@ -31,14 +56,9 @@ pub(super) fn serve(appliance: &mut Appliance, failures: &mut LogLimit) {
             turns.next().is_some_and(|worker| post(worker, ack))
         });
     match result {
-        Ok(waited) if waited != Waited::default() => tracing::info!(
-            clients = waited.taken,
-            too_late = waited.discarded,
-            "clients had waited for a worker"
-        ),
-        Ok(_) => {}
+        Ok(waited) => log.served(waited),
         Err(error) => {
-            if let Some(others) = failures.pass() {
+            if let Some(others) = log.failures.pass() {
                 tracing::error!(%error, others, "clients that wait for a worker cannot be served");
             }
         }
