@@ -10,6 +10,7 @@ use synward_core::layout::state;
 use super::tests::{key, limits, opening, table};
 use super::*;
 use crate::maps::atomics::run_models;
+use crate::maps::clock::flow_now;
 
 /// Orders in which each model is tried.
 const ITERATIONS: usize = 500;

@@ -5,10 +5,14 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use synward_core::layout::flow_flags;
+use synward_core::flow::FREE;
+use synward_core::layout::owner::NO_WORKER;
+use synward_core::layout::{flow_flags, state};
 
+use super::state_word::CLAIMED;
 use super::*;
 use crate::maps::Limits;
+use crate::maps::clock::flow_now;
 
 pub(super) fn table(buckets: u32) -> FlowTable {
     FlowTable::new(
