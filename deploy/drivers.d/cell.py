@@ -138,15 +138,10 @@ class Bench:
 
     def flood(self, cell, case):
         """Makes requests during a flood. Returns whether all were answered."""
-        address = case.addresses()[4]
-        flood = subprocess.Popen(
-            ["ip", "netns", "exec", CLIENT, self.program.with_name("bench"), "flood", "--interface", "out0",
-             "--destination", f"{address}:80", "--sources", FLOOD_SOURCES, "--mac", "02:53:57:00:00:02",
-             "--rate", str(self.options.rate), "--seconds", "600", "--i-own-this-network", "--json"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        flood = self.begin_flood(case)
         try:
             time.sleep(2)
-            good, slowest = self.fetch(address, self.options.flood_requests)
+            good, slowest = self.fetch(case.addresses()[4], self.options.flood_requests)
         finally:
             flood.send_signal(2)
             report, _ = flood.communicate(timeout=60)
@@ -154,6 +149,14 @@ class Bench:
         sent = json.loads(report.splitlines()[-1])["sent"]
         cell.traffic.append(f"{good}/{self.options.flood_requests} during {sent} SYNs, slowest {slowest:.1f} s")
         return good == self.options.flood_requests
+
+    def begin_flood(self, case):
+        """Starts a flood of SYNs, for ten minutes at most. It reports as JSON when it is interrupted."""
+        return subprocess.Popen(
+            ["ip", "netns", "exec", CLIENT, self.program.with_name("bench"), "flood", "--interface", "out0",
+             "--destination", f"{case.addresses()[4]}:80", "--sources", FLOOD_SOURCES, "--mac", "02:53:57:00:00:02",
+             "--rate", str(self.options.rate), "--seconds", "600", "--i-own-this-network", "--json"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def judge(self, cell, flows, before):
         after, trace = self.appliance.state()

@@ -1,6 +1,7 @@
 """Runs the matrix for deploy/drivers, which documents the options."""
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from datetime import date
 from pathlib import Path
 
+import cost
 import network
 import report
 from appliance import Appliance
@@ -48,6 +50,9 @@ def main():
             sys.exit(f"deploy/drivers: there are no results in {RESULTS}: run deploy/drivers first")
         TABLE.write_text(report.table(RESULTS, (KERNELS, DEVICES, CASES)))
         return 0
+    if options.cost:
+        print(measure_cost(options.kernel[0], DEVICES[options.device[0]], options))
+        return 0
     outcomes = []
     every = ((kernel, device, options.case) for kernel in options.kernel for device in options.device)
     for kernel, device, names in SHORT if options.short else every:
@@ -62,6 +67,7 @@ def parse():
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--cost", type=int, metavar="TURNS")
     parser.add_argument("--kernel", nargs="+", choices=KERNELS)
     parser.add_argument("--device", nargs="+", choices=DEVICES)
     parser.add_argument("--case", nargs="+", choices=CASES)
@@ -69,42 +75,51 @@ def parse():
     parser.add_argument("--flood-requests", type=int, default=20)
     parser.add_argument("--rate", type=int, default=500)
     options = parser.parse_args()
-    options.kernel = options.kernel or KERNELS
-    options.device = options.device or tuple(DEVICES)
+    options.kernel = options.kernel or (("6.18",) if options.cost else KERNELS)
+    options.device = options.device or (("igb-2",) if options.cost else tuple(DEVICES))
     options.case = options.case or tuple(CASES)
     return options
 
 
 def run_guest(kernel, device, cases, options):
     """Boots a guest, tries the cases in it, and adds them to the results. Returns their outcomes."""
-    folder = STATE / network.LAB
-    folder.mkdir(parents=True, exist_ok=True)
-    network.write_site(folder / "site")
     cells = []
-    with open(STATE / f"{kernel}-{device.name}.log", "w") as log, network.namespaces():
-        def write(text):
-            print(text.rstrip(), file=log, flush=True)
-
-        started = time.monotonic()
-        with Guest(kernel, device, folder / "share") as guest, network.nginx(folder / "site"):
-            print(f"{kernel} ({guest.version}), {device.name}: booted in {time.monotonic() - started:.0f} s", flush=True)
-            bench = Bench(guest, Appliance(guest, PROGRAM), PROGRAM, options, write)
-            try:
-                for case in cases:
-                    cells.append(run_case(bench, kernel, device, case, write))
-            finally:
-                # What was tried counts, also if the guest ends or this program is stopped.
-                report.add(RESULTS, {
-                    "kernel": kernel, "version": guest.version, "device": device.name, "date": date.today().isoformat(),
-                    "revision": revision(), "cells": [cell.record() for cell in cells]})
+    with booted(kernel, device, options) as bench:
+        try:
+            for case in cases:
+                cells.append(run_case(bench, kernel, device, case))
+        finally:
+            # What was tried counts, also if the guest ends or this program is stopped.
+            report.add(RESULTS, {
+                "kernel": kernel, "version": bench.guest.version, "device": device.name, "date": date.today().isoformat(),
+                "revision": revision(), "cells": [cell.record() for cell in cells]})
     return [cell.outcome for cell in cells]
 
 
-def run_case(bench, kernel, device, case, write):
-    write(f"==== {case.name}")
+def measure_cost(kernel, device, options):
+    """Boots a guest, and compares what an answer costs it. Returns the table."""
+    with booted(kernel, device, options) as bench:
+        return cost.compare(bench, device, options.cost, lambda text: print(text, flush=True))
+
+
+@contextlib.contextmanager
+def booted(kernel, device, options):
+    """A guest and the network around it."""
+    folder = STATE / network.LAB
+    folder.mkdir(parents=True, exist_ok=True)
+    network.write_site(folder / "site")
+    with open(STATE / f"{kernel}-{device.name}.log", "w") as log, network.namespaces():
+        started = time.monotonic()
+        with Guest(kernel, device, folder / "share") as guest, network.nginx(folder / "site"):
+            print(f"{kernel} ({guest.version}), {device.name}: booted in {time.monotonic() - started:.0f} s", flush=True)
+            yield Bench(guest, Appliance(guest, PROGRAM), PROGRAM, options, lambda text: print(text.rstrip(), file=log, flush=True))
+
+
+def run_case(bench, kernel, device, case):
+    bench.log(f"==== {case.name}")
     started = time.monotonic()
     cell = bench.run(kernel, device, case)
-    write(bench.guest.run("dmesg | tail -n 20")[1])
+    bench.log(bench.guest.run("dmesg | tail -n 20")[1])
     print(f"  {case.name:20} {cell.outcome:9} {cell.mode}; {'; '.join(cell.traffic)}; {cell.note} "
           f"({time.monotonic() - started:.0f} s)", flush=True)
     return cell

@@ -1,0 +1,91 @@
+"""What an answered SYN costs a guest in each mode of an interface, by turns: CPU time of the whole guest, and wakeups.
+
+The guest's CPUs are emulated, so only the ratios mean something. A turn starts synward in one mode, measures the guest
+without load, then during a flood of a fixed rate; the difference, divided by the answers, is the cost of one.
+"""
+
+import json
+import random
+import signal
+import statistics
+import time
+
+import network
+from cases import CASES
+
+# Cases of the matrix that differ in who answers and whether frames are copied.
+MODES = ("xdp", "zero-copy-xdp", "afxdp", "zero-copy")
+SECONDS = 6
+CPUS = 2
+
+# Uptime and idle time, around what is measured (/proc/uptime, proc(5)); the counters before and after.
+MEASURE = f"""status() {{ {{status}} >/share/$1.json; }}
+read at _ </proc/uptime; status before; read begin idle </proc/uptime
+sleep {SECONDS}
+read end still </proc/uptime; status after; read over _ </proc/uptime
+echo $at $begin $idle $end $still $over
+"""
+
+
+def compare(bench, device, turns, log):
+    """Measures every mode in each turn, in random order. Returns a table in Markdown."""
+    figures = {mode: [] for mode in MODES}
+    for turn in range(turns):
+        for mode in random.sample(MODES, len(MODES)):
+            cost = measure(bench, CASES[mode])
+            log(f"turn {turn + 1}, {mode}: {cost}")
+            figures[mode].append(cost)
+    lines = [f"{device.name}, Linux {bench.guest.version}, {bench.options.rate} SYNs a second, {turns} turns", "",
+             "| mode | answers a second | CPU µs an answer: median (least to most) | beside `xdp` | wakeups an answer |",
+             "|---|---|---|---|---|"]
+    base = statistics.median(cost["microseconds"] for cost in figures["xdp"])
+    for mode, costs in figures.items():
+        times = [cost["microseconds"] for cost in costs]
+        median = statistics.median(times)
+        lines.append(f"| `{mode}` | {statistics.median(cost['rate'] for cost in costs):.0f} | "
+                     f"{median:.0f} ({min(times):.0f} to {max(times):.0f}) | {median / base:.2f} | "
+                     f"{statistics.median(cost['wakeups'] for cost in costs):.3f} |")
+    return "\n".join(lines)
+
+
+def measure(bench, case):
+    """Answers a second, CPU time and wakeups of one answer in a mode."""
+    network.wire(case)
+    bench.appliance.route(case)
+    ready, text, _ = bench.appliance.start(case.configuration())
+    try:
+        if not ready:
+            raise RuntimeError(f"synward does not start in mode {case.name}: {text}")
+        network.set_checksums(case)
+        quiet = span(bench)
+        flood = bench.begin_flood(case)
+        try:
+            time.sleep(1)
+            busy = span(bench)
+        finally:
+            flood.send_signal(signal.SIGINT)
+            flood.communicate(timeout=60)
+    finally:
+        bench.appliance.stop()
+    answers = busy["answers"] - quiet["answers"]
+    if answers <= 0:
+        raise RuntimeError(f"no SYN was answered in mode {case.name}")
+    return {"rate": answers, "microseconds": (busy["cpu"] - quiet["cpu"]) / answers * 1e6,
+            "wakeups": (busy["wakeups"] - quiet["wakeups"]) / answers}
+
+
+def span(bench):
+    """Answers, wakeups and CPU seconds of the guest, a second each."""
+    _, output = bench.guest.run(MEASURE.replace("{status}", bench.appliance.command("status --json")), check=True)
+    at, begin, idle, end, still, over = map(float, output.split()[-6:])
+    before, after = (counts(json.loads((bench.guest.share / f"{name}.json").read_text())) for name in ("before", "after"))
+    between = (end + over - at - begin) / 2
+    return {"answers": (after[0] - before[0]) / between, "wakeups": (after[1] - before[1]) / between,
+            "cpu": CPUS - (still - idle) / (end - begin)}
+
+
+def counts(state):
+    """SYNs answered, by whomever, and wakeups of all sockets."""
+    service = state["services"][0]
+    wakeups = sum(queue["counters"]["wakeups"] for interface in state["interfaces"] for queue in interface["queues"])
+    return service["counters"]["answered_xdp"] + service["answered_afxdp"], wakeups
