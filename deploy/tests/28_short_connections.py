@@ -12,6 +12,8 @@ from story import FULL, PORT, story, total, wait_until
 
 # Workers open connections, whoever has answered their SYNs.
 ONCE = "xdp"
+# With --full it fills the cores.
+BESIDE_OTHERS = "usual"
 RATE = int(os.environ.get("SYNWARD_RATE", 20_000))
 # Capacities, and how many connections. A table takes a tenth of its capacity a second: one for RATE, with some room. The smallest
 # takes a hundred, so that a part of a burst is refused. Who meets it full then waits for some seconds.

@@ -6,7 +6,9 @@ A story's file may say, as constants at its top:
 
     VARIANTS = ("ipv4", "ipv6")   its variants, passed on the command line; by default the responders "afxdp" and "xdp"
     ONCE = "xdp"                  the variant that is enough except with --full, with the reason in the line above
-    BESIDE_OTHERS = True          other tests may run at the same time: it neither fills the cores nor measures time
+    BESIDE_OTHERS = True          other tests may run at the same time: it neither fills the cores nor measures time;
+                                  "usual": except with --full
+    ONLY_FULL = True              it runs only with --full: another story has its usual form, named in the line above
 """
 
 import ast
@@ -19,12 +21,17 @@ def main():
     assert size in ("fast", "usual", "full"), size
     for path in sorted(Path(__file__).parent.glob("[0-9]*.py")):
         settings = constants(path)
+        if settings.get("ONLY_FULL") and size != "full":
+            continue
         variants = settings.get("VARIANTS", ("afxdp", "xdp"))
         if "ONCE" in settings and size != "full":
             assert settings["ONCE"] in variants, path
             variants = (settings["ONCE"],)
+        beside = settings.get("BESIDE_OTHERS")
+        assert beside in (None, True, "usual"), path
+        place = "beside" if beside is True or beside and size != "full" else "alone"
         for variant in variants:
-            print(path.stem, variant, "beside" if settings.get("BESIDE_OTHERS") else "alone", sep="\t")
+            print(path.stem, variant, place, sep="\t")
 
 
 def constants(path):
@@ -32,7 +39,7 @@ def constants(path):
     found = {}
     for statement in ast.parse(path.read_text()).body:
         if isinstance(statement, ast.Assign) and isinstance(name := statement.targets[0], ast.Name):
-            if name.id in ("VARIANTS", "ONCE", "BESIDE_OTHERS"):
+            if name.id in ("VARIANTS", "ONCE", "BESIDE_OTHERS", "ONLY_FULL"):
                 found[name.id] = ast.literal_eval(statement.value)
     return found
 
