@@ -5,11 +5,11 @@ import signal
 import subprocess
 
 from flood import request
-from story import BENCH, FAST, FLOOD_SOURCES, SERVER, story
+from story import BENCH, FLOOD_SOURCES, FULL, SERVER, story
 
 # With AF_XDP a worker answers the SYNs and also opens the connections: the harder case.
 ONCE = "afxdp"
-CONNECTIONS = 200 if FAST else 2000
+CONNECTIONS = 2000 if FULL else 500
 PER_SECOND = 500
 
 

@@ -3,11 +3,11 @@
 import subprocess
 
 from cookie_counters import Change, count_clients_syns
-from story import BENCH, FAST, FLOOD_SOURCES, PORT, SERVER, story, wait_until
+from story import BENCH, FLOOD_SOURCES, FULL, PORT, SERVER, story, wait_until
 
 # The XDP program checks every ACK.
 ONCE = "xdp"
-RANDOM = 10_000 if FAST else 100_000
+RANDOM = 100_000 if FULL else 20_000
 # At most so many of them are valid by chance: 0.005 are expected.
 LUCKY = 2
 
