@@ -1,6 +1,7 @@
 """`bench report --run` makes every comparison, and a page with the results and their plots.
 
-The contenders are the kernel's own cookies and synward with one responder.
+The contenders are the kernel's own cookies and synward with one responder. Where SYNs and ACKs are counted nobody, who answers
+none, takes part too.
 """
 
 import json
@@ -9,11 +10,13 @@ import tempfile
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
+from answer_results import check_answers
 from benchmark import bench, benchmark_story, nothing_is_left
 
 # The benchmark does not depend on the responder.
 ONCE = "xdp"
 WORKS = {"answer", "sweep", "rate", "carry"}
+NOBODY = "nobody"
 PLOTS = {"floods.svg", "latency.svg", "cost.svg"}
 
 
@@ -24,7 +27,7 @@ def run(lab, responder):
         report(folder)  # of nothing
         assert "Nothing was measured yet" in (folder / "README.md").read_text()
 
-        report(folder, "--run", "--quick", "--rounds", "1", "--contenders", ",".join(contenders), "--lab-name", lab)
+        report(folder, "--run", "--quick", "--rounds", "1", "--contenders", ",".join(contenders | {NOBODY}), "--lab-name", lab)
         page = (folder / "README.md").read_text()
         print(page)
         assert {file.name for file in folder.iterdir()} == {"README.md", *PLOTS, "engine.json",
@@ -32,7 +35,10 @@ def run(lab, responder):
         rows = json.loads((folder / "engine.json").read_text())["rows"]
         assert all(row["work"] in page for row in rows) and "scalar" in page, "the engine is not on the page"
         for work in WORKS:
-            check_results(json.loads((folder / f"{work}.json").read_text()), work, contenders)
+            # Through nobody there are no connections.
+            measured = contenders | {NOBODY} if work == "answer" else contenders
+            check_results(json.loads((folder / f"{work}.json").read_text()), work, measured)
+        check_answers(json.loads((folder / "answer.json").read_text()), contenders | {NOBODY})
         for plot in PLOTS:
             check_plot(folder / plot, contenders)
             assert f"]({plot})" in page, plot
