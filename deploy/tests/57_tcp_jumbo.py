@@ -1,5 +1,5 @@
-"""Jumbo frames: with an MTU of 9000, bulk data both ways, in segments of more than one page, through splice, IPv4 and
-IPv6. An MTU that changes meanwhile is named."""
+"""Jumbo frames: with an MTU of 9000, bulk data both ways in segments of more than one page, through splice, and with `--full`
+through local and forward, IPv4 and IPv6. An MTU that changes meanwhile is named."""
 
 import hashlib
 import os
@@ -8,7 +8,7 @@ import struct
 import subprocess
 import threading
 
-from story import BENCH, ROOT, story, wait_until
+from story import AT_SERVER, BENCH, FULL, ROOT, Synward, story, wait_until
 from transfer import pseudo_random
 
 BESIDE_OTHERS = True
@@ -22,38 +22,61 @@ HEADERS = {4: 40, 6: 60}
 TIMESTAMPS = 12
 # Offsets in struct tcp_info, linux/tcp.h.
 SEND_MSS, DATA_SEGMENTS = 16, 156
+# An edge cannot learn them from its server.
+OPTIONS = "wscale = 7\nmss = 8960"
 
 
-def run(lab, synward):
-    make_jumbo(lab)
-    start_with_server(lab, synward)
-    for family in 4, 6:
-        carry(lab, family)
-    synward.carried(2)
-    lost = synward.metric("xsk_rx_dropped_total") + synward.metric("worker_unreadable_total")
-    assert lost == 0, f"{lost:.0f} frames did not reach their worker"
-    assert synward.metric("redirect_failed_total") == 0, "redirected frames were lost"
-    another_mtu(lab, synward)
+def splice(lab, synward):
+    make_jumbo(lab, passing=("client0", "server0"), edge=("out0", "in0"))
+    carried_by(lab, synward)
+    another_mtu(lab, synward, "edge", "out0")
 
 
-def make_jumbo(lab):
-    """A veth transmits frames of XDP only if its other end has a program: here one that takes several buffers, and passes all."""
+def local(lab, synward):
+    make_jumbo(lab, passing=("client0",))
+    carried_by(lab, synward)
+    another_mtu(lab, synward, "server", "server0")
+
+
+def forward(lab, edge):
+    make_jumbo(lab, passing=("client0", "server0"), edge=("out0", "in0"))
+    edge.start()
+    lab.run("server", "ip", "link", "set", "server0", "xdpdrv", "off")
+    server = Synward(lab, edge.responder, "server", "server", interfaces=AT_SERVER, handoff="local", service=OPTIONS)
+    carried_by(lab, server, edge)
+    assert edge.metric("segments_total", fate="forwarded") > 0, "the edge forwarded nothing"
+    server.stop()
+
+
+def make_jumbo(lab, passing, edge=()):
+    """A veth transmits frames of XDP only if its other end has a program: for `passing` one that takes several buffers, and passes
+    all."""
+    devices = {"client0": "client", "server0": "server"} | dict.fromkeys(edge, "edge")
+    for device in "client0", "server0":
+        lab.start(devices[device], "pass", BENCH, "pass", "--interface", device, "--detach").wait()
     program = f"/sys/fs/bpf/sw-{lab.name}-pass"
     subprocess.run(["bpftool", "prog", "load", PASS, program, "type", "xdp"], check=True)
     try:
-        for role, device in ("client", "client0"), ("server", "server0"):
-            lab.start(role, "pass", BENCH, "pass", "--interface", device, "--detach").wait()
-            lab.run(role, "ip", "link", "set", device, "xdpdrv", "pinned", program)
+        for device in passing:
+            lab.run(devices[device], "ip", "link", "set", device, "xdpdrv", "pinned", program)
     finally:
         os.unlink(program)
-    for role, device in ("client", "client0"), ("server", "server0"), ("edge", "out0"), ("edge", "in0"):
+    for device, role in devices.items():
         lab.run(role, "ip", "link", "set", device, "mtu", str(MTU))
 
 
-def start_with_server(lab, synward):
-    """The MSS that SYN-ACKs promise from the start is the server's, if it answers the probe."""
+def carried_by(lab, synward, *edges):
+    """Both families through `synward`, which opens the connections, and the edges that run before it."""
+    # It asks a server for its options at the start, and tells them to the clients.
     with lab.listen(4), lab.listen(6):
         synward.start()
+    for family in 4, 6:
+        carry(lab, family)
+    for each in synward, *edges:
+        lost = each.metric("xsk_rx_dropped_total") + each.metric("worker_unreadable_total")
+        assert lost == 0, f"{lost:.0f} frames did not reach their worker"
+        assert each.metric("redirect_failed_total") == 0, "redirected frames were lost"
+    synward.carried(2)
 
 
 def carry(lab, family):
@@ -82,11 +105,15 @@ def send(source, sink):
     assert digest.digest() == hashlib.sha256(DATA).digest(), "other data arrived than was sent"
 
 
-def another_mtu(lab, synward):
-    lab.run("edge", "ip", "link", "set", "out0", "mtu", "1500")
-    wait_until("status names the MTU", lambda: "out0 has an MTU of 1500, and had 9000 at start" in synward.command("status")[1])
-    lab.run("edge", "ip", "link", "set", "out0", "mtu", str(MTU))
+def another_mtu(lab, synward, role, device):
+    lab.run(role, "ip", "link", "set", device, "mtu", "1500")
+    changed = f"{device} has an MTU of 1500, and had {MTU} at start"
+    wait_until("status names the MTU", lambda: changed in synward.command("status")[1])
+    lab.run(role, "ip", "link", "set", device, "mtu", str(MTU))
     wait_until("status is well again", lambda: "has an MTU of" not in synward.command("status")[1])
 
 
-story(run, lab=("--no-nginx",), start=False)
+story(splice, lab=("--no-nginx",), start=False)
+if FULL:
+    story(local, lab=("--no-nginx", "--arms", "none"), start=False, role="server", interfaces=AT_SERVER, handoff="local")
+    story(forward, lab=("--no-nginx",), start=False, handoff="forward", service=OPTIONS, appliance='pin = "/sys/fs/bpf/edge"')
