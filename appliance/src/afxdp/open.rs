@@ -45,10 +45,15 @@ pub enum OpenError {
     NoInterface { interface: String },
 
     #[error(
-        "{interface} has no queue {queue}: `ethtool -l {interface}` shows its queues, `ethtool -L {interface} combined {}` \
-         makes enough", queue + 1
+        "{interface} has no queue {queue}: `ethtool -l {interface}` shows its queues, `ethtool -L {interface} {channels}` \
+         makes enough"
     )]
-    NoQueue { interface: String, queue: u32 },
+    NoQueue {
+        interface: String,
+        queue: u32,
+        /// The words that make enough.
+        channels: String,
+    },
 
     #[error(
         "queue {queue} of {interface} is in use by another AF_XDP socket: stop the program that holds it \
@@ -270,7 +275,11 @@ impl Attempt<'_> {
             Some(libc::EPERM | libc::EACCES) => OpenError::Permission { interface, queue },
             Some(libc::EMFILE) => OpenError::OpenFiles { interface, queue },
             // Drivers refuse with EINVAL too.
-            Some(libc::EINVAL) if !self.has_queue() => OpenError::NoQueue { interface, queue },
+            Some(libc::EINVAL) if !self.has_queue() => OpenError::NoQueue {
+                channels: kernel::receive_channel_words(&interface, queue + 1),
+                interface,
+                queue,
+            },
             _ if forced => {
                 let driver = kernel::driver(&interface).unwrap_or_else(|_| "?".to_owned());
                 OpenError::ZeroCopyRefused {

@@ -119,6 +119,13 @@ pub fn receive_queues(interface: &str) -> io::Result<u32> {
     }
 }
 
+/// The words of `ethtool -L` that give an interface `count` receive queues. Some drivers have no combined channels (veth, gve).
+pub fn receive_channel_words(interface: &str, count: u32) -> String {
+    let separate = channel_numbers(interface).is_ok_and(|numbers| numbers.max_combined == 0);
+    let kind = if separate { "rx" } else { "combined" };
+    format!("{kind} {count}")
+}
+
 /// The channels of an interface. Where receive and transmit channels are separate, those of the transmit side, which XDP
 /// needs more of.
 ///

@@ -54,8 +54,8 @@ pub use clock_state::{ClockState, clock_state};
 pub use conntrack::dnat_target;
 pub use error::KernelError;
 pub use ethtool::{
-    Channels, ReceiveOffloads, bus, channels, driver, driver_losses, receive_offloads,
-    receive_queues,
+    Channels, ReceiveOffloads, bus, channels, driver, driver_losses, receive_channel_words,
+    receive_offloads, receive_queues,
 };
 pub use host::{check_host, effective_capabilities, missing_capabilities, oldest_linux};
 pub use kfunc::patch_calls;

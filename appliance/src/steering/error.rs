@@ -68,15 +68,27 @@ pub enum SteeringError {
 
     #[error(
         "{name} has {has} receive queues, so there is no queue {queue}: correct `queues`, or make more with \
-         `ethtool -L {name} combined {}`", queue + 1
+         `ethtool -L {name} {channels}`"
     )]
-    NoQueue { name: String, queue: u32, has: u32 },
+    NoQueue {
+        name: String,
+        queue: u32,
+        has: u32,
+        /// The words that make enough.
+        channels: String,
+    },
 
     #[error(
-        "{name} has {has} receive queues, and at most {most} can be steered: `ethtool -L {name} combined {most}` \
-         makes it so"
+        "{name} has {has} receive queues, and at most {most} can be steered: `ethtool -L {name} {channels}` makes it \
+         so"
     )]
-    TooManyQueues { name: String, has: u32, most: u32 },
+    TooManyQueues {
+        name: String,
+        has: u32,
+        most: u32,
+        /// The words that make so few.
+        channels: String,
+    },
 
     #[error("{cause}")]
     ZeroCopy { cause: String },

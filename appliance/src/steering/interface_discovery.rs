@@ -185,6 +185,7 @@ fn queues(wanted: &config::Interface, has: u32) -> Result<(Vec<u32>, Vec<String>
     let name = wanted.name.clone();
     match &wanted.queues {
         Queues::All if has > MAX_QUEUES => Err(SteeringError::TooManyQueues {
+            channels: kernel::receive_channel_words(&name, MAX_QUEUES),
             name,
             has,
             most: MAX_QUEUES,
@@ -192,7 +193,13 @@ fn queues(wanted: &config::Interface, has: u32) -> Result<(Vec<u32>, Vec<String>
         Queues::All => Ok(((0..has).collect(), Vec::new())),
         Queues::List(list) => {
             if let Some(&queue) = list.iter().find(|queue| **queue >= has) {
-                return Err(SteeringError::NoQueue { name, queue, has });
+                let channels = kernel::receive_channel_words(&name, queue + 1);
+                return Err(SteeringError::NoQueue {
+                    name,
+                    queue,
+                    has,
+                    channels,
+                });
             }
             let missing = (0..has).filter(|queue| !list.contains(queue)).count();
             let notice = format!(
@@ -215,7 +222,7 @@ mod tests {
 
     fn wanted(queues: Queues) -> config::Interface {
         config::Interface {
-            name: "eth0".into(),
+            name: "nic0".into(),
             side: Side::Both,
             xdp: XdpMode::Auto,
             zero_copy: ZeroCopy::Auto,
@@ -235,7 +242,7 @@ mod tests {
         let refused = queues(&wanted(Queues::All), 257).unwrap_err().to_string();
         assert_eq!(
             refused,
-            "eth0 has 257 receive queues, and at most 256 can be steered: `ethtool -L eth0 combined 256` makes it so"
+            "nic0 has 257 receive queues, and at most 256 can be steered: `ethtool -L nic0 combined 256` makes it so"
         );
     }
 
@@ -243,13 +250,13 @@ mod tests {
     fn listed_queues_must_exist_and_others_yield_a_notice() {
         let (chosen, notices) = queues(&wanted(Queues::List(vec![1])), 2).unwrap();
         assert_eq!(chosen, [1]);
-        assert!(notices[0].starts_with("eth0: 1 of 2 receive queues have no worker"));
+        assert!(notices[0].starts_with("nic0: 1 of 2 receive queues have no worker"));
         let refused = queues(&wanted(Queues::List(vec![0, 7])), 2)
             .unwrap_err()
             .to_string();
         assert_eq!(
             refused,
-            "eth0 has 2 receive queues, so there is no queue 7: correct `queues`, or make more with `ethtool -L eth0 combined 8`"
+            "nic0 has 2 receive queues, so there is no queue 7: correct `queues`, or make more with `ethtool -L nic0 combined 8`"
         );
     }
 

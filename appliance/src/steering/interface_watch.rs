@@ -52,7 +52,8 @@ impl Steering {
                 .iter()
                 .find(|link| link.index == attached.interface.index);
             let queues = link.map_or(0, receive_queues);
-            find_fault(attached, &links, queues)
+            let words = |count| kernel::receive_channel_words(&attached.interface.name, count);
+            find_fault(attached, &links, queues, words)
         };
         let faults = self.watched.iter().filter_map(fault);
         Ok(faults.chain(unfed).collect())
@@ -60,11 +61,12 @@ impl Steering {
 }
 
 /// The reason why an interface does not carry the traffic of its services, with the cure. `None`: nothing is wrong.
-/// `receive_queues` is the number of receive queues that the driver uses now.
+/// `receive_queues` is the number of receive queues that the driver uses now, `channel_words` says how `ethtool -L` makes so many.
 pub(super) fn find_fault(
     attached: &Attached,
     links: &[Link],
     receive_queues: u32,
+    channel_words: impl Fn(u32) -> String,
 ) -> Option<String> {
     let (name, index) = (&attached.interface.name, attached.interface.index);
     let Some(link) = links.iter().find(|link| link.index == index) else {
@@ -110,7 +112,8 @@ pub(super) fn find_fault(
     if receive_queues > attached.receive_queues {
         return Some(format!(
             "{name} has {receive_queues} receive queues, and had {had} at start: connections that arrive on queue {had} and \
-             above are not opened; `ethtool -L {name} combined {had}`, or restart synward",
+             above are not opened; `ethtool -L {name} {}`, or restart synward",
+            channel_words(attached.receive_queues),
             had = attached.receive_queues
         ));
     }
@@ -167,8 +170,12 @@ mod tests {
         }
     }
 
+    fn combined(count: u32) -> String {
+        format!("combined {count}")
+    }
+
     fn fault(link: Link, queues: u32) -> String {
-        find_fault(&attached(), &[link], queues).unwrap_or_default()
+        find_fault(&attached(), &[link], queues, combined).unwrap_or_default()
     }
 
     #[test]
@@ -193,16 +200,17 @@ mod tests {
             ..attached()
         };
         called.interface.called = true;
-        assert_eq!(find_fault(&called, &[link()], 2), None);
+        assert_eq!(find_fault(&called, &[link()], 2, combined), None);
         let bare = Link {
             xdp: None,
             ..link()
         };
-        let fault = find_fault(&called, std::slice::from_ref(&bare), 2).unwrap_or_default();
+        let fault =
+            find_fault(&called, std::slice::from_ref(&bare), 2, combined).unwrap_or_default();
         let expected = "eth0 has no XDP program, and with attach";
         assert!(fault.starts_with(expected), "{fault}");
         let created_again = Link { index: 4, ..bare };
-        let fault = find_fault(&called, &[created_again], 2).unwrap_or_default();
+        let fault = find_fault(&called, &[created_again], 2, combined).unwrap_or_default();
         assert!(fault.starts_with(expected), "{fault}");
     }
 

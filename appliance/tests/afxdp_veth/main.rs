@@ -7,6 +7,7 @@ mod metadata;
 mod numbered_frames;
 mod open_errors;
 mod overload;
+mod port_changes;
 mod round_trip;
 mod test_programs;
 mod veth_lab;

@@ -33,7 +33,7 @@ fn errors_name_the_cause_and_the_cure() {
     assert!(matches!(queue, OpenError::NoQueue { .. }), "{queue}");
     assert_eq!(
         queue.to_string(),
-        "sw-ring-here has no queue 2: `ethtool -l sw-ring-here` shows its queues, `ethtool -L sw-ring-here combined 3` \
+        "sw-ring-here has no queue 2: `ethtool -l sw-ring-here` shows its queues, `ethtool -L sw-ring-here rx 3` \
          makes enough"
     );
 

@@ -7,7 +7,7 @@ use synward_core::counters::Counter;
 use synward_core::queue_set::QueueSet;
 
 use super::foreign_program;
-use super::steering_lab::{HERE, Lab, inside};
+use super::steering_lab::{HERE, Lab, THERE, inside, run};
 
 #[test]
 fn load_attach_stop_leaves_nothing() {
@@ -79,6 +79,34 @@ fn an_interface_that_is_down_deleted_or_recreated_is_reported() {
         fault.starts_with("sw-here was deleted and created again"),
         "{fault}"
     );
+}
+
+#[test]
+fn a_queue_that_appears_is_reported_with_a_cure_that_works() {
+    let lab = Lab::new();
+    for (namespace, interface) in [(lab.here(), HERE), (lab.there(), THERE)] {
+        ethtool(&namespace, &["-L", interface, "rx", "1", "tx", "1"]);
+    }
+    let mut steering = lab.steer(&[]).unwrap();
+    assert_eq!(steering.interfaces()[0].queues, [0]);
+    let mut faults = || inside(&lab.here(), || steering.find_faults()).unwrap();
+    assert_eq!(faults(), [""; 0]);
+
+    ethtool(&lab.here(), &["-L", HERE, "rx", "2"]);
+    assert_eq!(
+        faults(),
+        [
+            "sw-here has 2 receive queues, and had 1 at start: connections that arrive on queue 1 and above are not opened; \
+             `ethtool -L sw-here rx 1`, or restart synward"
+        ]
+    );
+    ethtool(&lab.here(), &["-L", HERE, "rx", "1"]);
+    assert_eq!(faults(), [""; 0]);
+}
+
+fn ethtool(namespace: &str, arguments: &[&str]) {
+    let net = format!("--net=/run/netns/{namespace}");
+    run("nsenter", &[&[net.as_str(), "ethtool"], arguments].concat());
 }
 
 #[test]

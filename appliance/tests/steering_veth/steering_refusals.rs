@@ -63,7 +63,7 @@ fn refuses_missing_queues() {
             &[("side = \"both\"", "side = \"both\"\nqueues = [1, 2]")]
         ),
         "sw-here has 2 receive queues, so there is no queue 2: correct `queues`, or make more with `ethtool -L sw-here \
-         combined 3`"
+         rx 3`"
     );
 }
 

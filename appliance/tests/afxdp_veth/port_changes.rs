@@ -1,0 +1,36 @@
+//! A worker closes a socket and uses another one.
+
+use synward::afxdp::PortOptions;
+use synward::worker::ports::{NewPort, PortChange, Ports};
+
+use crate::{
+    needs_root,
+    veth_lab::{End, Lab},
+};
+
+#[test]
+fn a_closed_socket_frees_its_queue_for_another_one() {
+    needs_root!();
+    let lab = Lab::new();
+    let open = |queue| lab.open(End::Here, queue, &PortOptions::default()).unwrap();
+    let (old, new) = (3, 4);
+    let mut ports = Ports::new(vec![(old, open(0))]);
+    ports.change(PortChange::Close(old));
+    assert_eq!(ports.count(), 0);
+
+    ports.change(PortChange::Use(NewPort {
+        before: old,
+        interface: old,
+        port: open(0),
+    }));
+    assert_eq!((ports.count(), ports.socket(0).1), (1, old));
+
+    // The interface was created again: the old socket is closed at last.
+    ports.change(PortChange::Use(NewPort {
+        before: old,
+        interface: new,
+        port: open(1),
+    }));
+    assert_eq!((ports.count(), ports.socket(0).1), (1, new));
+    drop(open(0));
+}
