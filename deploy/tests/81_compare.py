@@ -15,8 +15,6 @@ from story import FULL, wait_until
 VARIANTS = ("ipv4", "ipv6")
 # The benchmark's use of IPv6 is a matter for --full.
 ONCE = "ipv4"
-# Each flood takes a part of a core; with --full turns are longer and many.
-BESIDE_OTHERS = "usual"
 RATE = 100
 SECONDS = 0.5
 ALL = {"kernel", "kernel-pass", "syncookies", "synproxy", "synproxy-ts", "xdp-kernel-cookie", "splice-xdp",
