@@ -49,6 +49,13 @@ pub struct Attack {
     before: Totals,
 }
 
+impl Attack {
+    /// It may be over below this rate.
+    pub fn quiet(&self, thresholds: &Thresholds) -> f64 {
+        thresholds.deactivate.min(self.most_quiet)
+    }
+}
+
 /// What has changed in a round.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Change {
@@ -56,6 +63,15 @@ pub enum Change {
     Began(Attack),
     /// It is over.
     Ended(Attack),
+}
+
+/// What a round has shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Observed {
+    /// An attack is over.
+    pub(super) ended: Option<Change>,
+    /// An attack should begin, see [`Detector::begin`].
+    pub(super) begins: bool,
 }
 
 /// Decides whether one service is under attack.
@@ -109,12 +125,28 @@ impl Detector {
 
     /// A round at `now`, on any clock that does not go back.
     pub fn round(&mut self, now: Duration, seen: &Seen) -> Option<Change> {
+        let observed = self.observe(now, seen);
+        if observed.begins {
+            Some(self.begin(now, seen))
+        } else {
+            observed.ended
+        }
+    }
+
+    /// The same, but the caller decides whether an attack begins.
+    pub(super) fn observe(&mut self, now: Duration, seen: &Seen) -> Observed {
+        let rates = self.window.add(now, seen.totals);
+        self.observe_rates(now, seen, rates)
+    }
+
+    /// The same with rates that the caller has measured.
+    pub(super) fn observe_rates(&mut self, now: Duration, seen: &Seen, rates: Rates) -> Observed {
         let is_start = now.saturating_sub(*self.first.get_or_insert(now)) < START;
         let elapsed = now.saturating_sub(self.last);
         self.last = now;
-        self.rates = self.window.add(now, seen.totals);
+        self.rates = rates;
         let thresholds = self.thresholds();
-        let rate = self.rate();
+        let rate = self.rate_of(rates);
         let scale = if is_start && self.settings.activate_syn_rate.is_none() {
             AT_START
         } else {
@@ -122,18 +154,14 @@ impl Detector {
         };
         let is_loud = rate >= scale * thresholds.activate;
         let is_pressed = seen.pressed && !seen.challenges && self.rates.syns >= PRESSED;
-        let change = match &mut self.attack {
-            None if is_loud || is_pressed => {
-                let most_quiet = if is_loud { f64::INFINITY } else { rate / 2.0 };
-                self.attack = Some(begin(now, rate, most_quiet, &thresholds, seen.totals));
-                self.attack.map(Change::Began)
-            }
+        let begins = self.attack.is_none() && (is_loud || is_pressed);
+        let ended = match &mut self.attack {
             None => None,
             Some(attack) => {
                 attack.peak = attack.peak.max(self.rates.syns);
                 attack.syns = seen.totals.syns.saturating_sub(attack.before.syns);
                 attack.proven = seen.totals.proven.saturating_sub(attack.before.proven);
-                if rate >= thresholds.deactivate.min(attack.most_quiet) {
+                if rate >= attack.quiet(&thresholds) {
                     attack.last = now;
                 }
                 let is_over = now.saturating_sub(attack.last) >= self.settings.hold;
@@ -143,17 +171,41 @@ impl Detector {
                     .map(Change::Ended)
             }
         };
-        self.learn(seen, rate >= thresholds.activate, elapsed);
-        change
+        self.learn(seen, begins || rate >= thresholds.activate, elapsed);
+        Observed { ended, begins }
+    }
+
+    /// Begins an attack. Its rate may be below the threshold, if a full queue or the service's other addresses told of it.
+    pub(super) fn begin(&mut self, now: Duration, seen: &Seen) -> Change {
+        let (rate, thresholds) = (self.rate_of(self.rates), self.thresholds());
+        let most_quiet = if rate >= thresholds.activate {
+            f64::INFINITY
+        } else {
+            rate / 2.0
+        };
+        let attack = begin(now, rate, most_quiet, &thresholds, seen.totals);
+        self.attack = Some(attack);
+        Change::Began(attack)
+    }
+
+    /// Ends an attack, whatever the rate.
+    pub(super) fn end(&mut self) -> Option<Change> {
+        self.attack.take().map(Change::Ended)
+    }
+
+    /// What is left of a rate that would begin an attack is none below this: the threshold, or half of the rate.
+    pub(super) fn harmless(&self) -> f64 {
+        let half = self.rate_of(self.rates) / 2.0;
+        self.thresholds().activate.min(half)
     }
 
     /// The rate that is compared with the thresholds.
-    fn rate(&self) -> f64 {
+    pub(super) fn rate_of(&self, rates: Rates) -> f64 {
         let Rates {
             syns,
             proven,
             bad_acks,
-        } = self.rates;
+        } = rates;
         let syns = match self.settings.activate_syn_rate {
             Some(_) => syns,
             None => syns - proven,

@@ -6,16 +6,19 @@
 //! | file | idea |
 //! |---|---|
 //! | [`detector`] | the state machine: when an attack begins and ends |
+//! | [`address_detectors`] | which of a service's addresses are under attack, or all |
 //! | [`thresholds`] | the rates at which it does, configured or in proportion to what is normal |
 //! | `normal_rate` | what a service normally sees |
 //! | `rate_window` | rates over the last half second |
 
 #![forbid(unsafe_code)]
 
+pub mod address_detectors;
 pub mod detector;
 mod normal_rate;
 mod rate_window;
 pub mod thresholds;
 
+pub use address_detectors::{AddressDetectors, Changed};
 pub use detector::{Attack, Change, Detector, Seen};
 pub use rate_window::{Rates, Totals};

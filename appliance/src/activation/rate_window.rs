@@ -29,6 +29,17 @@ pub struct Rates {
     pub bad_acks: f64,
 }
 
+impl Rates {
+    /// The rates of both together.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            syns: self.syns + other.syns,
+            proven: self.proven + other.proven,
+            bad_acks: self.bad_acks + other.bad_acks,
+        }
+    }
+}
+
 /// The totals of the last half second.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RateWindow {
