@@ -99,6 +99,7 @@ fn endpoint(service: &SocketAddr, window_scale: u8) -> Endpoint {
     };
     Endpoint {
         service: 0,
+        policy: 0,
         since: 0,
         now: profile,
         before: profile,

@@ -1,4 +1,5 @@
-"""A flood begins: `auto` challenges clients within a second, and no connection from before is lost, now or when it is over.
+"""A flood to one address begins: `auto` challenges the clients of that address within a second, and no others; no connection from
+before is lost, now or when it is over.
 
 With `--full` for each handoff, and at the end the rate hovers at the threshold for a minute: it is one attack, not many."""
 
@@ -71,15 +72,19 @@ on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
             print(f"{synward.settings['handoff']}: active {took:.2f} s after the flood began")
             assert took < 3, f"active only {took:.1f} s after the flood began"
         half.complete()
-        newcomer = lab.pair(6)
-        talk_all([newcomer])
+        # The other address is not attacked: its client is not challenged.
+        newcomers = [lab.pair(4), lab.pair(6)]
+        talk_all(newcomers)
         accepting.carried(1)
+        if synward.process and synward.settings["handoff"] == "splice":
+            spliced = synward.metric("handoffs_total", handoff="splice", result="established")
+            assert spliced == 1, f"{spliced:.0f} new clients were challenged, not that of the attacked address alone"
         before = [download.chunks for download in downloads]
         talk_all(used + half.pairs)
         # Long after the last adopted segment.
         if synward.process:
             wait_until("adoption is over", lambda: adoption_is_over(synward), 20)
-        talk_all(silent + used + half.pairs + [newcomer])
+        talk_all(silent + used + half.pairs + newcomers)
         wait_until("all downloads go on", lambda: all(d.chunks > n for d, n in zip(downloads, before)))
     syns.check()
 
@@ -95,9 +100,10 @@ on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
         assert told == events, f"the program was told {told}, and status says {events}"
         begin, end = events
         assert (begin["event"], end["event"]) == ("attack_begin", "attack_end")
+        assert begin["address"] == end["address"] == SERVER[4], events
         assert end["service"] == "web" and end["syns"] > 1000 and end["peak_rate"] >= THRESHOLD, end
     last = lab.pair(4)
-    pairs = silent + used + half.pairs + [newcomer, last]
+    pairs = silent + used + half.pairs + newcomers + [last]
     talk_all(pairs)
     if FULL and synward.process:
         hover(lab, synward)

@@ -29,7 +29,10 @@ pub struct Event {
     pub event: EventKind,
     /// The service that it happened to; `None` = the whole appliance.
     pub service: Option<String>,
-    /// The same for people, without time and service.
+    /// The address or prefix of the service that it happened to; `None` = all of them.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// The same for people, without time, service and address.
     pub message: String,
     /// The numbers of an attack.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -51,7 +54,7 @@ pub struct AttackNumbers {
     pub syns: u64,
     /// Clients that completed their handshake, as far as it is known.
     pub proven_clients: u64,
-    /// Whether the service challenges its clients meanwhile; with mode `monitor` it does not.
+    /// Whether clients were challenged meanwhile; with mode `monitor` they are not.
     pub challenged: bool,
 }
 
@@ -62,6 +65,7 @@ impl Event {
             time: unix_seconds(),
             event,
             service: service.map(str::to_owned),
+            address: None,
             message: message.into(),
             attack: None,
         }
@@ -88,7 +92,7 @@ mod tests {
         let text = serde_json::to_string(&plain).unwrap();
         assert_eq!(
             text,
-            r#"{"time":1.5,"event":"attack_begin","service":"web","message":"what"}"#
+            r#"{"time":1.5,"event":"attack_begin","service":"web","address":null,"message":"what"}"#
         );
         assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), plain);
         let attack = Event {

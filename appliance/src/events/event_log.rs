@@ -62,7 +62,7 @@ impl EventLog {
 /// `others` events of the same kind were left out of the log since the last one.
 fn log(event: &Event, others: u64) {
     let others = (others > 0).then_some(others);
-    let service = event.service.as_deref();
+    let (service, address) = (event.service.as_deref(), event.address.as_deref());
     let Some(attack) = event.attack else {
         tracing::info!(service, others, "{}", event.message);
         return;
@@ -70,10 +70,19 @@ fn log(event: &Event, others: u64) {
     let (rate, threshold, peak_rate) = (attack.rate, attack.threshold, attack.peak_rate);
     match event.event {
         EventKind::AttackBegin => {
-            tracing::warn!(service, rate, threshold, others, "{}", event.message);
+            tracing::warn!(
+                service,
+                address,
+                rate,
+                threshold,
+                others,
+                "{}",
+                event.message
+            );
         }
         _ => tracing::info!(
             service,
+            address,
             rate,
             peak_rate,
             duration_seconds = attack.duration_seconds,

@@ -3,6 +3,7 @@
 
 use aya::Pod;
 use aya::maps::{HashMap, MapData};
+use synward_core::address_counts::AddressCounts;
 use synward_core::capture::Capture;
 use synward_core::counters::ServiceCounters;
 use synward_core::flow::FlowKey;
@@ -39,10 +40,11 @@ macro_rules! plain {
 
 plain! {
     Address = 4 * 4,
+    AddressCounts = 4 * 8,
     Bucket = 8 + 4 + 4 + 8,
     Capture = 5 * 8 + 2 * 4,
     Clock = 8 + 8,
-    Endpoint = 4 + 4 + 2 * 8,
+    Endpoint = 3 * 4 + 2 * 8,
     EndpointKey = 16 + 4,
     FailureKey = 4 * 4,
     FlowKey = 16 + 16 + 4,

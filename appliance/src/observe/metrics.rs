@@ -49,7 +49,7 @@ metrics! {
     DROPS = Counter "drops_total" ["service", "reason"] "Segments dropped by the eBPF programs.";
     SEGMENTS = Counter "segments_total" ["service", "fate"] "Segments by what else the XDP program did with them: translated to_server or to_client, passed to the kernel, forwarded to or from another machine's kernel, given_to_worker, waiting for a worker or the next process (ACKs with a valid cookie), learned from, icmp_translated, answered with reset.";
     ACTIVE = Gauge "service_active" ["service"] "1 while SYNs are challenged.";
-    ATTACK = Gauge "attack_active" ["service"] "1 while the service is under attack; with mode auto it challenges its clients then.";
+    ATTACK = Gauge "attack_active" ["service"] "1 while the service or one of its addresses is under attack; with mode auto it challenges the clients there then.";
     ATTACKS = Counter "attacks_total" ["service"] "Attacks since the start.";
     SYN_RATE = Gauge "syns_per_second" ["service"] "SYNs a second, over the last half second.";
     ATTACK_RATE = Gauge "attack_syns_per_second" ["service"] "SYNs a second from which on the service is under attack: activate_syn_rate, or what follows from its normal rate.";

@@ -58,8 +58,8 @@ pub use drain_view::{DrainPhase, DrainView};
 pub use log_limit::LogLimit;
 pub use metrics_server::{HttpError, MetricsServer};
 pub use snapshot::{
-    AttackView, FlowList, FlowState, FlowView, FlowsView, Frames, InterfaceView, ListSizes,
-    ProfileView, QueueView, Responder, SCHEMA_VERSION, ServiceView, Snapshot, SourceView,
-    WorkerView, XskCounters,
+    AddressAttackView, AttackView, FlowList, FlowState, FlowView, FlowsView, Frames, InterfaceView,
+    ListSizes, ProfileView, QueueView, Responder, SCHEMA_VERSION, ServiceView, Snapshot,
+    SourceView, WorkerView, XskCounters,
 };
 pub use socket_file::ControlError;

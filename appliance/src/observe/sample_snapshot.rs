@@ -119,6 +119,8 @@ fn service(name: &str, scale: u64) -> ServiceView {
             since_seconds: Some(12.0),
             peak_syn_rate: Some(9_500),
             unanswered_syns: 0,
+            everywhere: true,
+            addresses: Vec::new(),
             sources: vec![SourceView {
                 prefix: "198.51.100.0/24".into(),
                 share: 0.25,

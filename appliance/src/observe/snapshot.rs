@@ -292,7 +292,7 @@ impl ServiceView {
 /// The rate of SYNs of a service, and whether that is an attack. With mode "auto" the service challenges its clients meanwhile.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AttackView {
-    /// Whether the service is under attack.
+    /// Whether the service or one of its addresses is under attack.
     pub active: bool,
     /// Attacks since the start.
     pub total: u64,
@@ -308,10 +308,31 @@ pub struct AttackView {
     pub peak_syn_rate: Option<u64>,
     /// SYNs of attacks during which the service challenged nobody (mode "monitor"): mode "auto" would have answered them.
     pub unanswered_syns: u64,
+    /// Whether it is under attack at all its addresses.
+    #[serde(default)]
+    pub everywhere: bool,
+    /// Its addresses that are under attack by themselves.
+    #[serde(default)]
+    pub addresses: Vec<AddressAttackView>,
     /// The source prefixes that claim to send most of the attack, by a sample, the largest first, at most five. Empty without an
     /// attack, or if none stands out.
     #[serde(default)]
     pub sources: Vec<SourceView>,
+}
+
+/// An address or prefix of a service that is under attack by itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AddressAttackView {
+    /// The address or prefix, as it is configured.
+    pub address: String,
+    /// SYNs a second, over the last half second.
+    pub syn_rate: u64,
+    /// The rate below which the attack may be over.
+    pub deactivate_syn_rate: u64,
+    /// Seconds since the attack began.
+    pub since_seconds: f64,
+    /// The highest rate of the attack.
+    pub peak_syn_rate: u64,
 }
 
 /// A source prefix of an attack's SYNs. A SYN's source is a claim: it may be spoofed.

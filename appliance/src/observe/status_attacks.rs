@@ -3,7 +3,7 @@
 use synward_core::counters::Counter;
 
 use super::number_format::{format_percent, format_span, format_thousands};
-use super::snapshot::{ServiceView, Snapshot};
+use super::snapshot::{AddressAttackView, ServiceView, Snapshot};
 use crate::events::Event;
 
 /// Events that `synward status` shows. `status --json` has all that are kept.
@@ -19,6 +19,7 @@ pub(crate) fn attack(service: &ServiceView) -> String {
     ]
     .map(format_thousands);
     let mut text = match attack.since_seconds {
+        Some(_) if !attack.everywhere => format!("{name}: {rate} SYN/s\n"),
         Some(since) => {
             let (since, peak) = (
                 format_span(since),
@@ -33,6 +34,7 @@ pub(crate) fn attack(service: &ServiceView) -> String {
         }
         None => String::new(),
     };
+    text.extend(attack.addresses.iter().map(|one| address(name, one)));
     if attack.unanswered_syns > 0 {
         let syns = format_thousands(attack.unanswered_syns);
         text += &format!(
@@ -50,6 +52,19 @@ pub(crate) fn attack(service: &ServiceView) -> String {
         );
     }
     text
+}
+
+fn address(service: &str, attack: &AddressAttackView) -> String {
+    let (address, since) = (&attack.address, format_span(attack.since_seconds));
+    let [rate, peak, until] = [
+        attack.syn_rate,
+        attack.peak_syn_rate,
+        attack.deactivate_syn_rate,
+    ]
+    .map(format_thousands);
+    format!(
+        "{service}: {address} under attack for {since}: {rate} SYN/s, at most {peak}; over when below {until} SYN/s for long enough\n"
+    )
 }
 
 /// What mode "always" would have done, for a service with mode "monitor".
@@ -86,7 +101,12 @@ fn event(event: &Event, now: f64) -> String {
         .service
         .as_ref()
         .map_or(String::new(), |service| format!("{service}: "));
-    format!("{ago} ago: {service}{}{}\n", event.message, numbers(event))
+    let address = event
+        .address
+        .as_ref()
+        .map_or(String::new(), |address| format!("{address}: "));
+    let (message, numbers) = (&event.message, numbers(event));
+    format!("{ago} ago: {service}{address}{message}{numbers}\n")
 }
 
 fn numbers(event: &Event) -> String {
@@ -130,6 +150,7 @@ mod tests {
         );
         service.mode = "monitor".into();
         service.attack.since_seconds = Some(75.2);
+        service.attack.everywhere = true;
         service.attack.peak_syn_rate = Some(30_000);
         service.attack.unanswered_syns = 70_000;
         assert_eq!(
@@ -138,6 +159,19 @@ mod tests {
              web: 70,000 SYNs of attacks passed; mode \"auto\" would have answered them\n"
         );
         service.attack.unanswered_syns = 0;
+        service.attack.everywhere = false;
+        service.attack.addresses = vec![AddressAttackView {
+            address: "192.0.2.10".into(),
+            syn_rate: 1_100,
+            deactivate_syn_rate: 500,
+            since_seconds: 75.2,
+            peak_syn_rate: 30_000,
+        }];
+        assert_eq!(
+            attack(&service),
+            "web: 1,200 SYN/s\n\
+             web: 192.0.2.10 under attack for 1 min 15 s: 1,100 SYN/s, at most 30,000; over when below 500 SYN/s for long enough\n"
+        );
         service.attack.sources = [("10.1.2.0/24", 0.25), ("2001:db8:1::/48", 0.01)]
             .map(|(prefix, share)| SourceView {
                 prefix: prefix.into(),

@@ -1,17 +1,20 @@
 //! Watches the rates of all services, has those with mode `auto` challenge their clients while they are under attack, and
 //! records when attacks begin and end.
 
-use std::time::Instant;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
+use synward_core::address_counts::Counted;
 use synward_core::counters::{Counter, ServiceCounters};
 
 use super::attack_sources;
-use crate::activation::{Attack, Change, Detector, Seen, Totals};
+use crate::activation::{AddressDetectors, Attack, Change, Changed, Detector, Seen, Totals};
 use crate::config::{Config, Handoff, Mode, Service};
 use crate::events::{AttackNumbers, Event, EventKind, EventLog};
 use crate::kernel;
-use crate::observe::{AttackView, LogLimit};
-use crate::steering::{SampledSources, Steering};
+use crate::observe::{AddressAttackView, AttackView, LogLimit};
+use crate::steering::{Place, SampledSources, Steering, SteeringError};
 
 /// The detectors of all services.
 pub(super) struct AttackWatch {
@@ -25,20 +28,68 @@ pub(super) struct AttackWatch {
 /// What is known of one service.
 struct Watched {
     detector: Detector,
+    addresses: AddressDetectors,
     attacks: u64,
     /// SYNs of attacks during which the service challenged nobody.
     unanswered: u64,
 }
 
+/// What is seen of a service in one round.
+struct SeenOfService<'a> {
+    whole: Seen,
+    places: &'a [Place],
+    /// What is seen of each of these.
+    each: Vec<Seen>,
+}
+
 impl Watched {
     fn new(service: &Service) -> Self {
         Self {
-            // The cookies that an edge issues come back to the server.
-            detector: Detector::new(service.activation, service.handoff != Handoff::Forward),
+            detector: detector(service),
+            addresses: AddressDetectors::default(),
             attacks: 0,
             unanswered: 0,
         }
     }
+
+    fn set(&mut self, service: &Service) {
+        self.detector.set(service.activation);
+        self.addresses.set(service.activation);
+    }
+
+    fn round(&mut self, service: &Service, now: Duration, seen: &SeenOfService) -> Vec<Changed> {
+        let nets = seen.places.iter().map(|place| place.net);
+        let mut changes = self.addresses.follow(nets, || detector(service));
+        if seen.each.is_empty() {
+            let change = self.detector.round(now, &seen.whole);
+            changes.extend(change.map(|change| (None, change)));
+        } else {
+            let more = self
+                .addresses
+                .round(&mut self.detector, now, &seen.whole, &seen.each);
+            changes.extend(more);
+        }
+        let is_begin = |(_, change): &&Changed| matches!(change, Change::Began(_));
+        self.attacks += changes.iter().filter(is_begin).count() as u64;
+        changes
+    }
+
+    fn is_attacked(&self) -> bool {
+        self.detector.attack().is_some() || self.addresses.attacks().next().is_some()
+    }
+
+    /// SYNs of the attacks that go on.
+    fn attack_syns(&self) -> u64 {
+        match self.detector.attack() {
+            Some(attack) => attack.syns,
+            None => self.addresses.attacks().map(|(_, _, one)| one.syns).sum(),
+        }
+    }
+}
+
+fn detector(service: &Service) -> Detector {
+    // The cookies that an edge issues come back to the server.
+    Detector::new(service.activation, service.handoff != Handoff::Forward)
 }
 
 impl AttackWatch {
@@ -56,7 +107,7 @@ impl AttackWatch {
     pub(super) fn follow(&mut self, config: &Config, started: &[u32]) {
         self.services.truncate(config.services.len());
         for (watched, service) in self.services.iter_mut().zip(&config.services) {
-            watched.detector.set(service.activation);
+            watched.set(service);
         }
         let new = config.services.iter().skip(self.services.len());
         self.services.extend(new.map(Watched::new));
@@ -83,38 +134,49 @@ impl AttackWatch {
                 continue;
             };
             let index = index as u32;
-            let (Ok(mode), Ok(counters)) = (steering.mode(index), steering.counters(index)) else {
+            let pressed = pressed && service.handoff == Handoff::Local;
+            let (Ok(mode), Ok(seen)) = (
+                steering.mode(index),
+                look(steering, index, service, pressed),
+            ) else {
                 // `status` says that they cannot be read.
                 continue;
             };
-            let challenges = steering.challenges(index);
-            let seen = Seen {
-                totals: totals(&counters, service.handoff),
-                challenges,
-                pressed: pressed && service.handoff == Handoff::Local,
-            };
-            let before = watched.detector.attack().map_or(0, |attack| attack.syns);
-            let change = watched.detector.round(now, &seen);
-            if let (Some(attack), false) = (watched.detector.attack(), challenges) {
-                watched.unanswered += attack.syns.saturating_sub(before);
+            let (was_attacked, before) = (watched.is_attacked(), watched.attack_syns());
+            let changes = watched.round(service, now, &seen);
+            let challenged_before = challenging(steering, index);
+            if !challenged_before.anywhere() {
+                watched.unanswered += watched.attack_syns().saturating_sub(before);
             }
-            if let Err(error) = steering.set_attack(index, watched.detector.attack().is_some())
+            let attacked: BTreeSet<_> = seen
+                .places
+                .iter()
+                .filter(|place| {
+                    watched
+                        .addresses
+                        .attacks()
+                        .any(|(net, ..)| net == place.net)
+                })
+                .map(|place| place.policy)
+                .collect();
+            let is_whole = watched.detector.attack().is_some();
+            if let Err(error) = steering.set_attack(index, is_whole, &attacked)
                 && let Some(others) = self.failed.pass()
             {
                 tracing::error!(service = service.name, %error, others, "the service cannot be switched");
             }
-            let challenges = steering.challenges(index);
-            if let Some(Change::Began(_)) = change {
-                watched.attacks += 1;
-            }
-            if change.is_some()
+            if was_attacked != watched.is_attacked()
                 && let Err(error) = steering.forget_sources(index)
                 && let Some(others) = self.failed.pass()
             {
                 tracing::error!(service = service.name, %error, others, "the sources of earlier SYNs stay");
             }
-            if let (Some(change), true) = (change, mode != Mode::Off) {
-                events.record(event(&service.name, &change, challenges));
+            if mode != Mode::Off {
+                let challenged = challenging(steering, index);
+                for (net, change) in changes {
+                    let is_challenged = challenged.at(net) || challenged_before.at(net);
+                    events.record(event(&service.name, net, &change, is_challenged));
+                }
             }
         }
     }
@@ -132,8 +194,7 @@ impl AttackWatch {
 
     /// The source prefixes of all attacks. Without an attack nothing is read.
     pub(super) fn sources(&self, steering: &Steering) -> SampledSources {
-        let mut services = self.services.iter();
-        if !services.any(|watched| watched.detector.attack().is_some()) {
+        if !self.services.iter().any(Watched::is_attacked) {
             return SampledSources::new();
         }
         // `status` says elsewhere that maps cannot be read.
@@ -147,22 +208,97 @@ impl AttackWatch {
         };
         let (detector, now) = (&watched.detector, self.began.elapsed());
         let thresholds = detector.thresholds();
-        AttackView {
-            active: detector.attack().is_some(),
-            total: watched.attacks,
+        let since = |attack: &Attack| now.saturating_sub(attack.began).as_secs_f64();
+        let peak = |attack: &Attack| attack.peak.round() as u64;
+        let attacks = || watched.addresses.attacks();
+        let all = || {
+            let addresses = attacks().map(|(_, _, attack)| attack);
+            detector.attack().into_iter().chain(addresses)
+        };
+        let address = |(net, detector, attack): (IpNet, &Detector, &Attack)| AddressAttackView {
+            address: address_text(net),
             syn_rate: detector.rates().syns.round() as u64,
+            deactivate_syn_rate: attack.quiet(&detector.thresholds()).round() as u64,
+            since_seconds: since(attack),
+            peak_syn_rate: peak(attack),
+        };
+        let beside: f64 = attacks().map(|(_, one, _)| one.rates().syns).sum();
+        AttackView {
+            active: watched.is_attacked(),
+            total: watched.attacks,
+            syn_rate: (detector.rates().syns + beside).round() as u64,
             activate_syn_rate: thresholds.activate.round() as u64,
             deactivate_syn_rate: thresholds.deactivate.round() as u64,
-            since_seconds: detector
-                .attack()
-                .map(|attack| now.saturating_sub(attack.began).as_secs_f64()),
-            peak_syn_rate: detector.attack().map(|attack| attack.peak.round() as u64),
+            since_seconds: all().map(since).reduce(f64::max),
+            peak_syn_rate: all().map(peak).max(),
             unanswered_syns: watched.unanswered,
-            sources: match (detector.attack(), sources.get(&(index as u32))) {
-                (Some(attack), Some(sources)) => attack_sources::largest(sources, attack.syns),
+            everywhere: detector.attack().is_some(),
+            addresses: attacks().map(address).collect(),
+            sources: match sources.get(&(index as u32)) {
+                Some(sources) if watched.is_attacked() => {
+                    attack_sources::largest(sources, watched.attack_syns())
+                }
                 _ => Vec::new(),
             },
         }
+    }
+}
+
+/// Reads what came for a service and for those of its addresses that are watched by themselves.
+fn look<'a>(
+    steering: &'a Steering,
+    index: u32,
+    service: &Service,
+    pressed: bool,
+) -> Result<SeenOfService<'a>, SteeringError> {
+    let counters = steering.counters(index)?;
+    let places = steering.watched_addresses(index);
+    let seen = |place: &Place| {
+        let counts = steering.address_counts(*place)?;
+        Ok(Seen {
+            totals: Totals {
+                syns: counts.value(Counted::Syn),
+                proven: counts.value(Counted::Proven),
+                bad_acks: counts.value(Counted::BadAck),
+            },
+            challenges: steering.challenges_at(*place),
+            pressed: false,
+        })
+    };
+    Ok(SeenOfService {
+        whole: Seen {
+            totals: totals(&counters, service.handoff),
+            challenges: steering.challenges(index),
+            pressed,
+        },
+        places,
+        each: places.iter().map(seen).collect::<Result<_, _>>()?,
+    })
+}
+
+/// Where a service challenges its clients.
+struct Challenging {
+    everywhere: bool,
+    addresses: Vec<IpNet>,
+}
+
+impl Challenging {
+    fn anywhere(&self) -> bool {
+        self.everywhere || !self.addresses.is_empty()
+    }
+
+    /// Whether it does at an address, or (`None`) at all.
+    fn at(&self, net: Option<IpNet>) -> bool {
+        self.everywhere || net.is_some_and(|net| self.addresses.contains(&net))
+    }
+}
+
+fn challenging(steering: &Steering, service: u32) -> Challenging {
+    let places = steering.watched_addresses(service).iter();
+    let places = places.filter(|place| steering.challenges_at(**place));
+    Challenging {
+        everywhere: steering.challenges(service),
+        addresses: places.map(|place| place.net).collect(),
     }
 }
 
@@ -178,7 +314,16 @@ fn totals(counters: &ServiceCounters, handoff: Handoff) -> Totals {
     }
 }
 
-fn event(service: &str, change: &Change, challenged: bool) -> Event {
+/// A prefix, or the address if it has only one.
+fn address_text(net: IpNet) -> String {
+    if net.prefix_len() == net.max_prefix_len() {
+        net.addr().to_string()
+    } else {
+        net.to_string()
+    }
+}
+
+fn event(service: &str, address: Option<IpNet>, change: &Change, challenged: bool) -> Event {
     let (kind, attack) = match change {
         Change::Began(attack) => (EventKind::AttackBegin, attack),
         Change::Ended(attack) => (EventKind::AttackEnd, attack),
@@ -191,6 +336,7 @@ fn event(service: &str, change: &Change, challenged: bool) -> Event {
         _ => "attack is over",
     };
     Event {
+        address: address.map(address_text),
         attack: Some(numbers(attack, challenged)),
         ..Event::new(kind, Some(service), message)
     }

@@ -171,7 +171,7 @@ pub(super) fn service_view(
         name: known.name.clone(),
         handoff: known.handoff.to_string(),
         mode: mode.to_string(),
-        active: appliance.steering.challenges(index as u32),
+        active: appliance.steering.challenges_anywhere(index as u32),
         attack: AttackView::default(),
         flows,
         openings: sum(|stats| stats.openings.load(Relaxed)),

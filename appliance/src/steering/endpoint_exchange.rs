@@ -125,7 +125,7 @@ impl EndpointProfiles {
                 gone.push((address, port));
                 continue;
             };
-            if planned.service != endpoint.service {
+            if !planned.belongs_as(&endpoint) {
                 let offer = map.offer_of(planned.service);
                 let mut moved = inherited(&planned, &endpoint, &offer);
                 for profile in [&mut moved.now, &mut moved.before] {

@@ -237,6 +237,7 @@ pub(super) fn inherited(planned: &Endpoint, old: &Endpoint, offer: &Offer) -> En
     };
     Endpoint {
         service: planned.service,
+        policy: planned.policy,
         since: old.since,
         now: profile(old.now),
         before: profile(old.before),
@@ -285,6 +286,7 @@ fn change(old: &Endpoint, profile: Profile, since: u32) -> (Option<Endpoint>, Le
     }
     let new = |before| Endpoint {
         service: old.service,
+        policy: old.policy,
         since,
         now: profile,
         before,
@@ -316,6 +318,7 @@ mod tests {
     fn cookies_keep_the_profile_that_they_offered() {
         let at_start = Endpoint {
             service: 5,
+            policy: 5,
             since: 0,
             now: A,
             before: A,
@@ -353,6 +356,7 @@ mod tests {
     fn options_change_at_once_even_where_values_cannot() {
         let old = Endpoint {
             service: 5,
+            policy: 5,
             since: 101,
             now: B,
             before: A,

@@ -80,7 +80,8 @@ impl Steering {
         });
         let rewritten = keys.exchange(wanted.collect(), epoch);
         let first = self.endpoints.with_plan(|plan| plan.next_prefix);
-        let mut plan = Plan::new_after(next, &keys.selections(), first);
+        let places = &self.addresses.places;
+        let mut plan = Plan::new_after(next, &keys.selections(), first, places);
         if self.takes_connections == Some(false) {
             plan.leave_cookies_to_the_kernel();
         }
@@ -201,13 +202,16 @@ impl Steering {
             keys,
             plan,
             changes,
-            policies,
+            mut policies,
             lists,
             removed,
             ..
         } = exchange;
         self.keys = keys;
         self.modes = next.services.iter().map(|service| service.mode).collect();
+        let places = plan.places.clone();
+        self.addresses.hand_back(&places, &mut policies);
+        self.addresses.places = places.after(&self.addresses.places);
         let mut meanwhile = policies.clone();
         for index in &removed {
             meanwhile[*index] = self.services[*index];
@@ -228,7 +232,7 @@ impl Steering {
         );
         self.endpoints
             .remove(gone.into_iter().chain(changes.gone_endpoints));
-        if !removed.is_empty() {
+        if self.addresses.follow(places) || !removed.is_empty() {
             // What a wider prefix of another service covers is that service's by now.
             self.put_policies_in_force(policies)?;
         }

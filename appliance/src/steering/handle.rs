@@ -13,6 +13,7 @@ use synward_core::layout::{
 };
 use synward_core::queue_set::QueueSet;
 
+use super::address_policies::{self, AddressPolicies};
 use super::attach::{self, Attachment};
 use super::chain;
 use super::chain::{Arrivals, Entry};
@@ -60,6 +61,8 @@ pub struct Steering {
     pub(super) taken_over: Option<u32>,
     /// The policies in force.
     pub(super) services: Vec<Service>,
+    /// ... and of addresses.
+    pub(super) addresses: AddressPolicies,
     pub(super) banks: PolicyBanks,
     /// Whether the kernel creates connections from our cookies; `None`: it has not been asked, as no service is local.
     pub(super) takes_connections: Option<bool>,
@@ -486,7 +489,7 @@ impl Steering {
         self.put_policies_in_force(services)
     }
 
-    /// Changes the policies of all services at one moment.
+    /// Changes the policies of all services at one moment, and with them those of their addresses.
     ///
     /// # Errors
     /// The kernel refuses a write; the policies are unchanged.
@@ -495,11 +498,14 @@ impl Steering {
         services: Vec<Service>,
     ) -> Result<(), SteeringError> {
         let services = self.with_controls(services);
+        let addresses = self.address_policies(&services);
+        let bank = address_policies::bank(&services, &addresses);
         let generation = self.endpoints.generation();
         self.banks
-            .prepare(&mut self.object.services, generation, &services)?;
+            .prepare(&mut self.object.services, generation, &bank)?;
         self.endpoints.change_bank()?;
         self.services = services;
+        self.addresses.in_force = addresses;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Clock, Globals, Service};
 
+use super::address_policies::AddressPolicies;
 use super::chain;
 use super::client_mss::ClientMss;
 use super::endpoint_profiles::{EndpointProfiles, ProfileMaps};
@@ -146,6 +147,7 @@ impl Steering {
             pins: None,
             taken_over,
             services: vec![Service::default(); plan.services.len()],
+            addresses: AddressPolicies::new(plan.places.clone()),
             banks: PolicyBanks::default(),
             takes_connections: abi.map(KernelAbi::takes_connections),
             lists: std::mem::take(&mut plan.lists),

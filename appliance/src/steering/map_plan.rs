@@ -17,6 +17,7 @@ use synward_core::layout::{
 };
 use synward_core::wire::Address;
 
+use super::address_places::AddressPlaces;
 use super::client_mss::ClientMss;
 use super::key_slots::KeySelection;
 use super::modes::mode_byte;
@@ -31,6 +32,8 @@ use crate::lists::{self, Contents, RunTimeLists, Verdict};
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) services: Vec<Service>,
+    /// The addresses with a policy of their own.
+    pub(super) places: AddressPlaces,
     /// Ports as in [`EndpointKey::port`].
     pub(super) endpoints: BTreeMap<(IpAddr, u32), Endpoint>,
     /// Each with its index.
@@ -47,16 +50,22 @@ pub(super) struct Plan {
 impl Plan {
     /// The plan for `config`; `keys` are those of each service, in order.
     pub(super) fn new(config: &Config, keys: &[KeySelection]) -> Self {
-        Self::new_after(config, keys, 0)
+        Self::new_after(config, keys, 0, &AddressPlaces::default())
     }
 
-    /// The same; `first` is the index of its first prefix.
-    pub(super) fn new_after(config: &Config, keys: &[KeySelection], first: u32) -> Self {
+    /// The same; `first` is the index of its first prefix, `places` are those of the plan before.
+    pub(super) fn new_after(
+        config: &Config,
+        keys: &[KeySelection],
+        first: u32,
+        places: &AddressPlaces,
+    ) -> Self {
         let services = config.services.iter().zip(keys);
         let mut plan = Self {
             services: services
                 .map(|(config, keys)| keys.apply(service(config)))
                 .collect(),
+            places: places.follow(&config.services),
             next_prefix: first,
             ..Self::default()
         };
@@ -162,7 +171,8 @@ impl Plan {
         let host = net.prefix_len() == net.max_prefix_len();
         match ports {
             Ports::List(ports) if host => {
-                let endpoint = endpoint(index, service, net.addr());
+                let policy = self.places.policy(index, net);
+                let endpoint = endpoint(index, policy, service, net.addr());
                 let keys = ports
                     .iter()
                     .map(|port| ((net.addr(), u32::from(*port)), endpoint));
@@ -208,19 +218,23 @@ impl Plan {
     fn inherit(&mut self, config: &Config, configs: &PrefixConfigs) {
         for net in configs.keys() {
             let prefix = self.add_prefix(*net);
-            let entry = |port: u32, service: u32| {
-                let endpoint = endpoint(service, &config.services[service as usize], net.addr());
+            let entry = |places: &AddressPlaces, around: IpNet, port: u32, service: u32| {
+                let config = &config.services[service as usize];
+                let policy = places.policy(service, around);
+                let endpoint = endpoint(service, policy, config, net.addr());
                 (PrefixPort { prefix, port }, endpoint)
             };
             let mut decided = BTreeSet::new();
-            for around in from_longest(*net, configs) {
-                for (port, service) in &around.named {
+            for (around, ports) in from_longest(*net, configs) {
+                for (port, service) in &ports.named {
                     if decided.insert(*port) {
-                        self.prefix_ports.push(entry(u32::from(*port), *service));
+                        let entry = entry(&self.places, *around, u32::from(*port), *service);
+                        self.prefix_ports.push(entry);
                     }
                 }
-                if let Some(service) = around.any {
-                    self.prefix_ports.push(entry(ANY_PORT, service));
+                if let Some(service) = ports.any {
+                    let entry = entry(&self.places, *around, ANY_PORT, service);
+                    self.prefix_ports.push(entry);
                     break;
                 }
             }
@@ -253,13 +267,13 @@ struct PrefixConfig {
 type PrefixConfigs = BTreeMap<IpNet, PrefixConfig>;
 
 /// The configuration of a prefix and of those that contain it, the longest first.
-fn from_longest(net: IpNet, configs: &PrefixConfigs) -> Vec<&PrefixConfig> {
+fn from_longest(net: IpNet, configs: &PrefixConfigs) -> Vec<(&IpNet, &PrefixConfig)> {
     let mut around: Vec<_> = configs
         .iter()
         .filter(|(other, _)| other.contains(&net))
         .collect();
     around.sort_by_key(|(other, _)| std::cmp::Reverse(other.prefix_len()));
-    around.into_iter().map(|(_, config)| config).collect()
+    around
 }
 
 fn service(config: &config::Service) -> Service {
@@ -298,7 +312,8 @@ fn service(config: &config::Service) -> Service {
         draining: 0,
         issuer: 0,
         under_attack: 0,
-        reserved: [0; 4],
+        watched: 0,
+        reserved: [0; 3],
         replies: config.replies_per_prefix,
         padding: 0,
     }
@@ -313,10 +328,11 @@ pub(super) fn verdict_word(of: Verdict) -> u32 {
     }
 }
 
-fn endpoint(index: u32, service: &config::Service, address: IpAddr) -> Endpoint {
+fn endpoint(index: u32, policy: u32, service: &config::Service, address: IpAddr) -> Endpoint {
     let profile = apply_offer(&service.offer, initial_profile(service, address));
     Endpoint {
         service: index,
+        policy,
         since: 0,
         now: profile,
         before: profile,

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | `handle` | the handle to the loaded program: attach, refresh, read counters, stop |
 //! | `modes` | which services challenge their clients; what continues when one begins or ends to |
+//! | `address_places`, `address_policies` | the addresses of services that are watched, and challenge, by themselves |
 //! | `loading` | loads the program for a configuration and fills its maps |
 //! | `interface_discovery` | finds the configured interfaces, and checks that XDP can steer each |
 //! | `interface_watch` | compares the steered interfaces with what the kernel has now |
@@ -42,6 +43,8 @@
 //! | `exchange`, `plan_changes`, `endpoint_exchange`, `removed_addresses` | another configuration while the program runs |
 #![forbid(unsafe_code)]
 
+mod address_places;
+mod address_policies;
 mod attach;
 mod bpffs;
 mod chain;
@@ -82,6 +85,7 @@ mod vlan_stripping;
 mod vlans;
 mod waiting_clients;
 
+pub use address_places::Place;
 pub(crate) use bpffs::missing_bpffs;
 pub use chain::chain_problems;
 pub use driver_obstacles::{driver_warnings, zero_copy_needs};

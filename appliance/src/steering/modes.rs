@@ -4,6 +4,7 @@
 //! for a while segments of unknown connections pass, and a few pass for hours for the server to judge. A cookie that was
 //! issued before a service stopped to challenge still opens its connection.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use synward_core::cookie::EPOCH_NANOSECONDS;
@@ -18,7 +19,7 @@ use crate::maps::coarse_now;
 /// `adopt_seconds` says: a handshake that was half done is done by then, with some retransmissions (RFC 6298 §2).
 const ADOPT_AT_LEAST: Duration = Duration::from_secs(5);
 /// How long cookies are good: those of the current and the previous epoch, and of the next one where clocks differ.
-const COOKIE_LIFE: u64 = 3 * EPOCH_NANOSECONDS;
+pub(super) const COOKIE_LIFE: u64 = 3 * EPOCH_NANOSECONDS;
 
 /// How long connections from before are adopted.
 #[derive(Clone, Copy, Debug)]
@@ -132,12 +133,38 @@ impl Steering {
         self.adoption = Adoption::at_start(config.appliance.adopt, self.idle);
     }
 
-    /// Says whether a service is under attack: the program then samples where its SYNs come from, and a service with `auto`
-    /// challenges its clients. Other modes stay as they are.
+    /// Says whether a service is under attack, and which of its addresses are by themselves (the indices of their policies): the
+    /// program then samples where their SYNs come from, and with mode `auto` their clients are challenged. Other modes stay as
+    /// they are.
     ///
     /// # Errors
     /// The service does not exist, or the kernel refuses the write.
-    pub fn set_attack(&mut self, service: u32, on: bool) -> Result<(), SteeringError> {
+    pub fn set_attack(
+        &mut self,
+        service: u32,
+        on: bool,
+        addresses: &BTreeSet<u32>,
+    ) -> Result<(), SteeringError> {
+        let mut attacked = self.addresses.attacked.clone();
+        for place in self.addresses.places.of(service) {
+            attacked.remove(&place.policy);
+        }
+        attacked.extend(addresses);
+        let before = std::mem::replace(&mut self.addresses.attacked, attacked);
+        let is_changed = before != self.addresses.attacked;
+        let written = self.set_service_attack(service, on, is_changed);
+        if written.is_err() {
+            self.addresses.attacked = before;
+        }
+        written
+    }
+
+    fn set_service_attack(
+        &mut self,
+        service: u32,
+        on: bool,
+        is_changed: bool,
+    ) -> Result<(), SteeringError> {
         let was = self.service(service)?;
         let byte = match self.mode(service)? {
             Mode::Auto if on => mode::ALWAYS,
@@ -145,7 +172,7 @@ impl Steering {
             _ => was.mode,
         };
         let under_attack = u8::from(on);
-        if (was.mode, was.under_attack) == (byte, under_attack) {
+        if !is_changed && (was.mode, was.under_attack) == (byte, under_attack) {
             return Ok(());
         }
         let marked = Service {
@@ -162,7 +189,7 @@ impl Steering {
 
     /// The policy with another mode. A service that begins to challenge adopts the connections that exist; one that stops
     /// honours its cookies for a while.
-    fn challenge(&self, mut changed: Service, byte: u8) -> Service {
+    pub(super) fn challenge(&self, mut changed: Service, byte: u8) -> Service {
         let was = std::mem::replace(&mut changed.mode, byte);
         let now = coarse_now();
         match (was == mode::ALWAYS, byte == mode::ALWAYS) {
@@ -180,6 +207,8 @@ impl Steering {
     /// before this one.
     pub(super) fn start_adoption(&mut self, now: u64) -> Result<(), SteeringError> {
         let mut services = self.services.clone();
+        // They begin as their services do.
+        self.addresses.in_force.clear();
         for service in &mut services {
             self.adoption.begin(service, now);
             if service.mode != mode::ALWAYS {

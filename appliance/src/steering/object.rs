@@ -9,6 +9,7 @@ use aya::maps::{
 };
 use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
+use synward_core::address_counts::AddressCounts;
 use synward_core::counters::ServiceCounters;
 use synward_core::flow::FlowKey;
 use synward_core::handed_over::{self, HandedOver};
@@ -111,6 +112,7 @@ pub(super) struct Object {
     pub(super) services: Array<MapData, Plain<Service>>,
     pub(super) keys: Array<MapData, Plain<KeySlot>>,
     pub(super) counters: PerCpuArray<MapData, Plain<ServiceCounters>>,
+    pub(super) address_counts: PerCpuArray<MapData, Plain<AddressCounts>>,
     pub(super) sources: PerCpuArray<MapData, Plain<Bucket>>,
     pub(super) sockets: XskMap<MapData>,
     pub(super) vlans: HashMap<MapData, Plain<VlanTags>, u32>,
@@ -279,6 +281,7 @@ fn take_maps(
         services: take_map_as(&mut ebpf, "SERVICES")?,
         keys: take_map_as(&mut ebpf, "KEYS")?,
         counters: take_map_as(&mut ebpf, "COUNTERS")?,
+        address_counts: take_map_as(&mut ebpf, "ADDRESS_COUNTS")?,
         sources: take_map_as(&mut ebpf, "SOURCES")?,
         sockets: take_map_as(&mut ebpf, "SOCKETS")?,
         vlans: take_map_as(&mut ebpf, "VLANS")?,

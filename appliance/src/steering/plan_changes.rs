@@ -45,11 +45,13 @@ fn ports_by_prefix(plan: &Plan) -> BTreeMap<u32, BTreeMap<u32, Endpoint>> {
     ports
 }
 
-/// Whether both have the same services at the same ports.
+/// Whether both have the same services and policies at the same ports.
 fn same_services(one: &BTreeMap<u32, Endpoint>, other: &BTreeMap<u32, Endpoint>) -> bool {
     let services = |ports: &BTreeMap<u32, Endpoint>| -> Vec<_> {
         let ports = ports.iter();
-        ports.map(|(port, at)| (*port, at.service)).collect()
+        ports
+            .map(|(port, at)| (*port, at.service, at.policy))
+            .collect()
     };
     services(one) == services(other)
 }
@@ -81,7 +83,7 @@ impl Plan {
             let exact = self.endpoints.get(at).copied();
             match exact.or_else(|| self.by_prefix(address, port)) {
                 None => changes.new.endpoints.push((*at, *endpoint)),
-                Some(old) if exact.is_none() || old.service != endpoint.service => {
+                Some(old) if exact.is_none() || !old.belongs_as(endpoint) => {
                     changes.moved.endpoints.push((*at, *endpoint));
                 }
                 Some(_) => {}

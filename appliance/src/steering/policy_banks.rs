@@ -1,4 +1,4 @@
-//! The policies of services, in two banks (`layout::policy_slot`): the programs read the one that is in force, and the other is
+//! The policies of services and of their addresses, in two banks (`layout::policy_slot`): the programs read the one that is in force, and the other is
 //! written meanwhile. A change of any number of services takes effect with one word, for all CPUs.
 
 use std::thread;

@@ -32,6 +32,7 @@
 //! | [`judged`] | connections that were quiet while others were adopted |
 //! | [`kernel_handshake`] | SYNs that only the server's kernel can answer |
 //! | [`signals`] | signals while the kernel verifies the program |
+//! | [`addresses`] | addresses of a service that challenge by themselves, and what is counted for them |
 //! | [`policy`] | modes, lists, prefixes, unknown segments, adopted connections |
 //!
 //! [`frame_builder`] builds and reads frames with etherparse, [`steer`] runs them, and [`test_network`] makes the interfaces.
@@ -39,6 +40,7 @@
 
 mod absence;
 mod acks;
+mod addresses;
 mod both_paths;
 mod capture;
 mod chained;

@@ -325,6 +325,7 @@ fn prefixes_and_any_port_are_looked_up_after_exact_addresses() {
             let profile = synward_core::layout::Profile { mss, ..PROFILE };
             let endpoint = Endpoint {
                 service: SERVICE,
+                policy: SERVICE,
                 since: 0,
                 now: profile,
                 before: profile,

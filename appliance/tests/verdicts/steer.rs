@@ -72,6 +72,8 @@ unsafe impl Pod for Shared<synward_core::capture::Capture> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<synward_core::source_sample::Bucket> {}
 // SAFETY: as above.
+unsafe impl Pod for Shared<synward_core::address_counts::AddressCounts> {}
+// SAFETY: as above.
 unsafe impl Pod for Shared<Clock> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<Interfaces> {}
@@ -409,12 +411,14 @@ impl Steer {
             ..Service::default()
         };
         change(&mut service);
+        self.put_policy(SERVICE, service);
+    }
+
+    /// Puts a policy in force.
+    pub(crate) fn put_policy(&mut self, policy: u32, service: Service) {
         for generation in 0..2 {
-            self.set(
-                "SERVICES",
-                policy_slot(SERVICE, generation),
-                Shared(service),
-            );
+            let slot = policy_slot(policy, generation);
+            self.set("SERVICES", slot, Shared(service));
         }
     }
 
@@ -439,12 +443,18 @@ impl Steer {
     }
 
     pub(crate) fn protect(&mut self, address: IpAddr, port: u32, profile: Profile) {
+        self.protect_by(SERVICE, address, port, profile);
+    }
+
+    /// The same by another policy than the service's.
+    pub(crate) fn protect_by(&mut self, policy: u32, address: IpAddr, port: u32, profile: Profile) {
         let key = EndpointKey {
             address: address.into(),
             port,
         };
         let endpoint = Endpoint {
             service: SERVICE,
+            policy,
             since: 1,
             now: profile,
             before: profile,

@@ -80,7 +80,7 @@ fn fragments_are_dropped_unless_the_service_passes_them() {
 }
 
 /// A fragment of a segment that is larger than it; `offset` in units of eight bytes.
-fn fragment(segment: &Segment, offset: u8) -> Vec<u8> {
+pub(crate) fn fragment(segment: &Segment, offset: u8) -> Vec<u8> {
     if segment.source.is_ipv4() {
         let mut packet = segment.packet(6, &segment.segment());
         packet[6..8].copy_from_slice(&[0x20, offset]);

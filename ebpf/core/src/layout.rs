@@ -12,10 +12,14 @@ use crate::wire::Address;
 use crate::worker_request::META_WORDS;
 
 /// Version of names and contents of the maps. A process takes over pinned maps only if they have its own version.
-pub const SCHEMA: u32 = 15;
+pub const SCHEMA: u32 = 16;
 
 /// The most services.
 pub const MAX_SERVICES: u32 = 1024;
+/// The most addresses and prefixes that have a policy of their own ([`Endpoint::policy`]).
+pub const MAX_WATCHED: u32 = 4096;
+/// The most policies. Those of services come first.
+pub const MAX_POLICIES: u32 = MAX_SERVICES + MAX_WATCHED;
 /// The most interfaces that are steered.
 pub const MAX_INTERFACES: u32 = 32;
 /// The most receive queues of one interface that have a socket.
@@ -125,6 +129,9 @@ pub struct EndpointKey {
 pub struct Endpoint {
     /// Index of the service.
     pub service: u32,
+    /// Index of the policy: that of the service, or from [`MAX_SERVICES`] on that of one of its addresses, which differs from the
+    /// service's while one of the two is under attack.
+    pub policy: u32,
     /// The epoch (low 32 bits) from which SYN-ACKs offer `now`; those of earlier epochs offered `before`. 0: the server's
     /// options are not known yet.
     pub since: u32,
@@ -135,6 +142,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether both have the same service and policy.
+    pub const fn belongs_as(&self, other: &Self) -> bool {
+        self.service == other.service && self.policy == other.policy
+    }
+
     /// What a SYN-ACK of `epoch` offers, or offered.
     #[inline(always)]
     pub const fn profile(&self, epoch: u64) -> &Profile {
@@ -207,8 +219,10 @@ pub struct Service {
     pub issuer: u8,
     /// 1: the service is under attack, and where its SYNs come from is sampled ([`crate::source_sample`]).
     pub under_attack: u8,
+    /// 1: SYNs and handshakes are counted for the address too ([`crate::address_counts`]).
+    pub watched: u8,
     /// Padding, zero.
-    pub reserved: [u8; 4],
+    pub reserved: [u8; 3],
     /// Replies to one client prefix in a second from one CPU ([`crate::reply_budget`]); 0: no limit.
     pub replies: u32,
     /// Padding, zero.
@@ -301,11 +315,11 @@ impl KeySlot {
     }
 }
 
-/// The index of a service's policy. There are two banks of policies: the one that [`Globals::generation`] names is in force,
+/// The place of a policy. There are two banks of policies: the one that [`Globals::generation`] names is in force,
 /// the other is written before it is. So a change of any number of services takes effect with one word, on all CPUs.
 #[inline(always)]
-pub const fn policy_slot(service: u32, generation: u32) -> u32 {
-    service + (generation & 1) * MAX_SERVICES
+pub const fn policy_slot(policy: u32, generation: u32) -> u32 {
+    policy + (generation & 1) * MAX_POLICIES
 }
 
 /// The index of a key slot: `service * KEY_SLOTS + epoch % KEY_SLOTS`.
@@ -588,7 +602,7 @@ mod tests {
         assert_eq!(size_of::<Flow>(), 64);
         assert_eq!(size_of::<Profile>(), 8);
         assert_eq!(size_of::<NextHop>(), 20);
-        assert_eq!(size_of::<Endpoint>(), 24);
+        assert_eq!(size_of::<Endpoint>(), 28);
         assert_eq!(size_of::<Service>(), 48);
         assert_eq!(size_of::<VlanTags>(), 16);
         assert_eq!(size_of::<WaitingClient>(), 64);
@@ -606,6 +620,7 @@ mod tests {
         );
         let endpoint = Endpoint {
             service: 0,
+            policy: 0,
             since: 100,
             now,
             before,

@@ -13,7 +13,7 @@
 //! | every later segment | [`occupancy`], [`flow`], [`flow_time`], [`translate`] |
 //! | ICMP error about one of them | [`wire::icmp`], [`translate`] |
 //!
-//! [`layout`], [`queue_set`], [`counters`], [`transmit_failure`] and [`capture`] describe the maps that the eBPF programs and the appliance
+//! [`layout`], [`queue_set`], [`counters`], [`address_counts`], [`transmit_failure`] and [`capture`] describe the maps that the eBPF programs and the appliance
 //! share. [`siphash`] and [`multilinear`] are the hash functions; [`kernel_tsval`] is about the kernel's own SYN cookies.
 //!
 //! Unsafe code is forbidden, except in two functions that only BPF compiles: they read and write the fields of a header
@@ -22,6 +22,7 @@
 #![cfg_attr(not(target_arch = "bpf"), forbid(unsafe_code))]
 #![cfg_attr(target_arch = "bpf", deny(unsafe_code))]
 
+pub mod address_counts;
 pub mod capture;
 pub mod client_options;
 pub mod cookie;

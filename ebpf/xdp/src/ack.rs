@@ -9,10 +9,12 @@ use crate::verdict::{
     VALID_COOKIE, Verdict,
 };
 use crate::{
-    assignments, maps, replay_check, reply_budget, verified_once, waiting_clients, worker,
+    address_counts, assignments, maps, replay_check, reply_budget, verified_once, waiting_clients,
+    worker,
 };
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT};
 use aya_ebpf::programs::XdpContext;
+use synward_core::address_counts::Counted;
 use synward_core::cookie::{AckFields, Age};
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::{MAX_SECRETS, handoff, key_slot, plain_cookies};
@@ -32,6 +34,7 @@ pub fn verify_cookie(
     match check_within_limit(pkt, false) {
         VALID_COOKIE => {
             counters.bump(Counter::CookieValid);
+            address_counts::count(pkt, Counted::Proven);
             reply_budget::note_proven(pkt);
         }
         EXPIRED_COOKIE => {
@@ -40,6 +43,7 @@ pub fn verify_cookie(
         }
         INVALID_COOKIE => {
             counters.bump(Counter::CookieInvalid);
+            address_counts::count(pkt, Counted::BadAck);
             return INVALID_COOKIE;
         }
         verdict => return verdict,

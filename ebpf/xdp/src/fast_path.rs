@@ -129,7 +129,7 @@ fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
     prepared.replies += 1;
     let weight = reply_budget::weight(prepared.replies, prepared.near_budget != 0);
     if weight != 0 && !allows_prepared(Receiver::new(&flow.client, prepared.service), weight) {
-        counters.bump(Counter::Syn);
+        prepared.count_syn(counters);
         counters.bump(Counter::DropReplyBudget);
         return Some(XDP_DROP);
     }
@@ -153,7 +153,7 @@ fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
     Ethernet(headers.eth).turn_around();
     reply.emit_v4(headers.ip, headers.tcp);
     tcp_options::emit_words(headers.options, reply.options);
-    counters.bump(Counter::Syn);
+    prepared.count_syn(counters);
     counters.bump(Counter::AnsweredXdp);
     Some(XDP_TX)
 }
@@ -198,13 +198,13 @@ fn may_be_repeated(ctx: &XdpContext, flow: &FlowKey, prepared: &Prepared) -> boo
 #[inline(never)]
 fn send_to_worker(
     ctx: &XdpContext,
-    prepared: &Prepared,
+    prepared: &mut Prepared,
     counters: &mut ServiceCounters,
 ) -> Verdict {
     if !worker::is_alive(ctx.rx_queue_index(), prepared.now) {
         return GENERAL_PATH;
     }
-    counters.bump(Counter::Syn);
+    prepared.count_syn(counters);
     counters.bump(Counter::GivenToWorker);
     let meta = Meta {
         request: Request::Answer {

@@ -6,6 +6,7 @@
 //! flood only the listener is looked up, once a jiffy, and a stale connection is reset when the client of the new one has
 //! shown a valid cookie ([`stale_connection`](crate::stale_connection)).
 
+use crate::address_counts;
 use crate::cpu_memory::CpuMemory;
 use crate::kernel_cookie_listener::{is_valid_kernel_cookie, make_kernel_cookie};
 use crate::kernel_socket::{Socket, look_up_listener, look_up_socket};
@@ -16,6 +17,7 @@ use crate::verdict::{NEEDS_COOKIE, Verdict};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::bpf_xdp_adjust_meta;
 use aya_ebpf::programs::{TcContext, XdpContext};
+use synward_core::address_counts::Counted;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::flow::FlowKey;
 use synward_core::layout::cookies;
@@ -56,6 +58,7 @@ pub fn decide_by_socket(
         Socket::CookieListener if is_syn && make_kernel_cookie(ctx, pkt) => NEEDS_COOKIE,
         Socket::CookieListener if !is_syn && is_valid_kernel_cookie(ctx, pkt) => {
             counters.bump(Counter::CookieValid);
+            address_counts::count(pkt, Counted::Proven);
             XDP_PASS
         }
         // The kernel refuses a SYN to a closed port. Any other segment needs a cookie.

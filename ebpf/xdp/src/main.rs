@@ -10,6 +10,7 @@
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
+use synward_core::address_counts::Counted;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::{Flow, Interface, Service, handoff, listed, mode, side, state};
 use synward_core::translate::Direction;
@@ -22,10 +23,10 @@ use synward_xdp::verdict::{
     REFUSED_COOKIE, REPLAYED_COOKIE, SEND_REPLY, UNCHECKED_COOKIE, VALID_COOKIE, Verdict,
 };
 use synward_xdp::{
-    absence, ack, between_servers, capture, deep_tags, edge, fast_path, flow_lookup, forward,
-    fragment, icmp_error, impossible_source, kernel_handshake, local_service, maps, monitor, next,
-    reply, reply_budget, service_lookup, sources, splice, steered_interface, syn, unknown, vlan,
-    worker,
+    absence, ack, address_counts, between_servers, capture, deep_tags, edge, fast_path,
+    flow_lookup, forward, fragment, icmp_error, impossible_source, kernel_handshake, local_service,
+    maps, monitor, next, reply, reply_budget, service_lookup, sources, splice, steered_interface,
+    syn, unknown, vlan, worker,
 };
 
 /// Decides what happens to one frame.
@@ -123,6 +124,7 @@ fn decide_from_client(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
     let is_syn = pkt.cpu.packet.is_syn();
     if is_syn {
         counters.bump(Counter::Syn);
+        address_counts::count(&pkt, Counted::Syn);
         pkt.cpu.found.is_flood = pkt.cpu.memory.count_syn();
         if service.under_attack != 0 {
             sources::sample_some(&mut pkt);

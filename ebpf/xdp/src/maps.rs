@@ -10,15 +10,16 @@ use aya_ebpf::btf_maps::{
     Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, XskMap,
 };
 use aya_ebpf::macros::btf_map;
+use synward_core::address_counts::AddressCounts;
 use synward_core::capture::{Arrived, Capture, RING};
 use synward_core::counters::ServiceCounters;
 use synward_core::flow::{FlowKey, WAYS};
 use synward_core::handed_over::{self, HandedOver};
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interfaces, JUDGED_PREFIXES, KEY_SLOTS, KeySlot,
-    MAX_INTERFACES, MAX_LISTED, MAX_OWN_SOURCES, MAX_QUEUES, MAX_SERVICES, MAX_UNRESOLVED,
-    MAX_VLANS, MAX_WAITING, NextHop, Passed, PrefixPort, Service, VlanTags, WAITING_PREFIXES,
-    WaitingClient,
+    MAX_INTERFACES, MAX_LISTED, MAX_OWN_SOURCES, MAX_POLICIES, MAX_QUEUES, MAX_SERVICES,
+    MAX_UNRESOLVED, MAX_VLANS, MAX_WAITING, MAX_WATCHED, NextHop, Passed, PrefixPort, Service,
+    VlanTags, WAITING_PREFIXES, WaitingClient,
 };
 use synward_core::source_filter::SourceFilter;
 use synward_core::source_sample::{BUCKETS, Bucket};
@@ -56,9 +57,9 @@ pub static PREFIX_PORTS: HashMap<PrefixPort, Endpoint, 16384> = HashMap::new();
 #[btf_map]
 pub static LISTS: LpmTrie<[u32; 5], u32, { MAX_LISTED as usize }> = LpmTrie::new();
 
-/// Service → policy, in two banks (`layout::policy_slot`).
+/// Policies of services and of their addresses, in two banks (`layout::policy_slot`).
 #[btf_map]
-pub static SERVICES: Array<Service, { 2 * MAX_SERVICES as usize }, MMAPABLE> = Array::new();
+pub static SERVICES: Array<Service, { 2 * MAX_POLICIES as usize }, MMAPABLE> = Array::new();
 
 /// Service and epoch → keys.
 #[btf_map]
@@ -67,6 +68,11 @@ pub static KEYS: Array<KeySlot, { (MAX_SERVICES * KEY_SLOTS) as usize }, MMAPABL
 /// Service → counters of this CPU.
 #[btf_map]
 pub static COUNTERS: PerCpuArray<ServiceCounters, { MAX_SERVICES as usize }> = PerCpuArray::new();
+
+/// Address that is watched by itself → its counts on this CPU.
+#[btf_map]
+pub static ADDRESS_COUNTS: PerCpuArray<AddressCounts, { MAX_WATCHED as usize }> =
+    PerCpuArray::new();
 
 /// Fingerprints of the flow table: one bucket, a cache line, an element. Sized at load.
 #[btf_map]

@@ -2,7 +2,8 @@
 
 use crate::prepared::{Prepared, SLOTS, Validity, usable};
 use crate::{
-    absence, capture, maps, plain_acks, service_lookup, sources, steered_interface, worker,
+    absence, address_counts, capture, maps, plain_acks, service_lookup, sources, steered_interface,
+    worker,
 };
 use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::programs::XdpContext;
@@ -28,8 +29,9 @@ pub fn find_prepared(ctx: &XdpContext, flow: &FlowKey) -> Option<&'static mut Pr
         generation: service_lookup::generation()?.into(),
     };
     if prepared.validity != validity {
+        let before = prepared.validity.jiffy;
         prepared.validity = validity;
-        prepared.usable = if prepare(ctx, prepared) {
+        prepared.usable = if prepare(ctx, prepared, before) {
             prepared.usable
         } else {
             usable::NO
@@ -42,9 +44,10 @@ pub fn find_prepared(ctx: &XdpContext, flow: &FlowKey) -> Option<&'static mut Pr
     (prepared.usable != usable::NO).then_some(prepared)
 }
 
-/// Fills in the answer; `false` if the fast path must not give one.
+/// Fills in the answer; `false` if the fast path must not give one. `before`: the jiffy of the answer that is there.
 #[inline(never)]
-fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
+fn prepare(ctx: &XdpContext, prepared: &mut Prepared, before: u64) -> bool {
+    address_counts::add_prepared(prepared, before);
     let Some(scratch) = maps::steer_scratch() else {
         return false;
     };
@@ -61,7 +64,7 @@ fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
         return false;
     }
     let generation = prepared.validity.generation as u32;
-    let Some(service) = maps::SERVICES.get(policy_slot(endpoint.service, generation)) else {
+    let Some(service) = maps::SERVICES.get(policy_slot(endpoint.policy, generation)) else {
         return false;
     };
     let is_usual = service.mode == mode::ALWAYS
@@ -87,10 +90,12 @@ fn prepare(ctx: &XdpContext, prepared: &mut Prepared) -> bool {
     prepared.sampled = match service.under_attack {
         0 => 0,
         // Those of the jiffy that was prepared before.
-        _ if prepared.service == endpoint.service => (prepared.syns as u32).max(1),
+        _ if prepared.policy == endpoint.policy => (prepared.syns as u32).max(1),
         _ => 1,
     };
     prepared.service = endpoint.service;
+    prepared.policy = endpoint.policy;
+    prepared.watched = service.watched.into();
     prepared.slot = interface.slot;
     prepared.handoff = service.handoff;
     prepared.by_worker = worker::answers_syns(ctx, interface).into();

@@ -6,6 +6,7 @@
 
 use crate::cpu_memory::SYNS_LOOKED_UP;
 use synward_core::cookie::Key;
+use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::flow::{FlowKey, Place, ServerHash};
 use synward_core::layout::Profile;
 use synward_core::source_filter::SourceFilter;
@@ -57,6 +58,11 @@ pub struct Prepared {
     pub epoch: u64,
     /// Index of the service.
     pub service: u32,
+    /// Index of the policy. 1: the address is watched by itself.
+    pub policy: u32,
+    pub watched: u32,
+    /// SYNs that the fast path has answered since they were last added to those of the address.
+    pub counted: u32,
     /// The slot of the interface.
     pub slot: u32,
     /// Coarse clock, ns.
@@ -76,6 +82,13 @@ pub mod usable {
 }
 
 impl Prepared {
+    /// Counts a SYN that the general path does not get.
+    #[inline(always)]
+    pub fn count_syn(&mut self, counters: &mut ServiceCounters) {
+        counters.bump(Counter::Syn);
+        self.counted += 1;
+    }
+
     /// Counts a SYN, and says whether this jiffy has had more than are looked up.
     #[inline(always)]
     pub fn is_flood(&mut self) -> bool {

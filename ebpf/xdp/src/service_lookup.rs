@@ -25,6 +25,7 @@ pub const NO_ENDPOINT: Endpoint = {
     };
     Endpoint {
         service: 0,
+        policy: 0,
         since: 0,
         now: profile,
         before: profile,
@@ -99,7 +100,7 @@ fn find_prefix(address: &Address, port: u32, endpoint: &mut Endpoint) -> bool {
     false
 }
 
-/// The service of the endpoint that was looked up last, and its counters on this CPU.
+/// The policy of the endpoint that was looked up last, and its counters on this CPU.
 #[inline(always)]
 pub fn policy_and_counters_of(
     memory: &CpuMemory,
@@ -107,13 +108,13 @@ pub fn policy_and_counters_of(
     policy_and_counters(&memory.endpoint, memory.endpoint_generation)
 }
 
-/// The service of an endpoint that was looked up in `generation`, and its counters on this CPU.
+/// The policy of an endpoint that was looked up in `generation`, and the counters of its service on this CPU.
 #[inline(always)]
 pub fn policy_and_counters(
     endpoint: &Endpoint,
     generation: u32,
 ) -> Option<(&'static Service, &'static mut ServiceCounters)> {
-    let service = maps::SERVICES.get(policy_slot(endpoint.service, generation))?;
+    let service = maps::SERVICES.get(policy_slot(endpoint.policy, generation))?;
     Some((service, counters_of(endpoint.service)?))
 }
 

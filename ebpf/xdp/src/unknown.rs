@@ -2,9 +2,10 @@
 
 use crate::packet_context::PacketContext;
 use crate::verdict::Verdict;
-use crate::{flow_lookup, judged, maps, reply, reply_budget, server_side};
+use crate::{address_counts, flow_lookup, judged, maps, reply, reply_budget, server_side};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
+use synward_core::address_counts::Counted;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::flow::FlowKey;
 use synward_core::flow_time::FlowTime;
@@ -77,6 +78,7 @@ pub fn learn_connection(ctx: &XdpContext, pkt: &mut PacketContext, counters: &mu
             return;
         }
         counters.bump(Counter::Learned);
+        address_counts::count(pkt, Counted::Proven);
     }
     set_passed_bit(&pkt.cpu.found.key);
 }

@@ -8,6 +8,7 @@ use synward_core::layout::{ANY_PORT, NO_PORT};
 
 use super::*;
 use crate::config::Config;
+use crate::steering::address_places::AddressPlaces;
 use crate::steering::key_slots::KeySelection;
 
 /// Services by name, so that the indices of both configurations are the same: a, b, c.
@@ -23,7 +24,7 @@ fn config(services: &[(&str, &[&str], &str)]) -> Config {
 
 fn plan(config: &Config, first: u32) -> Plan {
     let keys = vec![KeySelection::default(); config.services.len()];
-    Plan::new_after(config, &keys, first)
+    Plan::new_after(config, &keys, first, &AddressPlaces::default())
 }
 
 /// The maps, as the XDP program reads them.

@@ -1,0 +1,174 @@
+//! The policies of addresses that are watched by themselves. They are those of their service, but for what an attack changes:
+//! whether clients are challenged, and until when connections from before are adopted and older cookies are honoured.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use synward_core::address_counts::AddressCounts;
+use synward_core::layout::{MAX_SERVICES, Service, mode};
+
+use super::address_places::{AddressPlaces, Place};
+use super::error::{SteeringError, map_failed};
+use super::handle::Steering;
+use super::modes::COOKIE_LIFE;
+use crate::config::Mode;
+use crate::maps::{Plain, coarse_now};
+
+/// The addresses with a policy of their own, by its index.
+#[derive(Debug, Default)]
+pub(super) struct AddressPolicies {
+    pub(super) places: AddressPlaces,
+    /// Those that are under attack.
+    pub(super) attacked: BTreeSet<u32>,
+    /// What is in force. An address that is not here yet begins with the policy of its service.
+    pub(super) in_force: BTreeMap<u32, Service>,
+}
+
+impl AddressPolicies {
+    pub(super) fn new(places: AddressPlaces) -> Self {
+        Self {
+            places,
+            ..Self::default()
+        }
+    }
+
+    fn challenges(&self, policy: u32) -> bool {
+        let policy = self.in_force.get(&policy);
+        policy.is_some_and(|policy| policy.mode == mode::ALWAYS)
+    }
+
+    /// Has services honour the cookies of those of their addresses that challenge, and that have no policy of their own in `next`.
+    pub(super) fn hand_back(&self, next: &AddressPlaces, services: &mut [Service]) {
+        let (gone, kept) = (self.places.iter(), next.policies());
+        let gone = gone.filter(|(_, place)| !kept.contains(&place.policy));
+        for (service, _) in gone.filter(|(_, place)| self.challenges(place.policy)) {
+            if let Some(service) = services.get_mut(service as usize)
+                && service.mode != mode::ALWAYS
+            {
+                service.cookies_until = coarse_now().saturating_add(COOKIE_LIFE);
+            }
+        }
+    }
+
+    /// Forgets the addresses that are not in `next`. `false`: there are none.
+    pub(super) fn follow(&mut self, next: AddressPlaces) -> bool {
+        if self.places == next {
+            return false;
+        }
+        let kept = next.policies();
+        self.attacked.retain(|policy| kept.contains(policy));
+        self.in_force.retain(|policy, _| kept.contains(policy));
+        self.places = next;
+        true
+    }
+}
+
+impl Steering {
+    /// The addresses of a service that are watched by themselves. Empty: the service has only one, or too many, or a mode in
+    /// which no attack changes what it does.
+    pub fn watched_addresses(&self, service: u32) -> &[Place] {
+        if self.modes.get(service as usize).is_some_and(is_watched) {
+            self.addresses.places.of(service)
+        } else {
+            &[]
+        }
+    }
+
+    /// Reads what came for an address that is watched by itself, summed over all CPUs.
+    ///
+    /// # Errors
+    /// The kernel refuses the read.
+    pub fn address_counts(&self, place: Place) -> Result<AddressCounts, SteeringError> {
+        let index = AddressCounts::index(place.policy);
+        let cpus = self.object.address_counts.get(&index, 0);
+        let cpus = cpus.map_err(map_failed("ADDRESS_COUNTS"))?;
+        let mut sum = AddressCounts::default();
+        for Plain(AddressCounts(counts)) in cpus.iter() {
+            for (sum, count) in sum.0.iter_mut().zip(counts) {
+                *sum = sum.wrapping_add(*count);
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Whether clients of an address that is watched by itself are challenged now.
+    pub fn challenges_at(&self, place: Place) -> bool {
+        self.addresses.challenges(place.policy)
+    }
+
+    /// Whether a service challenges clients now, at all or at some of its addresses.
+    pub fn challenges_anywhere(&self, service: u32) -> bool {
+        let mut places = self.addresses.places.of(service).iter();
+        self.challenges(service) || places.any(|place| self.challenges_at(*place))
+    }
+
+    /// The policies of all addresses for these of their services.
+    pub(super) fn address_policies(&self, services: &[Service]) -> BTreeMap<u32, Service> {
+        let places = self.addresses.places.iter();
+        let policy = |(index, place): (u32, Place)| {
+            let service = services.get(index as usize)?;
+            let mode = self.modes.get(index as usize)?;
+            Some((
+                place.policy,
+                self.address_policy(service, *mode, place.policy),
+            ))
+        };
+        places.filter_map(policy).collect()
+    }
+
+    fn address_policy(&self, service: &Service, of: Mode, policy: u32) -> Service {
+        let is_attacked = self.addresses.attacked.contains(&policy);
+        let was = self.addresses.in_force.get(&policy).unwrap_or(service);
+        let own = Service {
+            mode: was.mode,
+            adopt_until: was.adopt_until,
+            judge_until: was.judge_until,
+            cookies_until: was.cookies_until,
+            under_attack: service.under_attack | u8::from(is_attacked),
+            watched: u8::from(is_watched(&of)),
+            ..*service
+        };
+        let byte = if is_attacked && of == Mode::Auto {
+            mode::ALWAYS
+        } else {
+            service.mode
+        };
+        self.challenge(own, byte)
+    }
+}
+
+/// Whether an attack on one address changes what a service does, or would do, there.
+fn is_watched(mode: &Mode) -> bool {
+    matches!(mode, Mode::Auto | Mode::Monitor)
+}
+
+/// The elements of a bank of policies: those of services, and behind them those of addresses.
+pub(super) fn bank(services: &[Service], addresses: &BTreeMap<u32, Service>) -> Vec<Service> {
+    let mut bank = services.to_vec();
+    if let Some(last) = addresses.keys().next_back() {
+        bank.resize(*last as usize + 1, Service::default());
+        for (policy, service) in addresses.range(MAX_SERVICES..) {
+            bank[*policy as usize] = *service;
+        }
+    }
+    bank
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_come_behind_all_services() {
+        let policy = |mode| Service {
+            mode,
+            ..Service::default()
+        };
+        let services = [policy(1), policy(2)];
+        assert_eq!(bank(&services, &BTreeMap::new()), services);
+        let addresses = BTreeMap::from([(MAX_SERVICES, policy(3)), (MAX_SERVICES + 2, policy(4))]);
+        let bank = bank(&services, &addresses);
+        assert_eq!(bank.len(), MAX_SERVICES as usize + 3);
+        let modes = [0, 1, 2, MAX_SERVICES as usize, bank.len() - 1].map(|at| bank[at].mode);
+        assert_eq!(modes, [1, 2, 0, 3, 4]);
+    }
+}
