@@ -142,7 +142,7 @@ impl Missing {
             interface: interface.index,
             port,
         };
-        appliance.change_port(queue, PortChange::Use(new));
+        appliance.change_port(queue, PortChange::Use(Box::new(new)));
         Ok(())
     }
 

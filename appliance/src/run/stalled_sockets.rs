@@ -1,6 +1,7 @@
 //! Opens sockets again whose driver completes nothing: a driver in zero-copy mode sets the queue up anew then.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 
 use synward_core::layout::MAX_QUEUES;
@@ -48,9 +49,9 @@ impl StalledSockets {
         let mut due = Vec::new();
         for (index, queues) in stalled {
             for queue in (0..MAX_QUEUES).filter(|queue| queues.contains(*queue)) {
-                if !self.0.contains_key(&(*index, queue)) {
-                    self.0.insert((*index, queue), now);
-                    due.push((*index, queue));
+                if let Entry::Vacant(never) = self.0.entry((*index, queue)) {
+                    due.push(*never.key());
+                    never.insert(now);
                 }
             }
         }

@@ -25,7 +25,7 @@ pub enum PortChange {
     /// The socket of the interface with this index is closed. [`PortChange::Use`] follows.
     Close(u32),
     /// A socket was bound again.
-    Use(NewPort),
+    Use(Box<NewPort>),
 }
 
 /// A socket that was bound after the start, because its interface was created again or its driver completed nothing.
@@ -81,16 +81,13 @@ impl Ports {
     /// frames in it; the kernel keeps the memory until the driver has completed those that it still has. Until another
     /// socket follows, the kernel sends what this one would.
     pub fn change(&mut self, change: PortChange) {
-        let closed = match change {
-            PortChange::Close(interface) => interface,
-            PortChange::Use(NewPort { before, .. }) => before,
+        let closed = match &change {
+            PortChange::Close(interface) => *interface,
+            PortChange::Use(new) => new.before,
         };
         self.ports.retain(|(interface, _)| *interface != closed);
-        if let PortChange::Use(NewPort {
-            interface, port, ..
-        }) = change
-        {
-            self.ports.push((interface, port));
+        if let PortChange::Use(new) = change {
+            self.ports.push((new.interface, new.port));
         }
     }
 

@@ -18,19 +18,19 @@ fn a_closed_socket_frees_its_queue_for_another_one() {
     ports.change(PortChange::Close(old));
     assert_eq!(ports.count(), 0);
 
-    ports.change(PortChange::Use(NewPort {
+    ports.change(PortChange::Use(Box::new(NewPort {
         before: old,
         interface: old,
         port: open(0),
-    }));
+    })));
     assert_eq!((ports.count(), ports.socket(0).1), (1, old));
 
     // The interface was created again: the old socket is closed at last.
-    ports.change(PortChange::Use(NewPort {
+    ports.change(PortChange::Use(Box::new(NewPort {
         before: old,
         interface: new,
         port: open(1),
-    }));
+    })));
     assert_eq!((ports.count(), ports.socket(0).1), (1, new));
     drop(open(0));
 }
