@@ -1,5 +1,6 @@
 """Clients that go on while synward is killed, restarted and frozen: transfers in equal steps, and new clients at a steady rate."""
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -33,7 +34,8 @@ class Server:
             threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
 
     def serve(self, connection):
-        with connection:
+        # A client that gave up resets its connection, and says so itself.
+        with connection, contextlib.suppress(ConnectionResetError):
             connection.settimeout(10 * PATIENCE)
             connection.sendall(GREETING)
             # A transfer sends blocks instead, and gets their digest.
