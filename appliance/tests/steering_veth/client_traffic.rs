@@ -13,14 +13,14 @@ use synward_core::layout::MAX_QUEUES;
 use super::steering_lab::{HERE, Lab, THERE, inside};
 
 /// Generic XDP can answer on a veth whose peer has no program.
-const GENERIC: (&str, &str) = ("\"auto\"", "\"generic\"");
+pub(crate) const GENERIC: (&str, &str) = ("\"auto\"", "\"generic\"");
 
 /// Keeps the queues from counting as abandoned: these tests run no workers.
-fn expect_workers(steering: &Steering) {
+pub(crate) fn expect_workers(steering: &Steering) {
     (0..MAX_QUEUES).for_each(|queue| steering.heartbeats().stop(queue));
 }
 
-fn connect(lab: &Lab, from: &str, to: &str) -> Result<TcpStream, ErrorKind> {
+pub(crate) fn connect(lab: &Lab, from: &str, to: &str) -> Result<TcpStream, ErrorKind> {
     let to: SocketAddr = to.parse().unwrap();
     let from = SocketAddr::new(from.parse().unwrap(), 0);
     inside(&lab.there(), || {
