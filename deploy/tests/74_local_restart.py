@@ -8,6 +8,8 @@ from story import FULL, local_story
 from tools import greet
 from transfer import pseudo_random, send
 
+# Who answers SYNs matters to no connection that is there, and while no process runs the program answers them all.
+ONCE = "xdp"
 MIB = 100 if FULL else 20
 
 

@@ -13,7 +13,7 @@ use crate::maps::atomics::run_models;
 use crate::maps::clock::flow_now;
 
 /// Orders in which each model is tried.
-const ITERATIONS: usize = 500;
+const ITERATIONS: usize = 200;
 
 /// Runs the functions concurrently, and returns their results in this order.
 fn concurrently<T: Send + 'static>(
