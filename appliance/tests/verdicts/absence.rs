@@ -3,16 +3,9 @@
 use synward_core::counters::Counter;
 use synward_core::layout::{ABSENT_AFTER, HEARTBEAT_TIMEOUT, when_absent};
 
-use crate::frame_builder::{ACK, Segment, syns_of_both_paths};
+use crate::frame_builder::{Segment, syns_of_both_paths};
 use crate::steer::{Side, Steer, in_namespace, now};
 use crate::{Case, DROP, PASS, TX, needs_root, outside_frame};
-
-fn ack(family: usize) -> Segment {
-    Segment {
-        acknowledgement: 9,
-        ..Segment::from_client(family, ACK)
-    }
-}
 
 fn outside(frame: Vec<u8>, verdict: u32, counted: &'static [Counter]) -> Case {
     outside_frame("without a worker", frame, verdict, counted)
@@ -66,10 +59,18 @@ fn what_has_no_flow_is_dropped_or_passes() {
             )]);
         }
         for family in [0, 1] {
-            steer.check(vec![outside(ack(family).bytes(), PASS, &[Counter::Passed])]);
+            steer.check(vec![outside(
+                Segment::ack_without_cookie(family).bytes(),
+                PASS,
+                &[Counter::Passed],
+            )]);
         }
         beat(steer, 0);
         let counted = &[Counter::CookieInvalid, Counter::DropInvalidCookie];
-        steer.check(vec![outside(ack(0).bytes(), DROP, counted)]);
+        steer.check(vec![outside(
+            Segment::ack_without_cookie(0).bytes(),
+            DROP,
+            counted,
+        )]);
     });
 }

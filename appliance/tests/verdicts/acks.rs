@@ -7,7 +7,7 @@ use synward_core::layout::{Clock, KeySlot, key_slot};
 use synward_core::worker_request::Request;
 
 use crate::frame_builder::{
-    ACK, FIN, IN_MAC, PSH, SERVER_MAC, SYN, Segment, padded_timestamps, read, stack,
+    ACK, FIN, IN_MAC, PSH, SERVER_MAC, Segment, padded_timestamps, read, stack,
 };
 use crate::steer::{EPOCH, PROFILE, SERVICE, Shared, Side, Steer, in_namespace, key, now};
 use crate::{Case, DROP, needs_root};
@@ -15,13 +15,6 @@ use crate::{Case, DROP, needs_root};
 const VALID: &[Counter] = &[Counter::CookieValid, Counter::Waiting];
 const INVALID: &[Counter] = &[Counter::CookieInvalid, Counter::DropInvalidCookie];
 const EXPIRED: &[Counter] = &[Counter::CookieExpired, Counter::DropExpiredCookie];
-
-fn syn(family: usize, options: Vec<u8>) -> Segment {
-    Segment {
-        options,
-        ..Segment::from_client(family, SYN)
-    }
-}
 
 fn dropped(what: &'static str, ack: &Segment, counted: &'static [Counter]) -> Case {
     Case {
@@ -52,7 +45,7 @@ fn every_stacks_ack_is_valid_and_carries_the_options_of_its_syn() {
         steer.beat();
         for family in [0, 1] {
             for (asked, meant) in &stacks {
-                let plain = steer.shake_hands(&syn(family, asked.clone()));
+                let plain = steer.shake_hands(&Segment::syn(family, asked.clone()));
                 let shapes = [
                     plain.clone(),
                     Segment {
@@ -114,7 +107,7 @@ fn clients_without_timestamps_keep_what_the_code_book_holds() {
     in_namespace(|steer| {
         steer.beat();
         let mut kept = |family: usize, asked: Vec<u8>| {
-            let ack = steer.shake_hands(&syn(family, asked));
+            let ack = steer.shake_hands(&Segment::syn(family, asked));
             let seen = steer.run(Side::Outside, &ack.bytes());
             let Request::Open { options, .. } = seen.request(family == 0).request else {
                 panic!("no request to open: {seen:?}");
@@ -154,7 +147,7 @@ fn scaling_that_a_plain_cookie_cannot_hold_is_not_offered() {
     needs_root!();
     in_namespace(|steer| {
         let without_sack = vec![2, 4, 5, 180, 1, 3, 3, 3];
-        let seen = steer.run(Side::Outside, &syn(0, without_sack).bytes());
+        let seen = steer.run(Side::Outside, &Segment::syn(0, without_sack).bytes());
         assert_eq!(read(&seen.frame).tcp.options.as_slice(), [2, 4, 5, 180]);
     });
 }
@@ -163,7 +156,7 @@ fn scaling_that_a_plain_cookie_cannot_hold_is_not_offered() {
 fn without_a_worker_no_connection_is_opened() {
     needs_root!();
     in_namespace(|steer| {
-        let ack = steer.shake_hands(&syn(0, stack::linux()));
+        let ack = steer.shake_hands(&Segment::syn(0, stack::linux()));
         let before = steer.counters();
         let seen = steer.run(Side::Outside, &ack.bytes());
         assert_eq!((seen.verdict, seen.meta), (DROP, None));
@@ -184,7 +177,7 @@ fn any_altered_field_is_refused() {
     in_namespace(|steer| {
         for family in [0, 1] {
             for options in [stack::linux(), stack::windows()] {
-                let good = steer.shake_hands(&syn(family, options.clone()));
+                let good = steer.shake_hands(&Segment::syn(family, options.clone()));
                 let mut cases = altered(&good);
                 cases.push(dropped("and unaltered it is valid", &good, VALID));
                 steer.check(cases);
@@ -307,7 +300,7 @@ fn cookies_are_valid_for_three_epochs_and_recognised_for_one_more() {
     in_namespace(|steer| {
         for options in [stack::linux(), stack::windows()] {
             set_epoch(steer, EPOCH);
-            let ack = steer.shake_hands(&syn(0, options));
+            let ack = steer.shake_hands(&Segment::syn(0, options));
             for (epoch, what, counted) in [
                 (EPOCH - 1, "from a node whose clock is ahead", VALID),
                 (EPOCH, "of this epoch", VALID),
@@ -326,7 +319,7 @@ fn cookies_are_valid_for_three_epochs_and_recognised_for_one_more() {
 fn epochs_advance_while_no_process_sets_the_clock() {
     needs_root!();
     in_namespace(|steer| {
-        let ack = steer.shake_hands(&syn(0, stack::linux()));
+        let ack = steer.shake_hands(&Segment::syn(0, stack::linux()));
         let start = now() - EPOCH_NANOSECONDS / 2 - 2 * EPOCH_NANOSECONDS;
         steer.set(
             "CLOCK",
@@ -347,7 +340,7 @@ fn every_secret_is_accepted_and_the_first_makes_cookies() {
         let slot = |keys| Shared(KeySlot { epoch: EPOCH, keys });
         let index = key_slot(SERVICE, EPOCH);
         let (old, new) = (key(EPOCH, 0), [5, 6]);
-        let ack = steer.shake_hands(&syn(1, stack::windows()));
+        let ack = steer.shake_hands(&Segment::syn(1, stack::windows()));
         steer.set("KEYS", index, slot([new, old, [0; 2], [0; 2]]));
         steer.check(vec![dropped("of the second secret", &ack, VALID)]);
         steer.set("KEYS", index, slot([new, [0; 2], [0; 2], old]));
@@ -356,7 +349,7 @@ fn every_secret_is_accepted_and_the_first_makes_cookies() {
             &ack,
             INVALID,
         )]);
-        let fresh = steer.shake_hands(&syn(1, stack::windows()));
+        let fresh = steer.shake_hands(&Segment::syn(1, stack::windows()));
         assert_ne!(fresh.acknowledgement, ack.acknowledgement);
         steer.check(vec![dropped("of the first secret", &fresh, VALID)]);
     });

@@ -6,7 +6,7 @@ use synward_core::address_counts::{AddressCounts, Counted};
 use synward_core::counters::Counter;
 use synward_core::layout::{MAX_SERVICES, NO_PORT, Service, mode, plain_cookies};
 
-use crate::frame_builder::{ACK, PSH, RST, SERVERS, SYN, Segment, stack};
+use crate::frame_builder::{ACK, PSH, RST, SERVERS, Segment, stack};
 use crate::steer::{PROFILE, Shared, Side, Steer, in_namespace, now};
 use crate::unreadable::fragment;
 use crate::{Case, DROP, PASS, TX, needs_root, outside};
@@ -17,21 +17,6 @@ const PASSED: &[Counter] = &[Counter::Passed];
 /// The policy of the address of a family.
 fn policy(family: usize) -> u32 {
     MAX_SERVICES + 5 + family as u32
-}
-
-fn syn(family: usize, options: Vec<u8>) -> Segment {
-    Segment {
-        options,
-        ..Segment::from_client(family, SYN)
-    }
-}
-
-/// An ACK without a cookie.
-fn ack(family: usize) -> Segment {
-    Segment {
-        acknowledgement: 9,
-        ..Segment::from_client(family, ACK)
-    }
 }
 
 impl Steer {
@@ -75,23 +60,36 @@ fn only_the_attacked_address_challenges() {
             steer.watch(attacked, |_| {});
             // The fast path takes the first of IPv4, the general path the others.
             for stack in [stack::linux(), stack::windows()] {
-                let seen = steer.run(Side::Outside, &syn(attacked, stack.clone()).bytes());
+                let seen = steer.run(
+                    Side::Outside,
+                    &Segment::syn(attacked, stack.clone()).bytes(),
+                );
                 assert_eq!(seen.verdict, TX, "the attacked one answers");
                 let passed = &[Counter::Syn, Counter::Passed];
-                let case = outside("another passes", &syn(other, stack), PASS, passed);
+                let case = outside("another passes", &Segment::syn(other, stack), PASS, passed);
                 steer.check(vec![case]);
             }
             let refused = &[Counter::CookieInvalid, Counter::DropInvalidCookie];
             let piece = |what, family, verdict, counted| Case {
                 what,
-                frame: fragment(&syn(family, stack::linux()), 3),
+                frame: fragment(&Segment::syn(family, stack::linux()), 3),
                 side: Side::Outside,
                 verdict,
                 counted,
             };
             steer.check(vec![
-                outside("no cookie", &ack(attacked), DROP, refused),
-                outside("unchallenged", &ack(other), PASS, PASSED),
+                outside(
+                    "no cookie",
+                    &Segment::ack_without_cookie(attacked),
+                    DROP,
+                    refused,
+                ),
+                outside(
+                    "unchallenged",
+                    &Segment::ack_without_cookie(other),
+                    PASS,
+                    PASSED,
+                ),
                 piece("a fragment", attacked, DROP, &[Counter::DropFragment]),
                 piece("an unchallenged fragment", other, PASS, &[]),
             ]);
@@ -112,7 +110,12 @@ fn connections_of_the_attacked_address_go_on() {
             });
             let adopted = &[Counter::CookieInvalid, Counter::Passed];
             steer.check(vec![
-                outside("half done before", &ack(attacked), PASS, adopted),
+                outside(
+                    "half done before",
+                    &Segment::ack_without_cookie(attacked),
+                    PASS,
+                    adopted,
+                ),
                 outside("of an unknown connection", &reset, PASS, PASSED),
             ]);
             steer.watch(attacked, |_| {});
@@ -143,13 +146,16 @@ fn what_comes_is_counted_for_its_address() {
                 let after = [attacked, other].map(|family| steer.address_counts(family));
                 [0, 1].map(|at| [0, 1, 2].map(|what| after[at][what] - before[at][what]))
             };
-            let proof = steer.shake_hands(&syn(attacked, stack::windows()));
-            steer.run(Side::Outside, &syn(other, stack::linux()).bytes());
-            steer.run(Side::Outside, &syn(other, stack::linux()).bytes());
+            let proof = steer.shake_hands(&Segment::syn(attacked, stack::windows()));
+            steer.run(Side::Outside, &Segment::syn(other, stack::linux()).bytes());
+            steer.run(Side::Outside, &Segment::syn(other, stack::linux()).bytes());
             assert_eq!(moved(steer), [[1, 0, 0], [2, 0, 0]]);
             steer.run(Side::Outside, &proof.bytes());
-            steer.run(Side::Outside, &ack(attacked).bytes());
-            steer.run(Side::Outside, &ack(other).bytes());
+            steer.run(
+                Side::Outside,
+                &Segment::ack_without_cookie(attacked).bytes(),
+            );
+            steer.run(Side::Outside, &Segment::ack_without_cookie(other).bytes());
             assert_eq!(moved(steer), [[1, 1, 1], [2, 0, 0]]);
             let mut from_server = Segment::from_server(other, ACK | PSH);
             // A connection of its own: the client's SYNs are answered in the next round.
@@ -160,8 +166,14 @@ fn what_comes_is_counted_for_its_address() {
 
             // Nothing is counted where no attack changes anything.
             steer.watch(attacked, |service| service.watched = 0);
-            steer.run(Side::Outside, &syn(attacked, stack::windows()).bytes());
-            steer.run(Side::Outside, &ack(attacked).bytes());
+            steer.run(
+                Side::Outside,
+                &Segment::syn(attacked, stack::windows()).bytes(),
+            );
+            steer.run(
+                Side::Outside,
+                &Segment::ack_without_cookie(attacked).bytes(),
+            );
             assert_eq!(moved(steer), [[1, 1, 1], [2, 1, 0]]);
         }
     });
@@ -175,7 +187,7 @@ fn the_fast_path_counts_its_syns_once_a_jiffy() {
     needs_root!();
     in_namespace(|steer| {
         steer.watch(0, |_| {});
-        let frame = syn(0, stack::linux()).bytes();
+        let frame = Segment::syn(0, stack::linux()).bytes();
         for _ in 0..SYNS {
             let before = now();
             while now() == before {
@@ -197,7 +209,7 @@ fn an_endpoint_names_its_policy() {
     needs_root!();
     in_namespace(|steer| {
         steer.watch(1, |_| {});
-        let frame = syn(1, stack::linux()).bytes();
+        let frame = Segment::syn(1, stack::linux()).bytes();
         assert_eq!(steer.run(Side::Outside, &frame).verdict, TX);
         steer.protect(SERVERS[1].ip(), SERVERS[1].port().into(), PROFILE);
         assert_eq!(steer.run(Side::Outside, &frame).verdict, PASS);

@@ -9,7 +9,7 @@ use synward_core::layout::{
     Flow, KeySlot, cookies, handoff, key_slot, mode, state, unknown_policy,
 };
 
-use crate::frame_builder::{ACK, CWR, ECE, FIN, PSH, SERVERS, SYN, Segment, hex, stack};
+use crate::frame_builder::{ACK, CWR, ECE, FIN, PSH, SERVERS, SYN, Segment, hex};
 use crate::local_services::{connect, listener, locally, syncookies};
 use crate::own_sources::{LIKE_OWN, OWN};
 use crate::spliced_flows::flow;
@@ -20,16 +20,9 @@ use crate::{DROP, PASS, REDIRECT, TX, needs_root};
 const PADDING: usize = 6;
 
 /// A SYN that the fast path takes, over IPv4.
-fn syn(family: usize) -> Segment {
-    Segment {
-        options: stack::linux(),
-        ..Segment::from_client(family, SYN)
-    }
-}
-
 /// SYNs that differ in what the answer depends on, and in what it must not depend on.
 fn syns(family: usize) -> Vec<Segment> {
-    let plain = syn(family);
+    let plain = Segment::linux_syn(family);
     vec![
         Segment {
             flags: SYN | ECE | CWR,
@@ -170,7 +163,13 @@ fn flows(steer: &mut Steer, family: usize) {
             state,
             ..flow(family)
         });
-        decides_the_same(steer, what, Side::Outside, &syn(family), verdict);
+        decides_the_same(
+            steer,
+            what,
+            Side::Outside,
+            &Segment::linux_syn(family),
+            verdict,
+        );
     }
     for line in 0..steer.hint_lines() {
         steer.set("OCCUPANCY", line, [0u64; 8]);
@@ -192,7 +191,7 @@ fn passed_connections(steer: &mut Steer, family: usize) {
         steer,
         "a passed connection",
         Side::Outside,
-        &syn(family),
+        &Segment::linux_syn(family),
         PASS,
     );
     let fin = Segment {
@@ -200,7 +199,13 @@ fn passed_connections(steer: &mut Steer, family: usize) {
         ..from_server
     };
     steer.run(Side::Inside, &fin.bytes());
-    decides_the_same(steer, "one that has ended", Side::Outside, &syn(family), TX);
+    decides_the_same(
+        steer,
+        "one that has ended",
+        Side::Outside,
+        &Segment::linux_syn(family),
+        TX,
+    );
 }
 
 /// No key of this epoch.
@@ -222,7 +227,7 @@ fn keys(steer: &mut Steer, family: usize) {
 fn impossible_sources(steer: &mut Steer, family: usize) {
     let of = |source: std::net::SocketAddr| Segment {
         source,
-        ..syn(family)
+        ..Segment::linux_syn(family)
     };
     let server = SERVERS[family];
     let mut impossible = vec![of(server), of((server.ip(), 40_001).into())];
@@ -306,11 +311,17 @@ fn lists(steer: &mut Steer, family: usize) {
 fn endpoints(steer: &mut Steer, family: usize) {
     let elsewhere = Segment {
         destination: (SERVERS[family].ip(), 97).into(),
-        ..syn(family)
+        ..Segment::linux_syn(family)
     };
     decides_the_same(steer, "another port", Side::Outside, &elsewhere, PASS);
     for side in [Side::Inside, Side::Elsewhere] {
-        decides_the_same(steer, "another interface", side, &syn(family), PASS);
+        decides_the_same(
+            steer,
+            "another interface",
+            side,
+            &Segment::linux_syn(family),
+            PASS,
+        );
     }
     steer.endpoint(SERVERS[family], SPARSE);
     for handoff in [handoff::SPLICE, handoff::FORWARD] {
@@ -336,7 +347,7 @@ fn listeners(steer: &mut Steer, family: usize) {
     all_the_same(steer, "a full accept queue", family, DROP);
     let of_connection = Segment {
         source: client.local_addr().unwrap(),
-        ..syn(family)
+        ..Segment::linux_syn(family)
     };
     decides_the_same(steer, "a connection", Side::Outside, &of_connection, PASS);
     let _server = listener.accept().unwrap();

@@ -3,16 +3,9 @@
 use synward_core::counters::Counter;
 use synward_core::layout::{KeySlot, Service, key_slot, mode, policy_slot};
 
-use crate::frame_builder::{SYN, Segment, stack};
+use crate::frame_builder::{Segment, stack};
 use crate::steer::{EPOCH, SERVICE, Shared, Side, Steer, in_namespace, key};
 use crate::{PASS, TX, needs_root};
-
-fn syn(options: Vec<u8>) -> Segment {
-    Segment {
-        options,
-        ..Segment::from_client(0, SYN)
-    }
-}
 
 /// Puts a policy into each bank, then the one of `generation` in force.
 fn with_banks(steer: &mut Steer, policies: [Service; 2]) {
@@ -33,7 +26,7 @@ fn the_generation_says_which_policy_is_in_force() {
         with_banks(steer, [always, Service::default()]);
         // The fast path takes the first of these SYNs, the general path the second.
         for stack in [stack::linux(), stack::windows()] {
-            let syn = syn(stack).bytes();
+            let syn = Segment::syn(0, stack).bytes();
             for _ in 0..2 {
                 let verdict = |steer: &mut Steer, generation| {
                     steer.in_generation(generation);
@@ -58,7 +51,7 @@ fn the_policy_names_the_key_that_issues_and_those_that_are_accepted() {
         for stack in [stack::linux, stack::windows] {
             let issued = |steer: &mut Steer, issuer| {
                 steer.policy(|policy| (policy.keys, policy.issuer) = (0b101, issuer));
-                steer.shake_hands(&syn(stack()))
+                steer.shake_hands(&Segment::syn(0, stack()))
             };
             let (old, new) = (issued(steer, 0), issued(steer, 2));
             assert_ne!(old.acknowledgement, new.acknowledgement);

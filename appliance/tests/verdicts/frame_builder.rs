@@ -87,6 +87,27 @@ impl Segment {
         }
     }
 
+    /// A client's SYN with these TCP options.
+    pub(crate) fn syn(family: usize, options: Vec<u8>) -> Self {
+        Self {
+            options,
+            ..Self::from_client(family, SYN)
+        }
+    }
+
+    /// A SYN of Linux.
+    pub(crate) fn linux_syn(family: usize) -> Self {
+        Self::syn(family, stack::linux())
+    }
+
+    /// A client's ACK without a cookie.
+    pub(crate) fn ack_without_cookie(family: usize) -> Self {
+        Self {
+            acknowledgement: 9,
+            ..Self::from_client(family, ACK)
+        }
+    }
+
     /// A server's segment.
     pub(crate) fn from_server(family: usize, flags: u8) -> Self {
         Self {

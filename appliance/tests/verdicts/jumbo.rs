@@ -7,18 +7,11 @@ use synward_core::layout::{Interface, side};
 use synward_core::queue_set::QueueSet;
 use synward_core::worker_request::{LONGEST_PACKET, Request};
 
-use crate::frame_builder::{ACK, SYN, Segment, read, stack};
+use crate::frame_builder::{ACK, Segment, read};
 use crate::spliced_flows::{flow, in_flow};
 use crate::steer::{Side, Steer, in_namespace, in_namespace_with_frags};
 use crate::test_network::ip;
 use crate::{DROP, PASS, REDIRECT, TX, needs_root};
-
-fn syn(family: usize) -> Segment {
-    Segment {
-        options: stack::linux(),
-        ..Segment::from_client(family, SYN)
-    }
-}
 
 /// Says whether the interface for servers transmits frames in several buffers.
 fn inside_takes(steer: &mut Steer, frags: u32) {
@@ -35,7 +28,7 @@ fn inside_takes(steer: &mut Steer, frags: u32) {
 /// The first segment with data that a worker gets, without its ACK before: the client's bare ACK was lost.
 fn the_request_survives(steer: &mut Steer, family: usize, payload: usize) {
     steer.beat();
-    let ack = steer.shake_hands(&syn(family));
+    let ack = steer.shake_hands(&Segment::linux_syn(family));
     let bare = ack.bytes().len();
     let data = Segment {
         payload: vec![7; payload],
@@ -67,7 +60,7 @@ fn a_worker_gets_the_headers_of_a_segment_that_is_too_long_for_it() {
         for family in [0, 1] {
             the_request_survives(steer, family, 3000);
         }
-        let ack = steer.shake_hands(&syn(0));
+        let ack = steer.shake_hands(&Segment::linux_syn(0));
         let headers = ack.bytes().len() - 14;
         let longest = Segment {
             payload: vec![7; usize::from(LONGEST_PACKET) - headers],
@@ -120,11 +113,11 @@ fn a_syn_in_several_buffers_gets_an_answer_of_one() {
         for family in [0, 1] {
             let long = Segment {
                 payload: vec![7; 8000],
-                ..syn(family)
+                ..Segment::linux_syn(family)
             };
             let seen = steer.run(Side::Outside, &long.bytes());
             assert_eq!(seen.verdict, TX, "no worker takes it whole");
-            assert_eq!(seen.frame.len(), syn(family).bytes().len());
+            assert_eq!(seen.frame.len(), Segment::linux_syn(family).bytes().len());
             assert_eq!(read(&seen.frame).payload, b"");
         }
     });

@@ -7,7 +7,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use synward_core::counters::Counter;
 use synward_core::layout::{cookies, handoff, unknown_policy};
 
-use crate::frame_builder::{ACK, FIN, PSH, RST, SERVERS, SYN, Segment, stack};
+use crate::frame_builder::{ACK, FIN, PSH, RST, SERVERS, SYN, Segment};
 use crate::steer::{EPOCH, Side, Steer, in_namespace, now};
 use crate::test_network::ip;
 use crate::{Case, DROP, PASS, TX, needs_root};
@@ -30,13 +30,6 @@ pub(crate) fn locally(test: impl Fn(&mut Steer, usize) + Send + Sync) {
     }
 }
 
-fn syn(family: usize) -> Segment {
-    Segment {
-        options: stack::linux(),
-        ..Segment::from_client(family, SYN)
-    }
-}
-
 fn ack(family: usize) -> Segment {
     Segment {
         acknowledgement: 77,
@@ -56,7 +49,7 @@ fn case(what: &'static str, segment: &Segment, verdict: u32, counted: &'static [
 
 /// Checks that a SYN is answered, and that its sender's ACK passes.
 fn completes_handshake(steer: &mut Steer, family: usize) {
-    let ack = steer.shake_hands(&syn(family));
+    let ack = steer.shake_hands(&Segment::linux_syn(family));
     steer.check(vec![
         case("a valid cookie", &ack, PASS, &[Counter::CookieValid]),
         case(
@@ -111,7 +104,7 @@ fn a_handshake_gets_one_connection() {
     needs_root!();
     locally(|steer, family| {
         let _listener = TcpListener::bind(SERVERS[family]).unwrap();
-        let ack = steer.shake_hands(&syn(family));
+        let ack = steer.shake_hands(&Segment::linux_syn(family));
         let refused = &[Counter::CookieValid, Counter::DropReplayedCookie];
         let other_cookies = [EPOCH - 2, EPOCH - 1, EPOCH + 1, EPOCH + 2];
         for (epochs, verdict, counted) in [
@@ -123,7 +116,7 @@ fn a_handshake_gets_one_connection() {
         }
         let other = Segment {
             sequence: 4711,
-            ..syn(family)
+            ..Segment::linux_syn(family)
         };
         let other = steer.shake_hands(&other);
         let valid = &[Counter::CookieValid];
@@ -137,7 +130,7 @@ fn data_of_a_handshake_passes_only_a_moment_after_its_assignment() {
     needs_root!();
     locally(|steer, family| {
         let _listener = TcpListener::bind(SERVERS[family]).unwrap();
-        let ack = steer.shake_hands(&syn(family));
+        let ack = steer.shake_hands(&Segment::linux_syn(family));
         let valid = &[Counter::CookieValid];
         let replayed = &[Counter::CookieValid, Counter::DropReplayedCookie];
         let data = Segment {
@@ -165,7 +158,7 @@ fn data_of_a_handshake_passes_only_a_moment_after_its_assignment() {
                 case(what, &end, verdict, counted),
             ]);
         }
-        let mut other = syn(family);
+        let mut other = Segment::linux_syn(family);
         other.source.set_port(40_002);
         let other = steer.shake_hands(&other);
         steer.remember(&other, &[EPOCH]);
@@ -183,7 +176,12 @@ fn a_syn_to_a_closed_port_passes_to_the_kernel() {
     needs_root!();
     locally(|steer, family| {
         steer.check(vec![
-            case("SYN", &syn(family), PASS, &[Counter::Syn, Counter::Passed]),
+            case(
+                "SYN",
+                &Segment::linux_syn(family),
+                PASS,
+                &[Counter::Syn, Counter::Passed],
+            ),
             case("a random ACK", &ack(family), DROP, INVALID),
         ]);
     });
@@ -208,7 +206,7 @@ fn segments_of_a_connection_pass() {
             }
             let syn = Segment {
                 source: from,
-                ..syn(family)
+                ..Segment::linux_syn(family)
             };
             // RFC 5961 §4: a challenge ACK; RFC 9293 §3.10.7.4 in TIME_WAIT: perhaps a new connection.
             let counted = &[Counter::Syn, Counter::Passed];
@@ -234,7 +232,7 @@ fn in_a_flood_a_syn_on_a_connection_is_answered() {
         let _server = listener.accept().unwrap();
         let syn = Segment {
             source: client.local_addr().unwrap(),
-            ..syn(family)
+            ..Segment::linux_syn(family)
         };
         // The first SYNs pass to the kernel. The answer overwrites the first SYN that is answered, so no SYN is left to run.
         let moved = steer.run_often(&syn.bytes(), FLOOD);
@@ -247,7 +245,7 @@ fn in_a_flood_a_syn_on_a_connection_is_answered() {
 fn in_a_flood_sockets_are_looked_up_before_a_syn_is_refused() {
     needs_root!();
     locally(|steer, family| {
-        let syn = syn(family).bytes();
+        let syn = Segment::linux_syn(family).bytes();
         let closed = steer.run_often(&syn, FLOOD);
         assert_eq!(closed(Counter::Passed), u64::from(FLOOD));
 
@@ -269,13 +267,13 @@ fn syns_for_a_full_accept_queue_are_dropped() {
     locally(|steer, family| {
         let listener = listener(family, |_| {});
         listener.listen(0).unwrap();
-        let validated = steer.shake_hands(&syn(family));
+        let validated = steer.shake_hands(&Segment::linux_syn(family));
         // One more than the backlog waits; then it is full (`sk_acceptq_is_full`).
         let _waiting = connect(family);
         steer.check(vec![
             case(
                 "SYN",
-                &syn(family),
+                &Segment::linux_syn(family),
                 DROP,
                 &[Counter::Syn, Counter::DropQueueFull],
             ),
@@ -312,7 +310,12 @@ fn listeners_of_every_kind_are_found() {
         });
         elsewhere.listen(9).unwrap();
         let counted = &[Counter::Syn, Counter::Passed];
-        steer.check(vec![case("bound to another", &syn(family), PASS, counted)]);
+        steer.check(vec![case(
+            "bound to another",
+            &Segment::linux_syn(family),
+            PASS,
+            counted,
+        )]);
         close(elsewhere);
 
         let group: Vec<_> = (0..3)
@@ -340,17 +343,22 @@ fn an_mptcp_listener_gets_the_kernels_own_cookie() {
         // The kernel makes cookies only when it is flooded: the SYN passes to it.
         syncookies(1);
         let counted = &[Counter::Syn, Counter::Passed];
-        steer.check(vec![case("tcp_syncookies=1", &syn(family), PASS, counted)]);
+        steer.check(vec![case(
+            "tcp_syncookies=1",
+            &Segment::linux_syn(family),
+            PASS,
+            counted,
+        )]);
 
         syncookies(2);
-        let seen = steer.run(Side::Outside, &syn(family).bytes());
+        let seen = steer.run(Side::Outside, &Segment::linux_syn(family).bytes());
         assert_eq!(seen.verdict, TX);
         assert_eq!(
             crate::frame_builder::read(&seen.frame).tcp.options.len(),
             4,
             "MSS"
         );
-        let validated = steer.shake_hands(&syn(family));
+        let validated = steer.shake_hands(&Segment::linux_syn(family));
         let wrong = Segment {
             // The lowest bits are the MSS; other values of it are valid, too.
             acknowledgement: validated.acknowledgement ^ 1 << 16,
@@ -367,7 +375,7 @@ fn an_mptcp_listener_gets_the_kernels_own_cookie() {
             service.handoff = handoff::LOCAL;
             service.cookies = cookies::TIMES;
         });
-        let seen = steer.run(Side::Outside, &syn(family).bytes());
+        let seen = steer.run(Side::Outside, &Segment::linux_syn(family).bytes());
         let options = crate::frame_builder::read(&seen.frame).tcp.options;
         assert_eq!(options[4..8], [4, 2, 8, 10]);
         assert_eq!(options[11] & 0x3f, 0x17, "SACK, shift 7");
@@ -380,13 +388,13 @@ fn a_service_may_use_the_kernels_cookies() {
     needs_root!();
     locally(|steer, family| {
         let _listener = TcpListener::bind(SERVERS[family]).unwrap();
-        let ours = steer.shake_hands(&syn(family));
+        let ours = steer.shake_hands(&Segment::linux_syn(family));
         steer.policy(|service| {
             service.handoff = handoff::LOCAL;
             service.cookies = cookies::KERNEL;
         });
         syncookies(2);
-        let validated = steer.shake_hands(&syn(family));
+        let validated = steer.shake_hands(&Segment::linux_syn(family));
         steer.check(vec![
             case("its cookie", &validated, PASS, &[Counter::CookieValid]),
             case("a random ACK", &ack(family), DROP, INVALID),
@@ -412,7 +420,7 @@ fn segments_from_the_servers_address_are_not_learned() {
             verdict: PASS,
             counted: &[],
         }]);
-        let syn = syn(family);
+        let syn = Segment::linux_syn(family);
         let _listener = TcpListener::bind(SERVERS[family]).unwrap();
         assert_eq!(steer.run(Side::Outside, &syn.bytes()).verdict, TX);
     });

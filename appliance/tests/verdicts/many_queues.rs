@@ -3,17 +3,10 @@
 use synward_core::counters::Counter;
 use synward_core::layout::MAX_QUEUES;
 
-use crate::frame_builder::{SYN, Segment, stack};
+use crate::frame_builder::Segment;
 use crate::steer::{Side, in_namespace};
 use crate::test_network::add_wide;
 use crate::{DROP, TX, needs_root};
-
-fn syn() -> Segment {
-    Segment {
-        options: stack::linux(),
-        ..Segment::from_client(0, SYN)
-    }
-}
 
 #[test]
 fn each_queue_has_its_own_responder_and_its_own_worker() {
@@ -26,7 +19,7 @@ fn each_queue_has_its_own_responder_and_its_own_worker() {
         steer.answer_by_workers(workers);
         for queue in [0, 1, 63, 64, 127, 128, 191, 192, 254, MAX_QUEUES - 1] {
             steer.queue = queue;
-            let frame = syn().bytes();
+            let frame = Segment::linux_syn(0).bytes();
             let seen = steer.run(Side::Outside, &frame);
             assert_eq!(seen.verdict, TX, "queue {queue}: no worker was ever alive");
             steer.beat();

@@ -5,16 +5,9 @@ use std::net::SocketAddr;
 use synward_core::counters::Counter;
 use synward_core::layout::{handoff, mode, plain_cookies};
 
-use crate::frame_builder::{ACK, FIN, RST, SYN, Segment, stack};
+use crate::frame_builder::{ACK, FIN, RST, Segment, stack};
 use crate::steer::{Side, in_namespace, now};
 use crate::{DROP, PASS, TX, needs_root, outside};
-
-fn syn(family: usize) -> Segment {
-    Segment {
-        options: stack::linux(),
-        ..Segment::from_client(family, SYN)
-    }
-}
 
 fn from(segment: &Segment, source: &str) -> Segment {
     Segment {
@@ -41,14 +34,14 @@ fn what_always_would_have_done_is_counted() {
             };
             let plain = Segment {
                 options: stack::windows(),
-                ..syn(family)
+                ..Segment::linux_syn(family)
             };
             let with = |flags| Segment::from_client(family, flags);
             steer.policy(monitored);
             steer.check(vec![
                 outside(
                     "a SYN",
-                    &syn(family),
+                    &Segment::linux_syn(family),
                     PASS,
                     &[Counter::Syn, Counter::WouldAnswer, Counter::Passed],
                 ),
@@ -64,7 +57,7 @@ fn what_always_would_have_done_is_counted() {
                 ),
                 outside(
                     "a denied SYN",
-                    &from(&syn(family), denied),
+                    &from(&Segment::linux_syn(family), denied),
                     PASS,
                     &[Counter::Syn, Counter::WouldDropDenied, Counter::Passed],
                 ),
@@ -76,13 +69,13 @@ fn what_always_would_have_done_is_counted() {
                 ),
                 outside(
                     "an allowed SYN",
-                    &from(&syn(family), allowed),
+                    &from(&Segment::linux_syn(family), allowed),
                     PASS,
                     &[Counter::Syn, Counter::Passed],
                 ),
                 outside(
                     "an impossible source",
-                    &from(&syn(family), impossible),
+                    &from(&Segment::linux_syn(family), impossible),
                     PASS,
                     &[
                         Counter::Syn,
@@ -139,7 +132,7 @@ fn what_always_would_have_done_is_counted() {
         }
         let fragment = Segment {
             extensions: vec![(44, vec![0, 0, 0, 1, 0, 0, 0, 9])],
-            ..syn(1)
+            ..Segment::linux_syn(1)
         };
         let would = &[Counter::WouldDropFragment];
         steer.check(vec![outside("a fragment", &fragment, PASS, would)]);
@@ -154,7 +147,7 @@ fn a_budget_that_would_be_spent_is_counted() {
     needs_root!();
     in_namespace(|steer| {
         steer.policy(|service| (service.mode, service.replies) = (mode::MONITOR, 100));
-        let moved = steer.run_often(&syn(0).bytes(), 20_000);
+        let moved = steer.run_often(&Segment::linux_syn(0).bytes(), 20_000);
         let [answered, dropped] = [Counter::WouldAnswer, Counter::WouldDropReplyBudget].map(&moved);
         assert_eq!(answered + dropped, 20_000);
         assert!(answered > 0 && dropped > 1000, "{answered}, {dropped}");
@@ -171,9 +164,12 @@ fn other_modes_count_nothing_of_it() {
         for (mode, verdict, denied) in [(mode::OFF, PASS, DROP), (mode::ALWAYS, TX, DROP)] {
             steer.policy(|service| (service.mode, service.listed) = (mode, 1));
             let before = steer.counters();
-            let seen = steer.run(Side::Outside, &syn(0).bytes());
+            let seen = steer.run(Side::Outside, &Segment::linux_syn(0).bytes());
             assert_eq!(seen.verdict, verdict);
-            let seen = steer.run(Side::Outside, &from(&syn(0), "198.51.101.1").bytes());
+            let seen = steer.run(
+                Side::Outside,
+                &from(&Segment::linux_syn(0), "198.51.101.1").bytes(),
+            );
             assert_eq!(seen.verdict, denied, "mode auto drops the denied ones, too");
             let after = steer.counters();
             let first = Counter::WouldAnswer as usize;

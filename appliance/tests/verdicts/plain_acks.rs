@@ -6,7 +6,7 @@ use synward_core::counters::Counter;
 use synward_core::layout::{Flow, flow_flags, handoff, mode, plain_cookies, state, unknown_policy};
 use synward_core::plain_ack_limit::BUDGET;
 
-use crate::frame_builder::{ACK, PSH, SYN, Segment, stack};
+use crate::frame_builder::{ACK, PSH, Segment, stack};
 use crate::local_services::locally;
 use crate::spliced_flows::flow;
 use crate::steer::{Side, Steer, in_namespace};
@@ -14,13 +14,6 @@ use crate::{DROP, PASS, TX, needs_root};
 
 /// Wrong ACKs of one test.
 const SENT: u32 = 200_000;
-
-fn syn(family: usize, options: Vec<u8>) -> Segment {
-    Segment {
-        options,
-        ..Segment::from_client(family, SYN)
-    }
-}
 
 /// An ACK without timestamps whose cookie is wrong, in the name of the client.
 fn wrong(family: usize) -> Segment {
@@ -78,10 +71,13 @@ fn wrong_plain_cookies_of_a_prefix_are_checked_within_the_limit() {
         for family in [0, 1] {
             assert_limited(flood(steer, family, Counter::DropPlainLimit));
             // Nobody else is concerned: another prefix, and timestamps in the same one.
-            let mut other = syn(family, stack::windows());
+            let mut other = Segment::syn(family, stack::windows());
             other.source.set_ip(neighbour(family));
             assert!(connects(steer, &other), "another prefix");
-            assert!(connects(steer, &syn(family, stack::linux())), "timestamps");
+            assert!(
+                connects(steer, &Segment::syn(family, stack::linux())),
+                "timestamps"
+            );
         }
     });
 }
@@ -120,7 +116,7 @@ fn acks_of_an_old_connection_count_for_nothing() {
 fn handshakes(steer: &mut Steer, family: usize, ports: std::ops::Range<u16>) -> Vec<Segment> {
     ports
         .map(|port| {
-            let mut client = syn(family, stack::windows());
+            let mut client = Segment::syn(family, stack::windows());
             client.source.set_port(port);
             steer.shake_hands(&client)
         })
@@ -214,7 +210,7 @@ fn a_client_whose_syn_was_answered_is_apart_from_acks_out_of_nowhere() {
         for family in [0, 1] {
             flood(steer, family, Counter::DropPlainLimit);
             for port in 50_000..50_020 {
-                let mut client = syn(family, stack::windows());
+                let mut client = Segment::syn(family, stack::windows());
                 client.source.set_port(port);
                 assert!(connects(steer, &client), "port {port}, family {family}");
             }
@@ -235,7 +231,7 @@ fn floods_in_thousands_of_names_leave_other_prefixes_alone() {
         }
         let connected = (0..200u32)
             .filter(|number| {
-                let mut client = syn(0, stack::windows());
+                let mut client = Segment::syn(0, stack::windows());
                 client
                     .source
                     .set_ip(Ipv4Addr::from(0x3300_0000 + number * 7919).into());
@@ -288,11 +284,14 @@ fn accept_checks_all_and_refuse_none() {
                     (service.handoff, service.plain_cookies) = (handoff, plain_cookies::REFUSE);
                 });
                 let before = steer.counters();
-                let seen = steer.run(Side::Outside, &syn(family, stack::windows()).bytes());
+                let seen = steer.run(
+                    Side::Outside,
+                    &Segment::syn(family, stack::windows()).bytes(),
+                );
                 assert_eq!(seen.verdict, DROP);
                 let counted = [Counter::Syn, Counter::DropPlainRefused];
                 steer.assert_counted(&before, &counted, "no timestamps");
-                let seen = steer.run(Side::Outside, &syn(family, stack::linux()).bytes());
+                let seen = steer.run(Side::Outside, &Segment::syn(family, stack::linux()).bytes());
                 assert_eq!(seen.verdict, TX, "timestamps");
             }
         }
