@@ -113,10 +113,7 @@ fn compare(options: &CompareOptions, work: &dyn Work) -> Result<()> {
             "{contender} cannot be compared here: it carries no connection; remove it from --contenders"
         );
         ensure!(
-            options.contenders.is_empty()
-                || !lab_sessions(*contender, work)
-                    .iter()
-                    .all(|session| session.cases.is_empty()),
+            options.contenders.is_empty() || cases_of(*contender, work).next().is_some(),
             "{contender} has no case here; remove it from --contenders"
         );
     }
@@ -171,12 +168,17 @@ struct LabSession {
 
 /// All cases of a contender: together if it keeps no state, or each by itself.
 fn lab_sessions(contender: Contender, work: &dyn Work) -> Vec<LabSession> {
-    let cases = (0..work.cases().len()).filter(|case| contender.meets(work.need(*case)));
+    let cases = cases_of(contender, work);
     let session = |cases| LabSession { contender, cases };
     match work.shares_lab() && contender.forgets_floods() {
         true => vec![session(cases.collect())],
         false => cases.map(|case| session(vec![case])).collect(),
     }
+}
+
+/// The cases whose needs a contender meets.
+fn cases_of(contender: Contender, work: &dyn Work) -> impl Iterator<Item = usize> {
+    (0..work.cases().len()).filter(move |case| contender.meets(work.need(*case)))
 }
 
 /// What every session needs.
