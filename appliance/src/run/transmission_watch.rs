@@ -1,5 +1,6 @@
 //! What drivers do not transmit, or receive cut short, while the appliance serves: for metrics, and as faults.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -72,6 +73,12 @@ pub(super) fn find_faults(
         Err(error) => (BTreeMap::new(), Some(error.to_string())),
     };
     let sent = sent(appliance);
+    // Asked for only if a socket seems to stall, and once for all of them. If the kernel does not say that a link is up, it is not.
+    let links = LazyCell::new(|| kernel::links().unwrap_or_default());
+    let can_send = |index| {
+        let mut links = links.iter();
+        links.any(|one| one.index == index && one.up && one.carrier)
+    };
     let mut faults = seen
         .transmission
         .renew(Instant::now(), &lost, sent, &sockets, name, can_send);
@@ -84,13 +91,6 @@ pub(super) fn find_faults(
         count_outcomes(appliance, None, Outcome::Established) == 0
     }));
     faults
-}
-
-/// Whether the link of an interface is up. If the kernel does not say so, it is not.
-fn can_send(index: u32) -> bool {
-    let links = kernel::links().unwrap_or_default();
-    let mut links = links.iter();
-    links.any(|one| one.index == index && one.up && one.carrier)
 }
 
 /// What to do about packets that arrive cut short. `None` without zero-copy: then somebody sends them so.
