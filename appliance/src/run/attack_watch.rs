@@ -145,7 +145,7 @@ impl AttackWatch {
             let (was_attacked, before) = (watched.is_attacked(), watched.attack_syns());
             let changes = watched.round(service, now, &seen);
             let challenged_before = challenging(steering, index);
-            if !challenged_before.anywhere() {
+            if !steering.challenges_anywhere(index) {
                 watched.unanswered += watched.attack_syns().saturating_sub(before);
             }
             let attacked: BTreeSet<_> = seen
@@ -171,7 +171,7 @@ impl AttackWatch {
             {
                 tracing::error!(service = service.name, %error, others, "the sources of earlier SYNs stay");
             }
-            if mode != Mode::Off {
+            if mode != Mode::Off && !changes.is_empty() {
                 let challenged = challenging(steering, index);
                 for (net, change) in changes {
                     let is_challenged = challenged.at(net) || challenged_before.at(net);
@@ -283,10 +283,6 @@ struct Challenging {
 }
 
 impl Challenging {
-    fn anywhere(&self) -> bool {
-        self.everywhere || !self.addresses.is_empty()
-    }
-
     /// Whether it does at an address, or (`None`) at all.
     fn at(&self, net: Option<IpNet>) -> bool {
         self.everywhere || net.is_some_and(|net| self.addresses.contains(&net))
