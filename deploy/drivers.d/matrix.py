@@ -24,6 +24,7 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 PROGRAM = Path(os.environ.get("SYNWARD_PROGRAM", TARGET / "release/synward"))
 STATE = TARGET / "drivers"
 RESULTS = STATE / "results.jsonl"
+RECORD = ROOT / "deploy/drivers.d/results.jsonl"
 TABLE = ROOT / "deploy/drivers.d/RESULT.md"
 KERNELS = ("6.1", "6.12", "6.18", "newest")
 
@@ -46,9 +47,8 @@ def main():
         print("cases:", *CASES)
         return 0
     if options.table:
-        if not RESULTS.exists():
-            sys.exit(f"deploy/drivers: there are no results in {RESULTS}: run deploy/drivers first")
-        TABLE.write_text(report.table(RESULTS, (KERNELS, DEVICES, CASES)))
+        report.renew(RECORD, RESULTS, (KERNELS, DEVICES, CASES))
+        TABLE.write_text(report.table(RECORD, len(KERNELS) * len(DEVICES) * len(CASES)))
         return 0
     if options.cost:
         print(measure_cost(options.kernel[0], DEVICES[options.device[0]], options))

@@ -1,9 +1,11 @@
 """The results of all runs, and the table made of them.
 
-Results are lines of JSON, a run of one guest each: kernel, device, date, revision, cells. A later run of the same kernel,
-device and case replaces an earlier one in the table, unless it was skipped.
+A run of one guest is a line of JSON in the build folder: kernel, device, version, date, revision, cells. The record, which is
+committed, has a line for each cell that any machine has tried; a run that is not older replaces the line of its kernel, device
+and case, unless it was skipped.
 """
 
+import itertools
 import json
 
 HEAD = """# Results of deploy/drivers
@@ -27,36 +29,50 @@ def add(file, run):
         out.write(json.dumps(run) + "\n")
 
 
-def table(file, order):
-    """The document. `order` is the kernels, devices and cases in the order of the rows."""
-    kernels, devices, cases = order
-    latest = {}
-    for line in file.read_text().splitlines():
-        run = json.loads(line)
+def renew(record, runs, order):
+    """Puts the results of runs into the record. `order` is the kernels, devices and cases in the order of the lines."""
+    latest = {key_of(row): row for row in lines_of(record)}
+    for run in lines_of(runs):
+        about = {name: run[name] for name in ("kernel", "device", "version", "date", "revision")}
         for cell in run["cells"]:
-            key = run["kernel"], run["device"], cell["case"]
-            if cell["outcome"] != "skipped" or key not in latest:
-                latest[key] = run, cell
-    outcomes = [cell["outcome"] for _, cell in latest.values()]
+            row = {**about, **cell}
+            known = latest.get(key_of(row))
+            if known is None or cell["outcome"] != "skipped" and run["date"] >= known["date"]:
+                latest[key_of(row)] = row
+    kernels, devices, cases = order
+    rows = [latest[key] for kernel in kernels for device in devices for case in cases if (key := (kernel, device, case)) in latest]
+    record.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def key_of(row):
+    return row["kernel"], row["device"], row["case"]
+
+
+def lines_of(file):
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def table(record, cells):
+    """The document. `cells` is how many there are to try."""
+    rows = lines_of(record)
+    outcomes = [row["outcome"] for row in rows]
     counted = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in sorted(set(outcomes)))
-    parts = [HEAD, f"{len(outcomes)} of {len(kernels) * len(devices) * len(cases)} cells were tried: {counted}.\n"]
-    for kernel in kernels:
-        for device in devices:
-            rows = [latest[key] for case in cases if (key := (kernel, device, case)) in latest]
-            if rows:
-                parts.append(section(kernel, device, rows))
+    parts = [HEAD, f"{len(outcomes)} of {cells} cells were tried: {counted}.\n"]
+    for _, guest in itertools.groupby(rows, key=lambda row: (row["kernel"], row["device"])):
+        parts.append(section(list(guest)))
     return "\n".join(parts)
 
 
-def section(kernel, device, rows):
-    runs = sorted({(run["date"], run["revision"]) for run, _ in rows})
-    versions = sorted({run["version"] for run, _ in rows})
-    when = ", ".join(f"{date} at {revision}" for date, revision in runs)
+def section(rows):
+    """The rows of one kernel and device."""
+    kernel, device = rows[0]["kernel"], rows[0]["device"]
+    versions = sorted({row["version"] for row in rows})
+    when = ", ".join(f"{date} at {revision}" for date, revision in sorted({(row["date"], row["revision"]) for row in rows}))
     lines = [f"## {device}, Linux {kernel} ({', '.join(versions)})\n", f"Run {when}.\n",
              "| case | outcome | mode | traffic | reason |", "|---|---|---|---|---|"]
-    for _, cell in rows:
-        outcome = f"**{cell['outcome']}**" if cell["outcome"] == "FAILED" else cell["outcome"]
-        lines.append(f"| {cell['case']} | {outcome} | {cell['mode']} | {cell['traffic']} | {escaped(cell['note'])} |")
+    for row in rows:
+        outcome = f"**{row['outcome']}**" if row["outcome"] == "FAILED" else row["outcome"]
+        lines.append(f"| {row['case']} | {outcome} | {row['mode']} | {row['traffic']} | {escaped(row['note'])} |")
     return "\n".join(lines) + "\n"
 
 
