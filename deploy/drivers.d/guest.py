@@ -75,9 +75,9 @@ class Guest:
             queues = f",queues={self.device.queue_pairs}" if self.device.queue_pairs > 1 else ""
             arguments += [
                 "-netdev", f"tap,id=net{number},ifname=qemu-{name},script=no,downscript=no{queues}",
-                # igb has virtual functions, so it needs a port of its own.
+                # igb has virtual functions, so it needs a port of its own. No card needs a boot ROM.
                 "-device", f"pcie-root-port,id=port{number},chassis={number + 1}",
-                "-device", f"{self.device.qemu},netdev=net{number},mac={mac},bus=port{number}",
+                "-device", f"{self.device.qemu},romfile=,netdev=net{number},mac={mac},bus=port{number}",
             ]
         return arguments
 
@@ -97,9 +97,16 @@ class Guest:
             time.sleep(0.05)
         self.serial.settimeout(BOOT_SECONDS)
         self.lines = self.serial.makefile("rwb", buffering=0)
-        while (line := self.lines.readline()).strip() != b"up":
-            if not line:
-                self.check_alive(deadline)
+        while self.next_line() != b"up":
+            self.check_alive(deadline)
+
+    def next_line(self):
+        """The next line of the guest's shell; empty if qemu has ended."""
+        try:
+            return self.lines.readline().strip()
+        except ConnectionResetError:
+            self.qemu.wait()
+            return b""
 
     def check_alive(self, deadline):
         if self.qemu.poll() is not None or time.monotonic() > deadline:
