@@ -7,7 +7,7 @@ import socket
 from story import BENCH, PORT, SERVER, story, talk, total, wait_until
 
 # Only with this responder do workers transmit answers.
-ONCE = "afxdp"
+VARIANTS = ("afxdp",)
 BESIDE_OTHERS = True
 
 INTERFACES = "\n\n".join(f'[[interface]]\nname = "{name}"\nside = "{side}"\nxdp = "generic"'

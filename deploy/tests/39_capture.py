@@ -12,6 +12,11 @@ from story import CLIENT, PORT, SERVER, SYNWARD, story, wait_until
 ONCE = "xdp"
 BESIDE_OTHERS = True
 NUMBERS = itertools.count(1)
+# The comment of a challenged SYN, by responder.
+CHALLENGED = {
+    "xdp": "challenged: answered by XDP (XDP_TX); service web",
+    "afxdp": "challenged: a worker answers this SYN (XDP_REDIRECT); service web",
+}
 FIELDS = ("frame.comment", "ip.src", "ipv6.src", "tcp.dstport", "frame.interface_name", "frame.len", "frame.cap_len")
 
 
@@ -54,7 +59,7 @@ def shows_every_verdict(lab, synward):
     frames = capture.frames(capture.process.wait())
     seen = [(frame["ip.src"] or frame["ipv6.src"], frame["frame.comment"].split(", queue")[0]) for frame in frames]
     expected = [
-        "challenged: answered by XDP (XDP_TX); service web",
+        CHALLENGED[synward.responder],
         "proven: the cookie is valid (XDP_REDIRECT); service web",
         "dropped: denied (XDP_DROP); service web",
     ]
