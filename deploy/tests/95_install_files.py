@@ -21,8 +21,8 @@ BESIDE_OTHERS = True
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
 IMAGE = ROOT / "deploy/container/Dockerfile"
 KUBERNETES = ROOT / "deploy/kubernetes"
-# deploy/setup --package installs it.
-VALIDATE = Path("~/.cache/synward/kubernetes-validate/bin/kubernetes-validate").expanduser()
+# deploy/setup --package installs kubectl and kubernetes-validate there.
+TOOLS = Path("~/.cache/synward/kubernetes-tools/bin").expanduser()
 
 
 def main():
@@ -33,6 +33,9 @@ def main():
         units_are_valid(Path(folder))
         configurations_are_valid(Path(folder))
     objects = kubernetes_objects()
+    ports_agree(objects)
+    with tempfile.TemporaryDirectory() as folder:
+        rendered_are_valid(Path(folder))
     commands = {command for unit in UNITS for command in re.findall(r"^Exec\w+=/usr/bin/synward (.*)$", unit.read_text(), re.M)}
     commands |= {command for _, container in containers(objects) for command in calls(container)}
     commands |= {" ".join(yaml.safe_load(words)[1 if "bin" in words else 0:])
@@ -77,22 +80,36 @@ def kubernetes_objects():
         assert there == {*named, *generated}, f"{file} names {named + generated}, and there are {sorted(there)}"
         for name in named:
             objects[file.parent / name] = yaml.safe_load((file.parent / name).read_text())
-    daemon_set = objects[KUBERNETES / "base/daemonset.yaml"]
-    # What the patch for local services removes is there.
-    patch = yaml.safe_load(yaml.safe_load((KUBERNETES / "local/kustomization.yaml").read_text())["patches"][0]["patch"])
-    place = daemon_set
-    for step in patch[0]["path"].strip("/").split("/"):
-        place = place[int(step) if step.isdigit() else step]
-    if VALIDATE.exists():
-        known = [path for path, one in objects.items() if not one["apiVersion"].startswith("monitoring.")]
-        print(output(VALIDATE, "--strict", *known))
-    else:
-        print(f"not validated against Kubernetes' schemas: there is no {VALIDATE}: deploy/setup --package installs it")
-    ports_agree(objects, daemon_set["spec"]["template"]["spec"]["containers"][0])
     return objects
 
 
-def ports_agree(objects, container):
+def rendered_are_valid(folder):
+    """What `kubectl apply -k` would send."""
+    if not (TOOLS / "kubectl").exists():
+        print(f"not rendered or validated: there is no {TOOLS}/kubectl: deploy/setup --package installs it")
+        return
+    rendered = {}
+    for file in sorted(KUBERNETES.glob("*/kustomization.yaml")):
+        name = file.parent.name
+        objects = list(yaml.safe_load_all(output(TOOLS / "kubectl", "kustomize", file.parent)))
+        rendered[name] = {one["kind"]: one for one in objects}
+        assert all(one["kind"] == "Namespace" or one["metadata"].get("namespace") == "synward" for one in objects), objects
+        known = [one for one in objects if not one["apiVersion"].startswith("monitoring.")]
+        if known:
+            (folder / f"{name}.yaml").write_text(yaml.safe_dump_all(known))
+            print(output(TOOLS / "kubernetes-validate", "--strict", folder / f"{name}.yaml").strip())
+        print(f"{name}: {', '.join(rendered[name])}")
+    base, local = rendered["base"], rendered["local"]
+    pod = base["DaemonSet"]["spec"]["template"]["spec"]
+    mounted = {volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume}
+    assert mounted == {base["ConfigMap"]["metadata"]["name"]} != {"synward"}, mounted
+    # What the patch for local services removes.
+    del pod["containers"][0]["lifecycle"]
+    assert base == local, f"local is not base without its drain: {local}"
+
+
+def ports_agree(objects):
+    container = objects[KUBERNETES / "base/daemonset.yaml"]["spec"]["template"]["spec"]["containers"][0]
     names = {port["name"] for port in container["ports"]}
     probes = [container[name]["httpGet"] for name in ("startupProbe", "readinessProbe", "livenessProbe")]
     assert {probe["port"] for probe in probes} == names == {"metrics"}
@@ -149,7 +166,8 @@ def capabilities_agree(objects):
     wanted = set(re.search(r"^CapabilityBoundingSet=(.*)$", unit, re.M)[1].split())
     pod = objects[KUBERNETES / "base/daemonset.yaml"]["spec"]["template"]["spec"]["containers"][0]
     granted = {f"CAP_{name}" for name in pod["securityContext"]["capabilities"]["add"]}
-    command = set(re.findall(r"--cap-add[ =](\w+)", (ROOT / "docs/install.md").read_text()))
+    command = re.search(r"^ +docker run --detach(.*\\\n)*.*", (ROOT / "docs/install.md").read_text(), re.M)[0]
+    command = set(re.findall(r"--cap-add (\w+)", command))
     assert wanted == granted == {f"CAP_{name}" for name in command}, (wanted, granted, command)
 
 
