@@ -41,6 +41,8 @@ fn vlans_on(links: &[Link], interface: u32) -> BTreeSet<VlanTags> {
     let find = |index| links.iter().find(|link| link.index == index);
     let master = find(interface).and_then(|link| link.master).and_then(find);
     let is_bond = |link: &Link| matches!(link.kind.as_str(), "bond" | "team");
+    // A VRF is a table of routes: it takes no frames.
+    let master = master.filter(|master| master.kind != "vrf");
     let entry = |tags| VlanTags {
         tags,
         interface,
@@ -56,19 +58,31 @@ fn vlans_on(links: &[Link], interface: u32) -> BTreeSet<VlanTags> {
     {
         for (outer, tags) in devices_on(links, lower, 0) {
             found.insert(entry(tags));
-            found.extend(devices_on(links, outer, tags).map(|(_, tags)| entry(tags)));
+            found.extend(
+                devices_on(links, outer, tags)
+                    .into_iter()
+                    .map(|(_, tags)| entry(tags)),
+            );
         }
     }
     found
 }
 
-/// The VLAN devices directly on a device: their indices, and their tags behind `outer`.
-fn devices_on(links: &[Link], lower: u32, outer: u64) -> impl Iterator<Item = (u32, u64)> {
-    let above = links.iter().filter(move |link| link.lower == Some(lower));
-    above.filter_map(move |link| {
-        let (protocol, id) = link.vlan?;
-        Some((link.index, push_vlan_tag(outer, protocol, id)))
-    })
+/// The VLAN devices directly on a device, or on a macvlan of it, which takes frames of any tag: their indices, and their tags
+/// behind `outer`.
+fn devices_on(links: &[Link], lower: u32, outer: u64) -> Vec<(u32, u64)> {
+    let on = |lower| links.iter().filter(move |link| link.lower == Some(lower));
+    let is_macvlan = |link: &&Link| matches!(link.kind.as_str(), "macvlan" | "macvtap");
+    let macvlans = on(lower).filter(is_macvlan).map(|link| link.index);
+    [lower]
+        .into_iter()
+        .chain(macvlans)
+        .flat_map(on)
+        .filter_map(|link| {
+            let (protocol, id) = link.vlan?;
+            Some((link.index, push_vlan_tag(outer, protocol, id)))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -136,5 +150,20 @@ mod tests {
         ];
         assert_eq!(tags(&links, 1), [0x8100_0007]);
         assert_eq!(tags(&links, 4), [ANY_VLAN]);
+    }
+
+    #[test]
+    fn a_macvlan_hands_tags_on_and_a_vrf_takes_none() {
+        let macvlan = Link {
+            lower: Some(1),
+            ..master(3, "macvlan")
+        };
+        let links = [
+            port(1, Some(2)),
+            master(2, "vrf"),
+            macvlan,
+            vlan(4, 3, CUSTOMER, 7),
+        ];
+        assert_eq!(tags(&links, 1), [0x8100_0007]);
     }
 }
