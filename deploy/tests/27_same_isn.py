@@ -3,7 +3,7 @@ data like the first, and the captured first segment of the last delivers nothing
 
 import itertools
 
-from segments import ACK, LINUX, PSH, RST, SPOOFED, SYN, WINDOWS, Segment, Wire, shake_hands
+from segments import ACK, FIN, LINUX, PSH, RST, SPOOFED, SYN, WINDOWS, Segment, Wire, answer_to, shake_hands
 from story import PORT, SERVER, receive, story
 
 BESIDE_OTHERS = True
@@ -16,8 +16,9 @@ def run(lab, synward):
         with lab.listen(family) as listener:
             syn = Segment(SPOOFED[family], 43_000 + number, SERVER[family], PORT, seq=ISN, flags=SYN, options=options)
             last = None
-            for words in b"first", b"again":
-                ack = connection(wire, listener, syn, words)
+            # The third follows one that the server has closed first: it is in TIME_WAIT.
+            for words, end in (b"first", reset), (b"again", close_at_server), (b"third", reset):
+                ack = connection(wire, listener, syn, words, end)
                 assert last is None or ack.ack != last.ack, "both handshakes have the same numbers"
                 last = ack
             if synward.responder == "none":
@@ -26,20 +27,46 @@ def run(lab, synward):
             nothing_accepted(listener)
 
 
-def connection(wire, listener, syn, words):
-    """A connection that carries data and that its client resets. Returns its first ACK."""
+def connection(wire, listener, syn, words, end):
+    """A connection that carries data. Returns its first ACK."""
     wire.forget()
-    ack = shake_hands(wire, syn)
+    ack = handshake(wire, syn)
     wire.send(ack.but(flags=ACK | PSH, payload=words))
     server, _ = listener.accept()
     with server:
         assert receive(server, len(words)) == words
-        wire.send(ack.but(seq=ack.seq + len(words), flags=RST | ACK))
-        try:
-            assert server.recv(1) == b"", "the connection goes on"
-        except ConnectionResetError:
-            pass
+        end(wire, server, ack.but(seq=ack.seq + len(words)))
     return ack
+
+
+def handshake(wire, syn):
+    """The client's ACK. A TIME_WAIT challenges its SYN first, which it answers with a RST (RFC 9293 §3.10.7.3)."""
+    wire.send(syn)
+    answer = wire.see(lambda segment: segment.answers(syn))
+    if answer.flags & (SYN | ACK) != SYN | ACK:
+        wire.forget()
+        wire.send(syn.but(seq=answer.ack, flags=RST, options=b""))
+        return shake_hands(wire, syn)
+    ack = answer_to(syn, answer)
+    wire.send(ack)
+    return ack
+
+
+def reset(wire, server, last):
+    wire.send(last.but(flags=RST | ACK))
+    try:
+        assert server.recv(1) == b"", "the connection goes on"
+    except ConnectionResetError:
+        pass
+
+
+def close_at_server(wire, server, last):
+    wire.forget()
+    server.close()
+    fin = wire.see(lambda segment: segment.answers(last) and segment.flags & FIN)
+    end = last.but(ack=fin.seq + 1, flags=FIN | ACK)
+    wire.send(end)
+    assert wire.see(lambda segment: segment.answers(last) and segment.ack == (end.seq + 1) & 0xFFFFFFFF)
 
 
 def nothing_accepted(listener):

@@ -110,8 +110,8 @@ impl Splicer {
         self.free.len() < PLACES
     }
 
-    /// Handles a segment with a valid cookie: opens the connection to the server. `packet` is the IP packet,
-    /// `l4` the offset of its TCP header, `client` the path back to the client.
+    /// Handles a segment with a valid cookie: opens the connection to the server, or ends its opening if it is a RST. `packet`
+    /// is the IP packet, `l4` the offset of its TCP header, `client` the path back to the client.
     pub fn open(
         &mut self,
         now: u64,
@@ -129,6 +129,13 @@ impl Splicer {
         }
         let key = segment.sent_by_client();
         let known = self.shared.table.find(&key);
+        if segment.has(flags::RST) {
+            // It came before the XDP program saw the opening. If there is none, there is nothing to end.
+            if let Some(entry) = known {
+                self.segment(now, entry, packet, l4, None, out);
+            }
+            return;
+        }
         if let Some(entry) = known
             && self.shared.table.read(entry).state != state::CLOSING
         {

@@ -7,7 +7,7 @@ use synward_core::layout::{Clock, KeySlot, key_slot};
 use synward_core::worker_request::Request;
 
 use crate::frame_builder::{
-    ACK, FIN, IN_MAC, PSH, SERVER_MAC, Segment, padded_timestamps, read, stack,
+    ACK, FIN, IN_MAC, PSH, RST, SERVER_MAC, Segment, padded_timestamps, read, stack,
 };
 use crate::steer::{EPOCH, PROFILE, SERVICE, Shared, Side, Steer, in_namespace, key, now};
 use crate::{Case, DROP, needs_root};
@@ -352,5 +352,44 @@ fn every_secret_is_accepted_and_the_first_makes_cookies() {
         let fresh = steer.shake_hands(&Segment::syn(1, stack::windows()));
         assert_ne!(fresh.acknowledgement, ack.acknowledgement);
         steer.check(vec![dropped("of the first secret", &fresh, VALID)]);
+    });
+}
+
+/// A RST right behind the ACK of its handshake, as health checks send it: the worker may not have seen that ACK yet.
+#[test]
+fn a_reset_right_behind_its_ack_goes_to_the_worker() {
+    needs_root!();
+    in_namespace(|steer| {
+        steer.beat();
+        for family in [0, 1] {
+            for options in [stack::linux(), stack::windows()] {
+                let ack = steer.shake_hands(&Segment::syn(family, options));
+                let reset = Segment {
+                    flags: RST | ACK,
+                    ..ack.clone()
+                };
+                let seen = steer.run(Side::Outside, &reset.bytes());
+                let request = seen.request(family == 0).request;
+                assert!(matches!(request, Request::Open { .. }), "{request:?}");
+                let others = [
+                    Segment {
+                        flags: RST,
+                        ..reset.clone()
+                    },
+                    Segment {
+                        sequence: reset.sequence.wrapping_add(1),
+                        ..reset.clone()
+                    },
+                    Segment {
+                        acknowledgement: reset.acknowledgement ^ 1 << 9,
+                        ..reset
+                    },
+                ];
+                for other in others {
+                    let case = dropped("no such handshake", &other, &[Counter::DropUnknown]);
+                    steer.check(vec![case]);
+                }
+            }
+        }
     });
 }

@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 
 use synward_core::counters::Counter;
-use synward_core::layout::{Interface, NextHop, handoff, side};
+use synward_core::layout::{Flow, Interface, NextHop, handoff, side, state};
 use synward_core::queue_set::QueueSet;
 
-use crate::frame_builder::{self, ACK, CLIENT_MAC, OUT_MAC, SERVER_MAC, SYN, Segment, hex, read};
+use crate::frame_builder::{
+    self, ACK, CLIENT_MAC, OUT_MAC, RST, SERVER_MAC, SYN, Segment, hex, read,
+};
 use crate::spliced_flows::flow;
 use crate::steer::{PROFILE, Shared, Side, Steer, in_namespace};
 use crate::test_network::ip;
@@ -277,6 +279,39 @@ fn in_one_arm_only_the_server_teaches_connections() {
                 teaches(steer, family, 7004, ACK, other_router),
                 "of the router's group"
             );
+        }
+    });
+}
+
+/// Nor can it answer an opening in a server's name: its SYN-ACK would say what the server supports. The server's own may have
+/// any MAC but that of the way to the client.
+#[test]
+fn in_one_arm_a_client_answers_no_opening_in_a_servers_name() {
+    needs_root!();
+    in_namespace(|steer| {
+        make_one_arm(steer);
+        steer.beat();
+        for family in [0, 1] {
+            steer.place(Flow {
+                state: state::OPENING,
+                ..flow(family)
+            });
+            for flags in [SYN | ACK, ACK, RST | ACK] {
+                let mut frame = Segment::from_server(family, flags).bytes();
+                for (mac, is_delivered) in [
+                    (CLIENT_MAC, false),
+                    (SERVER_MAC, true),
+                    ([2, 0, 0, 0, 0, 0x78], true),
+                ] {
+                    frame[6..12].copy_from_slice(&mac);
+                    let before = steer.counters();
+                    let seen = steer.run(Side::Outside, &frame);
+                    assert_eq!(seen.meta.is_some(), is_delivered, "{mac:x?}");
+                    if !is_delivered {
+                        steer.assert_counted(&before, &[Counter::DropImpossibleSource], "refused");
+                    }
+                }
+            }
         }
     });
 }

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 
+use synward_core::counters::Counter;
+
 use crate::frame_builder::{ACK, SYN, Segment};
 use crate::steer::{Side, in_namespace};
-use crate::{Case, PASS, needs_root};
+use crate::{Case, DROP, PASS, needs_root};
 
 const UDP: u8 = 17;
 const ICMP_ECHO: [u8; 8] = [8, 0, 0xf7, 0xff, 0, 0, 0, 0];
@@ -122,21 +124,32 @@ fn frames_for_no_service_pass_unchanged() {
 /// The fragment header names the protocol of the whole packet, in every fragment unless further extension headers follow
 /// (RFC 8200 §4.5).
 #[test]
-#[ignore = "the program takes every IPv6 fragment for one of TCP"]
 fn fragments_of_udp_pass() {
     needs_root!();
-    let mut fragment = Segment::from_client(1, 0);
-    fragment.extensions = vec![(44, vec![0, 0, 0, 1, 0, 0, 0, 9])];
-    let frame = fragment.frame(&fragment.packet(UDP, &[0; 64]));
     in_namespace(|steer| {
-        let what = "a fragment of UDP, IPv6";
-        steer.check(vec![Case {
-            what,
-            frame,
-            side: Side::Outside,
-            verdict: PASS,
-            counted: &[],
-        }]);
+        for offset in [1, 9] {
+            let mut fragment = Segment::from_client(1, 0);
+            fragment.extensions = vec![(44, vec![0, 0, 0, offset, 0, 0, 0, 9])];
+            let packet = |protocol| fragment.frame(&fragment.packet(protocol, &[0; 64]));
+            for (what, protocol, verdict, counted) in [
+                ("UDP", UDP, PASS, &[][..]),
+                ("further options", 60, DROP, &[Counter::DropFragment]),
+                (
+                    "a fragment of a fragment",
+                    44,
+                    DROP,
+                    &[Counter::DropFragment],
+                ),
+            ] {
+                steer.check(vec![Case {
+                    what,
+                    frame: packet(protocol),
+                    side: Side::Outside,
+                    verdict,
+                    counted,
+                }]);
+            }
+        }
     });
 }
 

@@ -200,6 +200,35 @@ fn local_services_have_the_limit_too() {
     });
 }
 
+/// The program at TC takes it that XDP has checked a cookie. What XDP has not checked must not get there either while ACKs of
+/// older connections pass.
+#[test]
+fn local_services_have_the_limit_while_connections_are_adopted() {
+    needs_root!();
+    locally(|steer, family| {
+        for judged in [false, true] {
+            for plain in [plain_cookies::LIMIT, plain_cookies::REFUSE] {
+                steer.policy(|service| {
+                    (service.handoff, service.plain_cookies) = (handoff::LOCAL, plain);
+                    if judged {
+                        service.judge_until = u64::MAX;
+                    } else {
+                        service.adopt_until = u64::MAX;
+                    }
+                });
+                let moved = steer.run_often(&wrong(family).bytes(), 10_000);
+                let dropped = match plain {
+                    plain_cookies::LIMIT => Counter::DropPlainLimit,
+                    _ => Counter::DropPlainRefused,
+                };
+                let unchecked = 10_000 - moved(Counter::CookieInvalid);
+                assert!(unchecked > 8_000, "{unchecked}");
+                assert_eq!(moved(dropped), unchecked, "judged: {judged}");
+            }
+        }
+    });
+}
+
 /// While some ACKs are not checked, SYNs are noted: ACKs out of nowhere then do not count against real clients, not even
 /// against those in whose names they come.
 #[test]

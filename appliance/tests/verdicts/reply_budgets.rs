@@ -118,22 +118,68 @@ fn a_prefix_with_a_proven_client_has_a_larger_budget() {
     });
 }
 
-/// Beyond the budget a SYN from the allow-list is challenged, or dropped, and no longer passed to the kernel.
+/// Sends a segment from the allow-list until it often does not pass.
+fn flood_allowed(steer: &mut Steer, segment: &Segment) {
+    let frame = segment.bytes();
+    let mut passed = 0;
+    let mut others = 0;
+    while others < 1000 && passed < MOST {
+        let is_passed = steer.run(Side::Outside, &frame).verdict == PASS;
+        *if is_passed { &mut passed } else { &mut others } += 1;
+    }
+    assert!(passed > BUDGET && others == 1000, "{passed} passed");
+}
+
+fn allow_clients(steer: &mut Steer) {
+    steer.policy(|service| (service.listed, service.replies) = (1, BUDGET));
+    steer.list("198.51.100.0/24", 1);
+    steer.list("2001:db8:c::/48", 1);
+}
+
+/// Beyond the budget a SYN from the allow-list is challenged, or dropped, and no longer passed to the kernel. Nor is an ACK: the
+/// server would answer it with a RST.
 #[test]
 fn the_allow_list_is_bounded_too() {
     needs_root!();
-    in_namespace(|steer| {
-        steer.policy(|service| (service.listed, service.replies) = (1, BUDGET));
-        steer.list("198.51.100.0/24", 1);
-        let frame = syn(0).bytes();
-        let mut passed = 0;
-        let mut others = 0;
-        while others < 1000 && passed < MOST {
-            let is_passed = steer.run(Side::Outside, &frame).verdict == PASS;
-            *if is_passed { &mut passed } else { &mut others } += 1;
+    for family in [0, 1] {
+        for segment in [syn(family), wrong_ack(family)] {
+            in_namespace(|steer| {
+                allow_clients(steer);
+                flood_allowed(steer, &segment);
+            });
         }
-        assert!(passed > BUDGET && others == 1000, "{passed} passed");
+    }
+}
+
+/// What a server has spoken on passes without a budget.
+#[test]
+fn connections_from_the_allow_list_are_not_bounded() {
+    needs_root!();
+    in_namespace(|steer| {
+        for family in [0, 1] {
+            allow_clients(steer);
+            steer.run(Side::Inside, &Segment::from_server(family, ACK).bytes());
+            let passed = steer.run_often(&wrong_ack(family).bytes(), MOST)(Counter::Passed);
+            assert_eq!(passed, u64::from(MOST));
+        }
     });
+}
+
+#[test]
+fn a_client_that_is_challenged_in_spite_of_the_allow_list_has_its_connection() {
+    needs_root!();
+    for family in [0, 1] {
+        in_namespace(|steer| {
+            steer.beat();
+            let ack = steer.shake_hands(&syn(family));
+            allow_clients(steer);
+            let before = steer.counters();
+            let seen = steer.run(Side::Outside, &ack.bytes());
+            let counted = [Counter::CookieValid, Counter::Waiting];
+            steer.assert_counted(&before, &counted, "no socket to put it into");
+            assert!(seen.meta.is_some());
+        });
+    }
 }
 
 #[test]

@@ -4,12 +4,13 @@
 use std::net::TcpListener;
 
 use synward_core::counters::Counter;
+use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Flow, flow_flags, handoff, state};
 
 use crate::frame_builder::{ACK, FIN, PSH, RST, SERVERS, SYN, Segment, stack};
 use crate::local_services::locally;
 use crate::spliced_flows::flow;
-use crate::steer::{EPOCH, Side, Steer, in_namespace};
+use crate::steer::{EPOCH, Side, Steer, in_namespace, now};
 use crate::{DROP, PASS, REDIRECT, TX, needs_root};
 
 const REPLAYED: &[Counter] = &[Counter::CookieValid, Counter::DropReplayedCookie];
@@ -173,6 +174,61 @@ fn an_edge_lets_the_server_judge_what_begins_again() {
                 expect(steer, "the end", &end, (REDIRECT, &[Counter::Forwarded]));
                 expect(steer, "a new connection", &from(&plain, port, 7), FORWARDED);
             }
+        }
+    });
+}
+
+/// A client without timestamps comes back while its server is in TIME_WAIT. Its cookie resets nothing, because it can be guessed.
+/// So its SYN goes to the server, until the client has answered the server's challenge.
+#[test]
+fn a_server_in_time_wait_judges_a_syn_without_timestamps() {
+    needs_root!();
+    const FINS: u8 = flow_flags::CLIENT_FIN | flow_flags::SERVER_FIN;
+    const JUDGED: &[Counter] = &[Counter::Syn, Counter::ToServer];
+    const ANSWERED: &[Counter] = &[Counter::Syn, Counter::AnsweredXdp];
+    in_namespace(|steer| {
+        for family in [0, 1] {
+            let [stamped, mut plain] = syns(family);
+            let closed = Flow {
+                state: state::CLOSING,
+                flags: FINS | flow_flags::SERVER_FIRST | flow_flags::TIMESTAMPS,
+                last_seen: FlowTime::from_ns(now()),
+                ..flow(family)
+            };
+            plain.sequence = closed.client_sequence;
+            let client_first = Flow {
+                flags: FINS,
+                ..closed
+            };
+            let long_ago = Flow {
+                last_seen: closed.last_seen.wrapping_add(60_u32.wrapping_neg()),
+                ..closed
+            };
+            for other in [client_first, long_ago] {
+                steer.place(other);
+                expect(steer, "no TIME_WAIT", &plain, (TX, ANSWERED));
+            }
+            let entry = steer.place(closed);
+            expect(steer, "timestamps", &stamped, (TX, ANSWERED));
+            expect(steer, "no timestamps", &plain, (REDIRECT, JUDGED));
+            let reset = Segment {
+                sequence: closed.client_sequence,
+                ..Segment::from_client(family, RST)
+            };
+            let to_server = (REDIRECT, &[Counter::ToServer][..]);
+            expect(steer, "the client answers", &reset, to_server);
+            expect(steer, "once more", &plain, (TX, ANSWERED));
+
+            // The server has forgotten: its SYN-ACK must not reach a client that has not shown a cookie.
+            steer.place(closed);
+            let opens = Segment {
+                sequence: 77,
+                acknowledgement: plain.sequence.wrapping_add(1),
+                ..Segment::from_server(family, SYN | ACK)
+            };
+            assert_eq!(steer.run(Side::Inside, &opens.bytes()).verdict, DROP);
+            expect(steer, "after that", &plain, (TX, ANSWERED));
+            steer.clear(entry);
         }
     });
 }

@@ -71,12 +71,17 @@ fn marks(steer: &mut Steer, entry: u32, side: Side, segment: &Segment) -> (u8, u
 #[test]
 fn a_flow_closes_when_both_sides_have_sent_a_fin() {
     needs_root!();
-    use flow_flags::{CLIENT_FIN, SERVER_FIN};
+    use flow_flags::{CLIENT_FIN, SERVER_FIN, SERVER_FIRST};
     use state::{CLOSING, ESTABLISHED};
     in_namespace(|steer| {
         for (first, second, mark, other) in [
             (Side::Outside, Side::Inside, CLIENT_FIN, SERVER_FIN),
-            (Side::Inside, Side::Outside, SERVER_FIN, CLIENT_FIN),
+            (
+                Side::Inside,
+                Side::Outside,
+                SERVER_FIN | SERVER_FIRST,
+                CLIENT_FIN,
+            ),
         ] {
             let entry = steer.place(flow(0));
             let mut run = |side, flags, payload: &[u8]| {

@@ -206,6 +206,22 @@ fn malformed_headers_are_dropped_and_counted_by_reason() {
                 DROP,
                 MALFORMED,
             ),
+            // Linux takes what the frame holds.
+            outside_frame(
+                "an IPv6 payload length of 0 in front of hop-by-hop options",
+                {
+                    let extensions = vec![(0, vec![0, 0, 1, 4, 0, 0, 0, 0])];
+                    let mut frame = Segment {
+                        extensions,
+                        ..syn(1)
+                    }
+                    .bytes();
+                    frame[18..20].fill(0);
+                    frame
+                },
+                DROP,
+                MALFORMED,
+            ),
             outside_frame(
                 "five extension headers",
                 Segment {

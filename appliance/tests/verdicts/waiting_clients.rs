@@ -8,7 +8,7 @@ use synward_core::handed_over::HandedOver;
 use synward_core::layout::{HEARTBEAT_TIMEOUT, WAITING_PER_PREFIX, WaitingClient, waiting_period};
 use synward_core::worker_request::{Meta, Request};
 
-use crate::frame_builder::{SYN, Segment, stack, timestamps_of};
+use crate::frame_builder::{ACK, RST, SYN, Segment, stack, timestamps_of};
 use crate::steer::{PROFILE, SERVICE, Shared, Side, Steer, in_namespace, now};
 use crate::{DROP, REDIRECT, needs_root, outside_frame};
 
@@ -188,4 +188,23 @@ fn what_an_ack_said_is_kept_when_a_worker_gets_it() {
             });
         }
     }
+}
+
+#[test]
+fn a_client_that_resets_its_connection_waits_no_longer() {
+    needs_root!();
+    in_namespace(|steer| {
+        for family in [0, 1] {
+            let ack = steer.shake_hands(&syn(family, stack::linux()));
+            let reset = Segment {
+                flags: RST | ACK,
+                ..ack.clone()
+            };
+            steer.check(vec![outside_frame("no worker", ack.bytes(), DROP, WAITS)]);
+            assert_eq!(waiting(steer).len(), 1);
+            let counted = &[Counter::DropNoWorker];
+            steer.check(vec![outside_frame("reset", reset.bytes(), DROP, counted)]);
+            assert_eq!(waiting(steer).len(), 0);
+        }
+    });
 }

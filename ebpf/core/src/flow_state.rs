@@ -25,6 +25,8 @@ const IN_FLIGHT: u32 = 1 << 24;
 const NEAR: u32 = 1 << 17;
 /// How far the numbers of the entry lag behind at most, bytes.
 const LAG: u32 = 1 << 16;
+/// How long Linux stays in TIME_WAIT (`TCP_TIMEWAIT_LEN`), rounded down.
+const TIME_WAIT: u32 = (60_000_000_000 / FlowTime::UNIT_NS) as u32;
 
 /// The fields of a segment of a flow that decide, as they arrived.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +68,22 @@ impl Flow {
         let server = acknowledgement.wrapping_sub(self.sequence_delta);
         is_within(sequence.wrapping_sub(self.client_sequence), IN_FLIGHT)
             && is_within(server.wrapping_sub(self.server_sequence), IN_FLIGHT)
+    }
+
+    /// Whether the server is in TIME_WAIT, as far as its segments say, and nobody has reset that.
+    #[inline(always)]
+    pub const fn is_in_time_wait(&self) -> bool {
+        const ENDED: u8 = BOTH | flow_flags::SERVER_FIRST;
+        self.flags & (ENDED | flow_flags::RESET) == ENDED
+    }
+
+    /// Whether the server answers a SYN without timestamps by a challenge (RFC 5961 §4) because it is in TIME_WAIT. A SYN beyond
+    /// the numbers of the old connection opens the new one at once (RFC 9293 §3.10.7.4).
+    #[inline(always)]
+    pub const fn challenges_syn(&self, sequence: u32, now: FlowTime) -> bool {
+        self.is_in_time_wait()
+            && sequence.wrapping_sub(self.client_sequence) as i32 <= LAG as i32
+            && now.elapsed_since(self.last_seen) < TIME_WAIT
     }
 
     /// Updates time, numbers and state of an established or closing flow by a segment.
@@ -118,6 +136,9 @@ impl Flow {
         }
         if segment.flags & flags::FIN != 0 {
             marks |= fin;
+            if marks & BOTH == flow_flags::SERVER_FIN {
+                marks |= flow_flags::SERVER_FIRST;
+            }
         } else if segment.has_data && from_client && marks & BOTH == BOTH {
             // Data of a client that goes on after both sides have ended: its FIN was not its own. A server repeats its last
             // data until the client has it.
@@ -143,7 +164,7 @@ const fn is_within(difference: u32, most: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flow_flags::{CLIENT_FIN, RESET, SERVER_FIN};
+    use flow_flags::{CLIENT_FIN, RESET, SERVER_FIN, SERVER_FIRST};
     use state::{CLOSING, ESTABLISHED};
 
     const FIN: u8 = flags::FIN | flags::ACK;
@@ -202,7 +223,7 @@ mod tests {
         (
             Direction::ToClient,
             Direction::ToServer,
-            SERVER_FIN,
+            SERVER_FIN | SERVER_FIRST,
             CLIENT_FIN,
         ),
     ];
@@ -222,7 +243,29 @@ mod tests {
             flow.observe(&data(Direction::ToClient), NOW);
             assert_eq!(flow.state, CLOSING, "the server repeats its data");
             flow.observe(&data(Direction::ToServer), NOW);
-            assert_eq!((flow.state, flow.flags), (ESTABLISHED, SERVER_FIN));
+            let left = mark & !CLIENT_FIN | SERVER_FIN;
+            assert_eq!((flow.state, flow.flags), (ESTABLISHED, left));
+        }
+    }
+
+    #[test]
+    fn a_server_that_ended_first_challenges_old_syns() {
+        for (first, second, ..) in SIDES {
+            let mut flow = flow();
+            flow.observe(&segment(first, FIN, 0, 0), NOW);
+            assert!(!flow.challenges_syn(CLIENT, NOW), "half-closed");
+            flow.observe(&segment(second, FIN, 0, 1), NOW);
+            let is_server = first == Direction::ToClient;
+            assert_eq!(flow.challenges_syn(CLIENT, NOW), is_server);
+            for (ahead, challenged) in [(LAG, true), (LAG + 1, false), (1 << 31, true)] {
+                let sequence = CLIENT.wrapping_add(ahead);
+                let found = flow.challenges_syn(sequence, NOW);
+                assert_eq!(found, is_server && challenged, "{ahead}");
+            }
+            assert!(!flow.challenges_syn(CLIENT, NOW.wrapping_add(TIME_WAIT)));
+            // The client answers the challenge.
+            flow.observe(&segment(Direction::ToServer, flags::RST, 0, 0), NOW);
+            assert!(!flow.challenges_syn(CLIENT, NOW));
         }
     }
 

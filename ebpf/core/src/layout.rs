@@ -482,6 +482,8 @@ pub mod flow_flags {
     pub const RESET: u8 = 4;
     /// Timestamps are negotiated.
     pub const TIMESTAMPS: u8 = 8;
+    /// The server's FIN came before the client's: the server is in TIME_WAIT after both.
+    pub const SERVER_FIRST: u8 = 16;
 }
 
 /// A connection that passes through untranslated: adopted at start, or opened by the server.

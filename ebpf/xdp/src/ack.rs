@@ -105,6 +105,41 @@ pub fn request_open(
     }
 }
 
+/// Whether a segment without a flow resets the connection whose ACK came right before it, as health checks do: the worker may
+/// not have seen that ACK yet. A wrong cookie is worth nothing here, so the limit on plain ones does not count it.
+#[inline(never)]
+pub fn aborts_opening(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
+    if pkt.service.handoff != handoff::SPLICE
+        || pkt.cpu.packet.flags & (tcp::flags::ACK | tcp::flags::RST | tcp::flags::SYN)
+            != tcp::flags::ACK | tcp::flags::RST
+    {
+        return false;
+    }
+    read_fields(ctx, pkt);
+    check_within_limit(pkt, true) == VALID_COOKIE
+        && !replay_check::is_recorded(pkt, Event::Connected)
+}
+
+/// Tells the worker of that RST. Its ring keeps the order; so the worker has the opening by then. A client that waits for a
+/// worker waits no longer.
+#[inline(never)]
+pub fn request_abort(
+    ctx: &XdpContext,
+    pkt: &mut PacketContext,
+    counters: &mut ServiceCounters,
+) -> Verdict {
+    let request = Request::Open {
+        options: pkt.cpu.found.validated_options,
+        offered: pkt.cpu.found.offered,
+        hop: Hop::default(),
+    };
+    let verdict = worker::try_request(ctx, pkt, counters, request);
+    if verdict == NO_WORKER {
+        waiting_clients::forget(pkt);
+    }
+    worker::drop_without_worker(verdict, counters)
+}
+
 /// Whether a segment of a closing flow is the ACK of a new handshake on the same addresses and ports, with a valid cookie.
 /// That of a handshake that has had its connection is only an old duplicate. `is_in_window`: its numbers are those of the old
 /// connection. Such ACKs are many if the server repeats its last data, and say nothing against their sender: the limit on

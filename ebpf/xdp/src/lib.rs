@@ -26,6 +26,7 @@
 //! | `replay_check` | which handshakes have had their connection |
 //! | `requeue` | at TC: a segment that TCP must not see yet |
 //! | `stale_connection` | at TC: resets the old connection on the ports of a validated client |
+//! | `time_wait` | a client without timestamps comes back while its server is in TIME_WAIT |
 //! | `forward` | to the next hop |
 //! | `edge` | SYNs that an edge has answered before |
 //! | `fragment` | the first fragment of a spliced flow's segment |
@@ -92,6 +93,7 @@ pub mod stale_connection;
 pub mod steered_interface;
 pub mod syn;
 pub mod test_inject;
+pub mod time_wait;
 pub mod unknown;
 pub mod verdict;
 pub mod verified_once;

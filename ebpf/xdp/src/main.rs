@@ -25,8 +25,8 @@ use synward_xdp::verdict::{
 use synward_xdp::{
     absence, ack, address_counts, between_servers, capture, deep_tags, edge, fast_path,
     flow_lookup, forward, fragment, icmp_error, impossible_source, kernel_handshake, local_service,
-    maps, monitor, next, reply, reply_budget, service_lookup, sources, splice, steered_interface,
-    syn, unknown, vlan, worker,
+    maps, monitor, next, reply, reply_budget, server_side, service_lookup, sources, splice,
+    steered_interface, syn, time_wait, unknown, vlan, worker,
 };
 
 /// Decides what happens to one frame.
@@ -147,10 +147,11 @@ fn decide_from_client(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
             state::OPENING if is_syn => false,
             state::OPENING => return worker::deliver_from_client(ctx, &mut pkt, counters, index),
             state::ESTABLISHED => true,
+            state::CLOSING if is_syn => time_wait::judges_syn(ctx, &mut pkt, flow),
             state::CLOSING => {
                 let packet = &pkt.cpu.packet;
                 let in_window = flow.is_in_window(packet.sequence, packet.acknowledgement);
-                !is_syn && !ack::starts_new_connection(ctx, &mut pkt, in_window)
+                !ack::starts_new_connection(ctx, &mut pkt, in_window)
             }
             _ => false,
         };
@@ -210,7 +211,7 @@ fn decide_without_flow(
         return XDP_DROP;
     }
     // Addresses can be spoofed: beyond the budget of its prefix, a SYN is challenged as others are.
-    if pkt.cpu.found.listed == listed::ALLOWED && (!is_syn || reply_budget::allows_reply(pkt)) {
+    if is_syn && pkt.cpu.found.listed == listed::ALLOWED && reply_budget::allows_reply(pkt) {
         counters.bump(Counter::Passed);
         return XDP_PASS;
     }
@@ -274,6 +275,16 @@ fn decide_without_flow(
             verdict => verdict,
         };
     }
+    // The server answers what it does not know, so this is bounded too. A client that was challenged beyond the budget has a
+    // cookie.
+    if pkt.cpu.found.listed == listed::ALLOWED && !ack::starts_new_connection(ctx, pkt, false) {
+        if reply_budget::allows_reply(pkt) {
+            counters.bump(Counter::Passed);
+            return XDP_PASS;
+        }
+        counters.bump(Counter::DropReplyBudget);
+        return XDP_DROP;
+    }
     let is_ack = pkt.cpu.packet.flags & (flags::SYN | flags::ACK | flags::RST) == flags::ACK;
     let reason = if is_ack {
         match ack::verify_cookie(ctx, pkt, counters) {
@@ -285,6 +296,8 @@ fn decide_without_flow(
             REFUSED_COOKIE => Counter::DropPlainRefused,
             verdict => return verdict,
         }
+    } else if ack::aborts_opening(ctx, pkt) {
+        return ack::request_abort(ctx, pkt, counters);
     } else {
         Counter::DropUnknown
     };
@@ -319,8 +332,16 @@ fn decide_from_server(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
         // SAFETY: as in `decide_from_client`.
         let flow: &mut Flow = unsafe { &mut *flow };
         match flow.state {
+            state::OPENING if !server_side::may_answer(ctx, &mut pkt) => {
+                counters.bump(Counter::DropImpossibleSource);
+                return XDP_DROP;
+            }
             state::OPENING => return worker::deliver_from_server(ctx, &mut pkt, counters, index),
             state::ESTABLISHED | state::CLOSING => {
+                if time_wait::opens_unasked(flow, pkt.cpu.packet.flags) {
+                    counters.bump(Counter::DropUnknown);
+                    return XDP_DROP;
+                }
                 counters.bump(Counter::ToClient);
                 return splice::forward(ctx, &mut pkt, flow, Direction::ToClient);
             }

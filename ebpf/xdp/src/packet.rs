@@ -180,6 +180,12 @@ impl Packet {
         let Some(header) = view::<{ ipv6::FRAGMENT_LENGTH }>(ctx, self.l4) else {
             return Kind::Fragment;
         };
+        // The kernel takes the protocol from the first fragment (RFC 8200 §4.5): what says here that it is none of TCP's becomes a
+        // packet of TCP only by a first fragment that says so, and is judged.
+        let next = header[0];
+        if next != protocol::TCP && next != ipv6::FRAGMENT && !ipv6::is_extension(next) {
+            return Kind::Other;
+        }
         let is_first = ipv6::first_fragment_protocol(header) == Some(protocol::TCP);
         self.l4 += ipv6::FRAGMENT_LENGTH;
         self.read_fragment(ctx, is_first)

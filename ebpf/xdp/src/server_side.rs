@@ -3,6 +3,7 @@
 //! A client may put a server's address into a segment. If it taught the program a connection, the client's other segments
 //! would pass unchallenged. The sender's MAC address tells: it is that of the server's neighbour entry, or it is not. Behind
 //! a router the server's frames may have the MAC of another router of a group, so only the router to the client is refused.
+//! Nor may a client answer in a server's name: two SYN-ACKs without timestamps would be taken for what the server supports.
 
 use crate::cpu_scratch::CpuScratch;
 use crate::frame_view::view;
@@ -16,6 +17,27 @@ use synward_core::wire::ethernet::{self, Ethernet};
 #[inline(always)]
 pub fn is_from_server(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
     pkt.interface.side & side::OUTSIDE == 0 || comes_from_server(ctx, pkt.cpu)
+}
+
+/// Whether a segment may be the server's answer to an opening: not if the router or host to the client has sent it, unless that
+/// is the way to the server as well. The server itself may send with any MAC, as a bond with several does.
+#[inline(always)]
+pub fn may_answer(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
+    pkt.interface.side & side::OUTSIDE == 0 || !comes_from_client(ctx, pkt.cpu)
+}
+
+#[inline(never)]
+fn comes_from_client(ctx: &XdpContext, cpu: &mut CpuScratch) -> bool {
+    let Some(eth) = view::<{ ethernet::LENGTH }>(ctx, 0) else {
+        return false;
+    };
+    let sender = Ethernet(&*eth).source();
+    let client = route::look_up_receiver(ctx, cpu);
+    if client.by != By::Neighbour || client.mac != sender {
+        return false;
+    }
+    let server = route::look_up_sender(ctx, cpu);
+    server.by != By::Neighbour || server.mac != sender
 }
 
 #[inline(never)]

@@ -10,7 +10,7 @@ use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::flow::FlowKey;
 use synward_core::flow_time::FlowTime;
 use synward_core::generated_segment::reset_for;
-use synward_core::layout::{Passed, flow_flags, unknown_policy as policy};
+use synward_core::layout::{Passed, flow_flags, handoff, unknown_policy as policy};
 use synward_core::occupancy::BucketBits;
 use synward_core::wire::tcp::{Repr, flags};
 
@@ -113,7 +113,12 @@ fn touch(passed: &mut Passed, pkt: &PacketContext, fin: u8) {
 /// Whether a segment without flow and valid cookie belongs to a connection older than the appliance: one that is ending, or
 /// any while connections are adopted, and a few for hours after that. SYNs are answered even then and do not get here.
 #[inline(always)]
-fn was_before(pkt: &PacketContext) -> bool {
+fn was_before(pkt: &PacketContext, is_unchecked: bool) -> bool {
+    // The kernel has the older connections of a local service, and gets their segments. Of the others the program at TC
+    // would check the cookie, without a limit.
+    if is_unchecked && pkt.service.handoff == handoff::LOCAL {
+        return false;
+    }
     if pkt.cpu.found.may_pass
         && let Some(passed) = alive(pkt)
     {
@@ -131,7 +136,8 @@ pub fn apply_unknown_policy(
     counters: &mut ServiceCounters,
     reason: Counter,
 ) -> Verdict {
-    if was_before(pkt) {
+    let is_unchecked = matches!(reason, Counter::DropPlainLimit | Counter::DropPlainRefused);
+    if was_before(pkt, is_unchecked) {
         counters.bump(Counter::Passed);
         return XDP_PASS;
     }
@@ -140,11 +146,12 @@ pub fn apply_unknown_policy(
         || !is_reset_wanted
         || reply_budget::allows_reply(pkt);
     let (packet, found) = (&pkt.cpu.packet, &mut pkt.cpu.found);
-    let policy = match reason {
-        // The segment may be a real client's: it is sent again, and a RST would end the connection. What is not checked here
-        // must not be checked by the kernel either.
-        Counter::DropPlainLimit | Counter::DropPlainRefused => policy::DROP,
-        _ => pkt.service.unknown_policy,
+    // The segment may be a real client's: it is sent again, and a RST would end the connection. What is not checked here must
+    // not be checked by the kernel either.
+    let policy = if is_unchecked {
+        policy::DROP
+    } else {
+        pkt.service.unknown_policy
     };
     match policy {
         policy::PASS => {

@@ -43,6 +43,12 @@ pub fn keep(pkt: &PacketContext) -> bool {
     maps::WAITING.insert(&found.key, &found.waiting, 0).is_ok()
 }
 
+/// Forgets a client that has reset its connection.
+#[inline(always)]
+pub fn forget(pkt: &PacketContext) {
+    let _ = maps::WAITING.remove(&pkt.cpu.found.key);
+}
+
 /// Keeps what was noted in case that the process is killed before the server has answered. It is over when the next ones have
 /// overwritten it.
 #[inline(never)]

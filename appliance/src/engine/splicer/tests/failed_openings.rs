@@ -165,6 +165,29 @@ fn a_client_reset_resets_the_server() {
     });
 }
 
+/// The XDP program had not seen the opening yet, so the RST came with its cookie.
+#[test]
+fn a_reset_right_behind_its_ack_resets_the_server() {
+    both(|mut lab| {
+        let reset = TestSegment {
+            flags: flags::RST | flags::ACK,
+            ..data(0, b"")
+        };
+        lab.open(&reset);
+        assert_eq!((lab.sent().len(), lab.entry()), (0, None), "nothing to end");
+        lab.open(&data(0, b""));
+        lab.only();
+        lab.open(&reset);
+        let abort = lab.only();
+        assert_eq!(
+            (abort.numbers(), abort.is_to_server()),
+            (RST_TO_SERVER, true)
+        );
+        assert_eq!((lab.entry(), lab.counted(Outcome::Aborted)), (None, 1));
+        lab.assert_idle();
+    });
+}
+
 #[test]
 fn full_tables_drop_the_opening_and_keep_nothing() {
     both(|mut lab| {
