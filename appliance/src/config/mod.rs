@@ -205,6 +205,10 @@ fn check_sides(
     }
 }
 
+/// What is said of a file that this process may not read.
+pub const PERMISSION_DENIED: &str =
+    "cannot be read: permission denied; run as root or as its owner";
+
 /// Reads the file as text, at most [`limits::FILE`] bytes of it.
 fn read(file: &Path) -> Result<String, Problem> {
     let cannot = |error: std::io::Error| {
@@ -213,7 +217,7 @@ fn read(file: &Path) -> Result<String, Problem> {
                 "there is no such file; name one with --config (`synward check --example` prints one)".into()
             }
             ErrorKind::PermissionDenied => {
-                "cannot be read: permission denied; run as root or as its owner".into()
+                PERMISSION_DENIED.into()
             }
             ErrorKind::IsADirectory => "is a directory; name a file in it".into(),
             _ => format!("cannot be read: {error}"),

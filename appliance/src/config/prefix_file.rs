@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::PERMISSION_DENIED;
 use super::appliance_section::absolute_path;
 use super::limits;
 use super::prefix_text::parse_listed_prefix;
@@ -71,9 +72,7 @@ impl Lines {
                 ErrorKind::NotFound => {
                     "does not exist; create it (it may be empty), or remove the key".into()
                 }
-                ErrorKind::PermissionDenied => {
-                    "cannot be read: permission denied; run as root or as its owner".into()
-                }
+                ErrorKind::PermissionDenied => PERMISSION_DENIED.into(),
                 _ => format!("cannot be read: {error}"),
             })
         };

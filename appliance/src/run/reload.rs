@@ -13,7 +13,9 @@ use super::running_appliance::{Inner, RunningAppliance};
 use super::service_slots;
 use super::start::{Appliance, policies};
 use crate::config::facts::{Difference, Facts};
-use crate::config::{Abilities, Config, Cookies, Handoff, Problem, Problems, Service, Standing};
+use crate::config::{
+    Abilities, Config, Cookies, Handoff, PERMISSION_DENIED, Problem, Problems, Service, Standing,
+};
 use crate::engine::Outcome;
 use crate::events::{EventLog, unix_seconds};
 use crate::lists::Contents;
@@ -47,8 +49,18 @@ impl ConfigSource {
     /// # Errors
     /// Every problem, as `synward check` prints it.
     fn read(&self) -> Result<Config, Vec<String>> {
+        // Opening a FIFO would block the control thread.
+        if std::fs::metadata(&self.file).is_ok_and(|file| !file.is_file() && !file.is_dir()) {
+            let what = "is not a regular file, and cannot be read again; put a file there";
+            return Err(vec![Problem::of(&self.file, what).to_string()]);
+        }
         let lines = |problems: Problems| -> Vec<String> {
-            problems.0.iter().map(ToString::to_string).collect()
+            problems
+                .0
+                .iter()
+                .map(ToString::to_string)
+                .map(explained)
+                .collect()
         };
         let mut config = Config::load(&self.file).map_err(lines)?;
         if config.cookie.keyring.is_none() {
@@ -60,6 +72,17 @@ impl ConfigSource {
             config.appliance.control.clone_from(control);
         }
         Ok(config)
+    }
+}
+
+/// A problem, with the cure of a running process where that of a command does not help.
+fn explained(problem: String) -> String {
+    match problem.strip_suffix(PERMISSION_DENIED) {
+        Some(what) => format!(
+            "{what}cannot be read: permission denied; a running synward reads files that root may read (chmod u+r) in the \
+             directories that its configuration named at the start; restart it for others"
+        ),
+        None => problem,
     }
 }
 
@@ -335,6 +358,15 @@ mod tests {
         let answering = thread::spawn(move || drop(receiver.recv()));
         assert!(!request(&requests).done, "it has stopped meanwhile");
         assert!(answering.join().is_ok());
+    }
+
+    #[test]
+    fn what_a_running_process_cannot_read_has_a_cure_of_its_own() {
+        let problem = format!("f.toml:3: `allow_file`: /etc/list {PERMISSION_DENIED}");
+        let text = explained(problem);
+        assert!(text.starts_with("f.toml:3: `allow_file`: /etc/list cannot be read: "));
+        assert!(text.contains("restart") && !text.contains("run as root"));
+        assert_eq!(explained("f.toml:1: else".into()), "f.toml:1: else");
     }
 
     #[test]
