@@ -151,8 +151,12 @@ fn unload(wanted: &Unload) -> anyhow::Result<ExitCode> {
 }
 
 fn check(arguments: &Check, control: &Path) -> anyhow::Result<ExitCode> {
-    let Some(file) = &arguments.config else {
+    if arguments.example {
         return print(Config::example().as_bytes());
+    }
+    let file = &match &arguments.config {
+        Some(file) => file.clone(),
+        None => control_client::query_status(control)?.config_file,
     };
     match Config::load(file) {
         Err(problems) => {

@@ -33,14 +33,14 @@ pub struct Run {
 /// Arguments of `check`.
 #[derive(Args, Clone, Debug)]
 pub struct Check {
-    /// Configuration file
-    #[arg(long, value_name = "FILE", required_unless_present = "example")]
+    /// Configuration file; with --against-running, that of the running process unless named
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["example", "against_running"])]
     pub config: Option<PathBuf>,
     /// Print a valid file that shows every key with its default and description
     #[arg(long, conflicts_with = "config")]
     pub example: bool,
     /// Compare the file with the running process
-    #[arg(long, requires = "config")]
+    #[arg(long, conflicts_with = "example")]
     pub against_running: bool,
 }
 

@@ -100,7 +100,8 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
     let (appliance, profiles) = start::start_appliance(config.clone())?;
     let events = EventLog::new(programs);
     let source = ConfigSource {
-        file: file.to_owned(),
+        // Other commands have another working directory.
+        file: std::path::absolute(file).unwrap_or_else(|_| file.to_owned()),
         control: control.map(Path::to_owned),
     };
     let (reloads, requests) = channel();

@@ -10,7 +10,7 @@ fn wrong_use_exits_with_2() {
         &["run"],
         &["check"],
         &["check", "--config", "f", "--example"],
-        &["check", "--against-running"],
+        &["check", "--against-running", "--example"],
         &["secret", "--secret", "f"],
         &["secret", "--service", "Web"],
         &["mode", "web"],

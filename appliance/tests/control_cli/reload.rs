@@ -140,6 +140,10 @@ fn a_file_is_compared_with_what_runs() {
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     let lines = "[[service]] web: mode always -> off\n[[service]] web: ports +8443 -443\n";
     assert_eq!(ran.stdout, lines);
+
+    source.change(|snapshot| snapshot.config_file = folder.path("synward.toml"));
+    let unnamed = folder.synward(&["check", "--against-running"]);
+    assert_eq!((unnamed.code, unnamed.stdout.as_str()), (0, lines));
 }
 
 #[test]
