@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::detector::{Attack, Change, Detector, Seen};
+use super::detector::{Attack, Change, Detector, KeptAttack, Seen};
 use super::rate_window::Rates;
 use crate::config::Activation;
 
@@ -42,8 +42,8 @@ impl AddressDetectors {
         }
     }
 
-    /// Watches these addresses from now on; `new` makes the detector of one that was not watched. Attacks on others are over. It
-    /// is cheap if nothing changes.
+    /// Watches these addresses from now on; `new` makes the detector of one that was not watched. Attacks on others are not
+    /// looked for any more. It is cheap if nothing changes.
     pub fn follow(
         &mut self,
         nets: impl Iterator<Item = IpNet> + Clone,
@@ -56,8 +56,18 @@ impl AddressDetectors {
         let detector = |net| (net, known.remove(&net).unwrap_or_else(&new));
         self.0 = nets.map(detector).collect();
         let gone = known.into_iter();
-        gone.filter_map(|(net, mut gone)| Some((Some(net), gone.end()?)))
+        gone.filter_map(|(net, mut gone)| Some((Some(net), gone.unwatch()?)))
             .collect()
+    }
+
+    /// Goes on with an attack that a process before this one knew. `false`: the address is not watched.
+    pub fn resume(&mut self, net: IpNet, now: Duration, kept: &KeptAttack) -> bool {
+        let found = self.0.iter_mut().find(|(known, _)| *known == net);
+        if let Some((_, detector)) = found {
+            detector.resume(now, kept);
+            return true;
+        }
+        false
     }
 
     /// A round of the service, whose own detector is `whole`. `seen` is what is seen of it, `each` what is seen of its
@@ -126,4 +136,5 @@ impl AddressDetectors {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

@@ -47,12 +47,63 @@ pub struct Attack {
     /// It ends below this rate, if that is lower than the threshold: it began without reaching one.
     most_quiet: f64,
     before: Totals,
+    earlier: Earlier,
+}
+
+/// What an attack had been when this process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Earlier {
+    time: Duration,
+    syns: u64,
+    proven: u64,
+}
+
+/// An attack as the next process gets to know it, if this one is killed meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KeptAttack {
+    /// How long it has gone on.
+    pub age: Duration,
+    /// [`Attack::rate`].
+    pub rate: f64,
+    /// [`Attack::threshold`].
+    pub threshold: f64,
+    /// [`Attack::peak`].
+    pub peak: f64,
+    /// It ends below this rate, if that is lower than the threshold.
+    pub most_quiet: f64,
+    /// [`Attack::syns`].
+    pub syns: u64,
+    /// [`Attack::proven`].
+    pub proven: u64,
 }
 
 impl Attack {
     /// It may be over below this rate.
     pub fn quiet(&self, thresholds: &Thresholds) -> f64 {
         thresholds.deactivate.min(self.most_quiet)
+    }
+
+    /// How long it has gone on.
+    pub fn age(&self, now: Duration) -> Duration {
+        self.earlier.time + now.saturating_sub(self.began)
+    }
+
+    /// How long it went on until its rate was low.
+    pub fn duration(&self) -> Duration {
+        self.age(self.last)
+    }
+
+    /// What the next process needs to know of it.
+    pub fn kept(&self, now: Duration) -> KeptAttack {
+        KeptAttack {
+            age: self.age(now),
+            rate: self.rate,
+            threshold: self.threshold,
+            peak: self.peak,
+            most_quiet: self.most_quiet,
+            syns: self.syns,
+            proven: self.proven,
+        }
     }
 }
 
@@ -63,6 +114,8 @@ pub enum Change {
     Began(Attack),
     /// It is over.
     Ended(Attack),
+    /// It may go on, but nobody looks any more: another mode or another configuration.
+    Unwatched(Attack),
 }
 
 /// What a round has shown.
@@ -159,8 +212,9 @@ impl Detector {
             None => None,
             Some(attack) => {
                 attack.peak = attack.peak.max(self.rates.syns);
-                attack.syns = seen.totals.syns.saturating_sub(attack.before.syns);
-                attack.proven = seen.totals.proven.saturating_sub(attack.before.proven);
+                let (earlier, before) = (attack.earlier, attack.before);
+                attack.syns = earlier.syns + seen.totals.syns.saturating_sub(before.syns);
+                attack.proven = earlier.proven + seen.totals.proven.saturating_sub(before.proven);
                 if rate >= attack.quiet(&thresholds) {
                     attack.last = now;
                 }
@@ -188,9 +242,35 @@ impl Detector {
         Change::Began(attack)
     }
 
-    /// Ends an attack, whatever the rate.
-    pub(super) fn end(&mut self) -> Option<Change> {
-        self.attack.take().map(Change::Ended)
+    /// A round in which attacks are not looked for: what is normal is learned nevertheless.
+    pub fn unwatched_round(&mut self, now: Duration, seen: &Seen) -> Option<Change> {
+        let ended = self.observe(now, seen).ended;
+        ended.or_else(|| self.unwatch())
+    }
+
+    /// Goes on with an attack that a process before this one knew. All counters began anew since.
+    pub fn resume(&mut self, now: Duration, kept: &KeptAttack) {
+        self.attack = Some(Attack {
+            began: now,
+            last: now,
+            rate: kept.rate,
+            threshold: kept.threshold,
+            peak: kept.peak,
+            syns: kept.syns,
+            proven: kept.proven,
+            most_quiet: kept.most_quiet,
+            before: Totals::default(),
+            earlier: Earlier {
+                time: kept.age,
+                syns: kept.syns,
+                proven: kept.proven,
+            },
+        });
+    }
+
+    /// Forgets an attack, whatever the rate.
+    pub fn unwatch(&mut self) -> Option<Change> {
+        self.attack.take().map(Change::Unwatched)
     }
 
     /// What is left of a rate that would begin an attack is none below this: the threshold, or half of the rate.
@@ -240,6 +320,7 @@ fn begin(
         proven: 0,
         most_quiet,
         before,
+        earlier: Earlier::default(),
     }
 }
 

@@ -20,5 +20,5 @@ mod rate_window;
 pub mod thresholds;
 
 pub use address_detectors::{AddressDetectors, Changed};
-pub use detector::{Attack, Change, Detector, Seen};
+pub use detector::{Attack, Change, Detector, KeptAttack, Seen};
 pub use rate_window::{Rates, Totals};

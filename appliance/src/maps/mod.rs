@@ -9,9 +9,11 @@
 //! | `heartbeats` | liveness of workers, read by the XDP program |
 //! | `clock` | the wall clock of epochs, and the monotonic clock of timestamps in maps |
 //! | `mapped_memory` | memory shared with the kernel as slices of atomics; holds unsafe code |
+//! | `batched_lookup` | reads many elements of a per-CPU array at once; holds unsafe code |
 //! | `pod` | layout types as keys and values of maps; holds unsafe code |
 
 mod atomics;
+mod batched_lookup;
 mod clock;
 mod flow_sweep;
 mod flow_table;
@@ -21,6 +23,7 @@ mod pod;
 mod replay_cache;
 
 pub(crate) use atomics::{AtomicU32 as FlowTableU32, AtomicU64 as FlowTableU64};
+pub(crate) use batched_lookup::BatchedPerCpuArray;
 pub use clock::{Times, coarse_now, fine_now, flow_now};
 pub use flow_sweep::{Limits, Swept};
 pub use flow_table::{Established, FlowTable, InsertError, OpeningEntry};

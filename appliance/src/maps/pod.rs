@@ -20,7 +20,7 @@ use synward_core::wire::Address;
 /// Wraps a type of [`synward_core::layout`]. [`Pod`] cannot be implemented for the type itself because both belong to
 /// other crates.
 #[repr(transparent)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plain<T>(pub(crate) T);
 
 /// The map of the profiles that SYN-ACKs offer for each address and port.

@@ -14,7 +14,7 @@ use crate::config::{Config, Handoff, Mode, Service};
 use crate::events::{AttackNumbers, Event, EventKind, EventLog};
 use crate::kernel;
 use crate::observe::{AddressAttackView, AttackView, LogLimit};
-use crate::steering::{Place, SampledSources, Steering, SteeringError};
+use crate::steering::{Place, ResumedAttack, SampledSources, Steering};
 
 /// The detectors of all services.
 pub(super) struct AttackWatch {
@@ -22,8 +22,13 @@ pub(super) struct AttackWatch {
     services: Vec<Watched>,
     /// How often listeners of this machine had no room, at the last round.
     overflows: Option<u64>,
+    /// When the next process was last told of the attacks that go on.
+    kept: Option<Duration>,
     failed: LogLimit,
 }
+
+/// How often the next process is told of their numbers. It is told at once when one begins or ends.
+const KEEP: Duration = Duration::from_secs(1);
 
 /// What is known of one service.
 struct Watched {
@@ -57,11 +62,20 @@ impl Watched {
         self.addresses.set(service.activation);
     }
 
-    fn round(&mut self, service: &Service, now: Duration, seen: &SeenOfService) -> Vec<Changed> {
+    fn round(
+        &mut self,
+        service: &Service,
+        mode: Mode,
+        now: Duration,
+        seen: &SeenOfService,
+    ) -> Vec<Changed> {
         let nets = seen.places.iter().map(|place| place.net);
         let mut changes = self.addresses.follow(nets, || detector(service));
         if seen.each.is_empty() {
-            let change = self.detector.round(now, &seen.whole);
+            let change = match mode {
+                Mode::Off => self.detector.unwatched_round(now, &seen.whole),
+                _ => self.detector.round(now, &seen.whole),
+            };
             changes.extend(change.map(|change| (None, change)));
         } else {
             let more = self
@@ -99,7 +113,48 @@ impl AttackWatch {
             began: Instant::now(),
             services: config.services.iter().map(Watched::new).collect(),
             overflows: None,
+            kept: None,
             failed: LogLimit::default(),
+        }
+    }
+
+    /// Goes on with the attacks that a process before this one knew. They were told of when they began.
+    pub(super) fn resume(&mut self, config: &Config, steering: &Steering) {
+        let now = self.began.elapsed();
+        for ResumedAttack {
+            service,
+            net,
+            attack,
+        } in steering.resumed_attacks()
+        {
+            let index = *service as usize;
+            let Some((watched, service)) =
+                self.services.get_mut(index).zip(config.services.get(index))
+            else {
+                continue;
+            };
+            let places = steering.watched_addresses(index as u32).iter();
+            // No detector has seen anything yet.
+            let _ = watched
+                .addresses
+                .follow(places.map(|place| place.net), || detector(service));
+            let is_known = match net {
+                Some(net) => watched.addresses.resume(*net, now, attack),
+                None => {
+                    watched.detector.resume(now, attack);
+                    true
+                }
+            };
+            if is_known {
+                let seconds = attack.age.as_secs();
+                let address = net.map(address_text);
+                tracing::info!(
+                    service = service.name,
+                    address,
+                    seconds,
+                    "an attack goes on that began before this process"
+                );
+            }
         }
     }
 
@@ -129,34 +184,34 @@ impl AttackWatch {
     ) {
         let now = self.began.elapsed();
         let pressed = self.have_listeners_overflowed(config);
+        if let Err(error) = steering.read_address_counts()
+            && let Some(others) = self.failed.pass()
+        {
+            tracing::error!(%error, others, "what came for single addresses cannot be read");
+        }
+        let mut has_changed = false;
         for (index, watched) in self.services.iter_mut().enumerate() {
             let Some(service) = config.services.get(index) else {
                 continue;
             };
             let index = index as u32;
             let pressed = pressed && service.handoff == Handoff::Local;
-            let (Ok(mode), Ok(seen)) = (
+            let (Ok(mode), Some(seen)) = (
                 steering.mode(index),
                 look(steering, index, service, pressed),
             ) else {
-                // `status` says that they cannot be read.
                 continue;
             };
             let (was_attacked, before) = (watched.is_attacked(), watched.attack_syns());
-            let changes = watched.round(service, now, &seen);
+            let changes = watched.round(service, mode, now, &seen);
+            has_changed |= !changes.is_empty();
             let challenged_before = challenging(steering, index);
             if !steering.challenges_anywhere(index) {
                 watched.unanswered += watched.attack_syns().saturating_sub(before);
             }
-            let attacked: BTreeSet<_> = seen
-                .places
-                .iter()
-                .filter(|place| {
-                    watched
-                        .addresses
-                        .attacks()
-                        .any(|(net, ..)| net == place.net)
-                })
+            let attacked = watched.addresses.attacks();
+            let attacked: BTreeSet<_> = attacked
+                .filter_map(|(net, ..)| seen.places.iter().find(|place| place.net == net))
                 .map(|place| place.policy)
                 .collect();
             let is_whole = watched.detector.attack().is_some();
@@ -171,13 +226,53 @@ impl AttackWatch {
             {
                 tracing::error!(service = service.name, %error, others, "the sources of earlier SYNs stay");
             }
-            if mode != Mode::Off && !changes.is_empty() {
+            if !changes.is_empty() {
                 let challenged = challenging(steering, index);
                 for (net, change) in changes {
                     let is_challenged = challenged.at(net) || challenged_before.at(net);
                     events.record(event(&service.name, net, &change, is_challenged));
                 }
             }
+        }
+        self.keep(config, steering, now, has_changed);
+    }
+
+    /// Tells that nobody looks any more: the process ends, and takes its programs with it.
+    pub(super) fn end(&mut self, config: &Config, steering: &Steering, events: &mut EventLog) {
+        for (index, (watched, service)) in (0..).zip(self.services.iter_mut().zip(&config.services))
+        {
+            let challenging = challenging(steering, index);
+            let nobody = std::iter::empty();
+            let mut changes = watched.addresses.follow(nobody, || detector(service));
+            changes.extend(watched.detector.unwatch().map(|change| (None, change)));
+            for (net, change) in changes {
+                let challenged = challenging.at(net);
+                events.record(event(&service.name, net, &change, challenged));
+            }
+        }
+    }
+
+    /// Tells the next process which attacks go on.
+    fn keep(&mut self, config: &Config, steering: &mut Steering, now: Duration, at_once: bool) {
+        let is_due = self
+            .kept
+            .is_none_or(|last| now.saturating_sub(last) >= KEEP);
+        if !at_once && !is_due {
+            return;
+        }
+        self.kept = Some(now);
+        let services = self.services.iter().zip(&config.services);
+        let ongoing = services.flat_map(move |(watched, service)| {
+            let addresses = watched.addresses.attacks();
+            let addresses = addresses.map(|(net, _, attack)| (Some(net), attack));
+            let all = watched.detector.attack().map(|attack| (None, attack));
+            let all = all.into_iter().chain(addresses);
+            all.map(move |(net, attack)| (service.name.as_str(), net, attack.kept(now)))
+        });
+        if let Err(error) = steering.keep_attacks(ongoing)
+            && let Some(others) = self.failed.pass()
+        {
+            tracing::error!(%error, others, "a process after this one would not know which attacks go on");
         }
     }
 
@@ -208,7 +303,7 @@ impl AttackWatch {
         };
         let (detector, now) = (&watched.detector, self.began.elapsed());
         let thresholds = detector.thresholds();
-        let since = |attack: &Attack| now.saturating_sub(attack.began).as_secs_f64();
+        let since = |attack: &Attack| attack.age(now).as_secs_f64();
         let peak = |attack: &Attack| attack.peak.round() as u64;
         let attacks = || watched.addresses.attacks();
         let all = || {
@@ -244,18 +339,19 @@ impl AttackWatch {
     }
 }
 
-/// Reads what came for a service and for those of its addresses that are watched by themselves.
+/// What came for a service and for those of its addresses that are watched by themselves. `None`: it cannot be read; `status`
+/// says so.
 fn look<'a>(
     steering: &'a Steering,
     index: u32,
     service: &Service,
     pressed: bool,
-) -> Result<SeenOfService<'a>, SteeringError> {
-    let counters = steering.counters(index)?;
+) -> Option<SeenOfService<'a>> {
+    let counters = steering.counters(index).ok()?;
     let places = steering.watched_addresses(index);
     let seen = |place: &Place| {
         let counts = steering.address_counts(*place)?;
-        Ok(Seen {
+        Some(Seen {
             totals: Totals {
                 syns: counts.value(Counted::Syn),
                 proven: counts.value(Counted::Proven),
@@ -265,14 +361,14 @@ fn look<'a>(
             pressed: false,
         })
     };
-    Ok(SeenOfService {
+    Some(SeenOfService {
         whole: Seen {
             totals: totals(&counters, service.handoff),
             challenges: steering.challenges(index),
             pressed,
         },
         places,
-        each: places.iter().map(seen).collect::<Result<_, _>>()?,
+        each: places.iter().map(seen).collect::<Option<_>>()?,
     })
 }
 
@@ -322,14 +418,14 @@ fn address_text(net: IpNet) -> String {
 fn event(service: &str, address: Option<IpNet>, change: &Change, challenged: bool) -> Event {
     let (kind, attack) = match change {
         Change::Began(attack) => (EventKind::AttackBegin, attack),
-        Change::Ended(attack) => (EventKind::AttackEnd, attack),
+        Change::Ended(attack) | Change::Unwatched(attack) => (EventKind::AttackEnd, attack),
     };
-    let message = match (kind, challenged) {
-        (EventKind::AttackBegin, true) => "attack begins: clients are challenged",
-        (EventKind::AttackBegin, false) => {
-            "attack begins: mode \"auto\" would challenge clients now"
-        }
-        _ => "attack is over",
+    let message = match (change, challenged, address) {
+        (Change::Began(_), true, _) => "attack begins: clients are challenged",
+        (Change::Began(_), false, _) => "attack begins: mode \"auto\" would challenge clients now",
+        (Change::Ended(_), ..) => "attack is over",
+        (Change::Unwatched(_), _, Some(_)) => "this address is not watched by itself any more",
+        (Change::Unwatched(_), _, None) => "attacks are not looked for any more",
     };
     Event {
         address: address.map(address_text),
@@ -339,7 +435,7 @@ fn event(service: &str, address: Option<IpNet>, change: &Change, challenged: boo
 }
 
 fn numbers(attack: &Attack, challenged: bool) -> AttackNumbers {
-    let duration = attack.last.saturating_sub(attack.began).as_secs_f64();
+    let duration = attack.duration().as_secs_f64();
     AttackNumbers {
         rate: attack.rate.round() as u64,
         threshold: attack.threshold.round() as u64,

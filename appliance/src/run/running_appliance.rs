@@ -91,7 +91,8 @@ impl RunningAppliance {
         let services = MAX_SERVICES as usize;
         let mut notes = Notes::default();
         notes.renew(&appliance.config);
-        let attacks = AttackWatch::new(&appliance.config);
+        let mut attacks = AttackWatch::new(&appliance.config);
+        attacks.resume(&appliance.config, &appliance.steering);
         let watch = FaultWatch::new(&mut appliance);
         Self {
             source,
@@ -234,10 +235,17 @@ impl RunningAppliance {
     /// Something could not be removed.
     pub fn end(&self, keep: bool) -> anyhow::Result<()> {
         let mut inner = self.lock();
+        let inner = &mut *inner;
         inner.serving = false;
         let Some(appliance) = inner.appliance.take() else {
             return Ok(());
         };
+        if !keep {
+            let steering = &appliance.steering;
+            inner
+                .attacks
+                .end(&inner.config, steering, &mut inner.events);
+        }
         let flows: u32 = appliance.steering.table().occupied().iter().sum();
         if !keep && flows > 0 {
             tracing::warn!(

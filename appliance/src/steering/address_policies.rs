@@ -3,15 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use synward_core::address_counts::AddressCounts;
 use synward_core::layout::{MAX_SERVICES, Service, mode};
 
 use super::address_places::{AddressPlaces, Place};
-use super::error::{SteeringError, map_failed};
 use super::handle::Steering;
 use super::modes::COOKIE_LIFE;
 use crate::config::Mode;
-use crate::maps::{Plain, coarse_now};
+use crate::maps::coarse_now;
 
 /// The addresses with a policy of their own, by its index.
 #[derive(Debug, Default)]
@@ -24,9 +22,10 @@ pub(super) struct AddressPolicies {
 }
 
 impl AddressPolicies {
-    pub(super) fn new(places: AddressPlaces) -> Self {
+    pub(super) fn new(places: AddressPlaces, attacked: BTreeSet<u32>) -> Self {
         Self {
             places,
+            attacked,
             ..Self::default()
         }
     }
@@ -71,23 +70,6 @@ impl Steering {
         } else {
             &[]
         }
-    }
-
-    /// Reads what came for an address that is watched by itself, summed over all CPUs.
-    ///
-    /// # Errors
-    /// The kernel refuses the read.
-    pub fn address_counts(&self, place: Place) -> Result<AddressCounts, SteeringError> {
-        let index = AddressCounts::index(place.policy);
-        let cpus = self.object.address_counts.get(&index, 0);
-        let cpus = cpus.map_err(map_failed("ADDRESS_COUNTS"))?;
-        let mut sum = AddressCounts::default();
-        for Plain(AddressCounts(counts)) in cpus.iter() {
-            for (sum, count) in sum.0.iter_mut().zip(counts) {
-                *sum = sum.wrapping_add(*count);
-            }
-        }
-        Ok(sum)
     }
 
     /// Whether clients of an address that is watched by itself are challenged now.

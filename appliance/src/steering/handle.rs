@@ -22,6 +22,7 @@ use super::endpoint_profiles::EndpointProfiles;
 use super::error::{SteeringError, map_failed};
 use super::fill;
 use super::interface_discovery::{Attached, Found, SteeredInterface};
+use super::kept_attacks::KeptAttacks;
 use super::key_slots::KeySlots;
 use super::modes::Adoption;
 use super::next_hops::NextHops;
@@ -63,6 +64,8 @@ pub struct Steering {
     pub(super) services: Vec<Service>,
     /// ... and of addresses.
     pub(super) addresses: AddressPolicies,
+    /// The attacks that the next process has to know of.
+    pub(super) kept_attacks: KeptAttacks,
     pub(super) banks: PolicyBanks,
     /// Whether the kernel creates connections from our cookies; `None`: it has not been asked, as no service is local.
     pub(super) takes_connections: Option<bool>,
@@ -169,6 +172,7 @@ impl Steering {
             {
                 pins.pin_map(name, map)?;
             }
+            self.kept_attacks.pin(pins)?;
         }
         // TC comes first: XDP must not pass ACKs with cookies while no TC program verifies them.
         if self.assigns {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use synward_core::flow_time::FlowTime;
-use synward_core::layout::{Clock, Globals, Service};
+use synward_core::layout::{Clock, Globals, Service, mode};
 
 use super::address_policies::AddressPolicies;
 use super::chain;
@@ -15,6 +15,7 @@ use super::fill;
 use super::frags::needs_frags;
 use super::handle::Steering;
 use super::interface_discovery::{Found, find_steered};
+use super::kept_attacks::{KeptAttacks, ResumedAttack};
 use super::key_slots::KeySlots;
 use super::map_plan::Plan;
 use super::modes::Adoption;
@@ -23,7 +24,7 @@ use super::object::{Object, Sizes};
 use super::own_sources::OwnSources;
 use super::pins::Pins;
 use super::policy_banks::PolicyBanks;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::kernel::{self, KernelAbi};
 use crate::maps::{FlowTable, Heartbeats, Plain, ReplayCache, Times};
 use crate::secret::Keyring;
@@ -125,7 +126,8 @@ impl Steering {
             previous.as_ref(),
         )?;
 
-        let services = plan.services.clone();
+        let kept_attacks = KeptAttacks::read(pins, config, &plan.places);
+        let (services, attacked) = attacked(config, &plan, kept_attacks.resumed());
         let table = FlowTable::new(
             shared.tags,
             shared.flows,
@@ -147,7 +149,8 @@ impl Steering {
             pins: None,
             taken_over,
             services: vec![Service::default(); plan.services.len()],
-            addresses: AddressPolicies::new(plan.places.clone()),
+            addresses: AddressPolicies::new(plan.places.clone(), attacked),
+            kept_attacks,
             banks: PolicyBanks::default(),
             takes_connections: abi.map(KernelAbi::takes_connections),
             lists: std::mem::take(&mut plan.lists),
@@ -182,6 +185,31 @@ impl Steering {
         steering.refresh_kernel_clock()?;
         Ok(steering)
     }
+}
+
+/// The policies of services with what the attacks of a process before this one lead to, and the policies of attacked addresses.
+fn attacked(
+    config: &Config,
+    plan: &Plan,
+    attacks: &[ResumedAttack],
+) -> (Vec<Service>, BTreeSet<u32>) {
+    let mut services = plan.services.clone();
+    let mut addresses = BTreeSet::new();
+    for ResumedAttack { service, net, .. } in attacks {
+        if let Some(net) = net {
+            addresses.insert(plan.places.policy(*service, *net));
+            continue;
+        }
+        let index = *service as usize;
+        if let Some((policy, configured)) = services.get_mut(index).zip(config.services.get(index))
+        {
+            policy.under_attack = 1;
+            if configured.mode == Mode::Auto {
+                policy.mode = mode::ALWAYS;
+            }
+        }
+    }
+    (services, addresses)
 }
 
 fn random_key<const WORDS: usize>() -> Result<[u64; WORDS], SteeringError> {

@@ -15,6 +15,8 @@
 //! | `handle` | the handle to the loaded program: attach, refresh, read counters, stop |
 //! | `modes` | which services challenge their clients; what continues when one begins or ends to |
 //! | `address_places`, `address_policies` | the addresses of services that are watched, and challenge, by themselves |
+//! | `watched_counts` | what comes for each of these |
+//! | `kept_attacks` | the attacks that go on, for the process after a kill |
 //! | `loading` | loads the program for a configuration and fills its maps |
 //! | `interface_discovery` | finds the configured interfaces, and checks that XDP can steer each |
 //! | `interface_watch` | compares the steered interfaces with what the kernel has now |
@@ -64,6 +66,7 @@ mod handle;
 mod interface_discovery;
 mod interface_mend;
 mod interface_watch;
+mod kept_attacks;
 mod key_slots;
 mod loading;
 mod map_plan;
@@ -84,6 +87,7 @@ mod unload;
 mod vlan_stripping;
 mod vlans;
 mod waiting_clients;
+mod watched_counts;
 
 pub use address_places::Place;
 pub(crate) use bpffs::missing_bpffs;
@@ -100,6 +104,7 @@ pub use handle::Steering;
 pub use interface_discovery::SteeredInterface;
 pub(crate) use interface_discovery::refused_kind;
 pub use interface_mend::Mended;
+pub use kept_attacks::{Ongoing, ResumedAttack};
 pub(crate) use native_refusal::most_mtu;
 pub use occupant::Occupant;
 pub use own_addresses::{LeftOut, own_address_warnings};

@@ -9,7 +9,6 @@ use aya::maps::{
 };
 use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use synward_core::address_counts::AddressCounts;
 use synward_core::counters::ServiceCounters;
 use synward_core::flow::FlowKey;
 use synward_core::handed_over::{self, HandedOver};
@@ -24,6 +23,7 @@ use synward_core::{occupancy, replay_cache};
 
 use super::error::{SteeringError, cause, errno, map_failed};
 use super::map_plan::Plan;
+use super::watched_counts::{ADDRESS_COUNTS, WatchedCounts};
 use crate::kernel::{self, KernelAbi, load_verified};
 use crate::maps::{self, Atomic, EndpointMap, Memory, Plain};
 
@@ -112,7 +112,7 @@ pub(super) struct Object {
     pub(super) services: Array<MapData, Plain<Service>>,
     pub(super) keys: Array<MapData, Plain<KeySlot>>,
     pub(super) counters: PerCpuArray<MapData, Plain<ServiceCounters>>,
-    pub(super) address_counts: PerCpuArray<MapData, Plain<AddressCounts>>,
+    pub(super) address_counts: WatchedCounts,
     pub(super) sources: PerCpuArray<MapData, Plain<Bucket>>,
     pub(super) sockets: XskMap<MapData>,
     pub(super) vlans: HashMap<MapData, Plain<VlanTags>, u32>,
@@ -272,6 +272,8 @@ fn take_maps(
         replay_cache: map_memory(&mut ebpf, "REPLAY_CACHE", maps::REPLAY_CACHE_WORDS)?,
         heartbeats: map_memory(&mut ebpf, "HEARTBEATS", MAX_QUEUES as usize)?,
     };
+    let again = duplicate_map(&ebpf, ADDRESS_COUNTS)?;
+    let address_counts = WatchedCounts::new(take_map_as(&mut ebpf, ADDRESS_COUNTS)?, again);
     let object = Object {
         interfaces: take_map_as(&mut ebpf, "INTERFACES")?,
         clock: take_map_as(&mut ebpf, "CLOCK")?,
@@ -281,7 +283,7 @@ fn take_maps(
         services: take_map_as(&mut ebpf, "SERVICES")?,
         keys: take_map_as(&mut ebpf, "KEYS")?,
         counters: take_map_as(&mut ebpf, "COUNTERS")?,
-        address_counts: take_map_as(&mut ebpf, "ADDRESS_COUNTS")?,
+        address_counts,
         sources: take_map_as(&mut ebpf, "SOURCES")?,
         sockets: take_map_as(&mut ebpf, "SOCKETS")?,
         vlans: take_map_as(&mut ebpf, "VLANS")?,

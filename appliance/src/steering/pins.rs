@@ -110,7 +110,12 @@ impl Pins {
 
     /// The path of a pinned map.
     pub(super) fn map(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{MAP}{name}"))
+        self.folder.join(Self::map_file(name))
+    }
+
+    /// The file of a pinned map in the folder.
+    pub(super) fn map_file(name: &str) -> String {
+        format!("{MAP}{name}")
     }
 
     /// The path of the pinned XDP link of an interface. Dots are escaped because the file system reserves names with dots

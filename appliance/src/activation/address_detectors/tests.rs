@@ -61,6 +61,7 @@ impl Service {
                 let sign = match change {
                     Change::Began(_) => '+',
                     Change::Ended(_) => '-',
+                    Change::Unwatched(_) => '?',
                 };
                 let net = net.map(|net| net.addr().to_string());
                 let name = net.as_deref().map_or("all", |net| &net["192.0.2.".len()..]);
@@ -150,9 +151,31 @@ fn addresses_come_and_go() {
     assert_eq!(kept, []);
     assert_eq!(service.addresses.attacks().count(), 1);
     let ended = service.addresses.follow([net(7)].into_iter(), new);
-    let is_end = |(net, change): &Changed| (*net, matches!(change, Change::Ended(_)));
+    let is_end = |(net, change): &Changed| (*net, matches!(change, Change::Unwatched(_)));
     assert_eq!(
         ended.iter().map(is_end).collect::<Vec<_>>(),
         [(Some(net(0)), true)]
     );
+}
+
+/// A process was killed meanwhile: the next one knows of the attack, and of how much came before.
+#[test]
+fn an_attack_goes_on_in_the_next_process() {
+    let mut before = Service::new(3, SETTINGS);
+    assert_eq!(before.run(2.0, &[5_000, 0, 0]), "+0");
+    let kept: Vec<_> = before
+        .addresses
+        .attacks()
+        .map(|(net, _, attack)| (net, attack.kept(Duration::from_secs(2))))
+        .collect();
+    let mut after = Service::new(3, SETTINGS);
+    for (net, kept) in &kept {
+        assert!(after.addresses.resume(*net, Duration::ZERO, kept));
+    }
+    assert!(!after.addresses.resume(net(9), Duration::ZERO, &kept[0].1));
+    assert_eq!(after.run(4.0, &[5_000, 0, 0]), "", "it is told once");
+    let (_, _, attack) = after.addresses.attacks().next().unwrap();
+    assert!(attack.age(Duration::from_secs(4)) > Duration::from_secs(5));
+    assert!((29_000..=30_000).contains(&attack.syns), "{attack:?}");
+    assert_eq!(after.run(4.0, &[0, 0, 0]), "-0");
 }

@@ -50,7 +50,7 @@ fn run(
             match detector.round(Duration::from_millis(100 * tenths), &seen) {
                 Some(Change::Began(_)) => found.push(('+', tenths)),
                 Some(Change::Ended(_)) => found.push(('-', tenths)),
-                None => {}
+                Some(Change::Unwatched(_)) | None => {}
             }
         }
     }
@@ -257,4 +257,26 @@ fn an_attack_has_its_numbers() {
     assert!((39_000..39_100).contains(&attack.syns), "{}", attack.syns);
     assert_eq!(attack.last, Duration::from_millis(3_300));
     assert!(detector.attack().is_none());
+}
+
+/// Mode `off`: what began before is told to have an end, and nothing begins; with another mode it begins at once.
+#[test]
+fn nobody_looks_while_the_mode_is_off() {
+    let mut detector = Detector::new(set(1_000, 5), true);
+    let flood = |tenths: u64| Seen {
+        totals: Totals {
+            syns: 500 * tenths,
+            ..Totals::default()
+        },
+        ..Seen::default()
+    };
+    let at = |tenths: u64| Duration::from_millis(100 * tenths);
+    let began = (1..20).filter_map(|now| detector.round(at(now), &flood(now)));
+    assert!(matches!(began.last(), Some(Change::Began(_))));
+    let unwatched = detector.unwatched_round(at(20), &flood(20));
+    assert!(matches!(unwatched, Some(Change::Unwatched(_))));
+    let more = (21..40).find_map(|now| detector.unwatched_round(at(now), &flood(now)));
+    assert_eq!(more, None);
+    let again = detector.round(at(40), &flood(40));
+    assert!(matches!(again, Some(Change::Began(_))));
 }
