@@ -1,9 +1,9 @@
-//! The ACK of a validated client that waited for a worker ([`synward_core::layout::WaitingClient`]).
+//! The ACK of a validated client that waited for a worker ([`synward_core::waiting_client::WaitingClient`]).
 
 use arrayvec::ArrayVec;
 use synward_core::flow::FlowKey;
 use synward_core::generated_segment::{MAX_OPTION_WORDS, Segment, padded_timestamps};
-use synward_core::layout::WaitingClient;
+use synward_core::waiting_client::WaitingClient;
 use synward_core::wire::tcp::{self, Repr, flags};
 use synward_core::worker_request::{Meta, Request};
 

@@ -10,11 +10,12 @@ use synward_core::flow::FlowKey;
 use synward_core::handed_over::HandedOver;
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Globals, Interfaces, KeySlot, NextHop, Passed, PrefixPort,
-    Service, VlanTags, WaitingClient,
+    Service, VlanTags,
 };
 use synward_core::source_filter::SourceFilter;
 use synward_core::source_sample::Bucket;
 use synward_core::transmit_failure::{FailureKey, Probe};
+use synward_core::waiting_client::WaitingClient;
 use synward_core::wire::Address;
 
 /// Wraps a type of [`synward_core::layout`]. [`Pod`] cannot be implemented for the type itself because both belong to

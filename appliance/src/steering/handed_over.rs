@@ -106,7 +106,8 @@ fn has_flow(table: &FlowTable, key: &FlowKey) -> bool {
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use synward_core::layout::{Flow, WaitingClient};
+    use synward_core::layout::Flow;
+    use synward_core::waiting_client::WaitingClient;
     use synward_core::wire::Address;
 
     const SECOND: u64 = 1_000_000_000;

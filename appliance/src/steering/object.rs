@@ -13,11 +13,12 @@ use synward_core::counters::ServiceCounters;
 use synward_core::flow::FlowKey;
 use synward_core::handed_over::{self, HandedOver};
 use synward_core::layout::{
-    Clock, Endpoint, Globals, Interfaces, KeySlot, MAX_QUEUES, MAX_WAITING, NextHop, PrefixPort,
-    Service, VlanTags, WaitingClient,
+    Clock, Endpoint, Globals, Interfaces, KeySlot, MAX_QUEUES, NextHop, PrefixPort, Service,
+    VlanTags,
 };
 use synward_core::source_filter::SourceFilter;
 use synward_core::source_sample::Bucket;
+use synward_core::waiting_client::{MAX_WAITING, WaitingClient};
 use synward_core::wire::Address;
 use synward_core::{occupancy, replay_cache};
 

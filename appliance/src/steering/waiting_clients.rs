@@ -2,7 +2,7 @@
 //! no process.
 
 use synward_core::flow::FlowKey;
-use synward_core::layout::WaitingClient;
+use synward_core::waiting_client::WaitingClient;
 
 use super::error::{SteeringError, map_failed};
 use super::handle::Steering;

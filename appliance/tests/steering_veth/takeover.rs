@@ -12,7 +12,8 @@ use synward::maps::{Established, Times, flow_now};
 use synward::steering::{Learned, unload};
 use synward_core::flow::FlowKey;
 use synward_core::handed_over::HandedOver;
-use synward_core::layout::{Flow, Profile, WaitingClient, state};
+use synward_core::layout::{Flow, Profile, state};
+use synward_core::waiting_client::WaitingClient;
 use synward_core::wire::Address;
 
 use super::steering_lab::{HERE, Lab, inside, is_loaded, load, until};

@@ -5,7 +5,8 @@ use aya::maps::PerCpuArray;
 use synward_core::counters::Counter;
 use synward_core::flow::FlowKey;
 use synward_core::handed_over::HandedOver;
-use synward_core::layout::{HEARTBEAT_TIMEOUT, WAITING_PER_PREFIX, WaitingClient, waiting_period};
+use synward_core::layout::HEARTBEAT_TIMEOUT;
+use synward_core::waiting_client::{WAITING_PER_PREFIX, WaitingClient, waiting_period};
 use synward_core::worker_request::{Meta, Request};
 
 use crate::frame_builder::{ACK, RST, SYN, Segment, stack, timestamps_of};

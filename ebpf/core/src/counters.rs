@@ -74,9 +74,9 @@ counters! {
     DropReplayedCookie = "drop_replayed_cookie",
     /// Stale connections of this machine's kernel that were reset because their client opened a new one with a valid cookie.
     StaleReset = "renewed",
-    /// Packets from a source that no client can have: multicast, loopback, unspecified, the destination itself, an address of this
-    /// machine or the broadcast address of one of its networks, 240.0.0.0/4 (unless this machine has an address there), fe80::/10 to
-    /// another destination.
+    /// Packets from a source that no client can have: multicast, loopback, unspecified, the destination itself, an address of
+    /// this machine or the broadcast address of one of its networks, 240.0.0.0/4 (unless this machine has an address there),
+    /// fe80::/10 to another destination.
     DropImpossibleSource = "drop_impossible_source",
     /// Frames with more VLAN tags than are parsed.
     DropTooManyTags = "drop_too_many_tags",

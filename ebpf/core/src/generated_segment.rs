@@ -190,8 +190,8 @@ pub const fn padded_timestamps(tsval: u32, tsecr: u32) -> ([u32; MAX_OPTION_WORD
     ([head, tsval.to_be(), tsecr.to_be(), 0, 0], 3)
 }
 
-/// The RST for a segment `received` by `destination` from `source` that matches no flow (RFC 9293 §3.10.7.1). `length` is its SEG.LEN, SYN and
-/// FIN included. The segment must not be a RST itself.
+/// The RST for a segment `received` by `destination` from `source` that matches no flow (RFC 9293 §3.10.7.1). `length` is its
+/// SEG.LEN, SYN and FIN included. The segment must not be a RST itself.
 #[inline(always)]
 pub const fn reset_for(
     source: Address,

@@ -5,7 +5,7 @@
 //! [replay cache](crate::replay_cache), which tells the others.
 
 use crate::flow::FlowKey;
-use crate::layout::WaitingClient;
+use crate::waiting_client::WaitingClient;
 
 /// Entries of each CPU, a power of two: half of what the ring of one socket holds. The worker of a queue empties its ring in
 /// far less time than so many handshakes take.

@@ -7,14 +7,16 @@
 //!
 //! | packet | modules |
 //! |---|---|
-//! | SYN → SYN-ACK | [`wire`], [`client_options`], [`plain_code_book`], [`cookie`], [`syn_ack`], [`generated_segment`], [`reply_budget`], [`source_filter`] |
+//! | SYN → SYN-ACK | [`wire`], [`client_options`], [`plain_code_book`], [`cookie`], [`syn_ack`], [`generated_segment`] |
+//! | which SYNs get none | [`reply_budget`], [`source_filter`] |
 //! | SYN given to a worker | [`worker_request`] |
 //! | ACK with a cookie | [`wire`], [`plain_ack_limit`], [`prefix_counts`], [`cookie`], [`replay_cache`], [`handed_over`] |
 //! | every later segment | [`occupancy`], [`flow`], [`flow_time`], [`translate`] |
 //! | ICMP error about one of them | [`wire::icmp`], [`translate`] |
 //!
-//! [`layout`], [`queue_set`], [`counters`], [`address_counts`], [`transmit_failure`] and [`capture`] describe the maps that the eBPF programs and the appliance
-//! share. [`siphash`] and [`multilinear`] are the hash functions; [`kernel_tsval`] is about the kernel's own SYN cookies.
+//! [`layout`], [`queue_set`], [`waiting_client`], [`counters`], [`address_counts`], [`source_sample`], [`transmit_failure`] and
+//! [`capture`] describe the maps that the eBPF programs and the appliance share. [`siphash`] and [`multilinear`] are the hash
+//! functions; [`kernel_tsval`] is about the kernel's own SYN cookies.
 //!
 //! Unsafe code is forbidden, except in two functions that only BPF compiles: they read and write the fields of a header
 //! two bytes at a time (`wire::header_bytes`).
@@ -48,5 +50,6 @@ pub mod source_sample;
 pub mod syn_ack;
 pub mod translate;
 pub mod transmit_failure;
+pub mod waiting_client;
 pub mod wire;
 pub mod worker_request;

@@ -1,6 +1,7 @@
 //! A set of receive queues of one interface.
 
-use crate::layout::MAX_QUEUES;
+/// The most receive queues of one interface that have a socket.
+pub const MAX_QUEUES: u32 = 256;
 
 const BITS: u32 = u64::BITS;
 const WORDS: usize = (MAX_QUEUES / BITS) as usize;

@@ -3,8 +3,8 @@
 //!
 //! The table consists of sets. A set is one cache line of sixteen entries; an entry holds a fingerprint of 24 bits and the
 //! low 8 bits of its cookie's epoch. Addresses, ports, the client's ISN and the epoch name a handshake, because the cookie
-//! follows from them. A client that begins again with the same ISN gets the cookie of another epoch ([`Handshake::unused_epoch`]),
-//! and with it a handshake of its own.
+//! follows from them. A client that begins again with the same ISN gets the cookie of another epoch
+//! ([`Handshake::unused_epoch`]), and with it a handshake of its own.
 //!
 //! An entry may be replaced when no cookie of its epoch is accepted any more. Nothing has to clear entries, so the cache
 //! works while no process runs. An entry is one aligned word, so it is read and written whole; if two CPUs write the same

@@ -1,8 +1,8 @@
 //! A filter in front of the map of this machine's own addresses and broadcast addresses: no client has one of these.
 //!
 //! Nearly no SYN comes from one, but every SYN has to be asked about. The filter is small enough to be copied to where the
-//! answer is prepared, so that the question costs no look-up. It takes a random address for one of n entries with a probability of
-//! about (n / 64)², or less where they share bytes; then the map decides.
+//! answer is prepared, so that the question costs no look-up. It takes a random address for one of n entries with a probability
+//! of about (n / 64)², or less where they share bytes; then the map decides.
 
 use crate::wire::Address;
 

@@ -9,7 +9,7 @@
 //! | acknowledgement, SACK blocks | − (K − S) | unchanged |
 //! | TSval | unchanged | + clock difference |
 //! | TSecr | − clock difference | unchanged |
-//! | window | shifted if the server has refused window scaling | shifted if the server's window shift is not the one that we offered |
+//! | window | shifted if the server has refused window scaling | shifted if the server's shift is not the one that we offered |
 //!
 //! Checksums are updated for each change (RFC 1624); a wrong checksum stays wrong.
 

@@ -47,7 +47,8 @@ pub enum Request {
         /// Index of the flow entry.
         entry: u32,
     },
-    /// An ICMP error says that the SYN of an opening was not delivered to the server. [`Meta::l4`] is the offset of the ICMP header.
+    /// An ICMP error says that the SYN of an opening was not delivered to the server. [`Meta::l4`] is the offset of the ICMP
+    /// header.
     Undelivered {
         /// Index of the flow entry.
         entry: u32,

@@ -12,8 +12,9 @@ use synward_core::client_options::ClientOptions;
 use synward_core::cookie::AckFields;
 use synward_core::flow::FlowKey;
 use synward_core::generated_segment::Segment;
-use synward_core::layout::{Profile, WaitingClient};
+use synward_core::layout::Profile;
 use synward_core::syn_ack::Negotiated;
+use synward_core::waiting_client::WaitingClient;
 use synward_core::worker_request::META_WORDS;
 
 /// One look-up gives all of them.

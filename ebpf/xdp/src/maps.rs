@@ -18,11 +18,11 @@ use synward_core::handed_over::{self, HandedOver};
 use synward_core::layout::{
     Clock, Endpoint, EndpointKey, Flow, Globals, Interfaces, JUDGED_PREFIXES, KEY_SLOTS, KeySlot,
     MAX_INTERFACES, MAX_LISTED, MAX_OWN_SOURCES, MAX_POLICIES, MAX_QUEUES, MAX_SERVICES,
-    MAX_UNRESOLVED, MAX_VLANS, MAX_WAITING, MAX_WATCHED, NextHop, Passed, PrefixPort, Service,
-    VlanTags, WAITING_PREFIXES, WaitingClient,
+    MAX_UNRESOLVED, MAX_VLANS, MAX_WATCHED, NextHop, Passed, PrefixPort, Service, VlanTags,
 };
 use synward_core::source_filter::SourceFilter;
 use synward_core::source_sample::{BUCKETS, Bucket};
+use synward_core::waiting_client::{MAX_WAITING, WAITING_PREFIXES, WaitingClient};
 use synward_core::wire::Address;
 use synward_core::{occupancy, plain_ack_limit, prefix_counts, replay_cache};
 

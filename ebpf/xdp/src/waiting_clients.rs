@@ -11,8 +11,10 @@ use crate::judged;
 use crate::maps;
 use crate::packet_context::PacketContext;
 use synward_core::handed_over::{ENTRIES, HandedOver};
-use synward_core::layout::{WAITING_PER_PREFIX, WAITING_PREFIXES, WaitingClient, waiting_period};
 use synward_core::prefix_counts::{added, count};
+use synward_core::waiting_client::{
+    WAITING_PER_PREFIX, WAITING_PREFIXES, WaitingClient, waiting_period,
+};
 
 /// Notes in `found` what the ACK of a validated client said, whose request is encoded there.
 #[inline(always)]

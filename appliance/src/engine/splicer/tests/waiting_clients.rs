@@ -1,6 +1,6 @@
 //! Clients that waited for a worker are served as others are.
 
-use synward_core::layout::WaitingClient;
+use synward_core::waiting_client::WaitingClient;
 use synward_core::worker_request::{Meta, Request};
 
 use super::*;
