@@ -24,7 +24,7 @@ use super::{
     socket_options,
     umem::Memory,
 };
-use crate::kernel;
+use crate::kernel::{self, ChannelWords};
 use crate::steering::zero_copy_needs;
 
 /// How long to wait for a busy queue: it stays busy for about 30 ms after its owner was killed.
@@ -52,7 +52,7 @@ pub enum OpenError {
         interface: String,
         queue: u32,
         /// The words that make enough.
-        channels: String,
+        channels: ChannelWords,
     },
 
     #[error(

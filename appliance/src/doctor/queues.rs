@@ -24,7 +24,7 @@ pub(super) fn queues(interface: &Interface, state: &State, machine: &Machine) ->
         setting: Setting::Channels {
             interface: interface.name.clone(),
         },
-        to: words(counts, to),
+        to: counts.words_for(to).to_string(),
     };
     let counts = match &state.channels {
         Ok(counts) => counts,
@@ -77,18 +77,6 @@ pub(super) fn queues(interface: &Interface, state: &State, machine: &Machine) ->
         return finding(Status::Warn, what).mend(change(counts, good));
     }
     finding(Status::Ok, format!("{used} receive queue(s)"))
-}
-
-/// A number of channels in the words of `ethtool -L`.
-fn words(counts: &ChannelCounts, to: u32) -> String {
-    match counts.combined.most {
-        0 => format!(
-            "rx {} tx {}",
-            to.min(counts.rx.most),
-            to.min(counts.tx.most)
-        ),
-        _ => format!("combined {to}"),
-    }
 }
 
 pub(super) fn rss(interface: &Interface, state: &State) -> Finding {

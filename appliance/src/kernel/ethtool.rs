@@ -1,5 +1,5 @@
-//! Asks the driver of an interface (ethtool ioctl): its name, its receive queues, its receive offloads, its counters. Like netlink, and
-//! unlike /sys, the ioctl sees the devices of the own network namespace.
+//! Asks the driver of an interface (ethtool ioctl): its name, its receive queues, its receive offloads, its counters. Like
+//! netlink, and unlike /sys, the ioctl sees the devices of the own network namespace.
 #![allow(unsafe_code)] // ioctl(2)
 
 use std::io;
@@ -119,11 +119,9 @@ pub fn receive_queues(interface: &str) -> io::Result<u32> {
     }
 }
 
-/// The words of `ethtool -L` that give an interface `count` receive queues. Some drivers have no combined channels (veth, gve).
-pub fn receive_channel_words(interface: &str, count: u32) -> String {
-    let separate = channel_numbers(interface).is_ok_and(|numbers| numbers.max_combined == 0);
-    let kind = if separate { "rx" } else { "combined" };
-    format!("{kind} {count}")
+/// Whether the channels of an interface receive or transmit, and none does both.
+pub(super) fn has_separate_channels(interface: &str) -> bool {
+    channel_numbers(interface).is_ok_and(|numbers| numbers.max_combined == 0)
 }
 
 /// The channels of an interface. Where receive and transmit channels are separate, those of the transmit side, which XDP

@@ -1,6 +1,7 @@
 //! Queries the running kernel: interfaces, routes, listeners, sysctls and types.
 //!
-//! This module only reads, except that it has neighbours resolved. `steering` and `local_checks` decide what follows from the answers.
+//! This module only reads, except that it has neighbours resolved. `steering` and `local_checks` decide what follows from the
+//! answers.
 //!
 //! | file | what it queries, and how |
 //! |---|---|
@@ -15,6 +16,7 @@
 //! | `nic_settings` | XDP features, channels, rings, offloads and the RSS table (generic netlink) |
 //! | `clock_state` | whether the clock is synchronized (adjtimex) |
 //! | `ethtool` | the driver's name, the receive queues in use, receive offloads (ioctl) |
+//! | `channel_words` | a number of channels in the words of `ethtool -L` |
 //! | `xdp_refusal` | why a driver refuses an XDP program (rtnetlink) |
 //! | `sysctls` | the settings of the kernel's own SYN cookies (/proc/sys) |
 //! | `truncated_packets` | how many packets arrived cut short (/proc/net) |
@@ -26,6 +28,7 @@
 
 mod abi;
 mod btf;
+mod channel_words;
 mod clock_state;
 mod conntrack;
 mod error;
@@ -50,12 +53,13 @@ mod xdp_refusal;
 
 pub use abi::KernelAbi;
 pub use btf::KernelTypes;
+pub use channel_words::{ChannelWords, receive_channel_words};
 pub use clock_state::{ClockState, clock_state};
 pub use conntrack::dnat_target;
 pub use error::KernelError;
 pub use ethtool::{
-    Channels, ReceiveOffloads, bus, channels, driver, driver_losses, receive_channel_words,
-    receive_offloads, receive_queues,
+    Channels, ReceiveOffloads, bus, channels, driver, driver_losses, receive_offloads,
+    receive_queues,
 };
 pub use host::{check_host, effective_capabilities, missing_capabilities, oldest_linux};
 pub use kfunc::patch_calls;

@@ -4,7 +4,7 @@
 use super::driver_table::{ChannelNeed, DriverFacts, ZeroCopy, facts_of};
 use super::frags::{driver_has_frags, zero_copy_obstacle};
 use crate::config::{self, Config, XdpMode};
-use crate::kernel::{self, Channels};
+use crate::kernel::{self, ChannelWords, Channels};
 
 /// The obstacles on the interfaces of the configuration: the line of each, and a sentence. Empty if the kernel does not list
 /// its interfaces. Generic XDP has none of them.
@@ -107,10 +107,13 @@ fn obstacles(facts: &DriverFacts, of: &Interface<'_>) -> Vec<String> {
 }
 
 /// gve has no combined channels.
-fn channel_words(driver: &str, count: u32) -> String {
+fn channel_words(driver: &str, count: u32) -> ChannelWords {
     match driver {
-        "gve" => format!("rx {count} tx {count}"),
-        _ => format!("combined {count}"),
+        "gve" => ChannelWords::Separate {
+            rx: count,
+            tx: count,
+        },
+        _ => ChannelWords::Combined(count),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use aya::maps::MapError;
 
 use super::occupant::Occupant;
+use crate::kernel::ChannelWords;
 
 /// Why steering cannot start or change. Every message is one line that names the thing and the cure.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +76,7 @@ pub enum SteeringError {
         queue: u32,
         has: u32,
         /// The words that make enough.
-        channels: String,
+        channels: ChannelWords,
     },
 
     #[error(
@@ -87,7 +88,7 @@ pub enum SteeringError {
         has: u32,
         most: u32,
         /// The words that make so few.
-        channels: String,
+        channels: ChannelWords,
     },
 
     #[error("{cause}")]

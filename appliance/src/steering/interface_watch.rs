@@ -10,7 +10,7 @@ use super::chain;
 use super::error::SteeringError;
 use super::handle::Steering;
 use super::interface_discovery::{Attached, SteeredInterface, count_queues_again, receive_queues};
-use crate::kernel::{self, Link};
+use crate::kernel::{self, ChannelWords, Link};
 
 impl Steering {
     /// Notes what the interfaces have now that the program is attached, and with how many queues.
@@ -61,12 +61,13 @@ impl Steering {
 }
 
 /// The reason why an interface does not carry the traffic of its services, with the cure. `None`: nothing is wrong.
-/// `receive_queues` is the number of receive queues that the driver uses now, `channel_words` says how `ethtool -L` makes so many.
+/// `receive_queues` is the number of receive queues that the driver uses now, `channel_words` says how `ethtool -L` makes so
+/// many.
 pub(super) fn find_fault(
     attached: &Attached,
     links: &[Link],
     receive_queues: u32,
-    channel_words: impl Fn(u32) -> String,
+    channel_words: impl Fn(u32) -> ChannelWords,
 ) -> Option<String> {
     let (name, index) = (&attached.interface.name, attached.interface.index);
     let Some(link) = links.iter().find(|link| link.index == index) else {
@@ -170,12 +171,8 @@ mod tests {
         }
     }
 
-    fn combined(count: u32) -> String {
-        format!("combined {count}")
-    }
-
     fn fault(link: Link, queues: u32) -> String {
-        find_fault(&attached(), &[link], queues, combined).unwrap_or_default()
+        find_fault(&attached(), &[link], queues, ChannelWords::Combined).unwrap_or_default()
     }
 
     #[test]
@@ -200,17 +197,26 @@ mod tests {
             ..attached()
         };
         called.interface.called = true;
-        assert_eq!(find_fault(&called, &[link()], 2, combined), None);
+        assert_eq!(
+            find_fault(&called, &[link()], 2, ChannelWords::Combined),
+            None
+        );
         let bare = Link {
             xdp: None,
             ..link()
         };
-        let fault =
-            find_fault(&called, std::slice::from_ref(&bare), 2, combined).unwrap_or_default();
+        let fault = find_fault(
+            &called,
+            std::slice::from_ref(&bare),
+            2,
+            ChannelWords::Combined,
+        )
+        .unwrap_or_default();
         let expected = "eth0 has no XDP program, and with attach";
         assert!(fault.starts_with(expected), "{fault}");
         let created_again = Link { index: 4, ..bare };
-        let fault = find_fault(&called, &[created_again], 2, combined).unwrap_or_default();
+        let fault =
+            find_fault(&called, &[created_again], 2, ChannelWords::Combined).unwrap_or_default();
         assert!(fault.starts_with(expected), "{fault}");
     }
 

@@ -41,10 +41,7 @@ impl System for ThisMachine {
             }
             Setting::Channels { interface } => {
                 let counts = kernel::channel_counts(interface)?;
-                Ok(match counts.combined.most {
-                    0 => format!("rx {} tx {}", counts.rx.used, counts.tx.used),
-                    _ => format!("combined {}", counts.combined.used),
-                })
+                Ok(counts.words_in_use().to_string())
             }
             Setting::Ring { interface } => {
                 Ok(format!("rx {}", kernel::receive_ring(interface)?.used))
