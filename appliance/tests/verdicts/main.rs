@@ -33,7 +33,8 @@
 //! | [`kernel_handshake`] | SYNs that only the server's kernel can answer |
 //! | [`signals`] | signals while the kernel verifies the program |
 //! | [`addresses`] | addresses of a service that challenge by themselves, and what is counted for them |
-//! | [`policy`] | modes, lists, prefixes, unknown segments, adopted connections |
+//! | [`policy`] | modes, lists, prefixes and ports |
+//! | [`unknown_segments`] | segments that match no flow, and adopted connections |
 //!
 //! [`frame_builder`] builds and reads frames with etherparse, [`steer`] runs them, and [`test_network`] makes the interfaces.
 #![allow(clippy::unwrap_used)]
@@ -71,6 +72,7 @@ mod steer;
 mod syns;
 mod test_network;
 mod translation;
+mod unknown_segments;
 mod unreadable;
 mod vlans;
 mod waiting_clients;
