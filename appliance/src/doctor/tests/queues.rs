@@ -1,0 +1,154 @@
+//! The queues of a NIC, and the CPUs that handle them.
+
+use super::*;
+
+#[test]
+fn channels_follow_cpus_and_driver() {
+    assert_eq!(
+        nic(|state| {
+            state.channels = Ok(combined(2, 8));
+            state.queues = 2;
+        }),
+        (
+            "nic.queues",
+            Status::Warn,
+            command("ethtool -L eth0 combined 4")
+        )
+    );
+    let ena = |state: &mut State, used| {
+        state.driver = Ok("ena".into());
+        state.known = steering::facts_of("ena");
+        state.channels = Ok(combined(used, 4));
+    };
+    assert_eq!(
+        nic(|state| ena(state, 4)),
+        (
+            "nic.queues",
+            Status::Fail,
+            command("ethtool -L eth0 combined 2")
+        )
+    );
+    assert_eq!(
+        nic(|state| {
+            state.known = steering::facts_of("i40e");
+            state.driver = Ok("i40e".into());
+            state.kind = "emulated".into();
+            state.channels = Ok(combined(1, 64));
+        })
+        .2,
+        command("ethtool -L eth0 combined 4")
+    );
+    let separate = |used| Count { used, most: 4 };
+    assert_eq!(
+        nic(|state| {
+            state.channels = Ok(ChannelCounts {
+                rx: separate(1),
+                tx: separate(1),
+                combined: Count::default(),
+            });
+        })
+        .2,
+        command("ethtool -L eth0 rx 4 tx 4")
+    );
+}
+
+#[test]
+fn more_queues_than_can_be_steered() {
+    let many = synward_core::layout::MAX_QUEUES + 1;
+    let many_queues = |state: &mut State| {
+        state.queues = many;
+        state.channels = Ok(combined(many, many));
+        state.rss = Err(Unread::Absent);
+    };
+    assert_eq!(
+        nic(many_queues),
+        (
+            "nic.queues",
+            Status::Fail,
+            command("ethtool -L eth0 combined 4")
+        )
+    );
+    let listed = found(|facts| {
+        facts.interfaces[0].all_queues = false;
+        many_queues(facts.interfaces[0].state.as_mut().unwrap());
+    });
+    assert_eq!(listed, []);
+}
+
+#[test]
+fn the_queues_of_a_virtual_device_are_its_senders_decision() {
+    let virtual_device = |state: &mut State| {
+        state.kind = "veth".into();
+        state.channels = Ok(combined(1, 4));
+        state.queues = 1;
+        state.rss = Err(Unread::Absent);
+    };
+    let found = found(|facts| virtual_device(facts.interfaces[0].state.as_mut().unwrap()));
+    assert_eq!(found, []);
+}
+
+#[test]
+fn packets_that_reach_only_some_queues() {
+    assert_eq!(
+        nic(|state| state.rss = Ok(vec![0, 1, 0, 1])),
+        ("nic.rss", Status::Warn, command("ethtool -X eth0 equal 4"))
+    );
+    assert_eq!(
+        nic(|state| state.ring = Ok(Count {
+            used: 256,
+            most: 4096
+        })),
+        ("nic.ring", Status::Warn, command("ethtool -G eth0 rx 1024"))
+    );
+    let longest = found(|facts| {
+        facts.interfaces[0].state.as_mut().unwrap().ring = Ok(Count {
+            used: 256,
+            most: 256,
+        });
+    });
+    assert_eq!(longest, []);
+}
+
+#[test]
+fn interrupts_on_one_cpu_are_moved_one_by_one() {
+    let moved = found(|facts| {
+        let state = facts.interfaces[0].state.as_mut().unwrap();
+        for irq in state.irqs.as_mut().unwrap() {
+            irq.cpus = vec![0];
+        }
+    });
+    let commands: Vec<_> = moved.iter().filter_map(|one| one.command.clone()).collect();
+    assert_eq!(
+        commands,
+        [
+            "echo 1 > /proc/irq/31/smp_affinity_list",
+            "echo 2 > /proc/irq/32/smp_affinity_list",
+            "echo 3 > /proc/irq/33/smp_affinity_list"
+        ]
+    );
+    assert!(moved.iter().all(|one| one.id == "nic.irq" && one.by_tune));
+}
+
+#[test]
+fn workers_belong_on_the_node_of_the_nic() {
+    let two_nodes = |facts: &mut Facts| {
+        facts.machine.nodes = 2;
+        facts.interfaces[0].state.as_mut().unwrap().node = Ok(Some(Node {
+            number: 1,
+            cpus: vec![2, 3],
+        }));
+    };
+    let warned = found(two_nodes);
+    assert_eq!(warned[0].id, "numa");
+    assert!(warned[0].what.contains("cores = [2, 3]"), "{warned:?}");
+    let local = found(|facts| {
+        two_nodes(facts);
+        facts.plan.cores = Cores::List(vec![3]);
+    });
+    assert_eq!(local, []);
+    let remote = found(|facts| {
+        two_nodes(facts);
+        facts.plan.cores = Cores::List(vec![0, 3]);
+    });
+    assert_eq!(remote[0].id, "numa");
+}
