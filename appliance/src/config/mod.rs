@@ -11,6 +11,7 @@ mod chaining;
 mod choice;
 mod config_report;
 mod cookie_section;
+mod difference_text;
 mod endpoint_conflicts;
 pub mod facts;
 mod flows_section;
