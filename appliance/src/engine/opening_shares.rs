@@ -10,12 +10,13 @@
 //!
 //! When there is no room, the youngest opening of the biggest holder gives way: of the biggest group the biggest server, of
 //! that the biggest source. Clients of a silent server therefore cannot take the room of another server's clients, however
-//! many servers and sources an attacker uses.
+//! many servers and sources an attacker uses (`victims`).
 //!
-//! The biggest holder is sought among a few random openings. One that holds half of the room is missed once in 2^16 times, and
-//! nobody can predict the choice.
+//! `turns` paces the SYNs to each server, `server_answers` notes what each answers.
 
+mod server_answers;
 mod turns;
+mod victims;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
@@ -26,18 +27,10 @@ use synward_core::wire::Address;
 
 use super::syn_pace::SynPace;
 
-/// Random openings among which the biggest holder is sought.
-const SAMPLES: usize = 16;
-/// The same where only those of one server count.
-const SAMPLES_OF_SERVER: usize = 64;
+pub use victims::{Reason, Victim};
+
 /// Nanoseconds without any answer to our SYNs after which a server counts as silent.
 const SILENT: u64 = 1_000_000_000;
-/// A silent server has this part of `openings_per_server`.
-const SILENT_PART: u32 = 8;
-/// The most probes of clients under way at one server, and the most in a row without an answer.
-const PROBES: u32 = 32;
-/// Least nanoseconds between two reports of a server's options.
-const REPORT: u64 = 100_000_000;
 /// End of a list of openings.
 const NONE: u32 = u32::MAX;
 
@@ -48,26 +41,6 @@ pub struct ShareLimits {
     pub per_source: u32,
     /// Of one server; one that is silent has an eighth.
     pub per_server: u32,
-}
-
-/// Why an opening gives way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// Its source has its maximum.
-    SourceLimit,
-    /// Its server has its maximum.
-    ServerLimit,
-    /// The worker has its maximum.
-    Full,
-}
-
-/// An opening that gives way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Victim {
-    /// The number of the opening.
-    pub id: u32,
-    /// Why.
-    pub reason: Reason,
 }
 
 /// A server: address and port.
@@ -170,9 +143,6 @@ enum Turn {
     /// It was answered, or is taken for lost.
     Past,
 }
-
-/// What the holders of an opening have, the widest first; compared in this order.
-type Rank = [u32; 4];
 
 /// The shares of all openings of one worker. Allocates at the start only.
 #[derive(Debug)]
@@ -300,63 +270,6 @@ impl OpeningShares {
         }
     }
 
-    /// The opening that gives way to the one just added as `id`, if one has to; `id` itself if its own holder is the
-    /// biggest.
-    pub fn victim(&mut self, now: u64, id: u32, limits: ShareLimits) -> Option<Victim> {
-        let source = self.opening(id)?.source;
-        if self.sources.get(&source)?.held.openings > limits.per_source {
-            return Some(Victim {
-                id,
-                reason: Reason::SourceLimit,
-            });
-        }
-        let server = self.servers.get(&source.server)?;
-        let limit = if server.is_silent(now) {
-            limits.per_server.div_ceil(SILENT_PART)
-        } else {
-            limits.per_server
-        };
-        let (of_server, samples, reason) = if server.held.openings > limit {
-            (true, SAMPLES_OF_SERVER, Reason::ServerLimit)
-        } else if self.used as usize == self.openings.len() {
-            (false, SAMPLES, Reason::Full)
-        } else {
-            return None;
-        };
-        let mut biggest = (self.rank(id, |held| held.openings), id);
-        for _ in 0..samples {
-            let other = self.next_random() as usize % self.openings.len();
-            let holders = self.openings[other];
-            if !holders.used || of_server && holders.source.server != source.server {
-                continue;
-            }
-            let rank = self.rank(other as u32, |held| held.openings);
-            if rank > biggest.0
-                && let Some(share) = self.sources.get(&holders.source)
-            {
-                biggest = (rank, share.youngest);
-            }
-        }
-        Some(Victim {
-            id: biggest.1,
-            reason,
-        })
-    }
-
-    /// The opening that gives up a segment for one of `id`, which is counted already; `id` itself if its own holder is the
-    /// biggest. `sample` gives the opening of a segment, by a random number.
-    pub fn victim_of_segment(&mut self, id: u32, sample: impl Fn(u64) -> u32) -> u32 {
-        let mut biggest = (self.rank(id, |held| held.segments), id);
-        for _ in 0..SAMPLES {
-            let other = sample(self.next_random());
-            let rank = self.rank(other, |held| held.segments);
-            if rank > biggest.0 {
-                biggest = (rank, other);
-            }
-        }
-        biggest.1
-    }
-
     /// Counts segments that an opening holds more, or less.
     pub fn count_segments(&mut self, id: u32, more: i64) {
         let add = |count: &mut u32| *count = count.saturating_add_signed(more as i32);
@@ -377,85 +290,6 @@ impl OpeningShares {
         }
     }
 
-    /// Notes that a SYN was sent to the server of an opening.
-    pub fn asked(&mut self, now: u64, id: u32) {
-        if let Some(server) = self.server_of(id) {
-            if server.unanswered_since == 0 {
-                server.unanswered_since = now;
-            } else if server.is_silent(now) {
-                server.pace.silent();
-            }
-        }
-    }
-
-    /// Notes that the server of an opening has answered its SYN, and whether with all options.
-    pub fn answered(&mut self, now: u64, id: u32, is_complete: bool) {
-        if let Some(server) = self.server_of(id) {
-            if server.is_silent(now) || !server.answered {
-                server.pace.recovered();
-            }
-            server.answered = true;
-            server.unanswered_since = 0;
-            if !is_complete {
-                server.pace.reduce(now);
-            } else if server.waiting.first != NONE {
-                server.pace.grow();
-            }
-        }
-        self.end_turn(id);
-    }
-
-    /// Whether the options of the server of an opening are to be reported: at most ten times a second if they differ from
-    /// what was offered, else once a second.
-    pub fn is_report_due(&mut self, now: u64, id: u32, differs: bool) -> bool {
-        let interval = if differs { REPORT } else { 10 * REPORT };
-        self.server_of(id).is_some_and(|server| {
-            let is_due = server.reported == 0 || now.saturating_sub(server.reported) >= interval;
-            if is_due {
-                server.reported = now;
-            }
-            is_due
-        })
-    }
-
-    /// Whether a client may be probed while the server of its opening waits; counts the probe. Clients that do not answer use
-    /// up the server's SYN queue: then they are probed one at a time.
-    pub fn begin_probe(&mut self, id: u32) -> bool {
-        let Some(server) = self.server_of(id) else {
-            return false;
-        };
-        let limit = if server.probes.unanswered < PROBES {
-            PROBES
-        } else {
-            1
-        };
-        let may = server.probes.under_way < limit;
-        server.probes.under_way += u32::from(may);
-        self.openings[id as usize].probing = may;
-        may
-    }
-
-    /// Notes that the client of an opening has answered its probe, or not in time.
-    pub fn end_probe(&mut self, id: u32, is_answered: bool) {
-        self.forget_probe(id);
-        if let Some(server) = self.server_of(id) {
-            server.probes.unanswered = if is_answered {
-                0
-            } else {
-                server.probes.unanswered.saturating_add(1)
-            };
-        }
-    }
-
-    fn forget_probe(&mut self, id: u32) {
-        if self.opening(id).is_some_and(|opening| opening.probing)
-            && let Some(server) = self.server_of(id)
-        {
-            server.probes.under_way -= 1;
-            self.openings[id as usize].probing = false;
-        }
-    }
-
     fn server_of(&mut self, id: u32) -> Option<&mut ServerShare> {
         let source = self.opening(id)?.source;
         self.servers.get_mut(&source.server)
@@ -468,38 +302,11 @@ impl OpeningShares {
             .filter(|one| one.used)
     }
 
-    fn rank(&self, id: u32, of: fn(&Held) -> u32) -> Rank {
-        let Some(opening) = self.opening(id) else {
-            return Rank::default();
-        };
-        let server = self
-            .servers
-            .get(&opening.source.server)
-            .map_or(0, |server| of(&server.held));
-        let source = self
-            .sources
-            .get(&opening.source)
-            .map_or(0, |source| of(&source.held));
-        let group = match self.silent.get(usize::from(opening.service)) {
-            Some(group) if opening.silent => of(group),
-            _ => server,
-        };
-        [group, server, source, opening.segments]
-    }
-
     /// Keeps the number of known servers within the map's room: clients choose the ports of services for `"any"`.
     fn forget_idle_servers(&mut self) {
         if self.servers.len() >= 2 * self.openings.len() {
             self.servers.retain(|_, server| server.held.openings > 0);
         }
-    }
-
-    /// xorshift64 (Marsaglia 2003).
-    fn next_random(&mut self) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random
     }
 }
 

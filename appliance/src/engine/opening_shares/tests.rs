@@ -1,3 +1,4 @@
+use super::server_answers::PROBES;
 use super::*;
 use std::net::IpAddr;
 
