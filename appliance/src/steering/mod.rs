@@ -7,12 +7,15 @@
 //!
 //! If the process is killed, the program, the flows and the learned profiles stay pinned, and spliced connections continue.
 //! The next process loads its own program with new maps, except for the flow table with its occupancy filter, the
-//! passed-through connections, the replay cache, the clients that wait and those just handed to a worker. It then replaces the program on each link
-//! atomically, so no interface runs with half of a configuration.
+//! passed-through connections, the replay cache, the clients that wait and those just handed to a worker. It then replaces the
+//! program on each link atomically, so no interface runs with half of a configuration.
 //!
 //! | file | idea |
 //! |---|---|
-//! | `handle` | the handle to the loaded program: attach, refresh, read counters, stop |
+//! | `handle` | the handle to the loaded program: what it holds and hands out |
+//! | `life_cycle` | attaches the program, pins what continues, and detaches it |
+//! | `refresh` | the clock, keys and own addresses, which the control thread renews |
+//! | `policies_in_force` | changes the policies of all services at one moment; lists and drain |
 //! | `modes` | which services challenge their clients; what continues when one begins or ends to |
 //! | `address_places`, `address_policies` | the addresses of services that are watched, and challenge, by themselves |
 //! | `watched_counts` | what comes for each of these |
@@ -68,6 +71,7 @@ mod interface_mend;
 mod interface_watch;
 mod kept_attacks;
 mod key_slots;
+mod life_cycle;
 mod loading;
 mod map_plan;
 mod modes;
@@ -79,8 +83,10 @@ mod own_addresses;
 mod own_sources;
 mod pins;
 mod plan_changes;
+mod policies_in_force;
 mod policy_banks;
 mod receive_frames;
+mod refresh;
 mod removed_addresses;
 mod sources;
 mod unload;

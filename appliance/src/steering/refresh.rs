@@ -1,0 +1,76 @@
+//! What the control thread renews while the program runs: the clock, keys, and what it knows of this machine.
+
+use synward_core::layout::{cookies, handoff, key_slot};
+
+use super::error::{SteeringError, map_failed};
+use super::fill;
+use super::handle::Steering;
+use crate::kernel;
+use crate::maps::{Plain, Times};
+
+/// Nanoseconds of drift from the wall clock below which the clock is not written.
+const DRIFT: u64 = 10_000_000;
+
+impl Steering {
+    /// Updates the clock and the keys of the program. Call it several times per epoch (32 s). It is cheap if nothing is due.
+    ///
+    /// # Errors
+    /// The kernel refuses the write.
+    pub fn refresh(&mut self, now: &Times) -> Result<(), SteeringError> {
+        let keys = &mut self.object.keys;
+        self.keys
+            .fill(now.epoch(), |service, slot| {
+                keys.set(key_slot(service, slot.epoch), Plain(slot), 0)
+            })
+            .map_err(map_failed("KEYS"))?;
+        self.expire_keys(now.epoch())?;
+        self.endpoints.offer_pending(now.epoch() + 1)?;
+
+        let clock = now.clock();
+        let drift = clock.epoch_start.wrapping_sub(self.clock.epoch_start) as i64;
+        if clock.epoch != self.clock.epoch || drift.unsigned_abs() > DRIFT {
+            // A reader may see one field changed and the other not. Its epoch is then off by one, which every cookie
+            // check tolerates.
+            self.object
+                .clock
+                .set(0, Plain(clock), 0)
+                .map_err(map_failed("CLOCK"))?;
+            self.clock = clock;
+        }
+        Ok(())
+    }
+
+    /// Reads whether the kernel's cookies can carry options (`net.ipv4.tcp_timestamps`), and writes changes to the services.
+    /// It is cheap if nothing has changed.
+    ///
+    /// # Errors
+    /// The kernel refuses the write.
+    pub fn refresh_kernel_clock(&mut self) -> Result<(), SteeringError> {
+        let times = if kernel::has_bare_clock() {
+            cookies::TIMES
+        } else {
+            0
+        };
+        for index in 0..self.services.len() {
+            let mut service = self.services[index];
+            if service.handoff == handoff::LOCAL && service.cookies & cookies::TIMES != times {
+                service.cookies ^= cookies::TIMES;
+                self.write_service(index as u32, service)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves the addresses that this machine has now out of the services whose prefixes hold them, and refuses them as
+    /// sources. It is cheap if they are the same as before.
+    ///
+    /// # Errors
+    /// The kernel cannot list the addresses or refuses a write.
+    pub fn renew_own_addresses(&mut self) -> Result<(), SteeringError> {
+        let own = kernel::own_addresses().map_err(SteeringError::Netlink)?;
+        self.renew_own_sources(&own)?;
+        let object = &mut self.object;
+        self.endpoints
+            .leave_out(own, |changes| fill::change_prefixes(object, changes))
+    }
+}
