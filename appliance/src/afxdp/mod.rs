@@ -37,6 +37,7 @@
 //! | [`open`](mod@open) | binds the socket, with retries; explains each failure |
 //! | [`frame_token`] | the move-only token |
 //! | `umem` | the memory of the frames, and the list of free chunks |
+//! | `library_error` | the errors of xsk-rs |
 //! | `umem_socket` | finds the socket that libxdp opens for a UMEM |
 //! | `fill_ring`, `reception` | the fill ring, which is filled before the socket is bound |
 //! | `wakeup` | when a driver needs a wakeup |
@@ -49,6 +50,7 @@
 mod fill_ring;
 pub mod frame_token;
 pub mod ledger;
+mod library_error;
 pub mod open;
 pub mod port;
 pub mod port_counters;

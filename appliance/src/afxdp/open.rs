@@ -18,6 +18,7 @@ use xsk_rs::{
 use super::{
     fill_ring::FillRing,
     ledger::Ledger,
+    library_error::cause,
     port::{Parts, Port},
     port_options::{PortOptions, ZeroCopy},
     reception::Reception,
@@ -317,18 +318,6 @@ impl Attempt<'_> {
             cause,
         }
     }
-}
-
-/// The operating system's error, which xsk-rs keeps as the source of its own.
-pub(super) fn cause(error: &(dyn std::error::Error + 'static)) -> io::Error {
-    error
-        .source()
-        .and_then(|source| source.downcast_ref::<io::Error>())
-        .and_then(io::Error::raw_os_error)
-        .map_or_else(
-            || io::Error::other(error.to_string()),
-            io::Error::from_raw_os_error,
-        )
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use xsk_rs::{
     config::{FrameSize, QueueSize, UmemConfigBuilder},
 };
 
-use super::{open, port_options::PortOptions, umem_socket};
+use super::{library_error::cause, port_options::PortOptions, umem_socket};
 
 /// The UMEM's memory and its free list.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Memory {
     pub(super) fn new(options: &PortOptions) -> io::Result<Self> {
         let ((umem, home), socket) = umem_socket::opened_by(|| {
             Umem::new(config(options), frames(options), options.huge_pages)
-                .map_err(|error| open::cause(&error))
+                .map_err(|error| cause(&error))
         })?;
         let first = &home[0];
         // SAFETY: `first` was created by this UMEM just above, the slice has length 0 as the
