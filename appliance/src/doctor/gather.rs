@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::facts::{Bpffs, Facts, Local, Machine, Plan, Read, Unread};
+use super::file_facts::{number, text};
 use super::gather_interface;
 use crate::config::{Config, Cores, Handoff, Responder};
 use crate::{kernel, local_checks, steering};
@@ -164,23 +165,6 @@ fn suspicious_rules(ruleset: &str) -> Vec<String> {
         .filter(|rule| rule.contains("invalid") || rule.contains("new"))
         .map(str::to_owned)
         .collect()
-}
-
-/// The text of a file, without white space around it.
-pub(super) fn text(path: impl AsRef<Path>) -> Read<String> {
-    let path = path.as_ref();
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(text.trim().to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Unread::Absent),
-        Err(error) => Err(Unread::Failed(format!("{}: {error}", path.display()))),
-    }
-}
-
-/// The number in a file.
-pub(super) fn number(path: impl AsRef<Path>) -> Read<u64> {
-    let path = path.as_ref();
-    let not_a_number = |_| Unread::Failed(format!("{}: not a number", path.display()));
-    text(path)?.parse().map_err(not_a_number)
 }
 
 #[cfg(test)]

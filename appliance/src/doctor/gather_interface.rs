@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::facts::{Interface, Irq, Node, Program, Read, State, Unread};
-use super::gather;
+use super::file_facts::text;
 use crate::config::{Attach, Config, Queues, XdpMode, ZeroCopy};
 use crate::kernel::{self, Link};
 use crate::steering;
@@ -110,12 +110,12 @@ fn device(interface: &str) -> Option<PathBuf> {
 }
 
 fn node(device: &Path) -> Read<Node> {
-    let number = gather::text(device.join("numa_node"))?;
+    let number = text(device.join("numa_node"))?;
     // -1 on a machine without nodes.
     let Ok(number) = number.parse() else {
         return Err(Unread::Absent);
     };
-    let cpus = gather::text(device.join("local_cpulist"))?;
+    let cpus = text(device.join("local_cpulist"))?;
     Ok(Node {
         number,
         cpus: cpu_list(&cpus),
@@ -136,7 +136,7 @@ fn irqs(device: &Path) -> Read<Vec<Irq>> {
     numbers.sort_unstable();
     let irq = |number: u32| {
         let folder = PathBuf::from(format!("/proc/irq/{number}"));
-        let cpus = gather::text(folder.join("effective_affinity_list"))?;
+        let cpus = text(folder.join("effective_affinity_list"))?;
         Ok(Irq {
             number,
             cpus: cpu_list(&cpus),

@@ -4,7 +4,7 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `gather`, `gather_interface` | read the facts: netlink, /proc, /sys |
+//! | `gather`, `gather_interface`, `file_facts` | read the facts: netlink, /proc, /sys |
 //! | `facts` | the facts |
 //! | `finding`, `report` | a finding; all of them as text or JSON |
 //! | `setting` | a setting that `tune` changes, and its command |
@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod facts;
+mod file_facts;
 mod finding;
 mod gather;
 mod gather_interface;
