@@ -21,6 +21,7 @@
 //! | [`server_syn_ack`] | reads a server's SYN-ACK and learns its profile |
 //! | [`mailbox`] | messages between workers |
 //! | [`link`] | the path of an outgoing segment: interface and frame header |
+//! | [`valid_ack`] | what the XDP program says of a segment with a valid cookie |
 //! | [`waiting_ack`] | the ACK of a client that waited for a worker |
 //! | `syn_pace` | how many SYNs may be on their way to one server |
 //! | [`stats`] | counters of one service at one worker |
@@ -45,6 +46,7 @@ pub mod stats;
 mod syn_pace;
 mod template;
 mod undelivered;
+pub mod valid_ack;
 pub mod waiting_ack;
 pub mod worker_shared;
 

@@ -10,15 +10,13 @@
 
 use std::sync::Arc;
 
-use synward_core::client_options::ClientOptions;
 use synward_core::cookie::AckFields;
 use synward_core::flow::FlowKey;
 use synward_core::flow_state::Observed;
 use synward_core::flow_time::FlowTime;
-use synward_core::layout::{Flow, Profile, state};
+use synward_core::layout::{Flow, state};
 use synward_core::translate::Direction;
 use synward_core::wire::tcp::flags;
-use synward_core::worker_request::Hop;
 
 use super::late_segments;
 use super::link::{Link, Out};
@@ -29,6 +27,8 @@ use super::pending_data::{PendingData, PendingSegment, SegmentPool, Stored};
 use super::received::{Received, received_ttl};
 use super::server_syn_ack::Requested;
 use super::stats::{Outcome, ServiceStats};
+use super::valid_ack::ValidAck;
+use super::waiting_ack::WaitingAck;
 use super::worker_shared::{Policy, Shared};
 use crate::maps::{InsertError, OpeningEntry};
 
@@ -45,21 +45,6 @@ const PENDING_SEGMENTS: u16 = 8192;
 const CHECK: u64 = 20_000_000;
 /// While nothing is acknowledged, a client's data lies within this distance of its ISN.
 const REACH: u32 = 1 << 16;
-
-/// The XDP program's request for a segment with a valid cookie.
-#[derive(Clone, Copy, Debug)]
-pub struct ValidAck {
-    /// Index of the service.
-    pub service: u16,
-    /// The options that the client requested.
-    pub options: ClientOptions,
-    /// The profile of our SYN-ACK.
-    pub offered: Profile,
-    /// The path to the server.
-    pub hop: Hop,
-    /// The current epoch.
-    pub epoch: u64,
-}
 
 /// The openings of one worker.
 #[derive(Debug)]
@@ -108,6 +93,13 @@ impl Splicer {
     /// Whether there are openings, so that [`Self::run_timers`] must be called.
     pub fn is_waiting(&self) -> bool {
         self.free.len() < PLACES
+    }
+
+    /// Opens the connection of a client that waited. The kernel routes what is sent to the client.
+    pub fn open_waiting(&mut self, now: u64, ack: &WaitingAck, out: &mut impl Out) {
+        if let (Some((packet, l4)), Some(valid_ack)) = (ack.packet(), ack.valid_ack()) {
+            self.open(now, &packet, l4, &valid_ack, Link::KERNEL, out);
+        }
     }
 
     /// Handles a segment with a valid cookie: opens the connection to the server, or ends its opening if it is a RST. `packet`

@@ -7,20 +7,11 @@ use synward_core::waiting_client::WaitingClient;
 use synward_core::wire::tcp::{self, Repr, flags};
 use synward_core::worker_request::{Meta, Request};
 
-use super::link::{Link, Out};
-use super::splicer::{Splicer, ValidAck};
+use super::link::Link;
+use super::valid_ack::ValidAck;
 
 /// Bytes of the longest packet of [`WaitingAck::packet`]: IPv6, TCP, timestamps.
 const LONGEST: usize = 40 + tcp::LENGTH + 12;
-
-impl Splicer {
-    /// Opens the connection of a client that waited. The kernel routes what is sent to the client.
-    pub fn open_waiting(&mut self, now: u64, ack: &WaitingAck, out: &mut impl Out) {
-        if let (Some((packet, l4)), Some(valid_ack)) = (ack.packet(), ack.valid_ack()) {
-            self.open(now, &packet, l4, &valid_ack, Link::KERNEL, out);
-        }
-    }
-}
 
 /// The ACK of a client that waited. Its data, if it had any, is not kept: the client retransmits it.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +28,7 @@ pub struct WaitingAck {
 
 impl WaitingAck {
     /// The IP packet without data and the offset of its TCP header.
-    fn packet(&self) -> Option<(ArrayVec<u8, LONGEST>, u8)> {
+    pub(super) fn packet(&self) -> Option<(ArrayVec<u8, LONGEST>, u8)> {
         let (key, client) = (&self.key, &self.client);
         let (options, words) = match client.timestamps {
             0 => ([0; MAX_OPTION_WORDS], 0),
@@ -65,7 +56,7 @@ impl WaitingAck {
     }
 
     /// The request of the XDP program; `None` if it is none to open a connection.
-    fn valid_ack(&self) -> Option<ValidAck> {
+    pub(super) fn valid_ack(&self) -> Option<ValidAck> {
         let meta = Meta::decode(&self.client.request, self.key.client.is_v4())?;
         let Request::Open {
             options,

@@ -34,7 +34,8 @@ use crate::engine::batch_answers::{self, BatchAnswers, Place, Queued};
 use crate::engine::cut_segment;
 use crate::engine::link::Link;
 use crate::engine::mailbox::{Content, Mailbox, PACKET};
-use crate::engine::splicer::{Splicer, ValidAck};
+use crate::engine::splicer::Splicer;
+use crate::engine::valid_ack::ValidAck;
 use crate::maps::{Heartbeats, fine_now};
 use crate::siphash_simd::HashBackend;
 

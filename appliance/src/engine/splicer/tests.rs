@@ -13,8 +13,10 @@ mod waiting_clients;
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use synward_core::client_options::ClientOptions;
 use synward_core::generated_segment::{HandshakeOptions, padded_timestamps};
-use synward_core::layout::flow_flags;
+use synward_core::layout::{Profile, flow_flags};
+use synward_core::worker_request::Hop;
 
 use super::*;
 use crate::maps::FlowTable;

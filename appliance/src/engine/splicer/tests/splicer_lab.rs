@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam::queue::ArrayQueue;
+use synward_core::client_options::ClientOptions;
 use synward_core::flow::FlowKey;
 use synward_core::generated_segment::{
     HandshakeOptions, MAX_OPTION_WORDS, Segment, padded_timestamps,
@@ -11,6 +12,7 @@ use synward_core::generated_segment::{
 use synward_core::layout::Profile;
 use synward_core::wire::Address;
 use synward_core::wire::tcp::Repr;
+use synward_core::worker_request::Hop;
 
 use super::super::*;
 use crate::afxdp::{Polling, Waiter};
