@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::reload::ReloadRequest;
+use super::reload_request::ReloadRequest;
 use super::running_appliance::RunningAppliance;
 use super::watchdog::Watchdog;
 use crate::confinement::{Directories, ThreadKind, confine_thread};
@@ -56,6 +56,7 @@ pub fn serve_until_signal(
                 running.reload_now();
             }
             running.round(SWEEP);
+            running.release_services();
             watchdog.feed(Instant::now(), || running.workers_are_alive());
             wait_for_request(&running, &requests);
         }

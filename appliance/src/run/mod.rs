@@ -17,12 +17,12 @@
 //! | [`server_probe`] | the probe |
 //! | [`server_evidence`] | which options a server supports, by what its SYN-ACKs have said so far |
 //! | [`running_appliance`] | the running appliance behind one lock, for the control thread and observers |
-//! | `reload`, `service_slots` | another configuration while it runs; the indices of services |
+//! | `reload`, `reload_request`, `service_slots` | another configuration while it runs; the indices of services |
 //! | `waiting_clients` | clients that came while no worker served their queue |
 //! | `watchdog` | tells the service manager that everything works |
 //! | `flow_listing` | walks the flow table for `flows` |
 //! | `open_files` | the limit of open files |
-//! | `snapshot_builder` | builds the parts of a snapshot for metrics and `status` |
+//! | `snapshot_builder`, `outcome_counts` | builds the parts of a snapshot for metrics and `status`; what workers counted |
 
 #![forbid(unsafe_code)]
 
@@ -35,8 +35,10 @@ mod fault_watch;
 mod flow_listing;
 mod list_control;
 mod open_files;
+mod outcome_counts;
 mod reception_test;
 pub mod reload;
+pub mod reload_request;
 pub mod running_appliance;
 pub mod server_evidence;
 pub mod server_probe;
@@ -63,7 +65,7 @@ use crate::config::{Config, Service};
 use crate::confinement::{self, Directories};
 use crate::events::{CommandLink, EventLog};
 
-use reload::ConfigSource;
+use reload_request::ConfigSource;
 use running_appliance::RunningAppliance;
 
 /// Serves in the foreground until SIGTERM or SIGINT. Prints problems of the configuration, one per line. Any other error

@@ -13,11 +13,10 @@ use super::drain::{self, Drain};
 use super::fault_watch::FaultWatch;
 use super::flow_listing;
 use super::list_control;
-use super::reload::{self, ConfigSource, LastReload, PastCounts, ReloadRequest};
+use super::outcome_counts::count_outcomes;
+use super::reload_request::{self, ConfigSource, LastReload, PastCounts, ReloadRequest};
 use super::server_profiles::ServerProfiles;
-use super::snapshot_builder::{
-    count_outcomes, interface_views, removed_notes, service_view, worker_views,
-};
+use super::snapshot_builder::{interface_views, removed_notes, service_view, worker_views};
 use super::start::Appliance;
 use super::transmission_watch;
 use super::waiting_clients::{self, WaitingLog};
@@ -210,7 +209,6 @@ impl RunningAppliance {
             std::mem::swap(&mut inner.flows, &mut inner.counting);
             inner.counting.fill(0);
         }
-        reload::release_services(inner);
     }
 
     /// Whether every worker's heartbeat is recent.
@@ -413,7 +411,7 @@ impl ApplianceHandle for RunningAppliance {
     }
 
     fn reload(&self) -> ReloadReport {
-        reload::request(&self.reloads)
+        reload_request::request(&self.reloads)
     }
 
     fn configuration(&self) -> RunningConfiguration {

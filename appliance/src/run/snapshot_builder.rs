@@ -9,6 +9,7 @@ use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::profile_flags;
 use synward_core::queue_set::QueueSet;
 
+use super::outcome_counts::count_outcomes;
 use super::server_profiles::{Server, ServerProfiles};
 use super::start::{Appliance, WorkerHandle};
 use super::transmission_watch;
@@ -121,22 +122,6 @@ pub(super) fn removed_notes(config: &Config) -> Vec<String> {
         )
     };
     removed.map(note).collect()
-}
-
-/// The number of handoffs with this outcome, of one service or of all.
-pub(super) fn count_outcomes(
-    appliance: &Appliance,
-    service: Option<usize>,
-    outcome: Outcome,
-) -> u64 {
-    let stats = appliance
-        .workers
-        .iter()
-        .flat_map(|one| one.stats.iter().enumerate());
-    stats
-        .filter(|(index, _)| service.is_none_or(|wanted| wanted == *index))
-        .map(|(_, stats)| stats.count_of(outcome))
-        .sum()
 }
 
 /// The service at `index`, which has these `servers` and this number of `flows`. A failed read of its counters is added to `degraded`.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::transmit_failure::{FailureKey, way};
 
-use super::snapshot_builder::count_outcomes;
+use super::outcome_counts::count_outcomes;
 use super::start::Appliance;
 use crate::engine::Outcome;
 use crate::kernel;

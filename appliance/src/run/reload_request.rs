@@ -1,0 +1,164 @@
+//! What the running appliance keeps for reloads: where the configuration comes from, how a thread asks for a reload, and what the
+//! last one did.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, Sender, SyncSender, sync_channel};
+use std::time::Duration;
+
+use crate::config::{Config, PERMISSION_DENIED, Problem, Problems};
+use crate::events::unix_seconds;
+use crate::observe::Histogram;
+use crate::observe::control_protocol::ReloadReport;
+
+/// How long a request waits for the control thread.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug)]
+pub struct ConfigSource {
+    /// The file.
+    pub file: PathBuf,
+    /// The control socket, if the command line names one.
+    pub control: Option<PathBuf>,
+}
+
+impl ConfigSource {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// Every problem, as `synward check` prints it.
+    pub(super) fn read(&self) -> Result<Config, Vec<String>> {
+        // Opening a FIFO would block the control thread.
+        if std::fs::metadata(&self.file).is_ok_and(|file| !file.is_file() && !file.is_dir()) {
+            let what = "is not a regular file, and cannot be read again; put a file there";
+            return Err(vec![Problem::of(&self.file, what).to_string()]);
+        }
+        let lines = |problems: Problems| -> Vec<String> {
+            problems
+                .0
+                .iter()
+                .map(ToString::to_string)
+                .map(explained)
+                .collect()
+        };
+        let mut config = Config::load(&self.file).map_err(lines)?;
+        if config.cookie.keyring.is_none() {
+            let what = "is gone, and the running process has its secret; put it back";
+            let problem = Problem::of(&config.cookie.secret, what);
+            return Err(vec![problem.to_string()]);
+        }
+        if let Some(control) = &self.control {
+            config.appliance.control.clone_from(control);
+        }
+        Ok(config)
+    }
+}
+
+/// A problem, with the cure of a running process where that of a command does not help.
+fn explained(problem: String) -> String {
+    match problem.strip_suffix(PERMISSION_DENIED) {
+        Some(what) => format!(
+            "{what}cannot be read: permission denied; a running synward reads files that root may read (chmod u+r) in the \
+             directories that its configuration named at the start; restart it for others"
+        ),
+        None => problem,
+    }
+}
+
+/// A request to reload: where the report goes.
+pub type ReloadRequest = SyncSender<ReloadReport>;
+
+/// Asks the control thread to reload, and waits for its report.
+pub(super) fn request(reloads: &Sender<ReloadRequest>) -> ReloadReport {
+    let (report, reports) = sync_channel(1);
+    let refused = |why: &str| ReloadReport::refused(vec![why.to_owned()]);
+    if reloads.send(report).is_err() {
+        return refused("synward is stopping");
+    }
+    match reports.recv_timeout(PATIENCE) {
+        Ok(report) => report,
+        Err(RecvTimeoutError::Timeout) => refused(
+            "the reload was asked for, but is not done after 15 s; `synward status` shows its result later",
+        ),
+        Err(RecvTimeoutError::Disconnected) => refused("synward is stopping"),
+    }
+}
+
+/// The result of the last reload.
+#[derive(Clone, Debug)]
+pub struct LastReload {
+    /// Whether it took effect; true before the first reload.
+    pub successful: bool,
+    /// When one last took effect, or the process started: seconds since 1970.
+    pub success_at: f64,
+    /// What it changed, or why it was refused; empty before the first reload.
+    pub report: Vec<String>,
+}
+
+impl LastReload {
+    pub(super) fn at_start() -> Self {
+        Self {
+            successful: true,
+            success_at: unix_seconds(),
+            report: Vec::new(),
+        }
+    }
+
+    pub(super) fn note(&mut self, report: &ReloadReport) {
+        self.successful = report.done;
+        if report.done {
+            self.success_at = unix_seconds();
+        }
+        self.report.clone_from(&report.lines);
+    }
+}
+
+/// What workers counted for services that are gone, for metrics of all services.
+#[derive(Clone, Debug, Default)]
+pub struct PastCounts {
+    /// Times of handoffs.
+    pub handoffs: Histogram,
+    /// Handoffs refused by a full flow table.
+    pub table_full: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn a_request_without_a_control_thread_is_refused() {
+        let (requests, receiver) = std::sync::mpsc::channel();
+        drop(receiver);
+        let report = request(&requests);
+        assert_eq!((report.done, report.lines.len()), (false, 1));
+        let (requests, receiver) = std::sync::mpsc::channel::<ReloadRequest>();
+        let answering = thread::spawn(move || drop(receiver.recv()));
+        assert!(!request(&requests).done, "it has stopped meanwhile");
+        assert!(answering.join().is_ok());
+    }
+
+    #[test]
+    fn what_a_running_process_cannot_read_has_a_cure_of_its_own() {
+        let problem = format!("f.toml:3: `allow_file`: /etc/list {PERMISSION_DENIED}");
+        let text = explained(problem);
+        assert!(text.starts_with("f.toml:3: `allow_file`: /etc/list cannot be read: "));
+        assert!(text.contains("restart") && !text.contains("run as root"));
+        assert_eq!(explained("f.toml:1: else".into()), "f.toml:1: else");
+    }
+
+    #[test]
+    fn the_last_success_stays_when_a_reload_is_refused() {
+        let mut last = LastReload::at_start();
+        let started = last.success_at;
+        last.note(&ReloadReport::refused(vec!["f:1: no".into()]));
+        assert_eq!((last.successful, last.success_at), (false, started));
+        assert_eq!(last.report, ["f:1: no"]);
+        last.note(&ReloadReport {
+            done: true,
+            lines: vec![],
+        });
+        assert!(last.successful && last.success_at >= started);
+    }
+}
