@@ -6,7 +6,7 @@
 use std::ops::AddAssign;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
 use super::background_flood::{Flood, FloodPath, Flooded, Rate, Target};
@@ -189,7 +189,7 @@ impl Work for Answer {
             test_bed.defence.fill(lab, MANY)?;
         }
         let spare = add_spare_veth(lab)?;
-        let background = self.span(lab, &SPARE, self.time)?;
+        let background = self.background(lab)?;
         let available_before = available()? as f64;
         let (mut generator, mut with) = (Outcome::default(), Outcome::default());
         for _ in 0..SLICES {
@@ -247,10 +247,9 @@ impl Answer {
         };
         let flood = Flood::start(lab, Rate::Max, &target, self.time + PATIENCE)?
             .context("a flood at full speed has a rate")?;
-        let span = self.span(lab, flood_path, self.time / SLICES)?;
+        let span = Span::of_flood(lab, flood_path, self.time / SLICES)?;
         let available = available()? as f64;
         let flooded = flood.stop()?;
-        ensure!(span.arrived > 0.0, "nothing of the flood arrived");
         Ok(Outcome {
             flooded,
             span,
@@ -258,10 +257,11 @@ impl Answer {
         })
     }
 
-    fn span(&self, lab: &Lab<'_>, flood_path: &FloodPath<'_>, time: Duration) -> Result<Span> {
-        let before = Moment::now(lab, flood_path)?;
-        lab.pause(time)?;
-        Ok(Moment::now(lab, flood_path)?.since(&before))
+    /// What the machine does without a flood.
+    fn background(&self, lab: &Lab<'_>) -> Result<Span> {
+        let before = Moment::now(lab, &SPARE)?;
+        lab.pause(self.time)?;
+        Ok(Moment::now(lab, &SPARE)?.since(&before))
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::background_flood::{Flood, FloodPath};
 use super::compare_options::CompareOptions;
 use super::contender::{Contender, Need};
-use super::cpu_time::{Moment, Span};
+use super::cpu_time::Span;
 use super::netns_lab::{Lab, PATIENCE, Role, Site};
 use super::process::Process;
 use super::spare_veth::{SPARE, add_spare_veth};
@@ -221,7 +221,7 @@ impl Carry {
         let flood_path = add_spare_veth(lab)?;
         let generator = {
             let flood = self.flood(lab, &flood_path, &["--onto", SPARE.sent_on])?;
-            let span = self.span(lab, &flood_path)?;
+            let span = Span::of_flood(lab, &flood_path, self.time)?;
             flood.stop()?;
             span
         };
@@ -231,7 +231,7 @@ impl Carry {
         let drop_all = ["pass", "--interface", "server0", "--drop"];
         lab.run(Role::Server, lab.bench(), drop_all, PATIENCE)?;
         let before = lab.received(Role::Server, "server0")?;
-        let with = self.span(lab, &flood_path)?;
+        let with = Span::of_flood(lab, &flood_path, self.time)?;
         let forwarded = lab.received(Role::Server, "server0")? - before;
         flood.stop()?;
         ensure!(
@@ -266,12 +266,6 @@ impl Carry {
         ];
         arguments.extend(more);
         Flood::begin(lab, flood_path, &arguments)
-    }
-
-    fn span(&self, lab: &Lab<'_>, flood_path: &FloodPath<'_>) -> Result<Span> {
-        let before = Moment::now(lab, flood_path)?;
-        lab.pause(self.time)?;
-        Ok(Moment::now(lab, flood_path)?.since(&before))
     }
 }
 

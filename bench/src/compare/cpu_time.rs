@@ -9,13 +9,16 @@ use std::fs;
 use std::ops::AddAssign;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rustix::param::clock_ticks_per_second;
 
 use super::background_flood::FloodPath;
 use super::netns_lab::{Lab, Role};
+
+/// How many times longer than it should be a measurement may take.
+const LONGEST: u32 = 20;
 
 /// Counters at one moment.
 pub(super) struct Moment {
@@ -47,6 +50,29 @@ impl AddAssign for Span {
         self.machine += other.machine;
         self.arrived += other.arrived;
         self.answered += other.answered;
+    }
+}
+
+impl Span {
+    /// A pause of `time` during a flood that arrives at `flood_path`, or of as many such times as it takes until something
+    /// arrives: on a busy machine the generator may not run for longer than a short one.
+    ///
+    /// # Errors
+    /// Nothing arrives in [`LONGEST`] times `time`, or as of [`Moment::now`].
+    pub(super) fn of_flood(
+        lab: &Lab<'_>,
+        flood_path: &FloodPath<'_>,
+        time: Duration,
+    ) -> Result<Self> {
+        let before = Moment::now(lab, flood_path)?;
+        for _ in 0..LONGEST {
+            lab.pause(time)?;
+            let span = Moment::now(lab, flood_path)?.since(&before);
+            if span.arrived > 0.0 {
+                return Ok(span);
+            }
+        }
+        bail!("nothing of the flood arrived")
     }
 }
 
