@@ -21,7 +21,7 @@ use aya::programs::links::{FdLink, PinnedLink};
 use synward_core::layout::{Globals, SCHEMA};
 
 use super::bpffs::check_bpffs;
-use super::error::{SteeringError, cause};
+use super::error::{SteeringError, cause, errno};
 use crate::maps::{EndpointMap, Plain};
 
 const LINK: &str = "link-";
@@ -181,8 +181,18 @@ impl Pins {
     }
 
     /// Whether a process of this version could take over what is pinned, as far as its schema tells; true if there is none.
-    pub(super) fn is_compatible(&self) -> bool {
-        !self.folder.join(RECORD).exists() || self.check_schema().is_ok()
+    ///
+    /// # Errors
+    /// The schema may not be read.
+    pub(super) fn is_compatible(&self) -> Result<bool, SteeringError> {
+        if !self.folder.join(RECORD).exists() {
+            return Ok(true);
+        }
+        match self.check_schema() {
+            Ok(()) => Ok(true),
+            Err(SteeringError::Schema { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn check_schema(&self) -> Result<(), SteeringError> {
@@ -192,6 +202,7 @@ impl Pins {
         let found = match record.and_then(|record| record.get(&0, 0)) {
             Ok(SCHEMA) => return Ok(()),
             Ok(other) => other.to_string(),
+            Err(error) if errno(&error) == Some(libc::EPERM) => return Err(failed(&path, &error)),
             Err(error) => cause(&error),
         };
         Err(SteeringError::Schema {

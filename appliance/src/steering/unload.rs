@@ -46,9 +46,9 @@ pub fn unload(pin: &Path, interface: Option<&str>) -> Result<Vec<String>, Steeri
 /// # Errors
 /// As [`unload`].
 pub fn unload_incompatible(pin: &Path) -> Result<Vec<String>, SteeringError> {
-    let compatible = Pins::open_existing(pin)?.is_none_or(|pins| pins.is_compatible());
-    if compatible {
-        return Ok(Vec::new());
+    match Pins::open_existing(pin)? {
+        Some(pins) if !pins.is_compatible()? => {}
+        _ => return Ok(Vec::new()),
     }
     unload(pin, None)
 }
