@@ -62,6 +62,7 @@ fn one_address_challenges_and_others_come_and_go() {
     let mut running = Config::load(&lab.write_config(&[GENERIC, AUTO])).unwrap();
     assert_eq!(challenged(&lab, &steering), [false; 3]);
     let attacked = at(&steering, "192.0.2.10");
+    steering.read_address_counts().unwrap();
     let counts = steering.address_counts(attacked).unwrap();
     assert_eq!(counts.value(Counted::Syn), 1);
 

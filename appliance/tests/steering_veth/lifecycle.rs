@@ -33,6 +33,7 @@ fn load_attach_stop_leaves_nothing() {
     assert_eq!(steering.taken_over(), None);
     let pinned = [
         "link-sw-here",
+        "map-ATTACKS",
         "map-ENDPOINTS",
         "map-FLOWS",
         "map-GLOBALS",

@@ -259,7 +259,7 @@ fn refuses_a_table_of_another_size_or_schema() {
         removed,
         [
             "the XDP program of sw-here".to_owned(),
-            format!("10 maps in {}", lab.pin().display())
+            format!("11 maps in {}", lab.pin().display())
         ]
     );
     lab.assert_clean(Some(id));
