@@ -16,6 +16,7 @@ mod machine;
 mod order;
 mod pass;
 mod report;
+mod reset;
 mod rings;
 mod shared_pod;
 mod spread;
@@ -39,6 +40,8 @@ enum Bench {
     Baseline(baseline::Options),
     /// Answers SYNs over AF_XDP with minimal code, until interrupted; synward is compared with it
     Echo(echo::Options),
+    /// Accepts TCP connections and resets each at once, until interrupted
+    Reset(reset::Options),
     /// Connects two interfaces by a line with delay, loss and reordering, until interrupted
     Delay(delay::Options),
     /// Opens TCP connections at a constant rate and measures the time of each
@@ -67,6 +70,7 @@ fn main() {
         Bench::Pass(options) => pass::run(&options),
         Bench::Baseline(options) => baseline::run(&options),
         Bench::Echo(options) => echo::run(&options),
+        Bench::Reset(options) => reset::run(&options),
         Bench::Delay(options) => delay::run(&options),
         Bench::Connect(options) => connect::run(&options),
         Bench::Compare(command) => compare::run(&command),

@@ -1,4 +1,4 @@
-//! A random order that can be had again.
+//! Random numbers, and a random order, that can be had again.
 
 /// A sequence of numbers that its seed decides (SplitMix64).
 pub(crate) struct Order(u64);
@@ -17,7 +17,8 @@ impl Order {
         }
     }
 
-    fn next(&mut self) -> u64 {
+    /// The next 64 bits.
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

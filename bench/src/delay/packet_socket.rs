@@ -37,6 +37,17 @@ impl PacketSocket {
         Self::listen(device, true)
     }
 
+    /// Opens a socket that only sends.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn sender(device: &Device) -> io::Result<Self> {
+        let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+        set_socket_option(&socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)?;
+        socket.bind(&address(device, 0)?)?;
+        Ok(Self { socket })
+    }
+
     fn listen(device: &Device, outgoing: bool) -> io::Result<Self> {
         // Protocol 0: nothing is received before the socket is bound to its device.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
@@ -50,7 +61,7 @@ impl PacketSocket {
             libc::SO_RCVBUFFORCE,
             RECEIVE_BUFFER,
         )?;
-        socket.bind(&address(device)?)?;
+        socket.bind(&address(device, libc::ETH_P_ALL)?)?;
         Ok(Self { socket })
     }
 
@@ -68,7 +79,7 @@ impl PacketSocket {
     ///
     /// # Errors
     /// The device is down, its queue is full, or the frame is longer than it takes.
-    pub(super) fn send(&self, frame: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
         self.socket.send(frame).map(drop)
     }
 }
@@ -111,8 +122,8 @@ fn set_socket_option(socket: &Socket, level: c_int, name: c_int, value: c_int) -
     }
 }
 
-/// Every protocol of one device.
-fn address(device: &Device) -> io::Result<SockAddr> {
+/// One protocol of one device; with 0 nothing is received.
+fn address(device: &Device, protocol: c_int) -> io::Result<SockAddr> {
     // SAFETY: the storage is at least as large and as strictly aligned as a sockaddr_ll, zero is valid for
     // the fields that are left, and the length given is that of the sockaddr_ll written.
     let ((), address) = unsafe {
@@ -121,7 +132,7 @@ fn address(device: &Device) -> io::Result<SockAddr> {
                 .cast::<libc::sockaddr_ll>()
                 .write(libc::sockaddr_ll {
                     sll_family: libc::AF_PACKET as u16,
-                    sll_protocol: (libc::ETH_P_ALL as u16).to_be(),
+                    sll_protocol: (protocol as u16).to_be(),
                     sll_ifindex: device.index as c_int,
                     sll_hatype: 0,
                     sll_pkttype: 0,

@@ -49,6 +49,16 @@ pub(crate) struct Options {
     /// Run on this core
     #[arg(long)]
     pub(super) core: Option<usize>,
+    /// Send SYNs from packet sockets on these cores, in bursts a millisecond apart, and sleep in between: for rates that
+    /// need no core of their own. The system under test gets the rest of the cores
+    #[arg(
+        long,
+        value_name = "CORES",
+        value_delimiter = ',',
+        requires = "rate",
+        conflicts_with = "core"
+    )]
+    pub(super) bursts_from: Vec<usize>,
     /// Count and drop answers to the sources; replaces the interface's XDP program meanwhile, as handshakes do
     #[arg(long)]
     pub(super) count_answers: bool,

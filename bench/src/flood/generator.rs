@@ -61,11 +61,11 @@ type Global = [u8; WORDS * 8 + 16];
 type Progress = [u64; 5];
 
 impl Generator {
-    /// Creates maps and loads the program.
+    /// Creates the maps; programs are loaded when they are needed.
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub(super) fn new(plan: Plan) -> Result<Self> {
+    pub(super) fn new(plan: &Plan) -> Result<Self> {
         let frame = match plan.kind {
             Kind::Syn | Kind::Handshake | Kind::Exact => plan.syn.bytes.len(),
             Kind::Ack => plan.ack.bytes.len(),
@@ -91,8 +91,7 @@ impl Generator {
             .override_global("INTERVAL", &interval, true)
             .override_global("SOURCE", &fixed, true)
             .override_global("SOURCE_RANDOM", &random, true);
-        let mut object = xdp_objects::FLOOD.open(&mut loader)?;
-        object.load("flood")?;
+        let object = xdp_objects::FLOOD.open(&mut loader)?;
         let mut generator = Self {
             object,
             frame,
@@ -127,6 +126,7 @@ impl Generator {
     /// # Errors
     /// The kernel's refusal to run the program.
     pub(super) fn send(&mut self, time: Duration, batch: u32) -> Result<Sent> {
+        self.object.load("flood")?;
         let interrupt = Interrupt::new().context("handling signals failed")?;
         let start = Instant::now();
         loop {

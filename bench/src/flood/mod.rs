@@ -1,7 +1,9 @@
 //! `bench flood`: a bounded flood of TCP segments, made by an XDP program that the kernel runs repeatedly.
 
+mod bursts;
 mod flood_options;
 mod flood_report;
+mod frame_fields;
 mod frame_template;
 mod generator;
 mod prefix;
@@ -9,6 +11,7 @@ pub(crate) mod repeat;
 
 use anyhow::{Result, ensure};
 
+use self::bursts::Bursts;
 pub(crate) use self::flood_options::Options;
 use self::flood_options::{Kind, Rate};
 use self::flood_report::{Report, print};
@@ -28,13 +31,21 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if let Some(core) = options.core {
         pin_to_core(core)?;
     }
-    let mut generator = Generator::new(plan(options, &device)?)?;
+    let plan = plan(options, &device)?;
+    let mut generator = Generator::new(&plan)?;
+    let bursts = match &options.bursts_from[..] {
+        [] => None,
+        cores => Some(Bursts::new(&plan, &device, cores)?),
+    };
     let visit = match (options.kind, options.count_answers) {
         (Kind::Handshake, _) => Some(generator.attach("handshake", device)?),
         (_, true) => Some(generator.attach("answers", device)?),
         (_, false) => None,
     };
-    let sent = generator.send(options.seconds, options.batch)?;
+    let sent = match bursts {
+        Some(bursts) => bursts.send(options.seconds)?,
+        None => generator.send(options.seconds, options.batch)?,
+    };
     let answers = match visit {
         Some(_) => Some(generator.answers()?),
         None => None,

@@ -74,7 +74,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         pin_to_core(core)?;
     }
     let (connection, frame) = connect(options.destination, &device)?;
-    let mut generator = Generator::new(plan(&target, frame))?;
+    let mut generator = Generator::new(&plan(&target, frame))?;
     let sent = generator.send(options.seconds, 64)?;
     drop(connection);
     let report = Report {
