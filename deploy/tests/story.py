@@ -242,6 +242,11 @@ class Process:
         """The last line of the output."""
         return json.loads(self.output().splitlines()[-1])
 
+    def cpu_time(self):
+        """Seconds on a CPU, those of softirqs that interrupted it included (unless the kernel accounts for these apart)."""
+        files = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
+        return sum(int(file.read_text().split()[0]) for file in files) / 1e9
+
     def memory(self):
         """Resident memory in bytes."""
         status = Path(f"/proc/{self.pid}/status").read_text()
