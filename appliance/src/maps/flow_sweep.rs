@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use synward_core::flow::{FIRST_TAG, FREE, OVERFLOW, RETIRED, WAYS, entry_index};
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::owner::BUSY;
-use synward_core::layout::{MAX_SERVICES, state};
+use synward_core::layout::{Flow, MAX_SERVICES, state};
 
 use super::clock::flow_now;
 use super::flow_table::{FlowTable, LAST_SEEN, STATE, count, key_of};
@@ -23,7 +23,8 @@ pub struct Limits {
     pub now: FlowTime,
     /// Units of [`FlowTime`] without a segment after which an established flow expires.
     pub idle: u32,
-    /// The same for a closing flow, and for an opening if this is longer than its worker may take.
+    /// The same for a closing flow that is not unsure ([`Flow::is_unsure`]), and for an opening if this is longer than its
+    /// worker may take.
     pub closing: u32,
 }
 
@@ -114,9 +115,10 @@ impl FlowTable {
         let last_seen = FlowTime::from_word(words[LAST_SEEN].load(Relaxed));
         let age = limits.now.elapsed_since(last_seen);
         let word = words[STATE].load(Acquire);
-        let [state, .., owner] = word.to_ne_bytes();
+        let [state, _, marks, owner] = word.to_ne_bytes();
         let limit = match state {
             state::ESTABLISHED => limits.idle,
+            state::CLOSING if Flow::is_unsure(marks) => limits.idle,
             state::CLOSING => limits.closing,
             _ => limits.closing.max(OPENING),
         };

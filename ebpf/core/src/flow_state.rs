@@ -10,6 +10,10 @@
 //! | with ACK | both within 2²⁴, the most that is expected in flight | 2⁻¹⁴ |
 //! | RST without ACK | its own within 2¹⁷: it answers a segment with exactly the number expected | 2⁻¹⁴ |
 //!
+//! Whoever gets a RST in its window that is not the number expected answers with a challenge ACK, but ignores one out of its window
+//! without a word (RFC 5961 §3.2). So a RST further ahead than [`LAG`] is *unsure*: its flow is as good as closed for a new
+//! connection, and is kept as long as an established one.
+//!
 //! A flow closes when both sides have sent a FIN, or one a RST. A FIN of one side alone may be followed by hours of work
 //! (half-closed). Whoever is in window after a RST has not believed it, and takes the mark back; so does a challenge ACK.
 //! What was on its way when the RST passed is not counted: data of the server, who does not know of it yet.
@@ -86,6 +90,11 @@ impl Flow {
             && now.elapsed_since(self.last_seen) < TIME_WAIT
     }
 
+    /// Whether the marks of a closing flow may be those of a RST that its receiver has ignored.
+    pub const fn is_unsure(marks: u8) -> bool {
+        marks & flow_flags::UNSURE != 0 && marks & BOTH != BOTH
+    }
+
     /// Updates time, numbers and state of an established or closing flow by a segment.
     #[inline(always)]
     pub fn observe(&mut self, segment: &Observed, now: FlowTime) {
@@ -130,9 +139,12 @@ impl Flow {
         }
         let mut marks = self.flags;
         if segment.flags & flags::RST != 0 {
-            marks |= flow_flags::RESET;
+            marks |= flow_flags::RESET | flow_flags::UNSURE;
+            if (if from_client { ahead.0 } else { ahead.1 }) <= LAG {
+                marks &= !flow_flags::UNSURE;
+            }
         } else if from_client || !segment.has_data || now.elapsed_since(was_seen) > 1 {
-            marks &= !flow_flags::RESET;
+            marks &= !(flow_flags::RESET | flow_flags::UNSURE);
         }
         if segment.flags & flags::FIN != 0 {
             marks |= fin;
@@ -164,7 +176,7 @@ const fn is_within(difference: u32, most: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flow_flags::{CLIENT_FIN, RESET, SERVER_FIN, SERVER_FIRST};
+    use flow_flags::{CLIENT_FIN, RESET, SERVER_FIN, SERVER_FIRST, UNSURE};
     use state::{CLOSING, ESTABLISHED};
 
     const FIN: u8 = flags::FIN | flags::ACK;
@@ -309,10 +321,29 @@ mod tests {
     #[test]
     fn a_reset_in_window_closes_until_someone_goes_on() {
         for (sender, other, ..) in SIDES {
-            for (flags, client, server) in [
-                (flags::RST | flags::ACK, IN_FLIGHT, IN_FLIGHT.wrapping_neg()),
-                (flags::RST, NEAR, NEAR),
-                (flags::RST, NEAR.wrapping_neg(), NEAR.wrapping_neg()),
+            for (flags, client, server, marks) in [
+                (
+                    flags::RST | flags::ACK,
+                    IN_FLIGHT,
+                    IN_FLIGHT.wrapping_neg(),
+                    RESET | UNSURE,
+                ),
+                (flags::RST | flags::ACK, LAG, LAG, RESET),
+                (flags::RST, NEAR, NEAR, RESET | UNSURE),
+                (flags::RST, LAG + 1, LAG + 1, RESET | UNSURE),
+                (flags::RST, LAG, LAG, RESET),
+                (
+                    flags::RST,
+                    1_u32.wrapping_neg(),
+                    1_u32.wrapping_neg(),
+                    RESET | UNSURE,
+                ),
+                (
+                    flags::RST,
+                    NEAR.wrapping_neg(),
+                    NEAR.wrapping_neg(),
+                    RESET | UNSURE,
+                ),
             ] {
                 let reset = segment(sender, flags, client, server);
                 for living in [
@@ -322,7 +353,8 @@ mod tests {
                 ] {
                     let mut flow = flow();
                     flow.observe(&reset, NOW);
-                    assert_eq!((flow.state, flow.flags), (CLOSING, RESET));
+                    assert_eq!((flow.state, flow.flags), (CLOSING, marks));
+                    assert_eq!(Flow::is_unsure(flow.flags), marks != RESET);
                     flow.observe(&living, NOW);
                     assert_eq!((flow.state, flow.flags), (ESTABLISHED, 0));
                 }

@@ -143,9 +143,10 @@ impl FlowTable {
             let entry = entry_index(bucket, way);
             let words = self.words(entry)?;
             let word = words[STATE].load(Acquire);
-            let [state, _, _, owner] = word.to_ne_bytes();
+            let [state, _, marks, owner] = word.to_ne_bytes();
             let last_seen = FlowTime::from_word(words[LAST_SEEN].load(Relaxed));
             let is_closing = state == state::CLOSING
+                && !Flow::is_unsure(marks)
                 && owner & (NO_WORKER | BUSY) == NO_WORKER
                 && self.tag(entry).load(Acquire) >= FIRST_TAG;
             is_closing.then_some((now.elapsed_since(last_seen), entry, word, last_seen))

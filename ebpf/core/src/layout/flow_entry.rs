@@ -101,4 +101,6 @@ pub mod flow_flags {
     pub const TIMESTAMPS: u8 = 8;
     /// The server's FIN came before the client's: the server is in TIME_WAIT after both.
     pub const SERVER_FIRST: u8 = 16;
+    /// The RST may have been out of the receiver's window, who then has ignored it without a word.
+    pub const UNSURE: u8 = 32;
 }

@@ -31,6 +31,32 @@ fn a_sweep_clears_the_occupancy_of_empty_buckets_only() {
     assert!(found_by_program(&table, &key(0)).is_some());
 }
 
+/// Its receiver may have ignored the RST, and both ends may be silent for long.
+#[test]
+fn a_flow_that_a_reset_may_not_have_ended_stays_like_an_open_one() {
+    use flow_flags::{CLIENT_FIN, RESET, SERVER_FIN, UNSURE};
+    let table = table(8);
+    let now = flow_now();
+    let every = [
+        RESET,
+        RESET | UNSURE,
+        RESET | UNSURE | CLIENT_FIN | SERVER_FIN,
+    ];
+    for (number, flags) in every.into_iter().enumerate() {
+        let flow = Flow {
+            state: state::CLOSING,
+            flags,
+            last_seen: now,
+            ..opening(key(number as u32))
+        };
+        table.insert_established(&flow).unwrap();
+    }
+    for (age, live) in [(10, 3), (11, 1), (100, 1), (101, 0)] {
+        let limits = limits(now.wrapping_add(age));
+        assert_eq!(table.sweep(limits, 0, 8).live[5], live, "{age}");
+    }
+}
+
 #[test]
 fn a_sweep_expires_what_is_idle_and_counts_the_rest() {
     let table = table(8);
