@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 use synward::config::Mode;
+use synward::maps::coarse_now;
 use synward::steering::Steering;
 use synward_core::counters::Counter;
 use synward_core::layout::MAX_QUEUES;
@@ -23,6 +24,7 @@ pub(crate) fn expect_workers(steering: &Steering) {
 pub(crate) fn connect(lab: &Lab, from: &str, to: &str) -> Result<TcpStream, ErrorKind> {
     let to: SocketAddr = to.parse().unwrap();
     let from = SocketAddr::new(from.parse().unwrap(), 0);
+    wait_for_next_jiffy();
     inside(&lab.there(), || {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
         socket.bind(&from.into()).unwrap();
@@ -31,6 +33,14 @@ pub(crate) fn connect(lab: &Lab, from: &str, to: &str) -> Result<TcpStream, Erro
             .map(|()| TcpStream::from(socket))
             .map_err(|error| error.kind())
     })
+}
+
+/// What the program prepared for SYNs holds for one jiffy, and so does not know yet of what the test has just changed.
+fn wait_for_next_jiffy() {
+    let now = coarse_now();
+    while coarse_now() == now {
+        std::thread::yield_now();
+    }
 }
 
 fn counted(steering: &Steering, service: u32, counter: Counter) -> u64 {
