@@ -3,7 +3,7 @@
 //! A FIN or RST counts only if its numbers are in window, and a segment out of window changes nothing: its sender may be
 //! blind, and the ends judge it by RFC 9293 §3.10.7.4 and RFC 5961 §3. The window is around two numbers of the entry: what
 //! the server has acknowledged of the client's sequence space, and the server's own sequence number. Both come from the
-//! server's segments, and are written once per unit of [`FlowTime`] or after [`LAG`] bytes.
+//! server's segments, and are written once per unit of [`FlowTime`] or after `LAG` bytes.
 //!
 //! | segment | numbers that must be near | a blind sender's odds |
 //! |---|---|---|
@@ -11,7 +11,7 @@
 //! | RST without ACK | its own within 2¹⁷: it answers a segment with exactly the number expected | 2⁻¹⁴ |
 //!
 //! Whoever gets a RST in its window that is not the number expected answers with a challenge ACK, but ignores one out of its window
-//! without a word (RFC 5961 §3.2). So a RST further ahead than [`LAG`] is *unsure*: its flow is as good as closed for a new
+//! without a word (RFC 5961 §3.2). So a RST further ahead than `LAG` is *unsure*: its flow is as good as closed for a new
 //! connection, and is kept as long as an established one.
 //!
 //! A flow closes when both sides have sent a FIN, or one a RST. A FIN of one side alone may be followed by hours of work

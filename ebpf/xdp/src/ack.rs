@@ -74,14 +74,11 @@ pub fn request_open(
     pkt: &mut PacketContext,
     counters: &mut ServiceCounters,
 ) -> Verdict {
-    let request = Request::Open {
-        options: pkt.cpu.found.validated_options,
-        offered: pkt.cpu.found.offered,
-        hop: match route::look_up_route(ctx, pkt.cpu) {
-            Route::NextHop(hop) => hop,
-            _ => Hop::default(),
-        },
+    let hop = match route::look_up_route(ctx, pkt.cpu) {
+        Route::NextHop(hop) => hop,
+        _ => Hop::default(),
     };
+    let request = open_request(pkt, hop);
     let Some(header) = view::<{ tcp::LENGTH }>(ctx, pkt.cpu.packet.l4) else {
         return XDP_DROP;
     };
@@ -102,6 +99,16 @@ pub fn request_open(
             XDP_REDIRECT
         }
         verdict => verdict,
+    }
+}
+
+/// What the worker is told of a segment with a valid cookie.
+#[inline(always)]
+fn open_request(pkt: &PacketContext, hop: Hop) -> Request {
+    Request::Open {
+        options: pkt.cpu.found.validated_options,
+        offered: pkt.cpu.found.offered,
+        hop,
     }
 }
 
@@ -128,11 +135,7 @@ pub fn request_abort(
     pkt: &mut PacketContext,
     counters: &mut ServiceCounters,
 ) -> Verdict {
-    let request = Request::Open {
-        options: pkt.cpu.found.validated_options,
-        offered: pkt.cpu.found.offered,
-        hop: Hop::default(),
-    };
+    let request = open_request(pkt, Hop::default());
     let verdict = worker::try_request(ctx, pkt, counters, request);
     if verdict == NO_WORKER {
         waiting_clients::forget(pkt);

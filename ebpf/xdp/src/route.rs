@@ -68,6 +68,14 @@ pub struct Reach {
     pub is_router: bool,
 }
 
+impl Reach {
+    /// Whether packets leave by the neighbour with this MAC.
+    #[inline(always)]
+    pub fn is_neighbour(&self, mac: Mac) -> bool {
+        self.by == By::Neighbour && self.mac == mac
+    }
+}
+
 /// What packets to one end of a connection leave by.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum By {

@@ -11,7 +11,7 @@ use crate::packet_context::PacketContext;
 use crate::route::{self, By};
 use aya_ebpf::programs::XdpContext;
 use synward_core::layout::side;
-use synward_core::wire::ethernet::{self, Ethernet};
+use synward_core::wire::ethernet::{self, Ethernet, Mac};
 
 /// Whether a segment may teach the program a connection. Everything is believed that arrives on an interface for servers alone.
 #[inline(always)]
@@ -28,33 +28,33 @@ pub fn may_answer(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
 
 #[inline(never)]
 fn comes_from_client(ctx: &XdpContext, cpu: &mut CpuScratch) -> bool {
-    let Some(eth) = view::<{ ethernet::LENGTH }>(ctx, 0) else {
+    let Some(sender) = sender(ctx) else {
         return false;
     };
-    let sender = Ethernet(&*eth).source();
-    let client = route::look_up_receiver(ctx, cpu);
-    if client.by != By::Neighbour || client.mac != sender {
-        return false;
-    }
-    let server = route::look_up_sender(ctx, cpu);
-    server.by != By::Neighbour || server.mac != sender
+    route::look_up_receiver(ctx, cpu).is_neighbour(sender)
+        && !route::look_up_sender(ctx, cpu).is_neighbour(sender)
 }
 
 #[inline(never)]
 fn comes_from_server(ctx: &XdpContext, cpu: &mut CpuScratch) -> bool {
-    let Some(eth) = view::<{ ethernet::LENGTH }>(ctx, 0) else {
+    let Some(sender) = sender(ctx) else {
         return false;
     };
-    let sender = Ethernet(&*eth).source();
     let server = route::look_up_sender(ctx, cpu);
     match server.by {
         By::Neighbour if server.mac == sender => true,
         By::Neighbour if server.is_router => {
-            let client = route::look_up_receiver(ctx, cpu);
-            client.by != By::Neighbour || client.mac != sender
+            !route::look_up_receiver(ctx, cpu).is_neighbour(sender)
         }
         // The server is on this link and has another MAC, or one that will be known for its next segment.
         By::Neighbour | By::UnknownNeighbour => false,
         By::Elsewhere => true,
     }
+}
+
+/// The MAC address that sent the frame.
+#[inline(always)]
+fn sender(ctx: &XdpContext) -> Option<Mac> {
+    let eth = view::<{ ethernet::LENGTH }>(ctx, 0)?;
+    Some(Ethernet(&*eth).source())
 }
