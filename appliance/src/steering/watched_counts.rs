@@ -3,7 +3,6 @@
 
 use aya::maps::{MapData, PerCpuArray};
 use synward_core::address_counts::AddressCounts;
-use synward_core::layout::MAX_SERVICES;
 
 use super::address_places::Place;
 use super::error::{SteeringError, map_failed};
@@ -78,7 +77,9 @@ impl Steering {
     pub fn read_address_counts(&mut self) -> Result<(), SteeringError> {
         let services = 0..self.modes.len() as u32;
         let watched = services.flat_map(|service| self.watched_addresses(service));
-        let last = watched.map(|place| place.policy - MAX_SERVICES).max();
+        let last = watched
+            .map(|place| AddressCounts::index(place.policy))
+            .max();
         let count = last.map_or(0, |last| last + 1);
         self.object.address_counts.read(count)
     }

@@ -17,7 +17,7 @@ use rustix::param::clock_ticks_per_second;
 use super::background_flood::FloodPath;
 use super::netns_lab::{Lab, Role};
 
-/// How many times longer than it should be a measurement may take.
+/// A measurement takes at most this many times longer than asked for.
 const LONGEST: u32 = 20;
 
 /// Counters at one moment.

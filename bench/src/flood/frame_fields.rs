@@ -1,5 +1,7 @@
 //! Fills in what varies from SYN to SYN, as bench/ebpf/src/flood/flood_frame.rs does in XDP.
 
+use synward_core::wire::checksum::Sum;
+
 use super::frame_template::Segment;
 use super::prefix::Prefix;
 use crate::order::Order;
@@ -45,11 +47,9 @@ fn put_u32(frame: &mut [u8], at: usize, value: u32) -> u32 {
     put(frame, at, value as u16) + put(frame, at + 2, (value >> 16) as u16)
 }
 
-/// The one's complement of the one's complement sum (RFC 1071): the same in any byte order.
+/// The checksum field for a sum of words in memory order.
 fn checksum(sum: u32) -> u16 {
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    !sum as u16
+    !Sum::default().word(sum).fold()
 }
 
 #[cfg(test)]

@@ -139,6 +139,17 @@ fn a_cookie_without_timestamps_resets_no_stale_connection() {
     }
 }
 
+/// The only frame sent resets the server, and nothing of the opening is left.
+fn assert_aborted(lab: &mut Lab) {
+    let abort = lab.only();
+    assert_eq!(
+        (abort.numbers(), abort.is_to_server()),
+        (RST_TO_SERVER, true)
+    );
+    assert_eq!((lab.entry(), lab.counted(Outcome::Aborted)), (None, 1));
+    lab.assert_idle();
+}
+
 #[test]
 fn a_client_reset_resets_the_server() {
     both(|mut lab| {
@@ -155,13 +166,7 @@ fn a_client_reset_resets_the_server() {
         });
         assert_eq!(lab.sent().len(), 0);
         lab.client(&reset);
-        let abort = lab.only();
-        assert_eq!(
-            (abort.numbers(), abort.is_to_server()),
-            (RST_TO_SERVER, true)
-        );
-        assert_eq!((lab.entry(), lab.counted(Outcome::Aborted)), (None, 1));
-        lab.assert_idle();
+        assert_aborted(&mut lab);
     });
 }
 
@@ -178,13 +183,7 @@ fn a_reset_right_behind_its_ack_resets_the_server() {
         lab.open(&data(0, b""));
         lab.only();
         lab.open(&reset);
-        let abort = lab.only();
-        assert_eq!(
-            (abort.numbers(), abort.is_to_server()),
-            (RST_TO_SERVER, true)
-        );
-        assert_eq!((lab.entry(), lab.counted(Outcome::Aborted)), (None, 1));
-        lab.assert_idle();
+        assert_aborted(&mut lab);
     });
 }
 
