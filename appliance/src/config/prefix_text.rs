@@ -25,7 +25,7 @@ pub(super) fn parse_prefix(text: &str) -> Result<IpNet, String> {
     Ok(net)
 }
 
-/// Like [`parse_prefix`], for the sources of allow and deny lists.
+/// Like `parse_prefix`, for the sources of allow and deny lists.
 ///
 /// # Errors
 /// A sentence that says what would be right.

@@ -2,9 +2,9 @@
 //!
 //! | file | takes away |
 //! |---|---|
-//! | [`capabilities`] | capabilities (capabilities(7)) |
-//! | [`system_calls`] | system calls, by a filter (seccomp(2)) |
-//! | [`files`] | files and directories (landlock(7)) |
+//! | `capabilities` | capabilities (capabilities(7)) |
+//! | `system_calls` | system calls, by a filter (seccomp(2)) |
+//! | `files` | files and directories (landlock(7)) |
 //!
 //! All three hold for one thread and for those that it starts later, and none can be taken back. Threads that exist already
 //! confine themselves: a worker when its sockets are open, the control thread just before `ready`.

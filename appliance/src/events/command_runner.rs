@@ -4,7 +4,7 @@
 //! start any. So the appliance starts this process before it confines itself, and tells it once which programs there are.
 //! Later it only sends events and the number of the program that gets them.
 //!
-//! Each line of the socket is JSON: first the programs with their arguments, then [`Job`]s. At its end the process ends.
+//! Each line of the socket is JSON: first the programs with their arguments, then `Job`s. At its end the process ends.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::process::CommandExt as _;

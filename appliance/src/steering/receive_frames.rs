@@ -8,7 +8,7 @@ use crate::kernel;
 
 /// The size of the frames for sockets on an interface with this MTU.
 ///
-/// Some NICs round the room of a frame down ([`DriverFacts::buffer_step`](super::driver_table::DriverFacts::buffer_step)): of
+/// Some NICs round the room of a frame down (`DriverFacts::buffer_step`): of
 /// 1,792 bytes igb uses 1,024, and receives a longer packet cut in two. Nothing counts that.
 pub fn frame_size(interface: &str, mtu: u32) -> Chunk {
     let driver = kernel::driver(interface).unwrap_or_default();

@@ -91,7 +91,7 @@ impl FlowTable {
         }
     }
 
-    /// Removes an opening; `false` if the entry is not its own any more. The way is free after [`QUARANTINE`].
+    /// Removes an opening; `false` if the entry is not its own any more. The way is free after `QUARANTINE`.
     pub fn remove(&self, opening: &OpeningEntry) -> bool {
         let taken = self.take(opening).is_some();
         if taken {
