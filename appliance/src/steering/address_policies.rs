@@ -5,10 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use synward_core::layout::{MAX_SERVICES, Service, mode};
 
-use super::address_places::{AddressPlaces, Place};
-use super::handle::Steering;
-use super::modes::COOKIE_LIFE;
-use crate::config::Mode;
+use super::address_places::AddressPlaces;
+use super::adoption::COOKIE_LIFE;
 use crate::maps::coarse_now;
 
 /// The addresses with a policy of their own, by its index.
@@ -30,7 +28,7 @@ impl AddressPolicies {
         }
     }
 
-    fn challenges(&self, policy: u32) -> bool {
+    pub(super) fn challenges(&self, policy: u32) -> bool {
         let policy = self.in_force.get(&policy);
         policy.is_some_and(|policy| policy.mode == mode::ALWAYS)
     }
@@ -59,68 +57,6 @@ impl AddressPolicies {
         self.places = next;
         true
     }
-}
-
-impl Steering {
-    /// The addresses of a service that are watched by themselves. Empty: the service has only one, or too many, or a mode in
-    /// which no attack changes what it does.
-    pub fn watched_addresses(&self, service: u32) -> &[Place] {
-        if self.modes.get(service as usize).is_some_and(is_watched) {
-            self.addresses.places.of(service)
-        } else {
-            &[]
-        }
-    }
-
-    /// Whether clients of an address that is watched by itself are challenged now.
-    pub fn challenges_at(&self, place: Place) -> bool {
-        self.addresses.challenges(place.policy)
-    }
-
-    /// Whether a service challenges clients now, at all or at some of its addresses.
-    pub fn challenges_anywhere(&self, service: u32) -> bool {
-        let mut places = self.addresses.places.of(service).iter();
-        self.challenges(service) || places.any(|place| self.challenges_at(*place))
-    }
-
-    /// The policies of all addresses for these of their services.
-    pub(super) fn address_policies(&self, services: &[Service]) -> BTreeMap<u32, Service> {
-        let places = self.addresses.places.iter();
-        let policy = |(index, place): (u32, Place)| {
-            let service = services.get(index as usize)?;
-            let mode = self.modes.get(index as usize)?;
-            Some((
-                place.policy,
-                self.address_policy(service, *mode, place.policy),
-            ))
-        };
-        places.filter_map(policy).collect()
-    }
-
-    fn address_policy(&self, service: &Service, of: Mode, policy: u32) -> Service {
-        let is_attacked = self.addresses.attacked.contains(&policy);
-        let was = self.addresses.in_force.get(&policy).unwrap_or(service);
-        let own = Service {
-            mode: was.mode,
-            adopt_until: was.adopt_until,
-            judge_until: was.judge_until,
-            cookies_until: was.cookies_until,
-            under_attack: service.under_attack | u8::from(is_attacked),
-            watched: u8::from(is_watched(&of)),
-            ..*service
-        };
-        let byte = if is_attacked && of == Mode::Auto {
-            mode::ALWAYS
-        } else {
-            service.mode
-        };
-        self.challenge(own, byte)
-    }
-}
-
-/// Whether an attack on one address changes what a service does, or would do, there.
-fn is_watched(mode: &Mode) -> bool {
-    matches!(mode, Mode::Auto | Mode::Monitor)
 }
 
 /// The elements of a bank of policies: those of services, and behind them those of addresses.

@@ -6,7 +6,8 @@ use synward_core::layout::{ANY_PORT, Endpoint, EndpointKey};
 
 use super::endpoint_profiles::{EndpointProfiles, Learned, ProfileMaps, inherited};
 use super::error::{SteeringError, map_failed};
-use super::map_plan::{Plan, endpoint_key};
+use super::map_encoding::endpoint_key;
+use super::map_plan::Plan;
 use crate::config::Offer;
 use crate::maps::Plain;
 

@@ -10,8 +10,9 @@ use synward_core::layout::{Endpoint, EndpointKey, Globals, Profile};
 
 use super::client_mss::ClientMss;
 use super::error::{SteeringError, map_failed};
-use super::map_plan::{Plan, apply_offer, endpoint_key};
-use super::own_addresses::{AddedPrefix, LeftOut, PrefixChanges};
+use super::left_out::{AddedPrefix, LeftOut, PrefixChanges};
+use super::map_encoding::{apply_offer, endpoint_key};
+use super::map_plan::Plan;
 use super::policy_banks::next_generation;
 use crate::config::Offer;
 use crate::maps::{EndpointMap, Plain};

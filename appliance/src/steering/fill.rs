@@ -10,9 +10,10 @@ use super::client_mss::ClientMss;
 use super::endpoint_profiles;
 use super::error::{SteeringError, map_failed};
 use super::interface_discovery::{Found, side_bits};
-use super::map_plan::{self, Plan};
+use super::left_out::{AddedPrefix, PrefixChanges};
+use super::map_encoding;
+use super::map_plan::Plan;
 use super::object::Object;
-use super::own_addresses::{AddedPrefix, PrefixChanges};
 use super::pins::Previous;
 use crate::config::Config;
 use crate::lists::Change;
@@ -50,13 +51,13 @@ pub(super) fn fill_maps(
 /// Writes or removes an entry of a list.
 pub(super) fn write_listed(object: &mut Object, change: Change) -> Result<(), SteeringError> {
     let ((service, net), verdict) = change;
-    let key = map_plan::prefix_key(net);
+    let key = map_encoding::prefix_key(net);
     let Address([a, b, c, d]) = key.address;
     let key = Prefix::new(32 + key.length, [service, a, b, c, d]);
     match verdict {
         Some(verdict) => object
             .lists
-            .insert(&key, map_plan::verdict_word(verdict), 0),
+            .insert(&key, map_encoding::verdict_word(verdict), 0),
         None => object.lists.remove(&key),
     }
     .map_err(map_failed("LISTS"))
@@ -118,7 +119,7 @@ fn add_prefix(object: &mut Object, net: IpNet, index: u32) -> Result<(), Steerin
 }
 
 fn trie_key(net: IpNet) -> Prefix<[u32; 4]> {
-    let key = map_plan::prefix_key(net);
+    let key = map_encoding::prefix_key(net);
     Prefix::new(key.length, key.address.0)
 }
 
@@ -131,7 +132,7 @@ pub(super) fn fill_endpoints(
     previous: Option<&Previous>,
 ) -> Result<(), SteeringError> {
     for ((address, port), planned) in &plan.endpoints {
-        let key = map_plan::endpoint_key(*address, *port);
+        let key = map_encoding::endpoint_key(*address, *port);
         map.insert(Plain(key), Plain(*planned), 0)
             .map_err(map_failed("ENDPOINTS"))?;
     }

@@ -12,7 +12,7 @@ use synward_core::layout::state;
 
 use super::error::{SteeringError, map_failed};
 use super::handle::Steering;
-use super::object::HANDED_OVER;
+use super::map_sizes::HANDED_OVER;
 use crate::maps::{FlowTable, Plain, ReplayCache, Times};
 
 /// `BPF_NOEXIST` of include/uapi/linux/bpf.h: a client that has come again meanwhile keeps its later ACK.

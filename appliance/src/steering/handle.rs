@@ -12,6 +12,7 @@ use synward_core::layout::{Clock, MAX_INTERFACES, MAX_QUEUES, Service, VlanTags}
 use synward_core::queue_set::QueueSet;
 
 use super::address_policies::AddressPolicies;
+use super::adoption::Adoption;
 use super::attach::Attachment;
 use super::chain::{Arrivals, Entry};
 use super::classifier::TcAttachment;
@@ -20,7 +21,6 @@ use super::error::{SteeringError, map_failed};
 use super::interface_discovery::{Attached, Found, SteeredInterface};
 use super::kept_attacks::KeptAttacks;
 use super::key_slots::KeySlots;
-use super::modes::Adoption;
 use super::next_hops::NextHops;
 use super::object::Object;
 use super::own_sources::OwnSources;

@@ -13,7 +13,6 @@ use ipnet::IpNet;
 
 use super::address_places::AddressPlaces;
 use super::error::{SteeringError, map_failed};
-use super::handle::Steering;
 use super::pins::Pins;
 use crate::activation::KeptAttack;
 use crate::config::Config;
@@ -99,6 +98,16 @@ impl KeptAttacks {
         Ok(())
     }
 
+    /// Has the map hold these attacks. It is cheap if they are the same.
+    pub(super) fn keep<'a>(
+        &mut self,
+        attacks: impl Iterator<Item = Ongoing<'a>>,
+    ) -> Result<(), SteeringError> {
+        let now = unix_milliseconds();
+        let entry = |(name, net, attack)| (key(name, net), value(&attack, now));
+        self.hold(attacks.map(entry).collect())
+    }
+
     fn hold(&mut self, wanted: BTreeMap<Key, Value>) -> Result<(), SteeringError> {
         let Some(map) = &mut self.map else {
             return Ok(());
@@ -114,26 +123,6 @@ impl KeptAttacks {
         }
         self.held = wanted;
         Ok(())
-    }
-}
-
-impl Steering {
-    /// The attacks that a process before this one knew, on what is there now.
-    pub fn resumed_attacks(&self) -> &[ResumedAttack] {
-        self.kept_attacks.resumed()
-    }
-
-    /// Has the next process know which attacks go on, if this one is killed. It is cheap if they are the same.
-    ///
-    /// # Errors
-    /// The kernel refuses a write.
-    pub fn keep_attacks<'a>(
-        &mut self,
-        attacks: impl Iterator<Item = Ongoing<'a>>,
-    ) -> Result<(), SteeringError> {
-        let now = unix_milliseconds();
-        let entry = |(name, net, attack)| (key(name, net), value(&attack, now));
-        self.kept_attacks.hold(attacks.map(entry).collect())
     }
 }
 

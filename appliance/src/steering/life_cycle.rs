@@ -7,7 +7,8 @@ use super::chain;
 use super::classifier;
 use super::error::SteeringError;
 use super::handle::Steering;
-use super::object::{HANDED_OVER, NEXT};
+use super::map_sizes::HANDED_OVER;
+use super::object::NEXT;
 use crate::maps::{Times, coarse_now};
 
 impl Steering {

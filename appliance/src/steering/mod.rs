@@ -14,23 +14,26 @@
 //! |---|---|
 //! | `handle` | the handle to the loaded program: what it holds and hands out |
 //! | `life_cycle` | attaches the program, pins what continues, and detaches it |
-//! | `refresh` | the clock, keys and own addresses, which the control thread renews |
+//! | `refresh` | the clock, keys, own addresses and neighbours, which the control thread renews |
 //! | `policies_in_force` | changes the policies of all services at one moment; lists and drain |
 //! | `modes` | which services challenge their clients; what continues when one begins or ends to |
-//! | `address_places`, `address_policies` | the addresses of services that are watched, and challenge, by themselves |
-//! | `watched_counts` | what comes for each of these |
-//! | `kept_attacks` | the attacks that go on, for the process after a kill |
+//! | `adoption` | ... how it treats the connections from before |
+//! | `watched_addresses` | the addresses of services that are watched, and challenge, by themselves |
+//! | `address_places`, `address_policies` | their places in the maps, and their policies |
+//! | `watched_counts` | what came for each of them |
+//! | `attacks` | which services and addresses are under attack |
+//! | `kept_attacks` | ... for the process after a kill |
 //! | `loading` | loads the program for a configuration and fills its maps |
 //! | `interface_discovery` | finds the configured interfaces, and checks that XDP can steer each |
 //! | `interface_watch` | compares the steered interfaces with what the kernel has now |
 //! | `interface_mend` | steers interfaces again that have lost the program |
-//! | `map_plan`, `fill` | the content of the maps for a configuration, and writing it |
+//! | `map_plan`, `map_encoding`, `fill` | the content of the maps for a configuration, its encoding, and writing it |
 //! | `next_hops` | keeps the neighbours known that the program sends to |
 //! | `waiting_clients` | clients that wait for a worker |
 //! | `handed_over` | ... and those that a killed process had not served |
 //! | `sources` | where the SYNs of attacks come from |
-//! | `own_addresses` | leaves this machine's own addresses out of the prefixes of services |
-//! | `object` | the eBPF object: sizes of its maps, loading, handles to maps |
+//! | `own_addresses`, `left_out` | leaves this machine's own addresses out of the prefixes of services |
+//! | `object`, `map_sizes` | the eBPF object: loading, handles to maps, sizes of its maps |
 //! | `generic_fallback` | attaches the program again, in generic mode |
 //! | `vlan_stripping` | finds NICs that hide VLAN tags from XDP |
 //! | `occupant` | describes the program of somebody else on an interface |
@@ -50,7 +53,9 @@
 
 mod address_places;
 mod address_policies;
+mod adoption;
 mod attach;
+mod attacks;
 mod bpffs;
 mod chain;
 mod classifier;
@@ -71,9 +76,12 @@ mod interface_mend;
 mod interface_watch;
 mod kept_attacks;
 mod key_slots;
+mod left_out;
 mod life_cycle;
 mod loading;
+mod map_encoding;
 mod map_plan;
+mod map_sizes;
 mod modes;
 mod native_refusal;
 mod next_hops;
@@ -93,6 +101,7 @@ mod unload;
 mod vlan_stripping;
 mod vlans;
 mod waiting_clients;
+mod watched_addresses;
 mod watched_counts;
 
 pub use address_places::Place;
@@ -111,9 +120,10 @@ pub use interface_discovery::SteeredInterface;
 pub(crate) use interface_discovery::refused_kind;
 pub use interface_mend::Mended;
 pub use kept_attacks::{Ongoing, ResumedAttack};
+pub use left_out::LeftOut;
 pub(crate) use native_refusal::most_mtu;
 pub use occupant::Occupant;
-pub use own_addresses::{LeftOut, own_address_warnings};
+pub use own_addresses::own_address_warnings;
 pub(crate) use receive_frames::one_frame_mtu;
 pub use receive_frames::{fits_one_frame, frame_size};
 pub(crate) use removed_addresses::left as addresses_left;

@@ -12,12 +12,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use synward_core::layout::handoff;
+use aya::maps::{HashMap, MapData};
+use synward_core::layout::NextHop;
 
 use super::error::SteeringError;
-use super::handle::Steering;
 use crate::config::{Config, Handoff};
 use crate::kernel;
+use crate::maps::Plain;
 
 /// Interval between two looks at the neighbour tables.
 const CONFIRM: Duration = Duration::from_secs(2);
@@ -25,6 +26,9 @@ const CONFIRM: Duration = Duration::from_secs(2);
 const RESOLVE_SERVERS: Duration = Duration::from_secs(30);
 /// The most neighbours that one look confirms, and the most servers that one looks for.
 const MOST: usize = 512;
+
+/// The map `UNRESOLVED`.
+type Unresolved = HashMap<MapData, Plain<NextHop>, u32>;
 
 /// The servers whose next hops are kept resolved, and when that was last looked after.
 #[derive(Debug, Default)]
@@ -47,57 +51,49 @@ impl NextHops {
             ..Self::default()
         }
     }
-}
 
-impl Steering {
-    /// Has the kernel resolve and confirm the neighbours that the XDP program sends to. Call it several times a second. It is
-    /// cheap if nothing is due.
+    /// Resolves what the program has reported (`unresolved`), and confirms neighbours on the interfaces that `is_steered` names.
+    /// It is cheap if nothing is due.
     ///
     /// # Errors
     /// The kernel cannot list neighbours, or the process may not have them resolved. It is not tried again then.
-    pub fn keep_next_hops(&mut self) -> Result<(), SteeringError> {
-        let mut services = self.services.iter();
-        let is_needed = services.any(|one| one.handoff != handoff::LOCAL);
-        if !is_needed || self.next_hops.is_forbidden {
+    pub(super) fn keep(
+        &mut self,
+        unresolved: &mut Unresolved,
+        is_steered: impl Fn(u32) -> bool,
+    ) -> Result<(), SteeringError> {
+        if self.is_forbidden {
             return Ok(());
         }
-        let kept = self.keep();
-        self.next_hops.is_forbidden = kept.is_err();
+        let kept = self.resolve_and_confirm(unresolved, is_steered);
+        self.is_forbidden = kept.is_err();
         kept
     }
 
-    fn keep(&mut self) -> Result<(), SteeringError> {
-        self.resolve_reported()?;
-        if is_due(&mut self.next_hops.confirmed, CONFIRM) {
-            self.confirm_stale()?;
+    fn resolve_and_confirm(
+        &mut self,
+        unresolved: &mut Unresolved,
+        is_steered: impl Fn(u32) -> bool,
+    ) -> Result<(), SteeringError> {
+        resolve_reported(unresolved)?;
+        if is_due(&mut self.confirmed, CONFIRM) {
+            self.confirm_stale(is_steered)?;
         }
         Ok(())
     }
 
-    fn resolve_reported(&mut self) -> Result<(), SteeringError> {
-        let unresolved = &mut self.object.unresolved;
-        let reported: Vec<_> = unresolved.keys().flatten().collect();
-        for hop in reported {
-            // The program may have replaced it by another one meanwhile.
-            let _ = unresolved.remove(&hop);
-            resolve(hop.0.interface, hop.0.address.into())?;
-        }
-        Ok(())
-    }
-
-    fn confirm_stale(&mut self) -> Result<(), SteeringError> {
+    fn confirm_stale(&mut self, is_steered: impl Fn(u32) -> bool) -> Result<(), SteeringError> {
         let known = kernel::neighbours().map_err(SteeringError::Netlink)?;
-        let is_steered = |index| self.interfaces.iter().any(|one| one.index == index);
         let stale = known
             .iter()
             .filter(|one| one.is_stale() && is_steered(one.interface));
         for neighbour in stale.take(MOST) {
             resolve(neighbour.interface, neighbour.address)?;
         }
-        if !is_due(&mut self.next_hops.resolved, RESOLVE_SERVERS) {
+        if !is_due(&mut self.resolved, RESOLVE_SERVERS) {
             return Ok(());
         }
-        let hops = self.next_hops.servers.iter().copied();
+        let hops = self.servers.iter().copied();
         let hops: BTreeSet<_> = hops.filter_map(kernel::next_hop).collect();
         for (interface, address) in hops {
             let mut entries = known.iter();
@@ -108,6 +104,16 @@ impl Steering {
         }
         Ok(())
     }
+}
+
+fn resolve_reported(unresolved: &mut Unresolved) -> Result<(), SteeringError> {
+    let reported: Vec<_> = unresolved.keys().flatten().collect();
+    for hop in reported {
+        // The program may have replaced it by another one meanwhile.
+        let _ = unresolved.remove(&hop);
+        resolve(hop.0.interface, hop.0.address.into())?;
+    }
+    Ok(())
 }
 
 /// Has a neighbour resolved or confirmed. An interface that is gone or down resolves none, which its watch reports.

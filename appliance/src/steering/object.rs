@@ -1,4 +1,4 @@
-//! The eBPF object: sizes its maps, loads it into the kernel, takes out handles to its maps.
+//! The eBPF object: loads it into the kernel, takes out handles to its maps.
 
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
@@ -11,19 +11,19 @@ use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use synward_core::counters::ServiceCounters;
 use synward_core::flow::FlowKey;
-use synward_core::handed_over::{self, HandedOver};
+use synward_core::handed_over::HandedOver;
 use synward_core::layout::{
     Clock, Endpoint, Globals, Interfaces, KeySlot, MAX_QUEUES, NextHop, PrefixPort, Service,
     VlanTags,
 };
 use synward_core::source_filter::SourceFilter;
 use synward_core::source_sample::Bucket;
-use synward_core::waiting_client::{MAX_WAITING, WaitingClient};
+use synward_core::waiting_client::WaitingClient;
 use synward_core::wire::Address;
-use synward_core::{occupancy, replay_cache};
 
 use super::error::{SteeringError, cause, errno, map_failed};
 use super::map_plan::Plan;
+use super::map_sizes::{HANDED_OVER, Room, Sizes};
 use super::watched_counts::{ADDRESS_COUNTS, WatchedCounts};
 use crate::kernel::{self, KernelAbi, load_verified};
 use crate::maps::{self, Atomic, EndpointMap, Memory, Plain};
@@ -36,71 +36,6 @@ const TEST_INJECT: &str = "test_inject";
 
 /// The map of programs behind. The kernel empties it when neither a file nor a process holds it, so it is pinned too.
 pub(super) const NEXT: &str = "NEXT";
-
-/// The map of the ACKs that were handed to workers.
-pub(super) const HANDED_OVER: &str = "HANDED_OVER";
-
-/// Minimum size of the maps of endpoints and prefixes: room for profiles that are learned later.
-const ROOM: usize = 16384;
-
-/// The sizes of maps that depend on the configuration.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sizes {
-    capacity: u32,
-    /// Buckets of the flow table.
-    pub(super) buckets: u32,
-}
-
-impl Sizes {
-    pub(super) fn new(capacity: u32) -> Self {
-        Self {
-            capacity,
-            buckets: maps::buckets_for(capacity),
-        }
-    }
-
-    /// The maps that the next process takes over unchanged, and their number of entries.
-    pub(super) fn kept(&self) -> [(&'static str, u32); 7] {
-        // A passed-through connection that was evicted is learned again, so a quarter is enough.
-        let passed = (self.capacity / 4).max(4096);
-        [
-            ("TAGS", self.buckets),
-            ("FLOWS", maps::entries_of(self.buckets)),
-            ("PASSED", passed),
-            ("REPLAY_CACHE", replay_cache::SETS as u32),
-            ("WAITING", MAX_WAITING),
-            (HANDED_OVER, handed_over::ENTRIES),
-            ("OCCUPANCY", occupancy::line_count(self.buckets)),
-        ]
-    }
-
-    fn megabytes(&self) -> u64 {
-        let [tags, flows, passed, replay_cache, waiting, _, occupancy] =
-            self.kept().map(|(_, entries)| u64::from(entries));
-        ((tags + flows + replay_cache + occupancy) * 64 + (passed + waiting) * 112) >> 20
-    }
-}
-
-/// The number of elements of maps that depend on the configuration.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
-    pub(super) endpoints: u32,
-    pub(super) prefixes: u32,
-    pub(super) prefix_ports: u32,
-}
-
-impl Room {
-    /// Enough for the plan, and for what is learned or added later.
-    fn new(plan: &Plan) -> Self {
-        let room =
-            |needed: usize| u32::try_from(needed.saturating_mul(2).max(ROOM)).unwrap_or(u32::MAX);
-        Self {
-            endpoints: room(plan.endpoints.len()),
-            prefixes: room(plan.prefixes.len()),
-            prefix_ports: room(plan.prefix_ports.len()),
-        }
-    }
-}
 
 /// The loaded program, and handles to its maps.
 pub(super) struct Object {

@@ -6,12 +6,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use aya::maps::{Array, HashMap, MapData};
 use synward_core::layout::MAX_OWN_SOURCES;
 use synward_core::source_filter::SourceFilter;
 use synward_core::wire::Address;
 
 use super::error::{SteeringError, map_failed};
-use super::handle::Steering;
 use crate::kernel;
 use crate::maps::Plain;
 
@@ -23,19 +23,21 @@ pub(super) struct OwnSources {
     held: BTreeSet<IpAddr>,
 }
 
-impl Steering {
+impl OwnSources {
     /// Tells the XDP program this machine's own addresses (`own`) and the broadcast addresses of its networks. It is cheap if
     /// they are the same as before.
     ///
     /// # Errors
     /// The kernel cannot list its addresses or refuses a write.
-    pub(super) fn renew_own_sources(
+    pub(super) fn renew(
         &mut self,
         own: &BTreeSet<IpAddr>,
+        map: &mut HashMap<MapData, Plain<Address>, u32>,
+        filter: &mut Array<MapData, Plain<SourceFilter>>,
     ) -> Result<(), SteeringError> {
         let broadcasts = kernel::broadcast_addresses().map_err(SteeringError::Netlink)?;
         let found: BTreeSet<_> = own.union(&broadcasts).copied().collect();
-        if found == self.own_sources.found {
+        if found == self.found {
             return Ok(());
         }
         let room = MAX_OWN_SOURCES as usize;
@@ -48,7 +50,7 @@ impl Steering {
         let wanted: BTreeSet<_> = found.iter().copied().take(room).collect();
         // First what is gone, so that there is room. The filter is written last: meanwhile it may hold too much or too little,
         // as with an address that is a moment younger or older.
-        let (map, held) = (&mut self.object.own_sources, &mut self.own_sources.held);
+        let held = &mut self.held;
         for gone in held.difference(&wanted).copied().collect::<Vec<_>>() {
             let removed = map.remove(&Plain(gone.into()));
             removed.map_err(map_failed("OWN_SOURCES"))?;
@@ -61,10 +63,9 @@ impl Steering {
                 held.insert(new);
             }
         }
-        let filter = filter_of(held, own);
-        let written = self.object.source_filter.set(0, Plain(filter), 0);
+        let written = filter.set(0, Plain(filter_of(held, own)), 0);
         written.map_err(map_failed("SOURCE_FILTER"))?;
-        self.own_sources.found = found;
+        self.found = found;
         Ok(())
     }
 }

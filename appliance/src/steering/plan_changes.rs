@@ -11,8 +11,8 @@ use ipnet::IpNet;
 use synward_core::layout::{Endpoint, PrefixPort};
 
 use super::endpoint_profiles;
+use super::left_out::AddedPrefix;
 use super::map_plan::Plan;
-use super::own_addresses::AddedPrefix;
 
 /// Elements to write: endpoints first, so that no prefix decides about them meanwhile.
 #[derive(Debug, Default, PartialEq)]

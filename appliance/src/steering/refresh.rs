@@ -1,4 +1,4 @@
-//! What the control thread renews while the program runs: the clock, keys, and what it knows of this machine.
+//! What the control thread renews while the program runs: the clock, keys, and what it knows of this machine and its neighbours.
 
 use synward_core::layout::{cookies, handoff, key_slot};
 
@@ -68,9 +68,25 @@ impl Steering {
     /// The kernel cannot list the addresses or refuses a write.
     pub fn renew_own_addresses(&mut self) -> Result<(), SteeringError> {
         let own = kernel::own_addresses().map_err(SteeringError::Netlink)?;
-        self.renew_own_sources(&own)?;
         let object = &mut self.object;
+        self.own_sources
+            .renew(&own, &mut object.own_sources, &mut object.source_filter)?;
         self.endpoints
             .leave_out(own, |changes| fill::change_prefixes(object, changes))
+    }
+
+    /// Has the kernel resolve and confirm the neighbours that the XDP program sends to. Call it several times a second. It is
+    /// cheap if nothing is due.
+    ///
+    /// # Errors
+    /// The kernel cannot list neighbours, or the process may not have them resolved. It is not tried again then.
+    pub fn keep_next_hops(&mut self) -> Result<(), SteeringError> {
+        let mut services = self.services.iter();
+        if services.all(|one| one.handoff == handoff::LOCAL) {
+            return Ok(());
+        }
+        let interfaces = &self.interfaces;
+        let is_steered = |index| interfaces.iter().any(|one| one.index == index);
+        self.next_hops.keep(&mut self.object.unresolved, is_steered)
     }
 }

@@ -4,9 +4,7 @@
 use aya::maps::{MapData, PerCpuArray};
 use synward_core::address_counts::AddressCounts;
 
-use super::address_places::Place;
 use super::error::{SteeringError, map_failed};
-use super::handle::Steering;
 use crate::maps::{BatchedPerCpuArray, Plain};
 
 /// The map `ADDRESS_COUNTS`.
@@ -32,7 +30,7 @@ impl WatchedCounts {
     }
 
     /// Reads the first `count` elements.
-    fn read(&mut self, count: u32) -> Result<(), SteeringError> {
+    pub(super) fn read(&mut self, count: u32) -> Result<(), SteeringError> {
         self.sums.clear();
         if let Some(batched) = &mut self.batched {
             let sums = &mut self.sums;
@@ -57,6 +55,11 @@ impl WatchedCounts {
         }
         Ok(())
     }
+
+    /// What was read of an element; `None`: nothing was.
+    pub(super) fn at(&self, index: u32) -> Option<AddressCounts> {
+        self.sums.get(index as usize).copied()
+    }
 }
 
 fn sum(cpus: &[Plain<AddressCounts>]) -> AddressCounts {
@@ -67,29 +70,6 @@ fn sum(cpus: &[Plain<AddressCounts>]) -> AddressCounts {
         }
     }
     sum
-}
-
-impl Steering {
-    /// Reads what came for the addresses that are watched by themselves, summed over all CPUs.
-    ///
-    /// # Errors
-    /// The kernel refuses the read. Then no counts are known.
-    pub fn read_address_counts(&mut self) -> Result<(), SteeringError> {
-        let services = 0..self.modes.len() as u32;
-        let watched = services.flat_map(|service| self.watched_addresses(service));
-        let last = watched
-            .map(|place| AddressCounts::index(place.policy))
-            .max();
-        let count = last.map_or(0, |last| last + 1);
-        self.object.address_counts.read(count)
-    }
-
-    /// What had come for an address that is watched by itself at the last [`Self::read_address_counts`]; `None`: it could not be
-    /// read, or was not watched.
-    pub fn address_counts(&self, place: Place) -> Option<AddressCounts> {
-        let index = AddressCounts::index(place.policy) as usize;
-        self.object.address_counts.sums.get(index).copied()
-    }
 }
 
 #[cfg(test)]

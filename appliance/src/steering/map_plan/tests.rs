@@ -2,7 +2,11 @@
 
 use std::fs;
 
+use synward_core::layout::{Profile, profile_flags, unknown_policy};
+
 use super::*;
+use crate::lists::Verdict;
+use crate::steering::map_encoding::prefix_key;
 
 fn config(services: &str) -> Config {
     let folder = tempfile::tempdir().unwrap();
@@ -306,10 +310,7 @@ fn own_addresses_that_move_away_are_protected_again() {
     assert_eq!(found(&plan, "192.0.2.1", 22), Some(0));
     assert_eq!(found(&plan, "192.0.2.9", 22), None);
     let same = plan.leave_out(addresses(&["192.0.2.9", "2001:db8::1"]));
-    assert_eq!(
-        same,
-        crate::steering::own_addresses::PrefixChanges::default()
-    );
+    assert_eq!(same, crate::steering::left_out::PrefixChanges::default());
     plan.leave_out(BTreeSet::new());
     assert_eq!((plan.prefixes, plan.prefix_ports.len()), before);
 }
