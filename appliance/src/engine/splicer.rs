@@ -277,6 +277,17 @@ impl Splicer {
         }
     }
 
+    /// Handles a client's segment that came right behind its ACK, before the XDP program saw the flow. The ACK was ahead of it in
+    /// the ring, so there is a flow, or the ACK was refused.
+    pub fn behind_ack(&mut self, now: u64, packet: &[u8], l4: u8, back: Link, out: &mut impl Out) {
+        let Some(segment) = Received::read(packet, 0, usize::from(l4)) else {
+            return;
+        };
+        if let Some(entry) = self.shared.table.find(&segment.sent_by_client()) {
+            self.segment(now, entry, packet, l4, Some(back), out);
+        }
+    }
+
     /// Handles a segment of either side for the flow of `entry`. `back` is the path to its sender, if this worker
     /// received it in a frame.
     pub fn segment(

@@ -261,6 +261,9 @@ impl Worker {
                 self.splicer
                     .segment(now, entry, &packet, l4, Some(back), out);
             }
+            Request::BehindAck => {
+                self.splicer.behind_ack(now, &packet, l4, back, out);
+            }
             Request::Undelivered { entry } => {
                 self.splicer.undelivered(now, entry, &packet, l4, out);
             }

@@ -10,7 +10,7 @@ use crate::frame_builder::{
     ACK, FIN, IN_MAC, PSH, RST, SERVER_MAC, Segment, padded_timestamps, read, stack,
 };
 use crate::steer::{EPOCH, PROFILE, SERVICE, Shared, Side, Steer, in_namespace, key, now};
-use crate::{Case, DROP, needs_root};
+use crate::{Case, DROP, REDIRECT, needs_root};
 
 const VALID: &[Counter] = &[Counter::CookieValid, Counter::Waiting];
 const INVALID: &[Counter] = &[Counter::CookieInvalid, Counter::DropInvalidCookie];
@@ -392,4 +392,50 @@ fn a_reset_right_behind_its_ack_goes_to_the_worker() {
             }
         }
     });
+}
+
+/// The rest of a client's first data, and its RST: the flow is not in the table yet.
+#[test]
+fn what_comes_right_behind_an_ack_goes_to_the_worker() {
+    needs_root!();
+    for family in [0, 1] {
+        for options in [stack::linux(), stack::windows()] {
+            in_namespace(|steer| {
+                let _port = steer.bind_socket();
+                steer.beat();
+                let ack = steer.shake_hands(&Segment::syn(family, options.clone()));
+                let behind = [ACK | PSH, FIN | ACK, RST | ACK].map(|flags| Segment {
+                    sequence: ack.sequence.wrapping_add(1400),
+                    payload: b"POST /".to_vec(),
+                    flags,
+                    ..ack.clone()
+                });
+                for segment in &behind {
+                    let seen = steer.run(Side::Outside, &segment.bytes());
+                    assert_eq!(seen.verdict, DROP, "no ACK came");
+                }
+                let seen = steer.run(Side::Outside, &ack.bytes());
+                assert_eq!(seen.verdict, REDIRECT, "the ACK");
+                for segment in &behind {
+                    let before = steer.counters();
+                    let seen = steer.run(Side::Outside, &segment.bytes());
+                    assert_eq!(seen.verdict, REDIRECT, "{:#x}", segment.flags);
+                    steer.assert_counted(&before, &[], "no wrong cookie");
+                    let mut other_flow = segment.clone();
+                    other_flow.source.set_port(segment.source.port() ^ 1 << 6);
+                    let other_number = Segment {
+                        acknowledgement: segment.acknowledgement ^ 1 << 9,
+                        ..segment.clone()
+                    };
+                    for other in [other_flow, other_number] {
+                        let seen = steer.run(Side::Outside, &other.bytes());
+                        assert_eq!(seen.verdict, DROP, "in the same place");
+                    }
+                }
+                std::thread::sleep(std::time::Duration::from_millis(400));
+                let seen = steer.run(Side::Outside, &behind[0].bytes());
+                assert_eq!(seen.verdict, DROP, "later");
+            });
+        }
+    }
 }

@@ -99,6 +99,31 @@ fn only_acks_with_a_valid_cookie_reach_a_listener() {
     });
 }
 
+/// The rest of a client's first data waits behind its ACK in the same batch.
+#[test]
+fn what_comes_right_behind_an_ack_passes_to_its_listener() {
+    needs_root!();
+    locally(|steer, family| {
+        let _listener = TcpListener::bind(SERVERS[family]).unwrap();
+        let ack = steer.shake_hands(&Segment::linux_syn(family));
+        let behind = |flags| Segment {
+            sequence: ack.sequence.wrapping_add(1400),
+            payload: b"POST /".to_vec(),
+            flags,
+            ..ack.clone()
+        };
+        steer.check(vec![
+            case("before its ACK", &behind(ACK), DROP, INVALID),
+            case("the ACK", &ack, PASS, &[Counter::CookieValid]),
+            case("data", &behind(ACK | PSH), PASS, PASSED),
+            case("the end", &behind(ACK | FIN), PASS, PASSED),
+            case("a RST", &behind(ACK | RST), PASS, PASSED),
+        ]);
+        std::thread::sleep(Duration::from_millis(400));
+        steer.check(vec![case("later", &behind(ACK), DROP, INVALID)]);
+    });
+}
+
 #[test]
 fn a_handshake_gets_one_connection() {
     needs_root!();

@@ -42,6 +42,8 @@ pub enum Request {
         /// Index of the flow entry.
         entry: u32,
     },
+    /// The client sent this right behind the ACK that completed its handshake: the flow has no entry yet that XDP finds.
+    BehindAck,
     /// The server answers an opening.
     ServerSegment {
         /// Index of the flow entry.
@@ -172,6 +174,7 @@ impl Meta {
                 words[1] = entry;
                 5
             }
+            Request::BehindAck => 6,
         };
         words[0] = (self.l4 as u32) << 24
             | (self.l3 as u32) << 16
@@ -217,6 +220,7 @@ impl Meta {
             3 => Request::ClientSegment { entry: words[1] },
             4 => Request::ServerSegment { entry: words[1] },
             5 => Request::Undelivered { entry: words[1] },
+            6 => Request::BehindAck,
             _ => return None,
         };
         Some(Self {

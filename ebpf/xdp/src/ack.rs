@@ -5,12 +5,12 @@ use crate::packet_context::PacketContext;
 use crate::plain_acks::{self, Admission};
 use crate::route::{self, Route};
 use crate::verdict::{
-    EXPIRED_COOKIE, INVALID_COOKIE, NO_WORKER, REFUSED_COOKIE, REPLAYED_COOKIE, UNCHECKED_COOKIE,
-    VALID_COOKIE, Verdict,
+    BEHIND_ACK, EXPIRED_COOKIE, INVALID_COOKIE, NO_WORKER, REFUSED_COOKIE, REPLAYED_COOKIE,
+    UNCHECKED_COOKIE, VALID_COOKIE, Verdict,
 };
 use crate::{
-    address_counts, assignments, maps, replay_check, reply_budget, verified_once, waiting_clients,
-    worker,
+    address_counts, assignments, behind_ack, maps, replay_check, reply_budget, verified_once,
+    waiting_clients, worker,
 };
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT};
 use aya_ebpf::programs::XdpContext;
@@ -31,7 +31,9 @@ pub fn verify_cookie(
     counters: &mut ServiceCounters,
 ) -> Verdict {
     read_fields(ctx, pkt);
-    match check_within_limit(pkt, false) {
+    // What comes right behind a valid ACK says nothing against its sender.
+    let is_behind = behind_ack::is_behind(pkt);
+    match check_within_limit(pkt, is_behind) {
         VALID_COOKIE => {
             counters.bump(Counter::CookieValid);
             address_counts::count(pkt, Counted::Proven);
@@ -41,6 +43,11 @@ pub fn verify_cookie(
             counters.bump(Counter::CookieExpired);
             return EXPIRED_COOKIE;
         }
+        INVALID_COOKIE if is_behind && pkt.service.handoff == handoff::LOCAL => {
+            counters.bump(Counter::Passed);
+            return XDP_PASS;
+        }
+        INVALID_COOKIE if is_behind => return BEHIND_ACK,
         INVALID_COOKIE => {
             counters.bump(Counter::CookieInvalid);
             address_counts::count(pkt, Counted::BadAck);
@@ -63,6 +70,7 @@ pub fn verify_cookie(
     {
         REPLAYED_COOKIE
     } else {
+        behind_ack::remember(pkt);
         XDP_PASS
     }
 }
@@ -96,6 +104,7 @@ pub fn request_open(
         }
         XDP_REDIRECT => {
             waiting_clients::keep_handed_over(pkt);
+            behind_ack::remember(pkt);
             XDP_REDIRECT
         }
         verdict => verdict,
@@ -112,8 +121,8 @@ fn open_request(pkt: &PacketContext, hop: Hop) -> Request {
     }
 }
 
-/// Whether a segment without a flow resets the connection whose ACK came right before it, as health checks do: the worker may
-/// not have seen that ACK yet. A wrong cookie is worth nothing here, so the limit on plain ones does not count it.
+/// Whether a segment without a flow is a RST with the numbers of a handshake's ACK, as health checks send it: the worker may not
+/// have seen that ACK yet, which may have come to another CPU. A wrong cookie is worth nothing here, so the limit on plain ones does not count it.
 #[inline(never)]
 pub fn aborts_opening(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
     if pkt.service.handoff != handoff::SPLICE

@@ -7,6 +7,13 @@ use synward_core::reply_budget;
 /// SYNs that each CPU looks up among the kernel's connections and in the replay cache in every jiffy (1 to 10 ms). More are
 /// a flood.
 pub const SYNS_LOOKED_UP: u32 = 64;
+/// Flows of validated clients that each CPU remembers, a power of two.
+const PROVEN: usize = 64;
+/// A unit of their times is 2²⁰ ns, about 1 ms.
+const PROVEN_UNIT: u32 = 20;
+/// Units for which they are remembered: as long as a busy worker takes to put them into the flow table, and the kernel to make a
+/// connection.
+const PROVEN_RECENT: u32 = 256;
 /// SYNs that the kernel has to answer itself, which each CPU leaves to it in every jiffy.
 const SYNS_LEFT: u32 = 4;
 
@@ -40,6 +47,8 @@ pub struct CpuMemory {
     endpoint_at: EndpointKey,
     /// `Globals::generation` when it was looked up.
     pub endpoint_generation: u32,
+    /// The handshakes of clients that were validated last: a fingerprint in the upper half, the time in the lower.
+    proven: [u64; PROVEN],
 }
 
 impl CpuMemory {
@@ -100,6 +109,26 @@ impl CpuMemory {
         let before = self.handed_over;
         self.handed_over = before.wrapping_add(1);
         before
+    }
+
+    /// Remembers that a client was validated now, at `now` ns, by the ACK with this fingerprint.
+    #[inline(always)]
+    pub fn remember_proven(&mut self, client_port: u16, fingerprint: u32, now: u64) {
+        let word = (fingerprint as u64) << 32 | (now >> PROVEN_UNIT) as u32 as u64;
+        self.proven[client_port as usize & (PROVEN - 1)] = word;
+    }
+
+    /// Whether a client was validated a moment ago by the ACK with this fingerprint, which is asked for only if some client was.
+    #[inline(always)]
+    pub fn was_proven(
+        &self,
+        client_port: u16,
+        now: u64,
+        fingerprint: impl FnOnce() -> u32,
+    ) -> bool {
+        let word = self.proven[client_port as usize & (PROVEN - 1)];
+        let age = ((now >> PROVEN_UNIT) as u32).wrapping_sub(word as u32);
+        age < PROVEN_RECENT && word != 0 && fingerprint() == (word >> 32) as u32
     }
 
     /// Whether some client prefix was near its budget of replies lately.

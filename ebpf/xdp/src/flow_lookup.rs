@@ -55,6 +55,14 @@ pub fn place_of(key: &FlowKey) -> Option<Place> {
     Some(Place::of(hash, globals.bucket_mask))
 }
 
+/// The hash of a flow.
+#[inline(always)]
+pub fn hash_of(key: &FlowKey) -> u64 {
+    maps::GLOBALS
+        .get(0)
+        .map_or(0, |globals| key.table_hash(&globals.table_key))
+}
+
 /// A function apart from [`find_flow`], so that the verifier follows one path from here on, and not one for each way.
 #[inline(never)]
 fn find_index(key: &FlowKey, bucket: u32, overflow: u32, tag: u32) -> u32 {

@@ -53,6 +53,7 @@ pub mod ack;
 pub mod address_counts;
 pub mod assign;
 pub mod assignments;
+pub mod behind_ack;
 pub mod between_servers;
 pub mod capture;
 pub mod cookie_headers;

@@ -19,11 +19,12 @@ use synward_xdp::cpu_scratch::CpuScratch;
 use synward_xdp::packet::Kind;
 use synward_xdp::packet_context::PacketContext;
 use synward_xdp::verdict::{
-    EXPIRED_COOKIE, FORWARDED, FROM_SERVER, GENERAL_PATH, INVALID_COOKIE, NEEDS_COOKIE, NO_SERVICE,
-    REFUSED_COOKIE, REPLAYED_COOKIE, SEND_REPLY, UNCHECKED_COOKIE, VALID_COOKIE, Verdict,
+    BEHIND_ACK, EXPIRED_COOKIE, FORWARDED, FROM_SERVER, GENERAL_PATH, INVALID_COOKIE, NEEDS_COOKIE,
+    NO_SERVICE, REFUSED_COOKIE, REPLAYED_COOKIE, SEND_REPLY, UNCHECKED_COOKIE, VALID_COOKIE,
+    Verdict,
 };
 use synward_xdp::{
-    absence, ack, address_counts, between_servers, capture, deep_tags, edge, fast_path,
+    absence, ack, address_counts, behind_ack, between_servers, capture, deep_tags, edge, fast_path,
     flow_lookup, forward, fragment, icmp_error, impossible_source, kernel_handshake, local_service,
     maps, monitor, next, reply, reply_budget, server_side, service_lookup, sources, splice,
     steered_interface, syn, time_wait, unknown, vlan, worker,
@@ -152,6 +153,7 @@ fn decide_from_client(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interf
                 let packet = &pkt.cpu.packet;
                 let in_window = flow.is_in_window(packet.sequence, packet.acknowledgement);
                 !ack::starts_new_connection(ctx, &mut pkt, in_window)
+                    && (in_window || !behind_ack::is_behind(&pkt))
             }
             _ => false,
         };
@@ -180,7 +182,7 @@ fn is_checked(ctx: &XdpContext, pkt: &mut PacketContext, service: &Service, is_s
             && !is_syn
             && service.handoff == handoff::SPLICE
             && !(pkt.cpu.found.may_pass && unknown::passes_through(pkt))
-            && ack::starts_new_connection(ctx, pkt, false))
+            && (ack::starts_new_connection(ctx, pkt, false) || behind_ack::is_behind(pkt)))
 }
 
 /// Decides about a client's segment that belongs to no flow of the table.
@@ -277,7 +279,10 @@ fn decide_without_flow(
     }
     // The server answers what it does not know, so this is bounded too. A client that was challenged beyond the budget has a
     // cookie.
-    if pkt.cpu.found.listed == listed::ALLOWED && !ack::starts_new_connection(ctx, pkt, false) {
+    if pkt.cpu.found.listed == listed::ALLOWED
+        && !ack::starts_new_connection(ctx, pkt, false)
+        && !behind_ack::is_behind(pkt)
+    {
         if reply_budget::allows_reply(pkt) {
             counters.bump(Counter::Passed);
             return XDP_PASS;
@@ -291,6 +296,7 @@ fn decide_without_flow(
             EXPIRED_COOKIE => Counter::DropExpiredCookie,
             INVALID_COOKIE => Counter::DropInvalidCookie,
             VALID_COOKIE => return ack::request_open(ctx, pkt, counters),
+            BEHIND_ACK => return behind_ack::deliver(ctx, pkt, counters),
             REPLAYED_COOKIE => Counter::DropReplayedCookie,
             UNCHECKED_COOKIE => Counter::DropPlainLimit,
             REFUSED_COOKIE => Counter::DropPlainRefused,
@@ -298,6 +304,12 @@ fn decide_without_flow(
         }
     } else if ack::aborts_opening(ctx, pkt) {
         return ack::request_abort(ctx, pkt, counters);
+    } else if pkt.cpu.packet.flags & flags::SYN == 0 && behind_ack::is_behind(pkt) {
+        if service.handoff == handoff::LOCAL {
+            counters.bump(Counter::Passed);
+            return XDP_PASS;
+        }
+        return behind_ack::deliver(ctx, pkt, counters);
     } else {
         Counter::DropUnknown
     };

@@ -275,3 +275,19 @@ fn a_reset_that_was_on_its_way_to_the_opening_closes_the_flow() {
         lab.assert_idle();
     });
 }
+
+/// The XDP program had not seen the opening yet.
+#[test]
+fn data_right_behind_its_ack_is_held_like_the_first() {
+    both(|mut lab| {
+        let behind = data(5, b"world");
+        lab.behind_ack(&behind);
+        assert_eq!((lab.sent().len(), lab.entry()), (0, None), "no opening");
+        lab.open(&data(0, b"hello"));
+        lab.only();
+        lab.behind_ack(&behind);
+        lab.server(&syn_ack());
+        let payloads: Vec<_> = lab.sent().into_iter().map(|sent| sent.payload).collect();
+        assert_eq!(payloads.concat(), b"helloworld");
+    });
+}

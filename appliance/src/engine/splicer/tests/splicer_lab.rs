@@ -197,6 +197,14 @@ impl Lab {
             .open(self.now, packet, l4, &self.valid_ack, path, &mut self.wire);
     }
 
+    /// The XDP program redirects a segment that came right behind its ACK.
+    pub(super) fn behind_ack(&mut self, says: &TestSegment<'_>) {
+        let (packet, l4) = self.packet(true, says);
+        let path = Link::reverse(1, &[1; 14]);
+        self.splicer
+            .behind_ack(self.now, &packet, l4, path, &mut self.wire);
+    }
+
     /// The XDP program redirects a segment of an opening.
     pub(super) fn client(&mut self, says: &TestSegment<'_>) {
         let (packet, l4) = self.packet(true, says);
