@@ -10,9 +10,6 @@ use crate::packet_context::PacketContext;
 use crate::replay_check;
 use synward_core::replay_cache::Event;
 
-/// Words of the table, a power of two: 128 KiB. At a hundred thousand connections a second, six hundred are younger than
-/// [`RECENT`].
-pub const NOTES: usize = 1 << 14;
 /// A unit of time is 2²⁰ ns, about 1 ms.
 const UNIT: u32 = 20;
 /// Units for which an assignment is recent. The coarse clock advances in steps of up to 10 ms.
@@ -48,5 +45,5 @@ pub fn is_recent(pkt: &PacketContext) -> bool {
 fn note_of(pkt: &PacketContext) -> Option<(u32, u64)> {
     let (handshake, epoch, _) = replay_check::of_segment(pkt, Event::Connected)?;
     let word = (handshake.entry(epoch) as u64) << 32 | (pkt.now >> UNIT) as u32 as u64;
-    Some((handshake.set & (NOTES as u32 - 1), word))
+    Some((handshake.set & (maps::ASSIGNMENT_NOTES as u32 - 1), word))
 }

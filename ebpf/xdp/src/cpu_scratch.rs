@@ -6,13 +6,13 @@
 use crate::cookie_headers::Headers;
 use crate::cpu_memory::CpuMemory;
 use crate::packet::Packet;
-use crate::plain_acks::Counted;
 use aya_ebpf::bindings::bpf_fib_lookup as FibQuery;
 use synward_core::client_options::ClientOptions;
 use synward_core::cookie::AckFields;
 use synward_core::flow::FlowKey;
 use synward_core::generated_segment::Segment;
 use synward_core::layout::Profile;
+use synward_core::plain_ack_limit::Place;
 use synward_core::syn_ack::Negotiated;
 use synward_core::waiting_client::WaitingClient;
 use synward_core::worker_request::META_WORDS;
@@ -60,7 +60,7 @@ pub struct Findings {
     /// The fields of an ACK that may hold a cookie.
     pub ack: AckFields,
     /// Where an ACK without timestamps is counted if it is wrong.
-    pub plain_ack: Counted,
+    pub plain_ack: PlainAck,
     /// What a valid cookie says about the client, and what our SYN-ACK offered to it.
     pub validated_options: ClientOptions,
     pub offered: Profile,
@@ -76,4 +76,15 @@ pub struct Findings {
     pub negotiated: Negotiated,
     /// What is sent back.
     pub reply: Segment,
+}
+
+/// What was found out about an ACK without timestamps before its check ([`plain_acks`](crate::plain_acks)).
+#[repr(C)]
+pub struct PlainAck {
+    /// Whether it is counted if it is wrong.
+    pub is_counted: bool,
+    /// Its cells in the table of counts.
+    pub place: Place,
+    /// Says whether it is checked, and how it is counted.
+    pub random: u32,
 }

@@ -7,7 +7,7 @@
 //! | `packet`, `frame_view` | Ethernet to TCP: where the headers are and what they say |
 //! | `deep_tags` | frames with more tags than are parsed |
 //! | `cpu_scratch`, `cpu_memory` | what a program works with, and what a CPU remembers between frames |
-//! | `verified_once` | functions that the verifier checks once |
+//! | `verified_once`, `verified_functions` | functions that the verifier checks once: their callers' side, and what they do |
 //! | `packet_context`, `verdict` | what the stages share, and what they return |
 //! | `service_lookup` | the service that a packet is for or from |
 //! | `impossible_source` | sources that no client has |
@@ -97,6 +97,7 @@ pub mod test_inject;
 pub mod time_wait;
 pub mod unknown;
 pub mod verdict;
+pub mod verified_functions;
 pub mod verified_once;
 pub mod vlan;
 pub mod waiting_clients;

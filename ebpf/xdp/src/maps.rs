@@ -1,10 +1,7 @@
 //! The maps that the programs share with the appliance; `synward_core::layout` defines what they hold.
 
-use crate::assignments;
 use crate::cpu_scratch::CpuScratch;
-use crate::plain_acks;
 use crate::prepared::{self, Prepared};
-use crate::reply_budget;
 use aya_ebpf::btf_maps::lpm_trie::Key as Prefix;
 use aya_ebpf::btf_maps::{
     Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, XskMap,
@@ -115,9 +112,13 @@ pub static JUDGED: Array<u64, { JUDGED_PREFIXES as usize }> = Array::new();
 #[btf_map]
 pub static REPLAY_CACHE: Array<replay_cache::Set, { replay_cache::SETS }, MMAPABLE> = Array::new();
 
+/// Words of [`ASSIGNMENTS`], a power of two: 128 KiB. At a hundred thousand connections a second, six hundred of them are recent
+/// ([`assignments`](crate::assignments)).
+pub const ASSIGNMENT_NOTES: usize = 1 << 14;
+
 /// When handshakes were assigned.
 #[btf_map]
-pub static ASSIGNMENTS: Array<u64, { assignments::NOTES }> = Array::new();
+pub static ASSIGNMENTS: Array<u64, { ASSIGNMENT_NOTES }> = Array::new();
 
 /// Validated clients that no worker serves, by flow.
 #[btf_map]
@@ -139,9 +140,12 @@ pub static WRONG_PLAIN_ACKS: Array<
     { prefix_counts::ROWS * plain_ack_limit::CELLS },
 > = Array::new();
 
+/// Words of [`NOTED_SYNS`], a power of two: 1 MiB.
+pub const SYN_NOTES: usize = 1 << 18;
+
 /// Notes of answered SYNs, while wrong ACKs are too many to check.
 #[btf_map]
-pub static NOTED_SYNS: Array<u32, { plain_acks::NOTES }> = Array::new();
+pub static NOTED_SYNS: Array<u32, { SYN_NOTES }> = Array::new();
 
 /// Service → until when its SYNs are noted, coarse clock, ns.
 #[btf_map]
@@ -154,9 +158,12 @@ pub static REPLIES: PerCpuArray<
     { prefix_counts::ROWS * synward_core::reply_budget::CELLS },
 > = PerCpuArray::new();
 
+/// Words of [`PROVEN_PREFIXES`], a power of two.
+pub const PROVEN_NOTES: usize = 1 << 16;
+
 /// Client prefixes that have shown a valid cookie lately, noted while some prefix is near its budget of replies.
 #[btf_map]
-pub static PROVEN_PREFIXES: Array<u32, { reply_budget::PROVEN }> = Array::new();
+pub static PROVEN_PREFIXES: Array<u32, { PROVEN_NOTES }> = Array::new();
 
 /// The AF_XDP sockets: interface slot * 64 + queue.
 #[btf_map]

@@ -6,6 +6,7 @@
 //! quiet times. Behind an edge
 //! (`forward`) the server sees no SYNs, and has only the counts.
 
+use crate::cpu_scratch::PlainAck;
 use crate::maps;
 use crate::packet_context::PacketContext;
 use aya_ebpf::helpers::bpf_get_prandom_u32;
@@ -15,22 +16,10 @@ use synward_core::layout::{Service, mode, plain_cookies};
 use synward_core::plain_ack_limit::{CELLS, Class, Place, is_checked};
 use synward_core::prefix_counts::{Cell, ROWS};
 
-/// Words of the table of noted SYNs, a power of two: 1 MiB.
-pub const NOTES: usize = 1 << 18;
-
 /// How long SYNs are noted after the last ACK that was not checked, ns.
 const NOTED_FOR: u64 = 2 * EPOCH_NANOSECONDS;
 /// That time is set anew at most this often, ns: it is shared by all CPUs.
 const RENEWED_AFTER: u64 = 1_000_000_000;
-
-/// What was found out about an ACK before its check.
-#[repr(C)]
-pub struct Counted {
-    /// Whether it is counted if it is wrong.
-    pub is_counted: bool,
-    place: Place,
-    random: u32,
-}
 
 /// What happens to the cookie of a plain ACK.
 #[derive(PartialEq, Eq)]
@@ -79,7 +68,7 @@ fn is_within_limit(pkt: &mut PacketContext) -> bool {
     let wrong = place.wrong([read(one), read(other)]);
     // SAFETY: a helper that takes nothing and returns a number.
     let random = unsafe { bpf_get_prandom_u32() } as u32;
-    pkt.cpu.found.plain_ack = Counted {
+    pkt.cpu.found.plain_ack = PlainAck {
         is_counted: true,
         place,
         random,
@@ -95,7 +84,7 @@ fn is_within_limit(pkt: &mut PacketContext) -> bool {
 /// Counts an ACK that was wrong or was not checked, if it is plain and counted.
 #[inline(never)]
 pub fn count_wrong(pkt: &PacketContext) {
-    let Counted {
+    let PlainAck {
         is_counted,
         place,
         random,
@@ -153,7 +142,7 @@ fn is_noted(key: &FlowKey, epoch: u64) -> bool {
 fn note(key: &FlowKey, epoch: u64) -> Option<(u32, u32)> {
     let hash = key.table_hash(&maps::GLOBALS.get(0)?.table_key);
     Some((
-        (hash >> 32) as u32 & (NOTES as u32 - 1),
+        (hash >> 32) as u32 & (maps::SYN_NOTES as u32 - 1),
         hash as u32 & !0xff | epoch as u8 as u32,
     ))
 }

@@ -8,9 +8,6 @@ use synward_core::flow_time::FlowTime;
 use synward_core::prefix_counts::{Cell, ROWS, added, is_admitted, smaller_count};
 use synward_core::reply_budget::{CELLS, PROVEN_FACTOR, Place, Receiver};
 
-/// Words of the table of proven prefixes, a power of two.
-pub const PROVEN: usize = 1 << 16;
-
 /// How long every reply is counted after a prefix was near its budget, ns.
 const NEAR_FOR: u64 = 2 * FlowTime::UNIT_NS;
 
@@ -83,7 +80,7 @@ fn set_proven(to: Receiver, now: u64) {
     if let Some(globals) = maps::GLOBALS.get(0) {
         let place = to.place(&globals.replay_key, now);
         if let Some(note) =
-            maps::PROVEN_PREFIXES.get_ptr_mut(place.fingerprint & (PROVEN as u32 - 1))
+            maps::PROVEN_PREFIXES.get_ptr_mut(place.fingerprint & (maps::PROVEN_NOTES as u32 - 1))
         {
             // SAFETY: an element of an array lives as long as the program. Other CPUs write it as well, each word at once.
             unsafe { *note = proven_note(&place, now) };
@@ -95,7 +92,7 @@ fn set_proven(to: Receiver, now: u64) {
 fn is_proven(place: &Place, now: u64) -> bool {
     let word = proven_note(place, now);
     maps::PROVEN_PREFIXES
-        .get(place.fingerprint & (PROVEN as u32 - 1))
+        .get(place.fingerprint & (maps::PROVEN_NOTES as u32 - 1))
         .is_some_and(|note| {
             (note ^ word) & !0xff == 0 && (word as u8).wrapping_sub(*note as u8) <= 1
         })

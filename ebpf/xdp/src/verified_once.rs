@@ -3,9 +3,8 @@
 //! their arguments are numbers, or pointers to memory of a size that BTF tells. Such a pointer may be null.
 //!
 //! Here are the ones with loops that many paths reach: without this, the verifier would follow four times as many instructions
-//! in all. They run as any other function does, after a test for null. [`export_verified_once`](crate::export_verified_once)
-//! defines them in the object of `steer`, [`export_options_walk`](crate::export_options_walk) the one that others use: an
-//! exported function stays in every object that is linked with it.
+//! in all. They run as any other function does, after a test for null. [`verified_functions`](crate::verified_functions)
+//! defines them.
 
 use synward_core::client_options::ClientOptions;
 use synward_core::cookie::{AckFields, Key};
@@ -43,80 +42,4 @@ pub fn check_cookie(ack: &AckFields, key: &Key, flow: &FlowKey, found: &mut Clie
 pub fn note_edge_answer(flow: &FlowKey, client_isn: u32, current: u64) -> bool {
     // SAFETY: as above.
     unsafe { note_answer_of_edge(flow, client_isn, current) != 0 }
-}
-
-/// Defines the function that walks over TCP options. A null pointer, which nobody passes, does nothing.
-#[macro_export]
-macro_rules! export_options_walk {
-    () => {
-        #[allow(
-            improper_ctypes_definitions,
-            reason = "one compiler lays out both sides"
-        )]
-        #[unsafe(no_mangle)]
-        #[inline(never)]
-        extern "C" fn walk_tcp_options(
-            options: *mut synward_core::wire::tcp_options::Options,
-            length: u32,
-        ) -> u32 {
-            // SAFETY: null, or memory of that size, which the verifier checks at each call.
-            let Some(options) = (unsafe { options.as_mut() }) else {
-                return 0;
-            };
-            options.walk(length as usize);
-            1
-        }
-    };
-}
-
-/// Defines all of the functions.
-#[macro_export]
-macro_rules! export_verified_once {
-    () => {
-        $crate::export_options_walk!();
-
-        #[allow(
-            improper_ctypes_definitions,
-            reason = "one compiler lays out both sides"
-        )]
-        #[unsafe(no_mangle)]
-        #[inline(never)]
-        extern "C" fn check_ack_cookie(
-            ack: *const synward_core::cookie::AckFields,
-            key: *const synward_core::cookie::Key,
-            flow: *const synward_core::flow::FlowKey,
-            found: *mut synward_core::client_options::ClientOptions,
-        ) -> u32 {
-            // SAFETY: as in `walk_tcp_options`.
-            let all = unsafe { (ack.as_ref(), key.as_ref(), flow.as_ref(), found.as_mut()) };
-            let (Some(ack), Some(key), Some(flow), Some(found)) = all else {
-                return 0;
-            };
-            match ack.check(key, flow) {
-                Some(options) => {
-                    *found = options;
-                    1
-                }
-                None => 0,
-            }
-        }
-
-        #[allow(
-            improper_ctypes_definitions,
-            reason = "one compiler lays out both sides"
-        )]
-        #[unsafe(no_mangle)]
-        #[inline(never)]
-        extern "C" fn note_answer_of_edge(
-            flow: *const synward_core::flow::FlowKey,
-            client_isn: u32,
-            current: u64,
-        ) -> u32 {
-            // SAFETY: as in `walk_tcp_options`.
-            let flow = unsafe { flow.as_ref() };
-            flow.is_some_and(|flow| {
-                $crate::replay_check::note_edge_answer(flow, client_isn, current)
-            }) as u32
-        }
-    };
 }
