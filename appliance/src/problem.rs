@@ -4,6 +4,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// What is said of a file that this process may not read.
+pub const PERMISSION_DENIED: &str =
+    "cannot be read: permission denied; run as root or as its owner";
+
 /// One thing that is wrong, shown as `FILE:LINE: what, and what would be right`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

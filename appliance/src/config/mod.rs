@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use crate::problem::PERMISSION_DENIED;
 pub use crate::problem::{Problem, Problems};
 pub use appliance_section::{Appliance, Cores, DEFAULT_CONTROL, Polling, Responder};
 pub use choice::Choice;
@@ -205,10 +206,6 @@ fn check_sides(
         );
     }
 }
-
-/// What is said of a file that this process may not read.
-pub const PERMISSION_DENIED: &str =
-    "cannot be read: permission denied; run as root or as its owner";
 
 /// Reads the file as text, at most [`limits::FILE`] bytes of it.
 fn read(file: &Path) -> Result<String, Problem> {

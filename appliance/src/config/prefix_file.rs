@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::PERMISSION_DENIED;
 use super::appliance_section::absolute_path;
 use super::limits;
 use super::prefix_text::parse_listed_prefix;
 use super::section_reader::Table;
+use crate::problem::PERMISSION_DENIED;
 use crate::problem::{Problem, Problems};
 
 /// Problems of one file that are reported; a file of another kind has one on every line.

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::configured::{List, configured};
 use super::run_time::RunTimeLists;
-use super::{List, configured};
 use crate::config;
 
 /// What the XDP program does with a source.

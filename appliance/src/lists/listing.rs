@@ -5,40 +5,9 @@ use std::time::Instant;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::configured::{List, Origin, configured};
 use super::run_time::RunTimeLists;
-use super::{List, configured};
 use crate::config;
-
-/// Where an entry stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Origin {
-    /// `allow` or `deny` in the configuration file.
-    Configuration,
-    /// The file that `allow_file` or `deny_file` names.
-    File,
-    /// `synward allow add` or `synward deny add`.
-    RunTime,
-}
-
-impl Origin {
-    /// As `list` prints it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Configuration => "configuration",
-            Self::File => "file",
-            Self::RunTime => "run time",
-        }
-    }
-
-    /// The key of the configuration under which an entry stands.
-    pub fn place(self, list: List) -> String {
-        match self {
-            Self::File => format!("the file of `{}_file`", list.word()),
-            _ => format!("`{}`", list.word()),
-        }
-    }
-}
 
 /// One entry of a list. The field names are those of `list --json` and are stable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

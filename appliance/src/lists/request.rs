@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::configured::List;
 use super::listing::{self, ListedPrefix};
-use super::run_time::{self, RunTimeLists};
-use super::{List, Scope};
+use super::run_time::{self, RunTimeLists, Scope};
 use crate::config::{self, parse_listed_prefix};
 use crate::observe::number_format::format_span;
 

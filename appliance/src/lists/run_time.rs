@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use super::{List, Origin, configured};
+use super::configured::{List, Origin, configured};
 use crate::config;
 
 /// Entries that can be added at run time.

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::time::Duration;
 
-use crate::config::{Config, PERMISSION_DENIED, Problem, Problems};
+use crate::config::{Config, Problem, Problems};
 use crate::events::unix_seconds;
 use crate::observe::Histogram;
 use crate::observe::control_protocol::ReloadReport;
+use crate::problem::PERMISSION_DENIED;
 
 /// How long a request waits for the control thread.
 const PATIENCE: Duration = Duration::from_secs(15);
