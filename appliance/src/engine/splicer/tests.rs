@@ -14,6 +14,7 @@ mod waiting_clients;
 use std::sync::atomic::Ordering::Relaxed;
 
 use synward_core::client_options::ClientOptions;
+use synward_core::flow::FlowKey;
 use synward_core::generated_segment::{HandshakeOptions, padded_timestamps};
 use synward_core::layout::{Profile, flow_flags};
 use synward_core::worker_request::Hop;
