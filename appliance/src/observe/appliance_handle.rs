@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::control_protocol::{CaptureTarget, ReloadReport, RunningConfiguration};
 use super::drain_view::DrainView;
 use super::flow_query::FlowQuery;
-use super::snapshot::{FlowList, Snapshot};
+use super::flow_view::FlowList;
+use super::snapshot::Snapshot;
 use crate::config::Mode;
 use crate::lists::{ListAnswer, ListRequest};
 

@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::control_protocol::{CaptureTarget, Request, Response, ServiceMode};
 use super::flow_query::FlowQuery;
-use super::snapshot::{FlowList, Snapshot};
+use super::flow_view::FlowList;
+use super::snapshot::Snapshot;
 use super::socket_file::{connect, peer_pid};
 use super::status_text;
 use crate::config::facts::Facts;

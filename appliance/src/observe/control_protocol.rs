@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use super::drain_view::DrainView;
 use super::flow_query::FlowQuery;
-use super::snapshot::{FlowList, Snapshot};
+use super::flow_view::FlowList;
+use super::snapshot::Snapshot;
 use crate::config::Abilities;
 use crate::config::facts::Facts;
 use crate::lists::{ListAnswer, ListRequest};

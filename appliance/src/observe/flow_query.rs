@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::{FlowList, FlowState, FlowView};
+use super::flow_view::{FlowList, FlowState, FlowView};
 
 /// Flows of one answer at most. A client gets further pages with further requests, so that the answers to others come in
 /// between. An answer of this length has 2 MB.

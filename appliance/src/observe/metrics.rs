@@ -11,11 +11,10 @@ use crate::engine::Outcome;
 use crate::lists::List;
 
 use super::counter_sums::Counters;
+use super::interface_view::{Frames, QueueView, Responder, XskCounters};
 use super::prometheus_text::Page;
 pub use super::prometheus_text::{CONTENT_TYPE, Kind, Metric};
-use super::snapshot::{
-    Frames, ListSizes, QueueView, Responder, ServiceView, Snapshot, XskCounters,
-};
+use super::snapshot::{ListSizes, ServiceView, Snapshot};
 
 /// Declares the metrics and their list.
 macro_rules! metrics {

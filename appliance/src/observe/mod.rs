@@ -7,7 +7,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `appliance_handle` | what observers may read and change |
-//! | `snapshot`, `counter_sums` | plain data, in JSON the same everywhere |
+//! | `snapshot`, `interface_view`, `flow_view`, `counter_sums` | plain data, in JSON the same everywhere |
 //! | `client_notes` | clients that cannot be served, and what to do about it |
 //! | `request_server` | a thread that answers one request per connection, with bounded resources |
 //! | `metrics_server`, [`metrics`], `prometheus_text` | `/metrics`, `/healthz` and `/readyz`; the list of metrics; Prometheus' text format |
@@ -28,6 +28,8 @@ mod counter_sums;
 pub mod drain_client;
 mod drain_view;
 pub mod flow_query;
+mod flow_view;
+mod interface_view;
 pub mod list_client;
 pub mod log;
 mod log_format;
@@ -55,11 +57,12 @@ pub use client_notes::client_notes;
 pub use control_server::ControlServer;
 pub use counter_sums::Counters;
 pub use drain_view::{DrainPhase, DrainView};
+pub use flow_view::{FlowList, FlowState, FlowView, FlowsView};
+pub use interface_view::{Frames, InterfaceView, QueueView, Responder, XskCounters};
 pub use log_limit::LogLimit;
 pub use metrics_server::{HttpError, MetricsServer};
 pub use snapshot::{
-    AddressAttackView, AttackView, FlowList, FlowState, FlowView, FlowsView, Frames, InterfaceView,
-    ListSizes, ProfileView, QueueView, Responder, SCHEMA_VERSION, ServiceView, Snapshot,
-    SourceView, WorkerView, XskCounters,
+    AddressAttackView, AttackView, ListSizes, ProfileView, SCHEMA_VERSION, ServiceView, Snapshot,
+    SourceView, WorkerView,
 };
 pub use socket_file::ControlError;

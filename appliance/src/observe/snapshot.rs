@@ -3,7 +3,7 @@
 //! The field names are those of `status --json`. docs/status.schema.json describes them; a test compares the two.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,8 @@ use synward_core::counters::Counter;
 
 use super::counter_sums::Counters;
 use super::drain_view::DrainView;
-use crate::afxdp::{FrameAccount, KernelStatistics, PortCounters};
+use super::flow_view::FlowsView;
+use super::interface_view::InterfaceView;
 use crate::engine::histogram::Histogram;
 use crate::events::Event;
 
@@ -83,168 +84,6 @@ impl Snapshot {
         let degraded = self.degraded_reasons().into_iter().map(str::to_owned);
         let draining = self.drain.as_ref().map(DrainView::reason);
         degraded.chain(draining).collect()
-    }
-}
-
-/// A steered interface.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct InterfaceView {
-    /// The kernel's name for it.
-    pub name: String,
-    /// Its interface index.
-    pub index: u32,
-    /// "outside", "inside" or "both".
-    pub side: String,
-    /// Whether the program runs in the driver, or in the kernel's generic path.
-    pub native: bool,
-    /// Its receive queues.
-    pub queues: Vec<QueueView>,
-    /// Frames that the driver lost, by its counter.
-    #[serde(default)]
-    pub nic_dropped: BTreeMap<String, u64>,
-    /// Frames that it did not transmit for XDP, by errno; "none": the driver gave none; "exception": dropped after XDP_TX.
-    #[serde(default)]
-    pub redirect_failed: BTreeMap<String, u64>,
-}
-
-/// A receive queue, and its AF_XDP socket.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct QueueView {
-    /// Its number.
-    pub queue: u32,
-    /// What answers SYNs on it.
-    pub responder: Responder,
-    /// Whether its socket has zero-copy; `None` = there is no socket.
-    pub zero_copy: Option<bool>,
-    /// The socket's counters.
-    pub counters: XskCounters,
-    /// The frames of its UMEM by place.
-    pub frames: Frames,
-}
-
-/// What answers SYNs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Responder {
-    /// A worker, over AF_XDP.
-    Afxdp,
-    /// The XDP program.
-    #[default]
-    Xdp,
-}
-
-impl Responder {
-    /// As it is written.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Afxdp => "afxdp",
-            Self::Xdp => "xdp",
-        }
-    }
-}
-
-/// Counters of an AF_XDP socket since it was opened: the kernel's ([`KernelStatistics`]) and ours ([`PortCounters`]).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct XskCounters {
-    /// As [`KernelStatistics::rx_dropped`].
-    pub rx_dropped: u64,
-    /// As [`KernelStatistics::rx_invalid_descs`].
-    pub rx_invalid_descs: u64,
-    /// As [`KernelStatistics::tx_invalid_descs`].
-    pub tx_invalid_descs: u64,
-    /// As [`KernelStatistics::rx_ring_full`].
-    pub rx_ring_full: u64,
-    /// As [`KernelStatistics::rx_fill_ring_empty_descs`].
-    pub rx_fill_ring_empty_descs: u64,
-    /// As [`KernelStatistics::tx_ring_empty_descs`].
-    pub tx_ring_empty_descs: u64,
-    /// As [`PortCounters::received`].
-    pub received: u64,
-    /// As [`PortCounters::transmitted`].
-    pub transmitted: u64,
-    /// As [`PortCounters::dropped_full`].
-    pub dropped_full: u64,
-    /// As [`PortCounters::dropped_length`].
-    pub dropped_length: u64,
-    /// As [`PortCounters::refused`].
-    pub refused: u64,
-    /// As [`PortCounters::wakeups`].
-    pub wakeups: u64,
-    /// As [`PortCounters::failed_wakeups`].
-    pub failed_wakeups: u64,
-}
-
-impl XskCounters {
-    /// Combines both.
-    pub fn new(kernel: KernelStatistics, port: PortCounters) -> Self {
-        let KernelStatistics {
-            rx_dropped,
-            rx_invalid_descs,
-            tx_invalid_descs,
-            rx_ring_full,
-            rx_fill_ring_empty_descs,
-            tx_ring_empty_descs,
-        } = kernel;
-        let PortCounters {
-            received,
-            transmitted,
-            dropped_full,
-            dropped_length,
-            refused,
-            wakeups,
-            failed_wakeups,
-        } = port;
-        Self {
-            rx_dropped,
-            rx_invalid_descs,
-            tx_invalid_descs,
-            rx_ring_full,
-            rx_fill_ring_empty_descs,
-            tx_ring_empty_descs,
-            received,
-            transmitted,
-            dropped_full,
-            dropped_length,
-            refused,
-            wakeups,
-            failed_wakeups,
-        }
-    }
-
-    /// Lost packets, both directions.
-    pub fn lost(&self) -> u64 {
-        self.rx_dropped + self.rx_ring_full + self.dropped_full + self.dropped_length
-    }
-}
-
-/// The number of frames of a UMEM by place.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Frames {
-    /// As [`FrameAccount::free`].
-    pub free: u32,
-    /// As [`FrameAccount::fill`].
-    pub fill: u32,
-    /// As [`FrameAccount::held`].
-    pub held: u32,
-    /// As [`FrameAccount::transmit`].
-    pub transmit: u32,
-}
-
-impl From<FrameAccount> for Frames {
-    fn from(account: FrameAccount) -> Self {
-        let FrameAccount {
-            free,
-            fill,
-            held,
-            transmit,
-        } = account;
-        Self {
-            free,
-            fill,
-            held,
-            transmit,
-        }
     }
 }
 
@@ -395,72 +234,4 @@ pub struct WorkerView {
     pub unreadable_total: u64,
     /// Packets of the worker that neither a socket nor the kernel accepted.
     pub unsent_total: u64,
-}
-
-/// The flow table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FlowsView {
-    /// Number of entries.
-    pub capacity: u64,
-    /// Entries in use, openings included.
-    pub used: u64,
-    /// Flows removed after the timeout of closed or idle flows.
-    pub expired_total: u64,
-    /// Handoffs refused because the table was full.
-    pub full_total: u64,
-}
-
-/// Some of the spliced flows and openings.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct FlowList {
-    /// Number of flows and openings that were asked for.
-    pub total: u64,
-    /// Some of them.
-    pub flows: Vec<FlowView>,
-    /// Where the next page begins; `None` = there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<u32>,
-}
-
-/// A spliced flow or an opening.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FlowView {
-    /// The client.
-    pub client: SocketAddr,
-    /// The server.
-    pub server: SocketAddr,
-    /// The service's name.
-    pub service: String,
-    /// Its state.
-    pub state: FlowState,
-    /// Time since its last segment; of an opening: since its cookie was verified.
-    pub idle_seconds: f64,
-    /// The worker that owns the opening.
-    pub worker: Option<u32>,
-}
-
-/// The state of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FlowState {
-    /// The server has not answered yet.
-    Opening,
-    /// Translated and forwarded.
-    Established,
-    /// Translated and forwarded; a FIN or RST was seen.
-    Closing,
-}
-
-impl FlowState {
-    /// Every state.
-    pub const ALL: [Self; 3] = [Self::Opening, Self::Established, Self::Closing];
-
-    /// As it is written.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Opening => "opening",
-            Self::Established => "established",
-            Self::Closing => "closing",
-        }
-    }
 }

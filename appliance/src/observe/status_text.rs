@@ -1,13 +1,12 @@
 //! Formats snapshots and flows for a terminal.
 
 use super::counter_sums::Counters;
+use super::flow_view::{FlowList, FlowState, FlowView};
+use super::interface_view::{InterfaceView, QueueView};
 use super::number_format::{
     format_count, format_latency, format_percent, format_span, format_thousands,
 };
-use super::snapshot::{
-    FlowList, FlowState, FlowView, InterfaceView, ListSizes, QueueView, ServiceView, Snapshot,
-    WorkerView,
-};
+use super::snapshot::{ListSizes, ServiceView, Snapshot, WorkerView};
 use super::status_attacks;
 use super::text_columns::Align::{Left, Right};
 use super::text_columns::TextColumns;

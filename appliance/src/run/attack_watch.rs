@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use synward_core::address_counts::Counted;
-use synward_core::counters::{Counter, ServiceCounters};
 
+use super::attack_events::{address_text, event};
 use super::attack_sources;
-use crate::activation::{AddressDetectors, Attack, Change, Changed, Detector, Seen, Totals};
+use super::attack_totals::{SeenOfService, look};
+use crate::activation::{AddressDetectors, Attack, Change, Changed, Detector};
 use crate::config::{Config, Handoff, Mode, Service};
-use crate::events::{AttackNumbers, Event, EventKind, EventLog};
+use crate::events::EventLog;
 use crate::kernel;
 use crate::observe::{AddressAttackView, AttackView, LogLimit};
-use crate::steering::{Place, ResumedAttack, SampledSources, Steering};
+use crate::steering::{ResumedAttack, SampledSources, Steering};
 
 /// The detectors of all services.
 pub(super) struct AttackWatch {
@@ -37,14 +37,6 @@ struct Watched {
     attacks: u64,
     /// SYNs of attacks during which the service challenged nobody.
     unanswered: u64,
-}
-
-/// What is seen of a service in one round.
-struct SeenOfService<'a> {
-    whole: Seen,
-    places: &'a [Place],
-    /// What is seen of each of these.
-    each: Vec<Seen>,
 }
 
 impl Watched {
@@ -339,39 +331,6 @@ impl AttackWatch {
     }
 }
 
-/// What came for a service and for those of its addresses that are watched by themselves. `None`: it cannot be read; `status`
-/// says so.
-fn look<'a>(
-    steering: &'a Steering,
-    index: u32,
-    service: &Service,
-    pressed: bool,
-) -> Option<SeenOfService<'a>> {
-    let counters = steering.counters(index).ok()?;
-    let places = steering.watched_addresses(index);
-    let seen = |place: &Place| {
-        let counts = steering.address_counts(*place)?;
-        Some(Seen {
-            totals: Totals {
-                syns: counts.value(Counted::Syn),
-                proven: counts.value(Counted::Proven),
-                bad_acks: counts.value(Counted::BadAck),
-            },
-            challenges: steering.challenges_at(*place),
-            pressed: false,
-        })
-    };
-    Some(SeenOfService {
-        whole: Seen {
-            totals: totals(&counters, service.handoff),
-            challenges: steering.challenges(index),
-            pressed,
-        },
-        places,
-        each: places.iter().map(seen).collect::<Option<_>>()?,
-    })
-}
-
 /// Where a service challenges its clients.
 struct Challenging {
     everywhere: bool,
@@ -391,58 +350,5 @@ fn challenging(steering: &Steering, service: u32) -> Challenging {
     Challenging {
         everywhere: steering.challenges(service),
         addresses: places.map(|place| place.net).collect(),
-    }
-}
-
-fn totals(counters: &ServiceCounters, handoff: Handoff) -> Totals {
-    let learned = match handoff {
-        Handoff::Splice => counters.value(Counter::Learned),
-        Handoff::Local | Handoff::Forward => 0,
-    };
-    Totals {
-        syns: counters.value(Counter::Syn),
-        proven: counters.value(Counter::CookieValid) + learned,
-        bad_acks: counters.value(Counter::CookieInvalid),
-    }
-}
-
-/// A prefix, or the address if it has only one.
-fn address_text(net: IpNet) -> String {
-    if net.prefix_len() == net.max_prefix_len() {
-        net.addr().to_string()
-    } else {
-        net.to_string()
-    }
-}
-
-fn event(service: &str, address: Option<IpNet>, change: &Change, challenged: bool) -> Event {
-    let (kind, attack) = match change {
-        Change::Began(attack) => (EventKind::AttackBegin, attack),
-        Change::Ended(attack) | Change::Unwatched(attack) => (EventKind::AttackEnd, attack),
-    };
-    let message = match (change, challenged, address) {
-        (Change::Began(_), true, _) => "attack begins: clients are challenged",
-        (Change::Began(_), false, _) => "attack begins: mode \"auto\" would challenge clients now",
-        (Change::Ended(_), ..) => "attack is over",
-        (Change::Unwatched(_), _, Some(_)) => "this address is not watched by itself any more",
-        (Change::Unwatched(_), _, None) => "attacks are not looked for any more",
-    };
-    Event {
-        address: address.map(address_text),
-        attack: Some(numbers(attack, challenged)),
-        ..Event::new(kind, Some(service), message)
-    }
-}
-
-fn numbers(attack: &Attack, challenged: bool) -> AttackNumbers {
-    let duration = attack.duration().as_secs_f64();
-    AttackNumbers {
-        rate: attack.rate.round() as u64,
-        threshold: attack.threshold.round() as u64,
-        peak_rate: attack.peak.round() as u64,
-        duration_seconds: (duration * 10.0).round() / 10.0,
-        syns: attack.syns,
-        proven_clients: attack.proven,
-        challenged,
     }
 }

@@ -10,13 +10,15 @@
 //! | `fault_watch` | what is wrong with interfaces and workers: looked up every second, mended where safe, logged |
 //! | `transmission_watch` | what is not transmitted while the appliance serves |
 //! | [`control_thread`] | the control thread: periodic work and signals |
-//! | `attack_watch`, `attack_sources` | which services are under attack, what that changes, and the sources that SYNs claim |
+//! | `attack_watch`, `attack_totals`, `attack_events` | which services are under attack, by what is counted, and what is recorded of it |
+//! | `attack_sources` | the sources that SYNs of attacks claim |
 //! | `capture_target` | what `synward capture` has to know |
 //! | [`drain`], `list_control` | draining; allow and deny lists at run time |
 //! | [`server_profiles`] | the TCP options of servers: probed at start, refined by every SYN-ACK |
 //! | [`server_probe`] | the probe |
 //! | [`server_evidence`] | which options a server supports, by what its SYN-ACKs have said so far |
 //! | [`running_appliance`] | the running appliance behind one lock, for the control thread and observers |
+//! | `control_requests` | what these observers ask of it |
 //! | `reload`, `reload_request`, `service_slots` | another configuration while it runs; the indices of services |
 //! | `waiting_clients` | clients that came while no worker served their queue |
 //! | `watchdog` | tells the service manager that everything works |
@@ -26,9 +28,12 @@
 
 #![forbid(unsafe_code)]
 
+mod attack_events;
 mod attack_sources;
+mod attack_totals;
 mod attack_watch;
 mod capture_target;
+mod control_requests;
 pub mod control_thread;
 pub mod drain;
 mod fault_watch;

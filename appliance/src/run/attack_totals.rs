@@ -1,0 +1,61 @@
+//! What the programs have counted of a service and its addresses, as the detectors read it.
+
+use synward_core::address_counts::Counted;
+use synward_core::counters::{Counter, ServiceCounters};
+
+use crate::activation::{Seen, Totals};
+use crate::config::{Handoff, Service};
+use crate::steering::{Place, Steering};
+
+/// What is seen of a service in one round.
+pub(super) struct SeenOfService<'a> {
+    pub(super) whole: Seen,
+    pub(super) places: &'a [Place],
+    /// What is seen of each of these.
+    pub(super) each: Vec<Seen>,
+}
+
+/// What came for a service and for those of its addresses that are watched by themselves. `None`: it cannot be read; `status`
+/// says so.
+pub(super) fn look<'a>(
+    steering: &'a Steering,
+    index: u32,
+    service: &Service,
+    pressed: bool,
+) -> Option<SeenOfService<'a>> {
+    let counters = steering.counters(index).ok()?;
+    let places = steering.watched_addresses(index);
+    let seen = |place: &Place| {
+        let counts = steering.address_counts(*place)?;
+        Some(Seen {
+            totals: Totals {
+                syns: counts.value(Counted::Syn),
+                proven: counts.value(Counted::Proven),
+                bad_acks: counts.value(Counted::BadAck),
+            },
+            challenges: steering.challenges_at(*place),
+            pressed: false,
+        })
+    };
+    Some(SeenOfService {
+        whole: Seen {
+            totals: totals(&counters, service.handoff),
+            challenges: steering.challenges(index),
+            pressed,
+        },
+        places,
+        each: places.iter().map(seen).collect::<Option<_>>()?,
+    })
+}
+
+pub(super) fn totals(counters: &ServiceCounters, handoff: Handoff) -> Totals {
+    let learned = match handoff {
+        Handoff::Splice => counters.value(Counter::Learned),
+        Handoff::Local | Handoff::Forward => 0,
+    };
+    Totals {
+        syns: counters.value(Counter::Syn),
+        proven: counters.value(Counter::CookieValid) + learned,
+        bad_acks: counters.value(Counter::CookieInvalid),
+    }
+}
