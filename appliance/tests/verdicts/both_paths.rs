@@ -10,7 +10,8 @@ use synward_core::layout::{
 };
 
 use crate::frame_builder::{ACK, CWR, ECE, FIN, PSH, SERVERS, SYN, Segment, hex};
-use crate::local_services::{connect, listener, locally, syncookies};
+use crate::kernel_cookies::syncookies;
+use crate::local_services::{connect, listener, locally};
 use crate::own_sources::{LIKE_OWN, OWN};
 use crate::spliced_flows::flow;
 use crate::steer::{EPOCH, SERVICE, SPARSE, Seen, Shared, Side, Steer, in_namespace, key, now};

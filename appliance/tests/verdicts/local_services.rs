@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 use synward_core::counters::Counter;
-use synward_core::layout::{cookies, handoff, unknown_policy};
+use synward_core::layout::{handoff, unknown_policy};
 
 use crate::frame_builder::{ACK, FIN, PSH, RST, SERVERS, SYN, Segment};
 use crate::steer::{EPOCH, Side, Steer, in_namespace, now};
@@ -13,7 +13,7 @@ use crate::test_network::ip;
 use crate::{Case, DROP, PASS, TX, needs_root};
 
 const PASSED: &[Counter] = &[Counter::Passed];
-const INVALID: &[Counter] = &[Counter::CookieInvalid, Counter::DropInvalidCookie];
+pub(crate) const INVALID: &[Counter] = &[Counter::CookieInvalid, Counter::DropInvalidCookie];
 /// Addresses of this machine from which its own connections come.
 const HERE: [&str; 2] = ["198.51.100.1", "2001:db8:c::1"];
 
@@ -30,14 +30,19 @@ pub(crate) fn locally(test: impl Fn(&mut Steer, usize) + Send + Sync) {
     }
 }
 
-fn ack(family: usize) -> Segment {
+pub(crate) fn ack(family: usize) -> Segment {
     Segment {
         acknowledgement: 77,
         ..Segment::from_client(family, ACK)
     }
 }
 
-fn case(what: &'static str, segment: &Segment, verdict: u32, counted: &'static [Counter]) -> Case {
+pub(crate) fn case(
+    what: &'static str,
+    segment: &Segment,
+    verdict: u32,
+    counted: &'static [Counter],
+) -> Case {
     Case {
         what,
         frame: segment.bytes(),
@@ -349,88 +354,6 @@ fn listeners_of_every_kind_are_found() {
         group.iter().for_each(|one| one.listen(9).unwrap());
         completes_handshake(steer, family);
     });
-}
-
-/// The kernel makes a connection for it only from its own cookie, which offers nothing but the MSS.
-#[test]
-fn an_mptcp_listener_gets_the_kernels_own_cookie() {
-    needs_root!();
-    locally(|steer, family| {
-        let stream = (Domain::for_address(SERVERS[family]), Type::STREAM);
-        let Ok(listener) = Socket::new(stream.0, stream.1, Some(Protocol::MPTCP)) else {
-            eprintln!("this kernel has no MPTCP");
-            return;
-        };
-        listener.set_reuse_address(true).unwrap();
-        listener.bind(&SERVERS[family].into()).unwrap();
-        listener.listen(9).unwrap();
-
-        // The kernel makes cookies only when it is flooded: the SYN passes to it.
-        syncookies(1);
-        let counted = &[Counter::Syn, Counter::Passed];
-        steer.check(vec![case(
-            "tcp_syncookies=1",
-            &Segment::linux_syn(family),
-            PASS,
-            counted,
-        )]);
-
-        syncookies(2);
-        let seen = steer.run(Side::Outside, &Segment::linux_syn(family).bytes());
-        assert_eq!(seen.verdict, TX);
-        assert_eq!(
-            crate::frame_builder::read(&seen.frame).tcp.options.len(),
-            4,
-            "MSS"
-        );
-        let validated = steer.shake_hands(&Segment::linux_syn(family));
-        let wrong = Segment {
-            // The lowest bits are the MSS; other values of it are valid, too.
-            acknowledgement: validated.acknowledgement ^ 1 << 16,
-            ..validated.clone()
-        };
-        steer.check(vec![
-            case("its cookie", &validated, PASS, &[Counter::CookieValid]),
-            case("another number", &wrong, DROP, INVALID),
-            case("a random ACK", &ack(family), DROP, INVALID),
-        ]);
-
-        // The low bits of TSval hold the options that the ISN cannot hold, if the kernel's timestamps have no random offset.
-        steer.policy(|service| {
-            service.handoff = handoff::LOCAL;
-            service.cookies = cookies::TIMES;
-        });
-        let seen = steer.run(Side::Outside, &Segment::linux_syn(family).bytes());
-        let options = crate::frame_builder::read(&seen.frame).tcp.options;
-        assert_eq!(options[4..8], [4, 2, 8, 10]);
-        assert_eq!(options[11] & 0x3f, 0x17, "SACK, shift 7");
-    });
-}
-
-/// As with a kernel that takes no connection from us.
-#[test]
-fn a_service_may_use_the_kernels_cookies() {
-    needs_root!();
-    locally(|steer, family| {
-        let _listener = TcpListener::bind(SERVERS[family]).unwrap();
-        let ours = steer.shake_hands(&Segment::linux_syn(family));
-        steer.policy(|service| {
-            service.handoff = handoff::LOCAL;
-            service.cookies = cookies::KERNEL;
-        });
-        syncookies(2);
-        let validated = steer.shake_hands(&Segment::linux_syn(family));
-        steer.check(vec![
-            case("its cookie", &validated, PASS, &[Counter::CookieValid]),
-            case("a random ACK", &ack(family), DROP, INVALID),
-            case("one of synward's", &ours, PASS, &[Counter::CookieValid]),
-        ]);
-    });
-}
-
-/// Sets `tcp_syncookies` of this thread's network namespace.
-pub(crate) fn syncookies(value: u8) {
-    std::fs::write("/proc/sys/net/ipv4/tcp_syncookies", value.to_string()).unwrap();
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`other_traffic`] | frames that concern no service pass to the kernel unchanged |
 //! | [`syns`] | SYNs of every stack, and the SYN-ACKs that answer them |
+//! | [`encapsulations`] | ... behind tags, with padding, payload and odd options |
 //! | [`both_paths`] | the fast path and the general path decide the same |
 //! | [`prepared_answers`] | the prepared answers of the fast path |
 //! | [`acks`] | cookies: valid, altered, expired |
@@ -17,6 +18,7 @@
 //! | [`next_hop`] | where those segments go |
 //! | [`icmp_errors`] | ICMP errors that quote them |
 //! | [`local_services`] | services of this machine: its sockets decide |
+//! | [`kernel_cookies`] | ... whose clients get the kernel's own cookies |
 //! | [`reply_budgets`] | budgets of replies to one client prefix |
 //! | [`requests`] | requests to workers on drivers that carry no metadata |
 //! | [`same_isn`] | clients that begin again with the same ISN |
@@ -46,12 +48,14 @@ mod both_paths;
 mod capture;
 mod chained;
 mod draining;
+mod encapsulations;
 mod exchange;
 mod frame_builder;
 mod icmp_errors;
 mod inactive_cost;
 mod judged;
 mod jumbo;
+mod kernel_cookies;
 mod kernel_handshake;
 mod local_services;
 mod many_queues;
