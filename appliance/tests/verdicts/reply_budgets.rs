@@ -84,6 +84,34 @@ fn a_prefix_gets_few_syn_acks_and_others_all_of_theirs() {
     });
 }
 
+/// All cells of the table have counted more than the budget of one prefix then, and no prefix has been sent that many.
+#[test]
+fn a_flood_from_random_addresses_uses_up_no_budget() {
+    const SYNS: u32 = 120_000;
+    needs_root!();
+    in_namespace(|steer| {
+        for (family, padding) in [(0, 0), (0, 6), (1, 0)] {
+            steer.policy(|service| service.replies = 4);
+            let mut segment = Segment {
+                padding,
+                ..syn(family)
+            };
+            let before = steer.counters();
+            for number in 0..SYNS {
+                let [a, b, ..] = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
+                segment.source.set_ip(match family {
+                    0 => IpAddr::from([10, a, b, 1]),
+                    _ => IpAddr::from([0x2001, 0xdb8, 0xd, u16::from_be_bytes([a, b]), 0, 0, 0, 2]),
+                });
+                steer.run(Side::Outside, &segment.bytes());
+            }
+            let at = Counter::DropReplyBudget as usize;
+            let dropped = steer.counters()[at] - before[at];
+            assert!(dropped < u64::from(SYNS) / 20, "{dropped} dropped");
+        }
+    });
+}
+
 #[test]
 fn resets_are_bounded_too() {
     needs_root!();

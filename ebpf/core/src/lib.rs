@@ -18,11 +18,9 @@
 //! [`capture`] describe the maps that the eBPF programs and the appliance share. [`siphash`] and [`multilinear`] are the hash
 //! functions; [`kernel_tsval`] is about the kernel's own SYN cookies.
 //!
-//! Unsafe code is forbidden, except in two functions that only BPF compiles: they read and write the fields of a header
-//! two bytes at a time (`wire::header_bytes`).
+//! Unsafe code is forbidden.
 #![no_std]
-#![cfg_attr(not(target_arch = "bpf"), forbid(unsafe_code))]
-#![cfg_attr(target_arch = "bpf", deny(unsafe_code))]
+#![forbid(unsafe_code)]
 
 pub mod address_counts;
 pub mod capture;

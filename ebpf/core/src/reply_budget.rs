@@ -4,6 +4,10 @@
 //! are counted per client prefix (IPv4: /24, IPv6: /64) and service in periods of 1.07 s on each CPU ([`prefix_counts`]). N
 //! requests in a period bring about budget · (1 + ln(N / budget)) replies, and never none. A prefix from which a valid cookie
 //! came in the last minute has [`PROVEN_FACTOR`] times the budget.
+//!
+//! In a flood from random addresses every cell also counts other prefixes, as many as an average cell has. That
+//! [`Background`] is subtracted (count-mean-min sketch: Deng, Rafiei, "New estimation algorithms for streaming data", 2007).
+//! Without it, such a flood would use up the budget of every prefix.
 
 use crate::flow_time::FlowTime;
 use crate::prefix_counts::{self, ROWS};
@@ -109,6 +113,42 @@ impl Receiver {
     }
 }
 
+/// The replies that an average cell of a CPU's table has counted in a period.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Background {
+    /// The number of the period.
+    period: u32,
+    /// Replies counted in it.
+    replies: u32,
+    /// Replies counted in the period before.
+    before: u32,
+}
+
+impl Background {
+    /// Adds `weight` replies at `now` (coarse clock, ns), and says how many an average cell has. Periods of cells begin at
+    /// different moments, so that is the larger of two averages: of this period so far, and of the one before.
+    #[inline(always)]
+    pub const fn add(&mut self, weight: u32, now: u64) -> u32 {
+        let period = FlowTime::from_ns(now).to_word();
+        if self.period != period {
+            self.before = if period.wrapping_sub(self.period) == 1 {
+                self.replies
+            } else {
+                0
+            };
+            (self.period, self.replies) = (period, 0);
+        }
+        self.replies = self.replies.saturating_add(weight);
+        let more = if self.replies > self.before {
+            self.replies
+        } else {
+            self.before
+        };
+        more / CELLS as u32
+    }
+}
+
 /// How many replies the next one stands for: `sent` is its number in this jiffy, `is_near` whether some prefix is near its
 /// budget. 0: it is not counted.
 #[inline(always)]
@@ -140,6 +180,19 @@ mod tests {
         assert_eq!(v6([1, 2, 3, 4]), v6([1, 2, 5, 6]));
         assert_ne!(v6([1, 2, 3, 4]), v6([1, 3, 3, 4]));
         assert_ne!(v6([1, 2, 3, 4]), place(&Address([1, 2, 3, 4]), 1));
+    }
+
+    #[test]
+    fn the_background_is_the_average_of_this_period_or_the_one_before() {
+        let mut background = Background::default();
+        let second = |n: u64| n * FlowTime::UNIT_NS;
+        let cells = CELLS as u32;
+        assert_eq!(background.add(cells - 1, second(7)), 0);
+        assert_eq!(background.add(5 * cells + 1, second(7)), 6);
+        assert_eq!(background.add(cells, second(8)), 6);
+        assert_eq!(background.add(8 * cells, second(8)), 9);
+        assert_eq!(background.add(1, second(10)), 0, "a period without replies");
+        assert_eq!(background.add(u32::MAX, second(10)), u32::MAX / cells);
     }
 
     #[test]

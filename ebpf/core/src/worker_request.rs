@@ -9,13 +9,15 @@ use crate::wire::header_bytes::put;
 /// The longest IP packet that a worker takes, bytes. Of a longer one it gets only the headers.
 pub const LONGEST_PACKET: u16 = 2048;
 
-/// The next hop that `bpf_fib_lookup` found for a new connection.
+/// The next hop that `bpf_fib_lookup` found for a new connection. It is aligned and each field is, because the verifier
+/// allows no unaligned access to the stack.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hop {
-    /// Index of the interface to send from; 0: the next hop is not resolved, and the kernel has to send.
-    pub interface: u32,
     /// MAC address of the next hop.
     pub to: Mac,
+    /// Index of the interface to send from; 0: the next hop is not resolved, and the kernel has to send.
+    pub interface: u32,
     /// MAC address of that interface.
     pub from: Mac,
 }

@@ -38,8 +38,9 @@ struct Attributes {
     wscale: u8,
     sack: u8,
     timestamps: u8,
-    usec_ts: u8,
-    reserved: [u8; 3],
+    /// `usec_ts` and three reserved bytes: one word, so that its first byte is not written together with the byte before,
+    /// which the verifier allows at no odd address of the stack.
+    usec_ts: u32,
 }
 
 /// Decides about one segment on its way to the kernel. Later programs and the kernel see it unchanged.
@@ -209,7 +210,6 @@ fn attributes(client: &ClientOptions, offered: &Profile, v4: bool) -> Attributes
         sack: client.sack as u8,
         timestamps: 0,
         usec_ts: 0,
-        reserved: [0; 3],
     }
 }
 

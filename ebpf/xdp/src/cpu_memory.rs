@@ -38,6 +38,8 @@ pub struct CpuMemory {
     sampled_jiffy: u64,
     /// Until when some client prefix counts as near its budget of replies, ns.
     near_budget_until: u64,
+    /// What an average prefix was sent lately.
+    pub background: reply_budget::Background,
     /// The slot of the interface on which a listener with room was found for the endpoint, and the jiffy of that.
     listener_slot: u32,
     listener_jiffy: u64,

@@ -42,7 +42,8 @@ pub fn allows_counted(to: Receiver, weight: u32, memory: &mut CpuMemory) -> bool
     let (Some(one), Some(other)) = (cell(place.cells[0]), cell(place.cells[1])) else {
         return true;
     };
-    let sent = smaller_count([*one, *other], place.period);
+    let others = memory.background.add(weight, now);
+    let sent = smaller_count([*one, *other], place.period).saturating_sub(others);
     *one = added(*one, place.period, weight);
     *other = added(*other, place.period, weight);
     // Near, before it is over: a valid cookie is noted in time.

@@ -21,9 +21,9 @@ pub fn is_connected(ctx: &XdpContext, packet: &Packet) -> bool {
     let ([a, b, c, d], [e, f, g, h]) = (packet.source.0, packet.destination.0);
     // Two calls, because the verifier wants to see a constant size.
     let socket = if packet.v4 {
-        look_up(ctx, &mut [d, h, ports])
+        look_up(ctx, &mut Tuple([d, h, ports]))
     } else {
-        look_up(ctx, &mut [a, b, c, d, e, f, g, h, ports])
+        look_up(ctx, &mut Tuple([a, b, c, d, e, f, g, h, ports]))
     };
     if socket.is_null() {
         return false;
@@ -36,10 +36,14 @@ pub fn is_connected(ctx: &XdpContext, packet: &Packet) -> bool {
     }
 }
 
-/// `tuple` is `struct bpf_sock_tuple` in words: addresses, then ports.
+/// `struct bpf_sock_tuple` in words: addresses, then ports. The compiler writes two words at once, and the verifier allows no
+/// unaligned access to the stack.
+#[repr(C, align(8))]
+struct Tuple<const N: usize>([u32; N]);
+
 #[inline(always)]
-fn look_up<const N: usize>(ctx: &XdpContext, tuple: &mut [u32; N]) -> *mut bpf_sock {
+fn look_up<const N: usize>(ctx: &XdpContext, tuple: &mut Tuple<N>) -> *mut bpf_sock {
     let (ctx, size) = (ctx.ctx.cast(), 4 * N as u32);
     // SAFETY: the tuple is live and of the size given; the context is the kernel's own.
-    unsafe { bpf_skc_lookup_tcp(ctx, tuple.as_mut_ptr().cast(), size, CURRENT_NETNS, 0) }
+    unsafe { bpf_skc_lookup_tcp(ctx, tuple.0.as_mut_ptr().cast(), size, CURRENT_NETNS, 0) }
 }
