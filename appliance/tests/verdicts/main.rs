@@ -30,6 +30,7 @@
 //! | [`sources`] | the sources of SYNs that are sampled in an attack |
 //! | [`monitor`] | what mode `always` would have done, in mode `monitor` |
 //! | [`draining`] | SYNs, cookies and flows while the appliance drains |
+//! | [`instructions`] | how many instructions a flood and traffic take |
 //! | [`inactive_cost`] | measures what a packet costs while no service challenges |
 //! | [`judged`] | connections that were quiet while others were adopted |
 //! | [`kernel_handshake`] | SYNs that only the server's kernel can answer |
@@ -38,13 +39,15 @@
 //! | [`policy`] | modes, lists, prefixes and ports |
 //! | [`unknown_segments`] | segments that match no flow, and adopted connections |
 //!
-//! [`frame_builder`] builds and reads frames with etherparse, [`steer`] runs them, and [`test_network`] makes the interfaces.
+//! [`frame_builder`] builds and reads frames with etherparse, [`steer`] runs them, [`bpf_machine`] counts their instructions, and
+//! [`test_network`] makes the interfaces.
 #![allow(clippy::unwrap_used)]
 
 mod absence;
 mod acks;
 mod addresses;
 mod both_paths;
+mod bpf_machine;
 mod capture;
 mod chained;
 mod draining;
@@ -53,6 +56,7 @@ mod exchange;
 mod frame_builder;
 mod icmp_errors;
 mod inactive_cost;
+mod instructions;
 mod judged;
 mod jumbo;
 mod kernel_cookies;

@@ -22,6 +22,7 @@ use synward_core::queue_set::QueueSet;
 use synward_core::worker_request::{META_BYTES, META_WORDS, Meta};
 
 use self::map_access::object_length;
+use crate::bpf_machine::Machine;
 use crate::frame_builder::{self, Segment};
 use crate::test_network;
 
@@ -168,6 +169,16 @@ impl Steer {
         self.run_repeatedly(Side::Outside, frame, times);
         let after = self.counters();
         move |counter| after[counter as usize] - before[counter as usize]
+    }
+
+    /// A machine that counts the instructions of the program. All routes lead to an interface of `next_hop`.
+    pub(crate) fn machine(&self, next_hop: Side) -> Machine {
+        Machine::new(
+            loading::OBJECT,
+            &self.object,
+            now(),
+            self.interface(next_hop),
+        )
     }
 
     /// Runs the program on a frame.

@@ -5,7 +5,8 @@ use synward::kernel::{self, KernelTypes};
 
 use super::Steer;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../ebpf/xdp/objects/steer.o");
+pub(super) static OBJECT: &[u8] =
+    aya::include_bytes_aligned!("../../../../ebpf/xdp/objects/steer.o");
 
 /// A helper function of the kernel, by its number (`__BPF_FUNC_MAPPER` of include/uapi/linux/bpf.h).
 #[derive(Clone, Copy)]

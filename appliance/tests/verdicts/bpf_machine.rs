@@ -1,0 +1,462 @@
+//! Interprets the XDP program and counts its instructions (RFC 9669). The kernel compiles the program and counts nothing, and
+//! times differ from run to run.
+//!
+//! Maps are those of the program under test: an element is read when it is looked up first, and changes stay in this machine.
+//! Helpers of the network do as if they had succeeded.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+
+use aya::Ebpf;
+use aya::maps::{Map, MapData};
+use aya_obj::Object;
+
+const REGION: u32 = 32;
+const STACK: u64 = 512;
+/// In front of the frame: room for metadata and for a longer header.
+const HEADROOM: u64 = 256;
+
+/// One instruction.
+#[derive(Clone, Copy)]
+struct Instruction {
+    code: u8,
+    destination: usize,
+    source: usize,
+    offset: i16,
+    immediate: i32,
+}
+
+/// A map of the program.
+struct Table {
+    fd: RawFd,
+    key_size: usize,
+    /// Bytes of a value, of all CPUs if each has its own.
+    read_size: usize,
+    value_size: usize,
+    has_elements: bool,
+}
+
+pub(crate) struct Machine {
+    program: Vec<Instruction>,
+    tables: Vec<Table>,
+    elements: HashMap<(usize, Vec<u8>), u64>,
+    /// Memory: an address is the number of a region and an offset.
+    regions: Vec<Vec<u8>>,
+    free: Vec<usize>,
+    context: u64,
+    frame: [u64; 2],
+    /// The coarse clock, ns.
+    now: u64,
+    random: u64,
+    next_hop: u32,
+    executed: u64,
+}
+
+/// What a run came to.
+pub(crate) struct Run {
+    pub(crate) verdict: u32,
+    /// Instructions; a call of a helper is one.
+    pub(crate) instructions: u64,
+}
+
+impl Machine {
+    /// The program `steer` of `bytes`, with the maps of `object`. `next_hop`: the interface that routes lead to.
+    pub(crate) fn new(bytes: &[u8], object: &Ebpf, now: u64, next_hop: u32) -> Self {
+        let mut parsed = Object::parse(bytes).unwrap();
+        let sections: HashSet<usize> = parsed
+            .functions
+            .keys()
+            .map(|(section, _)| *section)
+            .collect();
+        let maps: Vec<_> = parsed
+            .maps
+            .iter()
+            .map(|(name, map)| (name.clone(), map.clone()))
+            .collect();
+        let numbered = maps.iter().enumerate();
+        let references =
+            numbered.map(|(number, (name, map))| (name.as_str(), number as RawFd, map));
+        parsed.relocate_maps(references, &sections).unwrap();
+        parsed.relocate_calls(&sections).unwrap();
+        let function = &parsed.functions[&parsed.programs["steer"].function_key()];
+        let cpus = aya::util::nr_cpus().unwrap();
+        let program = function.instructions.iter().map(|code| Instruction {
+            code: code.code,
+            destination: code.dst_reg().into(),
+            source: code.src_reg().into(),
+            offset: code.off,
+            immediate: code.imm,
+        });
+        let tables = maps.iter().map(|(name, map)| {
+            let loaded = object.map(name);
+            let value_size = map.value_size() as usize;
+            let read_size = match loaded {
+                Some(Map::PerCpuArray(_)) => value_size.next_multiple_of(8) * cpus,
+                _ => value_size,
+            };
+            Table {
+                fd: loaded
+                    .and_then(data_of)
+                    .map_or(-1, |map| map.fd().as_fd().as_raw_fd()),
+                key_size: map.key_size() as usize,
+                read_size,
+                value_size,
+                has_elements: loaded.and_then(data_of).is_some(),
+            }
+        });
+        Self {
+            program: program.collect(),
+            tables: tables.collect(),
+            elements: HashMap::new(),
+            regions: vec![vec![]],
+            free: vec![],
+            context: 0,
+            frame: [0; 2],
+            now,
+            random: 1,
+            next_hop,
+            executed: 0,
+        }
+    }
+
+    /// Runs the program on a frame that arrives at queue 0 of an interface.
+    pub(crate) fn run(&mut self, interface: u32, frame: &[u8]) -> Run {
+        let context = self.allocate(vec![0; 64]);
+        self.context = context >> REGION;
+        self.write(context + 12, 4, interface.into());
+        let mut buffer = vec![0; HEADROOM as usize];
+        buffer.extend_from_slice(frame);
+        let start = self.allocate(buffer);
+        self.frame = [start + HEADROOM, start + HEADROOM + frame.len() as u64];
+        self.executed = 0;
+        let verdict = self.call(0, [context, 0, 0, 0, 0]) as u32;
+        self.release(context);
+        self.release(start);
+        Run {
+            verdict,
+            instructions: self.executed,
+        }
+    }
+
+    fn allocate(&mut self, bytes: Vec<u8>) -> u64 {
+        let region = self.free.pop().unwrap_or_else(|| {
+            self.regions.push(vec![]);
+            self.regions.len() - 1
+        });
+        self.regions[region] = bytes;
+        (region as u64) << REGION
+    }
+
+    fn release(&mut self, address: u64) {
+        self.free.push((address >> REGION) as usize);
+    }
+
+    fn bytes(&mut self, address: u64, size: usize) -> &mut [u8] {
+        let at = address as u32 as usize;
+        &mut self.regions[(address >> REGION) as usize][at..at + size]
+    }
+
+    fn read(&mut self, address: u64, size: usize) -> u64 {
+        // The kernel replaces loads from `struct xdp_md` by loads of pointers.
+        match address as u32 {
+            at @ (0 | 4 | 8) if address >> REGION == self.context => {
+                self.frame[usize::from(at == 4)]
+            }
+            _ => {
+                let mut word = [0; 8];
+                word[..size].copy_from_slice(self.bytes(address, size));
+                u64::from_le_bytes(word)
+            }
+        }
+    }
+
+    fn write(&mut self, address: u64, size: usize, value: u64) {
+        let bytes = value.to_le_bytes();
+        self.bytes(address, size).copy_from_slice(&bytes[..size]);
+    }
+
+    /// Runs a function from its first instruction to its exit.
+    fn call(&mut self, mut at: usize, arguments: [u64; 5]) -> u64 {
+        let stack = self.allocate(vec![0; STACK as usize]);
+        let mut registers = [0; 11];
+        registers[1..6].copy_from_slice(&arguments);
+        registers[10] = stack + STACK;
+        loop {
+            let code = self.program[at];
+            self.executed += 1;
+            at += 1;
+            let jump = (at as isize + isize::from(code.offset)) as usize;
+            match code.code & 7 {
+                4 | 7 => compute(&code, &mut registers),
+                0 => {
+                    registers[code.destination] = self.constant(&code, self.program[at].immediate);
+                    at += 1;
+                }
+                1 => {
+                    let address = registers[code.source].wrapping_add_signed(code.offset.into());
+                    let size = size_of(code.code);
+                    let value = self.read(address, size);
+                    let unused = 64 - 8 * size as u32;
+                    registers[code.destination] = match code.code >> 5 {
+                        4 => ((value << unused) as i64 >> unused) as u64,
+                        _ => value,
+                    };
+                }
+                class @ (2 | 3) => {
+                    let address =
+                        registers[code.destination].wrapping_add_signed(code.offset.into());
+                    if class == 3 && code.code >> 5 == 6 {
+                        self.exchange(&code, address, &mut registers);
+                        continue;
+                    }
+                    let value = if class == 2 {
+                        code.immediate as i64 as u64
+                    } else {
+                        registers[code.source]
+                    };
+                    self.write(address, size_of(code.code), value);
+                }
+                class => match code.code >> 4 {
+                    0 if class == 5 => at = jump,
+                    0 => at = (at as isize + code.immediate as isize) as usize,
+                    8 => {
+                        let arguments = registers[1..6].try_into().unwrap();
+                        registers[0] = if code.source == 1 {
+                            self.call((at as isize + code.immediate as isize) as usize, arguments)
+                        } else {
+                            self.help(code.immediate, arguments)
+                        };
+                    }
+                    9 => {
+                        self.release(stack);
+                        return registers[0];
+                    }
+                    _ if is_taken(&code, class == 6, &registers) => at = jump,
+                    _ => {}
+                },
+            }
+        }
+    }
+
+    /// A constant of 64 bits: a number, the number of a map, or an address in the only element of one.
+    fn constant(&mut self, code: &Instruction, upper: i32) -> u64 {
+        match code.source {
+            0 => u64::from(upper as u32) << 32 | u64::from(code.immediate as u32),
+            1 => code.immediate as u64,
+            2 => self.look_up(code.immediate as usize, &[0; 4]) + u64::from(upper as u32),
+            other => panic!("constant of kind {other}"),
+        }
+    }
+
+    /// Atomic operations.
+    fn exchange(&mut self, code: &Instruction, address: u64, registers: &mut [u64; 11]) {
+        let size = size_of(code.code);
+        let (before, with) = (self.read(address, size), registers[code.source]);
+        let compared = if size == 8 {
+            registers[0]
+        } else {
+            registers[0] as u32 as u64
+        };
+        match code.immediate {
+            0xf1 if before != compared => {}
+            0xf1 | 0xe1 => self.write(address, size, with),
+            operation => {
+                let after = match operation & !1 {
+                    0 => before.wrapping_add(with),
+                    0x40 => before | with,
+                    0x50 => before & with,
+                    0xa0 => before ^ with,
+                    other => panic!("atomic operation {other:#x}"),
+                };
+                self.write(address, size, after);
+            }
+        }
+        match code.immediate {
+            0xf1 => registers[0] = before,
+            operation if operation & 1 != 0 => registers[code.source] = before,
+            _ => {}
+        }
+    }
+
+    fn help(&mut self, helper: i32, [one, two, ..]: [u64; 5]) -> u64 {
+        match helper {
+            1 => {
+                let key = self.bytes(two, self.tables[one as usize].key_size).to_vec();
+                self.look_up(one as usize, &key)
+            }
+            // bpf_get_prandom_u32, by xorshift.
+            7 => {
+                self.random ^= self.random << 13;
+                self.random ^= self.random >> 7;
+                self.random ^= self.random << 17;
+                u64::from(self.random as u32)
+            }
+            // bpf_redirect, bpf_redirect_map: XDP_REDIRECT.
+            23 | 51 => 4,
+            // bpf_xdp_adjust_head, bpf_xdp_adjust_meta. The frame's first byte and its metadata begin at one place here.
+            44 | 54 => {
+                if helper == 44 {
+                    self.frame[0] = self.frame[0].wrapping_add(two as i32 as u64);
+                }
+                0
+            }
+            // bpf_fib_lookup: `ifindex` of struct bpf_fib_lookup.
+            69 => {
+                self.write(two + 8, 4, self.next_hop.into());
+                0
+            }
+            // bpf_jiffies64; bpf_ktime_get_coarse_ns.
+            118 => self.now / 1_000_000,
+            160 => self.now,
+            // bpf_xdp_get_buff_len.
+            188 => self.frame[1] - self.frame[0],
+            other => panic!("helper {other}"),
+        }
+    }
+
+    /// The address of an element, or 0.
+    fn look_up(&mut self, map: usize, key: &[u8]) -> u64 {
+        if let Some(address) = self.elements.get(&(map, key.to_vec())) {
+            return *address;
+        }
+        let table = &self.tables[map];
+        let mut value = vec![0; table.read_size];
+        let address = if table.has_elements && read_element(table.fd, key, &mut value) {
+            value.truncate(table.value_size);
+            self.allocate(value)
+        } else {
+            0
+        };
+        self.elements.insert((map, key.to_vec()), address);
+        address
+    }
+}
+
+fn data_of(map: &Map) -> Option<&MapData> {
+    match map {
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data)
+        | Map::LpmTrie(data) => Some(data),
+        _ => None,
+    }
+}
+
+/// BPF_MAP_LOOKUP_ELEM of bpf(2).
+fn read_element(fd: RawFd, key: &[u8], value: &mut [u8]) -> bool {
+    #[repr(C)]
+    struct Attributes {
+        fd: u64,
+        key: u64,
+        value: u64,
+        flags: u64,
+    }
+    let attributes = Attributes {
+        fd: fd as u64,
+        key: key.as_ptr() as u64,
+        value: value.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: key and value are live and as long as the map's; the kernel writes the value only.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            1,
+            &raw const attributes,
+            size_of_val(&attributes),
+        )
+    };
+    result == 0
+}
+
+fn size_of(code: u8) -> usize {
+    match code & 0x18 {
+        0 => 4,
+        0x08 => 2,
+        0x10 => 1,
+        _ => 8,
+    }
+}
+
+/// Arithmetic of 32 bits (class 4) and 64 bits.
+fn compute(code: &Instruction, registers: &mut [u64; 11]) {
+    let narrow = code.code & 7 == 4;
+    let operand = if code.code & 8 != 0 {
+        registers[code.source]
+    } else {
+        code.immediate as i64 as u64
+    };
+    let target = registers[code.destination];
+    let (a, b) = if narrow {
+        (target as u32 as u64, operand as u32 as u64)
+    } else {
+        (target, operand)
+    };
+    let shift = b as u32 & if narrow { 31 } else { 63 };
+    let result = match code.code >> 4 {
+        0 => a.wrapping_add(b),
+        1 => a.wrapping_sub(b),
+        2 => a.wrapping_mul(b),
+        3 => a.checked_div(b).unwrap_or(0),
+        4 => a | b,
+        5 => a & b,
+        6 => a << shift,
+        7 => a >> shift,
+        8 => a.wrapping_neg(),
+        9 => a.checked_rem(b).unwrap_or(a),
+        10 => a ^ b,
+        11 => match code.offset {
+            8 => b as i8 as u64,
+            16 => b as i16 as u64,
+            32 => b as i32 as u64,
+            _ => b,
+        },
+        12 if narrow => ((a as i32) >> shift) as u64,
+        12 => ((a as i64) >> shift) as u64,
+        // To big endian, or (class 7, or with the flag) swapped: the same on this machine.
+        13 if !narrow || code.code & 8 != 0 => match code.immediate {
+            16 => u64::from((target as u16).swap_bytes()),
+            32 => u64::from((target as u32).swap_bytes()),
+            _ => target.swap_bytes(),
+        },
+        13 if code.immediate == 16 => target & 0xffff,
+        13 if code.immediate == 32 => target & 0xffff_ffff,
+        13 => target,
+        other => panic!("arithmetic {other}"),
+    };
+    registers[code.destination] = if narrow && code.code >> 4 != 13 {
+        result as u32 as u64
+    } else {
+        result
+    };
+}
+
+/// Whether a conditional jump of 32 or 64 bits is taken.
+fn is_taken(code: &Instruction, narrow: bool, registers: &[u64; 11]) -> bool {
+    let operand = if code.code & 8 != 0 {
+        registers[code.source]
+    } else {
+        code.immediate as i64 as u64
+    };
+    let (mut a, mut b) = (registers[code.destination], operand);
+    let (mut signed_a, mut signed_b) = (a as i64, b as i64);
+    if narrow {
+        (signed_a, signed_b) = (a as i32 as i64, b as i32 as i64);
+        (a, b) = (a as u32 as u64, b as u32 as u64);
+    }
+    match code.code >> 4 {
+        1 => a == b,
+        2 => a > b,
+        3 => a >= b,
+        4 => a & b != 0,
+        5 => a != b,
+        6 => signed_a > signed_b,
+        7 => signed_a >= signed_b,
+        10 => a < b,
+        11 => a <= b,
+        12 => signed_a < signed_b,
+        13 => signed_a <= signed_b,
+        other => panic!("jump {other}"),
+    }
+}
