@@ -13,6 +13,7 @@
 //! | [`events`] | what has happened: the last events, their log lines, the programs that are told | no |
 //! | [`doctor`] | what of this machine stands in the way, and the command that mends it | no |
 //! | [`tune`] | runs the commands of `doctor`, and undoes them | no |
+//! | [`regular_file`] | reads the files that people name, and refuses what is none | no |
 //! | [`problem`] | a problem of a file: line, what is wrong, what would be right | no |
 //! | [`run`] | starts everything, in order; the control thread does what is slow | no |
 //! | [`steering`] | loads the eBPF programs, fills their maps, attaches and detaches them | no |
@@ -49,6 +50,7 @@ pub mod local_checks;
 pub mod maps;
 pub mod observe;
 pub mod problem;
+pub mod regular_file;
 pub mod run;
 pub mod secret;
 pub mod self_test;

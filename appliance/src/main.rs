@@ -15,6 +15,7 @@ use synward::cli::{
 };
 use synward::config::Config;
 use synward::doctor;
+use synward::events::program_warnings;
 use synward::lists::List;
 use synward::local_checks;
 use synward::observe::control_client::{self, ClientError, Outcome};
@@ -182,6 +183,7 @@ fn check(arguments: &Check, control: &Path) -> anyhow::Result<ExitCode> {
                 own_address_warnings(&config),
                 stripped_tag_warnings(&config),
                 driver_warnings(&config),
+                program_warnings(&config),
             ];
             for (line, what) in on_this_machine.into_iter().flatten() {
                 report(&format!(

@@ -29,14 +29,14 @@ mod suggestions;
 mod tests;
 
 use std::fmt;
-use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
 use crate::problem::PERMISSION_DENIED;
 pub use crate::problem::{Problem, Problems};
+use crate::regular_file::{self, FileError};
 pub use appliance_section::{Appliance, Cores, DEFAULT_CONTROL, Polling, Responder};
 pub use choice::Choice;
 pub use cookie_section::{Cookie, DEFAULT_SECRET};
@@ -209,32 +209,19 @@ fn check_sides(
 
 /// Reads the file as text, at most [`limits::FILE`] bytes of it.
 fn read(file: &Path) -> Result<String, Problem> {
-    let cannot = |error: std::io::Error| {
-        let what = match error.kind() {
-            ErrorKind::NotFound => {
-                "there is no such file; name one with --config (`synward check --example` prints one)".into()
-            }
-            ErrorKind::PermissionDenied => {
+    let cannot = |error: FileError| {
+        let absent =
+            "there is no such file; name one with --config (`synward check --example` prints one)";
+        let what = match &error {
+            FileError::Io(error) if error.kind() == ErrorKind::NotFound => absent.into(),
+            FileError::Io(error) if error.kind() == ErrorKind::PermissionDenied => {
                 PERMISSION_DENIED.into()
             }
-            ErrorKind::IsADirectory => "is a directory; name a file in it".into(),
-            _ => format!("cannot be read: {error}"),
+            error => error.to_string(),
         };
         Problem::of(file, what)
     };
-    let mut bytes = Vec::new();
-    File::open(file)
-        .and_then(|open| open.take(limits::FILE + 1).read_to_end(&mut bytes))
-        .map_err(cannot)?;
-    if bytes.len() as u64 > limits::FILE {
-        return Err(Problem::of(
-            file,
-            format!(
-                "is larger than {} bytes; is it the right file?",
-                limits::FILE
-            ),
-        ));
-    }
+    let bytes = regular_file::read(file, limits::FILE).map_err(cannot)?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes()[..valid]

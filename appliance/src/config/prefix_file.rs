@@ -1,8 +1,7 @@
 //! The files of `allow_file` and `deny_file`: a prefix a line, `#` begins a comment.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use super::prefix_text::parse_listed_prefix;
 use super::section_reader::Table;
 use crate::problem::PERMISSION_DENIED;
 use crate::problem::{Problem, Problems};
+use crate::regular_file::{self, FileError};
 
 /// Problems of one file that are reported; a file of another kind has one on every line.
 const REPORTED: usize = 20;
@@ -67,30 +67,21 @@ enum ReadError {
 
 impl Lines {
     fn read(path: &Path) -> Result<Self, ReadError> {
-        let cannot = |error: io::Error| {
-            ReadError::File(match error.kind() {
-                ErrorKind::NotFound => {
+        let cannot = |error: FileError| {
+            let kind = match &error {
+                FileError::Io(error) => Some(error.kind()),
+                _ => None,
+            };
+            ReadError::File(match kind {
+                Some(ErrorKind::NotFound) => {
                     "does not exist; create it (it may be empty), or remove the key".into()
                 }
-                ErrorKind::PermissionDenied => PERMISSION_DENIED.into(),
-                _ => format!("cannot be read: {error}"),
+                Some(ErrorKind::PermissionDenied) => PERMISSION_DENIED.into(),
+                _ => error.to_string(),
             })
         };
-        // Checked before opening, because opening a FIFO blocks.
-        if !path.metadata().map_err(cannot)?.is_file() {
-            return Err(ReadError::File("is not a regular file; name one".into()));
-        }
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(limits::LIST_FILE + 1).read_to_end(&mut bytes))
-            .map_err(cannot)?;
-        if bytes.len() as u64 > limits::LIST_FILE {
-            return Err(ReadError::File(format!(
-                "is larger than {} bytes; is it the right file?",
-                limits::LIST_FILE
-            )));
-        }
-        Self::parse(path, &bytes).map_err(ReadError::Lines)
+        let bytes = regular_file::read(path, limits::LIST_FILE).map_err(cannot)?;
+        Self::parse(path, regular_file::without_bom(&bytes)).map_err(ReadError::Lines)
     }
 
     fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Problems> {

@@ -8,6 +8,7 @@
 //! | [`event`] | an event, in JSON the same for `status` and for programs |
 //! | [`event_log`] | the last events, and their log lines |
 //! | [`command_runner`], [`command_link`] | the process that runs the programs of `on_event`, and the way to it |
+//! | `program_warnings` | programs of `on_event` that cannot be started |
 
 #![forbid(unsafe_code)]
 
@@ -15,8 +16,10 @@ pub mod command_link;
 pub mod command_runner;
 pub mod event;
 pub mod event_log;
+mod program_warnings;
 
 pub use command_link::CommandLink;
 pub use command_runner::run_event_commands;
 pub use event::{AttackNumbers, Event, EventKind, unix_seconds};
 pub use event_log::EventLog;
+pub use program_warnings::program_warnings;

@@ -68,7 +68,7 @@ use anyhow::Context as _;
 
 use crate::config::{Config, Service};
 use crate::confinement::{self, Directories};
-use crate::events::{CommandLink, EventLog};
+use crate::events::{CommandLink, EventLog, program_warnings};
 
 use reload_request::ConfigSource;
 use running_appliance::RunningAppliance;
@@ -95,6 +95,9 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
     }
     for warning in &config.warnings {
         tracing::warn!("{warning}");
+    }
+    for (line, what) in program_warnings(&config) {
+        tracing::warn!("{}:{line}: {what}", file.display());
     }
     let directories = directories(file, &config);
     let programs = CommandLink::start(&config.services)

@@ -29,11 +29,6 @@ impl ConfigSource {
     /// # Errors
     /// Every problem, as `synward check` prints it.
     pub(super) fn read(&self) -> Result<Config, Vec<String>> {
-        // Opening a FIFO would block the control thread.
-        if std::fs::metadata(&self.file).is_ok_and(|file| !file.is_file() && !file.is_dir()) {
-            let what = "is not a regular file, and cannot be read again; put a file there";
-            return Err(vec![Problem::of(&self.file, what).to_string()]);
-        }
         let lines = |problems: Problems| -> Vec<String> {
             problems
                 .0

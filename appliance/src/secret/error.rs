@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::problem::Problems;
+use crate::regular_file::FileError;
 
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
@@ -10,9 +11,14 @@ pub enum Error {
     /// The file does not exist.
     #[error("there is no secret file {path}; create it: synward secret > {path}; chmod 600 {path}", path = .0.display())]
     Absent(PathBuf),
-    /// The file is not a regular file.
-    #[error("the secret file {} is not a regular file; name a text file", .0.display())]
-    NotAFile(PathBuf),
+    /// It is no regular file, or too large for a secret file.
+    #[error("the secret file {} {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        source: FileError,
+    },
     /// Others than the owner may read or write the file.
     #[error("the secret file {path} has mode {mode:04o}, so others can access it; run: chmod 600 {path}", path = path.display())]
     Mode {

@@ -3,7 +3,7 @@
 //! rotate, append the new secret on every node, then move it to the top, and later remove the old one.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
@@ -16,6 +16,7 @@ use super::key_derivation::{derive_service_key, fingerprint};
 use super::key_material::{Secret, ServiceKey, from_hex, to_hex};
 use super::service_name::is_service_name;
 use crate::problem::{Problem, Problems};
+use crate::regular_file::{self, FileError};
 
 /// Maximum number of keys of a service, and so of secrets in a file.
 pub const MAX_KEYS: usize = 4;
@@ -36,19 +37,21 @@ enum Entry {
 impl Keyring {
     /// Reads a secret file. It belongs to root or to the user of this process, and only its owner may have access to it.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let wrong = |source: std::io::Error| match source.kind() {
-            ErrorKind::NotFound => Error::Absent(path.to_owned()),
-            _ => Error::Read {
+        let wrong = |source: FileError| match source {
+            FileError::Io(source) if source.kind() == ErrorKind::NotFound => {
+                Error::Absent(path.to_owned())
+            }
+            FileError::Io(source) => Error::Read {
+                path: path.to_owned(),
+                source,
+            },
+            source => Error::File {
                 path: path.to_owned(),
                 source,
             },
         };
-        // Checked before opening, because opening a FIFO blocks. The mode is checked on the open file.
-        if !fs::metadata(path).map_err(wrong)?.is_file() {
-            return Err(Error::NotAFile(path.to_owned()));
-        }
-        let file = File::open(path).map_err(wrong)?;
-        let metadata = file.metadata().map_err(wrong)?;
+        let file = regular_file::open(path).map_err(wrong)?;
+        let metadata = file.metadata().map_err(|error| wrong(error.into()))?;
         let (owner, me) = (metadata.uid(), rustix::process::geteuid().as_raw());
         if owner != 0 && owner != me {
             let path = path.to_owned();
@@ -62,9 +65,7 @@ impl Keyring {
             });
         }
         let mut bytes = Zeroizing::new(Vec::new());
-        file.take(MAX_BYTES)
-            .read_to_end(&mut bytes)
-            .map_err(wrong)?;
+        regular_file::read_all(file, MAX_BYTES, &mut bytes).map_err(wrong)?;
         Ok(Self::parse(path, &bytes)?)
     }
 
@@ -154,6 +155,9 @@ fn parse_line(line: &[u8]) -> Result<Entry, String> {
     let Ok(text) = std::str::from_utf8(line) else {
         return Err(format!("is not text; {CURE}"));
     };
+    if text.starts_with('\u{feff}') {
+        return Err("begins with a byte order mark; save the file as UTF-8 without one".into());
+    }
     if text.is_empty() {
         return Err("is empty; remove it".into());
     }
@@ -278,6 +282,10 @@ mod tests {
         );
         assert!(refused("service:We b:00").starts_with("s:1: names no service"));
         assert!(refused("service:web:00").starts_with("s:1: has 2 characters where"));
+        assert_eq!(
+            refused(&format!("\u{feff}{good}\n")),
+            "s:1: begins with a byte order mark; save the file as UTF-8 without one"
+        );
         let five: String = (1..=5)
             .map(|byte| format!("{byte:02}").repeat(32) + "\n")
             .collect();
@@ -359,7 +367,7 @@ mod tests {
         );
         assert!(matches!(
             Keyring::read(directory.path()),
-            Err(Error::NotAFile(_))
+            Err(Error::File { .. })
         ));
     }
 }

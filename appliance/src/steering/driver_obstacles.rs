@@ -2,18 +2,23 @@
 //! interface exceeds, each with the command that mends it.
 
 use super::driver_table::{ChannelNeed, DriverFacts, ZeroCopy, facts_of};
+use super::error::SteeringError;
 use super::frags::{driver_has_frags, zero_copy_obstacle};
 use crate::config::{self, Config, XdpMode};
 use crate::kernel::{self, ChannelWords, Channels};
 
 /// The obstacles on the interfaces of the configuration: the line of each, and a sentence. Empty if the kernel does not list
-/// its interfaces. Generic XDP has none of them.
+/// its interfaces. Generic XDP has none of the drivers'.
 pub fn driver_warnings(config: &Config) -> Vec<(usize, String)> {
     let links = kernel::links().unwrap_or_default();
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
     let mut warnings = Vec::new();
     for wanted in &config.interfaces {
         let link = links.iter().find(|link| link.name == wanted.name);
+        if link.is_none() && !links.is_empty() {
+            let name = wanted.name.clone();
+            warnings.push((wanted.line, SteeringError::NoInterface { name }.to_string()));
+        }
         let facts = kernel::driver(&wanted.name)
             .ok()
             .and_then(|driver| facts_of(&driver));

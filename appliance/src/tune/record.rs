@@ -9,9 +9,12 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use crate::doctor::Setting;
+use crate::regular_file;
 
 /// The layout of the file.
 const VERSION: u32 = 1;
+/// The most bytes of the file.
+const MOST: u64 = 16 << 20;
 
 /// Every change that was not undone yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,8 +77,12 @@ impl Record {
             metadata.uid() == me && metadata.mode() & 0o022 == 0,
             "{path} may be written by others, so it is not believed: `chown root {path}; chmod 600 {path}` if it is yours"
         );
-        let text = fs::read_to_string(file).with_context(|| format!("cannot read {path}"))?;
-        let record: Self = serde_json::from_str(&text)
+        let text = match regular_file::read(file, MOST) {
+            // The error says what it is.
+            Err(error) => anyhow::bail!("{path} {error}"),
+            Ok(text) => text,
+        };
+        let record: Self = serde_json::from_slice(&text)
             .with_context(|| format!("{path} is not a record of `synward tune`"))?;
         anyhow::ensure!(
             record.version == VERSION,

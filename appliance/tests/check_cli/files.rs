@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::fs::{CWD, Mode, mkfifoat};
+
 use crate::program_run::run_synward;
 use crate::{INTERFACE, SERVICE, TestFolder, check};
 
@@ -143,7 +145,7 @@ fn a_file_that_cannot_be_read_gives_one_line() {
     let as_file = check(folder.0.path());
     assert_eq!(
         (folder.shorten(&as_file.stdout).as_str(), as_file.code),
-        ("DIR: is a directory; name a file in it\n", 1)
+        ("DIR: is a directory; name a regular file\n", 1)
     );
 
     let ran = folder.check(b"# one\n# two \xff\n");
@@ -151,8 +153,102 @@ fn a_file_that_cannot_be_read_gives_one_line() {
     assert_eq!((folder.shorten(&ran.stdout).as_str(), ran.code), (what, 1));
 
     let endless = check(Path::new("/dev/zero"));
-    let what = "/dev/zero: is larger than 1048576 bytes; is it the right file?\n";
+    let what = "/dev/zero: is a device; name a regular file\n";
     assert_eq!((endless.stdout.as_str(), endless.code), (what, 1));
+
+    let huge = folder.write("f.toml", "", 0o644);
+    fs::File::options()
+        .write(true)
+        .open(&huge)
+        .unwrap()
+        .set_len(1 << 32)
+        .unwrap();
+    let ran = check(&huge);
+    let what = "FILE: is larger than 1048576 bytes; is it the right file?\n";
+    assert_eq!((folder.shorten(&ran.stdout).as_str(), ran.code), (what, 1));
+}
+
+/// Every command that reads a file, and every key that names one.
+#[test]
+fn a_fifo_is_refused_at_once() {
+    let folder = TestFolder::new();
+    let fifo = folder.0.path().join("fifo");
+    mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
+    let named = fifo.to_str().unwrap();
+    for command in [
+        &["check", "--config"][..],
+        &["run", "--config"],
+        &["doctor", "--config"],
+        &["tune", "--dry-run", "--config"],
+        &["secret", "--service", "web", "--secret"],
+    ] {
+        let ran = run_synward(&[command, &[named]].concat());
+        let said = folder.shorten(&format!("{}{}", ran.stdout, ran.stderr));
+        assert_eq!(ran.code, 1, "{command:?}: {said}");
+        let words = "DIR/fifo is a FIFO; name a regular file";
+        assert!(
+            said.replace("fifo: is", "fifo is").contains(words),
+            "{command:?}: {said}"
+        );
+    }
+    for key in ["allow_file", "deny_file"] {
+        let text = format!(
+            "{INTERFACE}{SERVICE}{key} = \"{named}\"\n{}",
+            folder.cookie()
+        );
+        let ran = folder.check(text);
+        let what = format!("FILE:8: `{key}`: DIR/fifo is a FIFO; name a regular file\n");
+        assert_eq!((folder.shorten(&ran.stdout), ran.code), (what, 1));
+    }
+    let text = format!("{INTERFACE}{SERVICE}[cookie]\nsecret = \"{named}\"\n");
+    let ran = folder.check(text);
+    let what = "FILE:9: the secret file DIR/fifo is a FIFO; name a regular file\n";
+    assert_eq!((folder.shorten(&ran.stdout).as_str(), ran.code), (what, 1));
+}
+
+#[test]
+fn byte_order_marks_and_carriage_returns_do_no_harm() {
+    let folder = TestFolder::new();
+    let list = folder.write("deny", "\u{feff}203.0.113.0/24\r\n", 0o644);
+    let text = format!(
+        "\u{feff}{INTERFACE}{SERVICE}deny_file = {list:?}\n{}",
+        folder.cookie()
+    );
+    let ran = folder.check(text.replace('\n', "\r\n"));
+    assert_eq!(
+        folder.shorten(&ran.stdout),
+        "FILE: valid, 1 service, 1 interface\n"
+    );
+}
+
+#[test]
+fn programs_and_interfaces_that_are_not_here_are_reported() {
+    let folder = TestFolder::new();
+    let file = folder.write("program", "", 0o644);
+    for (program, expected) in [
+        (
+            "/nonexistent/notify",
+            "cannot be found (No such file or directory (os error 2)); correct its path",
+        ),
+        ("/dev", "is not a file; name a program"),
+        (
+            file.to_str().unwrap(),
+            "is not executable: chmod +x DIR/program",
+        ),
+    ] {
+        let service = format!("{SERVICE}on_event = [\"{program}\"]\n");
+        let text = format!("{INTERFACE}{service}{}", folder.cookie()).replace("eth0", "nosuch0");
+        let ran = folder.check(text);
+        assert_eq!(ran.code, 0, "{}", ran.stdout);
+        let lines = folder.shorten(&ran.stderr);
+        let program = folder.shorten(program);
+        for expected in [
+            "FILE:1: warning: on this machine: no interface nosuch0 here: `ip link` lists those that exist; correct the name in [[interface]]".to_owned(),
+            format!("FILE:4: warning: on this machine: service \"web\": the program of on_event, {program}, {expected}"),
+        ] {
+            assert!(lines.lines().any(|line| line == expected), "{expected}: {lines}");
+        }
+    }
 }
 
 #[test]

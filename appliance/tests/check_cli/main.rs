@@ -48,8 +48,14 @@ impl TestFolder {
         )
     }
 
+    /// Leaves out that this machine has no interface of the file's name.
     fn check(&self, text: impl AsRef<[u8]>) -> ProgramRun {
-        check(&self.write("f.toml", text, 0o644))
+        let mut ran = check(&self.write("f.toml", text, 0o644));
+        let lines = ran.stderr.split_inclusive('\n');
+        ran.stderr = lines
+            .filter(|line| !line.contains("no interface eth0 here"))
+            .collect();
+        ran
     }
 
     /// Replaces the checked file by `FILE` and the directory by `DIR` in printed text.

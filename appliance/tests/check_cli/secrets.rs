@@ -53,7 +53,7 @@ fn a_wrong_secret_file_is_named() {
 
     fs::create_dir(folder.0.path().join("secret")).unwrap();
     let ran = folder.check(&full);
-    let expected = "FILE:10: the secret file DIR/secret is not a regular file; name a text file\n";
+    let expected = "FILE:10: the secret file DIR/secret is a directory; name a regular file\n";
     assert_eq!(folder.shorten(&ran.stdout), expected);
 }
 
