@@ -1,5 +1,6 @@
 """One address is under attack when its process is killed, its mode is changed by hand, and it leaves the configuration: its clients
-are challenged from the first moment of the next process on, and programs are told of one begin and one end of each attack."""
+are challenged from the first moment of the next process on, and programs are told of one begin and one end of each attack, also if
+the next process does not watch the address."""
 
 import json
 import os
@@ -35,6 +36,7 @@ on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
         synward.mode("off")
         wait_until("its end is told", lambda: told(notes)[1:] == [("attack_end", SERVER[4])])
         assert not active(synward) and attacks(synward) == []
+        assert was_challenged(notes), "its clients were challenged until the mode became off"
         synward.mode("monitor")
         wait_until("it begins anew", lambda: told(notes)[2:] == [("attack_begin", SERVER[4])])
         assert not active(synward)
@@ -57,14 +59,36 @@ on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
     wait_until("it is over", lambda: not active(synward))
     wait_until("its end is told", lambda: told(notes)[4:] == [("attack_begin", SERVER[4]), ("attack_end", SERVER[4])])
     talk_all(pairs)
+    changed_after_a_kill(lab, synward, notes)
+
+
+def changed_after_a_kill(lab, synward, notes):
+    """The next process does not watch the attacked address: its mode is off, or the address is gone."""
+    ends = len(told(notes)) + 1
+    with Syns(lab) as syns:
+        for changes in {"mode": "off"}, {"addresses": BESIDE}:
+            wait_until("the address is under attack", lambda: attacked(synward) == [SERVER[4]])
+            kill(synward)
+            synward.start(**changes)
+            wait_until("its end is told", lambda: told(notes)[ends:] == [("attack_end", SERVER[4])])
+            assert was_challenged(notes)
+            assert not active(synward) and attacks(synward) == []
+            synward.stop()
+            synward.start(mode="auto")
+            ends += 2
+    syns.check()
+
+
+def kill(synward):
+    os.kill(synward.process.pid, signal.SIGKILL)
+    synward.process.wait()
+    synward.process = None
 
 
 def killed_and_frozen(lab, synward, pairs):
     pairs += [lab.pair(4), lab.pair(6)]
     before = lab.counted_at_server("flood")
-    os.kill(synward.process.pid, signal.SIGKILL)
-    synward.process.wait()
-    synward.process = None
+    kill(synward)
     synward.start()
     assert attacked(synward) == [SERVER[4]], "the next process does not know of the attack"
     pairs.append(lab.pair(4))
@@ -93,8 +117,17 @@ def active(synward):
 
 def told(notes):
     """What the program of on_event was told."""
+    return [(event["event"], event["address"]) for event in events(notes)]
+
+
+def was_challenged(notes):
+    """What the last event says."""
+    return events(notes)[-1]["challenged"]
+
+
+def events(notes):
     lines = notes.read_text().splitlines() if notes.exists() else []
-    return [(event["event"], event["address"]) for event in map(json.loads, lines)]
+    return list(map(json.loads, lines))
 
 
 def talk_all(pairs):

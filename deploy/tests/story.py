@@ -269,7 +269,7 @@ secret = "{secret}"
 
 [[service]]
 name = "web"
-addresses = ["192.0.2.10", "2001:db8:5::10"]
+addresses = [{addresses}]
 ports = {ports}
 handoff = "{handoff}"
 mode = "{mode}"
@@ -279,9 +279,10 @@ mode = "{mode}"
 TWO_ARMS = '[[interface]]\nname = "out0"\nside = "outside"\n\n[[interface]]\nname = "in0"\nside = "inside"'
 ONE_ARM = '[[interface]]\nname = "out0"\nside = "both"'
 AT_SERVER = '[[interface]]\nname = "server0"\nside = "outside"'
+ADDRESSES = '"192.0.2.10", "2001:db8:5::10"'
 # The settings of a story that gives no others.
-DEFAULTS = {"adopt_seconds": 0, "appliance": "", "interfaces": TWO_ARMS, "ports": [80, 443, PORT], "mode": "always",
-         "handoff": "splice", "service": ""}
+DEFAULTS = {"adopt_seconds": 0, "appliance": "", "interfaces": TWO_ARMS, "addresses": ADDRESSES, "ports": [80, 443, PORT],
+         "mode": "always", "handoff": "splice", "service": ""}
 
 
 class Synward:

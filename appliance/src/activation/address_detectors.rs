@@ -70,6 +70,13 @@ impl AddressDetectors {
         false
     }
 
+    /// Notes that clients of these addresses are challenged ([`Detector::note_challenged`]).
+    pub fn note_challenged(&mut self, nets: &[IpNet]) {
+        for (_, detector) in self.0.iter_mut().filter(|(net, _)| nets.contains(net)) {
+            detector.note_challenged();
+        }
+    }
+
     /// A round of the service, whose own detector is `whole`. `seen` is what is seen of it, `each` what is seen of its
     /// addresses, in the order of [`Self::follow`].
     pub fn round(

@@ -44,6 +44,8 @@ pub struct Attack {
     pub syns: u64,
     /// Handshakes that were completed since it began, as far as it is known.
     pub proven: u64,
+    /// Whether the service challenged its clients in any round of it.
+    pub challenged: bool,
     /// It ends below this rate, if that is lower than the threshold: it began without reaching one.
     most_quiet: f64,
     before: Totals,
@@ -75,6 +77,31 @@ pub struct KeptAttack {
     pub syns: u64,
     /// [`Attack::proven`].
     pub proven: u64,
+    /// [`Attack::challenged`].
+    pub challenged: bool,
+}
+
+impl KeptAttack {
+    /// The attack as it goes on in a process that starts now.
+    pub fn resumed(&self, now: Duration) -> Attack {
+        Attack {
+            began: now,
+            last: now,
+            rate: self.rate,
+            threshold: self.threshold,
+            peak: self.peak,
+            syns: self.syns,
+            proven: self.proven,
+            challenged: self.challenged,
+            most_quiet: self.most_quiet,
+            before: Totals::default(),
+            earlier: Earlier {
+                time: self.age,
+                syns: self.syns,
+                proven: self.proven,
+            },
+        }
+    }
 }
 
 impl Attack {
@@ -103,6 +130,7 @@ impl Attack {
             most_quiet: self.most_quiet,
             syns: self.syns,
             proven: self.proven,
+            challenged: self.challenged,
         }
     }
 }
@@ -215,6 +243,7 @@ impl Detector {
                 let (earlier, before) = (attack.earlier, attack.before);
                 attack.syns = earlier.syns + seen.totals.syns.saturating_sub(before.syns);
                 attack.proven = earlier.proven + seen.totals.proven.saturating_sub(before.proven);
+                attack.challenged |= seen.challenges;
                 if rate >= attack.quiet(&thresholds) {
                     attack.last = now;
                 }
@@ -250,22 +279,14 @@ impl Detector {
 
     /// Goes on with an attack that a process before this one knew. All counters began anew since.
     pub fn resume(&mut self, now: Duration, kept: &KeptAttack) {
-        self.attack = Some(Attack {
-            began: now,
-            last: now,
-            rate: kept.rate,
-            threshold: kept.threshold,
-            peak: kept.peak,
-            syns: kept.syns,
-            proven: kept.proven,
-            most_quiet: kept.most_quiet,
-            before: Totals::default(),
-            earlier: Earlier {
-                time: kept.age,
-                syns: kept.syns,
-                proven: kept.proven,
-            },
-        });
+        self.attack = Some(kept.resumed(now));
+    }
+
+    /// Notes that clients are challenged since the attack began, before the next round sees that.
+    pub fn note_challenged(&mut self) {
+        if let Some(attack) = &mut self.attack {
+            attack.challenged = true;
+        }
     }
 
     /// Forgets an attack, whatever the rate.
@@ -318,6 +339,7 @@ fn begin(
         peak: rate,
         syns: 0,
         proven: 0,
+        challenged: false,
         most_quiet,
         before,
         earlier: Earlier::default(),

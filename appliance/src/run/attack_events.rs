@@ -14,7 +14,7 @@ pub(super) fn address_text(net: IpNet) -> String {
     }
 }
 
-/// What is recorded of a change; `challenged`: whether clients are challenged.
+/// What is recorded of a change; `challenged`: whether clients are challenged there now.
 pub(super) fn event(
     service: &str,
     address: Option<IpNet>,
@@ -25,6 +25,7 @@ pub(super) fn event(
         Change::Began(attack) => (EventKind::AttackBegin, attack),
         Change::Ended(attack) | Change::Unwatched(attack) => (EventKind::AttackEnd, attack),
     };
+    let challenged = challenged || attack.challenged;
     let message = match (change, challenged, address) {
         (Change::Began(_), true, _) => "attack begins: clients are challenged",
         (Change::Began(_), false, _) => "attack begins: mode \"auto\" would challenge clients now",

@@ -110,42 +110,52 @@ impl AttackWatch {
         }
     }
 
-    /// Goes on with the attacks that a process before this one knew. They were told of when they began.
-    pub(super) fn resume(&mut self, config: &Config, steering: &Steering) {
+    /// Goes on with the attacks that a process before this one knew. They were told of when they began. Those on what is not
+    /// watched any more are told to have ended.
+    pub(super) fn resume(&mut self, config: &Config, steering: &Steering, events: &mut EventLog) {
         let now = self.began.elapsed();
-        for ResumedAttack {
-            service,
-            net,
-            attack,
-        } in steering.resumed_attacks()
-        {
-            let index = *service as usize;
-            let Some((watched, service)) =
-                self.services.get_mut(index).zip(config.services.get(index))
-            else {
-                continue;
-            };
-            let places = steering.watched_addresses(index as u32).iter();
-            // No detector has seen anything yet.
-            let _ = watched
-                .addresses
-                .follow(places.map(|place| place.net), || detector(service));
-            let is_known = match net {
-                Some(net) => watched.addresses.resume(*net, now, attack),
-                None => {
-                    watched.detector.resume(now, attack);
-                    true
-                }
-            };
-            if is_known {
-                let seconds = attack.age.as_secs();
+        for resumed in steering.resumed_attacks() {
+            let (service, net) = (&resumed.service, resumed.net);
+            if self.goes_on(config, steering, resumed, now) {
+                let seconds = resumed.attack.age.as_secs();
                 let address = net.map(address_text);
                 tracing::info!(
-                    service = service.name,
+                    service,
                     address,
                     seconds,
                     "an attack goes on that began before this process"
                 );
+            } else {
+                let attack = resumed.attack.resumed(now);
+                events.record(event(service, net, &Change::Unwatched(attack), false));
+            }
+        }
+    }
+
+    /// Goes on with an attack. `false`: its service or address is not watched.
+    fn goes_on(
+        &mut self,
+        config: &Config,
+        steering: &Steering,
+        resumed: &ResumedAttack,
+        now: Duration,
+    ) -> bool {
+        let mut services = config.services.iter().zip(&mut self.services).enumerate();
+        let same = |(_, (service, _)): &(usize, (&Service, _))| service.name == resumed.service;
+        let Some((index, (service, watched))) = services.find(same) else {
+            return false;
+        };
+        let places = steering.watched_addresses(index as u32).iter();
+        // No detector has seen anything yet.
+        let _ = watched
+            .addresses
+            .follow(places.map(|place| place.net), || detector(service));
+        match resumed.net {
+            Some(net) => watched.addresses.resume(net, now, &resumed.attack),
+            None if service.mode == Mode::Off => false,
+            None => {
+                watched.detector.resume(now, &resumed.attack);
+                true
             }
         }
     }
@@ -197,7 +207,6 @@ impl AttackWatch {
             let (was_attacked, before) = (watched.is_attacked(), watched.attack_syns());
             let changes = watched.round(service, mode, now, &seen);
             has_changed |= !changes.is_empty();
-            let challenged_before = challenging(steering, index);
             if !steering.challenges_anywhere(index) {
                 watched.unanswered += watched.attack_syns().saturating_sub(before);
             }
@@ -219,10 +228,14 @@ impl AttackWatch {
                 tracing::error!(service = service.name, %error, others, "the sources of earlier SYNs stay");
             }
             if !changes.is_empty() {
-                let challenged = challenging(steering, index);
+                let challenging = challenging(steering, index);
+                if challenging.everywhere {
+                    watched.detector.note_challenged();
+                }
+                watched.addresses.note_challenged(&challenging.addresses);
                 for (net, change) in changes {
-                    let is_challenged = challenged.at(net) || challenged_before.at(net);
-                    events.record(event(&service.name, net, &change, is_challenged));
+                    let challenged = challenging.at(net);
+                    events.record(event(&service.name, net, &change, challenged));
                 }
             }
         }

@@ -68,7 +68,7 @@ impl RunningAppliance {
     pub fn new(
         mut appliance: Appliance,
         profiles: ServerProfiles,
-        events: EventLog,
+        mut events: EventLog,
         config: Config,
         source: ConfigSource,
         reloads: Sender<ReloadRequest>,
@@ -77,7 +77,7 @@ impl RunningAppliance {
         let mut notes = Notes::default();
         notes.renew(&appliance.config);
         let mut attacks = AttackWatch::new(&appliance.config);
-        attacks.resume(&appliance.config, &appliance.steering);
+        attacks.resume(&appliance.config, &appliance.steering, &mut events);
         let watch = FaultWatch::new(&mut appliance);
         Self {
             source,

@@ -60,7 +60,7 @@ impl Steering {
         self.write_service(service, self.challenge(marked, byte))
     }
 
-    /// The attacks that a process before this one knew, on what is there now.
+    /// The attacks that a process before this one knew, also on what is not there any more.
     pub fn resumed_attacks(&self) -> &[ResumedAttack] {
         self.kept_attacks.resumed()
     }

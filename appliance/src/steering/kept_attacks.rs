@@ -11,11 +11,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aya::maps::{HashMap, Map, MapData};
 use ipnet::IpNet;
 
-use super::address_places::AddressPlaces;
 use super::error::{SteeringError, map_failed};
 use super::pins::Pins;
 use crate::activation::KeptAttack;
-use crate::config::Config;
 
 /// The map's name among the pins.
 pub(super) const ATTACKS: &str = "ATTACKS";
@@ -28,15 +26,16 @@ const NAME: usize = 32;
 
 /// The service's name, padded with zeros; 0 for the whole service, else 4 or 6; the length of the prefix; the address.
 type Key = [u8; NAME + 4 + 16];
-/// When it began (ms of Unix time), rate, threshold, peak, the lowest end (bits of f64), SYNs, proven clients.
-type Value = [u64; 7];
+/// When it began (ms of Unix time), rate, threshold, peak, the lowest end (bits of f64), SYNs, proven clients, whether clients
+/// were challenged.
+type Value = [u64; 8];
 
 /// An attack that a process before this one knew.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResumedAttack {
-    /// The index of the service.
-    pub service: u32,
-    /// The address; `None`: the service as a whole.
+    /// The name of the service, which may not be there any more.
+    pub service: String,
+    /// The address, which may not be watched any more; `None`: the service as a whole.
     pub net: Option<IpNet>,
     /// The attack.
     pub attack: KeptAttack,
@@ -56,20 +55,11 @@ pub(super) struct KeptAttacks {
 }
 
 impl KeptAttacks {
-    /// Reads what is pinned of the attacks on these services and addresses.
-    pub(super) fn read(pins: Option<&Pins>, config: &Config, places: &AddressPlaces) -> Self {
+    /// Reads what is pinned.
+    pub(super) fn read(pins: Option<&Pins>) -> Self {
         let mut kept = Self::default();
         for (key, value) in pins.map_or_else(Vec::new, |pins| read(&pins.map(ATTACKS))) {
-            let Some((name, net)) = names(&key) else {
-                continue;
-            };
-            let mut services = config.services.iter();
-            let Some(service) = services.position(|service| service.name == name) else {
-                continue;
-            };
-            let service = service as u32;
-            let mut places = places.of(service).iter();
-            if net.is_none_or(|net| places.any(|place| place.net == net)) {
+            if let Some((service, net)) = names(&key) {
                 kept.held.insert(key, value);
                 kept.resumed.push(ResumedAttack {
                     service,
@@ -184,11 +174,21 @@ fn value(attack: &KeptAttack, now: u64) -> Value {
         most_quiet,
         attack.syns,
         attack.proven,
+        u64::from(attack.challenged),
     ]
 }
 
 fn attack(value: &Value, now: u64) -> KeptAttack {
-    let [began, rate, threshold, peak, most_quiet, syns, proven] = *value;
+    let [
+        began,
+        rate,
+        threshold,
+        peak,
+        most_quiet,
+        syns,
+        proven,
+        challenged,
+    ] = *value;
     let [rate, threshold, peak, most_quiet] =
         [rate, threshold, peak, most_quiet].map(f64::from_bits);
     KeptAttack {
@@ -199,6 +199,7 @@ fn attack(value: &Value, now: u64) -> KeptAttack {
         most_quiet,
         syns,
         proven,
+        challenged: challenged != 0,
     }
 }
 
@@ -235,6 +236,7 @@ mod tests {
             most_quiet: f64::INFINITY,
             syns: 7,
             proven: 3,
+            challenged: true,
         };
         let written = value(&known, 1_795_950_000_000);
         let later = KeptAttack {

@@ -127,7 +127,7 @@ impl Steering {
             previous.as_ref(),
         )?;
 
-        let kept_attacks = KeptAttacks::read(pins, config, &plan.places);
+        let kept_attacks = KeptAttacks::read(pins);
         let (services, attacked) = attacked(config, &plan, kept_attacks.resumed());
         let table = FlowTable::new(
             shared.tags,
@@ -197,15 +197,22 @@ fn attacked(
     let mut services = plan.services.clone();
     let mut addresses = BTreeSet::new();
     for ResumedAttack { service, net, .. } in attacks {
+        let mut configured = config.services.iter();
+        let Some(index) = configured.position(|one| one.name == *service) else {
+            continue;
+        };
         if let Some(net) = net {
-            addresses.insert(plan.places.policy(*service, *net));
+            let mut places = plan.places.of(index as u32).iter();
+            addresses.extend(
+                places
+                    .find(|place| place.net == *net)
+                    .map(|place| place.policy),
+            );
             continue;
         }
-        let index = *service as usize;
-        if let Some((policy, configured)) = services.get_mut(index).zip(config.services.get(index))
-        {
+        if let Some(policy) = services.get_mut(index) {
             policy.under_attack = 1;
-            if configured.mode == Mode::Auto {
+            if config.services[index].mode == Mode::Auto {
                 policy.mode = mode::ALWAYS;
             }
         }

@@ -163,6 +163,7 @@ fn addresses_come_and_go() {
 fn an_attack_goes_on_in_the_next_process() {
     let mut before = Service::new(3, SETTINGS);
     assert_eq!(before.run(2.0, &[5_000, 0, 0]), "+0");
+    before.addresses.note_challenged(&[net(0)]);
     let kept: Vec<_> = before
         .addresses
         .attacks()
@@ -176,6 +177,7 @@ fn an_attack_goes_on_in_the_next_process() {
     assert_eq!(after.run(4.0, &[5_000, 0, 0]), "", "it is told once");
     let (_, _, attack) = after.addresses.attacks().next().unwrap();
     assert!(attack.age(Duration::from_secs(4)) > Duration::from_secs(5));
+    assert!(attack.challenged, "it was, before the kill");
     assert!((29_000..=30_000).contains(&attack.syns), "{attack:?}");
     assert_eq!(after.run(4.0, &[0, 0, 0]), "-0");
 }
