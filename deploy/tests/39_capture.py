@@ -3,6 +3,7 @@
 import itertools
 import os
 import signal
+import struct
 import subprocess
 
 from segments import ACK, LINUX, Segment, Wire
@@ -43,6 +44,7 @@ def run(lab, synward):
     shows_every_verdict(lab, synward)
     shows_one_reason_until_it_is_interrupted(lab, synward)
     is_bounded_in_a_flood(lab, synward)
+    ends_with_its_reader(lab, synward)
     refuses(synward)
 
 
@@ -86,6 +88,44 @@ def shows_one_reason_until_it_is_interrupted(lab, synward):
     for frame in frames:
         assert frame["frame.comment"].startswith("dropped: invalid_cookie (XDP_DROP)"), frame
         assert (int(frame["frame.len"]) > 900, frame["frame.cap_len"]) == (True, "256"), frame
+
+
+def ends_with_its_reader(lab, synward):
+    """As `synward capture | head`: it says how much was read, and fails if that is nothing."""
+    pipe = lab.folder / "capture.fifo"
+    os.mkfifo(pipe)
+    code, text = synward.command("capture", "--service", "web", "--out", pipe)
+    assert (code, "it is a FIFO that nobody reads" in text) == (1, True), text
+    for connects, told in (True, "captured 2 frame(s): 1 challenged, 1 proven; then whoever read them had ended"), \
+            (False, "whoever read the capture has ended before a frame came"):
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        process = lab.start("edge", f"capture{next(NUMBERS)}", SYNWARD, "--control", synward.control, "capture", "--service", "web",
+                            "--out", pipe)
+        wait_until("it captures", lambda: "capturing " in process.output())
+        seen = bytearray()
+        if connects:
+            with lab.listen() as listener, lab.connect():
+                listener.accept()[0].close()
+            wait_until("frames are read", lambda: arrived(reader, 2, seen))
+        os.close(reader)
+        assert process.wait() == (0 if connects else 1), process.output()
+        assert process.output().splitlines()[-1] == f"synward: {told}", process.output()
+
+
+def arrived(reader, frames, seen):
+    """Whether the pipe has brought so many blocks of frames (type 6); all that it brought is in `seen`."""
+    try:
+        seen += os.read(reader, 1 << 16)
+    except BlockingIOError:
+        return False
+    blocks, at = 0, 0
+    # The byte-order magic behind the type and length of the section header.
+    order = ">II" if seen[8:12] == bytes.fromhex("1a2b3c4d") else "<II"
+    while at + 8 <= len(seen):
+        kind, length = struct.unpack_from(order, seen, at)
+        blocks += kind == 6
+        at += length
+    return blocks >= frames
 
 
 def is_bounded_in_a_flood(lab, synward):

@@ -16,14 +16,17 @@ mod reason;
 mod summary;
 mod tap;
 
-use std::fs::OpenOptions;
-use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::observe::control_client::{ClientError, query_capture_target};
@@ -69,6 +72,12 @@ pub enum CaptureError {
     #[error("cannot write {0}: {1}")]
     Output(String, io::Error),
 
+    #[error("cannot write {0}: it is a FIFO that nobody reads; start its reader first")]
+    NoReader(String),
+
+    #[error("whoever read the capture has ended before a frame came")]
+    ReaderEnded,
+
     #[error("cannot wait for signals: {0}")]
     Signals(io::Error),
 }
@@ -78,7 +87,8 @@ impl Capture {
     /// are captured from now on.
     ///
     /// # Errors
-    /// Stdout is a terminal, no process runs or it has no such service, another capture runs, or the file cannot be written.
+    /// Stdout is a terminal, no process runs or it has no such service, another capture runs, the file cannot be written, or
+    /// whoever reads it has ended before a frame came.
     pub fn run(&self, control: &Path, began: impl FnOnce(&str)) -> Result<Summary, CaptureError> {
         if self.out.is_none() && io::stdout().is_terminal() {
             return Err(CaptureError::Terminal);
@@ -89,7 +99,8 @@ impl Capture {
         let mut tap = Tap::open(&target, counters, self.count, self.time)?;
         let mut summary = Summary::new(&self.reasons);
         let written = self.open().and_then(|output| {
-            let mut file = PcapngFile::new(output, &target)?;
+            let reader = output.try_clone()?;
+            let mut file = PcapngFile::new(BufWriter::new(output), &target)?;
             began(&format!(
                 "capturing {} of service \"{}\"",
                 reason::words(&self.reasons),
@@ -101,13 +112,13 @@ impl Capture {
                 // What arrived before the end is read after it is known.
                 let ends = left.is_zero() || stop.load(Ordering::Relaxed);
                 let wait = if ends { Duration::ZERO } else { WAIT.min(left) };
-                for record in tap.wait(wait) {
-                    if summary.frames() < self.count {
-                        file.write(&self.service, &record)?;
-                        summary.add(record.counted);
-                    }
+                let mut records = tap.wait(wait, reader.as_fd())?;
+                records.truncate((self.count - summary.frames()) as usize);
+                for record in &records {
+                    file.write(&self.service, record)?;
                 }
                 file.flush()?;
+                records.iter().for_each(|one| summary.add(one.counted));
                 if ends || summary.frames() == self.count {
                     return Ok(());
                 }
@@ -115,8 +126,15 @@ impl Capture {
         });
         summary.set_lost(tap.lost());
         match written {
-            // Whoever read it has enough.
-            Err(error) if self.out.is_none() && error.kind() == ErrorKind::BrokenPipe => {}
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                if summary.frames() == 0 {
+                    return Err(CaptureError::ReaderEnded);
+                }
+                summary.set_reader_ended();
+            }
+            Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
+                return Err(CaptureError::NoReader(self.place()));
+            }
             Err(error) => return Err(CaptureError::Output(self.place(), error)),
             Ok(()) => {}
         }
@@ -132,20 +150,25 @@ impl Capture {
     }
 
     /// Opens the file. It holds what clients sent, so only its owner may read it.
-    fn open(&self) -> io::Result<Box<dyn Write>> {
+    fn open(&self) -> io::Result<File> {
         let Some(path) = &self.out else {
-            return Ok(Box::new(BufWriter::new(io::stdout().lock())));
+            return Ok(io::stdout().as_fd().try_clone_to_owned()?.into());
         };
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600);
-        Ok(Box::new(BufWriter::new(file.open(path)?)))
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        // A FIFO without a reader is refused; otherwise it would block, and no signal would end that.
+        let nonblocking = OFlags::NONBLOCK.bits() as i32;
+        let file = options.custom_flags(nonblocking).open(path)?;
+        rustix::fs::fcntl_setfl(&file, OFlags::empty())?;
+        Ok(file)
     }
 }
 
-/// A flag that SIGINT, SIGTERM and SIGHUP set.
+/// A flag that SIGINT, SIGTERM and SIGHUP set. The second one ends the process, which may be waiting for a reader.
 fn stop_flag() -> io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))?;
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     Ok(stop)

@@ -11,6 +11,8 @@ pub struct Summary {
     counts: Vec<(Reason, u64)>,
     frames: u64,
     lost: u64,
+    /// Whether whoever read the capture ended before it did.
+    reader_ended: bool,
 }
 
 impl Summary {
@@ -19,6 +21,7 @@ impl Summary {
             counts: reasons.iter().map(|reason| (*reason, 0)).collect(),
             frames: 0,
             lost: 0,
+            reader_ended: false,
         }
     }
 
@@ -33,6 +36,11 @@ impl Summary {
     /// Sets how many frames found no room.
     pub(super) fn set_lost(&mut self, lost: u64) {
         self.lost = lost;
+    }
+
+    /// Notes that nobody reads any more.
+    pub(super) fn set_reader_ended(&mut self) {
+        self.reader_ended = true;
     }
 
     /// How many frames were captured.
@@ -56,6 +64,9 @@ impl fmt::Display for Summary {
                 self.lost
             )?;
         }
+        if self.reader_ended {
+            write!(f, "; then whoever read them had ended")?;
+        }
         Ok(())
     }
 }
@@ -76,6 +87,13 @@ mod tests {
         assert_eq!(
             summary.to_string(),
             "captured 3 frame(s): 2 challenged, 1 dropped; 4 more came faster than they could be written"
+        );
+        let mut summary = Summary::new(&Reason::usual());
+        summary.add(1 << Counter::AnsweredXdp as u8);
+        summary.set_reader_ended();
+        assert_eq!(
+            summary.to_string(),
+            "captured 1 frame(s): 1 challenged; then whoever read them had ended"
         );
     }
 }

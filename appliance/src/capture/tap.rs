@@ -3,7 +3,8 @@
 //! The maps are found by the ids that the running program has: they are not pinned, and the process that serves has no part
 //! in a capture.
 
-use std::os::fd::AsFd as _;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -86,19 +87,33 @@ impl Tap {
     }
 
     /// Waits for frames, until a signal arrives at the latest.
-    pub(super) fn wait(&mut self, time: Duration) -> Vec<Record> {
+    ///
+    /// # Errors
+    /// `BrokenPipe`: the pipe to `reader` has no reader any more.
+    pub(super) fn wait(
+        &mut self,
+        time: Duration,
+        reader: BorrowedFd<'_>,
+    ) -> io::Result<Vec<Record>> {
         let wait = Timespec {
             tv_sec: time.as_secs() as i64,
             tv_nsec: time.subsec_nanos().into(),
         };
         let ring = self.ring.as_fd();
+        let mut watched = [
+            PollFd::new(&ring, PollFlags::IN),
+            PollFd::new(&reader, PollFlags::empty()),
+        ];
         // It fails only if a signal interrupts it.
-        let _ = poll(&mut [PollFd::new(&ring, PollFlags::IN)], Some(&wait));
+        let _ = poll(&mut watched, Some(&wait));
+        if watched[1].revents().contains(PollFlags::ERR) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let mut records = Vec::new();
         while let Some(bytes) = self.ring.next() {
             records.extend(Record::parse(&bytes));
         }
-        records
+        Ok(records)
     }
 
     /// How many frames found no room in the ring.
