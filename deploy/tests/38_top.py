@@ -1,4 +1,4 @@
-"""`synward top` in a terminal: it shows a flood, keeps asking while no process runs, and leaves the terminal as it was."""
+"""`synward top` in a terminal: it shows a flood, keeps asking while no process runs, leaves the terminal as it was, and ends with it."""
 
 import os
 import re
@@ -70,6 +70,7 @@ def run(lab, synward):
     try:
         shows_a_flood(lab, screen)
         survives_a_restart(synward, screen)
+        ends_with_its_terminal(synward, screen)
     finally:
         for one in screens:
             one.close()
@@ -106,6 +107,16 @@ def survives_a_restart(synward, screen):
     assert "NO ANSWER" not in text, text
     top.press("Escape")
     top.is_restored()
+
+
+def ends_with_its_terminal(synward, screen):
+    """As when the connection of ssh is lost: the process does not stay behind."""
+    top = screen("gone")
+    top.shows(r"synward \S+ serving")
+    running = lambda: subprocess.run(["pgrep", "-f", f"{synward.control} top$"], stdout=subprocess.PIPE).stdout.split()
+    assert len(running()) == 1, running()
+    top.close()
+    wait_until("top has ended", lambda: not running())
 
 
 def compare(picture):

@@ -1,15 +1,19 @@
 //! The loop of the live picture: samples and keys in, pictures out.
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyEvent};
 use ratatui::DefaultTerminal;
 use ratatui::text::Text;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGTERM};
 
 use super::choice::{Action, Choice};
@@ -24,12 +28,15 @@ use crate::observe::number_format::format_span;
 /// Longest time between a sample and its picture.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// The exit code when the terminal is gone: that of a program that SIGHUP ends, as shells show it.
+const HUNG_UP: i32 = 129;
+
 /// Why there is no live picture.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
     /// Input or output is a file or a pipe, or the terminal is unknown.
     #[error(
-        "`top` needs a terminal for input and output; `synward top --once` prints one picture as text, `synward status --json` everything"
+        "`top` needs a terminal for input and output, and TERM must name one that can place its cursor (not \"dumb\"); `synward top --once` prints one picture as text, `synward status --json` everything"
     )]
     NoTerminal,
     /// The process cannot be asked, and waiting would not help.
@@ -54,6 +61,9 @@ pub fn live(control: &Path, interval: Duration) -> Result<(), LiveError> {
     for signal in [SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
+    thread::Builder::new()
+        .name("hang-up".into())
+        .spawn(end_with_terminal)?;
     let palette = Palette::of_environment();
     if palette == Palette::MONOCHROME {
         // crossterm sends the default colours too otherwise.
@@ -65,6 +75,21 @@ pub fn live(control: &Path, interval: Duration) -> Result<(), LiveError> {
     let ended = Screen::new(palette).run(&mut terminal, &samples, &stop);
     ratatui::try_restore()?;
     ended
+}
+
+/// Ends the process when its terminal is gone: a lost connection, a closed window. crossterm would then read the end of the input
+/// for ever without a pause, and look at no flag.
+fn end_with_terminal() {
+    let stdin = io::stdin();
+    let terminal = stdin.as_fd();
+    loop {
+        let mut watched = [PollFd::new(&terminal, PollFlags::empty())];
+        match poll(&mut watched, None) {
+            Ok(_) if !watched[0].revents().is_empty() => std::process::exit(HUNG_UP),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 /// What is known and chosen.
