@@ -2,11 +2,13 @@
 
 import ctypes
 import mmap
+import os
+import signal
 import socket
 import struct
 import subprocess
 
-from story import BENCH, PORT, START, SYNWARD, TWO_ARMS, libc, story
+from story import BENCH, PORT, START, SYNWARD, TWO_ARMS, libc, story, talk
 from traces import difference, system
 
 # The checks before the start are the same for both responders.
@@ -22,6 +24,7 @@ def run(lab, synward):
     foreign_program(lab, synward)
     occupied_port(lab, synward)
     second_appliance(lab, synward)
+    after_a_kill(lab, synward)
 
 
 def wrong_configuration(lab, synward):
@@ -75,7 +78,26 @@ def second_appliance(lab, synward):
     # The first one keeps working.
     client.sendall(b"still here")
     assert server.recv(100) == b"still here"
-    synward.control = lab.folder / "control.sock"
+    synward.control = lab.folder / "synward.sock"
+
+
+def after_a_kill(lab, synward):
+    """What the killed process has left in place stays: connections go on."""
+    client, server = lab.pair(port=PORT)
+    os.kill(synward.process.pid, signal.SIGKILL)
+    synward.process.wait()
+    synward.process = None
+    with lab.inside("edge"):
+        other = socket.create_server(("127.0.0.1", 9470))
+    refused(lab, synward, ["127.0.0.1:9470"])
+    talk(client, server)
+    other.close()
+    usual, synward.control = synward.control, lab.folder / "nginx"
+    refused(lab, synward, ["nginx exists and is not a socket"])
+    talk(client, server)
+    synward.control = usual
+    synward.start()
+    talk(client, server)
 
 
 def refused(lab, synward, words, prefix=(), **settings):

@@ -35,6 +35,14 @@ impl ControlServer {
     }
 }
 
+/// Whether a process may listen on the socket at `path`: before a start changes anything.
+///
+/// # Errors
+/// As [`ControlServer::start`].
+pub fn check_control_socket(path: &Path) -> Result<(), ControlError> {
+    SocketFile::create(path).map(drop)
+}
+
 struct Control {
     appliance: Arc<dyn ApplianceHandle>,
 }

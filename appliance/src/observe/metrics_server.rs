@@ -80,6 +80,15 @@ impl MetricsServer {
     }
 }
 
+/// Whether a process may listen on the address: before a start changes anything.
+///
+/// # Errors
+/// As [`MetricsServer::start`].
+pub fn check_metrics_address(address: SocketAddr) -> Result<(), HttpError> {
+    let bound = TcpListener::bind(address).map(drop);
+    bound.map_err(|error| HttpError::new(address, error))
+}
+
 struct Http {
     appliance: Arc<dyn ApplianceHandle>,
 }

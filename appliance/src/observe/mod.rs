@@ -54,13 +54,13 @@ pub(crate) mod text_columns;
 pub use crate::engine::histogram::Histogram;
 pub use appliance_handle::{ApplianceHandle, DrainCommand};
 pub use client_notes::client_notes;
-pub use control_server::ControlServer;
+pub use control_server::{ControlServer, check_control_socket};
 pub use counter_sums::Counters;
 pub use drain_view::{DrainPhase, DrainView};
 pub use flow_view::{FlowList, FlowState, FlowView, FlowsView};
 pub use interface_view::{Frames, InterfaceView, QueueView, Responder, XskCounters};
 pub use log_limit::LogLimit;
-pub use metrics_server::{HttpError, MetricsServer};
+pub use metrics_server::{HttpError, MetricsServer, check_metrics_address};
 pub use snapshot::{
     AddressAttackView, AttackView, ListSizes, ProfileView, SCHEMA_VERSION, ServiceView, Snapshot,
     SourceView, WorkerView,

@@ -67,7 +67,12 @@ pub fn serve_until_signal(
         drop((control, metrics));
         Ok(())
     })();
-    let ended = running.end(keep_steering && served.is_ok());
+    let keep = match &served {
+        Ok(()) => keep_steering,
+        // The flows of the previous process continue.
+        Err(_) => running.has_taken_over(),
+    };
+    let ended = running.end(keep);
     served.and(ended)
 }
 

@@ -213,6 +213,13 @@ impl RunningAppliance {
         drain.is_some_and(|drain| drain.is_over_for_process(Instant::now()))
     }
 
+    /// Whether it has taken over the programs of a process before this one.
+    pub(super) fn has_taken_over(&self) -> bool {
+        let inner = self.lock();
+        let appliance = inner.appliance.as_ref();
+        appliance.is_some_and(|appliance| appliance.steering.taken_over().is_some())
+    }
+
     /// Stops workers and steering.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ use crate::engine::worker_shared::{Observation, Policy, Shared};
 use crate::engine::{BatchAnswers, ServiceStats};
 use crate::kernel;
 use crate::local_checks;
+use crate::observe::{check_control_socket, check_metrics_address};
 use crate::self_test::TransmitWatch;
 use crate::siphash_simd::HashBackend;
 use crate::steering::Steering;
@@ -96,6 +97,11 @@ pub fn start_appliance(config: Config) -> anyhow::Result<(Appliance, ServerProfi
     kernel::check_host()?;
     let abi = local_checks::check_kernel(&config)?;
     let mut steering = Steering::load(&config, &keyring, abi.as_ref())?;
+    // Before anything is attached or taken over.
+    if let Some(address) = config.appliance.metrics {
+        check_metrics_address(address)?;
+    }
+    check_control_socket(&config.appliance.control)?;
     local_checks::check_reachable(&config, &mut steering)?;
     let mut profiles = ServerProfiles::new(&config, steering.endpoints(), steering.mtu());
     profiles.probe_all();
