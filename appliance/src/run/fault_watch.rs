@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::forwarding_watch;
 use super::socket_rebind::SocketRebind;
 use super::stalled_sockets::StalledSockets;
 use super::start::{Appliance, WorkerHandle};
@@ -87,6 +88,7 @@ impl FaultWatch {
         self.stalled
             .round(appliance, transmission, &mut self.rebind);
         others.extend(unbound);
+        others.extend(forwarding_watch::find_faults(config));
         renew_faults(
             &mut self.faults,
             &mut self.watch_failures,

@@ -8,6 +8,7 @@
 //! | `tested_start` | the self-test, and the modes that it leads to |
 //! | `reception_test` | whether servers still answer when sockets have zero-copy |
 //! | `fault_watch` | what is wrong with interfaces and workers: looked up every second, mended where safe, logged |
+//! | `forwarding_watch` | whether the kernel forwards at all |
 //! | `transmission_watch` | what is not transmitted while the appliance serves |
 //! | [`control_thread`] | the control thread: periodic work and signals |
 //! | `attack_watch`, `attack_totals`, `attack_events` | which services are under attack, by what is counted, and what is recorded of it |
@@ -38,6 +39,7 @@ pub mod control_thread;
 pub mod drain;
 mod fault_watch;
 mod flow_listing;
+mod forwarding_watch;
 mod list_control;
 mod open_files;
 mod outcome_counts;

@@ -1,0 +1,43 @@
+"""While the kernel forwards nothing, or a link is down, `status`, `/readyz` and the log say so with the cure: "serving" means that
+connections get through."""
+
+from story import story, wait_until
+
+# The watch is the same for each responder.
+ONCE = "xdp"
+BESIDE_OTHERS = True
+# Family → the key that turns its forwarding on.
+KEYS = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+
+
+def run(lab, synward):
+    if synward.responder == "none":
+        return
+    for family, key in KEYS.items():
+        lab.pair(family)
+        lab.run("edge", "sysctl", "-qw", f"{key}=0")
+        degraded(synward, f"forwards no IPv{family} from out0", f"sysctl -w {key}=1")
+        lab.run("edge", "sysctl", "-qw", f"{key}=1")
+        wait_until("it serves", lambda: synward.command("status")[0] == 0)
+        lab.pair(family)
+    lab.run("client", "ip", "link", "set", "client0", "down")
+    degraded(synward, "out0 has no carrier")
+    lab.run("client", "ip", "link", "set", "client0", "up")
+    wait_until("it serves", lambda: synward.command("status")[0] == 0)
+
+
+def degraded(synward, *words):
+    """`status`, `/readyz` and the log have these words."""
+    def is_said():
+        code, text = synward.command("status")
+        return text if code == 3 else None
+
+    text = wait_until("it is degraded", is_said)
+    http, page = synward.get("/readyz")
+    assert http == 503, page
+    for word in words:
+        for said in text, page, synward.process.output():
+            assert word in said, f"{word} is not in: {said}"
+
+
+story(run)
