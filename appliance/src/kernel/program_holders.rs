@@ -4,6 +4,7 @@
 //! `bpf_prog_show_fdinfo` and `bpf_link_show_fdinfo` (kernel/bpf/syscall.c) write the ids. What cannot be read is left out.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -62,7 +63,8 @@ fn bpf_file_systems() -> Vec<PathBuf> {
         let (place, kind) = (fields.next()?, fields.next()?);
         (kind == "bpf").then(|| PathBuf::from(place))
     });
-    bpf.collect()
+    // One may be mounted over another at the same place.
+    bpf.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn files_below(root: &Path) -> Vec<PathBuf> {

@@ -145,18 +145,20 @@ pub(super) fn command(
     Ok(drain.map(|drain| drain.view(now)).unwrap_or_default())
 }
 
+/// What would end with the process. Flows that both sides have ended are not counted.
+pub(super) fn remaining(table: &FlowTable) -> Remaining {
+    let mut remaining = Remaining::default();
+    table.for_each(|_, flow| match flow.state {
+        state::OPENING => remaining.openings += 1,
+        state::ESTABLISHED => remaining.flows += 1,
+        _ => {}
+    });
+    remaining
+}
+
 /// A round of the control thread.
 pub(super) fn proceed(drain: &mut Drain, table: &FlowTable, events: &mut EventLog) {
-    let count = || {
-        let mut remaining = Remaining::default();
-        table.for_each(|_, flow| match flow.state {
-            state::OPENING => remaining.openings += 1,
-            state::ESTABLISHED => remaining.flows += 1,
-            _ => {}
-        });
-        remaining
-    };
-    if drain.proceed(Instant::now(), count) {
+    if drain.proceed(Instant::now(), || remaining(table)) {
         let left = drain.view(Instant::now()).left();
         let message = format!("drain: ended with {left} left; the process ends");
         events.record(Event::new(EventKind::Drained, None, message));

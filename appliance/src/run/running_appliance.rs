@@ -8,7 +8,7 @@ use synward_core::flow_time::FlowTime;
 use synward_core::layout::MAX_SERVICES;
 
 use super::attack_watch::AttackWatch;
-use super::drain::{self, Drain};
+use super::drain::{self, Drain, Remaining};
 use super::fault_watch::FaultWatch;
 use super::list_control;
 use super::reload_request::{ConfigSource, LastReload, PastCounts, ReloadRequest};
@@ -237,10 +237,11 @@ impl RunningAppliance {
                 .attacks
                 .end(&inner.config, steering, &mut inner.events);
         }
-        let flows: u32 = appliance.steering.table().occupied().iter().sum();
-        if !keep && flows > 0 {
+        let Remaining { flows, openings } = drain::remaining(&appliance.steering.table());
+        if !keep && flows + openings > 0 {
             tracing::warn!(
                 flows,
+                openings,
                 "spliced connections end with the program; `--keep-steering` would keep them, and `synward drain` waits for them"
             );
         }

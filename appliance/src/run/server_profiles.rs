@@ -169,15 +169,13 @@ impl ServerProfiles {
     /// Probes every server once, at start, before SYN-ACKs offer options for it.
     pub fn probe_all(&mut self) {
         self.probe_wanting(server_probe::MAX_PROBES, AT_START);
-        let silent = self
-            .servers
-            .values()
-            .filter(|server| !server.learned)
-            .count();
-        if silent > 0 {
+        let silent = self.servers.iter().filter(|(_, server)| !server.learned);
+        let silent: Vec<_> = silent.map(|(to, _)| to).collect();
+        if let Some(first) = silent.iter().min() {
             tracing::info!(
                 servers = self.servers.len(),
-                silent,
+                silent = silent.len(),
+                %first,
                 "some servers did not answer the probe of their TCP options"
             );
         }
@@ -308,12 +306,15 @@ impl ServerProfiles {
     }
 
     fn set(&mut self, to: SocketAddr, profile: Profile, since: u64) {
+        let has = |flag| profile.flags & flag != 0;
+        let scale = (profile.window_scale != NO_SCALE).then_some(profile.window_scale);
         match self.endpoints.set(to.ip(), to.port(), profile, since) {
             Ok(Learned::TooSoon | Learned::Unprotected) => return,
             Ok(Learned::Known) => {}
             Ok(Learned::From) => tracing::info!(
                 server = %to, mss = profile.mss, window = profile.window,
-                window_scale = profile.window_scale, flags = profile.flags, "TCP options of a server learned"
+                window_scale = scale, sack = has(profile_flags::SACK), timestamps = has(profile_flags::TIMESTAMPS),
+                ecn = has(profile_flags::ECN), "TCP options of a server learned"
             ),
             Err(error) => {
                 if let Some(others) = self.failed_writes.pass() {

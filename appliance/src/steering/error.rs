@@ -123,6 +123,11 @@ pub enum SteeringError {
     Held { pin: PathBuf, holder: String },
 
     #[error(
+        "synward{holder} runs with {}: stop it first; `unload` removes what a stopped one has left", pin.display()
+    )]
+    Runs { pin: PathBuf, holder: String },
+
+    #[error(
         "{} was left by a synward of another version (schema {found}, this one's is {ours}): take it off with \
          `synward unload`, which ends its spliced connections", pin.display()
     )]

@@ -11,7 +11,7 @@ use super::pins::Pins;
 /// # Errors
 /// A running appliance uses the folder, or a file cannot be removed.
 pub fn unload(pin: &Path, interface: Option<&str>) -> Result<Vec<String>, SteeringError> {
-    let Some(pins) = Pins::open_existing(pin)? else {
+    let Some(pins) = open(pin)? else {
         return Ok(Vec::new());
     };
     let mut removed = Vec::new();
@@ -46,11 +46,18 @@ pub fn unload(pin: &Path, interface: Option<&str>) -> Result<Vec<String>, Steeri
 /// # Errors
 /// As [`unload`].
 pub fn unload_incompatible(pin: &Path) -> Result<Vec<String>, SteeringError> {
-    match Pins::open_existing(pin)? {
+    match open(pin)? {
         Some(pins) if !pins.is_compatible()? => {}
         _ => return Ok(Vec::new()),
     }
     unload(pin, None)
+}
+
+fn open(pin: &Path) -> Result<Option<Pins>, SteeringError> {
+    Pins::open_existing(pin).map_err(|error| match error {
+        SteeringError::Held { pin, holder } => SteeringError::Runs { pin, holder },
+        error => error,
+    })
 }
 
 fn xdp_line(interface: &str) -> String {
