@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use aya::maps::{HashMap, Map, MapData};
 use ipnet::IpNet;
@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use super::error::{SteeringError, map_failed};
 use super::pins::Pins;
 use crate::activation::KeptAttack;
+use crate::maps::fine_now;
 
 /// The map's name among the pins.
 pub(super) const ATTACKS: &str = "ATTACKS";
@@ -26,9 +27,11 @@ const NAME: usize = 32;
 
 /// The service's name, padded with zeros; 0 for the whole service, else 4 or 6; the length of the prefix; the address.
 type Key = [u8; NAME + 4 + 16];
-/// When it began (ms of Unix time), rate, threshold, peak, the lowest end (bits of f64), SYNs, proven clients, whether clients
-/// were challenged.
-type Value = [u64; 8];
+/// When it began (ms of the monotonic clock, which nobody sets: the map does not outlive a boot), rate, threshold, peak, the lowest
+/// end (bits of f64), SYNs, proven clients with [`CHALLENGED`].
+type Value = [u64; 7];
+/// Clients were challenged: a bit, so that the next version finds a map of the same size.
+const CHALLENGED: u64 = 1 << 63;
 
 /// An attack that a process before this one knew.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +67,7 @@ impl KeptAttacks {
                 kept.resumed.push(ResumedAttack {
                     service,
                     net,
-                    attack: attack(&value, unix_milliseconds()),
+                    attack: attack(&value, milliseconds()),
                 });
             }
         }
@@ -93,7 +96,7 @@ impl KeptAttacks {
         &mut self,
         attacks: impl Iterator<Item = Ongoing<'a>>,
     ) -> Result<(), SteeringError> {
-        let now = unix_milliseconds();
+        let now = milliseconds();
         let entry = |(name, net, attack)| (key(name, net), value(&attack, now));
         self.hold(attacks.map(entry).collect())
     }
@@ -173,22 +176,12 @@ fn value(attack: &KeptAttack, now: u64) -> Value {
         peak,
         most_quiet,
         attack.syns,
-        attack.proven,
-        u64::from(attack.challenged),
+        attack.proven | if attack.challenged { CHALLENGED } else { 0 },
     ]
 }
 
 fn attack(value: &Value, now: u64) -> KeptAttack {
-    let [
-        began,
-        rate,
-        threshold,
-        peak,
-        most_quiet,
-        syns,
-        proven,
-        challenged,
-    ] = *value;
+    let [began, rate, threshold, peak, most_quiet, syns, proven] = *value;
     let [rate, threshold, peak, most_quiet] =
         [rate, threshold, peak, most_quiet].map(f64::from_bits);
     KeptAttack {
@@ -198,14 +191,13 @@ fn attack(value: &Value, now: u64) -> KeptAttack {
         peak,
         most_quiet,
         syns,
-        proven,
-        challenged: challenged != 0,
+        proven: proven & !CHALLENGED,
+        challenged: proven & CHALLENGED != 0,
     }
 }
 
-fn unix_milliseconds() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(0)
+fn milliseconds() -> u64 {
+    fine_now() / 1_000_000
 }
 
 #[cfg(test)]
