@@ -146,7 +146,7 @@ fn unload(wanted: &Unload) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if removed.is_empty() {
-        removed = format!("nothing is pinned in {}", pin.display());
+        removed = steering::nothing_is_pinned(pin);
     }
     print(format!("{removed}\n").as_bytes())
 }

@@ -215,7 +215,7 @@ impl Pins {
     /// Pins the version of the map layout. It is pinned before all else.
     pub(super) fn record_schema(&self) -> Result<(), SteeringError> {
         let path = self.folder.join(RECORD);
-        let refused = |error: &dyn std::error::Error| failed(&path, error);
+        let refused = |error: &(dyn std::error::Error + 'static)| failed(&path, error);
         let mut record = Array::<MapData, u32>::create(1, 0).map_err(|error| refused(&error))?;
         record.set(0, SCHEMA, 0).map_err(|error| refused(&error))?;
         replace(&path, |draft| record.pin(draft))
@@ -373,10 +373,14 @@ fn replace(
     fs::rename(&draft, path).map_err(|error| failed(path, &error))
 }
 
-fn failed(path: &Path, error: &dyn std::error::Error) -> SteeringError {
+fn failed(path: &Path, error: &(dyn std::error::Error + 'static)) -> SteeringError {
+    let cure = match errno(error) {
+        Some(libc::EACCES | libc::EPERM) => "; run as root",
+        _ => "",
+    };
     SteeringError::Pin {
         path: path.to_owned(),
-        cause: cause(error),
+        cause: cause(error) + cure,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::bpffs::missing_bpffs;
 use super::error::SteeringError;
 use super::pins::Pins;
 
@@ -51,6 +52,19 @@ pub fn unload_incompatible(pin: &Path) -> Result<Vec<String>, SteeringError> {
         _ => return Ok(Vec::new()),
     }
     unload(pin, None)
+}
+
+/// What is said where nothing is pinned.
+pub fn nothing_is_pinned(pin: &Path) -> String {
+    let place = pin.display();
+    match missing_bpffs(pin) {
+        None => format!("nothing is pinned in {place}"),
+        Some(mount) => format!(
+            "nothing is pinned in {place}: it is not on a BPF file system (`mount -t bpf bpf {}`); pins of another mount \
+             are not seen here",
+            mount.display()
+        ),
+    }
 }
 
 fn open(pin: &Path) -> Result<Option<Pins>, SteeringError> {

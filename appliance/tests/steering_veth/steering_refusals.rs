@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use synward::steering::{unload, unload_incompatible};
+use synward::steering::{nothing_is_pinned, unload, unload_incompatible};
 use synward_core::layout::SCHEMA;
 
 use super::steering_lab::{HERE, Lab, inside, ip_in, load, until};
@@ -163,6 +163,8 @@ fn refuses_pin_folders_outside_bpffs_and_locked_ones() {
         "/tmp/synward-nowhere is not on a BPF file system: `mount -t bpf bpf /tmp`, or set pin = \"\" to pin nothing"
     );
     assert!(!Path::new("/tmp/synward-nowhere").exists());
+    let nothing = nothing_is_pinned(Path::new("/tmp/synward-nowhere"));
+    assert!(nothing.contains("`mount -t bpf bpf /tmp`"), "{nothing}");
 
     let first = lab.steer(&[]).unwrap();
     let before = lab.xdp(HERE);
