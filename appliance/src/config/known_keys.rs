@@ -57,7 +57,7 @@ pub(super) const APPLIANCE: Section = Section {
     many: false,
     keys: &[
         key("control", Default(r#""/run/synward/control.sock""#), "control socket, used by `synward status` and other commands"),
-        key("metrics", Default(r#""127.0.0.1:9470""#), r#"GET /metrics (Prometheus), GET /healthz; "" turns it off"#),
+        key("metrics", Default(r#""127.0.0.1:9470""#), r#"GET /metrics (Prometheus), /healthz, /readyz; "" turns it off"#),
         key("cores", Default(r#""auto""#), "CPUs of the workers, or [2, 3]"),
         key("polling", Default(r#""adaptive""#), r#"or "busy": never sleep; poll the NIC's NAPI if napi_defer_hard_irqs is set"#),
         key("responder", Default(r#""auto""#), r#"what answers SYNs: AF_XDP on zero-copy queues, else XDP; "afxdp" | "xdp""#),

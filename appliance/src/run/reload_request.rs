@@ -14,6 +14,9 @@ use crate::problem::PERMISSION_DENIED;
 /// How long a request waits for the control thread.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// What is said of a secret file that was there at the start.
+const SECRET_GONE: &str = "is gone, and the running process has its secret; put it back";
+
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]
 pub struct ConfigSource {
@@ -39,8 +42,7 @@ impl ConfigSource {
         };
         let mut config = Config::load(&self.file).map_err(lines)?;
         if config.cookie.keyring.is_none() {
-            let what = "is gone, and the running process has its secret; put it back";
-            let problem = Problem::of(&config.cookie.secret, what);
+            let problem = Problem::of(&config.cookie.secret, SECRET_GONE);
             return Err(vec![problem.to_string()]);
         }
         if let Some(control) = &self.control {
@@ -50,8 +52,14 @@ impl ConfigSource {
     }
 }
 
-/// A problem, with the cure of a running process where that of a command does not help.
+/// A problem, with the cure of a running process where that of a command does not help, or harms: another secret would refuse
+/// the cookies of the other machines.
 fn explained(problem: String) -> String {
+    let absent = problem.split_once("there is no secret file ");
+    if let Some((place, (path, _))) = absent.and_then(|(a, b)| Some((a, b.split_once("; create")?)))
+    {
+        return format!("{place}the secret file {path} {SECRET_GONE}");
+    }
     match problem.strip_suffix(PERMISSION_DENIED) {
         Some(what) => format!(
             "{what}cannot be read: permission denied; a running synward reads files that root may read (chmod u+r) in the \
@@ -142,6 +150,11 @@ mod tests {
         assert!(text.starts_with("f.toml:3: `allow_file`: /etc/list cannot be read: "));
         assert!(text.contains("restart") && !text.contains("run as root"));
         assert_eq!(explained("f.toml:1: else".into()), "f.toml:1: else");
+        let absent = crate::secret::Error::Absent("/s".into());
+        assert_eq!(
+            explained(format!("f.toml:8: {absent}")),
+            "f.toml:8: the secret file /s is gone, and the running process has its secret; put it back"
+        );
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub(super) fn find_fault(
                 "{name} was deleted and created again (index {index}, now {}): its traffic is not steered; restart synward",
                 link.index
             ),
-            None => format!("{name} is gone: create it again, then restart synward"),
+            None => format!("{name} is gone: create it again, and synward steers it"),
         });
     };
     // An interface may be renamed: the program and the sockets are bound to its index.
@@ -231,7 +231,7 @@ mod tests {
                     ..link()
                 },
                 2,
-                "eth0 is gone: create it again, then restart synward",
+                "eth0 is gone: create it again, and synward steers it",
             ),
             (
                 Link { index: 4, ..link() },

@@ -52,7 +52,7 @@ fn the_full_file_is_valid() {
     let text = r#"
 [appliance]
 control = "/run/synward/control.sock"
-metrics = "127.0.0.1:9470"        # GET /metrics (Prometheus), GET /healthz; "" turns it off
+metrics = "127.0.0.1:9470"        # GET /metrics (Prometheus), /healthz, /readyz; "" turns it off
 cores = "auto"                    # or [2, 3]
 polling = "adaptive"              # or "busy"
 responder = "auto"                # "afxdp" | "xdp"

@@ -70,7 +70,7 @@ fn an_interface_that_is_down_deleted_or_recreated_is_reported() {
     lab.ip(&["link", "del", HERE]);
     assert_eq!(
         faults(),
-        ["sw-here is gone: create it again, then restart synward".to_owned()]
+        ["sw-here is gone: create it again, and synward steers it".to_owned()]
     );
     lab.ip(&[
         "link", "add", HERE, "type", "veth", "peer", "name", "sw-other",
