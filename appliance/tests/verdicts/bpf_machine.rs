@@ -278,11 +278,21 @@ impl Machine {
         }
     }
 
-    fn help(&mut self, helper: i32, [one, two, ..]: [u64; 5]) -> u64 {
+    fn help(&mut self, helper: i32, [one, two, three, ..]: [u64; 5]) -> u64 {
         match helper {
+            // bpf_map_lookup_elem, bpf_map_update_elem.
             1 => {
                 let key = self.bytes(two, self.tables[one as usize].key_size).to_vec();
                 self.look_up(one as usize, &key)
+            }
+            2 => {
+                let table = &self.tables[one as usize];
+                let (key_size, value_size) = (table.key_size, table.value_size);
+                let key = self.bytes(two, key_size).to_vec();
+                let value = self.bytes(three, value_size).to_vec();
+                let address = self.allocate(value);
+                self.elements.insert((one as usize, key), address);
+                0
             }
             // bpf_get_prandom_u32, by xorshift.
             7 => {
