@@ -82,8 +82,9 @@ counters! {
     DropTooManyTags = "drop_too_many_tags",
     /// SYNs while the appliance drains (`synward drain`).
     DropDraining = "drop_draining",
-    /// SYNs with an MSS below the least that the kernel takes from synward, beyond the few of them that are left to the kernel.
-    DropSmallMss = "drop_small_mss",
+    /// SYNs with an MSS below the least that the kernel takes from synward, beyond those that are left to the kernel: answered, and
+    /// their connections have that least, as with the kernel's own cookies.
+    SmallMss = "small_mss",
     /// SYNs signed with TCP-MD5 or TCP-AO: `splice` cannot sign in the server's name, and only a few are left to the kernel.
     DropSigned = "drop_signed",
     /// ACKs without timestamps whose cookie was not checked: too many wrong ones came from the same client prefix.

@@ -14,8 +14,10 @@ const PROVEN_UNIT: u32 = 20;
 /// Units for which they are remembered: as long as a busy worker takes to put them into the flow table, and the kernel to make a
 /// connection.
 const PROVEN_RECENT: u32 = 256;
-/// SYNs that the kernel has to answer itself, which each CPU leaves to it in every jiffy.
-const SYNS_LEFT: u32 = 4;
+/// Signed SYNs, which only the listener can answer, that each CPU leaves to the kernel in every jiffy.
+const SIGNED_LEFT: u32 = 4;
+/// SYNs with a small MSS that each CPU leaves to the kernel in a unit of 2³⁰ ns.
+const SMALL_LEFT: u32 = 256;
 
 /// What is remembered on one CPU.
 #[repr(C)]
@@ -26,8 +28,8 @@ pub struct CpuMemory {
     now: u64,
     /// SYNs in this jiffy so far.
     syns: u32,
-    /// SYNs left to the kernel in this jiffy so far.
-    syns_left: u32,
+    /// Signed SYNs in this jiffy so far.
+    signed: u32,
     /// Replies to clients in this jiffy so far.
     replies: u32,
     /// ACKs of validated clients that were handed to workers.
@@ -51,6 +53,9 @@ pub struct CpuMemory {
     pub endpoint_generation: u32,
     /// The handshakes of clients that were validated last: a fingerprint in the upper half, the time in the lower.
     proven: [u64; PROVEN],
+    /// SYNs with a small MSS in a unit of 2³⁰ ns so far, and the number of the unit.
+    small: u32,
+    small_unit: u32,
 }
 
 impl CpuMemory {
@@ -62,7 +67,7 @@ impl CpuMemory {
         let jiffy = unsafe { bpf_jiffies64() };
         if self.jiffy != jiffy {
             self.jiffy = jiffy;
-            (self.syns, self.syns_left, self.replies) = (0, 0, 0);
+            (self.syns, self.signed, self.replies) = (0, 0, 0);
             // SAFETY: as above.
             self.now = unsafe { bpf_ktime_get_coarse_ns() };
         }
@@ -89,12 +94,23 @@ impl CpuMemory {
         core::mem::take(&mut self.unsampled)
     }
 
-    /// Counts a SYN that only the kernel can answer, and says whether it may be left to the kernel.
+    /// Counts a signed SYN, and says whether it may be left to the kernel.
     #[inline(always)]
-    pub fn may_leave_syn(&mut self) -> bool {
+    pub fn may_leave_signed(&mut self) -> bool {
         self.now();
-        self.syns_left += 1;
-        self.syns_left <= SYNS_LEFT
+        self.signed += 1;
+        self.signed <= SIGNED_LEFT
+    }
+
+    /// Counts a SYN with a small MSS, and says whether it may be left to the kernel.
+    #[inline(always)]
+    pub fn may_leave_small(&mut self) -> bool {
+        let unit = (self.now() >> 30) as u32;
+        if self.small_unit != unit {
+            (self.small_unit, self.small) = (unit, 0);
+        }
+        self.small += 1;
+        self.small <= SMALL_LEFT
     }
 
     /// Counts a reply; for how many it stands in the counts of its prefix, see [`reply_budget::weight`].

@@ -5,8 +5,10 @@
 //! - A signature (TCP-MD5, TCP-AO): the SYN-ACK needs one too, under a key that only the listener has.
 //!
 //! Such a SYN goes to the kernel on this machine for `local`, behind the edge for `forward`. The kernel keeps state for it. A
-//! flood may not do the same, so each CPU leaves only a few of them to the kernel in a jiffy and drops the others; their
-//! clients try again. `splice` obeys any MSS, and drops signed SYNs: the second connection could not be signed.
+//! flood may not do the same, so each CPU leaves only a few of them to the kernel. Further signed ones are dropped, and their clients
+//! try again. Further ones with a small MSS are answered here, and their connections have the least MSS that the kernel takes, which
+//! is what the kernel's own cookies promise in a flood (`msstab`, net/ipv4/syncookies.c). `splice` obeys any MSS, and drops signed
+//! SYNs: the second connection could not be signed.
 
 use crate::frame_view::view;
 use crate::packet_context::PacketContext;
@@ -49,25 +51,17 @@ pub fn decide_kernel_only(
     pkt.cpu.found.options_read = true;
     let options = &pkt.cpu.packet.walked.found;
     if options.is_signed() {
-        leave_to_kernel(pkt, counters, Counter::DropSigned)
+        if pkt.service.handoff == handoff::SPLICE || !pkt.cpu.memory.may_leave_signed() {
+            counters.bump(Counter::DropSigned);
+            return XDP_DROP;
+        }
     } else if options.mss().is_some_and(|mss| mss < least) {
-        leave_to_kernel(pkt, counters, Counter::DropSmallMss)
+        if !pkt.cpu.memory.may_leave_small() {
+            counters.bump(Counter::SmallMss);
+            return NEEDS_COOKIE;
+        }
     } else {
-        NEEDS_COOKIE
-    }
-}
-
-/// Leaves a SYN to the server's kernel, or drops it if this CPU has left it enough of them in this jiffy. `reason` counts
-/// the drop.
-#[inline(always)]
-fn leave_to_kernel(
-    pkt: &mut PacketContext,
-    counters: &mut ServiceCounters,
-    reason: Counter,
-) -> Verdict {
-    if pkt.service.handoff == handoff::SPLICE || !pkt.cpu.memory.may_leave_syn() {
-        counters.bump(reason);
-        return XDP_DROP;
+        return NEEDS_COOKIE;
     }
     if pkt.service.handoff == handoff::FORWARD {
         counters.bump(Counter::Forwarded);
