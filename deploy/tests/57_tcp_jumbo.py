@@ -8,7 +8,7 @@ import struct
 import subprocess
 import threading
 
-from story import AT_SERVER, BENCH, FULL, ROOT, Synward, story, wait_until
+from story import AT_SERVER, BENCH, FULL, ROOT, Synward, story
 from transfer import pseudo_random
 
 BESIDE_OTHERS = True
@@ -29,13 +29,11 @@ OPTIONS = "wscale = 7\nmss = 8960"
 def splice(lab, synward):
     make_jumbo(lab, passing=("client0", "server0"), edge=("out0", "in0"))
     carried_by(lab, synward)
-    another_mtu(lab, synward, "edge", "out0")
 
 
 def local(lab, synward):
     make_jumbo(lab, passing=("client0",))
     carried_by(lab, synward)
-    another_mtu(lab, synward, "server", "server0")
 
 
 def forward(lab, edge):
@@ -103,14 +101,6 @@ def send(source, sink):
         left -= len(part)
     sender.join()
     assert digest.digest() == hashlib.sha256(DATA).digest(), "other data arrived than was sent"
-
-
-def another_mtu(lab, synward, role, device):
-    lab.run(role, "ip", "link", "set", device, "mtu", "1500")
-    changed = f"{device} has an MTU of 1500, and had {MTU} at start"
-    wait_until("status names the MTU", lambda: changed in synward.command("status")[1])
-    lab.run(role, "ip", "link", "set", device, "mtu", str(MTU))
-    wait_until("status is well again", lambda: "has an MTU of" not in synward.command("status")[1])
 
 
 story(splice, lab=("--no-nginx",), start=False)

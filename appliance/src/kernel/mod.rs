@@ -8,7 +8,7 @@
 //! | `host` | the capabilities, the kernel version and the type information that steering requires |
 //! | `netlink` | the request, the reply, messages and attributes |
 //! | `links` | interfaces and their addresses (rtnetlink) |
-//! | `routes` | the interface and next hop of packets to an address, and the MTU of default routes (rtnetlink) |
+//! | `routes`, `route_watch` | the interface and next hop of packets to an address, the MTUs of routes and their changes (rtnetlink) |
 //! | `neighbours` | the neighbour tables: entries, and having one resolved or confirmed (rtnetlink) |
 //! | `conntrack` | the destination to which a DNAT rule rewrites a connection (nfnetlink) |
 //! | `listeners`, `listen_overflows` | the listening sockets (sock_diag); how often they had no room |
@@ -43,6 +43,7 @@ mod neighbours;
 mod netlink;
 mod nic_settings;
 mod program_holders;
+mod route_watch;
 mod routes;
 mod socket_fields;
 mod sysctls;
@@ -74,7 +75,8 @@ pub use nic_settings::{
     xdp_features,
 };
 pub use program_holders::{ProgramHolders, program_holders};
-pub use routes::{RouteMtus, default_route_mtus, next_hop, outgoing_interface};
+pub use route_watch::RouteWatch;
+pub use routes::{RouteMtus, next_hop, outgoing_interface, route_mtus};
 pub use socket_fields::{SOCKET_FIELDS, socket_fields};
 pub use sysctls::{KernelCookies, has_bare_clock, kernel_cookies, tcp_syncookies};
 pub use truncated_packets::truncated_packets;

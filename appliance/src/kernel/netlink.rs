@@ -149,6 +149,15 @@ fn request(kind: u16, flags: libc::c_int, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Iterates over messages: type and body.
+pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let (kind, body, rest) = message(bytes)?;
+        bytes = rest;
+        Some((kind, body))
+    })
+}
+
 /// Splits off the first message: its type, its body, and the rest.
 fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = u32_at(bytes, 0)? as usize;

@@ -1,4 +1,4 @@
-//! Queries the routing table: the interface and next hop of packets to an address, and the MTU of default routes.
+//! Queries the routing table: the interface and next hop of packets to an address, and the MTUs of routes.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -13,11 +13,13 @@ const RTA_GATEWAY: u16 = 5;
 /// A gateway of another address family: struct rtvia, two bytes of family and the address.
 const RTA_VIA: u16 = 18;
 const RTA_METRICS: u16 = 8;
+const RTA_MULTIPATH: u16 = 9;
 const RTAX_MTU: u16 = 2;
 /// struct rtmsg.
 const ROUTE: usize = 12;
-const RTM_DST_LEN: usize = 1;
 const RTM_TYPE: usize = 7;
+/// struct rtnexthop.
+const RTNEXTHOP: usize = 8;
 
 /// Index of the interface through which packets to `to` leave. `None`: the address is local to this network namespace, or
 /// has no unicast route.
@@ -45,7 +47,7 @@ pub fn next_hop(to: IpAddr) -> Option<(u32, IpAddr)> {
     Some((interface, gateway.unwrap_or(to)))
 }
 
-/// The smallest MTU that default routes set, by family; `None`: they set none.
+/// The smallest MTU that routes set, by family; `None`: they set none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RouteMtus {
     /// Of IPv4 routes, bytes.
@@ -54,11 +56,11 @@ pub struct RouteMtus {
     pub v6: Option<u32>,
 }
 
-/// The MTU of the default routes through `interfaces` (`ip route add default … mtu 1400`).
+/// The smallest MTU of the routes through `interfaces` (`ip route add … mtu 1400`).
 ///
 /// # Errors
 /// The netlink dump fails.
-pub fn default_route_mtus(interfaces: &[u32]) -> io::Result<RouteMtus> {
+pub fn route_mtus(interfaces: &[u32]) -> io::Result<RouteMtus> {
     let smallest = |family: libc::c_int| {
         let mut request = [0; ROUTE];
         request[0] = family as u8;
@@ -66,7 +68,7 @@ pub fn default_route_mtus(interfaces: &[u32]) -> io::Result<RouteMtus> {
             libc::NETLINK_ROUTE,
             libc::RTM_GETROUTE,
             &request,
-            |kind, body| (kind == libc::RTM_NEWROUTE).then(|| mtu_of_default(body, interfaces))?,
+            |kind, body| (kind == libc::RTM_NEWROUTE).then(|| mtu_of_route(body, interfaces))?,
         )?;
         Ok::<_, io::Error>(mtus.into_iter().min())
     };
@@ -76,20 +78,44 @@ pub fn default_route_mtus(interfaces: &[u32]) -> io::Result<RouteMtus> {
     })
 }
 
-/// The MTU in a message about a route, if it is a default route through one of `interfaces` and sets one. A route with
-/// several next hops names no interface, and counts.
-fn mtu_of_default(body: &[u8], interfaces: &[u32]) -> Option<u32> {
-    if *body.get(RTM_DST_LEN)? != 0 || *body.get(RTM_TYPE)? != libc::RTN_UNICAST {
-        return None;
-    }
+/// The MTU in a message about a route, if it is a unicast route through one of `interfaces` and sets one. A route whose next hops
+/// are not named counts.
+fn mtu_of_route(body: &[u8], interfaces: &[u32]) -> Option<u32> {
+    let mtu = mtu_of(body)?;
     let attributes = body.get(ROUTE..)?;
-    let interface =
+    let single =
         netlink::find_attribute(attributes, RTA_OIF).and_then(|oif| netlink::u32_at(oif, 0));
-    if interface.is_some_and(|index| !interfaces.contains(&index)) {
+    let goes_there = match (single, netlink::find_attribute(attributes, RTA_MULTIPATH)) {
+        (Some(index), _) => interfaces.contains(&index),
+        (None, Some(hops)) => next_hops(hops).any(|index| interfaces.contains(&index)),
+        (None, None) => true,
+    };
+    goes_there.then_some(mtu)
+}
+
+/// The MTU in a message about a unicast route.
+fn mtu_of(body: &[u8]) -> Option<u32> {
+    if *body.get(RTM_TYPE)? != libc::RTN_UNICAST {
         return None;
     }
-    let metrics = netlink::find_attribute(attributes, RTA_METRICS)?;
+    let metrics = netlink::find_attribute(body.get(ROUTE..)?, RTA_METRICS)?;
     netlink::u32_at(netlink::find_attribute(metrics, RTAX_MTU)?, 0)
+}
+
+/// Whether a message about a route may change what [`route_mtus`] says. `any`: any unicast route may, because it may replace one
+/// with an MTU.
+pub(super) fn may_change_mtu(body: &[u8], any: bool) -> bool {
+    any && body.get(RTM_TYPE) == Some(&libc::RTN_UNICAST) || mtu_of(body).is_some()
+}
+
+/// The interfaces of several next hops: struct rtnexthop, each as long as it says.
+fn next_hops(mut bytes: &[u8]) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let length = usize::from(netlink::u16_at(bytes, 0)?).max(RTNEXTHOP);
+        let index = netlink::u32_at(bytes, 4)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(index)
+    })
 }
 
 #[cfg(test)]
@@ -97,22 +123,50 @@ fn mtu_of_default(body: &[u8], interfaces: &[u32]) -> Option<u32> {
 mod tests {
     use super::*;
 
+    fn route(kind: u8, hops: &[u8], mtu: Option<u32>) -> Vec<u8> {
+        let mut body = vec![0; ROUTE];
+        body[RTM_TYPE] = kind;
+        body.extend(hops);
+        if let Some(mtu) = mtu {
+            let metric = netlink::attribute(RTAX_MTU, &mtu.to_ne_bytes());
+            body.extend(netlink::attribute(RTA_METRICS | netlink::NESTED, &metric));
+        }
+        body
+    }
+
     #[test]
-    fn only_default_routes_through_the_interfaces_count() {
-        let route = |prefix_length: u8, interface: u32, mtu: Option<u32>| {
-            let mut body = vec![0; ROUTE];
-            (body[RTM_DST_LEN], body[RTM_TYPE]) = (prefix_length, libc::RTN_UNICAST);
-            body.extend(netlink::attribute(RTA_OIF, &interface.to_ne_bytes()));
-            if let Some(mtu) = mtu {
-                let metric = netlink::attribute(RTAX_MTU, &mtu.to_ne_bytes());
-                body.extend(netlink::attribute(RTA_METRICS | netlink::NESTED, &metric));
-            }
-            mtu_of_default(&body, &[3, 4])
+    fn only_unicast_routes_through_the_interfaces_count() {
+        let through = |index: u32| netlink::attribute(RTA_OIF, &index.to_ne_bytes());
+        let several = |indices: &[u32]| {
+            let hop = |index: &u32| [[8, 0, 0, 0], index.to_ne_bytes()].concat();
+            netlink::attribute(
+                RTA_MULTIPATH,
+                &indices.iter().flat_map(hop).collect::<Vec<_>>(),
+            )
         };
-        assert_eq!(route(0, 3, Some(1400)), Some(1400));
-        assert_eq!(route(0, 3, None), None);
-        assert_eq!(route(24, 3, Some(1400)), None);
-        assert_eq!(route(0, 5, Some(1400)), None);
+        let (unicast, local) = (libc::RTN_UNICAST, libc::RTN_LOCAL);
+        for (kind, hops, mtu, expected) in [
+            (unicast, through(3), Some(1400), Some(1400)),
+            (unicast, through(3), None, None),
+            (unicast, through(5), Some(1400), None),
+            (local, through(3), Some(1400), None),
+            (unicast, several(&[5, 4]), Some(1300), Some(1300)),
+            (unicast, several(&[5, 6]), Some(1300), None),
+            (unicast, vec![], Some(1280), Some(1280)),
+        ] {
+            let body = route(kind, &hops, mtu);
+            assert_eq!(mtu_of_route(&body, &[3, 4]), expected, "{hops:?}");
+        }
+    }
+
+    #[test]
+    fn a_route_without_an_mtu_may_replace_one_with_it() {
+        let bare = route(libc::RTN_UNICAST, &[], None);
+        assert!(may_change_mtu(&bare, true) && !may_change_mtu(&bare, false));
+        let local = route(libc::RTN_LOCAL, &[], None);
+        assert!(!may_change_mtu(&local, true));
+        let set = route(libc::RTN_UNICAST, &[], Some(1400));
+        assert!(may_change_mtu(&set, false));
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(super) struct FaultWatch {
     reports: BTreeMap<u32, Vec<PortStatus>>,
     watch_failures: LogLimit,
     mend_failures: LogLimit,
+    mtu_failures: LogLimit,
 }
 
 impl FaultWatch {
@@ -47,6 +48,7 @@ impl FaultWatch {
             reports: BTreeMap::new(),
             watch_failures: LogLimit::default(),
             mend_failures: LogLimit::default(),
+            mtu_failures: LogLimit::default(),
         }
     }
 
@@ -99,6 +101,11 @@ impl FaultWatch {
             tracing::error!(%error, "the VLAN devices of this machine cannot be followed");
         }
         renew_left_out(&mut self.left_out, &mut appliance.steering, config);
+        if let Err(error) = appliance.steering.follow_client_mtus()
+            && let Some(others) = self.mtu_failures.pass()
+        {
+            tracing::error!(%error, others, "the MTUs towards clients cannot be followed");
+        }
     }
 }
 

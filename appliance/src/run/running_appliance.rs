@@ -165,6 +165,7 @@ impl RunningAppliance {
         }
         inner.profiles.probe_due();
         inner.watch.round_when_due(appliance, &inner.config);
+        inner.profiles.follow_mtu(appliance.steering.mtu());
         if inner.notes.are_due() {
             inner.notes.renew(&inner.config);
             if let Err(error) = appliance.steering.refresh_kernel_clock() {

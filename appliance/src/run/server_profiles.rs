@@ -166,6 +166,17 @@ impl ServerProfiles {
         }
     }
 
+    /// Follows the MTU of the links towards clients: local servers are asked again, because their windows depend on it.
+    pub fn follow_mtu(&mut self, mtu: u32) {
+        if self.mtu == mtu {
+            return;
+        }
+        self.mtu = mtu;
+        if let Some(earlier) = Instant::now().checked_sub(AGAIN) {
+            self.asked = earlier;
+        }
+    }
+
     /// Probes every server once, at start, before SYN-ACKs offer options for it.
     pub fn probe_all(&mut self) {
         self.probe_wanting(server_probe::MAX_PROBES, AT_START);
@@ -249,7 +260,11 @@ impl ServerProfiles {
         let scalable = with_options(&known, evidence);
         let said = syn_ack.refine(&scalable, server.hold);
         let profile = if server.local {
-            local_checks::profile_on_link(said, to.ip(), self.mtu)
+            // The MSS is bounded where it is offered, which also follows the link.
+            Profile {
+                mss: said.mss,
+                ..local_checks::profile_on_link(said, to.ip(), self.mtu)
+            }
         } else {
             said
         };
@@ -311,11 +326,14 @@ impl ServerProfiles {
         match self.endpoints.set(to.ip(), to.port(), profile, since) {
             Ok(Learned::TooSoon | Learned::Unprotected) => return,
             Ok(Learned::Known) => {}
-            Ok(Learned::From) => tracing::info!(
-                server = %to, mss = profile.mss, window = profile.window,
-                window_scale = scale, sack = has(profile_flags::SACK), timestamps = has(profile_flags::TIMESTAMPS),
-                ecn = has(profile_flags::ECN), "TCP options of a server learned"
-            ),
+            Ok(Learned::From) => {
+                let mss = offered_last(&self.endpoints, &to).map_or(profile.mss, |one| one.mss);
+                tracing::info!(
+                    server = %to, mss, window = profile.window,
+                    window_scale = scale, sack = has(profile_flags::SACK), timestamps = has(profile_flags::TIMESTAMPS),
+                    ecn = has(profile_flags::ECN), "TCP options of a server learned"
+                );
+            }
             Err(error) => {
                 if let Some(others) = self.failed_writes.pass() {
                     tracing::warn!(server = %to, %error, others, "TCP options not learned");

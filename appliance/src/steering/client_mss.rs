@@ -1,20 +1,108 @@
-//! The largest MSS that SYN-ACKs promise: what fits through the links and default routes towards clients.
+//! The largest MSS that SYN-ACKs promise: what fits through the links and routes towards clients, as they are now.
 //!
 //! A SYN-ACK made in XDP passes no rule of this router such as nftables' `tcp option maxseg size set rt mtu`. A client that is
-//! promised the server's MSS would send segments that do not fit through a smaller link here.
+//! promised the server's MSS would send segments that do not fit through a smaller link here. One bound serves all clients: the
+//! smallest MTU of any link and route towards them.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use synward_core::client_options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6};
 use synward_core::layout::Profile;
 
-use super::interface_discovery::Found;
+use super::interface_discovery::SteeredInterface;
 use crate::config::Offer;
-use crate::kernel;
+use crate::kernel::{self, Link, RouteMtus, RouteWatch};
 
 /// Bytes of the IP and TCP headers without options (RFC 6691 §2).
 const HEADERS_V4: u32 = 40;
 const HEADERS_V6: u32 = 60;
+
+/// Part of the time that reading all routes may take while they change all the time: a router may have a million.
+const SHARE: u32 = 20;
+
+/// What was found last about the ways to clients.
+#[derive(Debug)]
+pub(super) struct ClientWays {
+    /// `None`: the kernel has no socket for it, and the routes are those of the start.
+    watch: Option<RouteWatch>,
+    routes: RouteMtus,
+    /// The smallest MTU of the links.
+    pub(super) link_mtu: u32,
+    /// Whether routes may have changed since they were read, and when they may be read again.
+    is_stale: bool,
+    due: Instant,
+}
+
+impl ClientWays {
+    /// Reads the ways through the interfaces that face clients.
+    pub(super) fn new<'a>(interfaces: impl Iterator<Item = &'a SteeredInterface> + Clone) -> Self {
+        let watch = RouteWatch::open();
+        let watch = watch
+            .inspect_err(|error| tracing::warn!(%error, "changes of routes are not followed"))
+            .ok();
+        let mtus = outside(interfaces.clone()).map(|one| one.mtu);
+        let mut ways = Self {
+            watch,
+            routes: RouteMtus::default(),
+            link_mtu: mtus.min().unwrap_or(u32::MAX),
+            is_stale: true,
+            due: Instant::now(),
+        };
+        ways.read_routes(interfaces);
+        ways
+    }
+
+    /// Follows what has changed: `links` are the links as they are now.
+    pub(super) fn renew<'a>(
+        &mut self,
+        interfaces: impl Iterator<Item = &'a SteeredInterface> + Clone,
+        links: &[Link],
+    ) {
+        let mtu = |one: &SteeredInterface| {
+            let link = links.iter().find(|link| link.index == one.index);
+            link.map_or(one.mtu, |link| link.mtu)
+        };
+        self.link_mtu = outside(interfaces.clone())
+            .map(mtu)
+            .min()
+            .unwrap_or(u32::MAX);
+        let has_mtus = self.routes != RouteMtus::default();
+        if let Some(watch) = &mut self.watch {
+            self.is_stale |= watch.has_changed(has_mtus);
+        }
+        if self.is_stale && self.due <= Instant::now() {
+            self.read_routes(interfaces);
+        }
+    }
+
+    fn read_routes<'a>(&mut self, interfaces: impl Iterator<Item = &'a SteeredInterface> + Clone) {
+        let began = Instant::now();
+        let indices: Vec<u32> = outside(interfaces).map(|one| one.index).collect();
+        match kernel::route_mtus(&indices) {
+            Ok(routes) => self.routes = routes,
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the MTUs of routes; SYN-ACKs promise what the interfaces carry");
+            }
+        }
+        self.is_stale = false;
+        self.due = Instant::now() + (began.elapsed() * SHARE).min(Duration::from_secs(60));
+    }
+
+    /// The bound of these ways.
+    pub(super) fn bound(&self) -> ClientMss {
+        let mtu = |of_routes: Option<u32>| self.link_mtu.min(of_routes.unwrap_or(u32::MAX));
+        ClientMss::of_mtus(mtu(self.routes.v4), mtu(self.routes.v6))
+    }
+}
+
+/// Those interfaces that face clients.
+fn outside<'a>(
+    interfaces: impl Iterator<Item = &'a SteeredInterface> + Clone,
+) -> impl Iterator<Item = &'a SteeredInterface> {
+    interfaces.filter(|one| one.side.faces_clients())
+}
 
 /// The bound for each family, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,31 +111,13 @@ pub(super) struct ClientMss {
     v6: u16,
 }
 
-impl ClientMss {
-    /// The bound of the interfaces that face clients, as they are now.
-    pub(super) fn of_interfaces(found: &[Found]) -> Self {
-        let outside = || {
-            let steered = found.iter().map(|found| &found.steered);
-            steered.filter(|steered| steered.side.faces_clients())
-        };
-        let links = outside().map(|one| one.mtu).min().unwrap_or(u32::MAX);
-        let indices: Vec<u32> = outside().map(|one| one.index).collect();
-        let routes = kernel::default_route_mtus(&indices).unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot read the MTU of default routes; SYN-ACKs promise what the interfaces carry");
-            kernel::RouteMtus::default()
-        });
-        let bound = Self::of_mtus(
-            links.min(routes.v4.unwrap_or(u32::MAX)),
-            links.min(routes.v6.unwrap_or(u32::MAX)),
-        );
-        tracing::debug!(
-            v4 = bound.v4,
-            v6 = bound.v6,
-            "largest MSS that SYN-ACKs promise"
-        );
-        bound
+impl fmt::Display for ClientMss {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{} (IPv4), {} (IPv6)", self.v4, self.v6)
     }
+}
 
+impl ClientMss {
     fn of_mtus(v4: u32, v6: u32) -> Self {
         // Every path carries the default MSS of its family.
         let mss = |mtu: u32, headers, least: u16| {
@@ -63,14 +133,20 @@ impl ClientMss {
 
     /// The profile with an MSS within the bound. An MSS in the configuration is the operator's and stays.
     pub(super) fn bound(&self, offer: &Offer, address: IpAddr, profile: Profile) -> Profile {
-        let most = match (offer.mss, address) {
-            (Some(_), _) => return profile,
-            (None, IpAddr::V4(_)) => self.v4,
-            (None, IpAddr::V6(_)) => self.v6,
-        };
+        if offer.mss.is_some() {
+            return profile;
+        }
         Profile {
-            mss: profile.mss.min(most),
+            mss: profile.mss.min(self.most(address)),
             ..profile
+        }
+    }
+
+    /// The bound for a family.
+    const fn most(&self, address: IpAddr) -> u16 {
+        match address {
+            IpAddr::V4(_) => self.v4,
+            IpAddr::V6(_) => self.v6,
         }
     }
 }

@@ -2,17 +2,20 @@
 
 use std::net::IpAddr;
 
-use synward_core::layout::{ANY_PORT, Endpoint, EndpointKey};
+use synward_core::layout::{ANY_PORT, Endpoint, EndpointKey, PrefixPort, Profile};
 
-use super::endpoint_profiles::{EndpointProfiles, Learned, ProfileMaps, inherited};
+use super::client_mss::ClientMss;
+use super::endpoint_profiles::{EndpointProfiles, Learned, NEVER, ProfileMaps, inherited};
 use super::error::{SteeringError, map_failed};
-use super::map_encoding::endpoint_key;
+use super::map_encoding::{endpoint_key, initial_mss};
 use super::map_plan::Plan;
 use crate::config::Offer;
 use crate::maps::Plain;
 
 /// An endpoint and where it is.
 pub(super) type At = ((IpAddr, u32), Endpoint);
+/// A port of a prefix and its endpoint.
+type PrefixPortAt = (PrefixPort, Endpoint);
 
 impl ProfileMaps {
     fn live(&self) -> Vec<(EndpointKey, Endpoint)> {
@@ -37,6 +40,42 @@ impl ProfileMaps {
         self.endpoints
             .insert(Plain(key), Plain(endpoint), 0)
             .map_err(map_failed("ENDPOINTS"))
+    }
+
+    /// Bounds the MSS of each endpoint by `most`, at once: no cookie holds it. Returns the ports of prefixes as they are now.
+    fn bound_mss(&mut self, most: ClientMss) -> Result<Vec<PrefixPortAt>, SteeringError> {
+        self.client_mss = most;
+        let offers = std::mem::take(&mut self.offers);
+        let offer_of = |service: u32| offers.get(service as usize).copied().unwrap_or_default();
+        self.plan.bound_mss(offer_of, &most);
+        let rebound = |map: &Self, key: &EndpointKey, endpoint: &Endpoint| {
+            let (address, offer) = (IpAddr::from(key.address), offer_of(endpoint.service));
+            let said = map.unbound.get(&(address, key.port)).copied();
+            let assumed = (endpoint.since == NEVER).then(|| initial_mss(address));
+            let mss = offer.mss.or(said).or(assumed).unwrap_or(endpoint.now.mss);
+            let profile = |profile| most.bound(&offer, address, Profile { mss, ..profile });
+            Endpoint {
+                now: profile(endpoint.now),
+                before: profile(endpoint.before),
+                ..*endpoint
+            }
+        };
+        let mut written = Ok(());
+        for (key, endpoint) in self.live() {
+            let at = (IpAddr::from(key.address), key.port);
+            let new = rebound(self, &key, &endpoint);
+            if new == endpoint {
+                continue;
+            }
+            if endpoint.now.mss > new.now.mss {
+                self.unbound.entry(at).or_insert(endpoint.now.mss);
+            }
+            written = written.and(self.write(key, new));
+        }
+        self.offers = offers;
+        written?;
+        self.endpoints_changed()?;
+        Ok(self.plan.prefix_ports.clone())
     }
 
     fn offer_of(&self, service: u32) -> Offer {
@@ -92,6 +131,26 @@ impl EndpointProfiles {
             map.write(endpoint_key(*address, *port), *endpoint)?;
         }
         map.endpoints_changed()
+    }
+
+    /// Bounds the MSS of all endpoints by `most`; `write` writes ports of prefixes. It is cheap if the bound is the same. Returns
+    /// whether it is another one.
+    ///
+    /// # Errors
+    /// The kernel refuses a write.
+    pub(super) fn bound_mss(
+        &self,
+        most: ClientMss,
+        write: impl FnOnce(&[PrefixPortAt]) -> Result<(), SteeringError>,
+    ) -> Result<bool, SteeringError> {
+        let mut map = self.lock();
+        if map.client_mss == most {
+            return Ok(false);
+        }
+        let ports = map.bound_mss(most)?;
+        write(&ports)?;
+        map.endpoints_changed()?;
+        Ok(true)
     }
 
     /// Removes endpoints. Those that are not there are left out.

@@ -1,6 +1,6 @@
 //! The TCP options that were learned from each server, and the epoch from which SYN-ACKs offer them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,6 +29,8 @@ pub(super) struct ProfileMaps {
     /// The options that the configuration fixes, by service.
     pub(super) offers: Vec<Offer>,
     pub(super) client_mss: ClientMss,
+    /// The MSS of servers, where it is more than that bound.
+    pub(super) unbound: BTreeMap<(IpAddr, u32), u16>,
     /// Endpoints whose options a reload has changed, and whose cookies still need those of two changes before.
     pub(super) pending: BTreeSet<(IpAddr, u16)>,
 }
@@ -56,6 +58,7 @@ impl ProfileMaps {
             plan,
             offers,
             client_mss,
+            unbound: BTreeMap::new(),
             pending: BTreeSet::new(),
         }
     }
@@ -103,7 +106,14 @@ impl ProfileMaps {
         let offer = self.offers.get(old.service as usize);
         let offer = offer.copied().unwrap_or_default();
         let profile = apply_offer(&offer, profile);
+        let said = profile.mss;
         let profile = self.client_mss.bound(&offer, address, profile);
+        let place = (address, u32::from(port));
+        if said > profile.mss {
+            self.unbound.insert(place, said);
+        } else {
+            self.unbound.remove(&place);
+        }
         let (new, learned) = change(&old, profile, since as u32);
         if let Some(new) = new {
             self.set(endpoint_key(address, port.into()), new)?;

@@ -85,7 +85,8 @@ impl Steering {
         if self.takes_connections == Some(false) {
             plan.leave_cookies_to_the_kernel();
         }
-        plan.bound_mss(&next.services, &self.endpoints.lock().client_mss);
+        let offer_of = |service: u32| next.services[service as usize].offer;
+        plan.bound_mss(offer_of, &self.endpoints.lock().client_mss);
         plan.leave_out(kernel::own_addresses().map_err(SteeringError::Netlink)?);
         let old = |old: &Plan| (old.changes_to(&mut plan, epoch + 1), Needed::new(old));
         let (changes, old) = self.endpoints.with_plan(old);

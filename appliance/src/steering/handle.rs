@@ -16,6 +16,7 @@ use super::adoption::Adoption;
 use super::attach::Attachment;
 use super::chain::{Arrivals, Entry};
 use super::classifier::TcAttachment;
+use super::client_mss::ClientWays;
 use super::endpoint_profiles::EndpointProfiles;
 use super::error::{SteeringError, map_failed};
 use super::interface_discovery::{Attached, Found, SteeredInterface};
@@ -76,6 +77,8 @@ pub struct Steering {
     /// After how long an idle connection may be forgotten.
     pub(super) idle: Duration,
     pub(super) next_hops: NextHops,
+    /// The links and routes towards clients.
+    pub(super) client_ways: ClientWays,
     /// The VLANs in the map.
     pub(super) vlans: BTreeSet<VlanTags>,
     pub(super) own_sources: OwnSources,
@@ -99,13 +102,9 @@ impl Steering {
         self.object.program_id()
     }
 
-    /// The smallest MTU of the interfaces that face clients, bytes.
+    /// The smallest MTU of the interfaces that face clients, bytes, as it was seen last.
     pub fn mtu(&self) -> u32 {
-        let outside = self
-            .interfaces
-            .iter()
-            .filter(|one| one.side.faces_clients());
-        outside.map(|one| one.mtu).min().unwrap_or(u32::MAX)
+        self.client_ways.link_mtu
     }
 
     /// The number of spliced connections taken over from a process that was killed or left its program attached; `None`:

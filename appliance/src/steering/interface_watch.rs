@@ -10,6 +10,7 @@ use super::chain;
 use super::error::SteeringError;
 use super::handle::Steering;
 use super::interface_discovery::{Attached, SteeredInterface, count_queues_again, receive_queues};
+use super::receive_frames::has_same_frames;
 use crate::kernel::{self, ChannelWords, Link};
 
 impl Steering {
@@ -52,8 +53,10 @@ impl Steering {
                 .iter()
                 .find(|link| link.index == attached.interface.index);
             let queues = link.map_or(0, receive_queues);
-            let words = |count| kernel::receive_channel_words(&attached.interface.name, count);
-            find_fault(attached, &links, queues, words)
+            let name = &attached.interface.name;
+            let words = |count| kernel::receive_channel_words(name, count);
+            let fits = |mtu| has_same_frames(name, attached.interface.mtu, mtu);
+            find_fault(attached, &links, queues, words, fits)
         };
         let faults = self.watched.iter().filter_map(fault);
         Ok(faults.chain(unfed).collect())
@@ -62,12 +65,13 @@ impl Steering {
 
 /// The reason why an interface does not carry the traffic of its services, with the cure. `None`: nothing is wrong.
 /// `receive_queues` is the number of receive queues that the driver uses now, `channel_words` says how `ethtool -L` makes so
-/// many.
+/// many, `fits` whether what was made for the MTU at start serves another one, too.
 pub(super) fn find_fault(
     attached: &Attached,
     links: &[Link],
     receive_queues: u32,
     channel_words: impl Fn(u32) -> ChannelWords,
+    fits: impl Fn(u32) -> bool,
 ) -> Option<String> {
     let (name, index) = (&attached.interface.name, attached.interface.index);
     let Some(link) = links.iter().find(|link| link.index == index) else {
@@ -119,10 +123,10 @@ pub(super) fn find_fault(
         ));
     }
     let had = attached.interface.mtu;
-    if link.mtu != had {
+    if link.mtu > had && !fits(link.mtu) {
         return Some(format!(
-            "{name} has an MTU of {}, and had {had} at start, for which SYN-ACKs offer their MSS and sockets have room: \
-             `ip link set {name} mtu {had}`, or restart synward",
+            "{name} has an MTU of {}, and had {had} at start, for which sockets have room: `ip link set {name} mtu {had}`, or \
+             restart synward",
             link.mtu
         ));
     }
@@ -172,7 +176,8 @@ mod tests {
     }
 
     fn fault(link: Link, queues: u32) -> String {
-        find_fault(&attached(), &[link], queues, ChannelWords::Combined).unwrap_or_default()
+        let fits = |mtu| mtu <= 1770;
+        find_fault(&attached(), &[link], queues, ChannelWords::Combined, fits).unwrap_or_default()
     }
 
     #[test]
@@ -183,6 +188,9 @@ mod tests {
             "",
             "fewer queues leave none without a worker"
         );
+        for mtu in [1400, 1600] {
+            assert_eq!(fault(Link { mtu, ..link() }, 2), "", "followed");
+        }
         let renamed = Link {
             name: "lan0".into(),
             ..link()
@@ -198,7 +206,7 @@ mod tests {
         };
         called.interface.called = true;
         assert_eq!(
-            find_fault(&called, &[link()], 2, ChannelWords::Combined),
+            find_fault(&called, &[link()], 2, ChannelWords::Combined, |_| true),
             None
         );
         let bare = Link {
@@ -210,13 +218,16 @@ mod tests {
             std::slice::from_ref(&bare),
             2,
             ChannelWords::Combined,
+            |_| true,
         )
         .unwrap_or_default();
         let expected = "eth0 has no XDP program, and with attach";
         assert!(fault.starts_with(expected), "{fault}");
         let created_again = Link { index: 4, ..bare };
-        let fault =
-            find_fault(&called, &[created_again], 2, ChannelWords::Combined).unwrap_or_default();
+        let fault = find_fault(&called, &[created_again], 2, ChannelWords::Combined, |_| {
+            true
+        })
+        .unwrap_or_default();
         assert!(fault.starts_with(expected), "{fault}");
     }
 
@@ -284,8 +295,8 @@ mod tests {
                     ..link()
                 },
                 2,
-                "eth0 has an MTU of 3000, and had 1500 at start, for which SYN-ACKs offer their MSS and sockets have room: \
-                 `ip link set eth0 mtu 1500`, or restart synward",
+                "eth0 has an MTU of 3000, and had 1500 at start, for which sockets have room: `ip link set eth0 mtu 1500`, or \
+                 restart synward",
             ),
         ];
         for (link, queues, expected) in cases {

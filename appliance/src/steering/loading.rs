@@ -9,7 +9,7 @@ use synward_core::layout::{Clock, Globals, Service, mode};
 use super::address_policies::AddressPolicies;
 use super::adoption::Adoption;
 use super::chain;
-use super::client_mss::ClientMss;
+use super::client_mss::ClientWays;
 use super::endpoint_profiles::{EndpointProfiles, ProfileMaps};
 use super::error::{SteeringError, map_failed};
 use super::fill;
@@ -86,8 +86,10 @@ impl Steering {
         if abi.is_some_and(|abi| !abi.takes_connections()) {
             plan.leave_cookies_to_the_kernel();
         }
-        let client_mss = ClientMss::of_interfaces(&found);
-        plan.bound_mss(&config.services, &client_mss);
+        let client_ways = ClientWays::new(found.iter().map(|found| &found.steered));
+        let client_mss = client_ways.bound();
+        let offer_of = |service: u32| config.services[service as usize].offer;
+        plan.bound_mss(offer_of, &client_mss);
         plan.leave_out(kernel::own_addresses().map_err(SteeringError::Netlink)?);
         let pinned = match (&previous, pins) {
             (Some(_), Some(pins)) => sizes
@@ -163,6 +165,7 @@ impl Steering {
             adoption: Adoption::at_start(config.appliance.adopt, config.flows.idle),
             idle: config.flows.idle,
             next_hops: NextHops::new(config),
+            client_ways,
             vlans: BTreeSet::new(),
             own_sources: OwnSources::default(),
             table: Arc::new(table),

@@ -93,12 +93,20 @@ pub(super) fn endpoint(
     }
 }
 
+/// The MSS of that profile.
+pub(super) fn initial_mss(address: IpAddr) -> u16 {
+    match address {
+        IpAddr::V4(_) => 1460,
+        IpAddr::V6(_) => 1440,
+    }
+}
+
 /// The profile that is offered until the server's options are learned: those of Linux on Ethernet, an MSS 20 bytes smaller
 /// over IPv6, and a window of at most the bytes held for a client.
 fn initial_profile(service: &config::Service, address: IpAddr) -> Profile {
     let default = Profile::default();
     Profile {
-        mss: if address.is_ipv6() { 1440 } else { default.mss },
+        mss: initial_mss(address),
         window: window(service.hold_bytes),
         ..default
     }

@@ -11,16 +11,16 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 use synward_core::layout::{
-    ANY_PORT, Endpoint, NO_PORT, PrefixPort, Service, cookies, handoff, mode,
+    ANY_PORT, Endpoint, NO_PORT, PrefixPort, Profile, Service, cookies, handoff, mode,
 };
 
 use super::address_places::AddressPlaces;
 use super::client_mss::ClientMss;
 use super::key_slots::KeySelection;
 use super::left_out::OwnAddresses;
-use super::map_encoding::{endpoint, service};
+use super::map_encoding::{endpoint, initial_mss, service};
 use super::removed_addresses;
-use crate::config::{self, Config, Ports};
+use crate::config::{self, Config, Offer, Ports};
 use crate::lists::{Contents, RunTimeLists};
 
 /// The content of the maps that depend on the configuration.
@@ -96,8 +96,9 @@ impl Plan {
         }
     }
 
-    /// Bounds the MSS of every endpoint by what fits through the links towards clients.
-    pub(super) fn bound_mss(&mut self, services: &[config::Service], most: &ClientMss) {
+    /// Bounds the MSS of every endpoint by what fits through the links and routes towards clients. `offer_of` is what the
+    /// configuration fixes for a service.
+    pub(super) fn bound_mss(&mut self, offer_of: impl Fn(u32) -> Offer, most: &ClientMss) {
         let exact = self.endpoints.iter_mut();
         let exact = exact.map(|((address, _), endpoint)| (*address, endpoint));
         let prefixes: BTreeMap<u32, IpAddr> = self
@@ -109,9 +110,11 @@ impl Plan {
         let by_prefix =
             by_prefix.filter_map(|(key, endpoint)| Some((*prefixes.get(&key.prefix)?, endpoint)));
         for (address, endpoint) in exact.chain(by_prefix) {
-            let offer = &services[endpoint.service as usize].offer;
-            endpoint.now = most.bound(offer, address, endpoint.now);
-            endpoint.before = most.bound(offer, address, endpoint.before);
+            let offer = offer_of(endpoint.service);
+            let mss = offer.mss.unwrap_or_else(|| initial_mss(address));
+            for profile in [&mut endpoint.now, &mut endpoint.before] {
+                *profile = most.bound(&offer, address, Profile { mss, ..*profile });
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use synward_core::wire::ethernet;
 
 use super::driver_table::facts_of;
+use super::native_refusal::most_mtu;
 use crate::afxdp::Chunk;
 use crate::kernel;
 
@@ -13,6 +14,14 @@ use crate::kernel;
 pub fn frame_size(interface: &str, mtu: u32) -> Chunk {
     let driver = kernel::driver(interface).unwrap_or_default();
     size_for(facts_of(&driver).map_or(1, |facts| facts.buffer_step), mtu)
+}
+
+/// Whether frames, and a program loaded, for MTU `had` serve `has` as well.
+pub(super) fn has_same_frames(interface: &str, had: u32, has: u32) -> bool {
+    let driver = kernel::driver(interface).unwrap_or_default();
+    let step = facts_of(&driver).map_or(1, |facts| facts.buffer_step);
+    let most = one_frame_mtu(&driver).min(most_mtu(&driver));
+    size_for(step, had) == size_for(step, has) && (has <= most || had > most)
 }
 
 /// The largest MTU of which a packet fits one UMEM frame that a driver fills.

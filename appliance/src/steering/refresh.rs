@@ -61,6 +61,24 @@ impl Steering {
         Ok(())
     }
 
+    /// Follows the MTUs of links and routes towards clients: SYN-ACKs promise no larger MSS than fits through them. It is cheap if
+    /// they are the same as before.
+    ///
+    /// # Errors
+    /// The kernel cannot list its interfaces or refuses a write.
+    pub fn follow_client_mtus(&mut self) -> Result<(), SteeringError> {
+        let links = kernel::links().map_err(SteeringError::Netlink)?;
+        self.client_ways.renew(self.interfaces.iter(), &links);
+        let (bound, object) = (self.client_ways.bound(), &mut self.object);
+        let is_new = self
+            .endpoints
+            .bound_mss(bound, |ports| fill::add_ports(object, ports))?;
+        if is_new {
+            tracing::info!(%bound, "largest MSS that SYN-ACKs promise");
+        }
+        Ok(())
+    }
+
     /// Leaves the addresses that this machine has now out of the services whose prefixes hold them, and refuses them as
     /// sources. It is cheap if they are the same as before.
     ///
