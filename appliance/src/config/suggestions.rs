@@ -15,16 +15,11 @@ pub(super) fn unknown_section(name: &str) -> String {
             title.unwrap_or_default()
         );
     }
-    let homes: Vec<_> = SECTIONS
-        .iter()
-        .filter(|home| knows(home, name))
-        .map(|home| home.title())
-        .collect();
+    let homes = homes(name);
     if !homes.is_empty() {
         return format!(
-            "key `{}` is outside of any section; it belongs in {}",
-            plain(name),
-            homes.join(" or ")
+            "key `{}` is outside of any section; it belongs in {homes}",
+            plain(name)
         );
     }
     let all: Vec<_> = SECTIONS.iter().map(|section| section.title()).collect();
@@ -43,18 +38,24 @@ pub(super) fn unknown_key(section: &Section, name: &str) -> String {
     if let Some(near) = nearest(name, available()) {
         return format!("{lead}; did you mean `{near}`?");
     }
-    let homes: Vec<_> = SECTIONS
-        .iter()
-        .filter(|home| knows(home, name))
-        .map(|home| home.title())
-        .collect();
+    let homes = homes(name);
     if !homes.is_empty() {
-        return format!("{lead}; it belongs in {}", homes.join(" or "));
+        return format!("{lead}; it belongs in {homes}");
     }
     format!(
         "{lead}; its keys are {}",
         available().collect::<Vec<_>>().join(", ")
     )
+}
+
+/// The sections that have a key of this name; empty if none has.
+fn homes(name: &str) -> String {
+    let homes: Vec<_> = SECTIONS
+        .iter()
+        .filter(|home| knows(home, name))
+        .map(|home| home.title())
+        .collect();
+    homes.join(" or ")
 }
 
 fn knows(section: &Section, name: &str) -> bool {
