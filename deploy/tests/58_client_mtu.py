@@ -36,8 +36,8 @@ def follow(lab, synward, role, device, wire):
             found.add(struct.unpack(">H", answer.options[2:4])[0])
         return found
 
-    def becomes(what, **mtus):
-        for family in 4, 6:
+    def becomes(what, families=(4, 6), **mtus):
+        for family in families:
             wanted = {mtus.get(f"v{family}", 1500) - HEADERS[family]}
             seen = []
             def is_promised():
@@ -69,6 +69,11 @@ def follow(lab, synward, role, device, wire):
         becomes("the smallest of two", v4=1420)
         route(4, "change", "203.0.113.0/24", "dev", device)
         becomes("one has no MTU any more", v4=1450)
+        # The routes go with the link.
+        lab.run(role, "ip", "link", "set", device, "down")
+        wait_until("the link is seen to be down", lambda: f"{device} is down" in synward.command("status")[1])
+        lab.run(role, "ip", "link", "set", device, "up")
+        becomes("without the routes of the link", families=(4,))
     for listener in listeners:
         listener.close()
     wire.close()

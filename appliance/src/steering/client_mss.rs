@@ -30,6 +30,8 @@ pub(super) struct ClientWays {
     routes: RouteMtus,
     /// The smallest MTU of the links.
     pub(super) link_mtu: u32,
+    /// Index of each link that is up. The kernel does not tell of IPv4 routes that go with their link.
+    up: Vec<u32>,
     /// Whether routes may have changed since they were read, and when they may be read again.
     is_stale: bool,
     due: Instant,
@@ -47,6 +49,7 @@ impl ClientWays {
             watch,
             routes: RouteMtus::default(),
             link_mtu: mtus.min().unwrap_or(u32::MAX),
+            up: Vec::new(),
             is_stale: true,
             due: Instant::now(),
         };
@@ -68,6 +71,13 @@ impl ClientWays {
             .map(mtu)
             .min()
             .unwrap_or(u32::MAX);
+        let is_up = |index: u32| links.iter().any(|link| link.index == index && link.up);
+        let up: Vec<_> = outside(interfaces.clone())
+            .map(|one| one.index)
+            .filter(|index| is_up(*index))
+            .collect();
+        self.is_stale |= up != self.up;
+        self.up = up;
         let has_mtus = self.routes != RouteMtus::default();
         if let Some(watch) = &mut self.watch {
             self.is_stale |= watch.has_changed(has_mtus);
