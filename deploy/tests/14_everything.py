@@ -37,19 +37,20 @@ name = "silent"
 addresses = ["192.0.2.10", "2001:db8:5::10"]
 ports = [{SILENT}]
 """
-# Answers a request of whatever kind, and closes.
+# Answers a request of whatever kind, and closes. It has patience: a client may have to send its request again.
 ANSWERING_PROGRAM = f"""
-import socket
+import socket, threading
 listener = socket.create_server(("::", {ANSWERING}), family=socket.AF_INET6, backlog=1024, dualstack_ipv6=True)
-while True:
-    connection, _ = listener.accept()
+def answer(connection):
     try:
-        connection.settimeout(2)
+        connection.settimeout(60)
         connection.recv(1000)
         connection.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n")
     except OSError:
         pass
     connection.close()
+while True:
+    threading.Thread(target=answer, args=listener.accept()[:1], daemon=True).start()
 """
 # Name, destination, sources, and the rest of the command line of each generator.
 FLOODS = [
