@@ -43,10 +43,6 @@ pub fn verify_cookie(
             counters.bump(Counter::CookieExpired);
             return EXPIRED_COOKIE;
         }
-        INVALID_COOKIE if is_behind && pkt.service.handoff == handoff::LOCAL => {
-            counters.bump(Counter::Passed);
-            return XDP_PASS;
-        }
         INVALID_COOKIE if is_behind => return BEHIND_ACK,
         INVALID_COOKIE => {
             counters.bump(Counter::CookieInvalid);
@@ -122,7 +118,8 @@ fn open_request(pkt: &PacketContext, hop: Hop) -> Request {
 }
 
 /// Whether a segment without a flow is a RST with the numbers of a handshake's ACK, as health checks send it: the worker may not
-/// have seen that ACK yet, which may have come to another CPU. A wrong cookie is worth nothing here, so the limit on plain ones does not count it.
+/// have seen that ACK yet, which may have come to another CPU. A wrong cookie is worth nothing here, so the limit on plain ones
+/// does not count it.
 #[inline(never)]
 pub fn aborts_opening(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
     if pkt.service.handoff != handoff::SPLICE

@@ -8,8 +8,10 @@ use crate::flow_lookup;
 use crate::packet_context::PacketContext;
 use crate::verdict::Verdict;
 use crate::worker;
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::programs::XdpContext;
-use synward_core::counters::ServiceCounters;
+use synward_core::counters::{Counter, ServiceCounters};
+use synward_core::layout::handoff;
 use synward_core::worker_request::Request;
 
 /// Remembers the handshake of a segment with a valid cookie.
@@ -35,12 +37,16 @@ pub fn is_behind(pkt: &PacketContext) -> bool {
     memory.was_proven(port, pkt.now, || fingerprint(pkt))
 }
 
-/// Hands such a segment to the worker that has the ACK.
+/// Has such a segment follow its ACK: to the worker, or to the kernel.
 #[inline(never)]
 pub fn deliver(
     ctx: &XdpContext,
     pkt: &mut PacketContext,
     counters: &mut ServiceCounters,
 ) -> Verdict {
+    if pkt.service.handoff == handoff::LOCAL {
+        counters.bump(Counter::Passed);
+        return XDP_PASS;
+    }
     worker::send_request(ctx, pkt, counters, Request::BehindAck)
 }

@@ -305,10 +305,6 @@ fn decide_without_flow(
     } else if ack::aborts_opening(ctx, pkt) {
         return ack::request_abort(ctx, pkt, counters);
     } else if pkt.cpu.packet.flags & flags::SYN == 0 && behind_ack::is_behind(pkt) {
-        if service.handoff == handoff::LOCAL {
-            counters.bump(Counter::Passed);
-            return XDP_PASS;
-        }
         return behind_ack::deliver(ctx, pkt, counters);
     } else {
         Counter::DropUnknown

@@ -31,7 +31,7 @@ pub const EXPIRED_COOKIE: Verdict = Internal::ExpiredCookie as Verdict;
 pub const INVALID_COOKIE: Verdict = Internal::InvalidCookie as Verdict;
 /// No socket owns the segment: the client has to show a valid cookie before a listener gets it.
 pub const NEEDS_COOKIE: Verdict = Internal::NeedsCookie as Verdict;
-/// The segment carries no cookie, and came right behind the ACK that completed its handshake: a worker decides.
+/// The segment carries no cookie, and came right behind the ACK that completed its handshake: it follows that ACK.
 pub const BEHIND_ACK: Verdict = Internal::BehindAck as Verdict;
 /// The cookie is valid, and its handshake has had its connection.
 pub const REPLAYED_COOKIE: Verdict = Internal::ReplayedCookie as Verdict;
