@@ -1,10 +1,12 @@
 //! Counters of a port: the kernel's and ours.
 
+use serde::{Deserialize, Serialize};
 use xsk_rs::socket::XdpStatistics;
 
 /// The kernel's counters since the socket was opened (`XDP_STATISTICS`, net/xdp/xsk.c). Packets or
 /// descriptors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct KernelStatistics {
     /// Received packets dropped for reasons other than full or empty rings; mostly packets that do not fit
     /// into a frame.
@@ -35,7 +37,8 @@ impl From<XdpStatistics> for KernelStatistics {
 }
 
 /// Our own counters since the port was opened. Plain numbers: the worker publishes copies for other threads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PortCounters {
     /// Frames received.
     pub received: u64,

@@ -63,78 +63,23 @@ impl Responder {
     }
 }
 
-/// Counters of an AF_XDP socket since it was opened: the kernel's ([`KernelStatistics`]) and ours ([`PortCounters`]).
+/// Counters of an AF_XDP socket since it was opened: the kernel's and ours, side by side in JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct XskCounters {
-    /// As [`KernelStatistics::rx_dropped`].
-    pub rx_dropped: u64,
-    /// As [`KernelStatistics::rx_invalid_descs`].
-    pub rx_invalid_descs: u64,
-    /// As [`KernelStatistics::tx_invalid_descs`].
-    pub tx_invalid_descs: u64,
-    /// As [`KernelStatistics::rx_ring_full`].
-    pub rx_ring_full: u64,
-    /// As [`KernelStatistics::rx_fill_ring_empty_descs`].
-    pub rx_fill_ring_empty_descs: u64,
-    /// As [`KernelStatistics::tx_ring_empty_descs`].
-    pub tx_ring_empty_descs: u64,
-    /// As [`PortCounters::received`].
-    pub received: u64,
-    /// As [`PortCounters::transmitted`].
-    pub transmitted: u64,
-    /// As [`PortCounters::dropped_full`].
-    pub dropped_full: u64,
-    /// As [`PortCounters::dropped_length`].
-    pub dropped_length: u64,
-    /// As [`PortCounters::refused`].
-    pub refused: u64,
-    /// As [`PortCounters::wakeups`].
-    pub wakeups: u64,
-    /// As [`PortCounters::failed_wakeups`].
-    pub failed_wakeups: u64,
+    /// The kernel's.
+    #[serde(flatten)]
+    pub kernel: KernelStatistics,
+    /// Ours.
+    #[serde(flatten)]
+    pub port: PortCounters,
 }
 
 impl XskCounters {
-    /// Combines both.
-    pub fn new(kernel: KernelStatistics, port: PortCounters) -> Self {
-        let KernelStatistics {
-            rx_dropped,
-            rx_invalid_descs,
-            tx_invalid_descs,
-            rx_ring_full,
-            rx_fill_ring_empty_descs,
-            tx_ring_empty_descs,
-        } = kernel;
-        let PortCounters {
-            received,
-            transmitted,
-            dropped_full,
-            dropped_length,
-            refused,
-            wakeups,
-            failed_wakeups,
-        } = port;
-        Self {
-            rx_dropped,
-            rx_invalid_descs,
-            tx_invalid_descs,
-            rx_ring_full,
-            rx_fill_ring_empty_descs,
-            tx_ring_empty_descs,
-            received,
-            transmitted,
-            dropped_full,
-            dropped_length,
-            refused,
-            wakeups,
-            failed_wakeups,
-        }
-    }
-
     /// Lost packets, both directions.
     pub fn lost(&self) -> u64 {
-        self.rx_dropped + self.rx_ring_full + self.dropped_full + self.dropped_length
+        let Self { kernel, port } = self;
+        kernel.rx_dropped + kernel.rx_ring_full + port.dropped_full + port.dropped_length
     }
 }
 

@@ -96,19 +96,19 @@ type SocketCounter = fn(&XskCounters) -> u64;
 
 /// The metrics with one sample per socket.
 const XSK: [(Metric, SocketCounter); 13] = [
-    (RX_DROPPED, |xsk| xsk.rx_dropped),
-    (RX_INVALID, |xsk| xsk.rx_invalid_descs),
-    (TX_INVALID, |xsk| xsk.tx_invalid_descs),
-    (RX_FULL, |xsk| xsk.rx_ring_full),
-    (FILL_EMPTY, |xsk| xsk.rx_fill_ring_empty_descs),
-    (TX_EMPTY, |xsk| xsk.tx_ring_empty_descs),
-    (RECEIVED, |xsk| xsk.received),
-    (TRANSMITTED, |xsk| xsk.transmitted),
-    (DROPPED_FULL, |xsk| xsk.dropped_full),
-    (DROPPED_LENGTH, |xsk| xsk.dropped_length),
-    (REFUSED, |xsk| xsk.refused),
-    (WAKEUPS, |xsk| xsk.wakeups),
-    (FAILED_WAKEUPS, |xsk| xsk.failed_wakeups),
+    (RX_DROPPED, |xsk| xsk.kernel.rx_dropped),
+    (RX_INVALID, |xsk| xsk.kernel.rx_invalid_descs),
+    (TX_INVALID, |xsk| xsk.kernel.tx_invalid_descs),
+    (RX_FULL, |xsk| xsk.kernel.rx_ring_full),
+    (FILL_EMPTY, |xsk| xsk.kernel.rx_fill_ring_empty_descs),
+    (TX_EMPTY, |xsk| xsk.kernel.tx_ring_empty_descs),
+    (RECEIVED, |xsk| xsk.port.received),
+    (TRANSMITTED, |xsk| xsk.port.transmitted),
+    (DROPPED_FULL, |xsk| xsk.port.dropped_full),
+    (DROPPED_LENGTH, |xsk| xsk.port.dropped_length),
+    (REFUSED, |xsk| xsk.port.refused),
+    (WAKEUPS, |xsk| xsk.port.wakeups),
+    (FAILED_WAKEUPS, |xsk| xsk.port.failed_wakeups),
 ];
 
 /// Counters with a metric of their own; all others belong to [`DROPS`] or [`SEGMENTS`].

@@ -51,6 +51,7 @@ pub(crate) mod status_attacks;
 mod status_text;
 pub(crate) mod text_columns;
 
+pub use crate::afxdp::{KernelStatistics, PortCounters};
 pub use crate::engine::histogram::Histogram;
 pub use appliance_handle::{ApplianceHandle, DrainCommand};
 pub use client_notes::client_notes;

@@ -7,8 +7,8 @@ use synward_core::counters::Counter;
 
 use super::{
     AttackView, Counters, Event, EventKind, FlowList, FlowState, FlowView, FlowsView, Frames,
-    Histogram, InterfaceView, ListSizes, ProfileView, QueueView, Responder, ServiceView, Snapshot,
-    SourceView, WorkerView, XskCounters,
+    Histogram, InterfaceView, KernelStatistics, ListSizes, PortCounters, ProfileView, QueueView,
+    Responder, ServiceView, Snapshot, SourceView, WorkerView, XskCounters,
 };
 
 /// Two services and two interfaces during a flood.
@@ -153,19 +153,23 @@ fn interface(name: &str, side: &str, native: bool) -> InterfaceView {
         responder: Responder::Afxdp,
         zero_copy: Some(native),
         counters: XskCounters {
-            rx_dropped: 1,
-            rx_invalid_descs: 2,
-            tx_invalid_descs: 3,
-            rx_ring_full: 4,
-            rx_fill_ring_empty_descs: 5,
-            tx_ring_empty_descs: 6,
-            received: 2_000_000,
-            transmitted: 1_999_000,
-            dropped_full: 9,
-            dropped_length: 10,
-            refused: 11,
-            wakeups: 12,
-            failed_wakeups: 13,
+            kernel: KernelStatistics {
+                rx_dropped: 1,
+                rx_invalid_descs: 2,
+                tx_invalid_descs: 3,
+                rx_ring_full: 4,
+                rx_fill_ring_empty_descs: 5,
+                tx_ring_empty_descs: 6,
+            },
+            port: PortCounters {
+                received: 2_000_000,
+                transmitted: 1_999_000,
+                dropped_full: 9,
+                dropped_length: 10,
+                refused: 11,
+                wakeups: 12,
+                failed_wakeups: 13,
+            },
         },
         frames: Frames {
             free: 1_000,

@@ -261,8 +261,8 @@ fn queue_row(interface: &InterfaceView, queue: &QueueView) -> [String; 9] {
         queue.queue.to_string(),
         queue.responder.word().into(),
         socket.into(),
-        number(xsk.received),
-        number(xsk.transmitted),
+        number(xsk.port.received),
+        number(xsk.port.transmitted),
         number(xsk.lost()),
     ]
 }

@@ -86,7 +86,10 @@ pub(super) fn interface_views(
                     },
                     zero_copy: report.map(|report| report.zero_copy),
                     counters: report
-                        .map(|report| XskCounters::new(report.kernel, report.counters))
+                        .map(|report| XskCounters {
+                            kernel: report.kernel,
+                            port: report.counters,
+                        })
                         .unwrap_or_default(),
                     frames: report
                         .map(|report| Frames::from(report.frames))

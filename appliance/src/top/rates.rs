@@ -161,7 +161,7 @@ mod tests {
         set(web, Counter::DropInvalidCookie, 6);
         web.answered_afxdp += 100;
         *web.handoffs.get_mut("ok").unwrap() += 8;
-        new.interfaces[0].queues[0].counters.rx_ring_full += 5;
+        new.interfaces[0].queues[0].counters.kernel.rx_ring_full += 5;
         *new.interfaces[0].nic_dropped.get_mut("rx_dropped").unwrap() += 7;
         new.handoff_seconds.observe(Duration::from_millis(3));
         let rates = Rates::between(&old, &new).unwrap();

@@ -20,6 +20,6 @@ mod top_once;
 use synward::events::{Event, EventKind};
 use synward::observe::{
     AttackView, Counters, FlowList, FlowState, FlowView, FlowsView, Frames, Histogram,
-    InterfaceView, ListSizes, ProfileView, QueueView, Responder, ServiceView, Snapshot, SourceView,
-    WorkerView, XskCounters,
+    InterfaceView, KernelStatistics, ListSizes, PortCounters, ProfileView, QueueView, Responder,
+    ServiceView, Snapshot, SourceView, WorkerView, XskCounters,
 };

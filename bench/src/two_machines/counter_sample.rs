@@ -195,7 +195,7 @@ fn distinct<'a>(words: impl Iterator<Item = &'a str>) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use synward::observe::{Counters, QueueView, ServiceView, XskCounters};
+    use synward::observe::{Counters, KernelStatistics, QueueView, ServiceView, XskCounters};
 
     use super::*;
 
@@ -204,7 +204,10 @@ mod tests {
             responder,
             zero_copy,
             counters: XskCounters {
-                rx_ring_full: 3,
+                kernel: KernelStatistics {
+                    rx_ring_full: 3,
+                    ..KernelStatistics::default()
+                },
                 ..XskCounters::default()
             },
             ..QueueView::default()
