@@ -44,7 +44,6 @@ impl ProfileMaps {
 
     /// Bounds the MSS of each endpoint by `most`, at once: no cookie holds it. Returns the ports of prefixes as they are now.
     fn bound_mss(&mut self, most: ClientMss) -> Result<Vec<PrefixPortAt>, SteeringError> {
-        self.client_mss = most;
         let offers = std::mem::take(&mut self.offers);
         let offer_of = |service: u32| offers.get(service as usize).copied().unwrap_or_default();
         self.plan.bound_mss(offer_of, &most);
@@ -74,7 +73,6 @@ impl ProfileMaps {
         }
         self.offers = offers;
         written?;
-        self.endpoints_changed()?;
         Ok(self.plan.prefix_ports.clone())
     }
 
@@ -150,6 +148,8 @@ impl EndpointProfiles {
         let ports = map.bound_mss(most)?;
         write(&ports)?;
         map.endpoints_changed()?;
+        // Only now: what could not be written is tried again.
+        map.client_mss = most;
         Ok(true)
     }
 
