@@ -123,9 +123,7 @@ impl ApplianceHandle for RunningAppliance {
     fn set_mode(&self, service: &str, mode: Mode) -> Result<(), String> {
         let mut inner = self.lock();
         let inner = &mut *inner;
-        let Some(appliance) = &mut inner.appliance else {
-            return Err(STOPPING.to_owned());
-        };
+        let appliance = inner.appliance.as_mut().ok_or(STOPPING)?;
         let index = inner
             .config
             .services
@@ -144,9 +142,7 @@ impl ApplianceHandle for RunningAppliance {
     fn lists(&self, request: &ListRequest) -> Result<ListAnswer, String> {
         let mut inner = self.lock();
         let inner = &mut *inner;
-        let Some(appliance) = &mut inner.appliance else {
-            return Err(STOPPING.to_owned());
-        };
+        let appliance = inner.appliance.as_mut().ok_or(STOPPING)?;
         list_control::answer(
             request,
             &mut inner.lists,
@@ -158,20 +154,14 @@ impl ApplianceHandle for RunningAppliance {
     fn capture_target(&self, service: &str) -> Result<CaptureTarget, String> {
         let mut inner = self.lock();
         let inner = &mut *inner;
-        match &mut inner.appliance {
-            Some(appliance) => {
-                capture_target::find(&inner.config, &mut appliance.steering, service)
-            }
-            None => Err(STOPPING.to_owned()),
-        }
+        let appliance = inner.appliance.as_mut().ok_or(STOPPING)?;
+        capture_target::find(&inner.config, &mut appliance.steering, service)
     }
 
     fn drain(&self, command: DrainCommand) -> Result<DrainView, String> {
         let mut inner = self.lock();
         let inner = &mut *inner;
-        let Some(appliance) = &mut inner.appliance else {
-            return Err(STOPPING.to_owned());
-        };
+        let appliance = inner.appliance.as_mut().ok_or(STOPPING)?;
         let steering = &mut appliance.steering;
         drain::command(&mut inner.drain, command, steering, &mut inner.events)
     }
