@@ -12,7 +12,7 @@ use crate::{DROP, PASS, REDIRECT, TX, needs_root};
 
 /// Frames before those that are counted: more than a jiffy has without being in a flood.
 const BEFORE: u16 = 160;
-/// Frames that are counted: a multiple of those of which one has its reply counted.
+/// Frames that are counted: a multiple of 16, because one reply in 16 is counted (`reply_budget::SAMPLE`).
 const COUNTED: u16 = 160;
 /// A path that takes so many percent less than the table allows has become cheaper: the table is to be corrected.
 const SLACK_PERCENT: u64 = 3;

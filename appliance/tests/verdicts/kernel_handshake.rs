@@ -73,7 +73,7 @@ fn a_splicing_edge_and_larger_segments_need_no_kernel() {
     });
 }
 
-/// SYNs of a second, of which each CPU leaves 256 to the kernel.
+/// More SYNs than a CPU leaves to the kernel in a second, which is 256.
 const FLOOD: u64 = 1_000;
 
 /// Sends the SYN that often, and returns how often it was left to the kernel and how often answered.
