@@ -6,28 +6,24 @@
 //!
 //! Each line of the socket is JSON: first the programs with their arguments, then `Job`s. At its end the process ends.
 
-use std::io::{self, BufRead as _, BufReader, Read, Write as _};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, TrySendError, bounded};
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
+use super::command_run::{CommandError, run_command};
 use super::event::Event;
 use crate::observe::LogLimit;
 
-/// A program that runs for longer is killed, with its process group.
+/// A program that runs for longer is killed, with what it has started.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Programs that run at a time.
 const AT_A_TIME: usize = 4;
 /// Events that wait for a program to end. Further ones are left out.
 const WAITING: usize = 64;
-/// Time between two looks whether a program has ended.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// The programs, each with its arguments.
 pub(super) type Commands = Vec<Vec<String>>;
@@ -39,17 +35,6 @@ pub(super) struct Job {
     pub(super) command: usize,
     /// What it reads on its standard input.
     pub(super) event: Event,
-}
-
-/// Why a program did not do its work.
-#[derive(Debug, thiserror::Error)]
-enum CommandError {
-    #[error("it cannot be started: {0}; make sure that the file exists and is executable")]
-    Start(io::Error),
-    #[error("it exited with {0}")]
-    Failed(ExitStatus),
-    #[error("it did not end within {} s and was killed", .0.as_secs())]
-    Killed(Duration),
 }
 
 /// Runs programs for the events of `input` until its end.
@@ -103,52 +88,35 @@ fn run_jobs(commands: &Commands, jobs: &Receiver<Job>, ended: &OnceLock<Instant>
         if ended.get().is_some_and(|at| at.elapsed() > LIMIT) {
             return;
         }
-        if let Err(error) = run_command(command, &job.event, LIMIT)
-            && let Some(others) = limit.pass()
-        {
-            let program = command.first();
-            tracing::warn!(program, others, "the program of on_event failed: {error}");
-        }
+        let (ended, said) = run_command(command, &job.event, LIMIT);
+        log_run(&mut limit, command, &ended, &said);
     }
 }
 
-/// Runs a program, gives it the event as a line of JSON, and waits for its end.
-fn run_command(command: &[String], event: &Event, limit: Duration) -> Result<(), CommandError> {
-    let Some((program, arguments)) = command.split_first() else {
-        return Ok(());
+/// Logs what went wrong, and what the program has printed on its standard error.
+fn log_run(limit: &mut LogLimit, command: &[String], ended: &Result<(), CommandError>, said: &str) {
+    if ended.is_ok() && said.is_empty() {
+        return;
+    }
+    let Some(others) = limit.pass() else {
+        return;
     };
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .map_err(CommandError::Start)?;
-    if let Some(mut input) = child.stdin.take() {
-        // An event is far smaller than a pipe's buffer. A program that reads nothing is none of our business.
-        let _ = serde_json::to_writer(&mut input, event).map(|()| input.write_all(b"\n"));
+    let program = command.first();
+    let said = (!said.is_empty()).then_some(said);
+    match ended {
+        Ok(()) => tracing::info!(
+            program,
+            said,
+            others,
+            "the program of on_event said something"
+        ),
+        Err(error) => tracing::warn!(
+            program,
+            said,
+            others,
+            "the program of on_event failed: {error}"
+        ),
     }
-    let began = Instant::now();
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Ok(()),
-            Ok(Some(status)) => return Err(CommandError::Failed(status)),
-            Ok(None) if began.elapsed() < limit => thread::sleep(LOOK),
-            Ok(None) | Err(_) => {
-                kill(&mut child);
-                return Err(CommandError::Killed(limit));
-            }
-        }
-    }
-}
-
-fn kill(child: &mut Child) {
-    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    if let Some(group) = group {
-        let _ = kill_process_group(group, Signal::KILL);
-    }
-    let _ = child.kill();
-    let _ = child.wait();
 }
 
 #[cfg(test)]
@@ -191,29 +159,5 @@ mod tests {
         run_event_commands(&b""[..]).unwrap();
         assert!(run_event_commands(&b"hello\n"[..]).is_err());
         assert!(run_event_commands(&b"[[\"/bin/true\"]]\nhello\n"[..]).is_err());
-    }
-
-    #[test]
-    fn failures_are_named() {
-        let run = |command: &[String], limit| {
-            let done = run_command(command, &event(""), Duration::from_millis(limit));
-            done.map_err(|error| error.to_string())
-        };
-        assert_eq!(run(&shell("exit 0"), 60_000), Ok(()));
-        assert_eq!(
-            run(&shell("exit 3"), 60_000),
-            Err("it exited with exit status: 3".into())
-        );
-        let missing = run(&["/nonexistent/notify".into()], 60_000).unwrap_err();
-        assert!(
-            missing.starts_with("it cannot be started: No such file"),
-            "{missing}"
-        );
-        // Also what it has started itself.
-        let killed = run(&shell("sleep 600 & wait"), 100);
-        assert_eq!(
-            killed,
-            Err("it did not end within 0 s and was killed".into())
-        );
     }
 }

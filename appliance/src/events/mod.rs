@@ -8,11 +8,13 @@
 //! | [`event`] | an event, in JSON the same for `status` and for programs |
 //! | [`event_log`] | the last events, and their log lines |
 //! | [`command_runner`], [`command_link`] | the process that runs the programs of `on_event`, and the way to it |
+//! | `command_run` | one run of a program: bounded in time and in what it prints |
 //! | `program_warnings` | programs of `on_event` that cannot be started |
 
 #![forbid(unsafe_code)]
 
 pub mod command_link;
+mod command_run;
 pub mod command_runner;
 pub mod event;
 pub mod event_log;
