@@ -1,11 +1,12 @@
-//! The last events. Each is logged once, at most one of a kind in a second.
+//! The last events. Each is logged, kept and passed on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::command_link::CommandLink;
-use super::event::{Event, EventKind};
+use super::event::Event;
+use super::event_lines::EventLines;
 use crate::config::Service;
-use crate::observe::LogLimit;
 
 /// Events that are kept.
 const KEPT: usize = 64;
@@ -15,7 +16,7 @@ const KEPT: usize = 64;
 pub struct EventLog {
     events: VecDeque<Event>,
     programs: Option<CommandLink>,
-    limits: HashMap<EventKind, LogLimit>,
+    lines: EventLines,
 }
 
 impl EventLog {
@@ -44,13 +45,21 @@ impl EventLog {
         if let Some(programs) = &mut self.programs {
             programs.pass(&event);
         }
-        if let Some(others) = self.limits.entry(event.event).or_default().pass() {
-            log(&event, others);
-        }
+        self.lines.add(event.clone(), Instant::now());
         if self.events.len() == KEPT {
             self.events.pop_front();
         }
         self.events.push_back(event);
+    }
+
+    /// Logs the events whose lines had to wait, if they are due.
+    pub fn log_waiting(&mut self) {
+        self.lines.round(Instant::now());
+    }
+
+    /// Logs all events whose lines wait.
+    pub fn log_all(&mut self) {
+        self.lines.flush();
     }
 
     /// The last events, the oldest first.
@@ -59,45 +68,10 @@ impl EventLog {
     }
 }
 
-/// `others` events of the same kind were left out of the log since the last one.
-fn log(event: &Event, others: u64) {
-    let others = (others > 0).then_some(others);
-    let (service, address) = (event.service.as_deref(), event.address.as_deref());
-    let Some(attack) = event.attack else {
-        tracing::info!(service, others, "{}", event.message);
-        return;
-    };
-    let (rate, threshold, peak_rate) = (attack.rate, attack.threshold, attack.peak_rate);
-    match event.event {
-        EventKind::AttackBegin => {
-            tracing::warn!(
-                service,
-                address,
-                rate,
-                threshold,
-                others,
-                "{}",
-                event.message
-            );
-        }
-        _ => tracing::info!(
-            service,
-            address,
-            rate,
-            peak_rate,
-            duration_seconds = attack.duration_seconds,
-            syns = attack.syns,
-            proven_clients = attack.proven_clients,
-            others,
-            "{}",
-            event.message
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::EventKind;
 
     #[test]
     fn the_last_64_are_kept() {

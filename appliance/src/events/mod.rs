@@ -6,7 +6,8 @@
 //! | file | idea |
 //! |---|---|
 //! | [`event`] | an event, in JSON the same for `status` and for programs |
-//! | [`event_log`] | the last events, and their log lines |
+//! | [`event_log`] | the last events |
+//! | `event_lines` | their log lines: at most one of a kind in a second |
 //! | [`command_runner`], [`command_link`] | the process that runs the programs of `on_event`, and the way to it |
 //! | `command_run` | one run of a program: bounded in time and in what it prints |
 //! | `program_warnings` | programs of `on_event` that cannot be started |
@@ -17,6 +18,7 @@ pub mod command_link;
 mod command_run;
 pub mod command_runner;
 pub mod event;
+mod event_lines;
 pub mod event_log;
 mod program_warnings;
 

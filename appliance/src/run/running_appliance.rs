@@ -172,6 +172,7 @@ impl RunningAppliance {
                 tracing::error!(%error, "cannot update the settings of kernel cookies in the program");
             }
         }
+        inner.events.log_waiting();
         list_control::expire(&mut inner.lists, &inner.config, &mut appliance.steering);
         let table = appliance.steering.table();
         if let Some(drain) = &mut inner.drain {
@@ -238,6 +239,7 @@ impl RunningAppliance {
                 .attacks
                 .end(&inner.config, steering, &mut inner.events);
         }
+        inner.events.log_all();
         let Remaining { flows, openings } = drain::remaining(&appliance.steering.table());
         if !keep && flows + openings > 0 {
             tracing::warn!(
