@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::{self, Cores, Responder};
 use crate::kernel::{ChannelCounts, ClockState, Count, Offload, XdpFeatures};
-use crate::steering::DriverFacts;
+use crate::steering::{DriverFacts, MissingBpffs};
 
 /// Something that was read, or why not.
 pub type Read<T> = Result<T, Unread>;
@@ -81,8 +81,8 @@ pub struct Machine {
     pub forwarding_v4: Read<u64>,
     /// `net.ipv6.conf.all.forwarding`.
     pub forwarding_v6: Read<u64>,
-    /// The BPF file system.
-    pub bpffs: Bpffs,
+    /// What is missing so that the pin folder is on a BPF file system.
+    pub missing_bpffs: Option<MissingBpffs>,
     /// The limit of locked memory, bytes; `None`: there is none.
     pub memlock: Read<Option<u64>>,
     /// Effective capabilities, one bit each.
@@ -93,17 +93,6 @@ pub struct Machine {
     pub huge_pages: Read<(u64, u64)>,
     /// The clock.
     pub clock: Read<ClockState>,
-}
-
-/// The BPF file system below the pin folder.
-#[derive(Clone, Debug, Default)]
-pub struct Bpffs {
-    /// Whether there is one.
-    pub is_mounted: bool,
-    /// Where it belongs.
-    pub at: PathBuf,
-    /// Whether that directory exists.
-    pub exists: bool,
 }
 
 /// An interface.

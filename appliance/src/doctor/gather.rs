@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::facts::{Bpffs, Facts, Local, Machine, Plan, Read, Unread};
+use super::facts::{Facts, Local, Machine, Plan, Read, Unread};
 use super::file_facts::{number, text};
 use super::gather_interface;
 use crate::config::{Config, Cores, Handoff, Responder};
@@ -78,21 +78,12 @@ fn machine(plan: &Plan) -> Machine {
         syncookies: number("/proc/sys/net/ipv4/tcp_syncookies"),
         forwarding_v4: number("/proc/sys/net/ipv4/ip_forward"),
         forwarding_v6: number("/proc/sys/net/ipv6/conf/all/forwarding"),
-        bpffs: plan.pin.as_deref().map_or_else(Bpffs::default, bpffs),
+        missing_bpffs: plan.pin.as_deref().and_then(steering::missing_bpffs),
         memlock: Ok(rustix::process::getrlimit(rustix::process::Resource::Memlock).current),
         capabilities: kernel::effective_capabilities().map_err(Unread::from),
         is_root: rustix::process::geteuid().is_root(),
         huge_pages: huge_pages(),
         clock: kernel::clock_state().map_err(Unread::from),
-    }
-}
-
-fn bpffs(pin: &Path) -> Bpffs {
-    let at = steering::missing_bpffs(pin);
-    Bpffs {
-        is_mounted: at.is_none(),
-        exists: at.as_deref().is_some_and(Path::is_dir),
-        at: at.unwrap_or_default(),
     }
 }
 

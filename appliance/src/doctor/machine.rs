@@ -1,10 +1,13 @@
 //! Findings about the kernel, the process and the machine as a whole.
 
+use std::path::Path;
+
 use super::facts::{Facts, Read};
 use super::finding::{Finding, Status};
 use super::setting::{Change, Setting, quoted};
 use crate::afxdp::PortOptions;
 use crate::kernel;
+use crate::steering::MissingBpffs;
 
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let mut found = vec![
@@ -125,27 +128,31 @@ fn bpffs(facts: &Facts) -> Finding {
     const ID: &str = "bpffs.mount";
     const WHY: &str =
         "links and maps are pinned in a BPF file system, so that connections outlive the process";
-    let (bpffs, pin) = (&facts.machine.bpffs, &facts.plan.pin);
-    let Some(pin) = pin else {
+    let Some(pin) = &facts.plan.pin else {
         return Finding::new(ID, Status::Ok, "nothing is pinned (pin = \"\")", WHY);
     };
-    if bpffs.is_mounted {
-        let what = format!("{} is on a BPF file system", pin.display());
+    let pin = pin.display();
+    let Some(missing) = &facts.machine.missing_bpffs else {
+        let what = format!("{pin} is on a BPF file system");
         return Finding::new(ID, Status::Ok, what, WHY);
-    }
-    let at = bpffs.at.display().to_string();
-    let what = format!(
-        "{} is not on a BPF file system: synward does not start",
-        pin.display()
-    );
-    let finding = Finding::new(ID, Status::Fail, what, WHY);
-    let change = Change {
-        setting: Setting::Mount { at: at.clone() },
+    };
+    let fail = |and: &str| {
+        let what = format!("{pin} is not on a BPF file system: synward does not start{and}");
+        Finding::new(ID, Status::Fail, what, WHY)
+    };
+    let change = |at: &Path| Change {
+        setting: Setting::Mount {
+            at: at.display().to_string(),
+        },
         to: "bpf".into(),
     };
-    match bpffs.exists {
-        true => finding.mend(change),
-        false => finding.advise(format!("mkdir -p {} && {change}", quoted(&at))),
+    match missing {
+        MissingBpffs::MountAt(at) => fail("").mend(change(at)),
+        MissingBpffs::CreateAndMountAt(at) => {
+            let folder = quoted(&at.display().to_string());
+            fail("").advise(format!("mkdir -p {folder} && {}", change(at)))
+        }
+        MissingBpffs::WouldHide(_) => fail(&format!("; `pin`: {missing}")),
     }
 }
 

@@ -12,7 +12,7 @@ use super::facts::*;
 use super::{Finding, Status, findings};
 use crate::config::{Cores, Responder, XdpMode, ZeroCopy};
 use crate::kernel::{ChannelCounts, ClockState, Count, Offload, XdpFeatures};
-use crate::steering;
+use crate::steering::{self, MissingBpffs};
 
 /// A machine with four CPUs and one interface, to which nothing is to be said.
 fn healthy() -> Facts {
@@ -35,10 +35,7 @@ fn healthy() -> Facts {
             syncookies: Ok(1),
             forwarding_v4: Ok(1),
             forwarding_v6: Ok(1),
-            bpffs: Bpffs {
-                is_mounted: true,
-                ..Bpffs::default()
-            },
+            missing_bpffs: None,
             memlock: Ok(None),
             capabilities: Ok(u64::MAX),
             is_root: true,

@@ -114,10 +114,9 @@ pub enum SteeringError {
     NoLink { name: String },
 
     #[error(
-        "{} is not on a BPF file system: `mount -t bpf bpf {}`, or set pin = \"\" to pin nothing", pin.display(),
-        mount.display()
+        "{} is not on a BPF file system: {cure}, or set pin = \"\" to pin nothing", pin.display()
     )]
-    NotBpffs { pin: PathBuf, mount: PathBuf },
+    NotBpffs { pin: PathBuf, cure: String },
 
     #[error("another synward{holder} steers with {}: stop it, or give this one a pin folder of its own", pin.display())]
     Held { pin: PathBuf, holder: String },

@@ -105,6 +105,7 @@ mod watched_addresses;
 mod watched_counts;
 
 pub use address_places::Place;
+pub use bpffs::MissingBpffs;
 pub(crate) use bpffs::missing_bpffs;
 pub use chain::chain_problems;
 pub use driver_obstacles::{driver_warnings, zero_copy_needs};

@@ -59,10 +59,8 @@ pub fn nothing_is_pinned(pin: &Path) -> String {
     let place = pin.display();
     match missing_bpffs(pin) {
         None => format!("nothing is pinned in {place}"),
-        Some(mount) => format!(
-            "nothing is pinned in {place}: it is not on a BPF file system (`mount -t bpf bpf {}`); pins of another mount \
-             are not seen here",
-            mount.display()
+        Some(_) => format!(
+            "nothing is pinned in {place}: it is not on a BPF file system; pins of another mount are not seen here"
         ),
     }
 }

@@ -123,6 +123,27 @@ fn undo_leaves_alone_what_somebody_changed_and_what_is_in_use() {
     assert!(!lab.record().exists());
 }
 
+/// As with `pin = "/run/synward"`: a mount on /run would hide what every other program has there.
+#[test]
+fn nothing_is_mounted_over_files() {
+    let lab = Lab::new();
+    let file = lab.bpffs().join("file");
+    std::fs::write(&file, "").unwrap();
+    let report = lab.doctor();
+    let found = finding(&report, "bpffs.mount");
+    assert_eq!(
+        (&found["status"], found["tune"].as_bool()),
+        (&"fail".into(), Some(false))
+    );
+    assert_eq!(found["command"], Value::Null);
+    let (code, text) = lab.tune(&[]);
+    assert_eq!(code, 0, "{text}");
+    assert!(!text.contains("mount -t bpf"), "{text}");
+    assert!(text.contains("# left to you: bpffs.mount"), "{text}");
+    assert!(file.exists());
+    assert_eq!(lab.tune(&["--undo"]).0, 0);
+}
+
 #[test]
 fn without_root_doctor_reports_and_tune_refuses() {
     let lab = Lab::new();

@@ -47,25 +47,23 @@ fn forwarding_is_demanded_by_family_and_left_to_people() {
 
 #[test]
 fn the_bpf_file_system_is_mounted_where_the_pins_are() {
-    let missing = |exists| {
-        one(|facts| {
-            facts.machine.bpffs = Bpffs {
-                is_mounted: false,
-                at: "/run/bpf".into(),
-                exists,
-            };
-        })
-    };
+    let missing = |missing| one(|facts| facts.machine.missing_bpffs = Some(missing));
+    let at = || "/run/bpf".into();
     let mount = "mount -t bpf bpf /run/bpf";
-    assert_eq!(missing(true), ("bpffs.mount", Status::Fail, command(mount)));
     assert_eq!(
-        missing(false).2,
+        missing(MissingBpffs::MountAt(at())),
+        ("bpffs.mount", Status::Fail, command(mount))
+    );
+    assert_eq!(
+        missing(MissingBpffs::CreateAndMountAt(at())).2,
         command(&format!("mkdir -p /run/bpf && {mount}"))
     );
-    let unpinned = found(|facts| {
-        facts.plan.pin = None;
-        facts.machine.bpffs = Bpffs::default();
-    });
+    assert_eq!(
+        missing(MissingBpffs::WouldHide(at())),
+        ("bpffs.mount", Status::Fail, None),
+        "nothing is mounted over files"
+    );
+    let unpinned = found(|facts| facts.plan.pin = None);
     assert_eq!(unpinned, []);
 }
 
