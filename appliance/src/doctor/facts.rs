@@ -104,8 +104,8 @@ pub struct Interface {
     pub xdp_mode: config::XdpMode,
     /// `zero_copy` of the configuration.
     pub zero_copy: config::ZeroCopy,
-    /// Whether every queue is to get a worker.
-    pub all_queues: bool,
+    /// The queues that are to get a worker.
+    pub queues: config::Queues,
     /// What the kernel says of it. `None`: it does not exist.
     pub state: Option<State>,
 }

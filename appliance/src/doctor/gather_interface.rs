@@ -25,7 +25,7 @@ pub(super) fn gather(
                 name: link.name.clone(),
                 xdp_mode: XdpMode::Auto,
                 zero_copy: ZeroCopy::Auto,
-                all_queues: true,
+                queues: Queues::All,
                 state: Some(state(link, links, pin)),
             })
             .collect();
@@ -38,7 +38,7 @@ pub(super) fn gather(
                 name: wanted.name.clone(),
                 xdp_mode: wanted.attach_mode(),
                 zero_copy: wanted.zero_copy,
-                all_queues: wanted.queues == Queues::All,
+                queues: wanted.queues.clone(),
                 state: link.map(|link| with_caller(state(link, links, pin), wanted.attach)),
             }
         })

@@ -6,7 +6,7 @@ use super::facts::{Interface, Irq, Machine, State, Unread};
 use super::finding::{Finding, Status};
 use super::nic::without_native;
 use super::setting::{Change, Setting};
-use crate::config::Cores;
+use crate::config::{Cores, Queues};
 use crate::kernel::ChannelCounts;
 use crate::steering::ChannelNeed;
 
@@ -26,6 +26,18 @@ pub(super) fn queues(interface: &Interface, state: &State, machine: &Machine) ->
         },
         to: counts.words_for(to).to_string(),
     };
+    if let Some(missing) = missing_queue(interface, used) {
+        let what = format!(
+            "{used} receive queue(s), so there is no queue {missing}: synward does not start; correct `queues`, or make more"
+        );
+        let fail = finding(Status::Fail, what);
+        let counts = state.channels.as_ref().ok();
+        let counts = counts.filter(|counts| missing < counts.combined.most.max(counts.rx.most));
+        return match counts {
+            Some(counts) => fail.advise(change(counts, missing + 1).to_string()),
+            None => fail,
+        };
+    }
     let counts = match &state.channels {
         Ok(counts) => counts,
         Err(Unread::Absent) => {
@@ -46,7 +58,7 @@ pub(super) fn queues(interface: &Interface, state: &State, machine: &Machine) ->
         _ => most,
     };
     let good = machine.cpus.min(limit).clamp(1, MAX_QUEUES);
-    if used > MAX_QUEUES && interface.all_queues {
+    if used > MAX_QUEUES && interface.queues == Queues::All {
         let what = format!(
             "{used} receive queues, and at most {MAX_QUEUES} can be steered: synward does not start"
         );
@@ -77,6 +89,14 @@ pub(super) fn queues(interface: &Interface, state: &State, machine: &Machine) ->
         return finding(Status::Warn, what).mend(change(counts, good));
     }
     finding(Status::Ok, format!("{used} receive queue(s)"))
+}
+
+/// The highest queue that the configuration names, if the interface has not so many.
+fn missing_queue(interface: &Interface, used: u32) -> Option<u32> {
+    match &interface.queues {
+        Queues::All => None,
+        Queues::List(queues) => queues.iter().copied().max().filter(|most| *most >= used),
+    }
 }
 
 pub(super) fn rss(interface: &Interface, state: &State) -> Finding {

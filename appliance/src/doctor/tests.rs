@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::facts::*;
 use super::{Finding, Status, findings};
-use crate::config::{Cores, Responder, XdpMode, ZeroCopy};
+use crate::config::{Cores, Queues, Responder, XdpMode, ZeroCopy};
 use crate::kernel::{ChannelCounts, ClockState, Count, Offload, XdpFeatures};
 use crate::steering::{self, MissingBpffs};
 
@@ -49,7 +49,7 @@ fn healthy() -> Facts {
             name: "eth0".into(),
             xdp_mode: XdpMode::Native,
             zero_copy: ZeroCopy::Auto,
-            all_queues: true,
+            queues: Queues::All,
             state: Some(State {
                 kind: String::new(),
                 refusal: None,

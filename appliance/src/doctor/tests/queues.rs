@@ -69,10 +69,23 @@ fn more_queues_than_can_be_steered() {
         )
     );
     let listed = found(|facts| {
-        facts.interfaces[0].all_queues = false;
+        facts.interfaces[0].queues = Queues::List(vec![0]);
         many_queues(facts.interfaces[0].state.as_mut().unwrap());
     });
     assert_eq!(listed, []);
+}
+
+#[test]
+fn queues_that_are_named_and_missing() {
+    let missing = |most| {
+        one(|facts| {
+            facts.interfaces[0].queues = Queues::List(vec![0, 7]);
+            facts.interfaces[0].state.as_mut().unwrap().channels = Ok(combined(4, most));
+        })
+    };
+    let more = command("ethtool -L eth0 combined 8");
+    assert_eq!(missing(8), ("nic.queues", Status::Fail, more));
+    assert_eq!(missing(4), ("nic.queues", Status::Fail, None));
 }
 
 #[test]
