@@ -46,7 +46,7 @@ pub enum Task {
 pub fn tune(
     task: Task,
     config: &Config,
-    record: &Path,
+    file: &Path,
     lines: &mut dyn Write,
 ) -> anyhow::Result<bool> {
     if task != Task::DryRun {
@@ -55,18 +55,22 @@ pub fn tune(
             "`tune` changes this machine: run it as root (`--dry-run` only prints the commands)"
         );
     }
-    let mut save = |new: &Record| new.save(record);
+    let _lock = match task {
+        Task::DryRun => None,
+        Task::Apply | Task::Undo => Some(record::lock(file)?),
+    };
+    let mut save = |new: &Record| new.save(file);
     let mut output = Output {
         lines,
         save: &mut save,
     };
     if task == Task::Undo {
-        let mut recorded = Record::load(record)?;
+        let mut recorded = Record::load(file)?;
         if recorded.entries.is_empty() {
             writeln!(
                 output.lines,
                 "# nothing to undo: {} records no change",
-                record.display()
+                file.display()
             )?;
             return Ok(true);
         }
@@ -85,7 +89,7 @@ pub fn tune(
             true
         }
         Task::Apply | Task::Undo => {
-            let mut recorded = Record::load(record)?;
+            let mut recorded = Record::load(file)?;
             apply(&wanted, &mut recorded, &mut ThisMachine, &mut output)? == 0
         }
     };

@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::Path;
 
 use anyhow::Context as _;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::doctor::Setting;
@@ -61,6 +63,38 @@ impl Default for Record {
     }
 }
 
+/// Nobody else changes the record while this exists.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _folder: File,
+}
+
+/// Creates the record's folder, and locks it.
+///
+/// # Errors
+/// Another process has locked it, or it cannot be created.
+pub(super) fn lock(file: &Path) -> anyhow::Result<Lock> {
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let cannot = || format!("cannot write {}", file.display());
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(cannot)?;
+    let folder = File::open(folder).with_context(cannot)?;
+    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Lock { _folder: folder }),
+        Err(Errno::WOULDBLOCK) => anyhow::bail!(
+            "another `synward tune` changes {}: wait until it has ended",
+            file.display()
+        ),
+        Err(error) => Err(error).with_context(cannot),
+    }
+}
+
 impl Record {
     /// Reads the record. Without a file nothing was changed.
     ///
@@ -111,15 +145,6 @@ impl Record {
     }
 
     fn write(&self, file: &Path) -> io::Result<()> {
-        if let Some(folder) = file
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)?;
-        }
         let draft = file.with_extension("new");
         // A draft of a killed process.
         let _ = fs::remove_file(&draft);
@@ -175,6 +200,17 @@ mod tests {
     }
 
     #[test]
+    fn two_runs_do_not_write_one_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("new/tune.json");
+        let first = lock(&file).unwrap();
+        let refused = lock(&file).unwrap_err().to_string();
+        assert!(refused.contains("another `synward tune`"), "{refused}");
+        drop(first);
+        lock(&file).unwrap();
+    }
+
+    #[test]
     fn the_first_record_of_a_setting_stays() {
         let mut record = Record::default();
         record.remember(entry("9000", "3506", 3));
@@ -197,6 +233,7 @@ mod tests {
         assert_eq!(Record::load(&file).unwrap(), Record::default());
         let mut record = Record::default();
         record.remember(entry("9000", "3506", 3));
+        let _lock = lock(&file).unwrap();
         record.save(&file).unwrap();
         assert_eq!(Record::load(&file).unwrap(), record);
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
