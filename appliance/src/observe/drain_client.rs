@@ -10,8 +10,10 @@ use super::drain_view::{DrainPhase, DrainView};
 
 /// Interval at which the process is asked.
 const POLL: Duration = Duration::from_millis(100);
-/// Exit code if somebody has cancelled the drain.
-const CANCELLED: u8 = 1;
+/// Exit code if the drain did not come to its end.
+const NOT_DRAINED: u8 = 1;
+/// Seconds before the end of a timeout in which the end of the process is that of the drain: the last answer may be missed.
+const NEAR_END: f64 = 1.0;
 
 /// `synward drain [--timeout S]`: begins a drain, tells `began` about it, and waits until the process has ended.
 pub fn drain(
@@ -34,14 +36,27 @@ pub fn drain(
             Err(error) => return Err(error),
         };
     }
+    let not_drained = |why: &str| Outcome {
+        text: String::new(),
+        note: format!("synward: {why}\n"),
+        code: NOT_DRAINED,
+    };
     Ok(match last.phase {
-        DrainPhase::Serving => Outcome {
-            text: String::new(),
-            note: "synward: the drain was cancelled; new connections are accepted again\n".into(),
-            code: CANCELLED,
-        },
+        DrainPhase::Serving => {
+            not_drained("the drain was cancelled; new connections are accepted again")
+        }
+        DrainPhase::Draining if !may_have_ended(&last) => not_drained(&format!(
+            "the process has ended before the drain: {} were left",
+            last.left()
+        )),
         _ => Outcome::fine(result(&last)),
     })
+}
+
+/// Whether a drain of which no end was seen may have come to it.
+fn may_have_ended(last: &DrainView) -> bool {
+    let is_late = |left: f64| left < NEAR_END;
+    last.flows + last.openings == 0 || last.remaining_seconds.is_some_and(is_late)
 }
 
 /// `synward undrain`.

@@ -87,11 +87,13 @@ fn drain_returns_when_the_process_is_gone() {
     let stopping = when_draining(&source, move |_| drop(server));
     let ran = folder.synward(&["drain"]);
     stopping.join().unwrap();
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
     assert!(
-        ran.stdout.contains("2 flows and 1 opening left"),
+        ran.stderr.ends_with(
+            "synward: the process has ended before the drain: 2 flows and 1 opening were left\n"
+        ),
         "{}",
-        ran.stdout
+        ran.stderr
     );
 }
 
