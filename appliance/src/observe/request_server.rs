@@ -256,6 +256,10 @@ impl<S: Read + Write + AsFd> Connection<S> {
                 let room = MAX_REQUEST - request.len();
                 request.extend_from_slice(&chunk[..count.min(room)]);
                 let more = count > 0 && request.len() < MAX_REQUEST;
+                if has_closed(&self.stream) {
+                    // Nobody waits for the answer: the client was told that there is none.
+                    return Ok(None);
+                }
                 if let Some(answer) = protocol.answer(request, more) {
                     return Ok(Some(Step::Write(answer, 0)));
                 }
@@ -284,5 +288,52 @@ impl<S: Read + Write + AsFd> Connection<S> {
                 Ok(None)
             }
         }
+    }
+}
+
+/// Whether the client has closed the connection. One that has only sent everything still reads.
+fn has_closed(stream: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(stream, PollFlags::empty())];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::HUP)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Answers with all requests so far.
+    struct Log(Vec<u8>);
+
+    impl Protocol for Log {
+        fn answer(&mut self, received: &[u8], more: bool) -> Option<Vec<u8>> {
+            (!more).then(|| {
+                self.0.extend(received);
+                self.0.clone()
+            })
+        }
+    }
+
+    /// A frozen process is continued: its clients have given up, and were told that nothing was done.
+    #[test]
+    fn a_request_whose_client_has_gone_is_not_carried_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let ask = |text: &[u8]| {
+            let mut client = UnixStream::connect(&path).unwrap();
+            client.write_all(text).unwrap();
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+            client
+        };
+        drop(ask(b"gone "));
+        let _server = RequestServer::start("test", listener, Log(Vec::new())).unwrap();
+        let mut answer = String::new();
+        ask(b"here").read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "here");
     }
 }
