@@ -85,6 +85,16 @@ pub enum Ports {
     List(Vec<u16>),
 }
 
+impl Ports {
+    /// Whether the port is one of them.
+    pub fn contains(&self, port: u16) -> bool {
+        match self {
+            Self::Any => true,
+            Self::List(ports) => ports.contains(&port),
+        }
+    }
+}
+
 /// When a service counts as under attack. `None`: in proportion to what it normally sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Activation {

@@ -209,21 +209,12 @@ fn release_services(inner: &mut Inner) {
         return;
     };
     let services = &inner.config.services;
-    let mut used = vec![false; services.len()];
-    // A table may have a million flows of a thousand services.
-    let removed = services.iter().enumerate();
-    let removed: Vec<_> = removed.filter(|(_, one)| is_removed(one)).collect();
+    let mut in_use = service_slots::InUse::new(services);
     appliance.steering.table().for_each(|_, flow| {
         let server = IpAddr::from(flow.key.server);
-        if let Some(used) = used.get_mut(usize::from(flow.service)) {
-            *used = true;
-        }
-        for (index, service) in &removed {
-            let is_there = || service.addresses.iter().any(|net| net.contains(&server));
-            used[*index] = used[*index] || is_there();
-        }
+        in_use.note(usize::from(flow.service), server, flow.key.server_port());
     });
-    let Some(left) = service_slots::release(services, |index, _| used[index]) else {
+    let Some(left) = service_slots::release(services, |index, _| in_use.is(index)) else {
         return;
     };
     let next = Config {

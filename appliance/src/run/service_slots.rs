@@ -3,6 +3,8 @@
 //! The programs, flows and counters know a service by its index, so a service keeps it as long as it has its name. What a reload
 //! removes from a spliced service stays behind under an index as long as it has connections: see [`Standing`].
 
+use std::net::IpAddr;
+
 use synward_core::layout::MAX_SERVICES;
 
 use crate::config::{Handoff, Service, Standing};
@@ -53,6 +55,47 @@ pub(super) fn place(running: &[Service], wanted: Vec<Service>) -> Result<Vec<Ser
     let mut services = fill(places, running);
     keep_lost_addresses(&mut services, running);
     Ok(services)
+}
+
+/// Which services have connections.
+pub(super) struct InUse<'a> {
+    services: &'a [Service],
+    /// Those that are not in the file any more: few, while a table may have a million flows of a thousand services.
+    removed: Vec<usize>,
+    used: Vec<bool>,
+}
+
+impl<'a> InUse<'a> {
+    pub(super) fn new(services: &'a [Service]) -> Self {
+        let is_removed = |index: &usize| services[*index].standing == Standing::Removed;
+        Self {
+            services,
+            removed: (0..services.len()).filter(is_removed).collect(),
+            used: vec![false; services.len()],
+        }
+    }
+
+    /// Takes a flow to account. Its index may be that of an earlier process, whose services had another order. Its server then
+    /// tells whose it is: what a service of the file has, needs no removed one.
+    pub(super) fn note(&mut self, index: usize, server: IpAddr, port: u16) {
+        if let Some(used) = self.used.get_mut(index) {
+            *used = true;
+        }
+        let serves = |service: &Service| {
+            service.ports.contains(port)
+                && service.addresses.iter().any(|net| net.contains(&server))
+        };
+        for index in &self.removed {
+            if !self.used[*index] && serves(&self.services[*index]) {
+                let mut configured = self.services.iter().filter(|one| one.is_configured());
+                self.used[*index] = !configured.any(serves);
+            }
+        }
+    }
+
+    pub(super) fn is(&self, index: usize) -> bool {
+        self.used[index]
+    }
 }
 
 /// The services without those removed ones that `is_used` no longer; `None`: all are.
@@ -177,6 +220,35 @@ mod tests {
         let other = service("b", "192.0.2.0/28");
         let next = place(&[old], vec![new, other]).unwrap();
         assert_eq!(shown(&next), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_removed_service_is_in_use_by_connections_that_no_other_has() {
+        let [a, mut b] = ["a", "b"].map(|name| service(name, "192.0.2.1"));
+        b.ports = Ports::List(vec![443]);
+        let left = place(&[a.clone(), b.clone()], vec![b]).unwrap();
+        let (server, elsewhere) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        for (index, address, port, expected) in [
+            // The flow names it.
+            (0, server, 80, true),
+            // The flow is of an earlier process.
+            (9, server, 80, true),
+            (9, server, 443, false),
+            (9, server, 81, false),
+            (9, elsewhere, 80, false),
+            (1, server, 443, false),
+        ] {
+            let mut in_use = InUse::new(&left);
+            in_use.note(index, address, port);
+            assert_eq!(in_use.is(0), expected, "{index} {address}:{port}");
+        }
+        // Another service has taken over what it had.
+        let mut c = a;
+        c.name = "c".into();
+        let left = place(&left, vec![c]).unwrap();
+        let mut in_use = InUse::new(&left);
+        in_use.note(9, server, 80);
+        assert!(!in_use.is(0), "{:?}", shown(&left));
     }
 
     #[test]
