@@ -52,13 +52,13 @@ impl RunningAppliance {
             if report.done {
                 tracing::info!("reload: {line}");
             } else {
-                tracing::error!("reload refused: {line}");
+                tracing::warn!("reload refused: {line}");
             }
         }
         if report.done {
             tracing::info!(milliseconds, "reload done");
         } else {
-            tracing::error!(milliseconds, "reload refused, nothing changed");
+            tracing::warn!(milliseconds, "reload refused, nothing changed");
         }
         self.lock().last_reload.note(&report);
         notify::notify_ready();
