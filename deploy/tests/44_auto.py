@@ -70,7 +70,7 @@ on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
             wait_until("the service is active", lambda: is_active(synward))
             took = time.monotonic() - begun
             print(f"{synward.settings['handoff']}: active {took:.2f} s after the flood began")
-            assert took < 3, f"active only {took:.1f} s after the flood began"
+            assert took < (1 if FULL else 3), f"active only {took:.1f} s after the flood began"
         half.complete()
         # The other address is not attacked: its client is not challenged.
         newcomers = [lab.pair(4), lab.pair(6)]
