@@ -50,7 +50,10 @@ def run(lab, synward):
 
 
 def shows_every_verdict(lab, synward):
+    # A file that others may read.
+    (lab.folder / "capture.pcapng").touch(mode=0o644)
     capture = Capture(lab, synward, "--count", "6")
+    assert capture.file.stat().st_mode & 0o777 == 0o600, "others may read what clients send"
     for family in 4, 6:
         with lab.listen(family) as listener, lab.connect(family):
             # Until the server has it, the client's next segments are for a worker.

@@ -16,10 +16,10 @@ mod reason;
 mod summary;
 mod tap;
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, ErrorKind, IsTerminal as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -160,6 +160,10 @@ impl Capture {
         let nonblocking = OFlags::NONBLOCK.bits() as i32;
         let file = options.custom_flags(nonblocking).open(path)?;
         rustix::fs::fcntl_setfl(&file, OFlags::empty())?;
+        if file.metadata()?.is_file() {
+            // Also one that was there before.
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
         Ok(file)
     }
 }
