@@ -109,6 +109,13 @@ impl<'a> Picture<'a> {
         });
         head.extend(self.table(&rows, chosen, room, size.width));
         head.extend(rest);
+        if let Some(height) = size.height
+            && head.len() > height
+        {
+            // How to end it stays visible.
+            head.truncate(height.saturating_sub(1));
+            head.push(self.keys());
+        }
         head
     }
 
