@@ -57,8 +57,13 @@ impl ListRequest {
         run_time: &mut RunTimeLists,
         now: Instant,
     ) -> Result<ListAnswer, String> {
+        // Entries of a service that a reload has removed stay, and can be listed and removed.
+        let is_known = |wanted: &String| {
+            services.iter().any(|service| service.name == *wanted)
+                || self.verb != ListVerb::Add && run_time.names(wanted)
+        };
         if let Some(wanted) = &self.service
-            && !services.iter().any(|service| service.name == *wanted)
+            && !is_known(wanted)
         {
             let services = services.iter().filter(|one| one.is_configured());
             let names: Vec<_> = services.map(|one| one.name.as_str()).collect();

@@ -115,6 +115,12 @@ pub enum ListError {
 }
 
 impl RunTimeLists {
+    /// Whether an entry is for this service alone.
+    pub fn names(&self, service: &str) -> bool {
+        let mut scopes = self.0.keys().map(|(_, scope)| scope.as_deref());
+        scopes.any(|scope| scope == Some(service))
+    }
+
     /// Adds an entry for `lasting`, or for the life of the process. If it exists, it gets this time.
     ///
     /// # Errors

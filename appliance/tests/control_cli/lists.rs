@@ -14,6 +14,11 @@ fn entries_are_added_listed_and_removed() {
     };
     says(&["allow", "list"], 0, "nothing is on the allow list\n");
     says(
+        &["deny", "list", "10.0.0.0/8", "--service", "web"],
+        0,
+        "no entry of the deny list is about 10.0.0.0/8 for service \"web\"\n",
+    );
+    says(
         &["deny", "add", "203.0.113.0/24", "--for", "1h"],
         0,
         "203.0.113.0/24: denied for all services, for 1 h 0 min\n",

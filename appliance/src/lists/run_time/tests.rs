@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Config;
+use crate::lists::{ListRequest, ListVerb};
 
 const FILE: &str = r#"
 [[interface]]
@@ -183,4 +184,26 @@ fn the_entries_of_the_run_time_are_bounded() {
         "",
         "known ones may change"
     );
+}
+
+/// A reload has removed the service meanwhile.
+#[test]
+fn entries_of_a_removed_service_can_be_listed_and_removed() {
+    let mut lists = Lists::new();
+    assert_eq!(lists.add(List::Deny, "10.1.0.0/16", Some("mail"), 0), "");
+    lists.services.retain(|service| service.name != "mail");
+    let mut ask = |verb, prefix: Option<&str>| {
+        let request = ListRequest {
+            list: List::Deny,
+            verb,
+            prefix: prefix.map(str::to_owned),
+            service: Some("mail".into()),
+            seconds: None,
+        };
+        request.apply(&lists.services, &mut lists.lists, lists.now)
+    };
+    assert_eq!(ask(ListVerb::List, None).unwrap().entries.len(), 1);
+    assert!(ask(ListVerb::Add, Some("10.2.0.0/16")).is_err());
+    ask(ListVerb::Remove, Some("10.1.0.0/16")).unwrap();
+    assert!(ask(ListVerb::List, None).is_err(), "nothing is left of it");
 }
