@@ -15,6 +15,7 @@ use synward::cli::{
 };
 use synward::config::Config;
 use synward::doctor;
+use synward::events::command_link::RUNNER;
 use synward::events::program_warnings;
 use synward::lists::List;
 use synward::local_checks;
@@ -33,11 +34,23 @@ use synward::tune::{self, Task};
 const WRONG_USE: u8 = 2;
 
 fn main() -> ExitCode {
-    dispatch(&Cli::parse()).unwrap_or_else(|error| {
+    // No command for people: `run` starts it for itself.
+    let done = match std::env::args_os().skip(1).eq([RUNNER]) {
+        true => run_programs(),
+        false => dispatch(&Cli::parse()),
+    };
+    done.unwrap_or_else(|error| {
         let text = format!("{error:#}").replace('\n', "; ");
         report(&format!("synward: {text}"));
         ExitCode::FAILURE
     })
+}
+
+/// Runs the programs of `on_event`.
+fn run_programs() -> anyhow::Result<ExitCode> {
+    let _guard = synward::observe::log::init_log(None)?;
+    synward::events::run_event_commands(std::io::stdin())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
@@ -64,11 +77,6 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             &wanted.service,
             wanted.mode,
         )?),
-        Command::EventCommands => {
-            let _guard = synward::observe::log::init_log(None)?;
-            synward::events::run_event_commands(std::io::stdin())?;
-            Ok(ExitCode::SUCCESS)
-        }
         Command::Allow(wanted) => lists(cli.control(), List::Allow, &wanted.action),
         Command::Deny(wanted) => lists(cli.control(), List::Deny, &wanted.action),
         Command::Drain(wanted) => show(drain_client::drain(

@@ -15,7 +15,6 @@ pub use self::arguments::{
     Top, Tune, Unload,
 };
 use crate::config::DEFAULT_CONTROL;
-use crate::events::command_link::RUNNER;
 
 /// Protects TCP services from SYN floods: servers see only clients whose SYN cookie was valid
 #[derive(Clone, Debug, Parser)]
@@ -56,8 +55,7 @@ impl Cli {
         let mut command = Self::command();
         // Names the subcommands `synward-run` and so on.
         command.build();
-        let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
-        let subcommands = shown.cloned().collect::<Vec<_>>();
+        let subcommands = command.get_subcommands().cloned().collect::<Vec<_>>();
         std::iter::once(command)
             .chain(subcommands)
             .map(page)
@@ -200,7 +198,8 @@ Examples:
     ///
     /// `/readyz` and `status` say so at once; then SYNs are dropped, and clients try again elsewhere. Cookies that are out stay
     /// good. Returns when no spliced connection is left or the timeout is over; the process exits with 0 then. If this
-    /// command is interrupted, the drain goes on. Exit 1 if `synward undrain` has cancelled it.
+    /// command is interrupted, the drain goes on. Exit 1 if `synward undrain` has cancelled it, or the process has ended
+    /// before.
     #[command(after_long_help = "Example:\n  synward drain --timeout 5m")]
     Drain(Drain),
     /// Cancel `drain`: accept new connections again
@@ -225,9 +224,6 @@ Example:
         /// The shell
         shell: Shell,
     },
-    /// Run the programs of `on_event`: `run` starts this for itself
-    #[command(name = RUNNER, hide = true)]
-    EventCommands,
     /// Print the manual page, or write all pages to a directory
     #[command(
         after_long_help = "Examples:\n  synward man | man -l -\n  synward man --folder /usr/share/man/man1"
@@ -253,8 +249,7 @@ mod tests {
     fn every_command_has_a_manual_page() {
         let pages = Cli::manual();
         let commands = Cli::command();
-        let shown = commands.get_subcommands().filter(|one| !one.is_hide_set());
-        assert_eq!(pages.len(), 1 + shown.count());
+        assert_eq!(pages.len(), 1 + commands.get_subcommands().count());
         for (name, roff) in pages {
             let text = String::from_utf8(roff).unwrap();
             assert!(text.contains(".SH SYNOPSIS"), "{name}");

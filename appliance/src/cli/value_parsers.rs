@@ -20,9 +20,15 @@ pub(super) fn prefix(text: &str) -> Result<String, String> {
 pub(super) fn client(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<IpAddr>().map(IpNet::from);
     let prefix = text.parse::<IpNet>().map(|prefix| prefix.trunc());
-    prefix.or_else(|_| address()).map_err(|_| {
-        "use an address (198.51.100.7, 2001:db8::7) or a prefix (198.51.100.0/24, 2001:db8::/32)".into()
-    })
+    let prefix = prefix.or_else(|_| address()).map_err(|_| {
+        "use an address (198.51.100.7, 2001:db8::7) or a prefix (198.51.100.0/24, 2001:db8::/32)"
+    })?;
+    match prefix {
+        IpNet::V6(v6) if v6.prefix_len() >= 96 && v6.addr().to_ipv4_mapped().is_some() => {
+            Err("it is an IPv4-mapped IPv6 address; write the IPv4 address or prefix".into())
+        }
+        _ => Ok(prefix),
+    }
 }
 
 /// A state of a flow.

@@ -13,7 +13,7 @@ use super::event::Event;
 use crate::config::Service;
 use crate::observe::{LogLimit, log};
 
-/// The hidden command of this program that [`run_event_commands`](super::run_event_commands).
+/// The only argument of this program with which it [`run_event_commands`](super::run_event_commands).
 pub const RUNNER: &str = "event-commands";
 
 /// Passes events on. Dropping it ends the process, once its programs have ended.

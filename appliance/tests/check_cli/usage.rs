@@ -39,6 +39,17 @@ fn wrong_use_exits_with_2() {
     }
 }
 
+/// What `run` starts for itself is no command for people.
+#[test]
+fn nothing_lists_the_runner_of_programs() {
+    for arguments in [&[][..], &["--help"], &["completions", "bash"], &["man"]] {
+        let ran = run_synward(arguments);
+        let said = ran.stdout + &ran.stderr;
+        assert!(said.contains("drain"), "{arguments:?}: {said}");
+        assert!(!said.contains("event-commands"), "{arguments:?}: {said}");
+    }
+}
+
 #[test]
 fn no_command_panics_if_stdout_and_stderr_are_full() {
     let full = || {

@@ -50,6 +50,10 @@ fn a_condition_that_makes_no_sense_is_2_and_says_what_would() {
     for (condition, says) in [
         (["--client", "198.51.100.300"], "2001:db8::/32"),
         (["--client", "198.51.100.0/33"], "198.51.100.0/24"),
+        (
+            ["--client", "::ffff:198.51.100.7"],
+            "write the IPv4 address",
+        ),
         (["--state", "open"], "established"),
         (
             ["--service", "wbe"],
