@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `host` | the capabilities, the kernel version and the type information that steering requires |
 //! | `netlink` | the request, the reply, messages and attributes |
-//! | `links` | interfaces and their addresses (rtnetlink) |
+//! | `links`, `link_watch` | interfaces and their addresses; those that go (rtnetlink) |
 //! | `routes`, `route_watch` | the interface and next hop of packets to an address, the MTUs of routes and their changes (rtnetlink) |
 //! | `neighbours` | the neighbour tables: entries, and having one resolved or confirmed (rtnetlink) |
 //! | `conntrack` | the destination to which a DNAT rule rewrites a connection (nfnetlink) |
@@ -36,6 +36,7 @@ mod ethtool;
 mod generic_netlink;
 mod host;
 mod kfunc;
+mod link_watch;
 mod links;
 mod listen_overflows;
 mod listeners;
@@ -64,6 +65,7 @@ pub use ethtool::{
 };
 pub use host::{check_host, effective_capabilities, missing_capabilities, oldest_linux};
 pub use kfunc::patch_calls;
+pub use link_watch::LinkWatch;
 pub use links::{
     AttachedProgram, LOSSES, Link, addresses, broadcast_addresses, links, own_addresses,
 };

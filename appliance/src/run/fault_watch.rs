@@ -9,6 +9,7 @@ use super::stalled_sockets::StalledSockets;
 use super::start::{Appliance, WorkerHandle};
 use super::transmission_watch;
 use crate::config::Config;
+use crate::maps::Times;
 use crate::observe::LogLimit;
 use crate::steering::{Mended, Steering};
 use crate::worker::status::PortStatus;
@@ -78,8 +79,15 @@ impl FaultWatch {
             return;
         }
         self.renewed_at = Instant::now();
-        for mended in mend_interfaces(&mut self.mend_failures, appliance) {
-            self.rebind.expect(appliance, &mended);
+        let unpinned = mend_pins(appliance);
+        let mended = mend_interfaces(&mut self.mend_failures, appliance);
+        for one in &mended {
+            self.rebind.expect(appliance, one);
+        }
+        if mended.iter().any(|one| one.replaced.is_some())
+            && let Err(error) = appliance.steering.keep_unanswered(&Times::now())
+        {
+            tracing::error!(%error, "clients whose ACK came to a lost socket have to send it again");
         }
         let unbound = self.rebind.round(appliance);
         take_reports(&mut self.reports, appliance);
@@ -90,6 +98,7 @@ impl FaultWatch {
         self.stalled
             .round(appliance, transmission, &mut self.rebind);
         others.extend(unbound);
+        others.extend(unpinned);
         others.extend(forwarding_watch::find_faults(config));
         renew_faults(
             &mut self.faults,
@@ -158,6 +167,20 @@ fn mend_interfaces(failed: &mut LogLimit, appliance: &mut Appliance) -> Vec<Mend
         tracing::warn!(interface = %name, "had lost the program; steered again");
     }
     mended
+}
+
+/// Pins again what somebody has removed. Returns what cannot be, with the cure.
+fn mend_pins(appliance: &mut Appliance) -> Option<String> {
+    match appliance.steering.mend_pins() {
+        Ok(0) => None,
+        Ok(files) => {
+            tracing::warn!(files, "somebody has removed pins; pinned again");
+            None
+        }
+        Err(error) => Some(format!(
+            "pins are missing, so connections would end with this process, and cannot be made again: {error}; restart synward"
+        )),
+    }
 }
 
 /// Leaves this machine's own addresses out of services, and logs those that are new and those that are over.

@@ -37,6 +37,21 @@ enum Link {
     Called,
 }
 
+impl Attachment {
+    /// Pins the link again if its file is missing. Returns whether it was.
+    pub(super) fn restore_pin(&mut self, pins: &Pins) -> Result<bool, SteeringError> {
+        let is_missing = !pins.link(&self.interface).exists();
+        if let (Link::Pinned(_), true) = (&self.link, is_missing)
+            && let Link::Pinned(link) = std::mem::replace(&mut self.link, Link::Called)
+        {
+            let pinned = pins.pin_link(&self.interface, FdLink::from(link))?;
+            self.link = Link::Pinned(pinned);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
 /// Attaches `program` to every interface found, in order, in the mode that `wanted` gives for each. On links that a previous
 /// process left, the program is replaced atomically. On error, detaches what it has attached.
 pub(super) fn attach_all(

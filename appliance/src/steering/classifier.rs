@@ -19,7 +19,24 @@ pub(super) struct TcAttachment {
 enum Link {
     Pinned(PinnedLink),
     /// Holds the descriptor.
-    Loose(#[allow(dead_code)] FdLink),
+    Loose(FdLink),
+    /// It could not be pinned again.
+    Lost,
+}
+
+impl TcAttachment {
+    /// Pins the link again if its file is missing. Returns whether it was.
+    pub(super) fn restore_pin(&mut self, pins: &Pins) -> Result<bool, SteeringError> {
+        let is_missing = !pins.tcx(&self.interface).exists();
+        if let (Link::Pinned(_), true) = (&self.link, is_missing)
+            && let Link::Pinned(link) = std::mem::replace(&mut self.link, Link::Lost)
+        {
+            let pinned = pins.pin_tcx(&self.interface, FdLink::from(link))?;
+            self.link = Link::Pinned(pinned);
+            return Ok(true);
+        }
+        Ok(false)
+    }
 }
 
 /// Attaches `program` to every interface that faces clients, before all other programs at TC. On links that a previous
@@ -37,7 +54,7 @@ pub(super) fn attach_all(
         }
         let link = match replace_program(program, interface, pins) {
             Some(link) => Ok(link),
-            None => attach(program, interface, pins),
+            None => attach(program, interface, interface, pins),
         };
         match link {
             Ok(link) => attached.push(TcAttachment {
@@ -85,9 +102,43 @@ fn replace_program(
     pins.open_tcx(interface).map(Link::Pinned)
 }
 
+/// The attachment, if the kernel still has it. A link survives the interface that it was attached to, and somebody may have
+/// detached it. To replace the program by itself changes nothing, and is refused then (`tcx_link_update`, kernel/bpf/tcx.c).
+pub(super) fn probe(
+    program: &mut SchedClassifier,
+    attachment: TcAttachment,
+    pins: Option<&Pins>,
+) -> Option<TcAttachment> {
+    let TcAttachment { interface, link } = attachment;
+    let link = match link {
+        Link::Pinned(_) => replace_program(program, &interface, pins)?,
+        Link::Lost => return None,
+        Link::Loose(link) => {
+            let link = SchedClassifierLink::try_from(link).ok()?;
+            let id = program.attach_to_link(link).ok()?;
+            Link::Loose(own(program, id)?)
+        }
+    };
+    Some(TcAttachment { interface, link })
+}
+
+/// Attaches `program` to one interface again. `device` is its name now.
+pub(super) fn attach_again(
+    program: &mut SchedClassifier,
+    interface: &str,
+    device: &str,
+    pins: Option<&Pins>,
+) -> Result<TcAttachment, SteeringError> {
+    let link = attach(program, interface, device, pins)?;
+    let interface = interface.to_owned();
+    Ok(TcAttachment { interface, link })
+}
+
+/// `device` is the name of the interface now, `interface` that at the start.
 fn attach(
     program: &mut SchedClassifier,
     interface: &str,
+    device: &str,
     pins: Option<&Pins>,
 ) -> Result<Link, SteeringError> {
     let failed = |cause| SteeringError::Classifier {
@@ -99,7 +150,7 @@ fn attach(
     }
     let order = TcAttachOptions::TcxOrder(LinkOrder::first());
     let id = program
-        .attach_with_options(interface, TcAttachType::Ingress, order)
+        .attach_with_options(device, TcAttachType::Ingress, order)
         .map_err(|error| failed(cause(&error)))?;
     let link = own(program, id).ok_or_else(|| failed("its attachment is no link".into()))?;
     match pins {

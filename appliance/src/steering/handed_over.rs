@@ -1,5 +1,6 @@
-//! Validated clients that a killed process had not served: their ACK was in a worker's ring, or their server had not answered.
-//! They wait for the workers of this process, as those do that came while there was none.
+//! Validated clients that a killed process had not served, or whose ACK came to a socket that went with its interface: the ACK was
+//! in a worker's ring, or the server had not answered. They wait for the workers of this process, as those do that came while there
+//! was none.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -19,15 +20,14 @@ use crate::maps::{FlowTable, Plain, ReplayCache, Times};
 const NO_EXIST: u64 = 1;
 
 impl Steering {
-    /// Has the clients wait that the process before this one was handed and did not serve. Call it once, before any socket of
-    /// this process is in the map.
+    /// Has the clients wait that workers were handed and have not served: those of the process before this one, or of sockets that
+    /// went with their interface. A worker that serves one of them nevertheless opens one connection. Returns how many wait.
     ///
     /// # Errors
     /// The kernel refuses to read or change a map.
-    pub(super) fn keep_unanswered(&mut self, now: &Times) -> Result<(), SteeringError> {
+    pub fn keep_unanswered(&mut self, now: &Times) -> Result<usize, SteeringError> {
         let entries = self.take_handed_over()?;
         let unanswered = unanswered(entries, now, &self.table, &self.replays);
-        let clients = unanswered.len();
         let mut kept = 0;
         for HandedOver { key, client, .. } in unanswered {
             // Those for whom there is no room are lost, and those that are there have come again.
@@ -37,13 +37,7 @@ impl Steering {
                 .insert(Plain(key), Plain(client), NO_EXIST);
             kept += usize::from(inserted.is_ok());
         }
-        if clients != 0 {
-            tracing::info!(
-                clients = kept,
-                "the process before this one was handed clients that it did not serve"
-            );
-        }
-        Ok(())
+        Ok(kept)
     }
 
     /// Reads all entries and removes them.

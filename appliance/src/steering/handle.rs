@@ -28,6 +28,7 @@ use super::own_sources::OwnSources;
 use super::pins::Pins;
 use super::policy_banks::PolicyBanks;
 use crate::config::{self, Mode};
+use crate::kernel::LinkWatch;
 use crate::lists::Contents;
 use crate::maps::{FlowTable, Heartbeats, Plain, ReplayCache};
 use crate::secret::ServiceKey;
@@ -44,6 +45,8 @@ pub struct Steering {
     pub(super) wanted: Vec<config::Interface>,
     /// What the interfaces had when the program was attached.
     pub(super) watched: Vec<Attached>,
+    /// Tells which of them go. `None`: the kernel has no socket for it, and only those are noticed that are gone for a second.
+    pub(super) link_watch: Option<LinkWatch>,
     pub(super) attachments: Vec<Attachment>,
     /// The program that others call, if an interface has `attach = "none"`.
     pub(super) entry: Option<Entry>,

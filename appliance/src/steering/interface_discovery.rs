@@ -60,6 +60,24 @@ pub(super) struct Attached {
     pub(super) program: Option<u32>,
     /// Receive queues that the driver used.
     pub(super) receive_queues: u32,
+    /// Whether the interface was deleted since, or moved to another network namespace. One that comes back, be it the same or
+    /// under the same index, has lost all that was bound to it.
+    pub(super) gone: bool,
+}
+
+impl Attached {
+    /// The interface among `links`, unless it is gone.
+    pub(super) fn link<'a>(&self, links: &'a [Link]) -> Option<&'a Link> {
+        let mut links = links.iter().filter(|_| !self.gone);
+        links.find(|link| link.index == self.interface.index)
+    }
+
+    /// Another interface that has the name.
+    pub(super) fn namesake<'a>(&self, links: &'a [Link]) -> Option<&'a Link> {
+        let is_another = |link: &&Link| self.gone || link.index != self.interface.index;
+        let mut others = links.iter().filter(is_another);
+        others.find(|link| link.name == self.interface.name)
+    }
 }
 
 /// The bits of [`Interface::side`](synward_core::layout::Interface::side).

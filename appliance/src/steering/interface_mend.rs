@@ -1,5 +1,6 @@
 //! Steers interfaces again that have lost the program: somebody has detached it, or the interface was deleted and created
-//! again. Where another program calls ours (`attach = "none"`), its owner attaches it to the new interface first.
+//! again, or moved to another network namespace and back, with which its sockets and the program at TC go. Where another program
+//! calls ours (`attach = "none"`), its owner attaches it to the new interface first.
 //!
 //! The AF_XDP sockets of an interface that was created again are bound to the one that is gone: the caller binds others.
 
@@ -12,7 +13,7 @@ use super::error::{SteeringError, map_failed};
 use super::handle::Steering;
 use super::interface_discovery::{Attached, find, receive_queues, side_bits};
 use crate::config::{self, Queues};
-use crate::kernel::{self, Link};
+use crate::kernel::{self, Link, LinkWatch};
 use crate::maps::Plain;
 
 /// An interface that is steered again.
@@ -22,31 +23,82 @@ pub struct Mended {
     pub name: String,
     /// Its slot.
     pub slot: u32,
-    /// The index of the interface that had the name before, if that was another one.
+    /// The index of the interface that had the name before, if that was another one or its sockets are lost.
     pub replaced: Option<u32>,
 }
 
 impl Steering {
-    /// Steers interfaces again that have lost the program, and adds them to `mended`.
+    /// Steers interfaces again that have lost a program or their sockets, and adds them to `mended`.
     ///
     /// # Errors
-    /// The first interface that cannot be steered again. It is tried again with the next call.
+    /// The first interface that cannot be steered again; the others are. It is tried again with the next call.
     pub fn mend_interfaces(&mut self, mended: &mut Vec<Mended>) -> Result<(), SteeringError> {
+        // Before the list: what goes later is for the next call.
+        let gone = self
+            .link_watch
+            .as_mut()
+            .map_or_else(Vec::new, LinkWatch::gone);
         let links = kernel::links().map_err(SteeringError::Netlink)?;
+        for attached in &mut self.watched {
+            let index = attached.interface.index;
+            attached.gone |= gone.contains(&index) || !links.iter().any(|link| link.index == index);
+        }
+        let mut result = Ok(());
         for place in 0..self.watched.len() {
-            let attached = &self.watched[place];
-            let Some(lost) = find_loss(attached, &links) else {
-                continue;
-            };
-            let (slot, before) = (attached.interface.slot, attached.interface.index);
-            self.steer_again(place, slot, lost, &links)?;
-            mended.push(Mended {
+            match self.mend_interface(place, &links) {
+                Ok(one) => mended.extend(one),
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        result
+    }
+
+    fn mend_interface(
+        &mut self,
+        place: usize,
+        links: &[Link],
+    ) -> Result<Option<Mended>, SteeringError> {
+        let attached = &self.watched[place];
+        let (slot, before) = (attached.interface.slot, attached.interface.index);
+        if let Some(lost) = find_loss(attached, links) {
+            let is_new = attached.gone || before != lost.index;
+            self.steer_again(place, slot, lost, is_new, links)?;
+            return Ok(Some(Mended {
                 name: lost.name.clone(),
                 slot,
-                replaced: (before != lost.index).then_some(before),
-            });
+                replaced: is_new.then_some(before),
+            }));
         }
-        Ok(())
+        let Some(link) = attached.link(links) else {
+            return Ok(None);
+        };
+        let mended = Mended {
+            name: link.name.clone(),
+            slot,
+            replaced: None,
+        };
+        Ok(self.assign_again(slot, &link.name)?.then_some(mended))
+    }
+
+    /// Attaches the TC program again where it is missing. Returns whether it was.
+    fn assign_again(&mut self, slot: u32, device: &str) -> Result<bool, SteeringError> {
+        let steered = &self.found[slot as usize].steered;
+        if !self.assigns || !steered.side.faces_clients() {
+            return Ok(false);
+        }
+        let (program, pins) = (self.object.classifier()?, self.pins.as_ref());
+        let mut known = self.assignments.iter();
+        let place = known.position(|one| one.interface == steered.name);
+        if let Some(place) = place {
+            let attachment = self.assignments.swap_remove(place);
+            if let Some(alive) = classifier::probe(program, attachment, pins) {
+                self.assignments.push(alive);
+                return Ok(false);
+            }
+        }
+        let again = classifier::attach_again(program, &steered.name, device, pins)?;
+        self.assignments.push(again);
+        Ok(true)
     }
 
     fn steer_again(
@@ -54,32 +106,36 @@ impl Steering {
         place: usize,
         slot: u32,
         link: &Link,
+        is_new: bool,
         links: &[Link],
     ) -> Result<(), SteeringError> {
         let row = slot as usize;
-        let is_new = self.found[row].steered.index != link.index;
         if is_new {
             self.found[row] = find(&self.wanted[row], slot, links)?;
             self.write_interface(slot)?;
         }
         let found = &mut self.found[row];
         found.steered.notices.clear();
-        if !found.steered.called {
-            found.before = None;
-        }
         // As at the start: TC before XDP.
-        if self.assigns && is_new && found.steered.side.faces_clients() {
-            let name = &found.steered.name;
-            self.assignments.retain(|one| one.interface != *name);
-            let (program, found) = (self.object.classifier()?, std::slice::from_ref(&*found));
-            let again = classifier::attach_all(program, found, self.pins.as_ref())?;
-            self.assignments.extend(again);
-        }
+        self.assign_again(slot, &link.name)?;
+        let found = &mut self.found[row];
         let name = found.steered.name.clone();
-        self.attachments.retain(|one| one.interface != name);
-        let (program, pins) = (self.object.program()?, self.pins.as_ref());
-        let attachment = attach::attach_again(program, found, &self.wanted[row], pins)?;
-        self.attachments.push(attachment);
+        let ours = self.watched[place].program;
+        match link.xdp {
+            // It was moved to another network namespace and back: the program is still attached.
+            Some(program) if !found.steered.called && ours == Some(program.id) => {
+                found.steered.native = program.native;
+            }
+            _ => {
+                if !found.steered.called {
+                    found.before = None;
+                }
+                self.attachments.retain(|one| one.interface != name);
+                let (program, pins) = (self.object.program()?, self.pins.as_ref());
+                let attachment = attach::attach_again(program, found, &self.wanted[row], pins)?;
+                self.attachments.push(attachment);
+            }
+        }
         self.note_frags()?;
         let steered = self.found[row].steered.clone();
         let program = match steered.called {
@@ -91,6 +147,7 @@ impl Steering {
             interface: steered,
             program,
             receive_queues: self.served_queues(&self.wanted[row], receive_queues(link)),
+            gone: false,
         };
         self.expect_called_again(slot, link)
     }
@@ -128,19 +185,17 @@ impl Steering {
     }
 }
 
-/// The interface that has lost the program and can be steered again, as the kernel has it now. One that runs another program
-/// has an owner. If that one calls ours, only a new interface is to be steered again, once its owner has attached it there.
+/// The interface that has lost the program or its sockets and can be steered again, as the kernel has it now. One that runs
+/// another program has an owner. If that one calls ours, only a new interface is to be steered again, once its owner has attached
+/// it there.
 fn find_loss<'a>(attached: &Attached, links: &'a [Link]) -> Option<&'a Link> {
-    let (index, name) = (attached.interface.index, &attached.interface.name);
-    let same = links.iter().find(|link| link.index == index);
-    let again = || links.iter().find(|link| link.name == *name);
-    let link = match same {
-        Some(link) => link,
-        None => again()?,
-    };
-    let is_lost = match attached.interface.called {
-        true => link.index != index && link.xdp.is_some(),
-        false => link.xdp.is_none(),
+    let same = attached.link(links);
+    let is_new = same.is_none();
+    let link = same.or_else(|| attached.namesake(links))?;
+    let is_lost = match (attached.interface.called, link.xdp) {
+        (true, program) => is_new && program.is_some(),
+        (false, None) => true,
+        (false, Some(program)) => is_new && attached.program == Some(program.id),
     };
     is_lost.then_some(link)
 }
@@ -174,6 +229,7 @@ mod tests {
             },
             program: (!called).then_some(8),
             receive_queues: 1,
+            gone: false,
         }
     }
 
@@ -193,6 +249,30 @@ mod tests {
         assert!(!is_lost(true, 3, OTHER));
         assert!(!is_lost(true, 4, None), "created again, nothing attached");
         assert!(is_lost(true, 4, OTHER));
+    }
+
+    #[test]
+    fn one_that_was_gone_has_lost_its_sockets() {
+        let link = |name: &str, xdp| Link {
+            index: 3,
+            name: name.into(),
+            xdp,
+            ..Link::default()
+        };
+        let ours = Some(AttachedProgram {
+            id: 8,
+            native: true,
+        });
+        let gone = |called| Attached {
+            gone: true,
+            ..attached(called)
+        };
+        assert!(find_loss(&attached(false), &[link("eth0", ours)]).is_none());
+        assert!(find_loss(&gone(false), &[link("eth0", ours)]).is_some());
+        assert!(find_loss(&gone(false), &[link("eth0", OTHER)]).is_none());
+        assert!(find_loss(&gone(false), &[link("eth1", None)]).is_none());
+        assert!(find_loss(&gone(true), &[link("eth0", OTHER)]).is_some());
+        assert!(find_loss(&gone(true), &[link("eth0", None)]).is_none());
     }
 
     #[test]

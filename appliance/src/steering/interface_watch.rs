@@ -11,7 +11,7 @@ use super::error::SteeringError;
 use super::handle::Steering;
 use super::interface_discovery::{Attached, SteeredInterface, count_queues_again, receive_queues};
 use super::receive_frames::has_same_frames;
-use crate::kernel::{self, ChannelWords, Link};
+use crate::kernel::{self, ChannelWords, Link, LinkWatch};
 
 impl Steering {
     /// Notes what the interfaces have now that the program is attached, and with how many queues.
@@ -34,9 +34,14 @@ impl Steering {
                 interface: interface.clone(),
                 program: (!interface.called).then_some(program),
                 receive_queues: receive_queues(link),
+                gone: false,
             })
         };
         self.watched = self.interfaces.iter().filter_map(attached).collect();
+        let watch = LinkWatch::open().inspect_err(
+            |error| tracing::warn!(%error, "interfaces that go for less than a second are not noticed"),
+        );
+        self.link_watch = watch.ok();
         Ok(())
     }
 
@@ -49,10 +54,7 @@ impl Steering {
         let links = kernel::links().map_err(SteeringError::Netlink)?;
         let unfed = self.find_unfed(&links, Instant::now());
         let fault = |attached: &Attached| {
-            let link = links
-                .iter()
-                .find(|link| link.index == attached.interface.index);
-            let queues = link.map_or(0, receive_queues);
+            let queues = attached.link(&links).map_or(0, receive_queues);
             let name = &attached.interface.name;
             let words = |count| kernel::receive_channel_words(name, count);
             let fits = |mtu| has_same_frames(name, attached.interface.mtu, mtu);
@@ -74,9 +76,8 @@ pub(super) fn find_fault(
     fits: impl Fn(u32) -> bool,
 ) -> Option<String> {
     let (name, index) = (&attached.interface.name, attached.interface.index);
-    let Some(link) = links.iter().find(|link| link.index == index) else {
-        let again = links.iter().find(|link| link.name == *name);
-        return Some(match again {
+    let Some(link) = attached.link(links) else {
+        return Some(match attached.namesake(links) {
             Some(link) if attached.interface.called && link.xdp.is_none() => {
                 chain::nothing_attached(&link.name)
             }
@@ -87,6 +88,12 @@ pub(super) fn find_fault(
             None => format!("{name} is gone: create it again, and synward steers it"),
         });
     };
+    if let Some(other) = attached.namesake(links) {
+        return Some(format!(
+            "{name} is another interface (index {}) than at start, which is now called {}: restart synward",
+            other.index, link.name
+        ));
+    }
     // An interface may be renamed: the program and the sockets are bound to its index.
     let name = &link.name;
     match (link.xdp, attached.program) {
@@ -160,6 +167,7 @@ mod tests {
             },
             program: Some(9),
             receive_queues: 2,
+            gone: false,
         }
     }
 
@@ -196,6 +204,36 @@ mod tests {
             ..link()
         };
         assert_eq!(fault(renamed, 2), "");
+    }
+
+    #[test]
+    fn an_interface_under_the_old_name_or_index_is_another_one() {
+        let renamed = Link {
+            name: "lan0".into(),
+            ..link()
+        };
+        let other = Link { index: 4, ..link() };
+        let fault = |attached: &Attached, links: &[Link]| {
+            find_fault(attached, links, 2, ChannelWords::Combined, |_| true).unwrap_or_default()
+        };
+        assert_eq!(
+            fault(&attached(), &[renamed, other]),
+            "eth0 is another interface (index 4) than at start, which is now called lan0: restart synward"
+        );
+        let gone = Attached {
+            gone: true,
+            ..attached()
+        };
+        assert_eq!(
+            fault(&gone, &[link()]),
+            "eth0 was deleted and created again (index 3, now 3): its traffic is not steered; restart synward"
+        );
+        let elsewhere = Link {
+            name: "eth1".into(),
+            ..link()
+        };
+        let text = fault(&gone, &[elsewhere]);
+        assert!(text.starts_with("eth0 is gone"), "{text}");
     }
 
     #[test]

@@ -91,6 +91,15 @@ impl KeptAttacks {
         Ok(())
     }
 
+    /// Pins it again if its file is missing. Returns whether it was.
+    pub(super) fn restore_pin(&mut self, pins: &Pins) -> Result<bool, SteeringError> {
+        let is_missing = !pins.map(ATTACKS).exists();
+        if is_missing {
+            self.pin(pins)?;
+        }
+        Ok(is_missing)
+    }
+
     /// Has the map hold these attacks. It is cheap if they are the same.
     pub(super) fn keep<'a>(
         &mut self,

@@ -28,7 +28,13 @@ impl Steering {
         // Workers are expected from now on, though none is alive yet.
         (0..MAX_QUEUES).for_each(|queue| self.heartbeats.stop(queue));
         if self.taken_over.is_some() {
-            self.keep_unanswered(&Times::now())?;
+            let clients = self.keep_unanswered(&Times::now())?;
+            if clients != 0 {
+                tracing::info!(
+                    clients,
+                    "the process before this one was handed clients that it did not serve"
+                );
+            }
         }
         let result = self.pin_and_attach();
         match result {

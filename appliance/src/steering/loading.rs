@@ -145,6 +145,7 @@ impl Steering {
             found,
             wanted: config.interfaces.clone(),
             watched: Vec::new(),
+            link_watch: None,
             attachments: Vec::new(),
             entry: None,
             arrivals: BTreeMap::new(),

@@ -26,7 +26,8 @@
 //! | `loading` | loads the program for a configuration and fills its maps |
 //! | `interface_discovery` | finds the configured interfaces, and checks that XDP can steer each |
 //! | `interface_watch` | compares the steered interfaces with what the kernel has now |
-//! | `interface_mend` | steers interfaces again that have lost the program |
+//! | `interface_mend` | steers interfaces again that have lost a program or their sockets |
+//! | `pin_mend` | pins again what somebody has removed from the pin folder |
 //! | `map_plan`, `map_encoding`, `fill` | the content of the maps for a configuration, its encoding, and writing it |
 //! | `next_hops` | keeps the neighbours known that the program sends to |
 //! | `waiting_clients` | clients that wait for a worker |
@@ -89,6 +90,7 @@ mod object;
 mod occupant;
 mod own_addresses;
 mod own_sources;
+mod pin_mend;
 mod pins;
 mod plan_changes;
 mod policies_in_force;

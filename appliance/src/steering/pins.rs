@@ -36,8 +36,8 @@ const DRAFT: &str = "-new";
 #[derive(Debug)]
 pub(super) struct Pins {
     folder: PathBuf,
-    /// Never read. Closing it releases the lock.
-    _lock: File,
+    /// Closing it releases the lock.
+    lock: File,
 }
 
 /// What a previous process left.
@@ -97,10 +97,7 @@ impl Pins {
         let locked = lock.metadata().map(identity).ok();
         let is_still_there = locked.is_some() && fs::metadata(folder).map(identity).ok() == locked;
         let folder = folder.to_owned();
-        Ok(is_still_there.then_some(Self {
-            folder,
-            _lock: lock,
-        }))
+        Ok(is_still_there.then_some(Self { folder, lock }))
     }
 
     /// The folder.
@@ -210,6 +207,25 @@ impl Pins {
             found,
             ours: SCHEMA,
         })
+    }
+
+    /// Creates the folder again, and locks it, if somebody has removed it.
+    pub(super) fn restore_folder(&mut self) -> Result<(), SteeringError> {
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let there = fs::metadata(&self.folder).map(identity).ok();
+        if there.is_none() || there != self.lock.metadata().map(identity).ok() {
+            *self = Self::open(&self.folder)?;
+        }
+        Ok(())
+    }
+
+    /// Pins the version of the map layout again if it is missing. Returns whether it was.
+    pub(super) fn restore_schema(&self) -> Result<bool, SteeringError> {
+        let is_missing = !self.folder.join(RECORD).exists();
+        if is_missing {
+            self.record_schema()?;
+        }
+        Ok(is_missing)
     }
 
     /// Pins the version of the map layout. It is pinned before all else.

@@ -1,6 +1,7 @@
 //! Tests steering with the real kernel, on veth pairs in network namespaces of their own. Needs root.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod accidents;
 mod attacked_address;
 mod client_traffic;
 mod foreign_program;

@@ -71,6 +71,19 @@ impl Lab {
         ip_in(&self.here(), arguments);
     }
 
+    /// Runs `tc` in the appliance's namespace.
+    pub(crate) fn tc(&self, arguments: &[&str]) {
+        assert!(self.try_tc(arguments), "tc {}", arguments.join(" "));
+    }
+
+    /// [`Self::tc`], which may fail.
+    pub(crate) fn try_tc(&self, arguments: &[&str]) -> bool {
+        let net = format!("--net=/run/netns/{}", self.here());
+        let mut command = Command::new("nsenter");
+        let done = command.arg(net).arg("tc").args(arguments).output();
+        done.unwrap().status.success()
+    }
+
     /// Runs `ip` in the client's namespace.
     pub(crate) fn client_ip(&self, arguments: &[&str]) {
         ip_in(&self.there(), arguments);

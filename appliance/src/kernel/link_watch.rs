@@ -1,0 +1,82 @@
+//! Hears of interfaces that go (rtnetlink multicast), also of those that are back before anybody lists them.
+#![forbid(unsafe_code)]
+
+use std::io::{self, Read as _};
+
+use rustix::net::netlink::SocketAddrNetlink;
+use socket2::Socket;
+
+use super::netlink::{self, u32_at};
+
+// include/uapi/linux/rtnetlink.h
+const RTMGRP_LINK: u32 = 1;
+/// Datagrams that one look reads at most.
+const A_LOOK: usize = 4096;
+/// The kernel fills at most 32 KiB of a datagram with one link (net/core/rtnetlink.c).
+const DATAGRAM: usize = 1 << 15;
+
+/// Hears of every interface that is deleted, or moved to another network namespace.
+#[derive(Debug)]
+pub struct LinkWatch {
+    socket: Socket,
+    buffer: Vec<u8>,
+}
+
+impl LinkWatch {
+    /// Begins to watch the network namespace of the caller.
+    ///
+    /// # Errors
+    /// The kernel has no socket for it.
+    pub fn open() -> io::Result<Self> {
+        let socket = netlink::open(libc::NETLINK_ROUTE)?;
+        socket.set_nonblocking(true)?;
+        rustix::net::bind(&socket, &SocketAddrNetlink::new(0, RTMGRP_LINK))?;
+        Ok(Self {
+            socket,
+            buffer: vec![0; DATAGRAM],
+        })
+    }
+
+    /// The indices of the interfaces that have gone since the last look. Some may be missing if there were thousands of changes.
+    pub fn gone(&mut self) -> Vec<u32> {
+        let mut gone = Vec::new();
+        for _ in 0..A_LOOK {
+            match self.socket.read(&mut self.buffer) {
+                Ok(length) => {
+                    let messages = netlink::messages(&self.buffer[..length]);
+                    gone.extend(messages.filter_map(|(kind, body)| gone_link(kind, body)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // Interrupted, or messages were lost (ENOBUFS), which ends with this read.
+                Err(_) => {}
+            }
+        }
+        gone
+    }
+}
+
+/// The index in a message of struct ifinfomsg about an interface that is gone. A bridge sends such messages of the family
+/// AF_BRIDGE about ports that leave it.
+fn gone_link(kind: u16, body: &[u8]) -> Option<u32> {
+    let is_link = kind == libc::RTM_DELLINK && body.first() == Some(&(libc::AF_UNSPEC as u8));
+    is_link.then(|| u32_at(body, 4))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_interface_that_is_deleted_has_gone() {
+        let body = |family: i32| {
+            let mut body = [0; 16];
+            (body[0], body[4]) = (family as u8, 7);
+            body
+        };
+        let unspec = body(libc::AF_UNSPEC);
+        assert_eq!(gone_link(libc::RTM_DELLINK, &unspec), Some(7));
+        assert_eq!(gone_link(libc::RTM_NEWLINK, &unspec), None);
+        assert_eq!(gone_link(libc::RTM_DELLINK, &body(libc::AF_BRIDGE)), None);
+        assert_eq!(gone_link(libc::RTM_DELLINK, &unspec[..6]), None);
+    }
+}
