@@ -76,6 +76,7 @@ fn try_confine(kind: ThreadKind, directories: &Directories) -> Result<(), Confin
     files::restrict(kind, directories)?;
     capabilities::give_up(kind)?;
     // The last: the filter allows none of the calls above.
+    seccompiler::apply_filter(&system_calls::general_filter())?;
     seccompiler::apply_filter(&filter)?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen::Dword, SeccompCmpOp,
-    SeccompCondition, SeccompFilter, SeccompRule,
+    SeccompCondition, SeccompFilter, SeccompRule, sock_filter,
 };
 
 use super::ThreadKind;
@@ -40,7 +40,6 @@ const EVERY: &[i64] = &[
     libc::SYS_sched_yield,
     libc::SYS_set_robust_list,
     libc::SYS_sigaltstack,
-    libc::SYS_tgkill,
     libc::SYS_write,
     libc::SYS_writev,
 ];
@@ -94,6 +93,7 @@ const NEVER: &[i64] = &[
     libc::SYS_fsconfig,
     libc::SYS_fsmount,
     libc::SYS_fsopen,
+    libc::SYS_fspick,
     libc::SYS_init_module,
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
@@ -102,30 +102,67 @@ const NEVER: &[i64] = &[
     libc::SYS_ioperm,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_iopl,
+    libc::SYS_kcmp,
+    libc::SYS_kexec_file_load,
     libc::SYS_kexec_load,
     libc::SYS_keyctl,
+    libc::SYS_kill,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_modify_ldt,
     libc::SYS_mount,
     libc::SYS_mount_setattr,
     libc::SYS_move_mount,
+    libc::SYS_name_to_handle_at,
     libc::SYS_open_by_handle_at,
     libc::SYS_open_tree,
+    libc::SYS_perf_event_open,
     libc::SYS_personality,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_send_signal,
     libc::SYS_pivot_root,
+    libc::SYS_process_madvise,
+    libc::SYS_process_mrelease,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
     libc::SYS_ptrace,
+    libc::SYS_quotactl,
     libc::SYS_reboot,
     libc::SYS_request_key,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_setdomainname,
+    libc::SYS_setfsgid,
+    libc::SYS_setfsuid,
     libc::SYS_setgid,
+    libc::SYS_setgroups,
+    libc::SYS_sethostname,
     libc::SYS_setns,
+    libc::SYS_setregid,
     libc::SYS_setresgid,
     libc::SYS_setresuid,
+    libc::SYS_setreuid,
     libc::SYS_settimeofday,
     libc::SYS_setuid,
+    libc::SYS_swapoff,
     libc::SYS_swapon,
+    libc::SYS_syslog,
+    libc::SYS_tkill,
     libc::SYS_umount2,
     libc::SYS_unshare,
     libc::SYS_userfaultfd,
+    libc::SYS_vhangup,
+];
+
+/// Flags of clone(2) that make a namespace. That of users needs no capability, and has all in it.
+const NAMESPACES: [i32; 7] = [
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWUTS,
 ];
 
 /// Commands of bpf(2) (linux/bpf.h) that read and change elements of maps: BPF_MAP_LOOKUP_ELEM to BPF_MAP_GET_NEXT_KEY,
@@ -142,6 +179,8 @@ pub(super) fn filter(kind: ThreadKind) -> Result<BpfProgram, BackendError> {
     if kind == ThreadKind::Control {
         let mut rules = any_arguments(&[NEVER]);
         rules.insert(libc::SYS_bpf, equal(0, LOAD)?);
+        rules.insert(libc::SYS_clone, with_namespace()?);
+        rules.insert(libc::SYS_tgkill, own_process(SeccompCmpOp::Ne)?);
         return SeccompFilter::new(rules, Allow, refuse, arch)?.try_into();
     }
     let mut rules = match kind {
@@ -149,6 +188,7 @@ pub(super) fn filter(kind: ThreadKind) -> Result<BpfProgram, BackendError> {
         ThreadKind::Server => any_arguments(&[EVERY, WORKER, SERVER]),
         ThreadKind::Log | ThreadKind::Control => any_arguments(&[EVERY]),
     };
+    rules.insert(libc::SYS_tgkill, own_process(SeccompCmpOp::Eq)?);
     rules.insert(libc::SYS_mmap, not_executable()?);
     rules.insert(libc::SYS_mprotect, not_executable()?);
     if kind != ThreadKind::Log {
@@ -160,6 +200,48 @@ pub(super) fn filter(kind: ThreadKind) -> Result<BpfProgram, BackendError> {
         rules.insert(libc::SYS_socket, equal(0, &families)?);
     }
     SeccompFilter::new(rules, refuse, Allow, arch)?.try_into()
+}
+
+/// The filter of every thread, which looks at numbers of calls alone: it refuses those of the x32 ABI, which other filters take
+/// for calls that they do not know, and says of clone3(2) that the kernel lacks it. The C library calls clone(2) then, whose flags
+/// a filter can read.
+pub(super) fn general_filter() -> BpfProgram {
+    // linux/bpf_common.h, linux/seccomp.h, asm/unistd.h
+    const LOAD_WORD: u16 = 0x20;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const JUMP_IF_AT_LEAST: u16 = 0x35;
+    const RETURN: u16 = 0x06;
+    const ALLOW: u32 = 0x7fff_0000;
+    const ERRNO: u32 = 0x0005_0000;
+    const X32: u32 = 0x4000_0000;
+    let step = |code, k, jt| sock_filter { code, jt, jf: 0, k };
+    vec![
+        // The number is the first word of struct seccomp_data.
+        step(LOAD_WORD, 0, 0),
+        step(JUMP_IF_AT_LEAST, X32, 2),
+        step(JUMP_IF_EQUAL, libc::SYS_clone3 as u32, 2),
+        step(RETURN, ALLOW, 0),
+        step(RETURN, ERRNO | libc::EPERM.unsigned_abs(), 0),
+        step(RETURN, ERRNO | libc::ENOSYS.unsigned_abs(), 0),
+    ]
+}
+
+/// clone(2) with any flag of [`NAMESPACES`]: its first argument on the architectures that synward runs on.
+fn with_namespace() -> Result<Vec<SeccompRule>, BackendError> {
+    let flags = NAMESPACES.into_iter().map(|flag| u64::from(flag as u32));
+    flags
+        .map(|flag| {
+            let condition = SeccompCondition::new(0, Dword, SeccompCmpOp::MaskedEq(flag), flag)?;
+            SeccompRule::new(vec![condition])
+        })
+        .collect()
+}
+
+/// A first argument that is this process, or is not.
+fn own_process(comparison: SeccompCmpOp) -> Result<Vec<SeccompRule>, BackendError> {
+    let own = u64::from(std::process::id());
+    let condition = SeccompCondition::new(0, Dword, comparison, own)?;
+    Ok(vec![SeccompRule::new(vec![condition])?])
 }
 
 fn any_arguments(lists: &[&[i64]]) -> Rules {
