@@ -80,6 +80,13 @@ impl Cookie {
         }
     }
 
+    /// Wipes the keys; what remains tells whether another file has the same.
+    pub fn forget_keys(&mut self) {
+        if let Some(keyring) = &mut self.keyring {
+            keyring.forget();
+        }
+    }
+
     /// The keys that were read. At first start: a new secret, written to the secret file (0600, its directory 0700)
     /// before this returns.
     pub fn keyring(&self) -> Result<Keyring, Problems> {

@@ -109,7 +109,10 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
         tracing::warn!("the limit of open files cannot be raised: {error}");
     }
     config.cookie.keyring = Some(config.cookie.keyring().map_err(anyhow::Error::from)?);
-    let (appliance, profiles) = start::start_appliance(config.clone())?;
+    let (mut appliance, profiles) = start::start_appliance(config.clone())?;
+    // Each service has its own keys now. Whoever took over a thread would find no others in memory.
+    appliance.config.cookie.forget_keys();
+    config.cookie.forget_keys();
     let events = EventLog::new(programs);
     let source = ConfigSource {
         // Other commands have another working directory.

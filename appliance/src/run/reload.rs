@@ -130,7 +130,7 @@ fn exchange(inner: &mut Inner, mut next: Config) -> Result<(), String> {
 }
 
 /// Exchanges the running configuration for `next`, whose services are at their indices.
-fn put_in_force(inner: &mut Inner, next: Config) -> Result<(), String> {
+fn put_in_force(inner: &mut Inner, mut next: Config) -> Result<(), String> {
     let Some(appliance) = &mut inner.appliance else {
         return Err("synward is stopping".into());
     };
@@ -163,6 +163,7 @@ fn put_in_force(inner: &mut Inner, next: Config) -> Result<(), String> {
     appliance.config.flows = next.flows;
     appliance.config.appliance.adopt = next.appliance.adopt;
     inner.notes.renew(&next);
+    next.cookie.forget_keys();
     inner.config = Arc::new(next);
     done.map_err(|error| format!("the reload is not complete; restart synward: {error}"))
 }

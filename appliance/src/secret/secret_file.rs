@@ -31,7 +31,12 @@ pub struct Keyring(Vec<Entry>);
 #[derive(Clone, Debug)]
 enum Entry {
     Secret(Secret),
-    Service { name: String, key: ServiceKey },
+    Service {
+        name: String,
+        key: ServiceKey,
+    },
+    /// What [`Keyring::forget`] leaves: the fingerprint.
+    Forgotten(String),
 }
 
 impl Keyring {
@@ -89,6 +94,7 @@ impl Keyring {
         let key = |entry: &Entry| match entry {
             Entry::Secret(secret) => Some(derive_service_key(secret, service)),
             Entry::Service { name, key } => (name == service).then(|| key.clone()),
+            Entry::Forgotten(_) => None,
         };
         self.0.iter().filter_map(key).collect()
     }
@@ -98,8 +104,15 @@ impl Keyring {
         let fingerprint = |entry: &Entry| match entry {
             Entry::Secret(secret) => fingerprint(&secret.0),
             Entry::Service { name, key } => format!("{name}:{}", fingerprint(&key.0)),
+            Entry::Forgotten(fingerprint) => fingerprint.clone(),
         };
         self.0.iter().map(fingerprint).collect()
+    }
+
+    /// Wipes the secrets and keys, once those of the services are derived. The fingerprints stay, to compare with.
+    pub fn forget(&mut self) {
+        let fingerprints = self.fingerprints();
+        self.0 = fingerprints.into_iter().map(Entry::Forgotten).collect();
     }
 
     fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Problems> {
@@ -111,7 +124,8 @@ impl Keyring {
             );
         }
         let mut problems = Vec::new();
-        let mut entries = Vec::new();
+        // It does not grow, which would leave copies behind.
+        let mut entries = Vec::with_capacity(lines.len());
         let mut secrets = 0;
         for (index, line) in lines.iter().enumerate() {
             if let Some(first) = lines[..index]
@@ -240,6 +254,20 @@ mod tests {
         let keyring = parse(&format!("{}\n{}\n", "01".repeat(32), "02".repeat(32))).unwrap();
         let expected = [1, 2].map(|byte| derive_service_key(&Secret([byte; 32]), "web").0);
         assert_eq!(keys(&keyring, "web"), expected);
+    }
+
+    #[test]
+    fn what_is_forgotten_can_only_be_compared() {
+        let secret = "01".repeat(32);
+        let line = service_line("mail", &derive_service_key(&Secret([2; 32]), "mail"));
+        let mut keyring = parse(&format!("{secret}\n{line}\n")).unwrap();
+        let before = keyring.fingerprints();
+        keyring.forget();
+        assert_eq!(keyring.fingerprints(), before);
+        for service in ["web", "mail"] {
+            assert!(keys(&keyring, service).is_empty());
+        }
+        assert!(!format!("{keyring:?}").contains(&secret));
     }
 
     #[test]
