@@ -1,33 +1,49 @@
-"""Either end can close its direction and still receive."""
+"""Either end can close its direction and still receive, also after a silence that is longer than `closing_seconds`.
+
+With `--full` with each handoff."""
 
 import hashlib
 import os
 import socket
 import threading
+import time
 
-from story import receive_all, story
+from handoffs import HANDOFFS, each_handoff
+from story import FULL, receive_all
 
 # A spliced connection does not depend on who answered its SYN.
 ONCE = "xdp"
 BESIDE_OTHERS = True
 DATA = os.urandom(3 << 20)
+# Seconds; flows that have ended are forgotten after one, and the sweep takes a moment.
+SILENCE = 4
 
 
-def run(lab, synward):
+def run(lab, synwards):
+    pairs = []
     for family in 4, 6:
         client, server = lab.pair(family)
-        closes_then_receives(client, server)
+        pairs.append((client, server))
         client, server = lab.pair(family)
-        closes_then_receives(server, client)
-    synward.carried(4)
+        pairs.append((server, client))
+    for first, second in pairs:
+        closes(first, second)
+    time.sleep(SILENCE)
+    for first, second in pairs:
+        receives(first, second)
+    synwards[-1].carried(4)
 
 
-def closes_then_receives(first, second):
-    """The first end sends data and a FIN; the second receives both, and only then sends its data."""
+def closes(first, second):
+    """The first end sends data and a FIN; the second receives both."""
+    first.sendall(b"that is all from me")
+    first.shutdown(socket.SHUT_WR)
+    assert receive_all(second) == b"that is all from me"
+
+
+def receives(first, second):
+    """Only now the second end sends its data."""
     with first, second:
-        first.sendall(b"that is all from me")
-        first.shutdown(socket.SHUT_WR)
-        assert receive_all(second) == b"that is all from me"
         sender = threading.Thread(target=lambda: (second.sendall(DATA), second.shutdown(socket.SHUT_WR)))
         sender.start()
         received = receive_all(first)
@@ -39,4 +55,4 @@ def digest(data):
     return hashlib.sha256(data).hexdigest()
 
 
-story(run)
+each_handoff(run, HANDOFFS if FULL else ("splice",), appliance="[flows]\ncapacity = 4096\nclosing_seconds = 1")

@@ -1,17 +1,29 @@
 """A device that restarts counts source port and ISN from the same start. Its next connection, a moment after the last, carries
-data like the first, and the captured first segment of the last delivers nothing again."""
+data like the first, and the captured first segment of the last delivers nothing again.
+
+With `--full` with each handoff."""
 
 import itertools
 
-from segments import ACK, FIN, LINUX, PSH, RST, SPOOFED, SYN, WINDOWS, Segment, Wire, answer_to, shake_hands
-from story import PORT, SERVER, receive, story
+from handoffs import each_handoff
+from segments import ACK, FIN, LINUX, PSH, RST, SERVER_MAC, SPOOFED, SYN, WINDOWS, Segment, Wire, answer_to, shake_hands
+from story import FULL, PORT, SERVER, receive, story
 
 BESIDE_OTHERS = True
 ISN = 6510
 
 
 def run(lab, synward):
-    wire = Wire(lab, "client", "client0")
+    same_isn(lab, Wire(lab, "client", "client0"), synward.responder != "none")
+
+
+def behind(lab, synwards):
+    """With `local` and `forward`, where the kernel has the connections."""
+    is_local = synwards[0].settings["handoff"] == "local"
+    same_isn(lab, Wire(lab, "client", "client0", SERVER_MAC if is_local else None), True)
+
+
+def same_isn(lab, wire, is_checked):
     for number, (family, options) in enumerate(itertools.product((4, 6), (LINUX, WINDOWS))):
         with lab.listen(family) as listener:
             syn = Segment(SPOOFED[family], 43_000 + number, SERVER[family], PORT, seq=ISN, flags=SYN, options=options)
@@ -21,7 +33,7 @@ def run(lab, synward):
                 ack = connection(wire, listener, syn, words, end)
                 assert last is None or ack.ack != last.ack, "both handshakes have the same numbers"
                 last = ack
-            if synward.responder == "none":
+            if not is_checked:
                 continue
             wire.send(last.but(flags=ACK | PSH, payload=b"replay"))
             nothing_accepted(listener)
@@ -80,3 +92,5 @@ def nothing_accepted(listener):
 
 
 story(run)
+if FULL:
+    each_handoff(behind, ("local", "forward"))

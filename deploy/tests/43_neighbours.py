@@ -1,8 +1,11 @@
-"""A firewall that knows nothing of spliced connections, and neighbours that are unknown or have moved, cut off no client."""
+"""A firewall that knows nothing of spliced connections, and neighbours that are unknown or have moved, cut off no client.
+
+With `--full` also with `forward`; a `local` service is its own next hop."""
 
 import subprocess
 
-from story import CLIENT, SERVER, receive, story, wait_until
+from handoffs import each_handoff
+from story import CLIENT, FULL, SERVER, receive, wait_until
 
 # XDP and the control thread look after neighbours; no responder does.
 ONCE = "xdp"
@@ -19,7 +22,7 @@ FIREWALL = """
 OLD_MAC = "02:00:00:00:00:99"
 
 
-def run(lab, synward):
+def run(lab, synwards):
     with lab.inside("edge"):
         subprocess.run(["nft", "-f", "-"], input=FIREWALL, text=True, check=True)
     for device in "out0", "in0":
@@ -43,8 +46,12 @@ def forget(lab):
 
 
 def talk(lab, family):
-    client, server = lab.pair(family)
-    client.sendall(b"request")
+    """An edge of `forward` holds nothing: what the firewall drops until the neighbour is known, the client sends again."""
+    with lab.listen(family) as listener:
+        client = lab.connect(family)
+        client.sendall(b"request")
+        server, _ = listener.accept()
+    server.settimeout(10)
     assert receive(server, 7) == b"request"
     server.sendall(b"answer")
     assert receive(client, 6) == b"answer"
@@ -52,4 +59,4 @@ def talk(lab, family):
     server.close()
 
 
-story(run)
+each_handoff(run, ("splice", "forward") if FULL else ("splice",))

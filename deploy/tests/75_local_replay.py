@@ -1,11 +1,14 @@
 """The valid ACK of a handshake opens one connection. A replay changes nothing while the connection is open, and opens nothing
-afterwards: not with data either, and not after synward was killed and started again."""
+afterwards: not with data either, and not after synward was killed and started again.
+
+With `--full` also behind an edge (`forward`)."""
 
 import itertools
 import signal
 
+from handoffs import each_handoff
 from segments import ACK, PSH, SERVER_MAC, Wire
-from story import PORT, local_story, talk, wait_until
+from story import FULL, PORT, local_story, talk, wait_until
 from transfer import timestamps
 
 # The programs at XDP and TC check ACKs; no responder sees them.
@@ -17,8 +20,16 @@ COMBINATIONS = list(itertools.product((4, 6), (True, False)))
 def run(lab, synward):
     if synward.responder == "none":
         return
-    wire = Wire(lab, "client", "client0", SERVER_MAC)
-    over = []
+    once_each(lab, [synward], Wire(lab, "client", "client0", SERVER_MAC))
+
+
+def behind_an_edge(lab, synwards):
+    once_each(lab, synwards, Wire(lab, "client", "client0"))
+
+
+def once_each(lab, synwards, wire):
+    """The last synward is that of the server."""
+    synward, over = synwards[-1], []
     for family, stamped in COMBINATIONS:
         timestamps(lab, stamped)
         with lab.listen(family) as listener:
@@ -29,7 +40,7 @@ def run(lab, synward):
                 refused(synward, wire, listener, ack)
                 over.append((family, ack))
     synward.carried(2 * len(COMBINATIONS))
-    after_a_kill(lab, synward, wire, over)
+    after_a_kill(lab, synwards, wire, over)
 
 
 def connection(lab, synward, wire, listener, family, first):
@@ -72,10 +83,13 @@ def in_time_wait(lab, synward, wire, listener, ack):
     nothing_accepted(listener)
 
 
-def after_a_kill(lab, synward, wire, over):
+def after_a_kill(lab, synwards, wire, over):
     """Their cookies are still valid, because the story takes less than a minute."""
-    synward.process.stop(signal.SIGKILL)
-    synward.start()
+    for one in synwards:
+        one.process.stop(signal.SIGKILL)
+    for one in reversed(synwards):
+        one.start()
+    synward = synwards[-1]
     for family, ack in over:
         with lab.listen(family) as listener:
             refused(synward, wire, listener, ack)
@@ -107,3 +121,5 @@ def state(lab, port):
 
 
 local_story(run)
+if FULL:
+    each_handoff(behind_an_edge, ("forward",))

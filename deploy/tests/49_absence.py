@@ -1,0 +1,82 @@
+"""A killed process leaves connections going on. After some seconds clients are not answered by a splice any more, or reach the
+server, as `when_absent` says, until the next process serves them.
+
+With `--full` both policies, and `local` and `forward`, which need no process."""
+
+import signal
+import time
+
+from handoffs import each_handoff
+from story import FULL, receive, talk, wait_until
+
+# Who answers SYNs matters while there is a process: the programs answer for an absent worker.
+ONCE = "xdp"
+BESIDE_OTHERS = True
+# A queue without a heartbeat for so long is without a worker (ABSENT_AFTER).
+ABSENT = 4
+# Accepted connections, by the port of their client.
+kept = {}
+
+
+def killed(policy):
+    def run(lab, synwards):
+        is_splice = synwards[0].settings["handoff"] == "splice"
+        old = [lab.pair(family) for family in (4, 6)]
+        listeners = {family: lab.listen(family) for family in (4, 6)}
+        for one in synwards:
+            process, one.process = one.process, None
+            process.stop(signal.SIGKILL)
+        gone = time.monotonic()
+        # It is told "connected", and waits for its server to speak.
+        early = {family: lab.connect(family) for family in (4, 6)}
+        wait_until("nobody is there for some seconds", lambda: time.monotonic() > gone + ABSENT + 1.5)
+        for pair in old:
+            talk(*pair)
+        served = {}
+        for family in 4, 6:
+            answered = lab.connects(family)
+            assert answered == (not is_splice or policy == "pass"), f"IPv{family}, {policy}: answered: {answered}"
+            if answered:
+                served[family] = during(lab, listeners[family], family)
+        for one in reversed(synwards):
+            one.start()
+        for pair in [*old, *served.values()]:
+            talk(*pair)
+        for family in 4, 6:
+            greeted(listeners[family], early[family])
+            late = lab.connect(family)
+            greeted(listeners[family], late)
+        # A connection that began unchallenged is one from before.
+        for pair in served.values():
+            talk(*pair)
+    return run
+
+
+def during(lab, listener, family):
+    """A connection that is opened without a process."""
+    client = lab.connect(family)
+    server = accepted(listener, client)
+    talk(client, server)
+    return client, server
+
+
+def accepted(listener, client):
+    """The server's end. Those of others are kept until they are asked for."""
+    port = client.getsockname()[1]
+    while port not in kept:
+        server, address = listener.accept()
+        server.settimeout(10)
+        kept[address[1]] = server
+    return kept.pop(port)
+
+
+def greeted(listener, client):
+    server = accepted(listener, client)
+    server.sendall(b"220 lab")
+    assert receive(client, 7) == b"220 lab"
+    talk(client, server)
+
+
+each_handoff(killed("pass"), ("splice",), 'when_absent = "pass"', adopt_seconds=5)
+if FULL:
+    each_handoff(killed("drop"), service='when_absent = "drop"', adopt_seconds=5)
