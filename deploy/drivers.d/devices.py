@@ -25,6 +25,8 @@ DEVICES = {device.name: device for device in (
     # The driver uses the DMA API, which zero-copy needs.
     Device("virtio-net-iommu", f"{VIRTIO},iommu_platform=on", "virtio_net", queue_pairs=2),
     Device("virtio-net-spare", VIRTIO, "virtio_net", queue_pairs=4),
+    # All of its queue pairs are in use, so that none is spare when native XDP attaches.
+    Device("virtio-net-all", VIRTIO, "virtio_net", queue_pairs=4, channels=4),
     Device("virtio-net-fixed", f"{VIRTIO},ctrl_guest_offloads=off", "virtio_net", queue_pairs=2),
     Device("igb-2", "igb", "igb", channels=2),
     Device("igb-8", "igb", "igb", channels=8),

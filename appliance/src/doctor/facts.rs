@@ -117,6 +117,8 @@ pub struct State {
     pub kind: String,
     /// Why XDP cannot steer a device of this kind.
     pub refusal: Option<String>,
+    /// Why native XDP would crash the kernel.
+    pub crash: Option<String>,
     /// Whether it is set up.
     pub up: bool,
     /// Whether it has a carrier.

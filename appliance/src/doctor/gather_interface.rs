@@ -67,6 +67,7 @@ fn state(link: &Link, links: &[Link], pin: Option<&Path>) -> State {
     State {
         kind: link.kind.clone(),
         refusal: steering::refused_kind(link, links),
+        crash: steering::crash_of_native_xdp(link),
         up: link.up,
         carrier: link.carrier,
         mtu: link.mtu,

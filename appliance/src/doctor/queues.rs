@@ -64,6 +64,12 @@ pub(super) fn queues(interface: &Interface, state: &State, machine: &Machine) ->
         );
         return finding(Status::Fail, what).mend(change(counts, good));
     }
+    if let Some(crash) = &state.crash
+        && without_native(interface) != Status::Ok
+    {
+        let what = format!("no native XDP: {crash}");
+        return finding(without_native(interface), what).mend(change(counts, good));
+    }
     match need {
         ChannelNeed::Half if channels > limit && without_native(interface) != Status::Ok => {
             let what = format!(

@@ -53,6 +53,7 @@ fn healthy() -> Facts {
             state: Some(State {
                 kind: String::new(),
                 refusal: None,
+                crash: None,
                 up: true,
                 carrier: true,
                 mtu: 1500,

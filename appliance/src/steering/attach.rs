@@ -235,25 +235,25 @@ fn link(
     let mode = wanted.attach_mode();
     let index = found.steered.index;
     if mode != XdpMode::Generic {
-        match program.attach_to_if_index(index, Mode::Driver) {
-            Ok(id) => {
-                found.steered.native = true;
-                return keep(program, id, found);
-            }
-            Err(error) if is_taken(&error) => return Err(occupied(found)),
-            Err(error) => {
-                let name = found.steered.name.clone();
-                let cause = native_cause(program, &error, found);
-                if mode == XdpMode::Native {
-                    let cure = wanted.cure_for_native();
-                    return Err(SteeringError::Native { name, cause, cure });
+        let cause = match &found.crash {
+            Some(crash) => crash.clone(),
+            None => match program.attach_to_if_index(index, Mode::Driver) {
+                Ok(id) => {
+                    found.steered.native = true;
+                    return keep(program, id, found);
                 }
-                let notice = format!(
-                    "{name} refuses native XDP: {cause}; XDP is generic there, which is slower"
-                );
-                found.steered.notices.push(notice);
-            }
+                Err(error) if is_taken(&error) => return Err(occupied(found)),
+                Err(error) => native_cause(program, &error, found),
+            },
+        };
+        let name = found.steered.name.clone();
+        if mode == XdpMode::Native {
+            let cure = wanted.cure_for_native();
+            return Err(SteeringError::Native { name, cause, cure });
         }
+        let notice =
+            format!("{name} refuses native XDP: {cause}; XDP is generic there, which is slower");
+        found.steered.notices.push(notice);
     }
     match program.attach_to_if_index(index, Mode::Skb) {
         Ok(id) => keep(program, id, found),

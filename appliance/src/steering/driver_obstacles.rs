@@ -4,6 +4,7 @@
 use super::driver_table::{ChannelNeed, DriverFacts, ZeroCopy, facts_of};
 use super::error::SteeringError;
 use super::frags::{driver_has_frags, zero_copy_obstacle};
+use super::kernel_crash::crash_of_native_xdp;
 use crate::config::{self, Config, XdpMode};
 use crate::kernel::{self, ChannelWords, Channels};
 
@@ -22,6 +23,13 @@ pub fn driver_warnings(config: &Config) -> Vec<(usize, String)> {
         let facts = kernel::driver(&wanted.name)
             .ok()
             .and_then(|driver| facts_of(&driver));
+        if let Some(crash) = link
+            .filter(|_| wanted.xdp != XdpMode::Generic)
+            .and_then(crash_of_native_xdp)
+        {
+            let name = &wanted.name;
+            warnings.push((wanted.line, format!("{name}: no native XDP: {crash}")));
+        }
         if let (Some(link), Some(facts), true) = (link, facts, wanted.xdp != XdpMode::Generic) {
             let interface = Interface {
                 name: &wanted.name,

@@ -3,6 +3,7 @@
 use synward_core::layout::{MAX_QUEUES, side};
 
 use super::error::SteeringError;
+use super::kernel_crash::crash_of_native_xdp;
 use super::vlan_stripping;
 use crate::config::{self, Attach, Queues, Side};
 use crate::kernel::{self, AttachedProgram, Link};
@@ -38,6 +39,8 @@ pub(super) struct Found {
     pub(super) steered: SteeredInterface,
     /// The XDP program that was attached before.
     pub(super) before: Option<AttachedProgram>,
+    /// Why native XDP would crash the kernel; `None`: it would not.
+    pub(super) crash: Option<String>,
     kind: String,
 }
 
@@ -109,6 +112,7 @@ pub(super) fn find(
     let (queues, notices) = queues(wanted, receive_queues(link))?;
     Ok(Found {
         before: link.xdp,
+        crash: crash_of_native_xdp(link),
         kind: link.kind.clone(),
         steered: SteeredInterface {
             index: link.index,

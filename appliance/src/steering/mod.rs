@@ -42,6 +42,7 @@
 //! | `driver_table`, `driver_obstacles` | what is known about drivers, and which of their limits an interface exceeds |
 //! | `receive_frames` | the size of the UMEM frames that a driver receives whole packets in |
 //! | `frags` | frames in several buffers: whether they are needed, and which interfaces transmit them |
+//! | `kernel_crash` | the channels with which native XDP crashes the kernel |
 //! | `native_refusal` | explains why a driver refuses native XDP |
 //! | `own_sources` | this machine's own addresses, from which no client comes |
 //! | `vlans` | the VLANs that this machine has devices for |
@@ -76,6 +77,7 @@ mod interface_discovery;
 mod interface_mend;
 mod interface_watch;
 mod kept_attacks;
+mod kernel_crash;
 mod key_slots;
 mod left_out;
 mod life_cycle;
@@ -123,6 +125,7 @@ pub use interface_discovery::SteeredInterface;
 pub(crate) use interface_discovery::refused_kind;
 pub use interface_mend::Mended;
 pub use kept_attacks::{Ongoing, ResumedAttack};
+pub(crate) use kernel_crash::crash_of_native_xdp;
 pub use left_out::LeftOut;
 pub(crate) use native_refusal::most_mtu;
 pub use occupant::Occupant;

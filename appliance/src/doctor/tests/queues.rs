@@ -53,6 +53,21 @@ fn channels_follow_cpus_and_driver() {
 }
 
 #[test]
+fn channels_with_which_native_xdp_crashes_the_kernel() {
+    assert_eq!(
+        nic(|state| {
+            state.crash = Some("it would crash the kernel".into());
+            state.channels = Ok(combined(8, 8));
+        }),
+        (
+            "nic.queues",
+            Status::Fail,
+            command("ethtool -L eth0 combined 4")
+        )
+    );
+}
+
+#[test]
 fn more_queues_than_can_be_steered() {
     let many = synward_core::layout::MAX_QUEUES + 1;
     let many_queues = |state: &mut State| {
