@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 import cost
+import incidents
 import network
 import report
 from appliance import Appliance
@@ -53,6 +54,8 @@ def main():
     if options.cost:
         print(measure_cost(options.kernel[0], DEVICES[options.device[0]], options))
         return 0
+    if options.incidents:
+        return suffer(options.kernel[0], DEVICES[options.device[0]], CASES[options.case[0]], options)
     outcomes = []
     every = ((kernel, device, options.case) for kernel in options.kernel for device in options.device)
     for kernel, device, names in SHORT if options.short else every:
@@ -68,6 +71,7 @@ def parse():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--cost", type=int, metavar="TURNS")
+    parser.add_argument("--incidents", action="store_true")
     parser.add_argument("--kernel", nargs="+", choices=KERNELS)
     parser.add_argument("--device", nargs="+", choices=DEVICES)
     parser.add_argument("--case", nargs="+", choices=CASES)
@@ -75,8 +79,8 @@ def parse():
     parser.add_argument("--flood-requests", type=int, default=20)
     parser.add_argument("--rate", type=int, default=500)
     options = parser.parse_args()
-    options.kernel = options.kernel or (("6.18",) if options.cost else KERNELS)
-    options.device = options.device or (("igb-2",) if options.cost else tuple(DEVICES))
+    options.kernel = options.kernel or (("6.18",) if options.cost or options.incidents else KERNELS)
+    options.device = options.device or (("igb-2",) if options.cost or options.incidents else tuple(DEVICES))
     options.case = options.case or tuple(CASES)
     return options
 
@@ -100,6 +104,13 @@ def measure_cost(kernel, device, options):
     """Boots a guest, and compares what an answer costs it. Returns the table."""
     with booted(kernel, device, options) as bench:
         return cost.compare(bench, device, options.cost, lambda text: print(text, flush=True))
+
+
+def suffer(kernel, device, case, options):
+    """Boots a guest, and lets happen to its device what may happen. Returns the exit code."""
+    with booted(kernel, device, options) as bench:
+        rows = incidents.report(bench, case, lambda text: print(text, flush=True))
+    return 1 if any(outcome == "FAILED" for _, outcome, _ in rows) else 0
 
 
 @contextlib.contextmanager
