@@ -34,6 +34,7 @@
 //! | [`inactive_cost`] | measures what a packet costs while no service challenges |
 //! | [`judged`] | connections that were quiet while others were adopted |
 //! | [`kernel_handshake`] | SYNs that only the server's kernel can answer |
+//! | [`listener_queue`] | ... and how much of its SYN queue they fill |
 //! | [`signals`] | signals while the kernel verifies the program |
 //! | [`addresses`] | addresses of a service that challenge by themselves, and what is counted for them |
 //! | [`policy`] | modes, lists, prefixes and ports |
@@ -61,6 +62,7 @@ mod judged;
 mod jumbo;
 mod kernel_cookies;
 mod kernel_handshake;
+mod listener_queue;
 mod local_services;
 mod many_queues;
 mod monitor;

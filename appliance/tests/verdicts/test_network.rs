@@ -63,7 +63,7 @@ pub(crate) fn add_wide(name: &str, queues: u32) -> u32 {
     index_of(name)
 }
 
-fn index_of(name: &str) -> u32 {
+pub(crate) fn index_of(name: &str) -> u32 {
     let name = std::ffi::CString::new(name).unwrap();
     // SAFETY: the name is a C string that lives through the call.
     unsafe { libc::if_nametoindex(name.as_ptr()) }

@@ -16,6 +16,9 @@ use synward_core::wire::Address;
 static SK_ACK_BACKLOG: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SK_MAX_ACK_BACKLOG: Global<u32> = Global::new(0);
+/// Offset of the number of half-open connections of a listener, `icsk_accept_queue.qlen`, in `struct inet_connection_sock`.
+#[unsafe(no_mangle)]
+static ICSK_QLEN: Global<u32> = Global::new(0);
 /// Offset of `is_mptcp`, 8 bits, in `struct tcp_sock`; 0 in kernels without it.
 #[unsafe(no_mangle)]
 static TCP_IS_MPTCP: Global<u32> = Global::new(0);
@@ -221,6 +224,17 @@ fn tuple(flow: &FlowKey, (source, port): Sender) -> [u32; 9] {
 #[inline(always)]
 fn is_full(tcp: *mut c_void) -> bool {
     field(tcp, &SK_ACK_BACKLOG) > field(tcp, &SK_MAX_ACK_BACKLOG)
+}
+
+/// Whether more than half of the SYN queue of a flow's listener is in use: a SYN is left to the kernel only below that. The kernel
+/// takes half-open connections up to the backlog (`inet_csk_reqsk_queue_is_full`, include/net/inet_connection_sock.h). `false`:
+/// there is no listener for the flow.
+#[inline(never)]
+pub fn is_half_full(ctx: *mut c_void, flow: &FlowKey) -> bool {
+    with_listener(ctx, flow, |tcp| {
+        field(tcp, &ICSK_QLEN) > field(tcp, &SK_MAX_ACK_BACKLOG) / 2
+    })
+    .unwrap_or(false)
 }
 
 /// Segments that may be between the program at TC and TCP at a time: a batch has eight (`net.core.gro_normal_batch`), and
