@@ -2,6 +2,7 @@
 route was made smaller while synward runs, and again after it was made larger. A client whose way is small gets its segments."""
 
 import struct
+import subprocess
 
 from segments import ACK, LINUX, SERVER_MAC, SPOOFED, SYN, WINDOWS, Segment, Wire
 from story import FULL, PORT, SERVER, local_story, story, wait_until
@@ -63,6 +64,15 @@ def follow(lab, synward, role, device, wire):
     assert code == 0, text
     lab.run(role, "ip", "link", "set", device, "mtu", "1500")
     becomes("the link is as it was")
+    if has_vlan(lab, role, device):
+        # A device above the steered one has clients of its own.
+        lab.run(role, "ip", "link", "set", "tagged", "mtu", "1420", "up")
+        becomes("a VLAN with a smaller MTU", v4=1420, v6=1420)
+        lab.run(role, "ip", "link", "set", "tagged", "mtu", "1500")
+        route(4, "add", "203.0.113.0/26", "dev", "tagged", "mtu", "1440")
+        becomes("a smaller route through it", v4=1440)
+        lab.run(role, "ip", "link", "del", "tagged")
+        becomes("without it")
     if FULL:
         route(4, "add", "203.0.113.0/25", "dev", device, "mtu", "1450")
         route(4, "add", "203.0.113.0/24", "dev", device, "mtu", "1420")
@@ -77,6 +87,16 @@ def follow(lab, synward, role, device, wire):
     for listener in listeners:
         listener.close()
     wire.close()
+
+
+def has_vlan(lab, role, device):
+    """Makes a VLAN device, if the kernel has such."""
+    try:
+        lab.run(role, "ip", "link", "add", "link", device, "name", "tagged", "type", "vlan", "id", "7")
+    except subprocess.CalledProcessError:
+        print("this kernel has no VLAN devices")
+        return False
+    return True
 
 
 story(at_an_edge, lab=("--no-nginx",))

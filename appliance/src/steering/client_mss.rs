@@ -2,8 +2,10 @@
 //!
 //! A SYN-ACK made in XDP passes no rule of this router such as nftables' `tcp option maxseg size set rt mtu`. A client that is
 //! promised the server's MSS would send segments that do not fit through a smaller link here. One bound serves all clients: the
-//! smallest MTU of any link and route towards them.
+//! smallest MTU of any link and route towards them. Links are the interfaces that face clients, and the devices above them that have
+//! clients of their own: VLANs, and the bond or bridge of a port.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -12,6 +14,7 @@ use synward_core::client_options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6};
 use synward_core::layout::Profile;
 
 use super::interface_discovery::SteeredInterface;
+use super::vlans::devices_above;
 use crate::config::Offer;
 use crate::kernel::{self, Link, RouteMtus, RouteWatch};
 
@@ -31,7 +34,7 @@ pub(super) struct ClientWays {
     /// The smallest MTU of the links.
     pub(super) link_mtu: u32,
     /// Index of each link that is up. The kernel does not tell of IPv4 routes that go with their link.
-    up: Vec<u32>,
+    up: BTreeSet<u32>,
     /// Whether routes may have changed since they were read, and when they may be read again.
     is_stale: bool,
     due: Instant,
@@ -44,16 +47,15 @@ impl ClientWays {
         let watch = watch
             .inspect_err(|error| tracing::warn!(%error, "changes of routes are not followed"))
             .ok();
-        let mtus = outside(interfaces.clone()).map(|one| one.mtu);
         let mut ways = Self {
             watch,
             routes: RouteMtus::default(),
-            link_mtu: mtus.min().unwrap_or(u32::MAX),
-            up: Vec::new(),
+            link_mtu: u32::MAX,
+            up: BTreeSet::new(),
             is_stale: true,
             due: Instant::now(),
         };
-        ways.read_routes(interfaces);
+        ways.renew(interfaces, &kernel::links().unwrap_or_default());
         ways
     }
 
@@ -63,18 +65,21 @@ impl ClientWays {
         interfaces: impl Iterator<Item = &'a SteeredInterface> + Clone,
         links: &[Link],
     ) {
-        let mtu = |one: &SteeredInterface| {
-            let link = links.iter().find(|link| link.index == one.index);
-            link.map_or(one.mtu, |link| link.mtu)
-        };
+        let find = |index: u32| links.iter().find(|link| link.index == index);
+        let mtu = |one: &SteeredInterface| find(one.index).map_or(one.mtu, |link| link.mtu);
+        let above: Vec<_> = outside(interfaces.clone())
+            .flat_map(|one| devices_above(links, one.index))
+            .filter(|link| link.up)
+            .collect();
         self.link_mtu = outside(interfaces.clone())
             .map(mtu)
+            .chain(above.iter().map(|link| link.mtu))
             .min()
             .unwrap_or(u32::MAX);
-        let is_up = |index: u32| links.iter().any(|link| link.index == index && link.up);
-        let up: Vec<_> = outside(interfaces.clone())
-            .map(|one| one.index)
-            .filter(|index| is_up(*index))
+        let up: BTreeSet<_> = outside(interfaces.clone())
+            .filter_map(|one| find(one.index).filter(|link| link.up))
+            .chain(above)
+            .map(|link| link.index)
             .collect();
         self.is_stale |= up != self.up;
         self.up = up;
@@ -89,7 +94,8 @@ impl ClientWays {
 
     fn read_routes<'a>(&mut self, interfaces: impl Iterator<Item = &'a SteeredInterface> + Clone) {
         let began = Instant::now();
-        let indices: Vec<u32> = outside(interfaces).map(|one| one.index).collect();
+        let steered = outside(interfaces).map(|one| one.index);
+        let indices: Vec<u32> = steered.chain(self.up.iter().copied()).collect();
         match kernel::route_mtus(&indices) {
             Ok(routes) => self.routes = routes,
             Err(error) => {
@@ -165,6 +171,36 @@ impl ClientMss {
 mod tests {
     use super::*;
     use std::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn a_vlan_with_clients_of_its_own_counts_while_it_is_up() {
+        let steered = SteeredInterface {
+            name: "out0".into(),
+            index: 7,
+            slot: 0,
+            queues: vec![0],
+            side: crate::config::Side::Outside,
+            native: true,
+            called: false,
+            mac: [0; 6],
+            mtu: 1500,
+            notices: vec![],
+        };
+        let link = |index, lower: Option<u32>, mtu, up| Link {
+            index,
+            lower,
+            vlan: lower.map(|_| (0x8100, 7)),
+            mtu,
+            up,
+            ..Link::default()
+        };
+        let mut ways = ClientWays::new(std::iter::empty());
+        for (up, expected) in [(true, 1400), (false, 1500)] {
+            let links = [link(7, None, 1500, true), link(8, Some(7), 1400, up)];
+            ways.renew(std::iter::once(&steered), &links);
+            assert_eq!(ways.link_mtu, expected);
+        }
+    }
 
     #[test]
     fn the_promised_mss_fits_through_the_smallest_link() {

@@ -68,6 +68,24 @@ fn vlans_on(links: &[Link], interface: u32) -> BTreeSet<VlanTags> {
     found
 }
 
+/// The devices that have the traffic of an interface as theirs: the bond or bridge that it is a port of, and VLAN devices on either.
+pub(super) fn devices_above(links: &[Link], interface: u32) -> Vec<&Link> {
+    let find = |index| links.iter().find(|link| link.index == index);
+    let master = find(interface).and_then(|link| link.master).and_then(find);
+    let master = master.filter(|master| master.kind != "vrf");
+    let lowers = [Some(interface), master.map(|link| link.index)];
+    let vlans = lowers.into_iter().flatten().flat_map(|lower| {
+        let outer = devices_on(links, lower, 0);
+        let inner = outer
+            .iter()
+            .flat_map(|(outer, tags)| devices_on(links, *outer, *tags));
+        let inner: Vec<_> = inner.collect();
+        outer.into_iter().chain(inner)
+    });
+    let vlans = vlans.filter_map(|(index, _)| find(index));
+    master.into_iter().chain(vlans).collect()
+}
+
 /// The VLAN devices directly on a device, or on a macvlan of it, which takes frames of any tag: their indices, and their tags
 /// behind `outer`.
 fn devices_on(links: &[Link], lower: u32, outer: u64) -> Vec<(u32, u64)> {
@@ -150,6 +168,26 @@ mod tests {
         ];
         assert_eq!(tags(&links, 1), [0x8100_0007]);
         assert_eq!(tags(&links, 4), [ANY_VLAN]);
+    }
+
+    #[test]
+    fn clients_are_behind_vlans_and_masters_too() {
+        let above = |links: &[Link], interface| -> Vec<u32> {
+            let above = devices_above(links, interface);
+            above.into_iter().map(|link| link.index).collect()
+        };
+        let links = [
+            port(1, Some(2)),
+            master(2, "bond"),
+            vlan(3, 2, CUSTOMER, 7),
+            vlan(4, 1, SERVICE, 100),
+            vlan(5, 4, CUSTOMER, 8),
+            port(6, Some(7)),
+            master(7, "vrf"),
+            vlan(8, 9, CUSTOMER, 7),
+        ];
+        assert_eq!(above(&links, 1), [2, 4, 5, 3]);
+        assert_eq!(above(&links, 6), [0; 0]);
     }
 
     #[test]
