@@ -399,11 +399,15 @@ fn a_reset_right_behind_its_ack_goes_to_the_worker() {
 fn what_comes_right_behind_an_ack_goes_to_the_worker() {
     needs_root!();
     for family in [0, 1] {
-        for options in [stack::linux(), stack::windows()] {
+        let tags = [vec![], vec![(0x88a8, 100), (0x8100, 7)]];
+        for (options, tags) in [stack::linux(), stack::windows()].into_iter().zip(tags) {
             in_namespace(|steer| {
                 let _port = steer.bind_socket();
                 steer.beat();
-                let ack = steer.shake_hands(&Segment::syn(family, options.clone()));
+                let ack = steer.shake_hands(&Segment {
+                    tags: tags.clone(),
+                    ..Segment::syn(family, options.clone())
+                });
                 let behind = [ACK | PSH, FIN | ACK, RST | ACK].map(|flags| Segment {
                     sequence: ack.sequence.wrapping_add(1400),
                     payload: b"POST /".to_vec(),

@@ -9,7 +9,7 @@ use synward_core::worker_request::Request;
 use crate::frame_builder::{SERVERS, SYN, Segment, stack};
 use crate::local_services::locally;
 use crate::steer::{Side, Steer, in_namespace};
-use crate::{DROP, PASS, REDIRECT, TX, needs_root};
+use crate::{DROP, PASS, REDIRECT, TX, needs_root, outside};
 
 /// The least MSS that the kernel takes, by family.
 const LEAST: [u16; 2] = [536, 1220];
@@ -26,13 +26,22 @@ fn syn(family: usize, mss: u16, mut options: Vec<u8>) -> Segment {
 #[test]
 fn the_kernel_answers_syns_with_an_mss_that_it_does_not_take_from_us() {
     needs_root!();
-    for (handoff, left, counted) in [
-        (handoff::LOCAL, PASS, Counter::Passed),
-        (handoff::FORWARD, REDIRECT, Counter::Forwarded),
+    const PASSED: &[Counter] = &[Counter::Syn, Counter::Passed];
+    const FORWARDED: &[Counter] = &[Counter::Syn, Counter::Forwarded];
+    for (handoff, left, counted, counted_tagged) in [
+        (handoff::LOCAL, PASS, Counter::Passed, PASSED),
+        (handoff::FORWARD, REDIRECT, Counter::Forwarded, FORWARDED),
     ] {
         in_namespace(|steer| {
             steer.policy(|service| service.handoff = handoff);
             for (family, least) in LEAST.into_iter().enumerate() {
+                // The kernel forwards what leaves by a VLAN.
+                std::thread::sleep(std::time::Duration::from_millis(15));
+                let tagged = Segment {
+                    tags: vec![(0x88a8, 100), (0x8100, 7)],
+                    ..syn(family, least - 1, stack::linux())
+                };
+                steer.check(vec![outside("tagged", &tagged, PASS, counted_tagged)]);
                 for options in [stack::linux(), stack::windows(), vec![2, 4, 0, 0]] {
                     // A program that remembers a jiffy leaves few of these SYNs to the kernel in each.
                     std::thread::sleep(std::time::Duration::from_millis(15));

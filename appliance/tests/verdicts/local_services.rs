@@ -110,22 +110,27 @@ fn what_comes_right_behind_an_ack_passes_to_its_listener() {
     needs_root!();
     locally(|steer, family| {
         let _listener = TcpListener::bind(SERVERS[family]).unwrap();
-        let ack = steer.shake_hands(&Segment::linux_syn(family));
-        let behind = |flags| Segment {
-            sequence: ack.sequence.wrapping_add(1400),
-            payload: b"POST /".to_vec(),
-            flags,
-            ..ack.clone()
-        };
-        steer.check(vec![
-            case("before its ACK", &behind(ACK), DROP, INVALID),
-            case("the ACK", &ack, PASS, &[Counter::CookieValid]),
-            case("data", &behind(ACK | PSH), PASS, PASSED),
-            case("the end", &behind(ACK | FIN), PASS, PASSED),
-            case("a RST", &behind(ACK | RST), PASS, PASSED),
-        ]);
-        std::thread::sleep(Duration::from_millis(400));
-        steer.check(vec![case("later", &behind(ACK), DROP, INVALID)]);
+        for tags in [vec![], vec![(0x88a8, 100), (0x8100, 7)]] {
+            let ack = steer.shake_hands(&Segment {
+                tags,
+                ..Segment::linux_syn(family)
+            });
+            let behind = |flags| Segment {
+                sequence: ack.sequence.wrapping_add(1400),
+                payload: b"POST /".to_vec(),
+                flags,
+                ..ack.clone()
+            };
+            steer.check(vec![
+                case("before its ACK", &behind(ACK), DROP, INVALID),
+                case("the ACK", &ack, PASS, &[Counter::CookieValid]),
+                case("data", &behind(ACK | PSH), PASS, PASSED),
+                case("the end", &behind(ACK | FIN), PASS, PASSED),
+                case("a RST", &behind(ACK | RST), PASS, PASSED),
+            ]);
+            std::thread::sleep(Duration::from_millis(400));
+            steer.check(vec![case("later", &behind(ACK), DROP, INVALID)]);
+        }
     });
 }
 

@@ -35,6 +35,8 @@
 //! | [`judged`] | connections that were quiet while others were adopted |
 //! | [`kernel_handshake`] | SYNs that only the server's kernel can answer |
 //! | [`listener_queue`] | ... and how much of its SYN queue they fill |
+//! | [`hostile_sources`] | sources that no client has |
+//! | [`blind_segments`] | what a blind sender sends into a spliced flow |
 //! | [`signals`] | signals while the kernel verifies the program |
 //! | [`addresses`] | addresses of a service that challenge by themselves, and what is counted for them |
 //! | [`policy`] | modes, lists, prefixes and ports |
@@ -47,6 +49,7 @@
 mod absence;
 mod acks;
 mod addresses;
+mod blind_segments;
 mod both_paths;
 mod bpf_machine;
 mod capture;
@@ -55,6 +58,7 @@ mod draining;
 mod encapsulations;
 mod exchange;
 mod frame_builder;
+mod hostile_sources;
 mod icmp_errors;
 mod inactive_cost;
 mod instructions;

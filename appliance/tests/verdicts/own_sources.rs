@@ -64,7 +64,7 @@ const REFUSED: &[Counter] = &[Counter::DropImpossibleSource];
 const SYN_REFUSED: &[Counter] = &[Counter::Syn, Counter::DropImpossibleSource];
 
 /// Runs a test for each handoff, family and responder. The services are served: a listener, a live worker.
-fn everywhere(test: impl Fn(&mut Steer, usize, u8) + Send + Sync) {
+pub(crate) fn everywhere(test: impl Fn(&mut Steer, usize, u8) + Send + Sync) {
     for family in [0, 1] {
         for kind in [handoff::SPLICE, handoff::FORWARD, handoff::LOCAL] {
             in_namespace(|steer| {

@@ -112,6 +112,20 @@ fn one_source_gives_way_to_the_others_of_its_server() {
     }
 }
 
+/// A site has a /48, which is 256 sources.
+#[test]
+fn a_site_of_many_prefixes_gives_way_to_clients_of_the_same_silent_server() {
+    let mut table = Table::new();
+    for n in 0..2 * CAPACITY {
+        let client = format!("2001:db8:0:{:x}::{n:x}", (n % 256) << 8);
+        table.open(&key(&client, 443), 0, LIMITS);
+    }
+    for n in 1..=CAPACITY / 4 {
+        let (id, victim) = table.open(&key(&format!("2001:db8:{n:x}::1"), 443), 0, LIMITS);
+        assert_ne!(victim.unwrap().id, id, "client {n}");
+    }
+}
+
 #[test]
 fn the_youngest_of_the_holder_gives_way() {
     let mut table = Table::new();
