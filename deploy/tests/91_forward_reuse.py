@@ -1,6 +1,7 @@
 """An edge answers SYNs for a server whose sockets it does not see. A client that connects again from the same port is served
 all the same: while the server has TIME_WAIT, and while it still has the connection of a client that crashed. If the client has
-timestamps, its cookie resets what the server still has. If not, the edge lets the server judge the SYN."""
+timestamps, its cookie resets what the server still has. If not, the edge lets the server judge the SYN: a cookie without timestamps can
+be guessed, and resets nothing."""
 
 import contextlib
 import itertools
@@ -10,7 +11,8 @@ import struct
 import subprocess
 
 from churn import SHARE, churn, restrict_ports
-from story import AT_SERVER, CLIENT, FAMILY, ONE_ARM, PORT, SERVER, Synward, receive, story
+from segments import ACK, PSH, SYN, WINDOWS, Segment, Wire, shake_hands
+from story import AT_SERVER, CLIENT, FAMILY, ONE_ARM, PORT, SERVER, Synward, receive, story, talk, wait_until
 from transfer import timestamps
 
 # Only workers on another core than the client let its ACK and its data reach the server on two CPUs at once.
@@ -45,6 +47,8 @@ def run(lab, server):
             answers = server.metric("answers_total")
             for what in time_wait, crashed, crashed_with_data_outstanding:
                 what(lab, server, listener, family, FIRST_PORT + number, stamped)
+            if not stamped:
+                forged(lab, server, listener, family, FIRST_PORT + 300 + 10 * number)
             if stamped:
                 assert server.metric("answers_total") == answers, "the server answered SYNs itself"
     timestamps(lab, True)
@@ -84,6 +88,29 @@ def crashed_with_data_outstanding(lab, server, listener, family, port, stamped):
     is_reset(stale)
     client.close()
     taken.close()
+
+
+def forged(lab, server, listener, family, port):
+    """The ACK of a handshake of another ISN, in a client's name: what a blind sender would have to guess."""
+    wire = Wire(lab, "client", "client0")
+    for number, end in enumerate(("established", "TIME_WAIT")):
+        ack = shake_hands(wire, Segment(CLIENT[family], port + number, SERVER[family], PORT, seq=4711, flags=SYN, options=WINDOWS))
+        client, taken = connection(lab, listener, family, port + number)
+        if end == "TIME_WAIT":
+            taken.close()
+            assert client.recv(1) == b""
+            client.close()
+        resets, passed = stale_resets(server), server.metric("segments_total", fate="passed")
+        wire.send(ack)
+        wait_until("the server's kernel has it", lambda: server.metric("segments_total", fate="passed") > passed)
+        assert stale_resets(server) == resets, f"IPv{family}, {end}: reset by a cookie without timestamps"
+        if end == "established":
+            wire.send(ack.but(flags=ACK | PSH, payload=b"forged"))
+            talk(client, taken)
+            talk(taken, client)
+            client.close()
+            taken.close()
+    wire.close()
 
 
 def crash(lab, client, meanwhile=lambda: None):
