@@ -10,7 +10,13 @@ fn root() -> &'static Path {
 
 /// Where the page says that a file is.
 fn file(name: &str) -> PathBuf {
-    let tests = ["verdicts/", "steering_veth/", "check_cli/", "control_cli/"];
+    let tests = [
+        "verdicts/",
+        "steering_veth/",
+        "check_cli/",
+        "control_cli/",
+        "confinement.rs",
+    ];
     let folder = if tests.iter().any(|folder| name.starts_with(folder)) {
         "appliance/tests"
     } else if let Some(name) = name.strip_prefix("core/") {

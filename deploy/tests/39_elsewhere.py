@@ -1,7 +1,7 @@
 """Interfaces that are moved to another network namespace and back, with which their sockets and the program at TC go, and ones that
-are renamed: connections go on, clients are served, and `status` says what is wrong meanwhile.
+are renamed, and pins that are removed: connections go on, clients are served, and `status` says what is wrong meanwhile.
 
-With `--full` with each handoff."""
+With `--full` with each handoff, one by one, and renamed."""
 
 import json
 import signal
@@ -10,6 +10,8 @@ from elsewhere import elsewhere, settings
 from handoffs import HANDOFFS, each_handoff
 from story import FULL, talk, wait_until
 
+# With this responder the new sockets answer SYNs, too.
+ONCE = "afxdp"
 BESIDE_OTHERS = True
 # Seconds; each round looks at the interfaces.
 NOTICED = 10
@@ -19,9 +21,13 @@ def run(lab, synwards):
     interfaces = [(one, name) for one in synwards for name in steered(one)]
     old = [lab.pair(family) for family in (4, 6)]
     say(old)
-    for one, name in interfaces:
-        moved(lab, [(one, name)])
-        goes_on(lab, synwards, old)
+    if FULL:
+        for one, name in interfaces:
+            moved(lab, [(one, name)])
+            goes_on(lab, synwards, old)
+            renamed(lab, one, name, "lan0")
+            goes_on(lab, synwards, old)
+            renamed(lab, one, "lan0", name)
     # Before anybody looks: a round takes a second. What workers were to get waits for the new sockets. Until the program at TC is
     # back, the kernel of a `local` service resets clients.
     again = [times_steered(one) for one in synwards]
@@ -32,12 +38,10 @@ def run(lab, synwards):
     goes_on(lab, synwards, old)
     moved(lab, interfaces)
     goes_on(lab, synwards, old)
-    for one, name in interfaces:
-        renamed(lab, one, name, "lan0")
-        goes_on(lab, synwards, old)
-        renamed(lab, one, "lan0", name)
-    goes_on(lab, synwards, old)
-    # What is there after all of that is what the next process takes over.
+    # What is there after all of that, and what somebody removes, is what the next process takes over.
+    for one in synwards:
+        unpinned(lab, one, "edge" if len(synwards) == 2 and one is synwards[0] else "synward")
+    say(old)
     for one in synwards:
         process, one.process = one.process, None
         process.stop(signal.SIGKILL)
@@ -68,6 +72,16 @@ def renamed(lab, one, name, to):
     lab.run(one.role, "ip", "link", "set", to, "up")
     for command in before:
         lab.run(one.role, *(to if word == name else word for word in command))
+
+
+def unpinned(lab, one, folder):
+    pins = lab.pins / folder
+    before = {file.name for file in pins.iterdir()}
+    for file in pins.iterdir():
+        file.unlink()
+    pins.rmdir()
+    wait_until("it is pinned again", lambda: pins.exists() and {file.name for file in pins.iterdir()} == before, NOTICED)
+    assert "somebody has removed pins; pinned again" in one.process.output()
 
 
 def goes_on(lab, synwards, old):
