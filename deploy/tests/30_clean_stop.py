@@ -1,4 +1,5 @@
-"""A stop leaves no program, map, link, address, rule or file behind; with --keep-steering it leaves programs that still answer."""
+"""A stop leaves no program, map, link, address, rule or file behind, also in the middle of a start; with --keep-steering it leaves
+programs that still answer."""
 
 from segments import LINUX, SPOOFED, SYN, Segment, Wire, shake_hands
 from story import PORT, SERVER, START, SYNWARD, story, wait_until
@@ -24,9 +25,22 @@ def run(lab, synward):
         print(f"{len(objects)} programs, maps and links were removed")
         changed = difference(before, system(lab))
         assert not changed, f"the stop left changes behind:\n{changed}"
+    stops_before_it_is_ready(lab, synward, before)
     keeps_steering(lab, synward)
     changed = difference(before, system(lab))
     assert not changed, f"`unload` left changes behind:\n{changed}"
+
+
+def stops_before_it_is_ready(lab, synward, before):
+    """Before anything is attached, after that, and while sockets are bound."""
+    synward.configure()
+    for step in "did not answer the probe", "steered", "socket bound":
+        process = lab.start("edge", "synward", SYNWARD, "run", "--config", synward.file)
+        wait_until(f"the log says {step}", lambda: step in process.output(), START)
+        code = process.stop()
+        assert code == 0, f"stopped where the log says {step}: exit code {code}: {process.output()}"
+        changed = difference(before, system(lab))
+        assert not changed, f"a stop where the log says {step} left changes behind:\n{changed}"
 
 
 def keeps_steering(lab, synward):

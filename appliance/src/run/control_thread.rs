@@ -1,15 +1,12 @@
 //! The control thread: epoch keys, flow expiry, server profiles, signals. It handles no packets.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-
 use super::reload_request::ReloadRequest;
 use super::running_appliance::RunningAppliance;
+use super::stop_signals::StopSignals;
 use super::watchdog::Watchdog;
 use crate::confinement::{Directories, ThreadKind, confine_thread};
 use crate::observe::{ApplianceHandle, ControlServer, MetricsServer, notify};
@@ -29,17 +26,11 @@ pub fn serve_until_signal(
     requests: Receiver<ReloadRequest>,
     keep_steering: bool,
     directories: &Directories,
+    signals: &StopSignals,
 ) -> anyhow::Result<()> {
-    let flag = |signal| {
-        let flag = Arc::new(AtomicBool::new(false));
-        signal_hook::flag::register(signal, Arc::clone(&flag))
-            .with_context(|| format!("signal {signal} cannot be handled"))
-            .map(|_| flag)
-    };
     let settings = running.settings();
     let running = Arc::new(running);
     let served = (|| {
-        let (term, int, hup) = (flag(SIGTERM)?, flag(SIGINT)?, flag(SIGHUP)?);
         let handle = Arc::clone(&running) as Arc<dyn ApplianceHandle>;
         let control = ControlServer::start(&settings.control, Arc::clone(&handle))?;
         let metrics = settings
@@ -51,8 +42,8 @@ pub fn serve_until_signal(
         tracing::info!("{}", running.ready_line());
         notify::notify_ready();
         let mut watchdog = Watchdog::from_environment();
-        while !term.load(Relaxed) && !int.load(Relaxed) && !running.has_drained() {
-            if hup.swap(false, Relaxed) {
+        while !signals.has_stop() && !running.has_drained() {
+            if signals.take_reload() {
                 running.reload_now();
             }
             running.round(SWEEP);

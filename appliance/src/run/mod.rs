@@ -22,6 +22,7 @@
 //! | `control_requests` | what these observers ask of it |
 //! | `reload`, `reload_request`, `service_slots` | another configuration while it runs; the indices of services |
 //! | `waiting_clients` | clients that came while no worker served their queue |
+//! | `stop_signals` | signals, from before anything is attached |
 //! | `watchdog` | tells the service manager that everything works |
 //! | `flow_listing` | walks the flow table for `flows` |
 //! | `open_files` | the limit of open files |
@@ -56,6 +57,7 @@ mod socket_rebind;
 mod sockets;
 mod stalled_sockets;
 pub mod start;
+pub mod stop_signals;
 mod tested_start;
 mod transmission_watch;
 mod waiting_clients;
@@ -74,6 +76,7 @@ use crate::events::{CommandLink, EventLog, program_warnings};
 
 use reload_request::ConfigSource;
 use running_appliance::RunningAppliance;
+use stop_signals::{StopSignals, Stopped};
 
 /// Serves in the foreground until SIGTERM or SIGINT. Prints problems of the configuration, one per line. Any other error
 /// is returned and is one sentence.
@@ -109,7 +112,14 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
         tracing::warn!("the limit of open files cannot be raised: {error}");
     }
     config.cookie.keyring = Some(config.cookie.keyring().map_err(anyhow::Error::from)?);
-    let (mut appliance, profiles) = start::start_appliance(config.clone())?;
+    let signals = StopSignals::register()?;
+    let (mut appliance, profiles) = match start::start_appliance(config.clone(), &signals) {
+        Err(error) if error.is::<Stopped>() => {
+            tracing::info!("{error}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        started => started?,
+    };
     // Each service has its own keys now. Whoever took over a thread would find no others in memory.
     appliance.config.cookie.forget_keys();
     config.cookie.forget_keys();
@@ -121,7 +131,7 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
     };
     let (reloads, requests) = channel();
     let running = RunningAppliance::new(appliance, profiles, events, config, source, reloads);
-    control_thread::serve_until_signal(running, requests, keep_steering, &directories)?;
+    control_thread::serve_until_signal(running, requests, keep_steering, &directories, &signals)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -18,6 +18,7 @@ impl Appliance {
         for interface in self.steering.interfaces().to_vec() {
             let options = self.port_options(&interface);
             for queue in &interface.queues {
+                self.signals.check()?;
                 let port = self.open_socket(&interface, *queue, &options)?;
                 sockets
                     .entry(*queue)

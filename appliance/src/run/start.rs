@@ -13,6 +13,7 @@ use synward_core::layout::MAX_SERVICES;
 use synward_core::queue_set::QueueSet;
 
 use super::server_profiles::ServerProfiles;
+use super::stop_signals::StopSignals;
 use crate::afxdp::{Polling, Waiter};
 use crate::config::{self, Config, Cores, Handoff, Responder, Rtt, WhenDown};
 use crate::engine::mailbox::Mailbox;
@@ -85,14 +86,19 @@ pub struct Appliance {
     pub transmit_watch: Option<TransmitWatch>,
     /// What the self-test changed, one sentence each.
     pub self_test_notes: Vec<String>,
+    /// What may end the start.
+    pub(super) signals: StopSignals,
     stop: Arc<AtomicBool>,
 }
 
 /// Starts the appliance and probes its servers. Undoes everything if a step fails.
 ///
 /// # Errors
-/// The first step that fails: key, privilege, interface, program, socket or thread.
-pub fn start_appliance(config: Config) -> anyhow::Result<(Appliance, ServerProfiles)> {
+/// The first step that fails: key, privilege, interface, program, socket or thread; or [`Stopped`](super::stop_signals::Stopped).
+pub fn start_appliance(
+    config: Config,
+    signals: &StopSignals,
+) -> anyhow::Result<(Appliance, ServerProfiles)> {
     let keyring = config.cookie.keyring().map_err(anyhow::Error::from)?;
     kernel::check_host()?;
     let abi = local_checks::check_kernel(&config)?;
@@ -105,6 +111,7 @@ pub fn start_appliance(config: Config) -> anyhow::Result<(Appliance, ServerProfi
     local_checks::check_reachable(&config, &mut steering)?;
     let mut profiles = ServerProfiles::new(&config, steering.endpoints(), steering.mtu());
     profiles.probe_all();
+    signals.check()?;
     steering.attach()?;
     let stop = Arc::new(AtomicBool::new(false));
     let observations = Arc::new(ArrayQueue::new(OBSERVATIONS));
@@ -117,6 +124,7 @@ pub fn start_appliance(config: Config) -> anyhow::Result<(Appliance, ServerProfi
         bypassed: BTreeMap::new(),
         transmit_watch: None,
         self_test_notes: Vec::new(),
+        signals: signals.clone(),
         stop,
     };
     match appliance.spawn_workers(&profiles.answered()) {

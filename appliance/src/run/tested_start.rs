@@ -29,6 +29,7 @@ impl Appliance {
             }
         }
         loop {
+            self.signals.check()?;
             let mut sockets = if self.needs_workers() {
                 self.open_sockets()?
             } else {
