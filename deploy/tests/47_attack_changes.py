@@ -60,6 +60,7 @@ on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
     wait_until("its end is told", lambda: told(notes)[4:] == [("attack_begin", SERVER[4]), ("attack_end", SERVER[4])])
     talk_all(pairs)
     changed_after_a_kill(lab, synward, notes)
+    renamed(lab, synward, notes)
 
 
 def changed_after_a_kill(lab, synward, notes):
@@ -76,6 +77,20 @@ def changed_after_a_kill(lab, synward, notes):
             synward.stop()
             synward.start(mode="auto")
             ends += 2
+    syns.check()
+
+
+def renamed(lab, synward, notes):
+    """The end has the name that the begin had, and the same program is told of it."""
+    before = len(told(notes))
+    synward.configure(addresses=f'"{SERVER[4]}", {BESIDE}')
+    synward.succeed("reload")
+    with Syns(lab) as syns:
+        wait_until("the address is under attack", lambda: attacked(synward) == [SERVER[4]])
+        synward.file.write_text(synward.file.read_text().replace('name = "web"', 'name = "shop"'))
+        synward.succeed("reload")
+        wait_until("all is told", lambda: [(event["event"], event["service"]) for event in events(notes)[before:]] == [
+            ("attack_begin", "web"), ("attack_end", "web"), ("attack_begin", "shop")])
     syns.check()
 
 

@@ -29,6 +29,8 @@ pub struct CommandLink {
 struct Programs {
     commands: Commands,
     of_service: BTreeMap<String, usize>,
+    /// Those of services that the last reload has removed: it ends their attacks.
+    of_removed: BTreeMap<String, usize>,
 }
 
 impl Programs {
@@ -54,9 +56,32 @@ impl Programs {
     /// The programs that get an event: that of its service, or all of them.
     fn of(&self, event: &Event) -> Vec<usize> {
         match &event.service {
-            Some(service) => self.of_service.get(service).copied().into_iter().collect(),
+            Some(service) => {
+                let number = self.of_service.get(service);
+                number
+                    .or_else(|| self.of_removed.get(service))
+                    .copied()
+                    .into_iter()
+                    .collect()
+            }
             None => (0..self.commands.len()).collect(),
         }
+    }
+
+    /// Follows a reload. A program that is not known gets no events.
+    fn follow(&mut self, services: &[Service]) {
+        let services = || services.iter().filter(|service| service.is_configured());
+        let is_there = |name: &String| services().any(|service| service.name == *name);
+        let mut before = std::mem::take(&mut self.of_service);
+        before.retain(|name, _| !is_there(name));
+        self.of_removed = before;
+        let number = |service: &Service| {
+            let mut commands = self.commands.iter();
+            commands.position(|one| *one == service.on_event)
+        };
+        self.of_service = services()
+            .filter_map(|service| Some((service.name.clone(), number(service)?)))
+            .collect();
     }
 }
 
@@ -92,12 +117,7 @@ impl CommandLink {
 
     /// Follows a reload. A program that is not known ([`Self::programs`]) gets no events: none can be started any more.
     pub fn follow(&mut self, services: &[Service]) {
-        let known = self.programs.commands.iter();
-        let number = |service: &Service| known.clone().position(|one| *one == service.on_event);
-        let services = services.iter();
-        let of_service =
-            services.filter_map(|service| Some((service.name.clone(), number(service)?)));
-        self.programs.of_service = of_service.collect();
+        self.programs.follow(services);
     }
 
     /// The programs, with their arguments.
@@ -128,6 +148,7 @@ fn write_line(stream: &mut UnixStream, value: &impl serde::Serialize) -> io::Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::events::EventKind;
 
     #[test]
@@ -135,10 +156,34 @@ mod tests {
         let programs = Programs {
             commands: vec![vec!["/a".into()], vec!["/b".into()]],
             of_service: [("web".into(), 1), ("mail".into(), 1)].into(),
+            ..Programs::default()
         };
         let of = |service| programs.of(&Event::new(EventKind::AttackEnd, service, ""));
         assert_eq!(of(Some("web")), [1]);
         assert!(of(Some("dns")).is_empty());
         assert_eq!(of(None), [0, 1]);
+    }
+
+    /// The end of an attack on a service that a reload removes is told to its program.
+    #[test]
+    fn removed_services_have_their_program_until_the_next_reload() {
+        let services = |name: &str| {
+            Config::of_text(&format!(
+                "[[interface]]\nname = \"eth0\"\nside = \"both\"\n\
+                 [[service]]\nname = \"{name}\"\naddresses = [\"192.0.2.1\"]\nports = [80]\non_event = [\"/a\"]\n"
+            ))
+            .services
+        };
+        let mut programs = Programs::new(&services("web"));
+        let of = |programs: &Programs, service| {
+            programs.of(&Event::new(EventKind::AttackEnd, Some(service), ""))
+        };
+        programs.follow(&services("other"));
+        assert_eq!(
+            (of(&programs, "web"), of(&programs, "other")),
+            (vec![0], vec![0])
+        );
+        programs.follow(&services("other"));
+        assert!(of(&programs, "web").is_empty());
     }
 }

@@ -32,6 +32,8 @@ const KEEP: Duration = Duration::from_secs(1);
 
 /// What is known of one service.
 struct Watched {
+    /// Its name in the file; if it is not in it any more, the last one.
+    name: String,
     detector: Detector,
     addresses: AddressDetectors,
     attacks: u64,
@@ -42,6 +44,7 @@ struct Watched {
 impl Watched {
     fn new(service: &Service) -> Self {
         Self {
+            name: service.name.clone(),
             detector: detector(service),
             addresses: AddressDetectors::default(),
             attacks: 0,
@@ -50,6 +53,9 @@ impl Watched {
     }
 
     fn set(&mut self, service: &Service) {
+        if service.is_configured() {
+            self.name.clone_from(&service.name);
+        }
         self.detector.set(service.activation);
         self.addresses.set(service.activation);
     }
@@ -235,7 +241,7 @@ impl AttackWatch {
                 watched.addresses.note_challenged(&challenging.addresses);
                 for (net, change) in changes {
                     let challenged = challenging.at(net);
-                    events.record(event(&service.name, net, &change, challenged));
+                    events.record(event(&watched.name, net, &change, challenged));
                 }
             }
         }
@@ -252,7 +258,7 @@ impl AttackWatch {
             changes.extend(watched.detector.unwatch().map(|change| (None, change)));
             for (net, change) in changes {
                 let challenged = challenging.at(net);
-                events.record(event(&service.name, net, &change, challenged));
+                events.record(event(&watched.name, net, &change, challenged));
             }
         }
     }
