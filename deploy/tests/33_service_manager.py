@@ -21,10 +21,11 @@ WATCHDOG = 1.0
 class Manager:
     """What systemd gives to a service, and what the service says (sd_notify(3))."""
 
-    def __init__(self, lab):
-        path = lab.folder / "notify.sock"
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(str(path))
+    def __init__(self, lab, role, path):
+        # Abstract names belong to a network namespace.
+        with lab.inside(role):
+            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(re.sub("^@", "\0", path))
         self.socket.setblocking(False)
         self.environment = [f"NOTIFY_SOCKET={path}", f"WATCHDOG_USEC={WATCHDOG * 1e6:.0f}"]
 
@@ -41,7 +42,7 @@ class Manager:
 def run(lab, synward):
     if synward.responder == "none":
         return
-    manager = Manager(lab)
+    manager = Manager(lab, synward.role, str(lab.folder / "notify.sock"))
     log = lab.folder / f"{synward.name}.log"
     log.touch()
     stderr = os.stat(log)
@@ -52,11 +53,14 @@ def run(lab, synward):
     synward.stop()
     assert manager.told()[0] == [["STOPPING=1"]]
     is_for_the_journal(log.read_text().splitlines())
-    # Another stream than stderr's.
+    # Another stream than stderr's, and a socket with an abstract name.
+    manager = Manager(lab, synward.role, "@synward-notify")
     begin(lab, synward, manager, "--log", "json", JOURNAL_STREAM="1:1")
     synward.configure(service="nonsense = 1")
     assert synward.command("reload")[0] == 1
     synward.stop()
+    told = [message[0] for message in manager.told()[0]]
+    assert told == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"], told
     is_json(log.read_text().splitlines())
 
 
