@@ -135,6 +135,21 @@ fn every_stack_gets_the_options_that_it_and_the_server_support() {
             vec![MaximumSegmentSize(1460)],
         ),
         (
+            "20 leading NOPs",
+            [&[1; 20][..], &stack::linux()].concat(),
+            vec![
+                MaximumSegmentSize(1460),
+                Sack,
+                Timestamp(0, 77),
+                WindowScale(9),
+            ],
+        ),
+        (
+            "31 leading NOPs",
+            [&[1; 31][..], &[2, 4, 5, 180, 3, 3, 7, 4, 2]].concat(),
+            vec![MaximumSegmentSize(1460), Sack, WindowScale(9)],
+        ),
+        (
             "all 40 bytes",
             [&stack::linux()[..], &[254, 20], &[7; 18]].concat(),
             vec![
