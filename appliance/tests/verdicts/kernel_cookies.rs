@@ -4,9 +4,9 @@ use std::net::TcpListener;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use synward_core::counters::Counter;
-use synward_core::layout::{cookies, handoff};
+use synward_core::layout::{cookies, handoff, plain_cookies};
 
-use crate::frame_builder::{SERVERS, Segment};
+use crate::frame_builder::{ACK, CLIENTS, PSH, SERVERS, Segment, padded_timestamps};
 use crate::local_services::{INVALID, ack, case, locally};
 use crate::steer::Side;
 use crate::{DROP, PASS, TX, needs_root};
@@ -86,6 +86,54 @@ fn a_service_may_use_the_kernels_cookies() {
             case("one of synward's", &ours, PASS, &[Counter::CookieValid]),
         ]);
     });
+}
+
+/// As many wrong ACKs as a blind sender sends, with timestamps and without: few are checked, so that a right one among them is hardly
+/// ever found. Nobody else is concerned.
+#[test]
+fn wrong_ones_of_a_prefix_are_checked_within_the_limit() {
+    needs_root!();
+    for options in [vec![], padded_timestamps(7, 9)] {
+        locally(|steer, family| {
+            let _listener = TcpListener::bind(SERVERS[family]).unwrap();
+            syncookies(2);
+            steer.policy(|service| {
+                service.handoff = handoff::LOCAL;
+                service.cookies = cookies::KERNEL;
+                service.plain_cookies = plain_cookies::LIMIT;
+            });
+            let guessed = steer.shake_hands(&Segment::linux_syn(family));
+            let wrong = Segment {
+                options: options.clone(),
+                ..ack(family)
+            };
+            let moved = steer.run_often(&wrong.bytes(), 20_000);
+            let unchecked = moved(Counter::DropPlainLimit);
+            assert!(unchecked > 15_000, "{unchecked}");
+            let found = steer.run_often(&guessed.bytes(), 1000)(Counter::CookieValid);
+            assert!(found < 100, "{found} of 1000 guesses were checked");
+            // SYNs are noted now: their senders are told from those that guess, in the same prefix and in others.
+            let elsewhere: [std::net::IpAddr; 2] = [
+                [198, 51, 100, 77].into(),
+                [0x2001, 0xdb8, 0xd, 0, 0, 0, 0, 2].into(),
+            ];
+            for address in [CLIENTS[family].ip(), elsewhere[family]] {
+                let mut syn = Segment::linux_syn(family);
+                syn.source = (address, 50_000).into();
+                let handshake = steer.shake_hands(&syn);
+                let behind = Segment {
+                    sequence: handshake.sequence.wrapping_add(1400),
+                    flags: ACK | PSH,
+                    payload: b"POST /".to_vec(),
+                    ..handshake.clone()
+                };
+                steer.check(vec![
+                    case("a client", &handshake, PASS, &[Counter::CookieValid]),
+                    case("its data", &behind, PASS, &[Counter::Passed]),
+                ]);
+            }
+        });
+    }
 }
 
 /// Sets `tcp_syncookies` of this thread's network namespace.

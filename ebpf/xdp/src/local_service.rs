@@ -6,7 +6,6 @@
 //! flood only the listener is looked up, once a jiffy, and a stale connection is reset when the client of the new one has
 //! shown a valid cookie ([`stale_connection`](crate::stale_connection)).
 
-use crate::address_counts;
 use crate::cpu_memory::CpuMemory;
 use crate::kernel_cookie_listener::{is_valid_kernel_cookie, make_kernel_cookie};
 use crate::kernel_socket::{Socket, look_up_listener, look_up_socket};
@@ -14,6 +13,7 @@ use crate::maps;
 use crate::packet_context::PacketContext;
 use crate::prepared::Prepared;
 use crate::verdict::{NEEDS_COOKIE, Verdict};
+use crate::{address_counts, behind_ack, plain_acks};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::bpf_xdp_adjust_meta;
 use aya_ebpf::programs::{TcContext, XdpContext};
@@ -21,6 +21,7 @@ use synward_core::address_counts::Counted;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::flow::FlowKey;
 use synward_core::layout::cookies;
+use synward_core::wire::tcp::flags;
 
 /// Passes segments that a socket owns, and SYNs that the kernel itself answers best; drops SYNs that it would drop.
 #[inline(never)]
@@ -56,13 +57,9 @@ pub fn decide_by_socket(
         }
         Socket::FullListener => NEEDS_COOKIE,
         Socket::CookieListener if is_syn && make_kernel_cookie(ctx, pkt) => NEEDS_COOKIE,
-        Socket::CookieListener if !is_syn && is_valid_kernel_cookie(ctx, pkt) => {
-            counters.bump(Counter::CookieValid);
-            address_counts::count(pkt, Counted::Proven);
-            XDP_PASS
-        }
+        Socket::CookieListener if !is_syn => check_kernel_cookie(ctx, pkt, counters),
         // The kernel refuses a SYN to a closed port. Any other segment needs a cookie.
-        Socket::NotFound | Socket::CookieListener if !is_syn => NEEDS_COOKIE,
+        Socket::NotFound if !is_syn => NEEDS_COOKIE,
         Socket::OwnConnection if !is_syn => {
             mark_known_connection(ctx);
             counters.bump(Counter::Passed);
@@ -74,6 +71,37 @@ pub fn decide_by_socket(
             XDP_PASS
         }
     }
+}
+
+/// Checks whether a segment carries one of the kernel's own cookies, if the limit on wrong ones allows it; if it carries none, it may
+/// have one of ours.
+#[inline(never)]
+fn check_kernel_cookie(
+    ctx: &XdpContext,
+    pkt: &mut PacketContext,
+    counters: &mut ServiceCounters,
+) -> Verdict {
+    if pkt.cpu.packet.flags & (flags::SYN | flags::ACK | flags::RST) != flags::ACK {
+        return NEEDS_COOKIE;
+    }
+    // What comes right behind a valid ACK says nothing against its sender.
+    if behind_ack::is_behind(pkt) {
+        counters.bump(Counter::Passed);
+        return XDP_PASS;
+    }
+    pkt.cpu.found.plain_ack.is_counted = false;
+    if !plain_acks::admits_kernel_cookie(pkt) {
+        counters.bump(Counter::DropPlainLimit);
+        return XDP_DROP;
+    }
+    if !is_valid_kernel_cookie(ctx, pkt) {
+        plain_acks::count_wrong(pkt);
+        return NEEDS_COOKIE;
+    }
+    counters.bump(Counter::CookieValid);
+    address_counts::count(pkt, Counted::Proven);
+    behind_ack::remember(pkt);
+    XDP_PASS
 }
 
 /// Whether all that the kernel has for a SYN over IPv4 is a listener that takes our cookies and has room.

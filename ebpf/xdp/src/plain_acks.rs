@@ -45,6 +45,12 @@ pub fn admit(pkt: &mut PacketContext) -> Admission {
     }
 }
 
+/// Whether an ACK is checked for one of the kernel's own cookies. With timestamps it is as easy to guess as without.
+#[inline(never)]
+pub fn admits_kernel_cookie(pkt: &mut PacketContext) -> bool {
+    pkt.service.plain_cookies == plain_cookies::ACCEPT || is_within_limit(pkt)
+}
+
 #[inline(always)]
 fn is_within_limit(pkt: &mut PacketContext) -> bool {
     let (Some(clock), Some(globals)) = (maps::CLOCK.get(0), maps::GLOBALS.get(0)) else {

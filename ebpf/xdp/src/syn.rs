@@ -121,10 +121,10 @@ pub fn make_syn_ack(pkt: &mut PacketContext, counters: &mut ServiceCounters) -> 
     SEND_REPLY
 }
 
-/// Notes a SYN that is answered without timestamps, while those of its service are noted.
+/// Notes a SYN that is answered by a cookie in the ISN alone, while those of its service are noted.
 #[inline(always)]
 pub fn note_plain(pkt: &PacketContext) {
-    if pkt.cpu.found.negotiated.tsval.is_none() {
+    if pkt.cpu.found.negotiated.tsval.is_none() || pkt.cpu.found.kernel_cookie {
         note_if_wanted(pkt);
     }
 }
