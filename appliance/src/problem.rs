@@ -4,10 +4,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What is said of a file that this process may not read.
-pub const PERMISSION_DENIED: &str =
-    "cannot be read: permission denied; run as root or as its owner";
-
 /// One thing that is wrong, shown as `FILE:LINE: what, and what would be right`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -15,13 +11,58 @@ pub struct Problem {
     pub file: PathBuf,
     /// Counted from 1; `None` when the file could not be read at all.
     pub line: Option<usize>,
-    /// One line of text, without a full stop.
-    pub what: String,
+    /// What is wrong, and the cure.
+    pub what: Fault,
+}
+
+/// What is wrong, and the cure: one line, without a full stop. Faults for which a running process needs another cure than a
+/// command have a variant of their own (`run::reload_request`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// This text.
+    Text(String),
+    /// A file must not be read by this user: the words that name it, or nothing if it is the file of the problem.
+    Unreadable(Option<String>),
+    /// The configuration needs a secret file that does not exist.
+    NoSecret(PathBuf),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Unreadable(subject) => {
+                if let Some(subject) = subject {
+                    write!(f, "{subject} ")?;
+                }
+                f.write_str("cannot be read: permission denied; run as root or as its owner")
+            }
+            Self::NoSecret(path) => {
+                let path = path.display();
+                write!(
+                    f,
+                    "there is no secret file {path}; create it: synward secret > {path}; chmod 600 {path}"
+                )
+            }
+        }
+    }
+}
+
+impl From<String> for Fault {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Fault {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
 }
 
 impl Problem {
     /// A problem of one line of `file`.
-    pub fn at(file: &Path, line: usize, what: impl Into<String>) -> Self {
+    pub fn at(file: &Path, line: usize, what: impl Into<Fault>) -> Self {
         Self {
             file: file.to_owned(),
             line: Some(line),
@@ -30,7 +71,7 @@ impl Problem {
     }
 
     /// A problem of `file` as a whole.
-    pub fn of(file: &Path, what: impl Into<String>) -> Self {
+    pub fn of(file: &Path, what: impl Into<Fault>) -> Self {
         Self {
             file: file.to_owned(),
             line: None,

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use crate::problem::{Problem, Problems};
+use crate::problem::{Fault, Problem, Problems};
 
 /// The problems and warnings found so far, and the line ends that map a byte offset to its line.
 pub(super) struct ConfigReport {
@@ -35,7 +35,7 @@ impl ConfigReport {
     }
 
     /// Adds a problem on `line`. A file with a problem is not used.
-    pub(super) fn problem(&self, line: usize, what: impl Into<String>) {
+    pub(super) fn problem(&self, line: usize, what: impl Into<Fault>) {
         self.problems
             .borrow_mut()
             .push(Problem::at(&self.file, line, what));

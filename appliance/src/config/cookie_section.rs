@@ -67,7 +67,7 @@ impl Cookie {
                 None
             }
             Err(error) => {
-                report.problem(line, error.to_string());
+                report.problem(line, error);
                 None
             }
         };
@@ -94,7 +94,7 @@ impl Cookie {
             Some(keyring) => Ok(keyring.clone()),
             None => Keyring::create(&self.secret).map_err(|error| match error {
                 secret::Error::Content(problems) => problems,
-                other => Problem::of(&self.secret, other.to_string()).into(),
+                other => Problem::of(&self.secret, other).into(),
             }),
         }
     }

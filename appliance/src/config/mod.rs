@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use crate::problem::PERMISSION_DENIED;
+use crate::problem::Fault;
 pub use crate::problem::{Problem, Problems};
 use crate::regular_file::{self, FileError};
 pub use appliance_section::{Appliance, Cores, DEFAULT_CONTROL, Polling, Responder};
@@ -212,12 +212,12 @@ fn read(file: &Path) -> Result<String, Problem> {
     let cannot = |error: FileError| {
         let absent =
             "there is no such file; name one with --config (`synward check --example` prints one)";
-        let what = match &error {
+        let what: Fault = match &error {
             FileError::Io(error) if error.kind() == ErrorKind::NotFound => absent.into(),
             FileError::Io(error) if error.kind() == ErrorKind::PermissionDenied => {
-                PERMISSION_DENIED.into()
+                Fault::Unreadable(None)
             }
-            error => error.to_string(),
+            error => error.to_string().into(),
         };
         Problem::of(file, what)
     };

@@ -11,8 +11,7 @@ use super::appliance_section::absolute_path;
 use super::limits;
 use super::prefix_text::parse_listed_prefix;
 use super::section_reader::Table;
-use crate::problem::PERMISSION_DENIED;
-use crate::problem::{Problem, Problems};
+use crate::problem::{Fault, Problem, Problems};
 use crate::regular_file::{self, FileError};
 
 /// Problems of one file that are reported; a file of another kind has one on every line.
@@ -41,8 +40,8 @@ impl PrefixFile {
         let path = absolute_path(&value, cure)?;
         match Lines::read(&path) {
             Ok(lines) => Some(lines),
-            Err(ReadError::File(what)) => {
-                value.problem(format!("`{key}`: {} {what}", path.display()));
+            Err(ReadError::File(error)) => {
+                value.problem(unreadable(&format!("`{key}`: {}", path.display()), &error));
                 None
             }
             Err(ReadError::Lines(problems)) => {
@@ -60,27 +59,29 @@ pub(super) struct Lines {
 }
 
 enum ReadError {
-    /// The file cannot be read: why, and what would be right.
-    File(String),
+    File(FileError),
     Lines(Problems),
+}
+
+/// What is said of a file that cannot be read: why, and what would be right.
+fn unreadable(subject: &str, error: &FileError) -> Fault {
+    let kind = match error {
+        FileError::Io(error) => Some(error.kind()),
+        _ => None,
+    };
+    match kind {
+        Some(ErrorKind::NotFound) => {
+            format!("{subject} does not exist; create it (it may be empty), or remove the key")
+                .into()
+        }
+        Some(ErrorKind::PermissionDenied) => Fault::Unreadable(Some(subject.to_owned())),
+        _ => format!("{subject} {error}").into(),
+    }
 }
 
 impl Lines {
     fn read(path: &Path) -> Result<Self, ReadError> {
-        let cannot = |error: FileError| {
-            let kind = match &error {
-                FileError::Io(error) => Some(error.kind()),
-                _ => None,
-            };
-            ReadError::File(match kind {
-                Some(ErrorKind::NotFound) => {
-                    "does not exist; create it (it may be empty), or remove the key".into()
-                }
-                Some(ErrorKind::PermissionDenied) => PERMISSION_DENIED.into(),
-                _ => error.to_string(),
-            })
-        };
-        let bytes = regular_file::read(path, limits::LIST_FILE).map_err(cannot)?;
+        let bytes = regular_file::read(path, limits::LIST_FILE).map_err(ReadError::File)?;
         Self::parse(path, regular_file::without_bom(&bytes)).map_err(ReadError::Lines)
     }
 

@@ -9,7 +9,7 @@ use super::choice::{Choice, quoted};
 use super::config_report::ConfigReport;
 use super::known_keys::{self, State};
 use super::suggestions::{unknown_key, unknown_section};
-use crate::problem::Problems;
+use crate::problem::{Fault, Problems};
 
 /// One section of the file.
 #[derive(Clone, Copy)]
@@ -94,7 +94,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reports a problem of this section.
-    pub(super) fn problem(&self, line: usize, what: impl Into<String>) {
+    pub(super) fn problem(&self, line: usize, what: impl Into<Fault>) {
         self.report.problem(line, what);
     }
 
@@ -123,7 +123,7 @@ impl<'a> Value<'a> {
     }
 
     /// Reports a problem of this value.
-    pub(super) fn problem(&self, what: impl Into<String>) {
+    pub(super) fn problem(&self, what: impl Into<Fault>) {
         self.report.problem(self.line, what);
     }
 

@@ -319,7 +319,7 @@ fn random_content_gives_problems_of_one_line() {
                     "{problem}"
                 );
                 assert!(
-                    !problem.what.contains(|c: char| c.is_control()),
+                    !problem.what.to_string().contains(|c: char| c.is_control()),
                     "{problem:?}"
                 );
             }

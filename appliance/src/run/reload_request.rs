@@ -9,7 +9,7 @@ use crate::config::{Config, Problem, Problems};
 use crate::events::unix_seconds;
 use crate::observe::Histogram;
 use crate::observe::control_protocol::ReloadReport;
-use crate::problem::PERMISSION_DENIED;
+use crate::problem::Fault;
 
 /// How long a request waits for the control thread.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -35,9 +35,9 @@ impl ConfigSource {
         let lines = |problems: Problems| -> Vec<String> {
             problems
                 .0
-                .iter()
-                .map(ToString::to_string)
-                .map(explained)
+                .into_iter()
+                .map(for_running_process)
+                .map(|problem| problem.to_string())
                 .collect()
         };
         let mut config = Config::load(&self.file).map_err(lines)?;
@@ -54,18 +54,19 @@ impl ConfigSource {
 
 /// A problem, with the cure of a running process where that of a command does not help, or harms: another secret would refuse
 /// the cookies of the other machines.
-fn explained(problem: String) -> String {
-    let absent = problem.split_once("there is no secret file ");
-    if let Some((place, (path, _))) = absent.and_then(|(a, b)| Some((a, b.split_once("; create")?)))
-    {
-        return format!("{place}the secret file {path} {SECRET_GONE}");
-    }
-    match problem.strip_suffix(PERMISSION_DENIED) {
-        Some(what) => format!(
-            "{what}cannot be read: permission denied; a running synward reads files that root may read (chmod u+r) in the \
-             directories that its configuration named at the start; restart it for others"
+fn for_running_process(problem: Problem) -> Problem {
+    let what = match problem.what {
+        Fault::Text(text) => text,
+        Fault::NoSecret(path) => format!("the secret file {} {SECRET_GONE}", path.display()),
+        Fault::Unreadable(subject) => format!(
+            "{}cannot be read: permission denied; a running synward reads files that root may read (chmod u+r) in the \
+             directories that its configuration named at the start; restart it for others",
+            subject.map(|subject| subject + " ").unwrap_or_default()
         ),
-        None => problem,
+    };
+    Problem {
+        what: what.into(),
+        ..problem
     }
 }
 
@@ -129,6 +130,9 @@ pub struct PastCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret;
+    use std::io;
+    use std::path::Path;
     use std::thread;
 
     #[test]
@@ -145,16 +149,37 @@ mod tests {
 
     #[test]
     fn what_a_running_process_cannot_read_has_a_cure_of_its_own() {
-        let problem = format!("f.toml:3: `allow_file`: /etc/list {PERMISSION_DENIED}");
-        let text = explained(problem);
-        assert!(text.starts_with("f.toml:3: `allow_file`: /etc/list cannot be read: "));
-        assert!(text.contains("restart") && !text.contains("run as root"));
-        assert_eq!(explained("f.toml:1: else".into()), "f.toml:1: else");
-        let absent = crate::secret::Error::Absent("/s".into());
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let secret = |error: secret::Error| Fault::from(error);
+        let read = secret::Error::Read {
+            path: "/s".into(),
+            source: denied(),
+        };
+        for (what, begin) in [
+            (Fault::Unreadable(None), "f.toml:3: cannot be read: "),
+            (
+                Fault::Unreadable(Some("`allow_file`: /etc/list".into())),
+                "f.toml:3: `allow_file`: /etc/list cannot be read: ",
+            ),
+            (
+                secret(read),
+                "f.toml:3: the secret file /s cannot be read: ",
+            ),
+        ] {
+            let problem = Problem::at(Path::new("f.toml"), 3, what);
+            assert!(problem.to_string().contains("run as root"), "{problem}");
+            let text = for_running_process(problem).to_string();
+            assert!(text.starts_with(begin), "{text}");
+            assert!(text.contains("restart") && !text.contains("run as root"));
+        }
+        let absent = secret(secret::Error::Absent("/s".into()));
+        let problem = Problem::at(Path::new("f.toml"), 8, absent);
         assert_eq!(
-            explained(format!("f.toml:8: {absent}")),
+            for_running_process(problem).to_string(),
             "f.toml:8: the secret file /s is gone, and the running process has its secret; put it back"
         );
+        let other = Problem::at(Path::new("f.toml"), 1, "else");
+        assert_eq!(for_running_process(other).to_string(), "f.toml:1: else");
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! Errors of generating, reading and creating secrets.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use crate::problem::Problems;
+use crate::problem::{Fault, Problems};
 use crate::regular_file::FileError;
 
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file does not exist.
-    #[error("there is no secret file {path}; create it: synward secret > {path}; chmod 600 {path}", path = .0.display())]
+    #[error("{}", Fault::NoSecret(.0.clone()))]
     Absent(PathBuf),
     /// It is no regular file, or too large for a secret file.
     #[error("the secret file {} {source}", path.display())]
@@ -59,4 +60,16 @@ pub enum Error {
     /// The kernel returns no random bytes.
     #[error("the kernel returns no random bytes: {0}")]
     NoRandom(String),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Absent(path) => Self::NoSecret(path),
+            Error::Read { path, source } if source.kind() == ErrorKind::PermissionDenied => {
+                Self::Unreadable(Some(format!("the secret file {}", path.display())))
+            }
+            error => Self::Text(error.to_string()),
+        }
+    }
 }

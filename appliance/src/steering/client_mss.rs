@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,9 @@ const HEADERS_V6: u32 = 60;
 /// Part of the time that reading all routes may take while they change all the time: a router may have a million.
 const SHARE: u32 = 20;
 
+/// When routes that could not be read are read again.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// What was found last about the ways to clients.
 #[derive(Debug)]
 pub(super) struct ClientWays {
@@ -38,6 +42,8 @@ pub(super) struct ClientWays {
     /// Whether routes may have changed since they were read, and when they may be read again.
     is_stale: bool,
     due: Instant,
+    /// Whether the last reading failed: only the first failure is logged.
+    is_unread: bool,
 }
 
 impl ClientWays {
@@ -54,6 +60,7 @@ impl ClientWays {
             up: BTreeSet::new(),
             is_stale: true,
             due: Instant::now(),
+            is_unread: false,
         };
         ways.renew(interfaces, &kernel::links().unwrap_or_default());
         ways
@@ -96,14 +103,28 @@ impl ClientWays {
         let began = Instant::now();
         let steered = outside(interfaces).map(|one| one.index);
         let indices: Vec<u32> = steered.chain(self.up.iter().copied()).collect();
-        match kernel::route_mtus(&indices) {
-            Ok(routes) => self.routes = routes,
+        let routes = kernel::route_mtus(&indices);
+        self.take_routes(routes, began.elapsed(), Instant::now());
+    }
+
+    /// Takes what was read of the routes. After an error the last MTUs stay, and the routes are read again.
+    fn take_routes(&mut self, routes: io::Result<RouteMtus>, took: Duration, now: Instant) {
+        self.due = now + (took * SHARE).min(Duration::from_secs(60));
+        match routes {
+            Ok(routes) => {
+                self.routes = routes;
+                self.is_stale = false;
+                self.is_unread = false;
+            }
             Err(error) => {
-                tracing::warn!(%error, "cannot read the MTUs of routes; SYN-ACKs promise what the interfaces carry");
+                if !self.is_unread {
+                    tracing::warn!(%error, "cannot read the MTUs of routes; SYN-ACKs promise what was last known; trying again");
+                }
+                self.is_stale = true;
+                self.is_unread = true;
+                self.due = self.due.max(now + RETRY);
             }
         }
-        self.is_stale = false;
-        self.due = Instant::now() + (began.elapsed() * SHARE).min(Duration::from_secs(60));
     }
 
     /// The bound of these ways.
@@ -200,6 +221,40 @@ mod tests {
             ways.renew(std::iter::once(&steered), &links);
             assert_eq!(ways.link_mtu, expected);
         }
+    }
+
+    #[test]
+    fn routes_that_cannot_be_read_keep_their_mtus_and_are_read_again() {
+        let now = Instant::now();
+        let mut ways = ClientWays {
+            watch: None,
+            routes: RouteMtus::default(),
+            link_mtu: 1500,
+            up: BTreeSet::new(),
+            is_stale: true,
+            due: now,
+            is_unread: false,
+        };
+        let mtus = |v4| RouteMtus {
+            v4: Some(v4),
+            v6: None,
+        };
+        let mut read = |routes| {
+            ways.take_routes(routes, Duration::ZERO, now);
+            (ways.bound(), ways.is_stale, ways.due - now)
+        };
+        let of = ClientMss::of_mtus;
+        let failed = || Err(io::ErrorKind::OutOfMemory.into());
+        assert_eq!(read(failed()), (of(1500, 1500), true, RETRY));
+        assert_eq!(
+            read(Ok(mtus(1400))),
+            (of(1400, 1500), false, Duration::ZERO)
+        );
+        assert_eq!(read(failed()), (of(1400, 1500), true, RETRY));
+        assert_eq!(
+            read(Ok(mtus(1300))),
+            (of(1300, 1500), false, Duration::ZERO)
+        );
     }
 
     #[test]
