@@ -66,7 +66,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             let _guard = synward::observe::log::init_log(wanted.log)?;
             run::run(&wanted.config, cli.control.as_deref(), wanted.keep_steering)
         }
-        Command::Status(output) => show(control_client::status(cli.control(), output.json)?),
+        Command::Status(output) => show(control_client::status(cli.control(), output.json)),
         Command::Top(wanted) => top(cli.control(), *wanted),
         Command::Flows(wanted) => flows(cli.control(), wanted),
         Command::Capture(wanted) => capture(cli.control(), wanted),
@@ -124,14 +124,14 @@ fn capture(control: &Path, wanted: &CaptureArgs) -> anyhow::Result<ExitCode> {
             report(&format!("synward: {error}"));
             Ok(ExitCode::from(WRONG_USE))
         }
-        Err(CaptureError::Client(error)) => show(Outcome::unreachable(error)?),
+        Err(CaptureError::Client(error)) => show(Outcome::unreachable(&error)),
         Err(error) => Err(error.into()),
     }
 }
 
 fn top(control: &Path, wanted: TopArgs) -> anyhow::Result<ExitCode> {
     if wanted.once {
-        return show(top::once(control, wanted.interval)?);
+        return show(top::once(control, wanted.interval));
     }
     match top::live(control, wanted.interval) {
         Err(error @ LiveError::NoTerminal) => {

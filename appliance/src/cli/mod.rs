@@ -16,6 +16,8 @@ pub use self::arguments::{
 };
 use crate::config::DEFAULT_CONTROL;
 
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 wrong use; `status`, `top` and `capture` also 3 degraded, 4 not running; `doctor` also 3 warnings.";
+
 /// Protects TCP services from SYN floods: servers see only clients whose SYN cookie was valid
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -23,7 +25,7 @@ use crate::config::DEFAULT_CONTROL;
     version,
     propagate_version = true,
     disable_help_subcommand = true,
-    after_help = "Exit codes: 0 success, 1 failure, 2 wrong use; `status` and `top` also 3 degraded, 4 not running; `doctor` also 3 warnings.",
+    after_help = EXIT_CODES,
     after_long_help = "\
 Examples:
   synward check --example > /etc/synward/synward.toml    write a file with every key and its default
@@ -31,7 +33,7 @@ Examples:
   synward run --config /etc/synward/synward.toml         serve
   synward status                                         show the state of the running process
 
-Exit codes: 0 success, 1 failure, 2 wrong use; `status` and `top` also 3 degraded, 4 not running; `doctor` also 3 warnings."
+Exit codes: 0 success, 1 failure, 2 wrong use; `status`, `top` and `capture` also 3 degraded, 4 not running; `doctor` also 3 warnings."
 )]
 pub struct Cli {
     /// Control socket of the running process [default: /run/synward/control.sock; for `run`: as configured]
@@ -99,7 +101,8 @@ Examples:
     Check(Check),
     /// Show the state of the running process
     ///
-    /// Exit 0 serving, 3 degraded (with the reasons), 4 not running. docs/status.schema.json describes the JSON document.
+    /// Exit 0 serving, 3 degraded (with the reasons; also if the process does not answer, or its answer cannot be read), 4 not
+    /// running, 2 if you may not ask it. docs/status.schema.json describes the JSON document.
     #[command(
         after_long_help = "Examples:\n  synward status\n  synward status --json | jq .services"
     )]
@@ -127,7 +130,7 @@ Examples:
     /// Each frame has the decision of the XDP program as its comment, with the reason of a drop as metrics name it. Frames are
     /// shown as they arrived, at most 256 bytes of each. Ends after --count frames, after --seconds, or by Ctrl-C, and the
     /// file is complete then. Costs nothing while nobody captures. Needs root. docs/where-did-my-packet-go.md says what it
-    /// can see. Exit 4 if synward is not running.
+    /// can see. If the process cannot be asked, the exit codes are those of `status`.
     #[command(after_long_help = "\
 Examples:
   synward capture --service web --out web.pcapng

@@ -42,8 +42,8 @@ pub trait ApplianceHandle: Send + Sync {
     fn drained(&self) -> DrainView;
 
     /// Reads the configuration again and puts it in force, or changes nothing. Waits for the control thread, some seconds at
-    /// most.
-    fn reload(&self) -> ReloadReport;
+    /// most. The error is a sentence for people: there is no report, and the configuration may still change.
+    fn reload(&self) -> Result<ReloadReport, String>;
 
     /// What is in force.
     fn configuration(&self) -> RunningConfiguration;

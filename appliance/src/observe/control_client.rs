@@ -25,11 +25,13 @@ const MAX_RESPONSE: u64 = 1 << 30;
 
 /// Exit codes.
 pub mod exit {
-    /// A reload is refused, and nothing has changed.
+    /// A request is refused, and nothing has changed.
     pub const REFUSED: u8 = 1;
     /// It serves, and nothing is degraded.
     pub const SERVING: u8 = 0;
-    /// It runs, but something is degraded, or it drains.
+    /// Wrong use: the control socket belongs to another user.
+    pub const WRONG_USE: u8 = 2;
+    /// It runs, but something is degraded, or it drains, or its answer cannot be read.
     pub const DEGRADED: u8 = 3;
     /// No process runs.
     pub const NOT_RUNNING: u8 = 4;
@@ -82,21 +84,21 @@ impl Outcome {
         }
     }
 
-    /// What a command about the state says if there is no answer: nobody runs (4), or somebody is silent (3).
-    ///
-    /// # Errors
-    /// Every other reason.
-    pub fn unreachable(error: ClientError) -> Result<Self, ClientError> {
+    /// What a command about the state says if there is no state. A refusal is none: the process refuses what it was asked.
+    pub fn unreachable(error: &ClientError) -> Self {
         let code = match error {
             ClientError::NotRunning(_) => exit::NOT_RUNNING,
-            ClientError::Silent(..) => exit::DEGRADED,
-            error => return Err(error),
+            ClientError::Silent(..) | ClientError::Broken(..) | ClientError::Strange(_) => {
+                exit::DEGRADED
+            }
+            ClientError::NotAllowed(_) => exit::WRONG_USE,
+            ClientError::Refused(_) => exit::REFUSED,
         };
-        Ok(Self {
+        Self {
             text: String::new(),
             note: format!("synward: {error}\n"),
             code,
-        })
+        }
     }
 
     /// A picture of the state, with the exit code that says how it is.
@@ -114,17 +116,17 @@ impl Outcome {
 }
 
 /// `synward status [--json]`.
-pub fn status(control: &Path, json: bool) -> Result<Outcome, ClientError> {
+pub fn status(control: &Path, json: bool) -> Outcome {
     let snapshot = match query_status(control) {
         Ok(snapshot) => snapshot,
-        Err(error) => return Outcome::unreachable(error),
+        Err(error) => return Outcome::unreachable(&error),
     };
     let text = if json {
         format_json(&snapshot)
     } else {
         status_text::status(&snapshot)
     };
-    Ok(Outcome::of_state(text, &snapshot))
+    Outcome::of_state(text, &snapshot)
 }
 
 /// `synward flows`. The JSON document is a list of flows.
@@ -264,9 +266,10 @@ fn send_request_for(
 ) -> Result<Response, ClientError> {
     let until = Instant::now() + timeout;
     let mut stream = connect(control, until).map_err(|error| match error.kind() {
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory => {
-            ClientError::NotRunning(control.to_owned())
-        }
+        ErrorKind::NotFound
+        | ErrorKind::ConnectionRefused
+        | ErrorKind::NotADirectory
+        | ErrorKind::InvalidFilename => ClientError::NotRunning(control.to_owned()),
         ErrorKind::PermissionDenied => ClientError::NotAllowed(control.to_owned()),
         _ => ClientError::Broken(control.to_owned(), error),
     })?;

@@ -86,7 +86,10 @@ impl Control {
             )),
             Request::Undrain => self.drain(DrainCommand::End),
             Request::Drained => Response::Drain(self.appliance.drained()),
-            Request::Reload => Response::Reload(self.appliance.reload()),
+            Request::Reload => match self.appliance.reload() {
+                Ok(report) => Response::Reload(report),
+                Err(why) => Response::Error(why),
+            },
             Request::Configuration => {
                 Response::Configuration(Box::new(self.appliance.configuration()))
             }

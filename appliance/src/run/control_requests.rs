@@ -24,7 +24,7 @@ use crate::observe::{
 };
 
 /// Why a request is refused that comes too late.
-const STOPPING: &str = "the appliance is stopping";
+pub(super) const STOPPING: &str = "the appliance is stopping";
 
 impl ApplianceHandle for RunningAppliance {
     fn snapshot(&self) -> Snapshot {
@@ -171,7 +171,7 @@ impl ApplianceHandle for RunningAppliance {
         self.lock().drain.map(view).unwrap_or_default()
     }
 
-    fn reload(&self) -> ReloadReport {
+    fn reload(&self) -> Result<ReloadReport, String> {
         reload_request::request(&self.reloads)
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::time::Duration;
 
+use super::control_requests::STOPPING;
 use crate::config::{Config, Problem, Problems};
 use crate::events::unix_seconds;
 use crate::observe::Histogram;
@@ -74,19 +75,21 @@ fn for_running_process(problem: Problem) -> Problem {
 pub type ReloadRequest = SyncSender<ReloadReport>;
 
 /// Asks the control thread to reload, and waits for its report.
-pub(super) fn request(reloads: &Sender<ReloadRequest>) -> ReloadReport {
+///
+/// # Errors
+/// Why there is none. If the time was over, the configuration may change nevertheless.
+pub(super) fn request(reloads: &Sender<ReloadRequest>) -> Result<ReloadReport, String> {
     let (report, reports) = sync_channel(1);
-    let refused = |why: &str| ReloadReport::refused(vec![why.to_owned()]);
-    if reloads.send(report).is_err() {
-        return refused("synward is stopping");
-    }
-    match reports.recv_timeout(PATIENCE) {
-        Ok(report) => report,
-        Err(RecvTimeoutError::Timeout) => refused(
-            "the reload was asked for, but is not done after 15 s; `synward status` shows its result later",
-        ),
-        Err(RecvTimeoutError::Disconnected) => refused("synward is stopping"),
-    }
+    reloads.send(report).map_err(|_| STOPPING)?;
+    reports.recv_timeout(PATIENCE).map_err(|error| {
+        let why = match error {
+            RecvTimeoutError::Timeout => {
+                "the reload was asked for, but is not done after 15 s; `synward status` shows its result later"
+            }
+            RecvTimeoutError::Disconnected => STOPPING,
+        };
+        why.to_owned()
+    })
 }
 
 /// The result of the last reload.
@@ -139,11 +142,10 @@ mod tests {
     fn a_request_without_a_control_thread_is_refused() {
         let (requests, receiver) = std::sync::mpsc::channel();
         drop(receiver);
-        let report = request(&requests);
-        assert_eq!((report.done, report.lines.len()), (false, 1));
+        assert_eq!(request(&requests).unwrap_err(), STOPPING);
         let (requests, receiver) = std::sync::mpsc::channel::<ReloadRequest>();
         let answering = thread::spawn(move || drop(receiver.recv()));
-        assert!(!request(&requests).done, "it has stopped meanwhile");
+        assert!(request(&requests).is_err(), "it has stopped meanwhile");
         assert!(answering.join().is_ok());
     }
 
@@ -153,7 +155,7 @@ mod tests {
         let secret = |error: secret::Error| Fault::from(error);
         let read = secret::Error::Read {
             path: "/s".into(),
-            source: denied(),
+            error: denied(),
         };
         for (what, begin) in [
             (Fault::Unreadable(None), "f.toml:3: cannot be read: "),

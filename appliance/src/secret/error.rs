@@ -6,19 +6,19 @@ use std::path::PathBuf;
 use crate::problem::{Fault, Problems};
 use crate::regular_file::FileError;
 
-/// Why there are no keys.
+/// Why there are no keys. The texts contain the errors behind them, which are therefore no sources of these.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file does not exist.
     #[error("{}", Fault::NoSecret(.0.clone()))]
     Absent(PathBuf),
     /// It is no regular file, or too large for a secret file.
-    #[error("the secret file {} {source}", path.display())]
+    #[error("the secret file {} {error}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// What it is.
-        source: FileError,
+        error: FileError,
     },
     /// Others than the owner may read or write the file.
     #[error("the secret file {path} has mode {mode:04o}, so others can access it; run: chmod 600 {path}", path = path.display())]
@@ -39,20 +39,20 @@ pub enum Error {
         me: u32,
     },
     /// The file cannot be read.
-    #[error("the secret file {} cannot be read: {source}; run as its owner or as root", path.display())]
+    #[error("the secret file {} cannot be read: {error}; run as its owner or as root", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The kernel's error.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The file cannot be created.
-    #[error("the secret file {path} cannot be created: {source}; run as root, or create it: synward secret > {path}; chmod 600 {path}", path = path.display())]
+    #[error("the secret file {path} cannot be created: {error}; run as root, or create it: synward secret > {path}; chmod 600 {path}", path = path.display())]
     Create {
         /// The file.
         path: PathBuf,
         /// The kernel's error.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The file has wrong lines. Their content is never shown.
     #[error(transparent)]
@@ -66,7 +66,7 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
             Error::Absent(path) => Self::NoSecret(path),
-            Error::Read { path, source } if source.kind() == ErrorKind::PermissionDenied => {
+            Error::Read { path, error } if error.kind() == ErrorKind::PermissionDenied => {
                 Self::Unreadable(Some(format!("the secret file {}", path.display())))
             }
             error => Self::Text(error.to_string()),

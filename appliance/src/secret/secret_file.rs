@@ -42,17 +42,17 @@ enum Entry {
 impl Keyring {
     /// Reads a secret file. It belongs to root or to the user of this process, and only its owner may have access to it.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let wrong = |source: FileError| match source {
-            FileError::Io(source) if source.kind() == ErrorKind::NotFound => {
+        let wrong = |error: FileError| match error {
+            FileError::Io(error) if error.kind() == ErrorKind::NotFound => {
                 Error::Absent(path.to_owned())
             }
-            FileError::Io(source) => Error::Read {
+            FileError::Io(error) => Error::Read {
                 path: path.to_owned(),
-                source,
+                error,
             },
-            source => Error::File {
+            error => Error::File {
                 path: path.to_owned(),
-                source,
+                error,
             },
         };
         let file = regular_file::open(path).map_err(wrong)?;
@@ -82,9 +82,9 @@ impl Keyring {
         match write_new(path, line.as_bytes()) {
             Ok(()) => Ok(Self(vec![Entry::Secret(secret)])),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::read(path),
-            Err(source) => Err(Error::Create {
+            Err(error) => Err(Error::Create {
                 path: path.to_owned(),
-                source,
+                error,
             }),
         }
     }

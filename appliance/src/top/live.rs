@@ -43,7 +43,7 @@ pub enum LiveError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The terminal does not work.
-    #[error("the terminal cannot be used: {0}")]
+    #[error("the terminal cannot be used")]
     Terminal(#[from] io::Error),
 }
 

@@ -27,17 +27,14 @@ use std::time::Duration;
 
 pub use live::{LiveError, live};
 
-use crate::observe::control_client::{ClientError, Outcome, query_status};
+use crate::observe::control_client::{Outcome, query_status};
 use choice::Choice;
 use picture::{Picture, Size};
 use rates::Rates;
 use terminal::Palette;
 
 /// `synward top --once`: two samples, `interval` apart, and the picture as text. Exit codes are those of `status`.
-///
-/// # Errors
-/// As `status`: the process is there but cannot be asked.
-pub fn once(control: &Path, interval: Duration) -> Result<Outcome, ClientError> {
+pub fn once(control: &Path, interval: Duration) -> Outcome {
     let sample = || {
         query_status(control).map(|first| {
             thread::sleep(interval);
@@ -46,7 +43,7 @@ pub fn once(control: &Path, interval: Duration) -> Result<Outcome, ClientError> 
     };
     let (first, second) = match sample() {
         Ok((first, Ok(second))) => (first, second),
-        Ok((_, Err(error))) | Err(error) => return Outcome::unreachable(error),
+        Ok((_, Err(error))) | Err(error) => return Outcome::unreachable(&error),
     };
     let rates = Rates::between(&first, &second);
     let picture = Picture {
@@ -61,5 +58,5 @@ pub fn once(control: &Path, interval: Duration) -> Result<Outcome, ClientError> 
         let line = line.to_string();
         format!("{}\n", line.trim_end())
     });
-    Ok(Outcome::of_state(text.collect(), &second))
+    Outcome::of_state(text.collect(), &second)
 }

@@ -7,6 +7,25 @@ use crate::program_run::run_synward;
 use crate::{INTERFACE, SERVICE, TestFolder};
 
 #[test]
+fn an_unreadable_secret_file_is_reported_once() {
+    let ran = run_synward(&[
+        "secret",
+        "--service",
+        "web",
+        "--secret",
+        "/etc/hostname/secret",
+    ]);
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (
+            1,
+            "synward: the secret file /etc/hostname/secret cannot be read: Not a directory (os error 20); \
+             run as its owner or as root\n"
+        )
+    );
+}
+
+#[test]
 fn a_wrong_secret_file_is_named() {
     let folder = TestFolder::new();
     let (a, b) = ("ab".repeat(32), "cd".repeat(32));

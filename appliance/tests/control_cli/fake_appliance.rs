@@ -19,7 +19,7 @@ pub(crate) struct FakeAppliance {
     snapshot: Mutex<Snapshot>,
     lists: Mutex<RunTimeLists>,
     services: Vec<config::Service>,
-    report: Mutex<ReloadReport>,
+    report: Mutex<Result<ReloadReport, String>>,
     running: Mutex<RunningConfiguration>,
 }
 
@@ -30,7 +30,7 @@ impl FakeAppliance {
             lists: Mutex::default(),
             // Here: the thread that answers may not read files.
             services: services(),
-            report: Mutex::new(ReloadReport::refused(vec![])),
+            report: Mutex::new(Ok(ReloadReport::refused(vec![]))),
             running: Mutex::default(),
         })
     }
@@ -42,7 +42,12 @@ impl FakeAppliance {
     /// What the next reload reports.
     pub(crate) fn will_report(&self, done: bool, lines: &[&str]) {
         let lines = lines.iter().map(ToString::to_string).collect();
-        *self.report.lock().unwrap() = ReloadReport { done, lines };
+        *self.report.lock().unwrap() = Ok(ReloadReport { done, lines });
+    }
+
+    /// The next reload has no report, because of this.
+    pub(crate) fn will_not_report(&self, why: &str) {
+        *self.report.lock().unwrap() = Err(why.into());
     }
 
     /// What is in force.
@@ -113,7 +118,7 @@ impl ApplianceHandle for FakeAppliance {
         self.snapshot().drain.unwrap_or_default()
     }
 
-    fn reload(&self) -> ReloadReport {
+    fn reload(&self) -> Result<ReloadReport, String> {
         self.report.lock().unwrap().clone()
     }
 

@@ -98,6 +98,12 @@ fn reload_prints_what_changes_and_refusals_are_1() {
     assert_eq!(ran.code, 1);
     assert_eq!(ran.stdout, "f.toml:3: `port` is unknown\n");
     assert_eq!(ran.stderr, "synward: reload refused; nothing changed\n");
+
+    // It may change something later.
+    source.will_not_report("it is not done after 15 s");
+    let ran = folder.synward(&["reload"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
+    assert_eq!(ran.stderr, "synward: it is not done after 15 s\n");
 }
 
 #[test]
