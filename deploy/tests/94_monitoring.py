@@ -6,15 +6,12 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.parse
 from pathlib import Path
 
-# Debian's python3-yaml, also for another python3 than Debian's.
-sys.path.append("/usr/lib/python3/dist-packages")
-import yaml  # noqa: E402
-
+import debian_modules  # noqa: F401
+import yaml
 from story import METRICS_PORT, PATIENCE, ROOT, Skip, receive, story, wait_until
 
 # The endpoint is the same with both responders; only workers over AF_XDP fill every family.

@@ -8,10 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Debian's python3-yaml, also for another python3 than Debian's.
-sys.path.append("/usr/lib/python3/dist-packages")
-import yaml  # noqa: E402
-
+import debian_modules  # noqa: F401
+import yaml
 from story import ROOT, SKIPPED, SYNWARD
 
 # No program is in the path of a packet.
