@@ -1,12 +1,14 @@
 """synward lives with other XDP programs: one that runs first and calls it, and one behind it that gets what belongs to no
-service; a caller that lets go of it is reported, and a restart needs nothing of the caller."""
+service; a caller that lets go of it is reported, and so are frames that the one behind aborts. A restart needs nothing of the
+caller."""
 
 import json
+import os
 import socket
 import subprocess
 from pathlib import Path
 
-from story import ROOT, SERVER, SYNWARD, story, wait_until
+from story import ROOT, SERVER, SYNWARD, story, talk, wait_until
 
 # Who calls the program does not depend on who answers a SYN.
 ONCE = "xdp"
@@ -71,10 +73,11 @@ side = "inside"
     connect_and_count(lab, synward, before, behind)
     wait_until("the first packet is seen", lambda: "waiting" not in synward.command("status")[1])
 
+    frames_are_aborted(lab, synward, behind)
+
     # Whoever replaces the caller may forget synward.
     before.let_go()
-    datagrams(lab, 1100)
-    text = degraded(synward)
+    text = degraded(synward, lambda: datagrams(lab, 100))
     assert "out0 receives packets, and none reaches synward" in text and "/sys/fs/bpf/synward/entry" in text, text
     before.call(pins / "entry")
     datagrams(lab, 1)
@@ -100,9 +103,12 @@ def refused(synward):
     assert "out0 runs XDP program entry" in process.output() and 'attach = "none"' in process.output(), process.output()
 
 
-def degraded(synward):
-    code, text = wait_until("it is degraded", lambda: (found := synward.command("status"))[0] == 3 and found)
-    return text
+def degraded(synward, meanwhile=lambda: None):
+    def found():
+        meanwhile()
+        code, text = synward.command("status")
+        return code == 3 and text
+    return wait_until("it is degraded", found)
 
 
 def connect_and_count(lab, synward, before, behind):
@@ -120,6 +126,28 @@ def connect_and_count(lab, synward, before, behind):
     datagrams(lab, 20)
     wait_until("the program behind gets them", lambda: behind.frames() >= in_between + 20)
     assert in_between - passed < before.frames() - seen - 20, "what a service has does not reach the program behind"
+
+
+def frames_are_aborted(lab, synward, behind):
+    """A program with a fault returns XDP_ABORTED, which is 0."""
+    source = '__attribute__((section("xdp"))) int fault(void *frame) { return 0; }'
+    compiled, program = lab.folder / "fault.o", behind.folder / "fault"
+    subprocess.run([os.environ.get("CLANG", "clang-19"), "-target", "bpf", "-O2", "-x", "c", "-c", "-", "-o", compiled],
+                   input=source, text=True, check=True)
+    bpftool("prog", "load", compiled, program, "type", "xdp")
+    behind.call(program)
+
+    text = degraded(synward, lambda: datagrams(lab, 10))
+    assert "out0 does not transmit frames of XDP (its driver or another XDP program drops them" in text, text
+    aborted = synward.metric("redirect_failed_total", interface="out0", errno="exception")
+    assert aborted >= 30 and aborted == synward.metric("redirect_failed_total"), aborted
+    behind.let_go()
+
+    def serves():
+        # The fault is over when frames have left and none was lost.
+        talk(*lab.pair())
+        return synward.command("status")[0] == 0
+    wait_until("it serves again", serves)
 
 
 def datagrams(lab, count):

@@ -72,7 +72,7 @@ metrics! {
 
     NATIVE = Gauge "interface_native" ["interface"] "1 if the XDP program runs in the driver, 0 in the kernel's generic path.";
     NIC_DROPPED = Counter "nic_dropped_total" ["interface", "counter"] "Frames that the driver lost, by its counter: those of ip -s link, and those of ethtool -S that are not 0. With some drivers they contain what XDP dropped.";
-    REDIRECT_FAILED = Counter "redirect_failed_total" ["interface", "errno"] "Frames of XDP that the interface did not transmit, by errno; none: the driver gave no errno; exception: dropped after the verdict.";
+    REDIRECT_FAILED = Counter "redirect_failed_total" ["interface", "errno"] "Frames of XDP that the interface did not transmit, by errno; none: the driver gave no errno; exception: dropped after the verdict, by the driver or another XDP program.";
     RESPONDER = Gauge "queue_afxdp" ["interface", "queue"] "1 if a worker answers SYNs on this queue, 0 if the XDP program does.";
     ZERO_COPY = Gauge "xsk_zero_copy" ["interface", "queue"] "1 if the AF_XDP socket of this queue has zero-copy.";
     FRAMES = Gauge "xsk_frames" ["interface", "queue", "place"] "Frames of the socket's UMEM by place: free, fill (fill ring), held (by the worker), transmit.";

@@ -185,7 +185,9 @@ fn is_sporadic(errno: u32) -> bool {
 pub(super) fn errno_text(errno: u32) -> String {
     match errno {
         cause::DROPPED_BY_DRIVER => "its driver drops them".to_owned(),
-        cause::EXCEPTION => "its driver drops them after the verdict".to_owned(),
+        cause::EXCEPTION => {
+            "its driver or another XDP program drops them after the verdict".to_owned()
+        }
         errno => io::Error::from_raw_os_error(errno as i32).to_string(),
     }
 }
