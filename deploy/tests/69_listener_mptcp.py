@@ -3,6 +3,8 @@
 With net.ipv4.tcp_timestamps=2 these cookies keep all options.
 """
 
+import contextlib
+
 from listeners import client_socket, exchange, reset, server_socket
 from story import PORT, SERVER, Skip, local_story, wait_until
 from transfer import both_ends
@@ -14,33 +16,39 @@ IPPROTO_MPTCP = 262
 
 
 def run(lab, synward):
-    for family in 4, 6:
-        mptcp(lab, synward, family)
+    with contextlib.ExitStack() as stack:
+        listeners = {family: stack.enter_context(mptcp_listener(lab, family)) for family in (4, 6)}
+        for family, listener in listeners.items():
+            kernel_cookies(lab, synward, family, listener)
+        # If the clock of timestamps has no secret offset, the kernel's cookies hold all options.
+        lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_syncookies=2", "net.ipv4.tcp_timestamps=2")
+        if synward.responder != "none":
+            for family, listener in listeners.items():
+                wait_until("synward uses the timestamps", lambda: keeps_options(lab, family, listener), 60)
 
 
-def mptcp(lab, synward, family):
+def mptcp_listener(lab, family):
     try:
         listener = server_socket(lab, family, protocol=IPPROTO_MPTCP)
     except OSError as reason:
         raise Skip(f"no MPTCP: {reason}") from None
-    with listener:
-        listener.listen(8)
-        exchange(lab, family, listener)
-        before = lab.kernel_counters()["TCPReqQFullDoCookies"], synward.metric("cookies_total", result="sent")
-        lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_syncookies=2")
-        valid = synward.metric("cookies_total", result="valid")
-        exchange(lab, family, listener)
-        exchange(lab, family, listener, protocol=IPPROTO_MPTCP)
-        after = lab.kernel_counters()["TCPReqQFullDoCookies"], synward.metric("cookies_total", result="sent")
-        assert after[0] > before[0], "no cookie of the kernel was made"
-        if synward.responder != "none":
-            assert after[1] >= before[1] + 2, "synward did not answer"
-            assert synward.metric("cookies_total", result="valid") >= valid + 2
-        # If the clock of timestamps has no secret offset, the kernel's cookies hold all options.
-        lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_timestamps=2")
-        if synward.responder != "none":
-            wait_until("synward uses the timestamps", lambda: keeps_options(lab, family, listener), 60)
-        lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_syncookies=1", "net.ipv4.tcp_timestamps=1")
+    listener.listen(8)
+    return listener
+
+
+def kernel_cookies(lab, synward, family, listener):
+    exchange(lab, family, listener)
+    before = lab.kernel_counters()["TCPReqQFullDoCookies"], synward.metric("cookies_total", result="sent")
+    lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_syncookies=2")
+    valid = synward.metric("cookies_total", result="valid")
+    exchange(lab, family, listener)
+    exchange(lab, family, listener, protocol=IPPROTO_MPTCP)
+    after = lab.kernel_counters()["TCPReqQFullDoCookies"], synward.metric("cookies_total", result="sent")
+    assert after[0] > before[0], "no cookie of the kernel was made"
+    if synward.responder != "none":
+        assert after[1] >= before[1] + 2, "synward did not answer"
+        assert synward.metric("cookies_total", result="valid") >= valid + 2
+    lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_syncookies=1")
 
 
 def keeps_options(lab, family, listener):
