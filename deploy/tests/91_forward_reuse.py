@@ -11,8 +11,9 @@ import struct
 import subprocess
 
 from churn import SHARE, churn, restrict_ports
+from listeners import client_socket
 from segments import ACK, PSH, SYN, WINDOWS, Segment, Wire, shake_hands
-from story import AT_SERVER, CLIENT, FAMILY, ONE_ARM, PORT, SERVER, Synward, receive, story, talk, wait_until
+from story import AT_SERVER, CLIENT, ONE_ARM, PORT, SERVER, Synward, receive, story, talk, wait_until
 from transfer import timestamps
 
 # Only workers on another core than the client let its ACK and its data reach the server on two CPUs at once.
@@ -122,11 +123,7 @@ def crash(lab, client, meanwhile=lambda: None):
 
 def connection(lab, listener, family, port):
     """Both ends of a connection that carries data both ways. The client's first data comes with its ACK or right after it."""
-    with lab.inside("client"):
-        client = socket.socket(FAMILY[family])
-    client.settimeout(10)
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    client.bind((CLIENT[family], port))
+    client = client_socket(lab, family, port)
     client.connect((SERVER[family], PORT))
     client.sendall(b"from the client")
     taken, address = listener.accept()

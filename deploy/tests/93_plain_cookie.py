@@ -3,10 +3,9 @@ same addresses and ports, and no TIME_WAIT. The client's own connection goes on.
 
 The limit on wrong ones does not count the segments of connections that were never challenged."""
 
-import socket
-
+from listeners import client_socket
 from segments import ACK, PSH, SERVER_MAC, WINDOWS, SYN, Segment, Wire, shake_hands
-from story import CLIENT, FAMILY, PORT, SERVER, local_story, talk, wait_until
+from story import CLIENT, PORT, SERVER, local_story, talk, wait_until
 from transfer import timestamps
 
 # The program at TC decides; no responder sees the ACK.
@@ -61,11 +60,7 @@ def late_handshake(lab, synward, wire, listener, family):
 
 
 def connect(lab, family, port):
-    with lab.inside("client"):
-        client = socket.socket(FAMILY[family])
-    client.settimeout(10)
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    client.bind((CLIENT[family], port))
+    client = client_socket(lab, family, port)
     client.connect((SERVER[family], PORT))
     return client
 

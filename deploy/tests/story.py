@@ -98,6 +98,19 @@ class Synward:
         assert self.process.running(), f"synward ended before it was ready:\n{self.process.output()}"
         return re.search(r"\bready\b", self.process.output())
 
+    def refusal(self, *prefix):
+        """The line with which it refuses to start. `prefix` is a command that runs it."""
+        process = self.lab.start(self.role, "refused", "env", "SYNWARD_LOG=error", *prefix, SYNWARD, "run", "--config", self.file)
+        try:
+            code = process.wait(START)
+        except subprocess.TimeoutExpired:
+            process.stop()
+            raise AssertionError(f"synward runs, though it should refuse:\n{process.output()}") from None
+        text = process.output().strip()
+        assert code == 1, f"exit code {code}, not 1: {text}"
+        assert len(text.splitlines()) == 1, f"more than one line: {text}"
+        return text
+
     def stop(self):
         """Stops it, and checks that it ran until then and exits with 0."""
         if self.process is None:
