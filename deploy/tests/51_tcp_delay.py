@@ -4,7 +4,7 @@ clients with timestamps and without."""
 import itertools
 
 from story import FULL, story
-from transfer import (WHOLE, congestion_control, connection, finished, negotiated, part, pseudo_random, send,
+from transfer import (PAIRS, WHOLE, congestion_control, connection, finished, negotiated, part, pseudo_random, send,
                       timestamps, source_and_sink)
 
 # The XDP program carries the data, and a worker completes the handshake, whoever answered the SYN.
@@ -21,7 +21,7 @@ def run(lab, synward):
             synward.start(service=f'rtt = "{rtt}"')
             transfers = 0
         congestion_control(lab, control)
-        for stamped, direction in itertools.product((True, False), ("download", "upload")):
+        for stamped, direction in PAIRS:
             timestamps(lab, stamped)
             client, server = connection(lab, 4 if stamped else 6)
 

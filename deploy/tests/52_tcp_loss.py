@@ -3,7 +3,7 @@
 import itertools
 
 from story import FULL, story
-from transfer import (WHOLE, congestion_control, connection, counter, finished, negotiated, part, pseudo_random,
+from transfer import (PAIRS, WHOLE, congestion_control, connection, counter, finished, negotiated, part, pseudo_random,
                       send, timestamps, source_and_sink)
 
 # The XDP program carries the data, and a worker completes the handshake, whoever answered the SYN.
@@ -22,7 +22,7 @@ def run(lab, synward):
             synward.start(service=f'rtt = "{rtt}"')
             transfers = 0
         congestion_control(lab, control)
-        for stamped, direction in itertools.product((True, False), ("download", "upload")):
+        for stamped, direction in PAIRS:
             timestamps(lab, stamped)
             sender = "server" if direction == "download" else "client"
             before = {name: counter(lab, sender, name) for name in ("TCPSackRecovery", "TCPRenoRecovery")}

@@ -6,6 +6,8 @@ from story import BENCH, FULL, PORT, SERVER, story
 
 # The benchmark does not depend on the responder.
 ONCE = "xdp"
+# With --full it opens more connections.
+BESIDE_OTHERS = "usual"
 COUNT = 2000 if FULL else 400
 RATE = 500
 # The least microseconds of a handshake whose SYN is retransmitted.

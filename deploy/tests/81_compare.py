@@ -15,6 +15,8 @@ from story import FULL, wait_until
 VARIANTS = ("ipv4", "ipv6")
 # The benchmark's use of IPv6 is a matter for --full.
 ONCE = "ipv4"
+# Story 80 runs the benchmark's client.
+NOT_FAST = True
 RATE = 100
 SECONDS = 0.5
 ALL = {"kernel", "kernel-pass", "syncookies", "synproxy", "synproxy-ts", "xdp-kernel-cookie", "splice-xdp",

@@ -11,6 +11,8 @@ from story import BENCH, FULL, SERVER, story
 
 # The benchmark does not depend on the responder.
 ONCE = "xdp"
+# Story 80 runs the benchmark's client.
+NOT_FAST = True
 RATES = {"0", "20000"}
 ROUNDS = 2 if FULL else 1
 CONNECTIONS = 50

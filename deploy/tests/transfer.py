@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import os
 import random
 import re
@@ -10,11 +11,13 @@ import subprocess
 import threading
 import time
 
-from story import PORT, receive_all
+from story import FAST, PORT, receive_all
 
 MIB = 1 << 20
 # Downloads of so many MiB, and uploads of a quarter, in place of the usual amounts.
 WHOLE = int(os.environ.get("SYNWARD_TRANSFER_MIB", 0))
+# Whether the client has timestamps, and the direction, of the transfers over a bad path. With --fast each occurs once.
+PAIRS = ((True, "download"), (False, "upload")) if FAST else tuple(itertools.product((True, False), ("download", "upload")))
 
 
 def pseudo_random(mib):
