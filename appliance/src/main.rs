@@ -154,7 +154,7 @@ fn unload(wanted: &Unload) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if removed.is_empty() {
-        removed = steering::nothing_is_pinned(pin);
+        removed = steering::nothing_is_pinned(pin, wanted.interface.as_deref());
     }
     print(format!("{removed}\n").as_bytes())
 }

@@ -54,13 +54,14 @@ pub fn unload_incompatible(pin: &Path) -> Result<Vec<String>, SteeringError> {
     unload(pin, None)
 }
 
-/// What is said where nothing is pinned.
-pub fn nothing_is_pinned(pin: &Path) -> String {
-    let place = pin.display();
+/// What is said where nothing is pinned, or nothing of `interface`.
+pub fn nothing_is_pinned(pin: &Path, interface: Option<&str>) -> String {
+    let of = interface.map_or_else(String::new, |interface| format!(" of {interface}"));
+    let nothing = format!("nothing{of} is pinned in {}", pin.display());
     match missing_bpffs(pin) {
-        None => format!("nothing is pinned in {place}"),
+        None => nothing,
         Some(_) => format!(
-            "nothing is pinned in {place}: it is not on a BPF file system; pins of another mount are not seen here"
+            "{nothing}: it is not on a BPF file system; pins of another mount are not seen here"
         ),
     }
 }

@@ -50,6 +50,23 @@ fn nothing_lists_the_runner_of_programs() {
     }
 }
 
+/// The programs of other interfaces may be pinned.
+#[test]
+fn unload_says_of_which_interface_nothing_is_pinned() {
+    let place =
+        "/nonexistent: it is not on a BPF file system; pins of another mount are not seen here\n";
+    for (interface, said) in [
+        (
+            &["--interface", "eth9"][..],
+            "nothing of eth9 is pinned in ",
+        ),
+        (&[], "nothing is pinned in "),
+    ] {
+        let ran = run_synward(&[&["unload", "--pin", "/nonexistent"], interface].concat());
+        assert_eq!((ran.code, ran.stdout), (0, format!("{said}{place}")));
+    }
+}
+
 #[test]
 fn no_command_panics_if_stdout_and_stderr_are_full() {
     let full = || {

@@ -164,7 +164,7 @@ fn refuses_pin_folders_outside_bpffs_and_locked_ones() {
          there), or set pin = \"\" to pin nothing"
     );
     assert!(!Path::new("/tmp/synward-nowhere").exists());
-    let nothing = nothing_is_pinned(Path::new("/tmp/synward-nowhere"));
+    let nothing = nothing_is_pinned(Path::new("/tmp/synward-nowhere"), None);
     assert!(
         nothing
             .ends_with("it is not on a BPF file system; pins of another mount are not seen here"),
