@@ -49,8 +49,10 @@
 mod absence;
 mod acks;
 mod addresses;
+mod behind_ack;
 mod blind_segments;
 mod both_paths;
+mod bpf_instruction;
 mod bpf_machine;
 mod capture;
 mod chained;
