@@ -4,6 +4,7 @@ refused, and connections of a removed service go on. A file with a problem chang
 With `--full`, also lists of 100,000 prefixes, 200 services, and a secret that is rotated during a flood."""
 
 import ipaddress
+import re
 import subprocess
 import time
 
@@ -15,6 +16,11 @@ OTHERS = """
 name = "old"
 addresses = ["192.0.2.10"]
 ports = [9000]
+
+[[service]]
+name = "idle"
+addresses = ["192.0.2.10"]
+ports = [9002]
 """
 CHANGED = """
 deny = [{deny}]
@@ -71,6 +77,7 @@ def run(lab, synward):
         lab.pair(port=9001)[0].close()
         assert synward.metric("syns_total", service="new") == before + 1, "the new service takes its clients"
         rotate_secret(synward, requests)
+        place_is_freed(synward, requests)
     report(requests)
     assert synward.metric("cookies_total", result="invalid") == 0, "a cookie was refused"
     talk(client, server)
@@ -94,6 +101,17 @@ def rotate_secret(synward, requests):
         assert said in (lines := reload(synward)), lines
         requests.go_on(50)
     assert reload(synward) == "nothing changes\n"
+
+
+def place_is_freed(synward, requests):
+    """A removed service without connections leaves, whoever is connected to other ports of its address. The others keep their keys."""
+    if synward.process:
+        wait_until("only the service with a connection is left", lambda: removed(synward) == ['"old (removed)"'], 20)
+    requests.go_on(50)
+
+
+def removed(synward):
+    return re.findall(r'"\w+ \(removed\)"', synward.succeed("status"))
 
 
 def refusals(synward, changed):

@@ -126,16 +126,27 @@ fn exchange(inner: &mut Inner, mut next: Config) -> Result<(), String> {
         local_checks::check_routes(&next, appliance.steering.interfaces())
             .map_err(|error| error.to_string())?;
     }
-    put_in_force(inner, next)
+    put_in_force(inner, next, Keys::Read)
+}
+
+/// The keys of an exchange.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    /// Those that were read with the configuration.
+    Read,
+    /// Every service keeps its own. The configuration in force has none any more.
+    Kept,
 }
 
 /// Exchanges the running configuration for `next`, whose services are at their indices.
-fn put_in_force(inner: &mut Inner, mut next: Config) -> Result<(), String> {
+fn put_in_force(inner: &mut Inner, mut next: Config, keys: Keys) -> Result<(), String> {
     let Some(appliance) = &mut inner.appliance else {
         return Err("synward is stopping".into());
     };
-    let Some(keyring) = &next.cookie.keyring else {
-        return Err("there is no secret".into());
+    let keyring = match (keys, &next.cookie.keyring) {
+        (Keys::Kept, _) => None,
+        (Keys::Read, Some(keyring)) => Some(keyring),
+        (Keys::Read, None) => return Err("there is no secret".into()),
     };
     let lists = Contents::new(&next.services, &inner.lists, Instant::now());
     let steering = &mut appliance.steering;
@@ -222,7 +233,7 @@ fn release_services(inner: &mut Inner) {
         services: left,
         ..Config::clone(&inner.config)
     };
-    if let Err(error) = put_in_force(inner, next) {
+    if let Err(error) = put_in_force(inner, next, Keys::Kept) {
         tracing::error!("removed services cannot be released: {error}");
     }
 }

@@ -60,7 +60,8 @@ impl Exchange {
 }
 
 impl Steering {
-    /// Plans the exchange of `running` for `next`, whose services have the same indices. `keyring` and `lists` are the new ones.
+    /// Plans the exchange of `running` for `next`, whose services have the same indices. `keyring` and `lists` are the new ones;
+    /// without a keyring every service keeps its keys.
     ///
     /// # Errors
     /// The maps have no room for it, or this machine's addresses cannot be listed.
@@ -68,13 +69,13 @@ impl Steering {
         &self,
         running: &Config,
         next: &Config,
-        keyring: &Keyring,
+        keyring: Option<&Keyring>,
         lists: Contents,
     ) -> Result<Exchange, SteeringError> {
         let epoch = Times::now().epoch();
         let mut keys = self.keys.clone();
         let wanted = next.services.iter().map(|service| match service.standing {
-            Standing::Configured => Some(keyring.service_keys(&service.name)),
+            Standing::Configured => keyring.map(|keyring| keyring.service_keys(&service.name)),
             Standing::Removed => None,
             Standing::Vacant => Some(Vec::new()),
         });

@@ -41,7 +41,7 @@ fn reload(lab: &Lab, steering: &mut Steering, running: &mut Config, addresses: &
     let keyring = next.cookie.keyring().unwrap();
     let lists = steering.lists().clone();
     inside(&lab.here(), || {
-        let exchange = steering.plan_exchange(running, &next, &keyring, lists);
+        let exchange = steering.plan_exchange(running, &next, Some(&keyring), lists);
         let exchange = exchange.unwrap();
         steering.write_ahead(&next, &exchange).unwrap();
         steering.put_in_force(&next, exchange).unwrap();
