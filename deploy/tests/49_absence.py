@@ -1,8 +1,9 @@
 """A killed process leaves connections going on. After some seconds clients are not answered by a splice any more, or reach the
 server, as `when_absent` says, until the next process serves them.
 
-With `--full` both policies, and `local` and `forward`, which need no process."""
+With `--full` both policies, a process that is frozen instead, and `local` and `forward`, which need no process."""
 
+import os
 import signal
 import time
 
@@ -77,6 +78,25 @@ def greeted(listener, client):
     talk(client, server)
 
 
+def frozen(lab, synwards):
+    """Connections that began unchallenged, and have said nothing, go on when the process does."""
+    [synward] = synwards
+    listeners = {family: lab.listen(family) for family in (4, 6)}
+    os.kill(synward.process.pid, signal.SIGSTOP)
+    time.sleep(ABSENT + 1.5)
+    passed = [(client, accepted(listener, client)) for family, listener in listeners.items()
+              for client in (lab.connect(family), lab.connect(family))]
+    for pair in passed[::2]:
+        talk(*pair)
+    os.kill(synward.process.pid, signal.SIGCONT)
+    wait_until("they are adopted", lambda: "connections that passed meanwhile are adopted" in synward.process.output())
+    for pair in passed:
+        talk(*pair)
+    for family, listener in listeners.items():
+        greeted(listener, lab.connect(family))
+
+
 each_handoff(killed("pass"), ("splice",), 'when_absent = "pass"', adopt_seconds=5)
 if FULL:
+    each_handoff(frozen, ("splice",), 'when_absent = "pass"')
     each_handoff(killed("drop"), service='when_absent = "drop"', adopt_seconds=5)

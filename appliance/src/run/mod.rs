@@ -7,6 +7,7 @@
 //! | [`start`] | sockets, workers, and the order of the start |
 //! | `tested_start` | the self-test, and the modes that it leads to |
 //! | `reception_test` | whether servers still answer when sockets have zero-copy |
+//! | `absence_watch` | ends of absences in which clients passed unchallenged |
 //! | `fault_watch` | what is wrong with interfaces and workers: looked up every second, mended where safe, logged |
 //! | `forwarding_watch` | whether the kernel forwards at all |
 //! | `transmission_watch` | what is not transmitted while the appliance serves |
@@ -30,6 +31,7 @@
 
 #![forbid(unsafe_code)]
 
+mod absence_watch;
 mod attack_events;
 mod attack_sources;
 mod attack_totals;

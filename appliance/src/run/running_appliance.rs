@@ -7,6 +7,7 @@ use std::time::Instant;
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::MAX_SERVICES;
 
+use super::absence_watch::AbsenceWatch;
 use super::attack_watch::AttackWatch;
 use super::drain::{self, Drain, Remaining};
 use super::fault_watch::FaultWatch;
@@ -59,6 +60,7 @@ pub(super) struct Inner {
     /// How often it is logged that a refresh fails, or that clients cannot be served that wait.
     refresh_failures: LogLimit,
     waiting_log: WaitingLog,
+    absence: AbsenceWatch,
 }
 
 impl RunningAppliance {
@@ -103,6 +105,7 @@ impl RunningAppliance {
                 counting: vec![0; services],
                 refresh_failures: LogLimit::default(),
                 waiting_log: WaitingLog::default(),
+                absence: AbsenceWatch::new(),
             }),
         }
     }
@@ -152,6 +155,7 @@ impl RunningAppliance {
         {
             tracing::error!(%error, others, "keys and clock cannot be refreshed");
         }
+        inner.absence.round(appliance);
         waiting_clients::serve(appliance, &mut inner.waiting_log);
         let steering = &mut appliance.steering;
         inner

@@ -4,7 +4,7 @@
 //! for a while segments of unknown connections pass, and a few pass for hours for the server to judge. A cookie that was
 //! issued before a service stopped to challenge still opens its connection.
 
-use synward_core::layout::{Service, mode};
+use synward_core::layout::{Service, mode, when_absent};
 
 use super::adoption::{Adoption, COOKIE_LIFE};
 use super::error::SteeringError;
@@ -92,6 +92,30 @@ impl Steering {
         changed
     }
 
+    /// Has services adopt the connections of clients that passed unchallenged because workers were absent.
+    ///
+    /// # Errors
+    /// The kernel refuses a write.
+    pub fn adopt_after_absence(&mut self) -> Result<(), SteeringError> {
+        let (now, mut services) = (coarse_now(), self.services.clone());
+        let adoption = self.adoption.while_running(self.idle);
+        let mut changed = false;
+        for service in services.iter_mut().filter(|one| passed_meanwhile(one)) {
+            adoption.begin(service, now);
+            changed = true;
+        }
+        if !changed {
+            return Ok(());
+        }
+        // The times of an address are its own.
+        let addresses = self.addresses.in_force.values_mut();
+        for address in addresses.filter(|one| passed_meanwhile(one)) {
+            adoption.begin(address, now);
+        }
+        tracing::info!("workers were absent: connections that passed meanwhile are adopted");
+        self.put_policies_in_force(services)
+    }
+
     /// Writes all services. Those that challenge adopt connections from `now` on; the others honour the cookies of a process
     /// before this one.
     pub(super) fn start_adoption(&mut self, now: u64) -> Result<(), SteeringError> {
@@ -106,4 +130,9 @@ impl Steering {
         }
         self.put_policies_in_force(services)
     }
+}
+
+/// Whether clients of a service passed unchallenged while its workers were absent.
+fn passed_meanwhile(service: &Service) -> bool {
+    service.when_absent == when_absent::PASS && service.mode == mode::ALWAYS
 }
