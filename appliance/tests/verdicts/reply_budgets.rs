@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use synward_core::counters::Counter;
 use synward_core::layout::{handoff, unknown_policy};
+use synward_core::reply_budget;
 
 use crate::frame_builder::{ACK, SYN, Segment, stack};
 use crate::steer::{Side, Steer, in_namespace};
@@ -105,7 +106,8 @@ fn a_flood_from_random_addresses_uses_up_no_budget() {
     needs_root!();
     in_namespace(|steer| {
         for (family, padding) in [(0, 0), (0, 6), (1, 0)] {
-            steer.policy(|service| service.replies = 4);
+            // Half of a sample: a smaller one is exceeded by the first, and more often the slower the flood is.
+            steer.policy(|service| service.replies = reply_budget::SAMPLE / 2);
             let mut segment = Segment {
                 padding,
                 ..syn(family)
