@@ -126,7 +126,7 @@ fn renew_faults(
     appliance: &mut Appliance,
     mut others: Vec<String>,
 ) {
-    let mut faults = match appliance.steering.find_faults() {
+    let mut faults = match appliance.steering.find_faults(appliance.needs_workers()) {
         Ok(faults) => faults,
         Err(error) => {
             if let Some(others) = failed.pass() {

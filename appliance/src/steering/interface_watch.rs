@@ -46,15 +46,16 @@ impl Steering {
     }
 
     /// The reasons why interfaces do not carry the traffic of their services, each with the cure. Empty before
-    /// [`Steering::attach`].
+    /// [`Steering::attach`]. `needs_workers`: connections need a worker on the queue on which they arrive.
     ///
     /// # Errors
     /// The kernel cannot list its interfaces.
-    pub fn find_faults(&mut self) -> Result<Vec<String>, SteeringError> {
+    pub fn find_faults(&mut self, needs_workers: bool) -> Result<Vec<String>, SteeringError> {
         let links = kernel::links().map_err(SteeringError::Netlink)?;
         let unfed = self.find_unfed(&links, Instant::now());
         let fault = |attached: &Attached| {
-            let queues = attached.link(&links).map_or(0, receive_queues);
+            let link = attached.link(&links).filter(|_| needs_workers);
+            let queues = link.map_or(0, receive_queues);
             let name = &attached.interface.name;
             let words = |count| kernel::receive_channel_words(name, count);
             let fits = |mtu| has_same_frames(name, attached.interface.mtu, mtu);

@@ -39,7 +39,7 @@ fn mend(lab: &Lab, steering: &mut Steering) -> (Vec<Mended>, String) {
         let mut mended = vec![];
         let error = steering.mend_interfaces(&mut mended).err();
         let error = error.map(|error| error.to_string());
-        let faults = steering.find_faults().unwrap().join("; ");
+        let faults = steering.find_faults(true).unwrap().join("; ");
         (mended, error.unwrap_or_default() + &faults)
     })
 }

@@ -56,7 +56,7 @@ fn load_attach_stop_leaves_nothing() {
 fn an_interface_that_is_down_deleted_or_recreated_is_reported() {
     let lab = Lab::new();
     let mut steering = lab.steer(&[]).unwrap();
-    let mut faults = || inside(&lab.here(), || steering.find_faults()).unwrap();
+    let mut faults = || inside(&lab.here(), || steering.find_faults(true)).unwrap();
     assert_eq!(faults(), [""; 0]);
 
     lab.ip(&["link", "set", HERE, "down"]);
@@ -90,19 +90,21 @@ fn a_queue_that_appears_is_reported_with_a_cure_that_works() {
     }
     let mut steering = lab.steer(&[]).unwrap();
     assert_eq!(steering.interfaces()[0].queues, [0]);
-    let mut faults = || inside(&lab.here(), || steering.find_faults()).unwrap();
-    assert_eq!(faults(), [""; 0]);
+    let mut faults =
+        |needs_workers| inside(&lab.here(), || steering.find_faults(needs_workers)).unwrap();
+    assert_eq!(faults(true), [""; 0]);
 
     ethtool(&lab.here(), &["-L", HERE, "rx", "2"]);
+    assert_eq!(faults(false), [""; 0], "only `splice` needs workers");
     assert_eq!(
-        faults(),
+        faults(true),
         [
             "sw-here has 2 receive queues, and had 1 at start: connections that arrive on queue 1 and above are not opened; \
              `ethtool -L sw-here rx 1`, or restart synward"
         ]
     );
     ethtool(&lab.here(), &["-L", HERE, "rx", "1"]);
-    assert_eq!(faults(), [""; 0]);
+    assert_eq!(faults(true), [""; 0]);
 }
 
 fn ethtool(namespace: &str, arguments: &[&str]) {
@@ -203,7 +205,7 @@ fn a_recreated_interface_is_steered_again() {
         inside(&lab.here(), || {
             let mut mended = vec![];
             steering.mend_interfaces(&mut mended).unwrap();
-            (mended, steering.find_faults().unwrap())
+            (mended, steering.find_faults(true).unwrap())
         })
     };
     assert_eq!(mend(), (vec![], vec![]), "nothing is lost");
@@ -253,7 +255,7 @@ fn more_queues_than_workers_are_named_until_they_are_gone() {
         create_again(&lab, queues);
         inside(&lab.here(), || {
             steering.mend_interfaces(&mut vec![]).unwrap();
-            let faults = steering.find_faults().unwrap().concat();
+            let faults = steering.find_faults(true).unwrap().concat();
             assert!(faults.starts_with(expected), "{faults}");
             assert_eq!(faults.is_empty(), expected.is_empty(), "{faults}");
         });
@@ -277,7 +279,7 @@ fn with_attach_none_a_recreated_interface_waits_for_its_program() {
         inside(&lab.here(), || {
             let mut mended = vec![];
             steering.mend_interfaces(&mut mended).unwrap();
-            (mended, steering.find_faults().unwrap().concat())
+            (mended, steering.find_faults(true).unwrap().concat())
         })
     };
     assert_eq!(mend(), (vec![], String::new()));
