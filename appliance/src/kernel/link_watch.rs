@@ -1,26 +1,17 @@
 //! Hears of interfaces that go (rtnetlink multicast), also of those that are back before anybody lists them.
 #![forbid(unsafe_code)]
 
-use std::io::{self, Read as _};
+use std::io;
 
-use rustix::net::netlink::SocketAddrNetlink;
-use socket2::Socket;
-
-use super::netlink::{self, u32_at};
+use super::multicast::Multicast;
+use super::netlink::u32_at;
 
 // include/uapi/linux/rtnetlink.h
 const RTMGRP_LINK: u32 = 1;
-/// Datagrams that one look reads at most.
-const A_LOOK: usize = 4096;
-/// The kernel fills at most 32 KiB of a datagram with one link (net/core/rtnetlink.c).
-const DATAGRAM: usize = 1 << 15;
 
 /// Hears of every interface that is deleted, or moved to another network namespace.
 #[derive(Debug)]
-pub struct LinkWatch {
-    socket: Socket,
-    buffer: Vec<u8>,
-}
+pub struct LinkWatch(Multicast);
 
 impl LinkWatch {
     /// Begins to watch the network namespace of the caller.
@@ -28,29 +19,13 @@ impl LinkWatch {
     /// # Errors
     /// The kernel has no socket for it.
     pub fn open() -> io::Result<Self> {
-        let socket = netlink::open(libc::NETLINK_ROUTE)?;
-        socket.set_nonblocking(true)?;
-        rustix::net::bind(&socket, &SocketAddrNetlink::new(0, RTMGRP_LINK))?;
-        Ok(Self {
-            socket,
-            buffer: vec![0; DATAGRAM],
-        })
+        Multicast::open(RTMGRP_LINK).map(Self)
     }
 
     /// The indices of the interfaces that have gone since the last look. Some may be missing if there were thousands of changes.
     pub fn gone(&mut self) -> Vec<u32> {
         let mut gone = Vec::new();
-        for _ in 0..A_LOOK {
-            match self.socket.read(&mut self.buffer) {
-                Ok(length) => {
-                    let messages = netlink::messages(&self.buffer[..length]);
-                    gone.extend(messages.filter_map(|(kind, body)| gone_link(kind, body)));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // Interrupted, or messages were lost (ENOBUFS), which ends with this read.
-                Err(_) => {}
-            }
-        }
+        self.0.look(|kind, body| gone.extend(gone_link(kind, body)));
         gone
     }
 }

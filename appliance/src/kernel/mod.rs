@@ -6,7 +6,7 @@
 //! | file | what it queries, and how |
 //! |---|---|
 //! | `host` | the capabilities, the kernel version and the type information that steering requires |
-//! | `netlink` | the request, the reply, messages and attributes |
+//! | `netlink`, `multicast` | the request, the reply, messages and attributes; what is told to a group |
 //! | `links`, `link_watch` | interfaces and their addresses; those that go (rtnetlink) |
 //! | `routes`, `route_watch` | the interface and next hop of packets to an address, the MTUs of routes and their changes (rtnetlink) |
 //! | `neighbours` | the neighbour tables: entries, and having one resolved or confirmed (rtnetlink) |
@@ -40,6 +40,7 @@ mod link_watch;
 mod links;
 mod listen_overflows;
 mod listeners;
+mod multicast;
 mod neighbours;
 mod netlink;
 mod nic_settings;

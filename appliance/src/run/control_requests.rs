@@ -8,7 +8,7 @@ use super::drain::{self, Drain};
 use super::flow_listing;
 use super::list_control;
 use super::outcome_counts::count_outcomes;
-use super::reload_request;
+use super::reload_request::{self, STOPPING};
 use super::running_appliance::RunningAppliance;
 use super::snapshot_builder::{interface_views, removed_notes, service_view, worker_views};
 use super::transmission_watch;
@@ -22,9 +22,6 @@ use crate::observe::{
     ApplianceHandle, DrainCommand, DrainView, FlowList, FlowsView, SCHEMA_VERSION, ServiceView,
     Snapshot, client_notes,
 };
-
-/// Why a request is refused that comes too late.
-pub(super) const STOPPING: &str = "the appliance is stopping";
 
 impl ApplianceHandle for RunningAppliance {
     fn snapshot(&self) -> Snapshot {

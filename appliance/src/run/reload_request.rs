@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::time::Duration;
 
-use super::control_requests::STOPPING;
 use crate::config::{Config, Problem, Problems};
 use crate::events::unix_seconds;
 use crate::observe::Histogram;
@@ -14,6 +13,9 @@ use crate::problem::Fault;
 
 /// How long a request waits for the control thread.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Why a request is refused that comes too late.
+pub(super) const STOPPING: &str = "the appliance is stopping";
 
 /// What is said of a secret file that was there at the start.
 const SECRET_GONE: &str = "is gone, and the running process has its secret; put it back";

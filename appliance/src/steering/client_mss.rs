@@ -15,7 +15,7 @@ use synward_core::client_options::{DEFAULT_MSS_V4, DEFAULT_MSS_V6};
 use synward_core::layout::Profile;
 
 use super::interface_discovery::SteeredInterface;
-use super::vlans::devices_above;
+use super::vlan_devices::devices_above;
 use crate::config::Offer;
 use crate::kernel::{self, Link, RouteMtus, RouteWatch};
 

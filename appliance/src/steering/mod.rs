@@ -45,7 +45,7 @@
 //! | `kernel_crash` | the channels with which native XDP crashes the kernel |
 //! | `native_refusal` | explains why a driver refuses native XDP |
 //! | `own_sources` | this machine's own addresses, from which no client comes |
-//! | `vlans` | the VLANs that this machine has devices for |
+//! | `vlans`, `vlan_devices` | the VLANs that this machine has devices for, and the devices above an interface |
 //! | `chain` | other XDP programs on the same interface, before ours and behind it |
 //! | `unload` | detaches what a killed process left |
 //! | `client_mss` | the largest MSS that SYN-ACKs promise |
@@ -102,6 +102,7 @@ mod refresh;
 mod removed_addresses;
 mod sources;
 mod unload;
+mod vlan_devices;
 mod vlan_stripping;
 mod vlans;
 mod waiting_clients;
