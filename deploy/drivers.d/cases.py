@@ -88,5 +88,6 @@ CASES = {case.name: case for case in (
     Case("generic-unfinished", xdp="generic", unfinished_checksums=True),
     Case("vlan-stripped", vlan="stripped"),
     Case("vlan-kept", vlan="kept"),
+    Case("local-vlan", handoff="local", vlan="kept"),
     Case("jumbo", mtu=9000),
 )}
