@@ -22,11 +22,12 @@ impl LinkWatch {
         Multicast::open(RTMGRP_LINK).map(Self)
     }
 
-    /// The indices of the interfaces that have gone since the last look. Some may be missing if there were thousands of changes.
-    pub fn gone(&mut self) -> Vec<u32> {
+    /// The indices of the interfaces that have gone since the last look, and whether that is all of them. Some may be missing if
+    /// there were thousands of changes.
+    pub fn gone(&mut self) -> (Vec<u32>, bool) {
         let mut gone = Vec::new();
-        self.0.look(|kind, body| gone.extend(gone_link(kind, body)));
-        gone
+        let are_all = self.0.look(|kind, body| gone.extend(gone_link(kind, body)));
+        (gone, are_all)
     }
 }
 

@@ -164,7 +164,7 @@ fn mend_interfaces(failed: &mut LogLimit, appliance: &mut Appliance) -> Vec<Mend
         tracing::error!(%error, others, "an interface that has lost the program cannot be steered again");
     }
     for Mended { name, .. } in &mended {
-        tracing::warn!(interface = %name, "had lost the program; steered again");
+        tracing::warn!(interface = %name, "had lost a program or its sockets; steered again");
     }
     mended
 }

@@ -235,24 +235,26 @@ fn link(
     let mode = wanted.attach_mode();
     let index = found.steered.index;
     if mode != XdpMode::Generic {
-        let cause = match &found.crash {
-            Some(crash) => crash.clone(),
+        let name = &found.steered.name;
+        let refusal = match &found.crash {
+            Some(crash) => format!("no native XDP on {name}: {crash}"),
             None => match program.attach_to_if_index(index, Mode::Driver) {
                 Ok(id) => {
                     found.steered.native = true;
                     return keep(program, id, found);
                 }
                 Err(error) if is_taken(&error) => return Err(occupied(found)),
-                Err(error) => native_cause(program, &error, found),
+                Err(error) => {
+                    let cause = native_cause(program, &error, found);
+                    format!("{name} refuses native XDP: {cause}")
+                }
             },
         };
-        let name = found.steered.name.clone();
         if mode == XdpMode::Native {
             let cure = wanted.cure_for_native();
-            return Err(SteeringError::Native { name, cause, cure });
+            return Err(SteeringError::Native { refusal, cure });
         }
-        let notice =
-            format!("{name} refuses native XDP: {cause}; XDP is generic there, which is slower");
+        let notice = format!("{refusal}; XDP is generic there, which is slower");
         found.steered.notices.push(notice);
     }
     match program.attach_to_if_index(index, Mode::Skb) {

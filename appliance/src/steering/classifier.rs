@@ -95,11 +95,16 @@ fn replace_program(
     pins: Option<&Pins>,
 ) -> Option<Link> {
     let pins = pins?;
-    let link = SchedClassifierLink::try_from(FdLink::from(pins.open_tcx(interface)?)).ok()?;
-    let id = program.attach_to_link(link).ok()?;
     // The pin keeps the link; this only closes a descriptor.
-    drop(program.take_link(id));
+    drop(replace(program, FdLink::from(pins.open_tcx(interface)?))?);
     pins.open_tcx(interface).map(Link::Pinned)
+}
+
+/// Replaces the program of a link by `program`. `None`: the kernel refuses it, and the link is closed.
+fn replace(program: &mut SchedClassifier, link: FdLink) -> Option<FdLink> {
+    let link = SchedClassifierLink::try_from(link).ok()?;
+    let id = program.attach_to_link(link).ok()?;
+    own(program, id)
 }
 
 /// The attachment, if the kernel still has it. A link survives the interface that it was attached to, and somebody may have
@@ -111,13 +116,15 @@ pub(super) fn probe(
 ) -> Option<TcAttachment> {
     let TcAttachment { interface, link } = attachment;
     let link = match link {
-        Link::Pinned(_) => replace_program(program, &interface, pins)?,
-        Link::Lost => return None,
-        Link::Loose(link) => {
-            let link = SchedClassifierLink::try_from(link).ok()?;
-            let id = program.attach_to_link(link).ok()?;
-            Link::Loose(own(program, id)?)
+        Link::Pinned(pinned) => {
+            // Without its file nothing can be asked, and the link that is held lives on.
+            if let Some(same) = pins.and_then(|pins| pins.open_tcx(&interface)) {
+                replace(program, FdLink::from(same))?;
+            }
+            Link::Pinned(pinned)
         }
+        Link::Lost => return None,
+        Link::Loose(link) => Link::Loose(replace(program, link)?),
     };
     Some(TcAttachment { interface, link })
 }

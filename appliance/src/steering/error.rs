@@ -94,12 +94,8 @@ pub enum SteeringError {
     #[error("{cause}")]
     ZeroCopy { cause: String },
 
-    #[error("{name} refuses native XDP: {cause}; or set {cure}")]
-    Native {
-        name: String,
-        cause: String,
-        cure: &'static str,
-    },
+    #[error("{refusal}; or set {cure}")]
+    Native { refusal: String, cure: &'static str },
 
     #[error("{0}")]
     TagsStripped(String),

@@ -13,7 +13,7 @@ use super::error::{SteeringError, map_failed};
 use super::handle::Steering;
 use super::interface_discovery::{Attached, find, receive_queues, side_bits};
 use crate::config::{self, Queues};
-use crate::kernel::{self, Link, LinkWatch};
+use crate::kernel::{self, Link};
 use crate::maps::Plain;
 
 /// An interface that is steered again.
@@ -34,14 +34,18 @@ impl Steering {
     /// The first interface that cannot be steered again; the others are. It is tried again with the next call.
     pub fn mend_interfaces(&mut self, mended: &mut Vec<Mended>) -> Result<(), SteeringError> {
         // Before the list: what goes later is for the next call.
-        let gone = self
-            .link_watch
-            .as_mut()
-            .map_or_else(Vec::new, LinkWatch::gone);
-        let links = kernel::links().map_err(SteeringError::Netlink)?;
+        let (gone, are_all) = match &mut self.link_watch {
+            Some(watch) => watch.gone(),
+            None => (Vec::new(), false),
+        };
         for attached in &mut self.watched {
+            attached.gone |= gone.contains(&attached.interface.index);
+        }
+        let links = kernel::links().map_err(SteeringError::Netlink)?;
+        // A list may lack an interface that is there, if others go meanwhile (NLM_F_DUMP_INTR).
+        for attached in self.watched.iter_mut().filter(|_| !are_all) {
             let index = attached.interface.index;
-            attached.gone |= gone.contains(&index) || !links.iter().any(|link| link.index == index);
+            attached.gone |= !links.iter().any(|link| link.index == index);
         }
         let mut result = Ok(());
         for place in 0..self.watched.len() {

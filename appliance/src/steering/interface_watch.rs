@@ -76,27 +76,20 @@ pub(super) fn find_fault(
     channel_words: impl Fn(u32) -> ChannelWords,
     fits: impl Fn(u32) -> bool,
 ) -> Option<String> {
-    let (name, index) = (&attached.interface.name, attached.interface.index);
+    let name = &attached.interface.name;
     let Some(link) = attached.link(links) else {
         return Some(match attached.namesake(links) {
             Some(link) if attached.interface.called && link.xdp.is_none() => {
                 chain::nothing_attached(&link.name)
             }
-            Some(link) => format!(
-                "{name} was deleted and created again (index {index}, now {}): its traffic is not steered; restart synward",
-                link.index
+            Some(_) => format!(
+                "{name} was deleted and created again: its traffic is not steered; restart synward"
             ),
             None => format!("{name} is gone: create it again, and synward steers it"),
         });
     };
-    if let Some(other) = attached.namesake(links) {
-        return Some(format!(
-            "{name} is another interface (index {}) than at start, which is now called {}: restart synward",
-            other.index, link.name
-        ));
-    }
     // An interface may be renamed: the program and the sockets are bound to its index.
-    let name = &link.name;
+    let (was, name) = (name, &link.name);
     match (link.xdp, attached.program) {
         (None, None) => return Some(chain::nothing_attached(name)),
         (Some(_), None) => {}
@@ -138,7 +131,11 @@ pub(super) fn find_fault(
             link.mtu
         ));
     }
-    None
+    let other = attached.namesake(links)?;
+    Some(format!(
+        "{was} is another interface (index {}) than at start, which is now called {name}: restart synward",
+        other.index
+    ))
 }
 
 #[cfg(test)]
@@ -227,7 +224,7 @@ mod tests {
         };
         assert_eq!(
             fault(&gone, &[link()]),
-            "eth0 was deleted and created again (index 3, now 3): its traffic is not steered; restart synward"
+            "eth0 was deleted and created again: its traffic is not steered; restart synward"
         );
         let elsewhere = Link {
             name: "eth1".into(),
@@ -286,7 +283,7 @@ mod tests {
             (
                 Link { index: 4, ..link() },
                 2,
-                "eth0 was deleted and created again (index 3, now 4): its traffic is not steered; restart synward",
+                "eth0 was deleted and created again: its traffic is not steered; restart synward",
             ),
             (
                 Link {

@@ -92,28 +92,31 @@ impl Steering {
         changed
     }
 
-    /// Has services adopt the connections of clients that passed unchallenged because workers were absent.
+    /// Has services, and addresses that are challenged by themselves, adopt the connections of clients that passed unchallenged
+    /// because workers were absent. Returns whether there was one.
     ///
     /// # Errors
     /// The kernel refuses a write.
-    pub fn adopt_after_absence(&mut self) -> Result<(), SteeringError> {
+    pub fn adopt_after_absence(&mut self) -> Result<bool, SteeringError> {
         let (now, mut services) = (coarse_now(), self.services.clone());
         let adoption = self.adoption.while_running(self.idle);
         let mut changed = false;
-        for service in services.iter_mut().filter(|one| passed_meanwhile(one)) {
-            adoption.begin(service, now);
+        // The times of an address are its own, and so is its mode: it may be the only one that is attacked.
+        let addresses = self.addresses.in_force.values_mut();
+        for policy in services
+            .iter_mut()
+            .chain(addresses)
+            .filter(|one| passed_meanwhile(one))
+        {
+            adoption.begin(policy, now);
             changed = true;
         }
         if !changed {
-            return Ok(());
-        }
-        // The times of an address are its own.
-        let addresses = self.addresses.in_force.values_mut();
-        for address in addresses.filter(|one| passed_meanwhile(one)) {
-            adoption.begin(address, now);
+            return Ok(false);
         }
         tracing::info!("workers were absent: connections that passed meanwhile are adopted");
-        self.put_policies_in_force(services)
+        self.put_policies_in_force(services)?;
+        Ok(true)
     }
 
     /// Writes all services. Those that challenge adopt connections from `now` on; the others honour the cookies of a process

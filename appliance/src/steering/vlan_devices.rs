@@ -38,22 +38,26 @@ pub(super) fn vlans_on(links: &[Link], interface: u32) -> BTreeSet<VlanTags> {
     found
 }
 
-/// The devices that have the traffic of an interface as theirs: the bond or bridge that it is a port of, and VLAN devices on either.
+/// The devices that have the traffic of an interface as theirs: what it is a port of, VLAN devices on either, and so on. A VRF takes
+/// no frames.
 pub(super) fn devices_above(links: &[Link], interface: u32) -> Vec<&Link> {
     let find = |index| links.iter().find(|link| link.index == index);
-    let master = find(interface).and_then(|link| link.master).and_then(find);
-    let master = master.filter(|master| master.kind != "vrf");
-    let lowers = [Some(interface), master.map(|link| link.index)];
-    let vlans = lowers.into_iter().flatten().flat_map(|lower| {
-        let outer = devices_on(links, lower, 0);
-        let inner = outer
-            .iter()
-            .flat_map(|(outer, tags)| devices_on(links, *outer, *tags));
-        let inner: Vec<_> = inner.collect();
-        outer.into_iter().chain(inner)
-    });
-    let vlans = vlans.filter_map(|(index, _)| find(index));
-    master.into_iter().chain(vlans).collect()
+    let mut found: Vec<&Link> = Vec::new();
+    let mut waiting = vec![interface];
+    while let Some(index) = waiting.pop() {
+        let master = find(index).and_then(|link| link.master).and_then(find);
+        let master = master.filter(|master| master.kind != "vrf");
+        let vlans = devices_on(links, index, 0).into_iter();
+        let vlans = vlans.filter_map(|(vlan, _)| find(vlan));
+        for above in master.into_iter().chain(vlans) {
+            let is_known = |one: &&Link| one.index == above.index;
+            if above.index != interface && !found.iter().any(is_known) {
+                found.push(above);
+                waiting.push(above.index);
+            }
+        }
+    }
+    found
 }
 
 /// The VLAN devices directly on a device, or on a macvlan of it, which takes frames of any tag: their indices, and their tags
@@ -158,6 +162,20 @@ mod tests {
         ];
         assert_eq!(above(&links, 1), [2, 4, 5, 3]);
         assert_eq!(above(&links, 6), [0; 0]);
+        let bridged = [
+            port(1, Some(2)),
+            Link {
+                master: Some(3),
+                ..master(2, "bond")
+            },
+            master(3, "bridge"),
+            Link {
+                master: Some(5),
+                ..vlan(4, 1, CUSTOMER, 7)
+            },
+            master(5, "bridge"),
+        ];
+        assert_eq!(above(&bridged, 1), [2, 4, 5, 3]);
     }
 
     #[test]

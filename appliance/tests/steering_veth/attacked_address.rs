@@ -98,3 +98,20 @@ fn one_address_challenges_and_others_come_and_go() {
     assert_eq!(challenged(&lab, &steering), [false; 3]);
     steering.stop(false).unwrap();
 }
+
+/// Without workers its clients pass unchallenged, and their connections go on afterwards.
+#[test]
+fn an_attacked_address_adopts_what_passed_while_workers_were_absent() {
+    let passes = "ports = [80]\nmode = \"auto\"\nwhen_absent = \"pass\"";
+    let lab = Lab::new();
+    let mut steering = lab.steer(&[GENERIC, (AUTO.0, passes)]).unwrap();
+    assert!(!steering.adopt_after_absence().unwrap());
+    let attacked = at(&steering, "192.0.2.10");
+    steering
+        .set_attack(0, false, &BTreeSet::from([attacked.policy]))
+        .unwrap();
+    assert!(steering.adopt_after_absence().unwrap());
+    steering.set_attack(0, false, &BTreeSet::new()).unwrap();
+    assert!(!steering.adopt_after_absence().unwrap());
+    steering.stop(false).unwrap();
+}
