@@ -303,6 +303,9 @@ fn with_attach_none_a_recreated_interface_waits_for_its_program() {
         expected.contains("waiting for the first packet"),
         "{expected}"
     );
+    std::fs::remove_file(lab.pin().join("entry")).unwrap();
+    let faults = inside(&lab.here(), || steering.find_faults(true)).unwrap();
+    assert!(faults.concat().contains("/entry is gone"), "{faults:?}");
     steering.stop(false).unwrap();
 }
 

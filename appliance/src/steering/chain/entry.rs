@@ -96,6 +96,19 @@ impl Entry {
         &self.path
     }
 
+    /// Why the next process will not find the program, with the cure. `None`: it will.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let mut files = [PROGRAM, STEER, ARRIVED]
+            .map(|name| self.path.with_file_name(name))
+            .into_iter();
+        let missing = files.find(|file| !file.exists())?;
+        Some(format!(
+            "{} is gone, by which a restart would find the program that others call: restart synward, and have them take the \
+             new one (docs/chaining.md)",
+            missing.display()
+        ))
+    }
+
     /// Puts `steer` behind the program, at one moment.
     fn set(&mut self, steer: &ProgramFd) -> Result<(), SteeringError> {
         self.steer.set(0, steer, 0).map_err(map_failed("STEER"))
