@@ -47,6 +47,8 @@ class Case:
     mtu: int = 1500
     # Whether requests are also made during a flood.
     flood: bool = False
+    # Whether xdpdump watches the program meanwhile.
+    dump: bool = False
 
     def configuration(self):
         """The configuration of the guest's synward."""
@@ -90,4 +92,5 @@ CASES = {case.name: case for case in (
     Case("vlan-kept", vlan="kept"),
     Case("local-vlan", handoff="local", vlan="kept"),
     Case("jumbo", mtu=9000),
+    Case("xdpdump", dump=True),
 )}

@@ -95,7 +95,7 @@ class Bench:
             return
         network.set_checksums(case)
         cell.mode = mode_of(state)
-        flows = self.request(cell, case)
+        flows = self.watch(cell, case) if case.dump else self.request(cell, case)
         if case.flood and flows:
             flows = self.flood(cell, case)
         self.judge(cell, flows, state)
@@ -108,6 +108,23 @@ class Bench:
         without = Cell(cell.kernel, cell.device, case)
         if not self.request(without, case):
             cell.outcome, cell.note = "unusable", f"traffic does not flow without synward either: {'; '.join(without.traffic)}"
+
+    def watch(self, cell, case):
+        """Makes requests while xdpdump watches the program at its entry and its exit. Returns whether all were answered, and frames
+        of both were seen."""
+        code, output = self.guest.run("""xdpdump -i out0 --rx-capture entry,exit >/run/xdpdump.log 2>&1 &
+end=$(($(date +%s) + 60)); until grep -q '^listening' /run/xdpdump.log || [ $(date +%s) -gt $end ]; do sleep 0.3; done
+cat /run/xdpdump.log; grep -q '^listening' /run/xdpdump.log""")
+        self.log(output)
+        if code:
+            cell.traffic.append(f"xdpdump: {last_line(output)}")
+            return False
+        flows = self.request(cell, case)
+        _, output = self.guest.run("pkill -INT -x xdpdump; wait; sleep 1; cat /run/xdpdump.log")
+        self.log(output[:2000])
+        seen = [len(re.findall(words, output)) for words in ("@entry", r"@exit\[TX\]", r"@exit\[REDIRECT\]")]
+        cell.traffic.append("xdpdump saw {} frames at the entry, {} sent back, {} redirected".format(*seen))
+        return flows and all(seen)
 
     def request(self, cell, case):
         """Makes requests over both IP versions: small ones, and one of many segments. Returns whether all were answered."""

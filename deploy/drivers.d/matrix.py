@@ -29,10 +29,10 @@ RECORD = ROOT / "deploy/drivers.d/results.jsonl"
 TABLE = ROOT / "deploy/drivers.d/RESULT.md"
 KERNELS = ("6.1", "6.12", "6.18", "newest")
 
-# Ten cases that reach every handoff, every mode of attachment and both responders, and the programs on the oldest kernel, whose
+# Cases that reach every handoff, every mode of attachment and both responders, and the programs on the oldest kernel, whose
 # verifier refuses what later ones accept.
 SHORT = (
-    ("6.18", "virtio-net", ("splice", "xdp", "afxdp", "generic", "local")),
+    ("6.18", "virtio-net", ("splice", "xdp", "afxdp", "generic", "local", "xdpdump")),
     ("6.18", "igb-8", ("splice", "zero-copy", "zero-copy-xdp", "local", "forward")),
     ("6.1", "virtio-net", ("splice", "local-kernel")),
 )
