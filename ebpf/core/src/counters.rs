@@ -73,7 +73,7 @@ counters! {
     /// ACKs with a valid cookie whose connection is already closed.
     DropReplayedCookie = "drop_replayed_cookie",
     /// Stale connections of this machine's kernel that were reset because their client opened a new one with a valid cookie.
-    StaleReset = "renewed",
+    StaleReset = "stale_reset",
     /// Packets from a source that no client can have: multicast, loopback, unspecified, the destination itself, an address of
     /// this machine or the broadcast address of one of its networks, 240.0.0.0/4 (unless this machine has an address there),
     /// fe80::/10 to another destination.
