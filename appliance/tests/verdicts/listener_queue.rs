@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use synward_core::counters::Counter;
 
 use crate::frame_builder::{SYN, Segment, stack};
-use crate::local_services::{listener, locally};
+use crate::local_services::{close, listener, locally};
 use crate::needs_root;
 use crate::steer::{Side, Steer};
 use crate::test_network::index_of;
@@ -126,7 +126,7 @@ fn half_of_the_queue_is_left_to_others() {
                 let passed = Counter::Passed as usize;
                 let after = steer.counters()[passed];
                 assert_eq!(after, before[passed], "{what}: {seen:?}");
-                drop(listening);
+                close(listening);
             }
         }
     });
