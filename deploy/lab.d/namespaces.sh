@@ -1,7 +1,8 @@
 # Creates, enters and removes the namespaces of a lab. Sourced by deploy/lab.
 # Expects $name and $state.
 
-roles="client line switch edge edge2 server"
+# In `away` are interfaces that a story has taken from the others.
+roles="client line switch edge edge2 server away"
 
 namespace() { echo "sw-$name-$1"; }
 
@@ -13,13 +14,16 @@ existing_roles() {
     echo "${found:- none}"
 }
 
+# Those of which something is left, complete or not.
 list_labs() {
-    local path
-    for path in /run/netns/sw-*-edge; do
-        [ -e "$path" ] || continue
-        path=${path##*/sw-}
-        echo "${path%-edge}"
-    done
+    local role path
+    for role in $roles; do
+        for path in /run/netns/sw-*-"$role"; do
+            [ -e "$path" ] || continue
+            path=${path##*/sw-}
+            echo "${path%-"$role"}"
+        done
+    done | sort -u
 }
 
 # ip(8) inside a role's namespace. `ip -n` and `ip netns exec` fail in a chroot whose root is not a mount point.

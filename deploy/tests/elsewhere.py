@@ -6,7 +6,7 @@ import json
 
 @contextlib.contextmanager
 def elsewhere(lab, interfaces):
-    """Inside of it, the interfaces, each with its role, are in another namespace."""
+    """Inside of it, the interfaces, each with its role, are in another namespace, which is the lab's, too."""
     away = f"sw-{lab.name}-away"
     before = [(role, name, settings(lab, role, name)) for role, name in interfaces]
     lab.run("edge", "ip", "netns", "add", away)
@@ -15,7 +15,7 @@ def elsewhere(lab, interfaces):
             lab.run(role, "ip", "link", "set", name, "netns", away)
         yield
         for role, name, commands in before:
-            lab.run("edge", "ip", "netns", "exec", away, "ip", "link", "set", name, "netns", f"sw-{lab.name}-{role}")
+            lab.run("away", "ip", "link", "set", name, "netns", f"sw-{lab.name}-{role}")
             lab.run(role, "ip", "link", "set", name, "up")
             for command in commands:
                 lab.run(role, *command)
