@@ -1,8 +1,13 @@
 """A stop leaves no program, map, link, address, rule or file behind, also in the middle of a start; with --keep-steering it leaves
 programs that still answer."""
 
+import re
+import signal
+import time
+from pathlib import Path
+
 from segments import LINUX, SPOOFED, SYN, Segment, Wire, shake_hands
-from story import PORT, SERVER, START, SYNWARD, story, wait_until
+from story import FULL, PORT, SERVER, START, SYNWARD, story, wait_until
 from traces import bpf_objects, difference, exists, system
 
 BESIDE_OTHERS = True
@@ -10,7 +15,7 @@ BESIDE_OTHERS = True
 
 def run(lab, synward):
     before = system(lab)
-    for _ in range(2):
+    for _ in range(2 if FULL else 1):
         synward.start()
         client, server = lab.pair()
         client.sendall(b"x")
@@ -32,15 +37,38 @@ def run(lab, synward):
 
 
 def stops_before_it_is_ready(lab, synward, before):
-    """Before anything is attached, after that, and while sockets are bound."""
+    """Before anything is attached, after that, and while sockets are bound: tried until the signal came then."""
     synward.configure()
-    for step in "did not answer the probe", "steered", "socket bound":
-        process = lab.start("edge", "synward", SYNWARD, "run", "--config", synward.file)
-        wait_until(f"the log says {step}", lambda: step in process.output(), START)
-        code = process.stop()
-        assert code == 0, f"stopped where the log says {step}: exit code {code}: {process.output()}"
-        changed = difference(before, system(lab))
-        assert not changed, f"a stop where the log says {step} left changes behind:\n{changed}"
+    for step, is_there, later in (
+        ("before anything is attached", handles_signals, "steered"),
+        ("when an interface is steered", lambda process: "steered" in process.output(), "ready:"),
+        ("when a socket is bound", lambda process: "socket bound" in process.output(), "ready:"),
+    ):
+        wait_until(f"a stop {step}", lambda: stops(lab, synward, before, step, is_there, later), START)
+        print(f"stopped {step}")
+
+
+def stops(lab, synward, before, step, is_there, later):
+    """Stops a start. Returns whether that ended it before the log said `later`; whenever it came, it left nothing behind."""
+    process = lab.start("edge", "synward", SYNWARD, "run", "--config", synward.file)
+    deadline = time.monotonic() + START
+    while not is_there(process):
+        assert process.running() and time.monotonic() < deadline, f"not stopped {step}: {process.output()}"
+        # Some steps take milliseconds.
+        time.sleep(0.001)
+    code = process.stop()
+    log = process.output()
+    assert code == 0, f"stopped {step}: exit code {code}: {log}"
+    changed = difference(before, system(lab))
+    assert not changed, f"a stop {step} left changes behind:\n{changed}\n{log}"
+    return "stopped before it was ready" in log and later not in log
+
+
+def handles_signals(process):
+    """Whether SIGTERM has a handler: proc_pid_status(5). Its number is that of the shell until that becomes the program."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = int(re.search(r"SigCgt:\s+([0-9a-f]+)", status)[1], 16)
+    return "Name:\tsynward\n" in status and caught >> signal.SIGTERM - 1 & 1
 
 
 def keeps_steering(lab, synward):
