@@ -1,12 +1,13 @@
-"""With --keep-steering, as the unit and the container run it, SIGTERM ends no connection: the programs go on carrying them until the
-next process does. Nor does the end of that one, until `unload`.
+"""With --keep-steering, as the unit and the container run it, SIGTERM ends no connection: the programs go on carrying them until
+the next process does. Nor does the end of that one, until `unload`, which leaves nothing.
 
 With `--full` with each handoff."""
 
 import signal
 
-from handoffs import HANDOFFS, each_handoff
-from story import FULL, START, SYNWARD, talk, wait_until
+from handoffs import HANDOFFS, each_handoff, pins_of
+from story import FULL, SYNWARD, talk, wait_until
+from traces import bpf_objects, exists
 
 # Who answers SYNs matters to no connection that is there.
 ONCE = "xdp"
@@ -14,35 +15,30 @@ BESIDE_OTHERS = True
 
 
 def run(lab, synwards):
-    kept(synwards)
     old = pairs(lab)
     for number in signal.SIGTERM, signal.SIGINT:
         for one in synwards:
             process, one.process = one.process, None
             assert process.stop(number) == 0
         say(old)
-        kept(synwards)
+        for one in reversed(synwards):
+            one.start()
         say(old)
         new = pairs(lab)
         say(new)
         old += new
+    objects = set.union(*(bpf_objects(lab, one.process.pid, one.role) for one in synwards))
     for one in synwards:
         process, one.process = one.process, None
         assert process.stop() == 0
     say(old)
     for one in synwards:
-        pins = f"/sys/fs/bpf/{'edge' if len(synwards) == 2 and one is synwards[0] else 'synward'}"
-        one.lab.start(one.role, "unload", SYNWARD, "unload", "--pin", pins).wait()
-
-
-def kept(synwards):
-    """They run with --keep-steering from now on; the first ones end as after a kill."""
-    for one in reversed(synwards):
-        if one.process:
-            one.process.stop(signal.SIGKILL)
-        one.process = one.lab.start(one.role, one.name, SYNWARD, "run", "--config", one.file, "--keep-steering")
-        wait_until("synward is ready", one.ready, START)
-        wait_until("all workers are alive", one.workers_alive, START)
+        pins = pins_of(one)
+        unload = lab.start(one.role, "unload", SYNWARD, "unload", "--pin", f"/sys/fs/bpf/{pins.name}")
+        assert unload.wait() == 0, unload.output()
+        assert not pins.exists(), f"{pins} is left"
+    # The kernel frees programs and maps a moment after their last reference is dropped.
+    wait_until("programs, maps and links are gone", lambda: not any(exists(*one) for one in objects))
 
 
 def pairs(lab):
@@ -54,4 +50,4 @@ def say(pairs):
         talk(client, server)
 
 
-each_handoff(run, HANDOFFS if FULL else ("splice",))
+each_handoff(run, HANDOFFS if FULL else ("splice",), options=("--keep-steering",))

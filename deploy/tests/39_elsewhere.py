@@ -7,7 +7,7 @@ import json
 import signal
 
 from elsewhere import elsewhere, settings
-from handoffs import HANDOFFS, each_handoff
+from handoffs import HANDOFFS, each_handoff, pins_of
 from story import FULL, talk, wait_until
 
 # With this responder the new sockets answer SYNs, too.
@@ -40,7 +40,7 @@ def run(lab, synwards):
     goes_on(lab, synwards, old)
     # What is there after all of that, and what somebody removes, is what the next process takes over.
     for one in synwards:
-        unpinned(lab, one, "edge" if len(synwards) == 2 and one is synwards[0] else "synward")
+        unpinned(one)
     say(old)
     for one in synwards:
         process, one.process = one.process, None
@@ -74,14 +74,16 @@ def renamed(lab, one, name, to):
         lab.run(one.role, *(to if word == name else word for word in command))
 
 
-def unpinned(lab, one, folder):
-    pins = lab.pins / folder
+def unpinned(one):
+    pins = pins_of(one)
     before = {file.name for file in pins.iterdir()}
-    for file in pins.iterdir():
+    # At once: synward may pin again while others are still there.
+    removed = pins.rename(pins.with_name("removed"))
+    for file in removed.iterdir():
         file.unlink()
-    pins.rmdir()
+    removed.rmdir()
     wait_until("it is pinned again", lambda: pins.exists() and {file.name for file in pins.iterdir()} == before, NOTICED)
-    assert "somebody has removed pins; pinned again" in one.process.output()
+    wait_until("the log says so", lambda: "somebody has removed pins; pinned again" in one.process.output())
 
 
 def goes_on(lab, synwards, old):

@@ -38,3 +38,7 @@ def each_handoff(run, handoffs=HANDOFFS, service="", appliance="", before=lambda
         story(with_server, handoff="forward", **both | {
             "service": f"{WSCALE}\n{service}", "appliance": f'pin = "/sys/fs/bpf/edge"\n{appliance}'})
 
+
+def pins_of(synward):
+    """Its pin folder. An edge has one of its own, since the lab's namespaces share a BPF file system."""
+    return synward.lab.pins / ("edge" if synward.settings["handoff"] == "forward" else "synward")

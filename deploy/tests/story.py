@@ -57,11 +57,13 @@ DEFAULTS = {"adopt_seconds": 0, "appliance": "", "interfaces": TWO_ARMS, "addres
 class Synward:
     """The appliance at the lab's edge, or at the server."""
 
-    def __init__(self, lab, responder, role="edge", name="synward", **settings):
+    def __init__(self, lab, responder, role="edge", name="synward", options=(), **settings):
+        """`options` are those of the command line."""
         self.lab = lab
         self.role = role
         self.name = name
         self.responder = responder
+        self.options = options
         self.settings = DEFAULTS | settings
         self.control = lab.folder / f"{name}.sock"
         self.secret = lab.folder / "secret"
@@ -86,7 +88,7 @@ class Synward:
                 self.lab.start("edge", "pass", BENCH, "pass", "--interface", "out0").wait()
             return
         self.configure(**settings)
-        self.process = self.lab.start(self.role, self.name, SYNWARD, "run", "--config", self.file)
+        self.process = self.lab.start(self.role, self.name, SYNWARD, "run", "--config", self.file, *self.options)
         wait_until("synward is ready", self.ready, START)
         # A worker counts as alive from its first heartbeat.
         wait_until("all workers are alive", self.workers_alive, START)

@@ -45,8 +45,8 @@ def difference(before, after):
                      [f"+ {fact}" for fact in after if fact not in before])
 
 
-def bpf_objects(lab, pid):
-    """Programs, maps and links that a process holds or has attached at the edge, as {(kind, id)}."""
+def bpf_objects(lab, pid, role="edge"):
+    """Programs, maps and links that a process holds or has attached to the role's interfaces, as {(kind, id)}."""
     objects = set()
     for description in Path(f"/proc/{pid}/fdinfo").iterdir():
         try:
@@ -58,7 +58,7 @@ def bpf_objects(lab, pid):
             kind, _, number = line.partition(":")
             if kind in GET_FD_BY_ID:
                 objects.add((kind, int(number)))
-    for number in re.findall(r"prog/xdp id (\d+)", lab.run("edge", "ip", "-d", "link")):
+    for number in re.findall(r"prog/xdp id (\d+)", lab.run(role, "ip", "-d", "link")):
         objects.add(("prog_id", int(number)))
     return objects
 
