@@ -1,5 +1,5 @@
-"""A log that nobody reads any more, or that cannot be written, costs lines and nothing else: synward serves, answers commands at once,
-reloads, and stops. Once the log is read again, it says how many lines were lost."""
+"""A log that nobody reads any more, or that cannot be written, costs lines and nothing else: synward serves, answers commands at
+once, reloads, and stops. Once the log is read again, it says how many lines were lost."""
 
 import fcntl
 import os
@@ -45,10 +45,15 @@ def a_stopped_reader_goes_on(lab, synward, pipe):
     fcntl.fcntl(both, F_SETPIPE_SZ, 4096)
     with open(log, "wb") as file:
         cat = subprocess.Popen(["cat", pipe], stdout=file)
-    serves_unread(lab, synward, f'2>"{pipe}"', lambda: os.kill(cat.pid, signal.SIGSTOP),
-                  lambda: os.kill(cat.pid, signal.SIGCONT), log)
-    os.close(both)
-    cat.wait(10)
+    try:
+        serves_unread(lab, synward, f'2>"{pipe}"', lambda: cat.send_signal(signal.SIGSTOP),
+                      lambda: cat.send_signal(signal.SIGCONT), log)
+        os.close(both)
+        cat.wait(10)
+    finally:
+        # It ends also if it is still stopped.
+        cat.kill()
+        cat.wait()
     print("the reader was stopped, and went on")
 
 
