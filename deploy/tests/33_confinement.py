@@ -1,5 +1,5 @@
-"""After the start no thread keeps more than it needs, as /proc reports it, nor after a reload, or after an interface was deleted and
-created again. Everything still works: traffic, `status`, metrics, a change of the mode. The secret is not in memory any more, and a
+"""After the start no thread keeps more than it needs, as /proc reports it, nor after a reload, or after an interface was deleted
+and created again. Everything still works: traffic, `status`, metrics, a change of the mode. The secret is not in memory any more, and a
 crash leaves no core file.
 
 With `--full` with each handoff."""
@@ -40,7 +40,7 @@ def run(lab, synwards):
         assert one.command("status")[0] == 0
         log = one.process.output()
         assert "not confined" not in log and "EPERM" not in log and "not permitted" not in log, log
-        assert not secrets_in_memory(one), "the secret is still in memory"
+        secret_is_forgotten(one)
     works(lab)
     assert synwards[-1].metric("handoffs_total") >= 3
     for one in synwards:
@@ -81,10 +81,17 @@ def attached_again(lab, one):
     wait_until("nothing is wrong", lambda: one.command("status")[0] == 0)
 
 
-def secrets_in_memory(one):
-    """Where the secret, as text or as bytes, is in memory that the process can write."""
+def secret_is_forgotten(one):
+    """As text and as bytes. The search finds another value of the configuration."""
     text = one.secret.read_text().split()[-1]
-    forms = text.encode(), bytes.fromhex(text)
+    assert len(text) == 64, f"a secret of {len(text)} hexadecimal digits"
+    assert in_memory(one, str(one.control).encode()), "the search does not find the control socket's path"
+    found = in_memory(one, text.encode(), bytes.fromhex(text))
+    assert not found, f"the secret is still in memory: {found}"
+
+
+def in_memory(one, *forms):
+    """Where one of these is in memory that the process can write."""
     found = []
     with open(f"/proc/{one.process.pid}/maps") as maps, open(f"/proc/{one.process.pid}/mem", "rb") as memory:
         for line in maps:
