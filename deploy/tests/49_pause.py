@@ -7,10 +7,12 @@ With `--full` with each handoff, and for longer than openings live."""
 import os
 import select
 import signal
+import socket
 import subprocess
 import time
 
 from handoffs import HANDOFFS, each_handoff
+from listeners import client_socket, reset
 from segments import ACK, LINUX, PSH, RST, SERVER_MAC, SPOOFED, SYN, Segment, Wire, answer_to
 from story import FULL, PORT, SERVER, talk, wait_until
 
@@ -19,7 +21,7 @@ ONCE = "xdp"
 BESIDE_OTHERS = True
 # An opening is given up after 31.75 s.
 SECONDS = (5, 35) if FULL else (5,)
-CLIENTS = 8
+CLIENTS = 8 if FULL else 4
 SILENT = """
     table inet silent {
         chain leaving {
@@ -39,7 +41,8 @@ def run(lab, synwards):
 
 def paused(lab, synwards, wire, listeners, seconds):
     old = [pair(lab, listeners, family) for family in (4, 6) for _ in range(CLIENTS)]
-    syns = [Segment(SPOOFED[family], 44_000 + 100 * seconds + CLIENTS * family + number, SERVER[family], PORT, 1000, flags=SYN, options=LINUX)
+    ports = {family: 44_000 + 100 * seconds + CLIENTS * family for family in (4, 6)}
+    syns = [Segment(SPOOFED[family], ports[family] + number, SERVER[family], PORT, 1000, flags=SYN, options=LINUX)
             for family in (4, 6) for number in range(CLIENTS)]
     silent(lab, True)
     waiting = [validated(wire, syn) for syn in syns]
@@ -51,15 +54,10 @@ def paused(lab, synwards, wire, listeners, seconds):
         wire.send(ack.but(flags=RST | ACK))
     reused = []
     for client, server in old[::2]:
-        family, port = client.family, client.getsockname()[1]
+        family, port = 4 if client.family == socket.AF_INET else 6, client.getsockname()[1]
         reset(client)
         server.close()
-        with lab.inside("client"):
-            again = type(client)(family)
-        again.setsockopt(1, 2, 1)  # SO_REUSEADDR
-        again.bind(("", port))
-        again.settimeout(10)
-        reused.append(again)
+        reused.append((family, client_socket(lab, family, port)))
     for client, server in old[1::2]:
         talk(client, server)
     time.sleep(seconds)
@@ -67,8 +65,7 @@ def paused(lab, synwards, wire, listeners, seconds):
         os.kill(one.process.pid, signal.SIGCONT)
     for client, server in old[1::2]:
         talk(client, server)
-    for client in reused:
-        family = 4 if client.family == 2 else 6
+    for family, client in reused:
         client.connect((SERVER[family], PORT))
         talk(client, accepted(listeners[family], client.getsockname()[1]))
     for number, ack in enumerate(waiting):
@@ -153,11 +150,6 @@ def said(server, port):
 def pair(lab, listeners, family):
     client = lab.connect(family)
     return client, accepted(listeners[family], client.getsockname()[1])
-
-
-def reset(client):
-    client.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SO_LINGER of 0 seconds
-    client.close()
 
 
 def silent(lab, is_silent):
