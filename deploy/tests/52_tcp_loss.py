@@ -1,10 +1,7 @@
 """Everything arrives over a path with a round trip of 100 ms, loss and reordering, and SACK repairs the loss."""
 
-import itertools
-
 from story import FULL, story
-from transfer import (PAIRS, WHOLE, congestion_control, connection, counter, finished, negotiated, part, pseudo_random,
-                      send, timestamps, source_and_sink)
+from transfer import WHOLE, connection, counter, each_case, finished, negotiated, part, pseudo_random, send, source_and_sink
 
 # The XDP program carries the data, and a worker completes the handshake, whoever answered the SYN.
 ONCE = "xdp"
@@ -15,30 +12,20 @@ SIZES = {"cubic": pseudo_random(WHOLE or CUBIC), "bbr": pseudo_random(WHOLE or B
 
 
 def run(lab, synward):
-    transfers = repaired = 0
-    for rtt, control in itertools.product(("fast", "true"), ("cubic", "bbr")):
-        if synward.settings["service"] != f'rtt = "{rtt}"':
-            synward.stop()
-            synward.start(service=f'rtt = "{rtt}"')
-            transfers = 0
-        congestion_control(lab, control)
-        for stamped, direction in PAIRS:
-            timestamps(lab, stamped)
-            sender = "server" if direction == "download" else "client"
-            before = {name: counter(lab, sender, name) for name in ("TCPSackRecovery", "TCPRenoRecovery")}
-            client, server = connection(lab, 4 if stamped else 6, seconds=60)
-            data = part(SIZES[control], direction)
-            took = send(*source_and_sink(direction, client, server), data, lambda: negotiated(lab, stamped))
-            finished(client, server)
-            recovered = {name: counter(lab, sender, name) - before[name] for name in before}
-            print(f"rtt {rtt:4} {control:5} {'with' if stamped else 'without':7} timestamps {direction:8}"
-                  f" {len(data) >> 20} MiB in {took:.2f} s, {recovered['TCPSackRecovery']} recoveries by SACK")
-            # A small transfer may lose nothing; all of them together lose some.
-            assert not FULL or recovered["TCPSackRecovery"] > 0, f"nothing recovered by SACK: {recovered}"
-            assert recovered["TCPRenoRecovery"] == 0, f"recovered without SACK: {recovered}"
-            repaired += recovered["TCPSackRecovery"]
-            transfers += 1
-            synward.carried(transfers)
+    repaired = 0
+    for case in each_case(lab, synward):
+        sender = "server" if case.direction == "download" else "client"
+        before = {name: counter(lab, sender, name) for name in ("TCPSackRecovery", "TCPRenoRecovery")}
+        client, server = connection(lab, 4 if case.stamped else 6, seconds=60)
+        data = part(SIZES[case.control], case.direction)
+        took = send(*source_and_sink(case.direction, client, server), data, lambda: negotiated(lab, case.stamped))
+        finished(client, server)
+        recovered = {name: counter(lab, sender, name) - before[name] for name in before}
+        print(f"{case} {len(data) >> 20} MiB in {took:.2f} s, {recovered['TCPSackRecovery']} recoveries by SACK")
+        # A small transfer may lose nothing; all of them together lose some.
+        assert not FULL or recovered["TCPSackRecovery"] > 0, f"nothing recovered by SACK: {recovered}"
+        assert recovered["TCPRenoRecovery"] == 0, f"recovered without SACK: {recovered}"
+        repaired += recovered["TCPSackRecovery"]
     assert repaired > 0, "no transfer recovered anything by SACK"
 
 

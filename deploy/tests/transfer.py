@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+from typing import NamedTuple
 
 from story import FAST, PORT, receive_all
 
@@ -18,6 +19,34 @@ MIB = 1 << 20
 WHOLE = int(os.environ.get("SYNWARD_TRANSFER_MIB", 0))
 # Whether the client has timestamps, and the direction, of the transfers over a bad path. With --fast each occurs once.
 PAIRS = ((True, "download"), (False, "upload")) if FAST else tuple(itertools.product((True, False), ("download", "upload")))
+
+
+class Case(NamedTuple):
+    """A transfer over a bad path."""
+    rtt: str
+    control: str
+    stamped: bool
+    direction: str
+
+    def __str__(self):
+        return f"rtt {self.rtt:4} {self.control:5} {'with' if self.stamped else 'without':7} timestamps {self.direction:8}"
+
+
+def each_case(lab, synward):
+    """Sets up each setting of `rtt` with each congestion control and each of PAIRS. The caller then makes a connection for the
+    transfer, which synward has to carry."""
+    transfers = 0
+    for rtt, control in itertools.product(("fast", "true"), ("cubic", "bbr")):
+        if synward.settings["service"] != f'rtt = "{rtt}"':
+            synward.stop()
+            synward.start(service=f'rtt = "{rtt}"')
+            transfers = 0
+        congestion_control(lab, control)
+        for stamped, direction in PAIRS:
+            timestamps(lab, stamped)
+            yield Case(rtt, control, stamped, direction)
+            transfers += 1
+            synward.carried(transfers)
 
 
 def pseudo_random(mib):
