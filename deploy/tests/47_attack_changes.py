@@ -74,8 +74,8 @@ def changed_after_a_kill(lab, synward, notes):
             wait_until("its end is told", lambda: told(notes)[ends:] == [("attack_end", SERVER[4])])
             assert was_challenged(notes)
             assert not active(synward) and attacks(synward) == []
-            synward.stop()
-            synward.start(mode="auto")
+            synward.configure(mode="auto")
+            synward.succeed("reload")
             ends += 2
     syns.check()
 
