@@ -138,10 +138,19 @@ mod tests {
         }
     }
 
+    /// However long the thread takes, which has to start first.
+    fn wait_for_thread(queue: &LogQueue) {
+        while queue.state.waiting.load(Relaxed) > 0 {
+            thread::yield_now();
+        }
+    }
+
     #[test]
     fn the_guard_waits_for_lines() {
         let file = TestFile::default();
         let (mut queue, guard) = start_log_queue(file.clone()).unwrap();
+        queue.write_all(b"the first\n").unwrap();
+        wait_for_thread(&queue);
         for number in 0..100 {
             writeln!(&mut queue, "{number}").unwrap();
         }
@@ -152,15 +161,15 @@ mod tests {
     #[test]
     fn a_file_that_fails_costs_lines_and_nothing_else() {
         let file = TestFile::default();
-        let (mut queue, guard) = start_log_queue(file.clone()).unwrap();
+        let (mut queue, _guard) = start_log_queue(file.clone()).unwrap();
         *file.broken.lock().unwrap() = true;
         for _ in 0..3 {
             queue.write_all(b"unread\n").unwrap();
         }
-        drop(guard);
+        wait_for_thread(&queue);
         *file.broken.lock().unwrap() = false;
         queue.write_all(b"read\n").unwrap();
-        drop(LogGuard(Arc::clone(&queue.state)));
+        wait_for_thread(&queue);
         assert_eq!(
             *file.text.lock().unwrap(),
             "3 log lines were lost: who reads the log was slow or gone\nread\n"
@@ -183,9 +192,7 @@ mod tests {
         let lost = queue.state.lost.load(Relaxed) as usize;
         assert_eq!(lost, 2 * CAPACITY);
         drop(stalled);
-        while queue.state.waiting.load(Relaxed) > 0 {
-            thread::yield_now();
-        }
+        wait_for_thread(&queue);
         let text = file.text.lock().unwrap();
         assert_eq!(text.matches("line\n").count(), CAPACITY + 1);
     }
