@@ -81,7 +81,8 @@ def befall(bench, case, incident, cell):
             if flows and not state.get("degraded") or time.monotonic() > end:
                 break
         state, trace = bench.appliance.state()
-        bench.log(f"{incident.name}: {json.dumps(state)}\n{trace}\n{bench.guest.run('cat /run/synward.log; dmesg | tail -n 20')[1]}")
+        logs = bench.guest.run("cat /run/synward.log; dmesg | tail -n 20")[1]
+        bench.log(f"{incident.name}: {json.dumps(state)}\n{trace}\n{logs}")
         cell.mode = mode_of(state)
         cell.note = "; ".join(state.get("degraded", ()))
         frames = frames_of(state)

@@ -1,6 +1,6 @@
 """After the start no thread keeps more than it needs, as /proc reports it, nor after a reload, or after an interface was deleted
-and created again. Everything still works: traffic, `status`, metrics, a change of the mode. The secret is not in memory any more, and a
-crash leaves no core file.
+and created again. Everything still works: traffic, `status`, metrics, a change of the mode. The secret is not in memory any more,
+and a crash leaves no core file.
 
 With `--full` with each handoff."""
 

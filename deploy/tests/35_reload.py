@@ -104,7 +104,8 @@ def rotate_secret(synward, requests):
 
 
 def place_is_freed(synward, requests):
-    """A removed service without connections leaves, whoever is connected to other ports of its address. The others keep their keys."""
+    """A removed service without connections leaves, whoever is connected to other ports of its address. The others keep their
+    keys."""
     if synward.process:
         wait_until("only the service with a connection is left", lambda: removed(synward) == ['"old (removed)"'], 20)
     requests.go_on(50)
