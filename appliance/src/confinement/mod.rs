@@ -24,6 +24,7 @@ use std::io;
 use std::path::PathBuf;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use seccompiler::BpfProgram;
 
 /// What a thread does, and so what it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub struct Directories {
 
 /// Why a thread keeps more than it needs.
 #[derive(Debug, thiserror::Error)]
-enum ConfinementError {
+pub enum ConfinementError {
     /// capset(2) failed.
     #[error("capabilities cannot be given up: {0}")]
     Capabilities(#[from] caps::errors::CapsError),
@@ -76,8 +77,21 @@ fn try_confine(kind: ThreadKind, directories: &Directories) -> Result<(), Confin
     files::restrict(kind, directories)?;
     capabilities::give_up(kind)?;
     // The last: the filter allows none of the calls above.
+    apply(&filter)
+}
+
+/// Filters the system calls of the calling thread, and takes nothing else from it: what a test then sees refused, is refused by the
+/// filter, and not for want of a capability.
+///
+/// # Errors
+/// The kernel filters no system calls.
+pub fn filter_system_calls(kind: ThreadKind) -> Result<(), ConfinementError> {
+    apply(&system_calls::filter(kind)?)
+}
+
+fn apply(filter: &BpfProgram) -> Result<(), ConfinementError> {
     seccompiler::apply_filter(&system_calls::general_filter())?;
-    seccompiler::apply_filter(&filter)?;
+    seccompiler::apply_filter(filter)?;
     Ok(())
 }
 

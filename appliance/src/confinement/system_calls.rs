@@ -62,12 +62,10 @@ const SERVER: &[i64] = &[
     libc::SYS_accept,
     libc::SYS_accept4,
     libc::SYS_bind,
-    libc::SYS_fcntl,
     libc::SYS_fstat,
     libc::SYS_getdents64,
     libc::SYS_getpeername,
     libc::SYS_getsockname,
-    libc::SYS_ioctl,
     libc::SYS_lseek,
     libc::SYS_newfstatat,
     libc::SYS_openat,
@@ -76,6 +74,32 @@ const SERVER: &[i64] = &[
     libc::SYS_shutdown,
     libc::SYS_statx,
 ];
+
+/// Commands of fcntl(2) that servers use: flags of a file and of its descriptor, and a copy of the descriptor. Those that choose
+/// who gets signals are not among them.
+const SERVER_FCNTL: &[i32] = &[
+    libc::F_GETFD,
+    libc::F_SETFD,
+    libc::F_GETFL,
+    libc::F_SETFL,
+    libc::F_DUPFD_CLOEXEC,
+];
+
+/// Requests of ioctl(2) that servers use: the standard library's for sockets and descriptors, and that to drivers.
+const SERVER_IOCTL: &[u64] = &[libc::FIONBIO, libc::FIOCLEX, libc::SIOCETHTOOL];
+
+/// Commands of fcntl(2) that have the kernel send any process any signal when there is something to read (F_SETOWN(2const)).
+const SIGNAL_FCNTL: &[i32] = &[libc::F_SETOWN, F_SETOWN_EX, F_SETSIG];
+// asm-generic/fcntl.h
+const F_SETSIG: i32 = 10;
+const F_SETOWN_EX: i32 = 15;
+
+/// Requests of ioctl(2) that do the same (socket(7)), and those of a terminal that type for its user or signal its processes
+/// (TIOCSTI(2const), ioctl_tty(2)).
+const SIGNAL_IOCTL: &[u64] = &[FIOSETOWN, SIOCSPGRP, libc::TIOCSTI, libc::TIOCSIG];
+// asm-generic/sockios.h
+const FIOSETOWN: u64 = 0x8901;
+const SIOCSPGRP: u64 = 0x8902;
 
 /// What nothing in the control thread calls, and whoever took it over would: programs, other processes, modules, mounts,
 /// namespaces, keys, the clock, identities.
@@ -181,6 +205,9 @@ pub(super) fn filter(kind: ThreadKind) -> Result<BpfProgram, BackendError> {
         rules.insert(libc::SYS_bpf, equal(0, LOAD)?);
         rules.insert(libc::SYS_clone, with_namespace()?);
         rules.insert(libc::SYS_tgkill, own_process(SeccompCmpOp::Ne)?);
+        rules.insert(libc::SYS_fcntl, equal(1, &commands(SIGNAL_FCNTL))?);
+        rules.insert(libc::SYS_ioctl, equal(1, SIGNAL_IOCTL)?);
+        rules.insert(libc::SYS_prlimit64, other_process()?);
         return SeccompFilter::new(rules, Allow, refuse, arch)?.try_into();
     }
     let mut rules = match kind {
@@ -198,6 +225,8 @@ pub(super) fn filter(kind: ThreadKind) -> Result<BpfProgram, BackendError> {
         let families =
             [libc::AF_NETLINK, libc::AF_INET].map(|family| u64::from(family.unsigned_abs()));
         rules.insert(libc::SYS_socket, equal(0, &families)?);
+        rules.insert(libc::SYS_fcntl, equal(1, &commands(SERVER_FCNTL))?);
+        rules.insert(libc::SYS_ioctl, equal(1, SERVER_IOCTL)?);
     }
     SeccompFilter::new(rules, refuse, Allow, arch)?.try_into()
 }
@@ -242,6 +271,17 @@ fn own_process(comparison: SeccompCmpOp) -> Result<Vec<SeccompRule>, BackendErro
     let own = u64::from(std::process::id());
     let condition = SeccompCondition::new(0, Dword, comparison, own)?;
     Ok(vec![SeccompRule::new(vec![condition])?])
+}
+
+/// prlimit(2) of a process that is named by its number: a limit of CPU time of another one ends in a signal to it.
+fn other_process() -> Result<Vec<SeccompRule>, BackendError> {
+    let condition = SeccompCondition::new(0, Dword, SeccompCmpOp::Ne, 0)?;
+    Ok(vec![SeccompRule::new(vec![condition])?])
+}
+
+fn commands(list: &[i32]) -> Vec<u64> {
+    let numbers = list.iter().map(|command| command.unsigned_abs());
+    numbers.map(u64::from).collect()
 }
 
 fn any_arguments(lists: &[&[i64]]) -> Rules {
