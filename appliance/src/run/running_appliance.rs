@@ -105,7 +105,7 @@ impl RunningAppliance {
                 counting: vec![0; services],
                 refresh_failures: LogLimit::default(),
                 waiting_log: WaitingLog::default(),
-                absence: AbsenceWatch::new(),
+                absence: AbsenceWatch::default(),
             }),
         }
     }

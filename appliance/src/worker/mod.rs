@@ -119,7 +119,9 @@ impl Worker {
         while !self.stop.load(Relaxed) {
             // The XDP program's clock, with a finer resolution: a heartbeat may be some milliseconds ahead of it.
             let now = fine_now();
-            self.heartbeats.beat(self.queue, now);
+            if self.heartbeats.beat(self.queue, now) {
+                self.status.has_returned();
+            }
             if let Some(settings) = self.settings.take() {
                 self.splicer.set_policies(settings.policies);
                 self.keys = EpochKeys::new(settings.issuing);

@@ -32,6 +32,7 @@ pub struct WorkerStatus {
     sleeps: AtomicU64,
     unreadable: AtomicU64,
     unsent: AtomicU64,
+    returns: AtomicU64,
     /// Busy share of the last interval, in millionths.
     busy: AtomicU64,
     slept: AtomicU64,
@@ -46,6 +47,7 @@ impl Default for WorkerStatus {
             sleeps: AtomicU64::new(0),
             unreadable: AtomicU64::new(0),
             unsent: AtomicU64::new(0),
+            returns: AtomicU64::new(0),
             busy: AtomicU64::new(0),
             slept: AtomicU64::new(0),
             latest: ArrayQueue::new(1),
@@ -67,6 +69,12 @@ impl WorkerStatus {
     /// Counts a frame without a valid request, or too long for one.
     pub fn unreadable(&self) {
         add(&self.unreadable, 1);
+    }
+
+    /// Counts that the worker beats again after an absence, or for the first time too long after the start
+    /// ([`Heartbeats::beat`](crate::maps::Heartbeats::beat)).
+    pub fn has_returned(&self) {
+        add(&self.returns, 1);
     }
 
     /// Publishes the status of the sockets. Runs a few times a second, so that its allocation does not matter.
@@ -104,6 +112,11 @@ impl WorkerStatus {
     pub fn rounds(&self) -> (u64, u64, f64) {
         let busy = self.busy.load(Relaxed) as f64 / 1e6;
         (self.loops.load(Relaxed), self.sleeps.load(Relaxed), busy)
+    }
+
+    /// Number of absences that have ended.
+    pub fn returns(&self) -> u64 {
+        self.returns.load(Relaxed)
     }
 
     /// Number of frames without a valid request, and of packets that could not be sent.
