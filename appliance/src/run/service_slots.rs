@@ -76,7 +76,7 @@ impl<'a> InUse<'a> {
     }
 
     /// Takes a flow to account. Its index may be that of an earlier process, whose services had another order. Its server then
-    /// tells whose it is: what a service of the file has, needs no removed one.
+    /// tells whose it is. A flow to a server of a service of the file keeps no removed service.
     pub(super) fn note(&mut self, index: usize, server: IpAddr, port: u16) {
         if let Some(used) = self.used.get_mut(index) {
             *used = true;
@@ -85,6 +85,11 @@ impl<'a> InUse<'a> {
             service.ports.contains(port)
                 && service.addresses.iter().any(|net| net.contains(&server))
         };
+        // Nearly all flows; the look at all services below would take long for a million of them.
+        let own = self.services.get(index);
+        if own.is_some_and(|service| service.is_configured() && serves(service)) {
+            return;
+        }
         for index in &self.removed {
             if !self.used[*index] && serves(&self.services[*index]) {
                 let mut configured = self.services.iter().filter(|one| one.is_configured());
