@@ -35,8 +35,8 @@ pub(super) enum CommandError {
     Left(Duration),
 }
 
-/// Runs a program, gives it the event as a line of JSON, and waits until it has ended with all of its process group. Also returns the
-/// begin of what it has printed on its standard error.
+/// Runs a program, gives it the event as a line of JSON, and waits until it has ended with all of its process group. Also returns
+/// the begin of what it has printed on its standard error.
 pub(super) fn run_command(
     command: &[String],
     event: &Event,

@@ -80,7 +80,7 @@ pub fn run_event_commands(input: impl Read) -> io::Result<()> {
 }
 
 fn run_jobs(commands: &Commands, jobs: &Receiver<Job>, ended: &OnceLock<Instant>) {
-    let mut limit = LogLimit::default();
+    let mut limits = Limits::default();
     for job in jobs {
         let Some(command) = commands.get(job.command) else {
             continue;
@@ -89,16 +89,32 @@ fn run_jobs(commands: &Commands, jobs: &Receiver<Job>, ended: &OnceLock<Instant>
             return;
         }
         let (ended, said) = run_command(command, &job.event, LIMIT);
-        log_run(&mut limit, command, &ended, &said);
+        log_run(&mut limits, command, &ended, &said);
+    }
+}
+
+/// The limits of what is logged of runs: of programs that print something, and of those that fail.
+#[derive(Debug, Default)]
+struct Limits {
+    printed: LogLimit,
+    failed: LogLimit,
+}
+
+impl Limits {
+    fn of(&mut self, ended: &Result<(), CommandError>) -> &mut LogLimit {
+        match ended {
+            Ok(()) => &mut self.printed,
+            Err(_) => &mut self.failed,
+        }
     }
 }
 
 /// Logs what went wrong, and what the program has printed on its standard error.
-fn log_run(limit: &mut LogLimit, command: &[String], ended: &Result<(), CommandError>, said: &str) {
+fn log_run(limits: &mut Limits, command: &[String], ended: &Result<(), CommandError>, said: &str) {
     if ended.is_ok() && said.is_empty() {
         return;
     }
-    let Some(others) = limit.pass() else {
+    let Some(others) = limits.of(ended).pass() else {
         return;
     };
     let program = command.first();
@@ -152,6 +168,16 @@ mod tests {
         };
         assert_eq!(read(one).message, "first");
         assert_eq!(read(two).message, "second");
+    }
+
+    #[test]
+    fn what_programs_print_hides_no_failure() {
+        let (mut limits, now) = (Limits::default(), Instant::now());
+        let failed = Err(CommandError::Killed(LIMIT));
+        assert_eq!(limits.of(&Ok(())).pass_at(now), Some(0));
+        assert_eq!(limits.of(&Ok(())).pass_at(now), None);
+        assert_eq!(limits.of(&failed).pass_at(now), Some(0));
+        assert_eq!(limits.of(&failed).pass_at(now), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The log lines of events: at most one of a kind in a second, in which every event is told. Several in one second share a line.
+//! The log lines of events: at most one of a kind in a second. It tells of every event since the one before.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
