@@ -14,8 +14,39 @@ use crate::secret::{self, Keyring, ServiceKey};
 pub struct Cookie {
     /// Path of the secret file.
     pub secret: PathBuf,
-    /// Its content when the configuration was loaded; `None` if the file is absent and may be created at first start.
-    pub keyring: Option<Keyring>,
+    /// Its content when the configuration was loaded.
+    pub content: SecretContent,
+}
+
+/// What is known of a secret file.
+#[derive(Clone, Debug)]
+pub enum SecretContent {
+    /// Nothing: the file is absent, and may be created at first start.
+    Absent,
+    /// The secrets and keys.
+    Keys(Keyring),
+    /// The keys of the services are derived, and nothing is left to derive others: fingerprints, to compare files with
+    /// ([`Keyring::fingerprints`]).
+    Wiped(Vec<String>),
+}
+
+impl SecretContent {
+    /// The secrets and keys, if they are there.
+    pub fn keyring(&self) -> Option<&Keyring> {
+        match self {
+            Self::Keys(keyring) => Some(keyring),
+            Self::Absent | Self::Wiped(_) => None,
+        }
+    }
+
+    /// A short text for each line by which two files can be compared; none if the file is absent.
+    pub fn fingerprints(&self) -> Vec<String> {
+        match self {
+            Self::Absent => Vec::new(),
+            Self::Keys(keyring) => keyring.fingerprints(),
+            Self::Wiped(fingerprints) => fingerprints.clone(),
+        }
+    }
 }
 
 /// Default path of the secret file.
@@ -46,13 +77,13 @@ impl Cookie {
         let Some(path) = path else {
             return Self {
                 secret: default.to_owned(),
-                keyring: None,
+                content: SecretContent::Absent,
             };
         };
         if read == ReadSecret::No {
             return Self {
                 secret: path,
-                keyring: None,
+                content: SecretContent::Absent,
             };
         }
         let line = set
@@ -76,26 +107,28 @@ impl Cookie {
         }
         Self {
             secret: path,
-            keyring,
+            content: keyring.map_or(SecretContent::Absent, SecretContent::Keys),
         }
     }
 
-    /// Wipes the keys; what remains tells whether another file has the same.
-    pub fn forget_keys(&mut self) {
-        if let Some(keyring) = &mut self.keyring {
-            keyring.forget();
+    /// Wipes the keys, once those of the services are derived.
+    pub fn wipe(&mut self) {
+        if let SecretContent::Keys(keyring) = &self.content {
+            self.content = SecretContent::Wiped(keyring.fingerprints());
         }
     }
 
     /// The keys that were read. At first start: a new secret, written to the secret file (0600, its directory 0700)
-    /// before this returns.
+    /// before this returns. Those that were wiped are read again.
     pub fn keyring(&self) -> Result<Keyring, Problems> {
-        match &self.keyring {
-            Some(keyring) => Ok(keyring.clone()),
-            None => Keyring::create(&self.secret).map_err(|error| match error {
-                secret::Error::Content(problems) => problems,
-                other => Problem::of(&self.secret, other).into(),
-            }),
+        let error = |error| match error {
+            secret::Error::Content(problems) => problems,
+            other => Problem::of(&self.secret, other).into(),
+        };
+        match &self.content {
+            SecretContent::Keys(keyring) => Ok(keyring.clone()),
+            SecretContent::Wiped(_) => Keyring::read(&self.secret).map_err(error),
+            SecretContent::Absent => Keyring::create(&self.secret).map_err(error),
         }
     }
 }
@@ -130,5 +163,32 @@ fn require_keys(keyring: &Keyring, path: &Path, services: &[Service], report: &C
                 ),
             );
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wiped_can_only_be_compared() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let keyring = Keyring::create(&path).unwrap();
+        let mut cookie = Cookie {
+            secret: path.clone(),
+            content: SecretContent::Keys(keyring),
+        };
+        let before = cookie.content.fingerprints();
+        cookie.wipe();
+        assert!(cookie.content.keyring().is_none());
+        assert_eq!((cookie.content.fingerprints(), before.len()), (before, 1));
+        cookie.wipe();
+        assert_eq!(cookie.content.fingerprints().len(), 1);
+        let read = cookie.keyring().unwrap();
+        assert_eq!(read.fingerprints(), cookie.content.fingerprints());
+        std::fs::remove_file(path).unwrap();
+        assert!(cookie.keyring().is_err(), "no other secret is made");
     }
 }

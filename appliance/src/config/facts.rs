@@ -64,12 +64,8 @@ impl Facts {
         let mut facts = Self::default();
         facts.add("[appliance]".into(), appliance(&config.appliance));
         facts.add("[flows]".into(), flows(&config.flows));
-        let keyring = config.cookie.keyring.iter();
-        let fingerprints = keyring.flat_map(|keyring| keyring.fingerprints());
-        facts.add(
-            "[cookie]".into(),
-            [("secret", Fact::List(fingerprints.collect()))],
-        );
+        let fingerprints = config.cookie.content.fingerprints();
+        facts.add("[cookie]".into(), [("secret", Fact::List(fingerprints))]);
         for one in &config.interfaces {
             facts.add(format!("[[interface]] {}", one.name), interface(one));
         }

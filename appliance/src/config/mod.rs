@@ -39,7 +39,7 @@ pub use crate::problem::{Problem, Problems};
 use crate::regular_file::{self, FileError};
 pub use appliance_section::{Appliance, Cores, DEFAULT_CONTROL, Polling, Responder};
 pub use choice::Choice;
-pub use cookie_section::{Cookie, DEFAULT_SECRET};
+pub use cookie_section::{Cookie, DEFAULT_SECRET, SecretContent};
 pub use flows_section::Flows;
 pub use interface_section::{Attach, Interface, Queues, Side, XdpMode, ZeroCopy};
 pub use prefix_file::PrefixFile;

@@ -26,7 +26,10 @@ fn a_small_file_has_every_default() {
     let config = parse(SMALL).unwrap();
     assert_eq!(config.appliance, Appliance::default());
     assert_eq!(config.flows, Flows::default());
-    assert!(config.cookie.keyring.is_none(), "created at first start");
+    assert!(
+        config.cookie.content.keyring().is_none(),
+        "created at first start"
+    );
     assert_eq!(
         config.interfaces,
         [Interface {
@@ -226,7 +229,7 @@ fn the_secret_is_created_at_first_start() {
     };
     let first = load();
     assert!(
-        first.keyring.is_none() && !path.exists(),
+        first.content.keyring().is_none() && !path.exists(),
         "loading creates no file"
     );
     let made = first.keyring().unwrap().service_keys("web");

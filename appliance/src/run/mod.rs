@@ -72,7 +72,7 @@ use std::sync::mpsc::channel;
 
 use anyhow::Context as _;
 
-use crate::config::{Config, Service};
+use crate::config::{Config, SecretContent, Service};
 use crate::confinement::{self, Directories};
 use crate::events::{CommandLink, EventLog, program_warnings};
 
@@ -113,7 +113,8 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
     if let Err(error) = open_files::allow_most() {
         tracing::warn!("the limit of open files cannot be raised: {error}");
     }
-    config.cookie.keyring = Some(config.cookie.keyring().map_err(anyhow::Error::from)?);
+    config.cookie.content =
+        SecretContent::Keys(config.cookie.keyring().map_err(anyhow::Error::from)?);
     let signals = StopSignals::register()?;
     let (mut appliance, profiles) = match start::start_appliance(config.clone(), &signals) {
         Err(error) if error.is::<Stopped>() => {
@@ -123,8 +124,8 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
         started => started?,
     };
     // Each service has its own keys now. Whoever took over a thread would find no others in memory.
-    appliance.config.cookie.forget_keys();
-    config.cookie.forget_keys();
+    appliance.config.cookie.wipe();
+    config.cookie.wipe();
     let events = EventLog::new(programs);
     let source = ConfigSource {
         // Other commands have another working directory.

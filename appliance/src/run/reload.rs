@@ -143,7 +143,7 @@ fn put_in_force(inner: &mut Inner, mut next: Config, keys: Keys) -> Result<(), S
     let Some(appliance) = &mut inner.appliance else {
         return Err("synward is stopping".into());
     };
-    let keyring = match (keys, &next.cookie.keyring) {
+    let keyring = match (keys, next.cookie.content.keyring()) {
         (Keys::Kept, _) => None,
         (Keys::Read, Some(keyring)) => Some(keyring),
         (Keys::Read, None) => return Err("there is no secret".into()),
@@ -174,7 +174,7 @@ fn put_in_force(inner: &mut Inner, mut next: Config, keys: Keys) -> Result<(), S
     appliance.config.flows = next.flows;
     appliance.config.appliance.adopt = next.appliance.adopt;
     inner.notes.renew(&next);
-    next.cookie.forget_keys();
+    next.cookie.wipe();
     inner.config = Arc::new(next);
     done.map_err(|error| format!("the reload is not complete; restart synward: {error}"))
 }

@@ -44,7 +44,7 @@ impl ConfigSource {
                 .collect()
         };
         let mut config = Config::load(&self.file).map_err(lines)?;
-        if config.cookie.keyring.is_none() {
+        if config.cookie.content.keyring().is_none() {
             let problem = Problem::of(&config.cookie.secret, SECRET_GONE);
             return Err(vec![problem.to_string()]);
         }
@@ -136,7 +136,6 @@ pub struct PastCounts {
 mod tests {
     use super::*;
     use crate::secret;
-    use std::io;
     use std::path::Path;
     use std::thread;
 
@@ -153,12 +152,12 @@ mod tests {
 
     #[test]
     fn what_a_running_process_cannot_read_has_a_cure_of_its_own() {
-        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
         let secret = |error: secret::Error| Fault::from(error);
-        let read = secret::Error::Read {
-            path: "/s".into(),
-            error: denied(),
-        };
+        let denied = secret::Error::Denied("/s".into());
+        assert_eq!(
+            denied.to_string(),
+            Fault::from(secret::Error::Denied("/s".into())).to_string()
+        );
         for (what, begin) in [
             (Fault::Unreadable(None), "f.toml:3: cannot be read: "),
             (
@@ -166,7 +165,7 @@ mod tests {
                 "f.toml:3: `allow_file`: /etc/list cannot be read: ",
             ),
             (
-                secret(read),
+                secret(denied),
                 "f.toml:3: the secret file /s cannot be read: ",
             ),
         ] {

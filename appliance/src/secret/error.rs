@@ -1,7 +1,6 @@
 //! Errors of generating, reading and creating secrets.
 
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::problem::{Fault, Problems};
 use crate::regular_file::FileError;
@@ -21,7 +20,10 @@ pub enum Error {
         error: FileError,
     },
     /// Others than the owner may read or write the file.
-    #[error("the secret file {path} has mode {mode:04o}, so others can access it; run: chmod 600 {path}", path = path.display())]
+    #[error(
+        "the secret file {path} has mode {mode:04o}, so others can access it; run: chmod 600 {path}",
+        path = path.display()
+    )]
     Mode {
         /// The file.
         path: PathBuf,
@@ -29,7 +31,10 @@ pub enum Error {
         mode: u32,
     },
     /// The file belongs to another user, who may change it and knows the secret.
-    #[error("the secret file {path} belongs to user {owner}, who could read and change it; run: chown {me} {path}", path = path.display())]
+    #[error(
+        "the secret file {path} belongs to user {owner}, who could read and change it; run: chown {me} {path}",
+        path = path.display()
+    )]
     Owner {
         /// The file.
         path: PathBuf,
@@ -38,8 +43,11 @@ pub enum Error {
         /// The user that synward runs as.
         me: u32,
     },
-    /// The file cannot be read.
-    #[error("the secret file {} cannot be read: {error}; run as its owner or as root", path.display())]
+    /// This user must not read the file.
+    #[error("{}", unreadable(.0))]
+    Denied(PathBuf),
+    /// The file cannot be read for another reason.
+    #[error("the secret file {} cannot be read: {error}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -47,7 +55,11 @@ pub enum Error {
         error: std::io::Error,
     },
     /// The file cannot be created.
-    #[error("the secret file {path} cannot be created: {error}; run as root, or create it: synward secret > {path}; chmod 600 {path}", path = path.display())]
+    #[error(
+        "the secret file {path} cannot be created: {error}; run as root, or create it: synward secret > {path}; \
+         chmod 600 {path}",
+        path = path.display()
+    )]
     Create {
         /// The file.
         path: PathBuf,
@@ -66,10 +78,12 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
             Error::Absent(path) => Self::NoSecret(path),
-            Error::Read { path, error } if error.kind() == ErrorKind::PermissionDenied => {
-                Self::Unreadable(Some(format!("the secret file {}", path.display())))
-            }
+            Error::Denied(path) => unreadable(&path),
             error => Self::Text(error.to_string()),
         }
     }
+}
+
+fn unreadable(path: &Path) -> Fault {
+    Fault::Unreadable(Some(format!("the secret file {}", path.display())))
 }

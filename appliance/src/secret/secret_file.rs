@@ -31,12 +31,7 @@ pub struct Keyring(Vec<Entry>);
 #[derive(Clone, Debug)]
 enum Entry {
     Secret(Secret),
-    Service {
-        name: String,
-        key: ServiceKey,
-    },
-    /// What [`Keyring::forget`] leaves: the fingerprint.
-    Forgotten(String),
+    Service { name: String, key: ServiceKey },
 }
 
 impl Keyring {
@@ -45,6 +40,9 @@ impl Keyring {
         let wrong = |error: FileError| match error {
             FileError::Io(error) if error.kind() == ErrorKind::NotFound => {
                 Error::Absent(path.to_owned())
+            }
+            FileError::Io(error) if error.kind() == ErrorKind::PermissionDenied => {
+                Error::Denied(path.to_owned())
             }
             FileError::Io(error) => Error::Read {
                 path: path.to_owned(),
@@ -94,7 +92,6 @@ impl Keyring {
         let key = |entry: &Entry| match entry {
             Entry::Secret(secret) => Some(derive_service_key(secret, service)),
             Entry::Service { name, key } => (name == service).then(|| key.clone()),
-            Entry::Forgotten(_) => None,
         };
         self.0.iter().filter_map(key).collect()
     }
@@ -104,15 +101,8 @@ impl Keyring {
         let fingerprint = |entry: &Entry| match entry {
             Entry::Secret(secret) => fingerprint(&secret.0),
             Entry::Service { name, key } => format!("{name}:{}", fingerprint(&key.0)),
-            Entry::Forgotten(fingerprint) => fingerprint.clone(),
         };
         self.0.iter().map(fingerprint).collect()
-    }
-
-    /// Wipes the secrets and keys, once those of the services are derived. The fingerprints stay, to compare with.
-    pub fn forget(&mut self) {
-        let fingerprints = self.fingerprints();
-        self.0 = fingerprints.into_iter().map(Entry::Forgotten).collect();
     }
 
     fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Problems> {
@@ -254,20 +244,6 @@ mod tests {
         let keyring = parse(&format!("{}\n{}\n", "01".repeat(32), "02".repeat(32))).unwrap();
         let expected = [1, 2].map(|byte| derive_service_key(&Secret([byte; 32]), "web").0);
         assert_eq!(keys(&keyring, "web"), expected);
-    }
-
-    #[test]
-    fn what_is_forgotten_can_only_be_compared() {
-        let secret = "01".repeat(32);
-        let line = service_line("mail", &derive_service_key(&Secret([2; 32]), "mail"));
-        let mut keyring = parse(&format!("{secret}\n{line}\n")).unwrap();
-        let before = keyring.fingerprints();
-        keyring.forget();
-        assert_eq!(keyring.fingerprints(), before);
-        for service in ["web", "mail"] {
-            assert!(keys(&keyring, service).is_empty());
-        }
-        assert!(!format!("{keyring:?}").contains(&secret));
     }
 
     #[test]
