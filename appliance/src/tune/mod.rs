@@ -55,6 +55,9 @@ pub fn tune(
             "`tune` changes this machine: run it as root (`--dry-run` only prints the commands)"
         );
     }
+    if task == Task::Undo && !record::folder(file).exists() {
+        return nothing_to_undo(file, lines);
+    }
     let _lock = match task {
         Task::DryRun => None,
         Task::Apply | Task::Undo => Some(record::lock(file)?),
@@ -67,12 +70,7 @@ pub fn tune(
     if task == Task::Undo {
         let mut recorded = Record::load(file)?;
         if recorded.entries.is_empty() {
-            writeln!(
-                output.lines,
-                "# nothing to undo: {} records no change",
-                file.display()
-            )?;
-            return Ok(true);
+            return nothing_to_undo(file, output.lines);
         }
         return Ok(undo(&mut recorded, &mut ThisMachine, &mut output)? == 0);
     }
@@ -97,6 +95,12 @@ pub fn tune(
         writeln!(output.lines, "{left}")?;
     }
     Ok(succeeded)
+}
+
+fn nothing_to_undo(file: &Path, lines: &mut dyn Write) -> anyhow::Result<bool> {
+    let file = file.display();
+    writeln!(lines, "# nothing to undo: {file} records no change")?;
+    Ok(true)
 }
 
 /// The changes that findings ask for.

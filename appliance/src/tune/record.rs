@@ -1,12 +1,12 @@
 //! The record of what `tune` found before it changed it: a JSON file that only its owner reads.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -63,36 +63,74 @@ impl Default for Record {
     }
 }
 
-/// Nobody else changes the record while this exists.
+/// A locked file beside the record. Nobody else changes the record while this exists; dropping it removes the file.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _folder: File,
+    path: PathBuf,
+    _file: File,
 }
 
-/// Creates the record's folder, and locks it.
-///
-/// # Errors
-/// Another process has locked it, or it cannot be created.
-pub(super) fn lock(file: &Path) -> anyhow::Result<Lock> {
-    let folder = match file.parent() {
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While it is locked: who opens it meanwhile sees that it is gone. If it stays, it does no harm.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The folder of a record.
+pub(super) fn folder(file: &Path) -> &Path {
+    match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    };
+    }
+}
+
+/// Creates the record's folder, and locks the record.
+///
+/// # Errors
+/// Another process has locked it, or the folder or the file of the lock cannot be created.
+pub(super) fn lock(file: &Path) -> anyhow::Result<Lock> {
     let cannot = || format!("cannot write {}", file.display());
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(folder)
+        .create(folder(file))
         .with_context(cannot)?;
-    let folder = File::open(folder).with_context(cannot)?;
-    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock { _folder: folder }),
-        Err(Errno::WOULDBLOCK) => anyhow::bail!(
-            "another `synward tune` changes {}: wait until it has ended",
-            file.display()
-        ),
-        Err(error) => Err(error).with_context(cannot),
+    let mut path = file.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    loop {
+        let open = open_lock(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        match flock(&open, FlockOperation::NonBlockingLockExclusive) {
+            // Its owner may have removed it between the two calls: then there is another one, or none.
+            Ok(()) if !is_at(&open, &path) => {}
+            Ok(()) => return Ok(Lock { path, _file: open }),
+            Err(Errno::WOULDBLOCK) => anyhow::bail!(
+                "another `synward tune` changes {}: wait until it has ended",
+                file.display()
+            ),
+            Err(error) => return Err(error).with_context(cannot),
+        }
     }
+}
+
+/// Opens the file of a lock, or creates it. What somebody else has put there is not followed and not waited for.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags.bits() as i32)
+        .open(path)
+}
+
+/// Whether this is the file that has the name now.
+fn is_at(open: &File, path: &Path) -> bool {
+    let named = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let ours = open.metadata().map(named).ok();
+    ours.is_some() && ours == fs::symlink_metadata(path).map(named).ok()
 }
 
 impl Record {
@@ -206,8 +244,30 @@ mod tests {
         let first = lock(&file).unwrap();
         let refused = lock(&file).unwrap_err().to_string();
         assert!(refused.contains("another `synward tune`"), "{refused}");
-        drop(first);
+        // Another record in the same folder is none of its business.
+        let other = lock(&folder.path().join("new/other.json")).unwrap();
+        drop((first, other));
         lock(&file).unwrap();
+        let left = fs::read_dir(file.parent().unwrap()).unwrap();
+        assert_eq!(left.count(), 0);
+    }
+
+    #[test]
+    fn a_removed_lock_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tune.json");
+        let path = folder.path().join("tune.json.lock");
+        let first = lock(&file).unwrap();
+        let open = open_lock(&path).unwrap();
+        assert!(is_at(&open, &path));
+        drop(first);
+        assert!(!is_at(&open, &path));
+        let _second = lock(&file).unwrap();
+        assert!(!is_at(&open, &path), "it has the name, but is another one");
+        let elsewhere = folder.path().join("elsewhere");
+        let linked = folder.path().join("linked.json");
+        std::os::unix::fs::symlink(&elsewhere, folder.path().join("linked.json.lock")).unwrap();
+        assert!(lock(&linked).is_err() && !elsewhere.exists());
     }
 
     #[test]

@@ -240,3 +240,26 @@ fn nothing_is_changed_whose_value_is_not_recorded() {
         "without a record nothing is changed"
     );
 }
+
+#[test]
+fn an_undo_without_a_record_leaves_nothing_behind() {
+    if !rustix::process::geteuid().is_root() {
+        let _ = io::Write::write_all(&mut io::stderr(), b"SKIPPED: a test that needs root\n");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let config = crate::config::Config::of_text(
+        "[[interface]]\nname = \"eth0\"\nside = \"both\"\n\
+         [[service]]\nname = \"a\"\naddresses = [\"192.0.2.1\"]\nports = [80]\n",
+    );
+    for path in ["tune.json", "new/tune.json"] {
+        let file = folder.path().join(path);
+        let mut lines = Vec::new();
+        let succeeded = super::tune(super::Task::Undo, &config, &file, &mut lines);
+        assert!(succeeded.unwrap());
+        let expected = format!("# nothing to undo: {} records no change\n", file.display());
+        assert_eq!(String::from_utf8(lines).unwrap(), expected);
+        let left = std::fs::read_dir(folder.path()).unwrap();
+        assert_eq!(left.count(), 0, "{path}");
+    }
+}
