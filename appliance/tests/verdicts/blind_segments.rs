@@ -1,17 +1,16 @@
-//! What a blind sender sends into a spliced flow: for both families, in both directions, with numbers that wrap, after a long silence,
-//! with large windows, and behind tags.
+//! What a blind sender sends into a spliced flow: for both families, in both directions, with numbers that wrap, after a long
+//! silence, with large windows, and behind tags.
 
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::{Flow, flow_flags, state};
 
-use crate::frame_builder::{ACK, FIN, RST, SYN, Segment};
+use crate::frame_builder::{ACK, FIN, RST, SYN, Segment, TAGS};
 use crate::spliced_flows::flow;
 use crate::steer::{Side, Steer, in_namespace, now};
 use crate::{PASS, REDIRECT, needs_root};
 
-const TAGS: [&[(u16, u16)]; 3] = [&[], &[(0x8100, 7)], &[(0x88a8, 100), (0x8100, 7)]];
-
-/// The last numbers of client and server, and the difference of the server's from ours: some wrap within the window, on either side.
+/// The last numbers of client and server, and the difference of the server's from ours: some wrap within the window, on either
+/// side.
 const NUMBERS: [(u32, u32, u32); 4] = [
     (1000, 2000, 0x9000_0001),
     (0xffff_ff00, 0xffff_fff0, 0),

@@ -27,6 +27,9 @@ pub(crate) const SERVERS: [SocketAddr; 2] = [
     ),
 ];
 
+/// VLAN tags of a frame, as in [`Segment::tags`]: none, one, or two, the outer a service tag (802.1ad).
+pub(crate) const TAGS: [&[(u16, u16)]; 3] = [&[], &[(0x8100, 7)], &[(0x88a8, 100), (0x8100, 7)]];
+
 pub(crate) const FIN: u8 = 1;
 pub(crate) const SYN: u8 = 2;
 pub(crate) const RST: u8 = 4;

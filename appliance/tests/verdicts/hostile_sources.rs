@@ -3,13 +3,10 @@
 
 use synward_core::counters::Counter;
 
-use crate::frame_builder::{ACK, CLIENTS, RST, SERVERS, Segment, stack};
+use crate::frame_builder::{ACK, CLIENTS, RST, SERVERS, Segment, TAGS, stack};
 use crate::own_sources::{OWN, everywhere};
 use crate::steer::{Side, Steer};
 use crate::{DROP, PASS, needs_root, outside_frame};
-
-/// No tag, one, and two of which the outer one is a service tag (802.1ad).
-const TAGS: [&[(u16, u16)]; 3] = [&[], &[(0x8100, 7)], &[(0x88a8, 100), (0x8100, 7)]];
 
 /// What Linux takes for martian, and the service's own address (LAND).
 const IMPOSSIBLE: [&[&str]; 2] = [
@@ -33,8 +30,8 @@ const IMPOSSIBLE: [&[&str]; 2] = [
     ],
 ];
 
-/// Sources that look impossible and may be clients: Linux forwards from deprecated prefixes (site-local, IPv4-compatible), and 6to4 of
-/// an address of this machine is no address of this machine.
+/// Sources that look impossible and may be clients: Linux forwards from deprecated prefixes (site-local, IPv4-compatible), and 6to4
+/// of an address of this machine is no address of this machine.
 const CLIENTS_TOO: [&[&str]; 2] = [
     &["223.255.255.254", "100.64.0.1", "169.254.1.1"],
     &["fec0::1", "::198.51.100.1", "2002:c633:6401::1", "fc00::1"],
@@ -122,8 +119,8 @@ fn sources_that_may_be_clients_are_challenged() {
     });
 }
 
-/// Mapped addresses must not be on the wire (RFC 4942 §2.2). The kernel drops a packet with such a source; nothing may take it for one
-/// over IPv4.
+/// Mapped addresses must not be on the wire (RFC 4942 §2.2). The kernel drops a packet with such a source; nothing may take it for
+/// one over IPv4.
 #[test]
 fn mapped_addresses_are_left_to_the_kernel() {
     needs_root!();
