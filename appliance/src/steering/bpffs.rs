@@ -97,11 +97,16 @@ mod tests {
 
     #[test]
     fn refuses_other_file_systems_and_names_the_mount_command() {
-        let refused = check_bpffs(Path::new("/tmp/nowhere/synward")).unwrap_err();
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("nowhere");
+        let refused = check_bpffs(&at.join("synward")).unwrap_err();
+        let at = at.display();
         assert_eq!(
             refused.to_string(),
-            "/tmp/nowhere/synward is not on a BPF file system: `mkdir -p /tmp/nowhere && mount -t bpf bpf /tmp/nowhere`, or \
-             set pin = \"\" to pin nothing"
+            format!(
+                "{at}/synward is not on a BPF file system: `mkdir -p {at} && mount -t bpf bpf {at}`, or set pin = \"\" to pin \
+                 nothing"
+            )
         );
     }
 
@@ -119,9 +124,8 @@ mod tests {
         fs::remove_file(pin.join("file")).unwrap();
         fs::write(at.join("other"), "").unwrap();
         assert_eq!(missing(), MissingBpffs::WouldHide(at));
-        for (pin, at) in [("/synward", "/"), ("/run/synward", "/run"), ("/", "/")] {
-            let expected = MissingBpffs::WouldHide(at.into());
-            assert_eq!(missing_bpffs(Path::new(pin)), Some(expected), "{pin}");
-        }
+        let root = Path::new("/");
+        let expected = MissingBpffs::WouldHide(root.to_owned());
+        assert_eq!(missing_bpffs(root), Some(expected));
     }
 }

@@ -1,6 +1,7 @@
 //! What people and other programs do to interfaces, programs and pins while the appliance serves.
 
 use std::fs;
+use std::process::Command;
 
 use aya::programs::{SchedClassifier, TcAttachType};
 use synward::steering::{Mended, Steering};
@@ -76,7 +77,8 @@ impl Elsewhere {
 
 impl Drop for Elsewhere {
     fn drop(&mut self) {
-        run("ip", &["netns", "del", &self.0]);
+        // A panic here would hide that of the test.
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).output();
     }
 }
 
@@ -189,19 +191,23 @@ fn the_program_is_not_taken_off_by_hand() {
     let mut steering = lab.steer(&[]).unwrap();
     let ours = lab.xdp(HERE);
     let net = format!("--net=/run/netns/{}", lab.here());
-    for word in ["xdp", "xdpdrv", "xdpgeneric"] {
+    // Nothing is attached in generic mode, so that nothing is refused there.
+    for (word, is_refused) in [("xdp", true), ("xdpdrv", true), ("xdpgeneric", false)] {
         let arguments = [&net, "ip", "link", "set", "dev", HERE, word, "off"];
-        let _ = std::process::Command::new("nsenter")
-            .args(arguments)
-            .output();
+        let ended = Command::new("nsenter").args(arguments).output().unwrap();
+        assert_eq!(ended.status.success(), !is_refused, "{word}: {ended:?}");
         assert_eq!(lab.xdp(HERE), ours, "{word}");
         assert_eq!(mend(&lab, &mut steering), (vec![], String::new()));
     }
+    // Nor is it replaced by another program.
+    let other = foreign_program::load("other");
+    let index = lab.index();
+    let refused = inside(&lab.here(), || foreign_program::try_attach(&other, index));
+    assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EBUSY));
+    assert_eq!(lab.xdp(HERE), ours);
     // A link can be detached nevertheless. Then another program may come before we notice.
     let (id, _) = ours.unwrap();
     detach_link_of(id);
-    let other = foreign_program::load("other");
-    let index = lab.index();
     let link = inside(&lab.here(), || foreign_program::attach(&other, index));
     let (mended, fault) = mend(&lab, &mut steering);
     assert_eq!(mended, []);

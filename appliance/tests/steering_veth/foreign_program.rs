@@ -38,6 +38,7 @@ pub(crate) fn load(name: &str) -> OwnedFd {
             name: text,
         },
     )
+    .unwrap()
 }
 
 /// Pins a program or a link.
@@ -59,15 +60,20 @@ pub(crate) fn pin(object: &OwnedFd, path: &Path) {
 
 /// Attaches a program to an interface of the caller's network namespace with a link.
 pub(crate) fn attach(program: &OwnedFd, interface: u32) -> OwnedFd {
+    try_attach(program, interface).unwrap()
+}
+
+/// [`attach`], which may be refused.
+pub(crate) fn try_attach(program: &OwnedFd, interface: u32) -> io::Result<OwnedFd> {
     const XDP: u32 = 37;
     const NATIVE: u32 = 1 << 2;
     bpf(28, &[program.as_raw_fd() as u32, interface, XDP, NATIVE])
 }
 
-fn bpf<T>(command: i32, attributes: &T) -> OwnedFd {
-    let fd = call(command, attributes).unwrap();
+fn bpf<T>(command: i32, attributes: &T) -> io::Result<OwnedFd> {
+    let fd = call(command, attributes)?;
     // SAFETY: bpf(2) has just created this descriptor, and nothing else owns it.
-    unsafe { OwnedFd::from_raw_fd(fd) }
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn call<T>(command: i32, attributes: &T) -> io::Result<i32> {
