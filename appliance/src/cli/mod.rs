@@ -16,7 +16,13 @@ pub use self::arguments::{
 };
 use crate::config::DEFAULT_CONTROL;
 
-const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 wrong use; `status`, `top` and `capture` also 3 degraded, 4 not running; `doctor` also 3 warnings.";
+/// One line of the help texts; a macro for `concat!`.
+macro_rules! exit_codes {
+    () => {
+        "Exit codes: 0 success, 1 failure, 2 wrong use; `status`, `top` and `capture` also 3 degraded, 4 not running; \
+         `doctor` also 3 warnings."
+    };
+}
 
 /// Protects TCP services from SYN floods: servers see only clients whose SYN cookie was valid
 #[derive(Clone, Debug, Parser)]
@@ -25,15 +31,18 @@ const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 wrong use; `status
     version,
     propagate_version = true,
     disable_help_subcommand = true,
-    after_help = EXIT_CODES,
-    after_long_help = "\
+    after_help = exit_codes!(),
+    after_long_help = concat!(
+        "\
 Examples:
   synward check --example > /etc/synward/synward.toml    write a file with every key and its default
   synward check --config /etc/synward/synward.toml       list its problems, line by line
   synward run --config /etc/synward/synward.toml         serve
   synward status                                         show the state of the running process
 
-Exit codes: 0 success, 1 failure, 2 wrong use; `status`, `top` and `capture` also 3 degraded, 4 not running; `doctor` also 3 warnings."
+",
+        exit_codes!()
+    )
 )]
 pub struct Cli {
     /// Control socket of the running process [default: /run/synward/control.sock; for `run`: as configured]

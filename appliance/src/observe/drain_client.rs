@@ -53,7 +53,7 @@ pub fn drain(
     })
 }
 
-/// Whether a drain of which no end was seen may have come to it.
+/// Whether a drain whose end was not seen may have ended, by what was seen last.
 fn may_have_ended(last: &DrainView) -> bool {
     let is_late = |left: f64| left < NEAR_END;
     last.flows + last.openings == 0 || last.remaining_seconds.is_some_and(is_late)
