@@ -10,6 +10,7 @@ use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp, XdpMode as Mode};
 
 use super::error::{SteeringError, cause, errno};
+use super::held_link::HeldLink;
 use super::interface_discovery::Found;
 use super::native_refusal::NativeRefusal;
 use super::occupant::Occupant;
@@ -25,30 +26,15 @@ const RELEASE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Attachment {
     pub(super) interface: String,
-    link: Link,
-}
-
-#[derive(Debug)]
-enum Link {
-    Pinned(PinnedLink),
-    /// Holds the descriptor.
-    Loose(#[allow(dead_code)] FdLink),
-    /// Another program is attached, and calls ours.
-    Called,
+    link: HeldLink,
 }
 
 impl Attachment {
     /// Pins the link again if its file is missing. Returns whether it was.
     pub(super) fn restore_pin(&mut self, pins: &Pins) -> Result<bool, SteeringError> {
-        let is_missing = !pins.link(&self.interface).exists();
-        if let (Link::Pinned(_), true) = (&self.link, is_missing)
-            && let Link::Pinned(link) = std::mem::replace(&mut self.link, Link::Called)
-        {
-            let pinned = pins.pin_link(&self.interface, FdLink::from(link))?;
-            self.link = Link::Pinned(pinned);
-            return Ok(true);
-        }
-        Ok(false)
+        let name = &self.interface;
+        self.link
+            .restore_pin(&pins.link(name), |link| pins.pin_link(name, link))
     }
 }
 
@@ -132,7 +118,7 @@ fn take_one_called(
     }
     Ok(Attachment {
         interface: name,
-        link: Link::Called,
+        link: HeldLink::Absent,
     })
 }
 
@@ -152,10 +138,7 @@ pub(super) fn attach_again(
 
 /// Detaches the program immediately.
 pub(super) fn detach(attachment: Attachment) {
-    if let Link::Pinned(link) = attachment.link {
-        // Closing the descriptor, on return, drops the last reference. A missing file is no error.
-        let _ = link.unpin();
-    }
+    attachment.link.detach();
 }
 
 /// The link that a previous process left, if it still steers this interface in the configured mode.
@@ -221,8 +204,8 @@ fn attach_fresh(
     };
     let interface = found.steered.name.clone();
     let link = match pins {
-        Some(pins) => Link::Pinned(pins.pin_link(&interface, link)?),
-        None => Link::Loose(link),
+        Some(pins) => HeldLink::Pinned(pins.pin_link(&interface, link)?),
+        None => HeldLink::Loose(link),
     };
     Ok(Attachment { interface, link })
 }
@@ -323,7 +306,7 @@ fn replace_program(
     let link = link.ok_or_else(|| failed("it is gone".into()))?;
     Ok(Attachment {
         interface: interface.to_owned(),
-        link: Link::Pinned(link),
+        link: HeldLink::Pinned(link),
     })
 }
 

@@ -1,10 +1,11 @@
 //! Attaches the TC program, which serves local services, to the interfaces that face clients.
 
-use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::links::FdLink;
 use aya::programs::tc::{SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
 
 use super::error::{SteeringError, cause};
+use super::held_link::HeldLink;
 use super::interface_discovery::Found;
 use super::pins::Pins;
 
@@ -12,30 +13,15 @@ use super::pins::Pins;
 #[derive(Debug)]
 pub(super) struct TcAttachment {
     pub(super) interface: String,
-    link: Link,
-}
-
-#[derive(Debug)]
-enum Link {
-    Pinned(PinnedLink),
-    /// Holds the descriptor.
-    Loose(FdLink),
-    /// It could not be pinned again.
-    Lost,
+    link: HeldLink,
 }
 
 impl TcAttachment {
     /// Pins the link again if its file is missing. Returns whether it was.
     pub(super) fn restore_pin(&mut self, pins: &Pins) -> Result<bool, SteeringError> {
-        let is_missing = !pins.tcx(&self.interface).exists();
-        if let (Link::Pinned(_), true) = (&self.link, is_missing)
-            && let Link::Pinned(link) = std::mem::replace(&mut self.link, Link::Lost)
-        {
-            let pinned = pins.pin_tcx(&self.interface, FdLink::from(link))?;
-            self.link = Link::Pinned(pinned);
-            return Ok(true);
-        }
-        Ok(false)
+        let name = &self.interface;
+        self.link
+            .restore_pin(&pins.tcx(name), |link| pins.pin_tcx(name, link))
     }
 }
 
@@ -72,10 +58,7 @@ pub(super) fn attach_all(
 
 /// Detaches the program immediately.
 pub(super) fn detach(assignment: TcAttachment) {
-    if let Link::Pinned(link) = assignment.link {
-        // As with XDP: closing the descriptor detaches the program, and a missing file is no error.
-        let _ = link.unpin();
-    }
+    assignment.link.detach();
 }
 
 /// Detaches the programs that a previous process left on other interfaces.
@@ -93,11 +76,11 @@ fn replace_program(
     program: &mut SchedClassifier,
     interface: &str,
     pins: Option<&Pins>,
-) -> Option<Link> {
+) -> Option<HeldLink> {
     let pins = pins?;
     // The pin keeps the link; this only closes a descriptor.
     drop(replace(program, FdLink::from(pins.open_tcx(interface)?))?);
-    pins.open_tcx(interface).map(Link::Pinned)
+    pins.open_tcx(interface).map(HeldLink::Pinned)
 }
 
 /// Replaces the program of a link by `program`. `None`: the kernel refuses it, and the link is closed.
@@ -116,15 +99,15 @@ pub(super) fn probe(
 ) -> Option<TcAttachment> {
     let TcAttachment { interface, link } = attachment;
     let link = match link {
-        Link::Pinned(pinned) => {
+        HeldLink::Pinned(pinned) => {
             // Without its file nothing can be asked, and the link that is held lives on.
             if let Some(same) = pins.and_then(|pins| pins.open_tcx(&interface)) {
                 replace(program, FdLink::from(same))?;
             }
-            Link::Pinned(pinned)
+            HeldLink::Pinned(pinned)
         }
-        Link::Lost => return None,
-        Link::Loose(link) => Link::Loose(replace(program, link)?),
+        HeldLink::Absent => return None,
+        HeldLink::Loose(link) => HeldLink::Loose(replace(program, link)?),
     };
     Some(TcAttachment { interface, link })
 }
@@ -147,7 +130,7 @@ fn attach(
     interface: &str,
     device: &str,
     pins: Option<&Pins>,
-) -> Result<Link, SteeringError> {
+) -> Result<HeldLink, SteeringError> {
     let failed = |cause| SteeringError::Classifier {
         name: interface.to_owned(),
         cause,
@@ -161,8 +144,8 @@ fn attach(
         .map_err(|error| failed(cause(&error)))?;
     let link = own(program, id).ok_or_else(|| failed("its attachment is no link".into()))?;
     match pins {
-        Some(pins) => pins.pin_tcx(interface, link).map(Link::Pinned),
-        None => Ok(Link::Loose(link)),
+        Some(pins) => pins.pin_tcx(interface, link).map(HeldLink::Pinned),
+        None => Ok(HeldLink::Loose(link)),
     }
 }
 

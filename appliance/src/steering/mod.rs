@@ -38,7 +38,7 @@
 //! | `generic_fallback` | attaches the program again, in generic mode |
 //! | `vlan_stripping` | finds NICs that hide VLAN tags from XDP |
 //! | `occupant` | describes the program of somebody else on an interface |
-//! | `attach`, `classifier`, `pins`, `bpffs` | attaching to XDP and TC, and pinning in a BPF file system |
+//! | `attach`, `classifier`, `held_link`, `pins`, `bpffs` | attaching to XDP and TC, the links, and pinning in a BPF file system |
 //! | `driver_table`, `driver_obstacles` | what is known about drivers, and which of their limits an interface exceeds |
 //! | `receive_frames` | the size of the UMEM frames that a driver receives whole packets in |
 //! | `frags` | frames in several buffers: whether they are needed, and which interfaces transmit them |
@@ -73,6 +73,7 @@ mod frags;
 mod generic_fallback;
 mod handed_over;
 mod handle;
+mod held_link;
 mod interface_discovery;
 mod interface_mend;
 mod interface_watch;
