@@ -5,12 +5,11 @@ IPv6 without timestamps.
 """
 
 import subprocess
-import threading
 import time
 from pathlib import Path
 
 from story import FULL, SERVER, story, wait_until
-from transfer import MIB, both_ends, negotiated, sum_of, timestamps
+from transfer import MIB, both_ends, negotiated, sum_of, sum_of_output, timestamps
 
 # The XDP program carries the data, and a worker completes the handshake, whoever answered the SYN.
 ONCE = "xdp"
@@ -36,13 +35,20 @@ def url(family, path):
 def download(lab, what, family, stamped, share, files):
     length = DOWNLOAD * MIB // share
     expected = sum_of(lab, "server", "head", "-c", str(length), files / "big")
-    watch = Watch(lab, stamped)
-    start = time.monotonic()
     part = ("-r", f"0-{length - 1}") if share > 1 else ()
-    got = sum_of(lab, "client", "curl", "-sSf", *part, url(family, "/big"))
+    # Nobody reads curl's output yet, so the connection lasts until its options were read.
+    with lab.inside("client"):
+        curl = subprocess.Popen(["curl", "-sSf", *part, url(family, "/big")], stdout=subprocess.PIPE)
+    try:
+        seen = options_of_connection(lab, stamped)
+    except BaseException:
+        curl.kill()
+        raise
+    start = time.monotonic()
+    got = sum_of_output(curl)
     took = time.monotonic() - start
     assert got == expected, f"{what}: the download differs"
-    print(f"{what}: {length >> 20} MiB down in {took:.1f} s; {watch.seen()}")
+    print(f"{what}: {length >> 20} MiB down in {took:.1f} s; {seen}")
 
 
 def upload(lab, what, family, share, files):
@@ -58,30 +64,12 @@ def upload(lab, what, family, share, files):
     print(f"{what}: {UPLOAD // share} MiB up in {took:.1f} s")
 
 
-class Watch:
-    """Inspects the connection to port 80 while it exists."""
-
-    def __init__(self, lab, stamped):
-        self.lab, self.stamped = lab, stamped
-        self.result = None
-        self.thread = threading.Thread(target=self.inspect)
-        self.thread.start()
-
-    def inspect(self):
-        try:
-            wait_until("a connection", lambda: all(end.words for end in both_ends(self.lab, 80)))
-            client, server = negotiated(self.lab, self.stamped, 80)
-            # synward learned this server's options before the first client came.
-            assert client.wscale()[0] == server.wscale()[1], f"the ends scale windows differently:\n{client.text}{server.text}"
-            self.result = f"wscale {client.wscale()} at the client, {server.wscale()} at the server"
-        except Exception as error:
-            self.result = error
-
-    def seen(self):
-        self.thread.join()
-        if isinstance(self.result, Exception):
-            raise self.result
-        return self.result
+def options_of_connection(lab, stamped):
+    wait_until("a connection", lambda: all(end.has("sack") for end in both_ends(lab, 80)))
+    client, server = negotiated(lab, stamped, 80)
+    # synward learned this server's options before the first client came.
+    assert client.wscale()[0] == server.wscale()[1], f"the ends scale windows differently:\n{client.text}{server.text}"
+    return f"wscale {client.wscale()} at the client, {server.wscale()} at the server"
 
 
 story(run, lab=("--file-mib", str(DOWNLOAD)))

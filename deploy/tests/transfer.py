@@ -189,8 +189,12 @@ def finished(client, server):
 def sum_of(lab, role, *command):
     """The SHA-256 of a command's output in the role's namespace."""
     with lab.inside(role):
-        source = subprocess.Popen(command, stdout=subprocess.PIPE)
+        return sum_of_output(subprocess.Popen(command, stdout=subprocess.PIPE))
+
+
+def sum_of_output(source):
+    """The SHA-256 of what a process writes to its pipe `stdout`."""
     done = subprocess.run(["sha256sum"], stdin=source.stdout, stdout=subprocess.PIPE, text=True, check=True)
     source.stdout.close()
-    assert source.wait() == 0, f"{command[0]} exited with {source.returncode}"
+    assert source.wait() == 0, f"{source.args[0]} exited with {source.returncode}"
     return done.stdout.split()[0]
