@@ -25,11 +25,11 @@ class Appliance:
     def route(self, case):
         """Makes the guest a router between its interfaces, with the MTU and the VLAN of a case."""
         channels = self.guest.device.channels
-        client = f"out0.{VLAN}" if case.vlan else "out0"
+        client = f"out0.{VLAN}" if case.vlan else "upper0" if case.upper else "out0"
         lines = [
             "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.rp_filter=0 "
             "net.ipv4.conf.default.rp_filter=0 net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0",
-            f"ip link del out0.{VLAN} 2>/dev/null; for i in out0 in0; do ip addr flush dev $i; ip link set $i mtu {case.mtu} up; done",
+            f"for i in out0.{VLAN} upper0; do ip link del $i 2>/dev/null; done; for i in out0 in0; do ip addr flush dev $i; ip link set $i mtu {case.mtu} up; done",
             f"for i in out0 in0; do ethtool -L $i combined {channels} 2>/dev/null; done" if channels else "",
         ]
         if case.vlan:
@@ -38,6 +38,11 @@ class Appliance:
                          f"ip link add link out0 name {client} type vlan id {VLAN}; ip link set {client} up; "
                          # The relay behind out0 takes no frame that a device would still have to cut or to checksum.
                          f"for i in out0 {client}; do ethtool -K $i tx off tso off gso off; done")
+        if case.upper:
+            kind = {"bond": "bond mode active-backup miimon 100", "bridge": "bridge"}[case.upper]
+            module = {"bond": "bonding max_bonds=0", "bridge": "bridge"}[case.upper]
+            lines.append(f"modprobe {module}; ip link add upper0 type {kind}; ip link set out0 down; ip link set out0 master upper0; "
+                         f"ip link set upper0 address 02:53:57:00:00:02 mtu {case.mtu} up; ip link set out0 up")
         for device, four, six, host in ((client, "198.51.100", "2001:db8:c", 2), ("in0", "192.0.2", "2001:db8:5", 10)):
             mac = ENDS["in0" if device == "in0" else "out0"]
             lines.append(f"ip addr add {four}.1/24 dev {device}; ip -6 addr add {six}::1/64 dev {device} nodad; "

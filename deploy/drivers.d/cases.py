@@ -44,6 +44,8 @@ class Case:
     unfinished_checksums: bool = False
     # Clients are behind a VLAN tag, which the device strips ("stripped") or leaves in the frame ("kept").
     vlan: str = ""
+    # The kind of device that has out0 as its only port, and the addresses: "bond" or "bridge".
+    upper: str = ""
     mtu: int = 1500
     # Whether requests are also made during a flood.
     flood: bool = False
@@ -91,6 +93,12 @@ CASES = {case.name: case for case in (
     Case("vlan-stripped", vlan="stripped"),
     Case("vlan-kept", vlan="kept"),
     Case("local-vlan", handoff="local", vlan="kept"),
+    Case("bond", upper="bond"),
+    Case("local-bond", handoff="local", upper="bond"),
+    Case("forward-bond", handoff="forward", upper="bond"),
+    Case("bridge", upper="bridge"),
+    Case("local-bridge", handoff="local", upper="bridge"),
+    Case("forward-bridge", handoff="forward", upper="bridge"),
     Case("jumbo", mtu=9000),
     Case("xdpdump", dump=True),
 )}
