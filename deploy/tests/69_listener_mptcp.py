@@ -20,6 +20,7 @@ def run(lab, synward):
         listeners = {family: stack.enter_context(mptcp_listener(lab, family)) for family in (4, 6)}
         for family, listener in listeners.items():
             kernel_cookies(lab, synward, family, listener)
+            many_clients(lab, synward, family, listener)
         # If the clock of timestamps has no secret offset, the kernel's cookies hold all options.
         lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_syncookies=2", "net.ipv4.tcp_timestamps=2")
         if synward.responder != "none":
@@ -51,6 +52,17 @@ def kernel_cookies(lab, synward, family, listener):
     lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_syncookies=1")
 
 
+def many_clients(lab, synward, family, listener):
+    """Many from behind one address: their cookies, which have no timestamps, count as wrong nowhere, also where a service has a
+    list."""
+    lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_syncookies=2")
+    for _ in range(100):
+        exchange(lab, family, listener)
+    if synward.responder != "none":
+        assert synward.metric("drops_total", reason="plain_limit") == 0
+    lab.run("server", "sysctl", "-qw", "net.ipv4.tcp_syncookies=1")
+
+
 def keeps_options(lab, family, listener):
     client = client_socket(lab, family)
     client.connect((SERVER[family], PORT))
@@ -60,4 +72,4 @@ def keeps_options(lab, family, listener):
     return all(end.has("sack") and end.has("ts") and end.wscale() for end in ends)
 
 
-local_story(run, "--no-nginx")
+local_story(run, "--no-nginx", service='deny = ["203.0.113.0/24"]')

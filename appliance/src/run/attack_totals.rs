@@ -56,6 +56,33 @@ pub(super) fn totals(counters: &ServiceCounters, handoff: Handoff) -> Totals {
     Totals {
         syns: counters.value(Counter::Syn),
         proven: counters.value(Counter::CookieValid) + learned,
-        bad_acks: counters.value(Counter::CookieInvalid),
+        bad_acks: [
+            Counter::CookieInvalid,
+            Counter::DropPlainLimit,
+            // Its SYNs are at most as many as all SYNs, of which the detector knows.
+            Counter::DropPlainRefused,
+        ]
+        .map(|counter| counters.value(counter))
+        .iter()
+        .sum(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A flood of plain ACKs, of which few are checked, prolongs an attack like any other.
+    #[test]
+    fn acks_that_are_not_checked_are_bad_ones() {
+        let mut counters = ServiceCounters::default();
+        for _ in 0..3 {
+            counters.bump(Counter::CookieInvalid);
+        }
+        for _ in 0..4 {
+            counters.bump(Counter::DropPlainLimit);
+            counters.bump(Counter::DropPlainRefused);
+        }
+        assert_eq!(totals(&counters, Handoff::Local).bad_acks, 11);
     }
 }

@@ -179,6 +179,34 @@ fn what_comes_is_counted_for_its_address() {
     });
 }
 
+/// Few ACKs of a flood without timestamps are checked. The others are as bad.
+#[test]
+fn acks_that_are_not_checked_are_counted_for_their_address() {
+    needs_root!();
+    in_namespace(|steer| {
+        for attacked in [0, 1] {
+            steer.watch(attacked, |service| {
+                service.plain_cookies = plain_cookies::LIMIT;
+            });
+            let before = steer.address_counts(attacked)[2];
+            let bad = |steer: &mut Steer| steer.address_counts(attacked)[2] - before;
+            let wrong = Segment {
+                acknowledgement: 77,
+                ..Segment::from_client(attacked, ACK)
+            };
+            let moved = steer.run_often(&wrong.bytes(), 5_000);
+            assert!(moved(Counter::DropPlainLimit) > 4_000);
+            assert_eq!(bad(steer), 5_000);
+            steer.watch(attacked, |service| {
+                service.plain_cookies = plain_cookies::REFUSE;
+            });
+            let moved = steer.run_often(&wrong.bytes(), 5_000);
+            assert_eq!(moved(Counter::DropPlainRefused), 5_000);
+            assert_eq!(bad(steer), 10_000);
+        }
+    });
+}
+
 /// The fast path adds what it has answered when it prepares the next answer, in a later jiffy. Each CPU keeps those of its last
 /// jiffy back.
 #[test]

@@ -7,6 +7,7 @@ use synward_core::layout::{Flow, flow_flags, state};
 use crate::frame_builder::{ACK, FIN, RST, SYN, Segment, TAGS};
 use crate::spliced_flows::flow;
 use crate::steer::{Side, Steer, in_namespace, now};
+use crate::unreadable::fragment;
 use crate::{PASS, REDIRECT, needs_root};
 
 /// The last numbers of client and server, and the difference of the server's from ours: some wrap within the window, on either
@@ -168,5 +169,31 @@ fn a_syn_changes_no_living_flow() {
             }
         }
         assert_eq!(steer.flow(entry), flow);
+    });
+}
+
+/// Where the service passes fragments, the first one counts as a whole segment does.
+#[test]
+fn fragments_are_judged_by_the_same_numbers() {
+    needs_root!();
+    in_namespace(|steer| {
+        steer.policy(|service| service.pass_fragments = 1);
+        for family in [0, 1] {
+            for side in [Side::Outside, Side::Inside] {
+                let flow = flow(family);
+                let entry = steer.place(flow);
+                let mut run = |ahead| {
+                    let reset = segment(&flow, family, side, RST | ACK, ahead);
+                    let seen = steer.run(side, &fragment(&reset, 0));
+                    assert_eq!(seen.verdict, PASS);
+                    steer.flow(entry)
+                };
+                let far = (1 << 24) + 1;
+                for ahead in [(far, 0), (0, far), (1 << 31, 1 << 31)] {
+                    assert_eq!(run(ahead), flow, "{ahead:x?}");
+                }
+                assert_eq!(run((0, 0)).state, state::CLOSING);
+            }
+        }
     });
 }

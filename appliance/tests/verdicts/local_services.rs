@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 use synward_core::counters::Counter;
-use synward_core::layout::{handoff, unknown_policy};
+use synward_core::layout::{cookies, handoff, unknown_policy};
 
 use crate::frame_builder::{ACK, FIN, PSH, RST, SERVERS, SYN, Segment};
 use crate::steer::{EPOCH, Side, Steer, in_namespace, now};
@@ -16,6 +16,33 @@ const PASSED: &[Counter] = &[Counter::Passed];
 pub(crate) const INVALID: &[Counter] = &[Counter::CookieInvalid, Counter::DropInvalidCookie];
 /// Addresses of this machine from which its own connections come.
 const HERE: [&str; 2] = ["198.51.100.1", "2001:db8:c::1"];
+
+/// A budget of replies, and the SYNs that are sent in a test of it.
+const REPLIES: u32 = 100;
+const ANSWERED: u32 = 50_000;
+
+/// The kernel answers them with a RST or a challenge, to whoever is named as their sender.
+#[test]
+fn syns_that_the_kernel_answers_are_within_the_budget_of_replies() {
+    needs_root!();
+    locally(|steer, family| {
+        steer.policy(|service| (service.handoff, service.replies) = (handoff::LOCAL, REPLIES));
+        let assert_bounded = |steer: &mut Steer, syn: &Segment, what: &str| {
+            let moved = steer.run_often(&syn.bytes(), ANSWERED);
+            let [passed, dropped] = [Counter::Passed, Counter::DropReplyBudget].map(moved);
+            assert_eq!(passed + dropped, u64::from(ANSWERED), "{what}");
+            assert!(dropped > u64::from(ANSWERED / 2), "{what}: {dropped}");
+        };
+        assert_bounded(steer, &Segment::linux_syn(family), "closed port");
+        let _listener = TcpListener::bind(SERVERS[family]).unwrap();
+        steer.policy(|service| {
+            (service.handoff, service.replies) = (handoff::LOCAL, REPLIES);
+            service.cookies = cookies::KERNEL;
+        });
+        crate::kernel_cookies::syncookies(1);
+        assert_bounded(steer, &Segment::linux_syn(family), "no cookies for XDP");
+    });
+}
 
 /// Makes the service one of this machine and runs `test` for each family.
 pub(crate) fn locally(test: impl Fn(&mut Steer, usize) + Send + Sync) {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use synward_core::counters::Counter;
+use synward_core::flow::FlowKey;
 use synward_core::layout::{Flow, flow_flags, handoff, mode, plain_cookies, state, unknown_policy};
 use synward_core::plain_ack_limit::BUDGET;
 
@@ -108,6 +109,52 @@ fn acks_of_an_old_connection_count_for_nothing() {
             let passed = steer.counters()[Counter::ToServer as usize] - before;
             assert_eq!(passed, 500);
             assert_valid(steer, handshakes, "beside an old connection");
+        }
+    });
+}
+
+/// Connections that have ended, on whose addresses and ports cookies are guessed.
+const ENDED: std::ops::Range<u16> = 40_000..40_200;
+
+/// A sender that knows the numbers of a connection that has ended gains no more by that: its guesses are counted, too.
+#[test]
+fn guesses_in_the_window_of_an_old_connection_are_limited() {
+    needs_root!();
+    in_namespace(|steer| {
+        limit(steer);
+        for family in [0, 1] {
+            let right = handshakes(steer, family, ENDED);
+            for ack in &right {
+                let template = flow(family);
+                let key = FlowKey::new(
+                    ack.source.ip().into(),
+                    ack.source.port(),
+                    ack.destination.ip().into(),
+                    ack.destination.port(),
+                );
+                steer.place(Flow {
+                    key,
+                    state: state::CLOSING,
+                    flags: flow_flags::CLIENT_FIN | flow_flags::SERVER_FIN,
+                    client_sequence: ack.sequence.wrapping_sub(5),
+                    server_sequence: ack.acknowledgement.wrapping_sub(template.sequence_delta),
+                    ..template
+                });
+            }
+            let wrong = Segment {
+                acknowledgement: right[0].acknowledgement.wrapping_add(9),
+                ..right[0].clone()
+            };
+            let before = steer.counters();
+            for _ in 0..20_000 {
+                steer.run(Side::Outside, &wrong.bytes());
+            }
+            for ack in &right {
+                steer.run(Side::Outside, &ack.bytes());
+            }
+            let valid = Counter::CookieValid as usize;
+            let found = steer.counters()[valid] - before[valid];
+            assert!(found < 20, "{found} of {} were checked", right.len());
         }
     });
 }

@@ -330,3 +330,19 @@ fn a_syn_behind_too_many_tags_does_not_pass() {
         )]);
     });
 }
+
+/// The kernel believes such a length if a hop-by-hop header follows (`ipv6_rcv`, net/ipv6/ip6_input.c).
+#[test]
+fn a_syn_in_a_packet_of_no_length_does_not_pass() {
+    needs_root!();
+    in_namespace(|steer| {
+        let syn = Segment {
+            extensions: vec![(0, vec![0, 0, 1, 4, 0, 0, 0, 0])],
+            ..syn(1)
+        };
+        let mut frame = syn.bytes();
+        // The payload length, behind the Ethernet header and the first word.
+        frame[18..20].fill(0);
+        steer.check(vec![outside_frame("no length", frame, DROP, MALFORMED)]);
+    });
+}

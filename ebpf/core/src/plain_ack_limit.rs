@@ -35,6 +35,9 @@ pub enum Class {
     /// As [`Self::Unannounced`], while ACKs of connections that were never challenged are expected: the service challenges
     /// nobody, or adopts connections that exist. These say nothing against their client.
     Unchallenged = 3,
+    /// Its numbers are in the window of a closing connection on its addresses and ports: most such ACKs are of that one. A
+    /// sender that knows no such connection hits its window once in 2¹⁴ (`flow_state`).
+    OfClosing = 4,
 }
 
 /// The two cells of a client prefix, and the period that they count.

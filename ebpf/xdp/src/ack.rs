@@ -17,7 +17,7 @@ use aya_ebpf::programs::XdpContext;
 use synward_core::address_counts::Counted;
 use synward_core::cookie::{AckFields, Age};
 use synward_core::counters::{Counter, ServiceCounters};
-use synward_core::layout::{MAX_SECRETS, handoff, key_slot, plain_cookies};
+use synward_core::layout::{MAX_SECRETS, handoff, key_slot};
 use synward_core::replay_cache::Event;
 use synward_core::wire::tcp::{self, Tcp};
 use synward_core::worker_request::{Hop, Request};
@@ -49,7 +49,11 @@ pub fn verify_cookie(
             address_counts::count(pkt, Counted::BadAck);
             return INVALID_COOKIE;
         }
-        verdict => return verdict,
+        // Unchecked or refused.
+        verdict => {
+            address_counts::count(pkt, Counted::BadAck);
+            return verdict;
+        }
     }
     if pkt.service.handoff != handoff::LOCAL {
         return if replay_check::is_recorded(pkt, Event::Connected) {
@@ -152,7 +156,7 @@ pub fn request_abort(
 /// Whether a segment of a closing flow is the ACK of a new handshake on the same addresses and ports, with a valid cookie.
 /// That of a handshake that has had its connection is only an old duplicate. `is_in_window`: its numbers are those of the old
 /// connection. Such ACKs are many if the server repeats its last data, and say nothing against their sender: the limit on
-/// wrong cookies does not count them.
+/// wrong cookies counts them apart.
 #[inline(never)]
 pub fn starts_new_connection(
     ctx: &XdpContext,
@@ -165,9 +169,10 @@ pub fn starts_new_connection(
         return false;
     }
     read_fields(ctx, pkt);
-    let is_exempt = is_in_window && pkt.service.plain_cookies != plain_cookies::REFUSE;
-    check_within_limit(pkt, is_exempt) == VALID_COOKIE
-        && !replay_check::is_recorded(pkt, Event::Connected)
+    pkt.cpu.found.is_in_window = is_in_window;
+    let check = check_within_limit(pkt, false);
+    pkt.cpu.found.is_in_window = false;
+    check == VALID_COOKIE && !replay_check::is_recorded(pkt, Event::Connected)
 }
 
 /// Reads the fields of an ACK that hold a cookie.
@@ -189,15 +194,23 @@ pub fn read_fields(ctx: &impl Frame, pkt: &mut PacketContext) {
 
 /// Checks the cookie in [`read_fields`]'s fields, if the service takes it and the limit on wrong cookies without timestamps
 /// allows it: [`VALID_COOKIE`], [`EXPIRED_COOKIE`], [`INVALID_COOKIE`], [`UNCHECKED_COOKIE`] or [`REFUSED_COOKIE`].
-/// `is_exempt`: neither the service's policy nor the limit concerns it, because XDP has checked it before, for instance.
+/// `is_exempt`: neither the service's policy nor the limit concerns it, because XDP has checked it before, for instance. What was
+/// admitted for a check of the kernel's cookie is admitted here, and counted once if it is neither.
 #[inline(always)]
 pub fn check_within_limit(pkt: &mut PacketContext, is_exempt: bool) -> Verdict {
-    pkt.cpu.found.plain_ack.is_counted = false;
+    let plain_ack = &mut pkt.cpu.found.plain_ack;
+    let is_admitted = core::mem::replace(&mut plain_ack.is_admitted, false);
+    if !is_admitted {
+        plain_ack.is_counted = false;
+    }
     if pkt.cpu.found.ack.tsecr.is_none() && !is_exempt {
-        match plain_acks::admit(pkt) {
+        match plain_acks::admit(pkt, is_admitted) {
             Admission::Checked => {}
             Admission::Unchecked => return UNCHECKED_COOKIE,
-            Admission::Refused => return REFUSED_COOKIE,
+            Admission::Refused => {
+                plain_acks::count_wrong(pkt);
+                return REFUSED_COOKIE;
+            }
         }
     }
     let check = check_cookie(pkt);

@@ -18,7 +18,7 @@ use aya_ebpf::programs::TcContext;
 use core::ffi::c_void;
 use synward_core::client_options::{ClientOptions, DEFAULT_MSS_V4, DEFAULT_MSS_V6};
 use synward_core::counters::Counter;
-use synward_core::layout::{Profile, cookies, handoff, mode, side};
+use synward_core::layout::{Profile, cookies, handoff, listed, mode, side};
 use synward_core::replay_cache::Event;
 use synward_core::wire::tcp::flags;
 
@@ -122,8 +122,9 @@ const PULLED: u32 = 192;
 #[inline(never)]
 fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
     ack::read_fields(ctx, pkt);
-    // In mode `always` XDP has checked the cookie of every source that is not on a list.
-    let was_checked = pkt.service.mode == mode::ALWAYS && pkt.service.listed == 0;
+    // In mode `always` XDP has checked the cookie of every source that is not on the allow-list.
+    let was_checked =
+        pkt.service.mode == mode::ALWAYS && service_lookup::find_listed(pkt) != listed::ALLOWED;
     // Without timestamps only a listener takes a cookie (below). The ACKs of connections are not counted as wrong ones.
     if !was_checked && pkt.cpu.found.ack.tsecr.is_none() && !meets_listener(ctx, pkt) {
         return NO_COOKIE;
@@ -157,7 +158,10 @@ fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
         }
         Socket::Connection => return STALE_CONNECTION,
         // The kernel refuses for a listener that became one for Multipath TCP after the SYN was answered; that is counted.
-        Socket::Listener | Socket::CookieListener | Socket::FullListener => {}
+        Socket::Listener
+        | Socket::FullListener
+        | Socket::CookieListener
+        | Socket::FullCookieListener => {}
     }
     if is_over {
         return if assignments::is_recent(pkt) {
@@ -169,7 +173,8 @@ fn verify_and_assign(ctx: &TcContext, pkt: &mut PacketContext) -> i32 {
     assign_to_listener(ctx, pkt, &mut attributes)
 }
 
-/// Whether the kernel has a listener for a segment, and no connection.
+/// Whether the kernel has a listener for a segment, and no connection. One that takes only the kernel's own cookies is none: XDP
+/// has checked for them.
 #[inline(always)]
 fn meets_listener(ctx: &TcContext, pkt: &PacketContext) -> bool {
     let found = kernel_socket::look_up_socket(
@@ -177,10 +182,7 @@ fn meets_listener(ctx: &TcContext, pkt: &PacketContext) -> bool {
         &pkt.cpu.found.key,
         pkt.cpu.packet.acknowledgement,
     );
-    !matches!(
-        found,
-        Socket::NotFound | Socket::OwnConnection | Socket::Connection
-    )
+    matches!(found, Socket::Listener | Socket::FullListener)
 }
 
 /// The options that the kernel takes as negotiated with the client. It takes no MSS below the smallest that every path

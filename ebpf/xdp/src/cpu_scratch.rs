@@ -46,6 +46,8 @@ pub struct Findings {
     /// Whether the kernel made the cookie: then `kernel_isn` is the ISN of the answer, and `kernel_tsval` its TSval in
     /// network order, or zero if the answer has no timestamps and no option but the MSS.
     pub kernel_cookie: bool,
+    /// Whether the ACK whose cookie is checked has the numbers of a closing flow.
+    pub is_in_window: bool,
     pub kernel_isn: u32,
     /// What the service's lists say about the source, see `layout::listed`.
     pub listed: u32,
@@ -83,6 +85,8 @@ pub struct Findings {
 pub struct PlainAck {
     /// Whether it is counted if it is wrong.
     pub is_counted: bool,
+    /// Whether the limit has let this segment be checked already: for one of the kernel's own cookies, which it has not.
+    pub is_admitted: bool,
     /// Its cells in the table of counts.
     pub place: Place,
     /// Says whether it is checked, and how it is counted.

@@ -5,16 +5,17 @@
 //! - A signature (TCP-MD5, TCP-AO): the SYN-ACK needs one too, under a key that only the listener has.
 //!
 //! Such a SYN goes to the kernel on this machine for `local`, behind the edge for `forward`. The kernel keeps state for it. A
-//! flood may not do the same, so each CPU leaves only a few of them to the kernel, and none while more than half of the listener's SYN
-//! queue is in use. If that were full, the kernel would answer with cookies of its own: the ACKs that carry them do not pass, and
-//! neither would those of clients that come back to a TIME_WAIT. Further signed ones are dropped, and their clients
-//! try again. Further ones with a small MSS are answered here, and their connections have the least MSS that the kernel takes, which
-//! is what the kernel's own cookies promise in a flood (`msstab`, net/ipv4/syncookies.c). `splice` obeys any MSS, and drops signed
-//! SYNs: the second connection could not be signed.
+//! flood may not do the same, so each CPU leaves only a few of them to the kernel, and none while more than half of the listener's
+//! SYN queue is in use. If that were full, the kernel would answer with cookies of its own: the ACKs that carry them do not pass,
+//! and neither would those of clients that come back to a TIME_WAIT. Further signed ones are dropped, and their clients try again.
+//! Further ones with a small MSS are answered here, and their connections have the least MSS that the kernel takes, which is what
+//! the kernel's own cookies promise in a flood (`msstab`, net/ipv4/syncookies.c). `splice` obeys any MSS, and drops signed SYNs:
+//! the second connection could not be signed.
 
 use crate::frame_view::view;
 use crate::kernel_socket;
 use crate::packet_context::PacketContext;
+use crate::syn;
 use crate::verdict::{FORWARDED, NEEDS_COOKIE, Verdict};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
@@ -81,6 +82,7 @@ pub fn decide_kernel_only(
         counters.bump(Counter::Forwarded);
         return FORWARDED;
     }
+    syn::note_passed(pkt);
     counters.bump(Counter::Passed);
     XDP_PASS
 }

@@ -59,6 +59,8 @@ pub enum Socket {
     FullListener,
     /// A listener that has room, but takes only the kernel's own cookies: one for Multipath TCP.
     CookieListener,
+    /// The same, whose accept queue is full.
+    FullCookieListener,
 }
 
 /// Looks up the socket of a segment with this acknowledgement number; `ctx` is the context of an XDP or TC program.
@@ -94,13 +96,13 @@ fn classify(ctx: *mut c_void, flow: &FlowKey, sender: Sender, acknowledgement: u
             };
         }
         if tcp.is_null() {
-            Socket::Listener
-        } else if is_full(tcp) {
-            Socket::FullListener
-        } else if is_mptcp(tcp) {
-            Socket::CookieListener
-        } else {
-            Socket::Listener
+            return Socket::Listener;
+        }
+        match (is_mptcp(tcp), is_full(tcp)) {
+            (false, false) => Socket::Listener,
+            (false, true) => Socket::FullListener,
+            (true, false) => Socket::CookieListener,
+            (true, true) => Socket::FullCookieListener,
         }
     })
     .unwrap_or(Socket::NotFound)

@@ -13,7 +13,7 @@ use crate::maps;
 use crate::packet_context::PacketContext;
 use crate::prepared::Prepared;
 use crate::verdict::{NEEDS_COOKIE, Verdict};
-use crate::{address_counts, behind_ack, plain_acks};
+use crate::{address_counts, behind_ack, plain_acks, reply_budget, syn};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::bpf_xdp_adjust_meta;
 use aya_ebpf::programs::{TcContext, XdpContext};
@@ -46,18 +46,23 @@ pub fn decide_by_socket(
     };
     let socket = match socket {
         Socket::Listener if pkt.service.cookies & cookies::KERNEL != 0 => Socket::CookieListener,
+        Socket::FullListener if pkt.service.cookies & cookies::KERNEL != 0 => {
+            Socket::FullCookieListener
+        }
         socket => socket,
     };
     match socket {
         Socket::Listener => NEEDS_COOKIE,
         // The kernel drops a SYN for which it has no room (`tcp_conn_request`, net/ipv4/tcp_input.c).
-        Socket::FullListener if is_syn => {
+        Socket::FullListener | Socket::FullCookieListener if is_syn => {
             counters.bump(Counter::DropQueueFull);
             XDP_DROP
         }
         Socket::FullListener => NEEDS_COOKIE,
         Socket::CookieListener if is_syn && make_kernel_cookie(ctx, pkt) => NEEDS_COOKIE,
-        Socket::CookieListener if !is_syn => check_kernel_cookie(ctx, pkt, counters),
+        Socket::CookieListener | Socket::FullCookieListener if !is_syn => {
+            check_kernel_cookie(ctx, pkt, counters)
+        }
         // The kernel refuses a SYN to a closed port. Any other segment needs a cookie.
         Socket::NotFound if !is_syn => NEEDS_COOKIE,
         Socket::OwnConnection if !is_syn => {
@@ -65,16 +70,31 @@ pub fn decide_by_socket(
             counters.bump(Counter::Passed);
             XDP_PASS
         }
-        // The kernel makes no cookie, or none yet: its listener protects itself.
-        Socket::OwnConnection | Socket::Connection | Socket::NotFound | Socket::CookieListener => {
+        Socket::Connection if !is_syn => {
             counters.bump(Counter::Passed);
             XDP_PASS
         }
+        // The kernel answers with a RST or a challenge; or it makes no cookie for us, or none yet: its listener protects itself.
+        _ => pass_syn(pkt, counters, socket),
     }
 }
 
-/// Checks whether a segment carries one of the kernel's own cookies, if the limit on wrong ones allows it; if it carries none, it may
-/// have one of ours.
+/// Leaves a SYN to the kernel, if one more reply to its prefix is allowed.
+#[inline(always)]
+fn pass_syn(pkt: &mut PacketContext, counters: &mut ServiceCounters, socket: Socket) -> Verdict {
+    if !reply_budget::allows_reply(pkt) {
+        counters.bump(Counter::DropReplyBudget);
+        return XDP_DROP;
+    }
+    if socket == Socket::CookieListener {
+        syn::note_passed(pkt);
+    }
+    counters.bump(Counter::Passed);
+    XDP_PASS
+}
+
+/// Checks whether a segment carries one of the kernel's own cookies, if the limit on wrong ones allows it; if it carries none, it
+/// may have one of ours, whose check counts it if it is wrong, too.
 #[inline(never)]
 fn check_kernel_cookie(
     ctx: &XdpContext,
@@ -91,15 +111,17 @@ fn check_kernel_cookie(
     }
     pkt.cpu.found.plain_ack.is_counted = false;
     if !plain_acks::admits_kernel_cookie(pkt) {
+        address_counts::count(pkt, Counted::BadAck);
         counters.bump(Counter::DropPlainLimit);
         return XDP_DROP;
     }
     if !is_valid_kernel_cookie(ctx, pkt) {
-        plain_acks::count_wrong(pkt);
+        pkt.cpu.found.plain_ack.is_admitted = true;
         return NEEDS_COOKIE;
     }
     counters.bump(Counter::CookieValid);
     address_counts::count(pkt, Counted::Proven);
+    reply_budget::note_proven(pkt);
     behind_ack::remember(pkt);
     XDP_PASS
 }

@@ -214,6 +214,7 @@ fn decide_without_flow(
     }
     // Addresses can be spoofed: beyond the budget of its prefix, a SYN is challenged as others are.
     if is_syn && pkt.cpu.found.listed == listed::ALLOWED && reply_budget::allows_reply(pkt) {
+        syn::note_passed(pkt);
         counters.bump(Counter::Passed);
         return XDP_PASS;
     }

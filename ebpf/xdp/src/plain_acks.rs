@@ -32,13 +32,13 @@ pub enum Admission {
     Refused,
 }
 
-/// Decides whether the cookie of a plain ACK is checked.
+/// Decides whether the cookie of a plain ACK is checked. `is_admitted`: the limit allows it already.
 #[inline(never)]
-pub fn admit(pkt: &mut PacketContext) -> Admission {
+pub fn admit(pkt: &mut PacketContext, is_admitted: bool) -> Admission {
     let policy = pkt.service.plain_cookies;
     if policy == plain_cookies::REFUSE {
         Admission::Refused
-    } else if policy == plain_cookies::ACCEPT || is_within_limit(pkt) {
+    } else if policy == plain_cookies::ACCEPT || is_admitted || is_within_limit(pkt) {
         Admission::Checked
     } else {
         Admission::Unchecked
@@ -58,14 +58,15 @@ fn is_within_limit(pkt: &mut PacketContext) -> bool {
     };
     let service = pkt.cpu.memory.endpoint.service;
     let epoch = clock.epoch_at(pkt.now);
-    let class =
-        if are_syns_noted(service, pkt.service, pkt.now) && is_noted(&pkt.cpu.found.key, epoch) {
-            Class::Announced
-        } else if pkt.service.mode != mode::ALWAYS || pkt.now < pkt.service.adopt_until {
-            Class::Unchallenged
-        } else {
-            Class::Unannounced
-        };
+    let class = if pkt.cpu.found.is_in_window {
+        Class::OfClosing
+    } else if are_syns_noted(service, pkt.service, pkt.now) && is_noted(&pkt.cpu.found.key, epoch) {
+        Class::Announced
+    } else if pkt.service.mode != mode::ALWAYS || pkt.now < pkt.service.adopt_until {
+        Class::Unchallenged
+    } else {
+        Class::Unannounced
+    };
     let key = &pkt.cpu.found.key;
     let place = Place::of(&globals.replay_key, &key.client, service, class, epoch);
     let (Some(one), Some(other)) = (cell(place.cells[0]), cell(place.cells[1])) else {
@@ -76,6 +77,7 @@ fn is_within_limit(pkt: &mut PacketContext) -> bool {
     let random = unsafe { bpf_get_prandom_u32() } as u32;
     pkt.cpu.found.plain_ack = PlainAck {
         is_counted: true,
+        is_admitted: false,
         place,
         random,
     };
@@ -94,6 +96,7 @@ pub fn count_wrong(pkt: &PacketContext) {
         is_counted,
         place,
         random,
+        ..
     } = &pkt.cpu.found.plain_ack;
     if !is_counted {
         return;

@@ -129,6 +129,14 @@ pub fn note_plain(pkt: &PacketContext) {
     }
 }
 
+/// Notes a SYN that the kernel answers although it may do so by a cookie of its own, which XDP checks.
+#[inline(never)]
+pub fn note_passed(pkt: &PacketContext) {
+    if pkt.service.handoff == handoff::LOCAL {
+        note_if_wanted(pkt);
+    }
+}
+
 #[inline(always)]
 fn note_if_wanted(pkt: &PacketContext) {
     if plain_acks::are_syns_noted(pkt.cpu.memory.endpoint.service, pkt.service, pkt.now) {
