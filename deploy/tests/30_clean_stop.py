@@ -1,5 +1,5 @@
-"""A stop leaves no program, map, link, address, rule or file behind, also in the middle of a start; with --keep-steering it leaves
-programs that still answer."""
+"""A stop leaves no program, map, link, address, rule or file behind, also in the middle of a start, and in that of one after a kill;
+with --keep-steering it leaves programs that still answer."""
 
 import re
 import signal
@@ -43,13 +43,20 @@ def stops_before_it_is_ready(lab, synward, before):
         ("before anything is attached", handles_signals, "steered"),
         ("when an interface is steered", lambda process: "steered" in process.output(), "ready:"),
         ("when a socket is bound", lambda process: "socket bound" in process.output(), "ready:"),
+        ("before it takes over", handles_signals, "steered"),
+        ("when it has taken over", lambda process: "taken over" in process.output(), "ready:"),
     ):
-        wait_until(f"a stop {step}", lambda: stops(lab, synward, before, step, is_there, later), START)
+        after_kill = "take" in step
+        wait_until(f"a stop {step}", lambda: stops(lab, synward, before, step, is_there, later, after_kill), START)
         print(f"stopped {step}")
 
 
-def stops(lab, synward, before, step, is_there, later):
+def stops(lab, synward, before, step, is_there, later, after_kill):
     """Stops a start. Returns whether that ended it before the log said `later`; whenever it came, it left nothing behind."""
+    if after_kill:
+        process = lab.start("edge", "synward", SYNWARD, "run", "--config", synward.file)
+        wait_until("synward is ready", lambda: "ready:" in process.output(), START)
+        process.stop(signal.SIGKILL)
     process = lab.start("edge", "synward", SYNWARD, "run", "--config", synward.file)
     deadline = time.monotonic() + START
     while not is_there(process):

@@ -75,6 +75,7 @@ use anyhow::Context as _;
 use crate::config::{Config, SecretContent, Service};
 use crate::confinement::{self, Directories};
 use crate::events::{CommandLink, EventLog, program_warnings};
+use crate::steering::remove_left;
 
 use reload_request::ConfigSource;
 use running_appliance::RunningAppliance;
@@ -119,6 +120,10 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
     let (mut appliance, profiles) = match start::start_appliance(config.clone(), &signals) {
         Err(error) if error.is::<Stopped>() => {
             tracing::info!("{error}");
+            // A start that fails leaves what a process of before had attached; a stop leaves nothing, as later.
+            if let (false, Some(pin)) = (keep_steering, &config.appliance.pin) {
+                remove_left(pin)?;
+            }
             return Ok(ExitCode::SUCCESS);
         }
         started => started?,

@@ -33,8 +33,10 @@ impl Attachment {
     /// Pins the link again if its file is missing. Returns whether it was.
     pub(super) fn restore_pin(&mut self, pins: &Pins) -> Result<bool, SteeringError> {
         let name = &self.interface;
+        let file = pins.link(name);
+        let attempt = || pins.attempt(&file);
         self.link
-            .restore_pin(&pins.link(name), |link| pins.pin_link(name, link))
+            .restore_pin(&file, attempt, |link| pins.pin_link(name, link))
     }
 }
 
@@ -122,7 +124,8 @@ fn take_one_called(
     })
 }
 
-/// Attaches `program` to an interface again that has lost it. One whose program is that of somebody else is left as it is.
+/// Attaches `program` to an interface again that has lost it. One whose program is that of somebody else is left as it is. A
+/// link that cannot be pinned is pinned later (`pin_mend`).
 pub(super) fn attach_again(
     program: &mut Xdp,
     found: &mut Found,
@@ -133,6 +136,8 @@ pub(super) fn attach_again(
         return take_one_called(found, wanted, pins);
     }
     check_free(found, false, pins)?;
+    let file = |pins: &&Pins| pins.link(&found.steered.name);
+    let pins = pins.filter(|pins| pins.attempt(&file(pins)).is_ok());
     attach_fresh(program, found, wanted, pins)
 }
 

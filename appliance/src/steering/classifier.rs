@@ -20,8 +20,10 @@ impl TcAttachment {
     /// Pins the link again if its file is missing. Returns whether it was.
     pub(super) fn restore_pin(&mut self, pins: &Pins) -> Result<bool, SteeringError> {
         let name = &self.interface;
+        let file = pins.tcx(name);
+        let attempt = || pins.attempt(&file);
         self.link
-            .restore_pin(&pins.tcx(name), |link| pins.pin_tcx(name, link))
+            .restore_pin(&file, attempt, |link| pins.pin_tcx(name, link))
     }
 }
 
@@ -99,26 +101,32 @@ pub(super) fn probe(
 ) -> Option<TcAttachment> {
     let TcAttachment { interface, link } = attachment;
     let link = match link {
-        HeldLink::Pinned(pinned) => {
-            // Without its file nothing can be asked, and the link that is held lives on.
-            if let Some(same) = pins.and_then(|pins| pins.open_tcx(&interface)) {
+        HeldLink::Pinned(pinned) => match pins.and_then(|pins| pins.open_tcx(&interface)) {
+            Some(same) => {
                 replace(program, FdLink::from(same))?;
+                HeldLink::Pinned(pinned)
             }
-            HeldLink::Pinned(pinned)
-        }
+            // Its file is gone, and is made again later (`pin_mend`).
+            None => HeldLink::Loose(replace(program, FdLink::from(pinned))?),
+        },
         HeldLink::Absent => return None,
         HeldLink::Loose(link) => HeldLink::Loose(replace(program, link)?),
     };
     Some(TcAttachment { interface, link })
 }
 
-/// Attaches `program` to one interface again. `device` is its name now.
+/// Attaches `program` to one interface again. `device` is its name now. A link that cannot be pinned is pinned later
+/// (`pin_mend`).
 pub(super) fn attach_again(
     program: &mut SchedClassifier,
     interface: &str,
     device: &str,
     pins: Option<&Pins>,
 ) -> Result<TcAttachment, SteeringError> {
+    if let Some(pins) = pins {
+        pins.detach_tcx(interface)?;
+    }
+    let pins = pins.filter(|pins| pins.attempt(&pins.tcx(interface)).is_ok());
     let link = attach(program, interface, device, pins)?;
     let interface = interface.to_owned();
     Ok(TcAttachment { interface, link })

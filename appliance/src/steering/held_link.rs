@@ -11,28 +11,37 @@ use super::error::SteeringError;
 #[derive(Debug)]
 pub(super) enum HeldLink {
     Pinned(PinnedLink),
-    /// Holds the descriptor.
+    /// Holds the descriptor: nothing is pinned, or the link could not be.
     Loose(FdLink),
-    /// There is none: another program is attached and calls ours, or the link could not be pinned again.
+    /// There is none: another program is attached and calls ours.
     Absent,
 }
 
 impl HeldLink {
-    /// Pins the link again, by `pin`, if its file is missing. Returns whether it was.
+    /// Pins the link, by `pin`, if its file is missing. Returns whether it was.
+    ///
+    /// `attempt` pins something else in its place and removes that: a link that cannot be pinned is closed, which detaches the
+    /// program.
     ///
     /// # Errors
-    /// It cannot be pinned. It is closed then, which detaches the program.
+    /// It cannot be pinned. The program stays attached.
     pub(super) fn restore_pin(
         &mut self,
         file: &Path,
+        attempt: impl FnOnce() -> Result<(), SteeringError>,
         pin: impl FnOnce(FdLink) -> Result<PinnedLink, SteeringError>,
     ) -> Result<bool, SteeringError> {
-        if !matches!(self, Self::Pinned(_)) || file.exists() {
-            return Ok(false);
+        match self {
+            Self::Absent => return Ok(false),
+            Self::Pinned(_) if file.exists() => return Ok(false),
+            Self::Pinned(_) | Self::Loose(_) => attempt()?,
         }
-        if let Self::Pinned(link) = mem::replace(self, Self::Absent) {
-            *self = Self::Pinned(pin(FdLink::from(link))?);
-        }
+        let link = match mem::replace(self, Self::Absent) {
+            Self::Pinned(link) => FdLink::from(link),
+            Self::Loose(link) => link,
+            Self::Absent => return Ok(false),
+        };
+        *self = Self::Pinned(pin(link)?);
         Ok(true)
     }
 

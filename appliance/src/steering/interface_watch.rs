@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use super::chain::{self, Entry};
+use super::chain;
 use super::error::SteeringError;
 use super::handle::Steering;
 use super::interface_discovery::{Attached, SteeredInterface, count_queues_again, receive_queues};
@@ -62,8 +62,7 @@ impl Steering {
             find_fault(attached, &links, queues, words, fits)
         };
         let faults = self.watched.iter().filter_map(fault);
-        let unpinned = self.entry.as_ref().and_then(Entry::fault);
-        Ok(faults.chain(unfed).chain(unpinned).collect())
+        Ok(faults.chain(unfed).collect())
     }
 }
 

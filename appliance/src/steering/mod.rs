@@ -136,6 +136,6 @@ pub(crate) use receive_frames::one_frame_mtu;
 pub use receive_frames::{fits_one_frame, frame_size};
 pub(crate) use removed_addresses::left as addresses_left;
 pub use sources::{Sampled, SampledSources};
-pub use unload::{nothing_is_pinned, unload, unload_incompatible};
+pub use unload::{nothing_is_pinned, remove_left, unload, unload_incompatible};
 pub use vlan_stripping::stripped_tag_warnings;
 pub use waiting_clients::Waited;

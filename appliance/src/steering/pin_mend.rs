@@ -8,7 +8,8 @@ impl Steering {
     /// Pins again what is missing. Returns how many files were.
     ///
     /// # Errors
-    /// The folder cannot be created again, another process has it, or a file cannot be pinned.
+    /// The folder cannot be created again, another process has it, or a file cannot be pinned: the first of them, after all
+    /// others are pinned. The programs stay attached.
     pub fn mend_pins(&mut self) -> Result<usize, SteeringError> {
         let Some(pins) = &mut self.pins else {
             return Ok(0);
@@ -17,21 +18,34 @@ impl Steering {
             return Ok(0);
         }
         pins.restore_folder()?;
-        let mut missing = usize::from(pins.restore_schema()?);
+        let pins = &*pins;
+        let mut missing = 0;
+        let mut failure = None;
+        let mut note = |restored: Result<bool, SteeringError>| match restored {
+            Ok(was_missing) => missing += usize::from(was_missing),
+            Err(error) => {
+                failure.get_or_insert(error);
+            }
+        };
+        note(pins.restore_schema());
         for (name, map) in &self.object.inherited {
             if !pins.map(name).exists() {
-                pins.pin_map(name, map)?;
-                missing += 1;
+                note(pins.pin_map(name, map).map(|()| true));
             }
         }
-        missing += usize::from(self.kept_attacks.restore_pin(pins)?);
-        // Links come last: one that cannot be pinned is closed, which detaches the program, until it is attached again.
+        note(self.kept_attacks.restore_pin(pins));
+        if let Some(entry) = &mut self.entry {
+            entry.restore_pins(pins).into_iter().for_each(&mut note);
+        }
         for attachment in &mut self.attachments {
-            missing += usize::from(attachment.restore_pin(pins)?);
+            note(attachment.restore_pin(pins));
         }
         for assignment in &mut self.assignments {
-            missing += usize::from(assignment.restore_pin(pins)?);
+            note(assignment.restore_pin(pins));
         }
-        Ok(missing)
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(missing),
+        }
     }
 }

@@ -256,6 +256,19 @@ impl Pins {
         replace(&self.file(name), pin)
     }
 
+    /// [`Self::pin_file`] if the file is missing. Returns whether it was.
+    pub(super) fn restore(
+        &self,
+        name: &str,
+        pin: impl FnOnce(&Path) -> Result<(), PinError>,
+    ) -> Result<bool, SteeringError> {
+        let is_missing = !self.file(name).exists();
+        if is_missing {
+            self.pin_file(name, pin)?;
+        }
+        Ok(is_missing)
+    }
+
     /// Removes the program that others call. Returns whether it was pinned.
     pub(super) fn remove_entry(&self) -> Result<bool, SteeringError> {
         let files = self.files();
@@ -268,6 +281,14 @@ impl Pins {
             fs::remove_file(path).map_err(|error| failed(path, &error))?;
         }
         Ok(!entry.is_empty())
+    }
+
+    /// Pins something at `path`, where nothing is, and removes it: whether a link can be pinned there.
+    pub(super) fn attempt(&self, path: &Path) -> Result<(), SteeringError> {
+        let refused = |error: &(dyn std::error::Error + 'static)| failed(path, error);
+        let map = Array::<MapData, u32>::create(1, 0).map_err(|error| refused(&error))?;
+        map.pin(path).map_err(|error| refused(&error))?;
+        fs::remove_file(path).map_err(|error| refused(&error))
     }
 
     /// Pins the XDP link of an interface that has none pinned. It does not use a draft name: a link under a name that no

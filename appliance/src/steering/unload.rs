@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::bpffs::missing_bpffs;
+use super::chain::Entry;
 use super::error::SteeringError;
 use super::pins::Pins;
 
@@ -52,6 +53,21 @@ pub fn unload_incompatible(pin: &Path) -> Result<Vec<String>, SteeringError> {
         _ => return Ok(Vec::new()),
     }
     unload(pin, None)
+}
+
+/// Removes what a process of before left, as the end of a process that leaves nothing does: the program that others call stays
+/// pinned, and passes every frame.
+///
+/// # Errors
+/// As [`unload`].
+pub fn remove_left(pin: &Path) -> Result<(), SteeringError> {
+    let Some(pins) = open(pin)? else {
+        return Ok(());
+    };
+    if let Some(mut entry) = Entry::of_pins(&pins) {
+        entry.clear();
+    }
+    pins.clear().map(drop)
 }
 
 /// What is said where nothing is pinned, or nothing of `interface`.

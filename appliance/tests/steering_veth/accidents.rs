@@ -1,6 +1,7 @@
 //! What people and other programs do to interfaces, programs and pins while the appliance serves.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use aya::programs::{SchedClassifier, TcAttachType};
@@ -327,4 +328,47 @@ fn pins_that_are_removed_are_made_again() {
         lab.assert_clean(Some(id));
         assert!(at_tc(&lab).is_empty());
     }
+}
+
+/// The programs stay attached, and one that is lost meanwhile is attached again.
+#[test]
+fn a_pin_that_cannot_be_made_again_ends_nothing() {
+    let lab = Lab::new();
+    let mut steering = lab.steer(&LOCAL).unwrap();
+    let (id, _) = lab.xdp(HERE).unwrap();
+    let tc = at_tc(&lab);
+    let pinned = lab.pinned();
+    let links = ["link-sw-here", "tcx-sw-here"].map(|name| lab.pin().join(name));
+    for link in &links {
+        fs::remove_file(link).unwrap();
+        // It leads nowhere: nothing is there, and nothing can be pinned there.
+        symlink(lab.pin().join("nothing"), link).unwrap();
+    }
+    fs::remove_file(lab.pin().join("map-FLOWS")).unwrap();
+    for is_lost in [false, true] {
+        let error = inside(&lab.here(), || steering.mend_pins()).unwrap_err();
+        assert!(error.to_string().contains("link-sw-here"), "{error}");
+        assert!(lab.pin().join("map-FLOWS").exists(), "others are pinned");
+        assert_eq!((lab.xdp(HERE), at_tc(&lab)), (Some((id, true)), tc.clone()));
+        if is_lost {
+            detach_link_of(id);
+            detach_link_of(tc[0]);
+        }
+        let expected = if is_lost {
+            vec![again(HERE, 0, None)]
+        } else {
+            vec![]
+        };
+        assert_eq!(mend(&lab, &mut steering), (expected, String::new()));
+        assert_eq!((lab.xdp(HERE), at_tc(&lab)), (Some((id, true)), tc.clone()));
+    }
+    for link in &links {
+        fs::remove_file(link).unwrap();
+    }
+    let mut repin = || inside(&lab.here(), || steering.mend_pins()).unwrap();
+    assert_eq!((repin(), repin()), (2, 0));
+    assert_eq!(lab.pinned(), pinned);
+    assert_eq!((lab.xdp(HERE), at_tc(&lab)), (Some((id, true)), tc));
+    steering.stop(false).unwrap();
+    lab.assert_clean(Some(id));
 }

@@ -303,10 +303,42 @@ fn with_attach_none_a_recreated_interface_waits_for_its_program() {
         expected.contains("waiting for the first packet"),
         "{expected}"
     );
-    std::fs::remove_file(lab.pin().join("entry")).unwrap();
-    let faults = inside(&lab.here(), || steering.find_faults(true)).unwrap();
-    assert!(faults.concat().contains("/entry is gone"), "{faults:?}");
     steering.stop(false).unwrap();
+}
+
+/// It is the same program again: its callers need not take it anew.
+#[test]
+fn the_program_that_others_call_is_pinned_again() {
+    let lab = Lab::new();
+    let other = foreign_program::load("other");
+    let index = lab.index();
+    let _link = inside(&lab.here(), || foreign_program::attach(&other, index));
+    let called = ("side = \"both\"", "side = \"both\"\nattach = \"none\"");
+    let id = || {
+        let pinned = aya::programs::ProgramInfo::from_pin(lab.pin().join("entry"));
+        pinned.unwrap().id()
+    };
+    let mut first = None;
+    // The second process takes over what the first one pinned.
+    for _ in 0..2 {
+        let mut steering = lab.steer(&[called]).unwrap();
+        let before = *first.get_or_insert_with(id);
+        let pinned = lab.pinned();
+        let mut repin = || inside(&lab.here(), || steering.mend_pins()).unwrap();
+        assert_eq!(repin(), 0);
+        for name in ["entry", "entry-steer", "entry-arrived"] {
+            std::fs::remove_file(lab.pin().join(name)).unwrap();
+            assert_eq!(repin(), 1, "{name}");
+        }
+        assert_eq!((lab.pinned(), id()), (pinned.clone(), before));
+        std::fs::remove_dir_all(lab.pin()).unwrap();
+        assert_eq!(repin(), pinned.len());
+        assert_eq!((lab.pinned(), id()), (pinned, before));
+        let faults = inside(&lab.here(), || steering.find_faults(true)).unwrap();
+        assert_eq!(faults, [""; 0]);
+        steering.stop(false).unwrap();
+        assert_eq!(id(), before, "it stays for its callers");
+    }
 }
 
 /// As `bpftool link detach` does.

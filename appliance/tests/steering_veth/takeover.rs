@@ -9,7 +9,7 @@ use aya::Pod;
 use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
 use aya::programs::links::{FdLink, PinnedLink};
 use synward::maps::{Established, Times, flow_now};
-use synward::steering::{Learned, unload};
+use synward::steering::{Learned, remove_left, unload};
 use synward_core::flow::FlowKey;
 use synward_core::handed_over::HandedOver;
 use synward_core::layout::{Flow, Profile, state};
@@ -225,6 +225,18 @@ fn unload_removes_what_is_left() {
     assert!(lab.xdp(HERE).is_some());
     let removed = unload(&lab.pin(), Some(HERE)).unwrap();
     assert_eq!(removed[0], "the XDP program of sw-here");
+    lab.assert_clean(Some(id));
+}
+
+#[test]
+fn a_stopped_start_removes_what_was_left() {
+    let lab = Lab::new();
+    remove_left(&lab.pin()).unwrap();
+    let process = KilledProcess::start(&lab, &[]);
+    assert!(remove_left(&lab.pin()).is_err(), "it serves");
+    drop(process);
+    let (id, _) = lab.xdp(HERE).unwrap();
+    remove_left(&lab.pin()).unwrap();
     lab.assert_clean(Some(id));
 }
 

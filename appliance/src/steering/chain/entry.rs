@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
 use aya::maps::{Map, MapData, PerCpuHashMap, PerCpuValues, ProgramArray};
-use aya::programs::{ProgramFd, ProgramInfo, Xdp};
+use aya::programs::{ProgramFd, ProgramInfo, SchedClassifier, Xdp};
 use aya::util::nr_cpus;
 
 use super::super::error::{SteeringError, cause, map_failed};
@@ -27,6 +27,24 @@ pub(crate) struct Entry {
     /// Interface index → frames, per CPU.
     arrived: PerCpuHashMap<MapData, u32, u64>,
     path: PathBuf,
+    pinned: Pinned,
+}
+
+/// What is pinned, to pin it again.
+struct Pinned {
+    /// Holds the descriptor. aya opens a pinned `Xdp` only with a type that it does not export.
+    program: SchedClassifier,
+    maps: [(&'static str, MapData); 2],
+}
+
+impl Pinned {
+    fn open(pins: &Pins) -> Option<Self> {
+        let map = |name| Some((name, MapData::from_pin(pins.file(name)).ok()?));
+        Some(Self {
+            program: SchedClassifier::from_pin(pins.file(PROGRAM)).ok()?,
+            maps: [map(STEER)?, map(ARRIVED)?],
+        })
+    }
 }
 
 impl Entry {
@@ -62,12 +80,14 @@ impl Entry {
         Ok(entry)
     }
 
-    fn of_pins(pins: &Pins) -> Option<Self> {
+    /// The one that is pinned, if all of it is.
+    pub(crate) fn of_pins(pins: &Pins) -> Option<Self> {
         let map = |name| MapData::from_pin(pins.file(name)).ok();
         Some(Self {
             steer: ProgramArray::try_from(Map::ProgramArray(map(STEER)?)).ok()?,
             arrived: PerCpuHashMap::try_from(Map::PerCpuHashMap(map(ARRIVED)?)).ok()?,
             path: pins.file(PROGRAM),
+            pinned: Pinned::open(pins)?,
         })
     }
 
@@ -88,6 +108,9 @@ impl Entry {
             arrived: PerCpuHashMap::try_from(Map::PerCpuHashMap(arrived))
                 .map_err(map_failed("ARRIVED"))?,
             path: pins.file(PROGRAM),
+            pinned: Pinned::open(pins).ok_or(SteeringError::Object {
+                what: "pins of the program entry",
+            })?,
         })
     }
 
@@ -96,17 +119,17 @@ impl Entry {
         &self.path
     }
 
-    /// Why the next process will not find the program, with the cure. `None`: it will.
-    pub(crate) fn fault(&self) -> Option<String> {
-        let mut files = [PROGRAM, STEER, ARRIVED]
-            .map(|name| self.path.with_file_name(name))
-            .into_iter();
-        let missing = files.find(|file| !file.exists())?;
-        Some(format!(
-            "{} is gone, by which a restart would find the program that others call: restart synward, and have them take the \
-             new one (docs/chaining.md)",
-            missing.display()
-        ))
+    /// Pins again what is missing, so that the next process finds the program that others call. One result for each file: whether
+    /// it was missing.
+    pub(crate) fn restore_pins(&mut self, pins: &Pins) -> [Result<bool, SteeringError>; 3] {
+        let Pinned { program, maps } = &mut self.pinned;
+        let [one, other] = maps;
+        let map = |(name, map): &mut (&str, MapData)| pins.restore(name, |draft| map.pin(draft));
+        [
+            map(one),
+            map(other),
+            pins.restore(PROGRAM, |draft| program.pin(draft)),
+        ]
     }
 
     /// Puts `steer` behind the program, at one moment.
