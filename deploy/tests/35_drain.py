@@ -44,7 +44,7 @@ def run(lab, synward):
 
     synward.start()
     pairs = [lab.pair(6)]
-    draining = start_drain(lab, synward, "--timeout", "1s")
+    draining = start_drain(lab, synward, "--timeout", "3s")
     said, code = draining.communicate(timeout=20)[0], draining.returncode
     assert code == 0 and "1 flow and 0 openings left" in said, f"drain: exit code {code}: {said}"
     ended(synward)
@@ -71,8 +71,10 @@ def start_drain(lab, synward, *options):
     """Starts `synward drain`, and waits until readiness is gone."""
     command = subprocess.Popen([SYNWARD, "--control", synward.control, "drain", *options], text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    wait_until("readiness is gone", lambda: synward.get("/readyz")[0] == 503)
-    assert "draining" in synward.get("/readyz")[1]
+    def is_gone():
+        code, text = synward.get("/readyz")
+        return code == 503 and text
+    assert "draining" in wait_until("readiness is gone", is_gone)
     return command
 
 

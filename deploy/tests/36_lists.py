@@ -21,10 +21,10 @@ def run(lab, synward):
     with lab.listen(4), lab.listen(6):
         for family in 4, 6:
             change_lists(lab, synward, family)
-        synward.succeed("deny", "add", CLIENT[4], "--for", "3s")
+        synward.succeed("deny", "add", CLIENT[4], "--for", "8s")
         assert origins(synward, "deny", CLIENT[4]) == ["run_time"]
         assert not lab.connects(4)
-        wait_until("the entry ends by itself", lambda: denied(synward) == PREFIXES)
+        wait_until("the entry ends by itself", lambda: denied(synward) == PREFIXES, 30)
         assert lab.connects(4)
         assert not origins(synward, "deny", CLIENT[4])
 

@@ -14,6 +14,7 @@ ONCE = "xdp"
 # The page whose picture this story makes. SYNWARD_WRITE_PICTURES=1 writes it; otherwise its lines are compared.
 PAGE = ROOT / "docs/top.md"
 WRITE = os.environ.get("SYNWARD_WRITE_PICTURES") == "1"
+BEGIN, END = "<!-- made by deploy/tests/38_top.py -->\n```\n", "```\n"
 COLOUR = re.compile(r"\x1b\[[0-9;]*?\b(3[0-8]|4[0-8]|9[0-7])[;m]")
 
 
@@ -83,7 +84,7 @@ def shows_a_flood(lab, screen):
     # Few enough that it is no attack, whose lines would come and go.
     flood = lab.flood(4, 80, 30, "--rate", "400")
     picture = top.shows(r"^> web +always +[2-6]\d\d +[2-6]\d\d +0 ")
-    compare(picture)
+    compare(top)
     print(picture)
     top.press("s")
     top.shows(r"^q quit  s sort \(by answers/s\)")
@@ -103,8 +104,8 @@ def survives_a_restart(synward, screen):
     synward.stop()
     top.shows(r"^NO ANSWER for .*not running")
     synward.start()
-    text = top.shows(r"synward \S+ serving")
-    assert "NO ANSWER" not in text, text
+    top.shows(r"synward \S+ serving")
+    wait_until("the message is gone", lambda: "NO ANSWER" not in top.text())
     top.press("Escape")
     top.is_restored()
 
@@ -119,18 +120,22 @@ def ends_with_its_terminal(synward, screen):
     wait_until("top has ended", lambda: not running())
 
 
-def compare(picture):
+def compare(top):
     """The page shows this picture: lines with the same beginnings. Numbers and workers depend on the machine."""
-    text = PAGE.read_text()
-    begin, end = "<!-- made by deploy/tests/38_top.py -->\n```\n", "```\n"
-    before, rest = text.split(begin)
-    old, after = rest.split(end, 1)
-    new = picture.rstrip() + "\n"
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    old, _, after = rest.partition(END)
     if WRITE:
-        PAGE.write_text(before + begin + new + end + after)
+        PAGE.write_text(before + BEGIN + top.text().rstrip() + "\n" + END + after)
         return
-    shape = lambda page: re.findall(r"^[>a-z]+", page, re.M)
-    assert shape(old) == shape(new), f"docs/top.md shows\n{old}and top\n{new}: SYNWARD_WRITE_PICTURES=1 renews the page"
+    try:
+        # tmux may show a picture that top is still drawing.
+        wait_until("the same picture", lambda: shape(top.text()) == shape(old))
+    except TimeoutError:
+        raise AssertionError(f"docs/top.md shows\n{old}and top\n{top.text()}: SYNWARD_WRITE_PICTURES=1 renews the page") from None
+
+
+def shape(picture):
+    return re.findall(r"^[>a-z]+", picture, re.M)
 
 
 story(run)

@@ -6,7 +6,7 @@ import signal
 import struct
 import subprocess
 
-from segments import ACK, LINUX, Segment, Wire
+from segments import ACK, LINUX, SYN, Segment, Wire
 from story import CLIENT, PORT, SERVER, SYNWARD, story, wait_until
 
 # The XDP program decides; a worker's SYN has the same verdict with another comment.
@@ -54,12 +54,15 @@ def shows_every_verdict(lab, synward):
     (lab.folder / "capture.pcapng").touch(mode=0o644)
     capture = Capture(lab, synward, "--count", "6")
     assert capture.file.stat().st_mode & 0o777 == 0o600, "others may read what clients send"
+    wire = Wire(lab, "client", "client0")
     for family in 4, 6:
         with lab.listen(family) as listener, lab.connect(family):
             # Until the server has it, the client's next segments are for a worker.
             server, _ = listener.accept()
             synward.succeed("deny", "add", CLIENT[family])
-            assert not lab.connects(family)
+            denied = synward.metric("drops_total", reason="denied")
+            wire.send(Segment(CLIENT[family], 40_000, SERVER[family], PORT, seq=7, flags=SYN, options=LINUX))
+            wait_until("it is dropped", lambda: synward.metric("drops_total", reason="denied") == denied + 1)
             synward.succeed("deny", "remove", CLIENT[family])
             server.close()
     frames = capture.frames(capture.process.wait())

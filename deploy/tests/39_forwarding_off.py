@@ -30,9 +30,9 @@ def degraded(synward, *words):
     """`status`, `/readyz` and the log have these words."""
     def is_said():
         code, text = synward.command("status")
-        return text if code == 3 else None
+        return text if code == 3 and all(word in text for word in words) else None
 
-    text = wait_until("it is degraded", is_said)
+    text = wait_until(f"it is degraded: {words}", is_said, 30)
     http, page = synward.get("/readyz")
     assert http == 503, page
     for word in words:

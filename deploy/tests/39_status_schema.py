@@ -21,14 +21,14 @@ def run(lab, synward):
     Draft202012Validator.check_schema(SCHEMA)
     notes = lab.folder / "events"
     synward.start(service=f"""activate_syn_rate = 1000
-hold_seconds = 1
+hold_seconds = 3
 on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
     assert as_documented(synward)["serving"]
     flood = lab.flood(4, 80, 30, "--rate", "5k")
     wait_until("it is under attack", lambda: as_documented(synward)["services"][0]["attack"]["addresses"])
     ends = lab.pair()
     flood.report()
-    wait_until("it is over", lambda: not as_documented(synward)["services"][0]["attack"]["active"])
+    wait_until("it is over", lambda: not as_documented(synward)["services"][0]["attack"]["active"], 30)
 
     lab.run("edge", "sysctl", "-qw", "net.ipv4.ip_forward=0")
     wait_until("it is degraded", lambda: as_documented(synward)["degraded"])

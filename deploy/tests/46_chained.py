@@ -77,8 +77,8 @@ side = "inside"
 
     # Whoever replaces the caller may forget synward.
     before.let_go()
-    text = degraded(synward, lambda: datagrams(lab, 100))
-    assert "out0 receives packets, and none reaches synward" in text and "/sys/fs/bpf/synward/entry" in text, text
+    text = degraded(synward, "out0 receives packets, and none reaches synward", lambda: datagrams(lab, 100))
+    assert "/sys/fs/bpf/synward/entry" in text, text
     before.call(pins / "entry")
     datagrams(lab, 1)
     wait_until("it serves again", lambda: synward.command("status")[0] == 0)
@@ -88,7 +88,7 @@ side = "inside"
     synward.start()
     connect_and_count(lab, synward, before, behind)
     lab.run("edge", "ip", "link", "set", "out0", "xdp", "off")
-    assert "out0 has no XDP program" in degraded(synward)
+    degraded(synward, "out0 has no XDP program")
 
 
 def attach(lab, program):
@@ -103,12 +103,13 @@ def refused(synward):
     assert "out0 runs XDP program entry" in process.output() and 'attach = "none"' in process.output(), process.output()
 
 
-def degraded(synward, meanwhile=lambda: None):
+def degraded(synward, words, meanwhile=lambda: None):
+    """Waits until `status` says these words."""
     def found():
         meanwhile()
         code, text = synward.command("status")
-        return code == 3 and text
-    return wait_until("it is degraded", found)
+        return code == 3 and words in text and text
+    return wait_until(f"it is degraded: {words}", found, 30)
 
 
 def connect_and_count(lab, synward, before, behind):
@@ -137,10 +138,10 @@ def frames_are_aborted(lab, synward, behind):
     bpftool("prog", "load", compiled, program, "type", "xdp")
     behind.call(program)
 
-    text = degraded(synward, lambda: datagrams(lab, 10))
-    assert "out0 does not transmit frames of XDP (its driver or another XDP program drops them" in text, text
+    degraded(synward, "out0 does not transmit frames of XDP (its driver or another XDP program drops them", lambda: datagrams(lab, 10))
     aborted = synward.metric("redirect_failed_total", interface="out0", errno="exception")
-    assert aborted >= 30 and aborted == synward.metric("redirect_failed_total"), aborted
+    # Others may be lost meanwhile, as neighbour solicitations.
+    assert 30 <= aborted <= synward.metric("redirect_failed_total"), aborted
     behind.let_go()
 
     def serves():

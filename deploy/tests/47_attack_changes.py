@@ -21,7 +21,7 @@ BESIDE = '"192.0.2.11", "192.0.2.12"'
 def run(lab, synward):
     notes = lab.folder / "events"
     synward.start(service=f"""activate_syn_rate = 1000
-hold_seconds = 2
+hold_seconds = 4
 on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
     if synward.responder == "none":
         return
@@ -56,7 +56,7 @@ on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
         wait_until("it is under attack again", lambda: attacked(synward) == [SERVER[4]])
         talk_all(pairs)
     syns.check()
-    wait_until("it is over", lambda: not active(synward))
+    wait_until("it is over", lambda: not active(synward), 30)
     wait_until("its end is told", lambda: told(notes)[4:] == [("attack_begin", SERVER[4]), ("attack_end", SERVER[4])])
     talk_all(pairs)
     changed_after_a_kill(lab, synward, notes)

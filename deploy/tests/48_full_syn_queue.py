@@ -35,7 +35,7 @@ def run(lab, synward):
                     with contextlib.closing(server):
                         talk(client, server)
             syns.check()
-            wait_until("it is over", lambda: told() == ["attack_begin", "attack_end"])
+            wait_until("it is over", lambda: told() == ["attack_begin", "attack_end"], 30)
         begin, _ = events(synward)[2 * number:]
         assert begin["rate"] < begin["threshold"], f"the rate alone was an attack: {begin}"
 
@@ -65,4 +65,4 @@ class Syns(Work):
             self.sent += 1
 
 
-local_story(run, mode="auto", service="hold_seconds = 1")
+local_story(run, mode="auto", service="hold_seconds = 3")

@@ -58,7 +58,7 @@ def altered_cookies(lab, synward, wire):
 
 def cookies_of_an_epochs_end(wire):
     """Cookies made just before their epoch ends, so that they expire soon; and the epoch."""
-    while time.time() % EPOCH < EPOCH - 4:
+    while not EPOCH - 4 <= time.time() % EPOCH < EPOCH - 2:
         time.sleep(0.1)
     epoch = time.time() // EPOCH
     cookies = [shake_hands(wire, syn_of(family, options, 3100 + number))
@@ -124,12 +124,13 @@ def replayed_acks(lab, synward, wire, listeners):
 
 
 def exactly_one(synward, change):
-    """One cookie was valid, and one SYN reached the server."""
+    """One cookie was valid, and its SYN reached the server."""
     if synward.responder == "none":
         return
     seen = change.so_far()
-    wanted = {"valid": 1, "handed over": 1, "SYNs at the server": 1}
-    assert seen == wanted, f"{seen} instead of {wanted}"
+    # A worker that does not run for 250 ms sends its SYN again.
+    syns = seen.pop("SYNs at the server")
+    assert seen == {"valid": 1, "handed over": 1} and syns in (1, 2), f"{seen}, {syns} SYNs at the server"
 
 
 # Each altered cookie is to be checked.

@@ -32,7 +32,7 @@ def follow(lab, synward, role, device, wire):
             syn = Segment(SPOOFED[family], next(ports), SERVER[family], PORT, seq=1000, flags=SYN, options=options)
             wire.forget()
             wire.send(syn)
-            answer = wire.see(lambda segment: segment.answers(syn) and segment.flags & (SYN | ACK) == SYN | ACK)
+            answer = wire.see(lambda segment: segment.answers(syn) and segment.flags & (SYN | ACK) == SYN | ACK, 1)
             if not answer:
                 return None
             assert answer.options[:2] == b"\2\4", "a SYN-ACK without an MSS"

@@ -26,7 +26,7 @@ def run(lab, synward):
         if synward.responder != "none":
             # A window takes effect with the next epoch.
             wait_until("synward advertises the small windows",
-                       lambda: {family: window_of_synward(synward, family) for family in kernels} == kernels, 60)
+                       lambda: {family: window_of_synward(synward, family) for family in kernels} == kernels, 90)
         for family, listener in listeners.items():
             # A segment that does not fit waits for a timer every time; a busy machine does not delay three in a row.
             took = min(seconds_to_send(lab, family, listener) for _ in range(3))
@@ -65,7 +65,8 @@ def window_of_kernel(lab, synward, family, listener):
 
 def window_of_synward(synward, family):
     code, text = synward.command("status", "--json")
-    assert code == 0, text
+    # A worker that did not run for a second is degraded for a moment.
+    assert code in (0, 3), text
     for profile in json.loads(text)["services"][0]["profiles"]:
         if (profile["address"], profile["port"]) == (SERVER[family], PORT):
             return profile["window"]

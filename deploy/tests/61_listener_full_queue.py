@@ -20,6 +20,7 @@ def full_queue(lab, synward, family):
     with server_socket(lab, family) as listener:
         listener.listen(1)
         waiting = [lab.connect(family) for _ in range(2)]
+        wait_until("both wait to be accepted", lambda: accept_queue(lab) == len(waiting))
         before = lab.kernel_counters()["ListenOverflows"], dropped(synward)
         late = client_socket(lab, family)
         late.setblocking(False)
@@ -33,6 +34,11 @@ def full_queue(lab, synward, family):
         accepted[-1].sendall(b"late")
         assert receive(late, 4) == b"late"
         reset(late, *waiting, *accepted)
+
+
+def accept_queue(lab):
+    """How many connections wait to be accepted."""
+    return int(lab.run("server", "ss", "-Hltn", f"sport = :{PORT}").split()[1])
 
 
 def dropped(synward):

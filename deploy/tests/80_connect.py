@@ -22,7 +22,7 @@ def run(lab, synward):
     report = connect(lab, *addresses, *number, "--rate", str(RATE), "--data", "200")
     succeeded(report, COUNT, answered=COUNT)
     assert report["seconds"] >= (COUNT - 1) / RATE, "faster than the rate"
-    assert (report["until_connected"]["max"] >= RETRIED) == (report["syn_retries"] > 0)
+    assert report["until_connected"]["max"] >= RETRIED or not report["syn_retries"]
     assert report["until_answered"]["p50"] >= report["until_connected"]["p50"]
 
     # Eight at the same time, from few ports, each closed by a FIN after the server's.

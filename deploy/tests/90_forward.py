@@ -89,7 +89,7 @@ def under_a_flood(lab, server, a):
     route_via(lab, "edge")
     for family in 4, 6:
         for _ in range(ROUNDS):
-            before, retransmitted = server.metric("syns_total"), syn_retransmissions(lab)
+            before, retransmitted = server.metric("syns_total"), lab.syns_retried()
             enough = a.metric("answers_total") + 100_000
             flood = lab.flood(family, 80, 60, *RATE[server.responder])
             wait_until("the edge answers the flood", lambda: a.metric("answers_total") > enough)
@@ -97,17 +97,13 @@ def under_a_flood(lab, server, a):
                 assert error is None, f"IPv{family}: {error}"
             sent = flood.report()["sent"]
             # A SYN that a client retransmits looks like one of a client that begins again: the edge leaves it to the server.
-            if syn_retransmissions(lab) == retransmitted:
+            if lab.syns_retried() == retransmitted:
                 break
         else:
             raise AssertionError(f"IPv{family}: a client retransmitted a SYN in each of {ROUNDS} floods")
         assert server.metric("syns_total") == before, "SYNs reached the server"
         assert lab.syn_received() == 0
         print(f"IPv{family}: requests beside a flood of {sent:,} SYNs from {FLOOD_SOURCES[family]}, none at the server")
-
-
-def syn_retransmissions(lab):
-    return lab.kernel_counters("client")["TCPSynRetrans"]
 
 
 def an_edge_fails(lab, a, b):

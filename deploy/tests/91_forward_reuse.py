@@ -11,7 +11,7 @@ import struct
 import subprocess
 
 from churn import SHARE, churn, restrict_ports
-from listeners import client_socket
+from listeners import client_socket, in_use
 from segments import ACK, PSH, SYN, WINDOWS, Segment, Wire, shake_hands
 from story import AT_SERVER, CLIENT, ONE_ARM, PORT, SERVER, Synward, receive, story, talk, wait_until
 from transfer import timestamps
@@ -65,6 +65,7 @@ def time_wait(lab, server, listener, family, port, stamped):
         taken.close()
         assert client.recv(1) == b""
         client.close()
+        wait_until("the client can use the port again", lambda: not in_use(lab, port))
     expected = 4 if stamped else 0
     assert stale_resets(server) == resets + expected, f"{stale_resets(server) - resets:.0f} sockets in TIME_WAIT were reset"
 

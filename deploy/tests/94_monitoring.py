@@ -130,7 +130,7 @@ def is_documented(page):
 
 def prometheus_scrapes(lab, synward):
     settings = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
-    settings["global"] = {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"}
+    settings["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     settings["rule_files"] = [str(FOLDER / "alerts.yml")]
     file = Path(lab.folder) / "prometheus.yml"
     file.write_text(yaml.safe_dump(settings))

@@ -10,8 +10,9 @@ SILENT = {"nobody", "kernel"}
 # The server's own kernel resets what matches no connection; the others drop it.
 RESETTING = {"kernel", "syncookies"}
 SYNWARD = {"splice-xdp", "splice-afxdp", "local"}
-# Nanoseconds: the generator's cost differs from one second to the next, most on a busy machine.
-NOTHING = 150
+# Nanoseconds: the generator's cost differs from one second to the next, most on a busy machine. The kernel's own answer costs ten
+# times as much.
+NOTHING = 400
 
 
 def check_answers(results, contenders):
@@ -35,7 +36,7 @@ def check_turn(contender, case, figures):
     if contender == "nobody":
         assert abs(cost) < NOTHING, what
     else:
-        assert cost > 0, what
+        assert cost > -NOTHING, what
     # AF_XDP answers only part of a flood at full speed.
     answered = figures["SYN-ACKs"] > 0.01 * figures["segments"]
     assert answered == (case == SYNS and contender not in SILENT), what

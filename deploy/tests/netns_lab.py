@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -120,15 +121,22 @@ class Lab:
         return connection
 
     def connects(self, family=4, port=PORT):
-        """Whether a client gets a connection before it retransmits its SYN."""
+        """Whether a client gets a connection before its kernel sends the SYN again, after a second."""
         with self.inside("client"):
             client = socket.socket(FAMILY[family])
         with client:
-            client.settimeout(0.8)
-            try:
-                client.connect((SERVER[family], port))
-            except TimeoutError:
+            client.setblocking(False)
+            before = self.syns_retried()
+            client.connect_ex((SERVER[family], port))
+
+            def outcome():
+                if select.select([], [client], [], 0)[1]:
+                    return "settled"
+                return "silence" if self.syns_retried() > before else None
+            if wait_until("an answer or a second SYN", outcome) == "silence":
                 return False
+            if error := client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise OSError(error, os.strerror(error))
             return True
 
     def pair(self, family=4, port=PORT):
@@ -152,6 +160,10 @@ class Lab:
             names, numbers = (line.split()[1:] for line in lines if line.startswith(group))
             counters |= zip(names, map(int, numbers))
         return counters
+
+    def syns_retried(self, role="client"):
+        """How many SYNs the role's kernel has sent again, a second or more after the first: one or its answer was lost."""
+        return self.kernel_counters(role)["TCPSynRetrans"]
 
     def count_at_server(self):
         """Counts what the server receives from now on; `counted_at_server` reads the counters."""

@@ -157,18 +157,18 @@ impl Probe<'_> {
     fn is_delivered(&self, port: u16) -> bool {
         let until = Instant::now() + PATIENCE;
         let mut bytes = [0; 256];
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.socket.set_read_timeout(Some(left)).is_err() {
-                return false;
-            }
+        // What has come in time is read, however late this thread runs.
+        let mut left = PATIENCE;
+        while !left.is_zero() && self.socket.set_read_timeout(Some(left)).is_ok() {
             let Ok(length) = self.socket.recv(&mut bytes) else {
-                return false;
+                break;
             };
             if source_port(&bytes[..length], self.from.is_ipv4()) == Some(port) {
                 return true;
             }
+            left = until.saturating_duration_since(Instant::now());
         }
+        false
     }
 }
 

@@ -39,8 +39,8 @@ pub fn serve_until_signal(
             .transpose()?;
         confine_thread(ThreadKind::Control, directories);
         running.set_serving();
-        tracing::info!("{}", running.ready_line());
         notify::notify_ready();
+        tracing::info!("{}", running.ready_line());
         let mut watchdog = Watchdog::from_environment();
         while !signals.has_stop() && !running.has_drained() {
             if signals.take_reload() {

@@ -16,6 +16,20 @@ mod sample_snapshot;
 mod status_schema;
 mod top_once;
 
+use std::time::{Duration, Instant};
+
+/// For how long the servers wait for a silent client (`request_server.rs`).
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Waits for a condition. A child that another test has just forked holds this one's sockets until its exec.
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not within ten seconds");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 // Types that `sample_snapshot` imports from its parent module.
 use synward::events::{Event, EventKind};
 use synward::observe::{

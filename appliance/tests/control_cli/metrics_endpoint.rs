@@ -9,6 +9,7 @@ use synward::observe::metrics::METRICS;
 use synward::observe::{ApplianceHandle as _, DrainCommand, HttpError, MetricsServer};
 
 use crate::fake_appliance::FakeAppliance;
+use crate::{CLIENT_TIMEOUT, eventually};
 
 fn serve(source: &Arc<FakeAppliance>) -> MetricsServer {
     MetricsServer::start(([127, 0, 0, 1], 0).into(), source.clone()).unwrap()
@@ -131,8 +132,13 @@ fn slow_and_silent_clients_do_not_delay_others() {
 
     let begun = Instant::now();
     drop(server);
-    assert!(begun.elapsed() < Duration::from_secs(1), "stopping waited");
-    assert!(TcpStream::connect(address).is_err(), "still listening");
+    assert!(
+        begun.elapsed() < CLIENT_TIMEOUT,
+        "stopping waited for a client"
+    );
+    eventually("it listens no more", || {
+        TcpStream::connect(address).is_err()
+    });
     drop(silent);
 }
 
@@ -147,14 +153,14 @@ fn idle_connections_do_not_starve_health_checks() {
         assert_eq!(get(address, "/healthz").1, "ok\n");
     }
     assert!(
-        begun.elapsed() < Duration::from_secs(1),
+        begun.elapsed() < 5 * CLIENT_TIMEOUT,
         "{:?}",
         begun.elapsed()
     );
     // The longest idle ones were closed.
     let mut first = &idle[0];
     first
-        .set_read_timeout(Some(Duration::from_secs(1)))
+        .set_read_timeout(Some(Duration::from_secs(10)))
         .unwrap();
     assert_eq!(first.read(&mut [0]).unwrap(), 0);
 }
@@ -168,7 +174,7 @@ fn a_client_that_never_stops_sending_is_disconnected() {
     let sending = std::thread::spawn(move || while endless.write_all(&[b'x'; 65_536]).is_ok() {});
     assert!(get(address, "/healthz").1 == "ok\n");
     sending.join().unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < 10 * CLIENT_TIMEOUT);
 }
 
 #[test]
@@ -191,6 +197,11 @@ fn the_address_can_be_reused_immediately() {
     let address = server.address();
     assert!(get(address, "/healthz").1 == "ok\n");
     drop(server);
-    let server = MetricsServer::start(address, FakeAppliance::new()).unwrap();
+    let mut again = None;
+    eventually("the address is free", || {
+        again = MetricsServer::start(address, FakeAppliance::new()).ok();
+        again.is_some()
+    });
+    let server = again.unwrap();
     assert!(get(server.address(), "/healthz").1 == "ok\n");
 }

@@ -156,12 +156,15 @@ mod tests {
     #[test]
     fn a_taken_port_is_passed_over() {
         let target = TcpListener::bind("127.0.0.1:0").unwrap();
-        // Taken by a listener, which does not share its port.
-        let other = TcpListener::bind("0.0.0.0:0").unwrap();
+        // Taken by a listener, which does not share its port; the next one is free at this moment.
+        let (other, next) = std::iter::repeat_with(|| TcpListener::bind("0.0.0.0:0").unwrap())
+            .find_map(|other| {
+                let next = other.local_addr().unwrap().port().checked_add(1)?;
+                TcpListener::bind(("0.0.0.0", next)).ok()?;
+                Some((other, next))
+            })
+            .unwrap();
         let taken = other.local_addr().unwrap().port();
-        let Some(next) = taken.checked_add(1) else {
-            return;
-        };
         let mut origin = Origin::new(Some(taken..=next), Close::Rst);
         let socket = origin.connect(target.local_addr().unwrap()).unwrap();
         assert_eq!(

@@ -1,5 +1,7 @@
 //! Loads the program for a test: the object as a kernel or a driver would have it, in a network namespace of its own.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use aya::{Ebpf, EbpfLoader};
 use synward::kernel::{self, KernelTypes};
 
@@ -69,10 +71,19 @@ fn in_namespace_of(helpers: &[Helper], frags: bool, test: impl FnOnce(&mut Steer
         let thread = scope.spawn(|| {
             // SAFETY: unshare takes a number; it changes only this thread, which ends with the test.
             assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
+            stay_on_one_cpu();
             test(&mut Steer::new(object_without(helpers, frags)));
         });
         if let Err(panic) = thread.join() {
             std::panic::resume_unwind(panic);
         }
     });
+}
+
+/// Pins this thread, each to the next CPU: the program remembers much per CPU, and a flow's frames arrive on one queue.
+fn stay_on_one_cpu() {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let cores = core_affinity::get_core_ids().expect("the CPUs of this thread");
+    let core = cores[NEXT.fetch_add(1, Ordering::Relaxed) % cores.len()];
+    assert!(core_affinity::set_for_current(core));
 }
