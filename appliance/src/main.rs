@@ -19,7 +19,7 @@ use synward::events::command_link::RUNNER;
 use synward::events::program_warnings;
 use synward::lists::List;
 use synward::local_checks;
-use synward::observe::control_client::{self, ClientError, Outcome};
+use synward::observe::control_client::{self, Outcome};
 use synward::observe::flow_query::FlowQuery;
 use synward::observe::{drain_client, list_client};
 use synward::run;
@@ -103,14 +103,7 @@ fn flows(control: &Path, wanted: &Flows) -> anyhow::Result<ExitCode> {
         state: wanted.state,
         from: None,
     };
-    match control_client::flows(control, query, wanted.output.json) {
-        // It refuses nothing but a condition that makes no sense.
-        Err(ClientError::Refused(why)) => {
-            report(&format!("synward: {why}"));
-            Ok(ExitCode::from(WRONG_USE))
-        }
-        done => show(done?),
-    }
+    show(control_client::flows(control, query, wanted.output.json)?)
 }
 
 fn capture(control: &Path, wanted: &CaptureArgs) -> anyhow::Result<ExitCode> {

@@ -55,16 +55,36 @@ fn a_condition_that_makes_no_sense_is_2_and_says_what_would() {
             "write the IPv4 address",
         ),
         (["--state", "open"], "established"),
-        (
-            ["--service", "wbe"],
-            "there is no service \"wbe\"; there is web, mail",
-        ),
         (["--service", "W"], "1 to 32 characters"),
         (["--limit", "many"], "--limit"),
     ] {
         let ran = folder.synward(&[&["flows"], &condition[..]].concat());
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{condition:?}");
         assert!(ran.stderr.contains(says), "{condition:?}: {}", ran.stderr);
+    }
+}
+
+/// So does every command that takes the name of a service.
+#[test]
+fn an_unknown_service_is_1_and_says_which_there_are() {
+    let (folder, source) = (TestFolder::new(), FakeAppliance::new());
+    let _server = folder.serve(&source);
+    for command in [
+        &["flows", "--service", "wbe"][..],
+        &["mode", "wbe", "monitor"],
+        &["allow", "list", "--service", "wbe"],
+        &["allow", "add", "192.0.2.0/24", "--service", "wbe"],
+        &["deny", "remove", "192.0.2.0/24", "--service", "wbe"],
+        &["capture", "--service", "wbe", "--out", "/dev/null"],
+    ] {
+        let ran = folder.synward(command);
+        assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{command:?}");
+        assert!(
+            ran.stderr
+                .starts_with("synward: there is no service \"wbe\"; there is web, mail"),
+            "{command:?}: {}",
+            ran.stderr
+        );
     }
 }
 
