@@ -54,6 +54,11 @@ pub enum ClientError {
     /// The socket cannot be used.
     #[error("cannot talk to synward on {0}: {1}")]
     Broken(PathBuf, io::Error),
+    /// The process closed the connection before the end of the response.
+    #[error(
+        "synward closed {0} before it had answered: it has probably ended; `synward status` says whether it runs"
+    )]
+    Unfinished(PathBuf),
     /// The response cannot be parsed.
     #[error(
         "the answer on {0} is not one of synward's; is the process of the same version as this command?"
@@ -88,9 +93,10 @@ impl Outcome {
     pub fn unreachable(error: &ClientError) -> Self {
         let code = match error {
             ClientError::NotRunning(_) => exit::NOT_RUNNING,
-            ClientError::Silent(..) | ClientError::Broken(..) | ClientError::Strange(_) => {
-                exit::DEGRADED
-            }
+            ClientError::Silent(..)
+            | ClientError::Broken(..)
+            | ClientError::Unfinished(_)
+            | ClientError::Strange(_) => exit::DEGRADED,
             ClientError::NotAllowed(_) => exit::WRONG_USE,
             ClientError::Refused(_) => exit::REFUSED,
         };
@@ -283,6 +289,8 @@ fn send_request_for(
     match serde_json::from_slice(&bytes) {
         Ok(Response::Error(why)) => Err(ClientError::Refused(why)),
         Ok(response) => Ok(response),
+        // It has ended, or somebody has killed it.
+        Err(error) if error.is_eof() => Err(ClientError::Unfinished(control.to_owned())),
         Err(_) => Err(ClientError::Strange(control.to_owned())),
     }
 }

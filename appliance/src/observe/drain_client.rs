@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::control_client::{ClientError, Outcome, send_request};
 use super::control_protocol::{Request, Response};
-use super::drain_view::{DrainPhase, DrainView};
+use super::drain_view::{DrainPhase, DrainView, LEAST};
 
 /// Interval at which the process is asked.
 const POLL: Duration = Duration::from_millis(100);
 /// Exit code if the drain did not come to its end.
 const NOT_DRAINED: u8 = 1;
-/// Seconds before the end of a timeout in which the end of the process is that of the drain: the last answer may be missed.
+/// Seconds before the end of a drain in which the end of the process is that of the drain: the last answer may be missed.
 const NEAR_END: f64 = 1.0;
 
 /// `synward drain [--timeout S]`: begins a drain, tells `began` about it, and waits until the process has ended.
@@ -32,7 +32,9 @@ pub fn drain(
             Ok(view) => view,
             // It ended between two questions, or somebody has stopped it.
             Err(ClientError::NotRunning(_)) => break,
-            Err(ClientError::Silent(..) | ClientError::Broken(..)) => continue,
+            Err(ClientError::Silent(..) | ClientError::Broken(..) | ClientError::Unfinished(_)) => {
+                continue;
+            }
             Err(error) => return Err(error),
         };
     }
@@ -45,10 +47,14 @@ pub fn drain(
         DrainPhase::Serving => {
             not_drained("the drain was cancelled; new connections are accepted again")
         }
-        DrainPhase::Draining if !may_have_ended(&last) => not_drained(&format!(
-            "the process has ended before the drain: {} were left",
-            last.left()
-        )),
+        DrainPhase::Draining if !may_have_ended(&last) => {
+            let left = match last.flows + last.openings {
+                // They were not counted yet.
+                0 => String::new(),
+                _ => format!(": {} were left", last.left()),
+            };
+            not_drained(&format!("the process has ended before the drain{left}"))
+        }
         _ => Outcome::fine(result(&last)),
     })
 }
@@ -56,7 +62,9 @@ pub fn drain(
 /// Whether a drain whose end was not seen may have ended, by what was seen last.
 fn may_have_ended(last: &DrainView) -> bool {
     let is_late = |left: f64| left < NEAR_END;
-    last.flows + last.openings == 0 || last.remaining_seconds.is_some_and(is_late)
+    let may_be_empty =
+        last.flows + last.openings == 0 && is_late(LEAST.as_secs_f64() - last.seconds);
+    may_be_empty || last.remaining_seconds.is_some_and(is_late)
 }
 
 /// `synward undrain`.
@@ -77,5 +85,32 @@ fn result(last: &DrainView) -> String {
         "drained: no connection is left; the process ends\n".into()
     } else {
         format!("the time is over: {} left; the process ends\n", last.left())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Flows are counted some moments after the begin.
+    #[test]
+    fn a_process_that_is_gone_at_once_has_not_drained() {
+        for (seconds, flows, remaining_seconds, expected) in [
+            (0.2, 0, None, false),
+            (0.2, 0, Some(60.0), false),
+            (0.2, 0, Some(0.8), true),
+            (2.8, 0, None, true),
+            (2.8, 1, None, false),
+            (100.0, 1, Some(0.5), true),
+        ] {
+            let last = DrainView {
+                phase: DrainPhase::Draining,
+                seconds,
+                remaining_seconds,
+                flows,
+                openings: 0,
+            };
+            assert_eq!(may_have_ended(&last), expected, "{last:?}");
+        }
     }
 }

@@ -1,8 +1,14 @@
 //! The state of a drain.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::number_format::{format_count, format_span};
+
+/// The least time of a drain. A client whose SYN was answered just before has its ACK here by then, also if the first one is
+/// lost and repaired by a retransmission, after a second (RFC 6298 §2.1).
+pub(crate) const LEAST: Duration = Duration::from_secs(3);
 
 /// A drain. The field names are those of `status --json` and are stable.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

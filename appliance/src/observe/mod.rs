@@ -26,7 +26,7 @@ pub mod control_protocol;
 mod control_server;
 mod counter_sums;
 pub mod drain_client;
-mod drain_view;
+pub(crate) mod drain_view;
 pub mod flow_query;
 mod flow_view;
 mod interface_view;

@@ -9,12 +9,10 @@ use synward_core::layout::state;
 
 use crate::events::{Event, EventKind, EventLog};
 use crate::maps::FlowTable;
+use crate::observe::drain_view::LEAST;
 use crate::observe::{DrainCommand, DrainPhase, DrainView};
 use crate::steering::Steering;
 
-/// The least time of a drain. A client whose SYN was answered just before has its ACK here by then, also if the first one is
-/// lost and repaired by a retransmission, after a second (RFC 6298 §2.1).
-const LEAST: Duration = Duration::from_secs(3);
 /// Interval at which flows are counted: it reads the whole table.
 const COUNT: Duration = Duration::from_millis(500);
 /// Time between the end of the drain and that of the process, for `synward drain` to learn how it ended.

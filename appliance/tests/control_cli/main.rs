@@ -1,6 +1,7 @@
 //! The commands of the real program that ask a running one, and the metrics endpoint, with a fake appliance behind real sockets.
 #![allow(clippy::unwrap_used)]
 
+mod bad_answers;
 mod capture;
 mod control_socket;
 mod drain;
