@@ -11,6 +11,7 @@ use super::outcome_counts::count_outcomes;
 use super::start::Appliance;
 use crate::engine::Outcome;
 use crate::kernel;
+use crate::maps::coarse_now;
 use crate::self_test::WatchError;
 use crate::self_test::cut_packets::CutPackets;
 use crate::self_test::transmission_faults::{SocketState, TransmissionFaults, errno_label};
@@ -51,18 +52,8 @@ pub(super) fn find_faults(
     seen: &mut Seen,
     reports: &BTreeMap<u32, Vec<PortStatus>>,
 ) -> Vec<String> {
-    let mut sockets = Vec::new();
-    for (queue, ports) in reports {
-        for port in ports {
-            sockets.push(SocketState {
-                interface: port.interface,
-                queue: *queue,
-                transmitted: port.counters.transmitted,
-                outstanding: port.frames.transmit,
-                zero_copy: port.zero_copy,
-            });
-        }
-    }
+    let (beats, now) = (appliance.steering.heartbeats(), coarse_now());
+    let sockets = socket_states(reports, |queue| beats.is_alive(queue, now));
     let name = |index| {
         let mut steered = appliance.steering.interfaces().iter();
         let known = steered.find(|one| one.index == index);
@@ -91,6 +82,25 @@ pub(super) fn find_faults(
         count_outcomes(appliance, None, Outcome::Established) == 0
     }));
     faults
+}
+
+/// What the workers reported of their sockets. One that makes no progress takes no completions either, whatever the driver does:
+/// what it reported is left out, also after a pause of the whole process.
+fn socket_states(
+    reports: &BTreeMap<u32, Vec<PortStatus>>,
+    is_alive: impl Fn(u32) -> bool,
+) -> Vec<SocketState> {
+    let alive = reports.iter().filter(|(queue, _)| is_alive(**queue));
+    let state = |queue, port: &PortStatus| SocketState {
+        interface: port.interface,
+        queue,
+        transmitted: port.counters.transmitted,
+        outstanding: port.frames.transmit,
+        zero_copy: port.zero_copy,
+    };
+    alive
+        .flat_map(|(queue, ports)| ports.iter().map(|port| state(*queue, port)))
+        .collect()
 }
 
 /// What to do about packets that arrive cut short. `None` without zero-copy: then somebody sends them so.
@@ -164,4 +174,31 @@ fn sent(appliance: &Appliance) -> u64 {
     let counters = services.filter_map(|index| appliance.steering.counters(index).ok());
     let of_one = |counters: ServiceCounters| SENT.map(|counter| counters.value(counter));
     counters.flat_map(of_one).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::afxdp::FrameAccount;
+
+    #[test]
+    fn a_frozen_worker_does_not_say_what_its_driver_completes() {
+        let port = |transmit| PortStatus {
+            interface: 2,
+            zero_copy: false,
+            kernel: Default::default(),
+            counters: Default::default(),
+            frames: FrameAccount {
+                transmit,
+                ..FrameAccount::default()
+            },
+        };
+        let reports = BTreeMap::from([(0, vec![port(1), port(2)]), (1, vec![port(3)])]);
+        let outstanding = |is_alive: fn(u32) -> bool| -> Vec<u32> {
+            let states = socket_states(&reports, is_alive);
+            states.iter().map(|one| one.outstanding).collect()
+        };
+        assert_eq!(outstanding(|_| true), [1, 2, 3]);
+        assert_eq!(outstanding(|queue| queue == 1), [3]);
+    }
 }

@@ -1,0 +1,103 @@
+"""One worker makes no progress, in the middle of its work: clients are served, `status` names the worker alone and does not accuse
+its driver, and when the worker goes on, all is well."""
+
+import ctypes
+import json
+import os
+import threading
+import time
+
+from background import Work
+from story import FULL, libc, story, talk, wait_until
+
+# Which responder a worker has work from does not matter.
+ONCE = "xdp"
+BESIDE_OTHERS = True
+# linux/ptrace.h
+SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17
+# For longer than a driver may take for a frame.
+FROZEN = 2.5
+
+
+def run(lab, synward):
+    if synward.responder == "none":
+        return
+    pairs = [lab.pair(4), lab.pair(6)]
+    for worker in workers(synward) if FULL else workers(synward)[:1]:
+        with Clients(lab):
+            time.sleep(0.3)
+            frozen = Frozen(worker)
+        time.sleep(FROZEN)
+        reasons = degraded(synward)
+        assert all("has not sent a heartbeat" in reason for reason in reasons) and len(reasons) == 1, reasons
+        for family in 4, 6, 4, 6:
+            with_words(lab, family)
+        for ends in pairs:
+            talk(*ends)
+        frozen.go_on()
+        wait_until("it serves", lambda: not degraded(synward))
+    log = synward.process.output()
+    assert "the driver completes nothing" not in log, log
+    assert log.count("socket bound") == 4, log
+
+
+def with_words(lab, family):
+    client, server = lab.pair(family)
+    talk(client, server)
+    client.close()
+    server.close()
+
+
+def workers(synward):
+    """The threads of the workers."""
+    process = json.loads(synward.succeed("status", "--json"))["pid"]
+    threads = {}
+    for thread in map(int, os.listdir(f"/proc/{process}/task")):
+        with open(f"/proc/{process}/task/{thread}/comm") as name:
+            threads[thread] = name.read()
+    return [thread for thread, name in threads.items() if name.startswith("worker")]
+
+
+def degraded(synward):
+    return json.loads(synward.command("status", "--json")[1])["degraded"]
+
+
+class Clients(Work):
+    """Connections, one after another, until the end of the `with` block."""
+
+    def __init__(self, lab):
+        super().__init__()
+        self.lab = lab
+
+    def work(self):
+        while not self.over.is_set():
+            with_words(self.lab, 4)
+
+
+class Frozen:
+    """A thread that ptrace(2) stops. SIGSTOP would stop its process."""
+
+    def __init__(self, thread):
+        self.thread, self.stopped, self.over = thread, threading.Event(), threading.Event()
+        # ptrace wants every request from the same thread.
+        self.tracer = threading.Thread(target=self.trace, daemon=True)
+        self.tracer.start()
+        assert self.stopped.wait(10)
+
+    def trace(self):
+        def request(what):
+            call = (ctypes.c_long(what), ctypes.c_long(self.thread), ctypes.c_void_p(), ctypes.c_void_p())
+            assert libc.ptrace(*call) == 0, os.strerror(ctypes.get_errno())
+
+        request(SEIZE)
+        request(INTERRUPT)
+        self.stopped.set()
+        self.over.wait()
+        request(DETACH)
+
+    def go_on(self):
+        self.over.set()
+        self.tracer.join()
+
+
+story(run)
