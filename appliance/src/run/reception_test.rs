@@ -31,6 +31,7 @@ pub(super) fn test_reception(servers: &[SocketAddr], interfaces: &[Tested]) -> S
             .then_some((*server, index))
     };
     let servers: BTreeMap<_, _> = servers.iter().filter_map(behind).take(MOST).collect();
+    // A RST is an answer, too: it was received.
     let ask = |silent: &[SocketAddr]| match server_probe::probe_servers(silent, PATIENCE) {
         Ok(answers) => answers.into_iter().map(|(server, _)| server).collect(),
         Err(error) => {

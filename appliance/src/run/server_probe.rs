@@ -32,14 +32,23 @@ pub const EVERYTHING: Requested = Requested {
     timestamps: true,
 };
 
-/// A server that answered, and its SYN-ACK.
-pub type Answer = (SocketAddr, ServerSynAck);
+/// What a server answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Its SYN-ACK.
+    SynAck(ServerSynAck),
+    /// A RST: nobody listens on the port.
+    Reset,
+}
 
 /// Probes `servers` and waits at most `patience` for all of them. The result contains those that answered.
 ///
 /// # Errors
 /// Raw sockets cannot be opened: CAP_NET_RAW is missing.
-pub fn probe_servers(servers: &[SocketAddr], patience: Duration) -> io::Result<Vec<Answer>> {
+pub fn probe_servers(
+    servers: &[SocketAddr],
+    patience: Duration,
+) -> io::Result<Vec<(SocketAddr, Answer)>> {
     let mut answers = Vec::new();
     for v4 in [true, false] {
         let group: Vec<_> = servers
@@ -55,7 +64,11 @@ pub fn probe_servers(servers: &[SocketAddr], patience: Duration) -> io::Result<V
     Ok(answers)
 }
 
-fn probe_family(servers: &[SocketAddr], v4: bool, patience: Duration) -> io::Result<Vec<Answer>> {
+fn probe_family(
+    servers: &[SocketAddr],
+    v4: bool,
+    patience: Duration,
+) -> io::Result<Vec<(SocketAddr, Answer)>> {
     let domain = if v4 { Domain::IPV4 } else { Domain::IPV6 };
     let out = Socket::new(domain, Type::RAW, Some(Protocol::from(IPPROTO_RAW)))?;
     if v4 {
@@ -68,10 +81,16 @@ fn probe_family(servers: &[SocketAddr], v4: bool, patience: Duration) -> io::Res
     // Still a raw socket; the type `UdpSocket` offers a safe recvfrom(2).
     let back = UdpSocket::from(back);
 
-    let mut port = 0;
-    getrandom::fill(std::slice::from_mut(&mut port)).map_err(io::Error::other)?;
+    let mut random = [0; 5];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let [port, isn @ ..] = random;
     let port = 40000 + u16::from(port);
-    let mut waiting: Vec<_> = servers.iter().filter_map(|to| syn(*to, port)).collect();
+    // An answer acknowledges it, so that one from a forged address cannot be made blindly.
+    let isn = u32::from_ne_bytes(isn);
+    let mut waiting: Vec<_> = servers
+        .iter()
+        .filter_map(|to| syn(*to, port, isn))
+        .collect();
     for (to, segment) in &waiting {
         let mut packet = [0u8; 128];
         if let Some(length) = segment.emit(&mut packet, &[]) {
@@ -106,11 +125,12 @@ fn probe_family(servers: &[SocketAddr], v4: bool, patience: Duration) -> io::Res
         }) else {
             continue;
         };
-        if segment.destination_port != port
-            || segment.flags & (flags::SYN | flags::ACK) != flags::SYN | flags::ACK
-        {
+        if segment.destination_port != port || segment.acknowledgement != isn.wrapping_add(1) {
             continue;
         }
+        let Some(answer) = answer(&segment) else {
+            continue;
+        };
         let Some(at) = waiting
             .iter()
             .position(|(to, _)| to.ip() == from.ip() && to.port() == segment.source_port)
@@ -118,16 +138,27 @@ fn probe_family(servers: &[SocketAddr], v4: bool, patience: Duration) -> io::Res
             continue;
         };
         let (to, _) = waiting.swap_remove(at);
-        answers.push((to, ServerSynAck::read(&segment)));
+        answers.push((to, answer));
     }
     Ok(answers)
+}
+
+/// What a segment answers to a SYN (RFC 9293 §3.10.7.3).
+fn answer(segment: &Received<'_>) -> Option<Answer> {
+    match segment.flags & (flags::SYN | flags::ACK | flags::RST) {
+        kind if kind == flags::SYN | flags::ACK => {
+            Some(Answer::SynAck(ServerSynAck::read(segment)))
+        }
+        kind if kind == flags::RST | flags::ACK => Some(Answer::Reset),
+        _ => None,
+    }
 }
 
 fn skip_header(packet: &[u8]) -> Option<&[u8]> {
     packet.get(usize::from(packet.first()? & 0xf) * 4..)
 }
 
-fn syn(to: SocketAddr, port: u16) -> Option<(SocketAddr, Segment)> {
+fn syn(to: SocketAddr, port: u16, isn: u32) -> Option<(SocketAddr, Segment)> {
     let (options, words) = HandshakeOptions {
         mss: 1460,
         sack: true,
@@ -139,7 +170,7 @@ fn syn(to: SocketAddr, port: u16) -> Option<(SocketAddr, Segment)> {
     let tcp = Repr {
         source: port,
         destination: to.port(),
-        sequence: 1,
+        sequence: isn,
         acknowledgement: 0,
         flags: flags::SYN | flags::ECE | flags::CWR,
         window: u16::MAX,
@@ -164,4 +195,37 @@ fn local_address(to: SocketAddr) -> Option<IpAddr> {
     let socket = UdpSocket::bind(any).ok()?;
     socket.connect(to).ok()?;
     socket.local_addr().ok().map(|local| local.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Otherwise the probe of each family takes its whole patience.
+    #[test]
+    fn a_server_that_refuses_is_not_waited_for() {
+        if !rustix::process::geteuid().is_root() {
+            let _ = io::Write::write_all(&mut io::stderr(), b"SKIPPED: a test that needs root\n");
+            return;
+        }
+        const PATIENCE: Duration = Duration::from_secs(20);
+        for local in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(local).expect("a port");
+            let open = listener.local_addr().expect("an address");
+            let closed = TcpListener::bind(local)
+                .and_then(|gone| gone.local_addr())
+                .expect("a port");
+            let began = Instant::now();
+            let answers = probe_servers(&[open, closed], PATIENCE).expect("raw sockets");
+            let of = |server| answers.iter().find(|(to, _)| *to == server);
+            assert!(
+                matches!(of(open), Some((_, Answer::SynAck(_)))),
+                "{answers:?}"
+            );
+            assert_eq!(of(closed), Some(&(closed, Answer::Reset)), "{answers:?}");
+            assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+        }
+    }
 }

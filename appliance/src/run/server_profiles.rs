@@ -11,7 +11,7 @@ use synward_core::client_options::NO_SCALE;
 use synward_core::layout::{INITIAL_WINDOW, Profile, profile_flags};
 
 use super::server_evidence::{Asked, ServerEvidence};
-use super::server_probe::{self, EVERYTHING};
+use super::server_probe::{self, Answer, EVERYTHING};
 use crate::config::{Config, Handoff};
 use crate::engine::server_syn_ack::{OptionSet, ServerSynAck};
 use crate::engine::worker_shared::Observation;
@@ -232,8 +232,10 @@ impl ServerProfiles {
         }
         match server_probe::probe_servers(chosen, patience) {
             Ok(answers) => {
-                for (to, syn_ack) in answers {
-                    self.learn_from_probe(to, &syn_ack);
+                for (to, answer) in answers {
+                    if let Answer::SynAck(syn_ack) = answer {
+                        self.learn_from_probe(to, &syn_ack);
+                    }
                 }
             }
             Err(error) => {
