@@ -17,6 +17,7 @@ BESIDE_OTHERS = True
 
 def run(lab, synward):
     wrong_configuration(lab, synward)
+    wrong_machine(lab, synward)
     absent_interface(lab, synward)
     missing_capabilities(lab, synward)
     occupied_queue(lab, synward)
@@ -33,6 +34,12 @@ def wrong_configuration(lab, synward):
         (["synward.toml:", "fragmets", "fragments"], {"service": 'fragmets = "drop"'}),
     ):
         refused(lab, synward, words, **settings)
+
+
+def wrong_machine(lab, synward):
+    refused(lab, synward, ["core 8191 is not available", "cores = [0"], appliance="cores = [8191]")
+    read_only = ("sh", "-c", 'mount -o remount,ro,bind /sys/fs/bpf; exec "$0" "$@"')
+    refused(lab, synward, ["/sys/fs/bpf/synward", "remount,rw"], read_only)
 
 
 def absent_interface(lab, synward):

@@ -61,7 +61,8 @@ impl WorkerHandle {
         let ended = self.thread.as_ref().is_some_and(JoinHandle::is_finished);
         ended.then(|| {
             format!(
-                "the worker of queue {} has panicked too often and serves nobody; restart synward, and report the panic from its log",
+                "the worker of queue {} has panicked too often and serves nobody; restart synward, and report the panic from its \
+                log",
                 self.queue
             )
         })
@@ -108,6 +109,7 @@ pub fn start_appliance(
         check_metrics_address(address)?;
     }
     check_control_socket(&config.appliance.control)?;
+    let cores = worker_cores(&config.appliance.cores)?;
     local_checks::check_reachable(&config, &mut steering)?;
     let mut profiles = ServerProfiles::new(&config, steering.endpoints(), steering.mtu());
     profiles.probe_all();
@@ -127,7 +129,7 @@ pub fn start_appliance(
         signals: signals.clone(),
         stop,
     };
-    match appliance.spawn_workers(&profiles.answered()) {
+    match appliance.spawn_workers(&profiles.answered(), &cores) {
         Ok(()) => Ok((appliance, profiles)),
         Err(error) => {
             // The flows of the previous process continue.
@@ -138,11 +140,30 @@ pub fn start_appliance(
     }
 }
 
+/// The CPUs of the workers; empty: the system does not say which there are.
+///
+/// # Errors
+/// The configuration names one that this process may not use.
+fn worker_cores(wanted: &Cores) -> anyhow::Result<Vec<CoreId>> {
+    let there = core_affinity::get_core_ids().unwrap_or_default();
+    let Cores::List(wanted) = wanted else {
+        return Ok(there);
+    };
+    let find = |id: &usize| {
+        let found = there.iter().find(|core| core.id == *id).copied();
+        found.with_context(|| {
+            let ids: Vec<_> = there.iter().map(|core| core.id.to_string()).collect();
+            let ids = ids.join(", ");
+            format!("core {id} is not available to this process; use some of cores = [{ids}]")
+        })
+    };
+    wanted.iter().map(find).collect()
+}
+
 impl Appliance {
-    fn spawn_workers(&mut self, servers: &[SocketAddr]) -> anyhow::Result<()> {
+    fn spawn_workers(&mut self, servers: &[SocketAddr], cores: &[CoreId]) -> anyhow::Result<()> {
         let sockets = self.open_tested_sockets(servers)?;
         let queues = sockets.keys().copied().collect::<Vec<_>>();
-        let cores = self.cores()?;
         let polling = match self.config.appliance.polling {
             config::Polling::Busy => Polling::Busy,
             config::Polling::Adaptive => Polling::default(),
@@ -228,32 +249,6 @@ impl Appliance {
         interfaces
             .filter_map(|one| Some((one.slot, *self.responders.get(&one.index)?)))
             .collect()
-    }
-
-    fn cores(&self) -> anyhow::Result<Vec<CoreId>> {
-        let there = core_affinity::get_core_ids().unwrap_or_default();
-        match &self.config.appliance.cores {
-            Cores::Auto => Ok(there),
-            Cores::List(wanted) => wanted
-                .iter()
-                .map(|id| {
-                    there
-                        .iter()
-                        .find(|core| core.id == *id)
-                        .copied()
-                        .with_context(|| {
-                            let ids = there
-                                .iter()
-                                .map(|core| core.id.to_string())
-                                .collect::<Vec<_>>();
-                            format!(
-                                "core {id} is not available to this process; use some of cores = [{}]",
-                                ids.join(", ")
-                            )
-                        })
-                })
-                .collect(),
-        }
     }
 
     /// Stops the workers, detaches the program from the interfaces and removes all pins. With `keep`, the program and its

@@ -413,6 +413,7 @@ fn replace(
 fn failed(path: &Path, error: &(dyn std::error::Error + 'static)) -> SteeringError {
     let cure = match errno(error) {
         Some(libc::EACCES | libc::EPERM) => "; run as root",
+        Some(libc::EROFS) => "; mount its BPF file system writable (mount -o remount,rw)",
         _ => "",
     };
     SteeringError::Pin {
