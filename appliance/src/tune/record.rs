@@ -144,6 +144,11 @@ impl Record {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             found => found.with_context(|| format!("cannot read {path}"))?,
         };
+        // The advice below is only for a record: a directory such as /tmp must be written by others.
+        anyhow::ensure!(
+            metadata.is_file(),
+            "{path} is not a regular file; name one with --state"
+        );
         let me = rustix::process::geteuid().as_raw();
         anyhow::ensure!(
             metadata.uid() == me && metadata.mode() & 0o022 == 0,
@@ -234,6 +239,25 @@ mod tests {
             before: before.into(),
             after: after.into(),
             side_effect: false,
+        }
+    }
+
+    #[test]
+    fn only_the_owner_of_a_record_is_told_to_change_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o777)).unwrap();
+        let file = folder.path().join("tune.json");
+        fs::write(&file, "{}").unwrap();
+        set(&file);
+        let refused = Record::load(&file).unwrap_err().to_string();
+        assert!(refused.contains("chmod 600"), "{refused}");
+        set(folder.path());
+        for other in [folder.path(), Path::new("/dev/full")] {
+            let refused = Record::load(other).unwrap_err().to_string();
+            assert!(
+                refused.ends_with("is not a regular file; name one with --state"),
+                "{refused}"
+            );
         }
     }
 
