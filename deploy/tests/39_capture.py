@@ -47,6 +47,7 @@ def run(lab, synward):
     is_bounded_in_a_flood(lab, synward)
     ends_with_its_reader(lab, synward)
     refuses(synward)
+    tells_of_a_restart(lab, synward)
 
 
 def shows_every_verdict(lab, synward):
@@ -152,6 +153,17 @@ def refuses(synward):
     assert code == 2 and "invalid_cookie" in text, f"exit code {code}: {text}"
     code, text = synward.command("capture", "--service", "web", "--out", "/nowhere/f.pcapng")
     assert code == 1 and "cannot write /nowhere/f.pcapng" in text, f"exit code {code}: {text}"
+
+
+def tells_of_a_restart(lab, synward):
+    """The next process has a program of its own, which nobody captures."""
+    capture = Capture(lab, synward)
+    os.kill(synward.process.pid, signal.SIGKILL)
+    synward.process.wait()
+    synward.start()
+    assert capture.frames(capture.process.stop(signal.SIGINT)) == []
+    told = capture.process.output().splitlines()[-1]
+    assert "synward was restarted meanwhile" in told, told
 
 
 story(run)

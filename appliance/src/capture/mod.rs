@@ -59,7 +59,8 @@ pub struct Capture {
 #[allow(missing_docs)] // the messages say it
 pub enum CaptureError {
     #[error(
-        "a capture is binary, and stdout is a terminal; name a file with `--out F.pcapng`, or pipe it: `synward capture … | tshark -r -`"
+        "a capture is binary, and stdout is a terminal; name a file with `--out F.pcapng`, or pipe it: `synward capture … | \
+        tshark -r -`"
     )]
     Terminal,
 
@@ -125,6 +126,12 @@ impl Capture {
             }
         });
         summary.set_lost(tap.lost());
+        // A process that is gone has left its program in place.
+        if query_capture_target(control, &self.service)
+            .is_ok_and(|now| now.program != target.program)
+        {
+            summary.set_replaced();
+        }
         match written {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                 if summary.frames() == 0 {

@@ -13,6 +13,8 @@ pub struct Summary {
     lost: u64,
     /// Whether whoever read the capture ended before it did.
     reader_ended: bool,
+    /// Whether another program decided at the end.
+    replaced: bool,
 }
 
 impl Summary {
@@ -22,6 +24,7 @@ impl Summary {
             frames: 0,
             lost: 0,
             reader_ended: false,
+            replaced: false,
         }
     }
 
@@ -41,6 +44,11 @@ impl Summary {
     /// Notes that nobody reads any more.
     pub(super) fn set_reader_ended(&mut self) {
         self.reader_ended = true;
+    }
+
+    /// Notes that another process of synward, with a program of its own, has taken over meanwhile.
+    pub(super) fn set_replaced(&mut self) {
+        self.replaced = true;
     }
 
     /// How many frames were captured.
@@ -66,6 +74,12 @@ impl fmt::Display for Summary {
         }
         if self.reader_ended {
             write!(f, "; then whoever read them had ended")?;
+        }
+        if self.replaced {
+            write!(
+                f,
+                "; synward was restarted meanwhile, and what came after that is missing: capture again"
+            )?;
         }
         Ok(())
     }
