@@ -13,7 +13,7 @@ use synward::cli::{
     CaptureArgs, Check, Cli, Command, Doctor, Flows, ListAction, SecretArgs, Top as TopArgs, Tune,
     Unload,
 };
-use synward::config::Config;
+use synward::config::{Config, SecretContent};
 use synward::doctor;
 use synward::events::command_link::RUNNER;
 use synward::events::program_warnings;
@@ -243,6 +243,9 @@ fn tune(arguments: &Tune) -> anyhow::Result<ExitCode> {
 }
 
 fn secret(arguments: &SecretArgs) -> anyhow::Result<ExitCode> {
+    if let Some(file) = &arguments.config {
+        return create_secret(file);
+    }
     let Some(service) = &arguments.service else {
         return print(format!("{}\n", Secret::generate()?.to_hex()).as_bytes());
     };
@@ -257,6 +260,27 @@ fn secret(arguments: &SecretArgs) -> anyhow::Result<ExitCode> {
         .map(|key| service_line(service, key) + "\n")
         .collect();
     print(lines.as_bytes())
+}
+
+/// `synward secret --config FILE`: what the first start does with the secret file, and nothing else.
+fn create_secret(file: &Path) -> anyhow::Result<ExitCode> {
+    let done = Config::load(file).and_then(|config| {
+        let path = config.cookie.secret.display();
+        match config.cookie.content {
+            SecretContent::Absent => {
+                config.cookie.keyring()?;
+                Ok(format!("{path} created\n"))
+            }
+            SecretContent::Keys(_) | SecretContent::Wiped(_) => Ok(format!("{path} exists\n")),
+        }
+    });
+    match done {
+        Ok(text) => print(text.as_bytes()),
+        Err(problems) => {
+            report(&problems.to_string());
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 fn write_manual(folder: &Path) -> anyhow::Result<ExitCode> {

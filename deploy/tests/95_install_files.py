@@ -34,7 +34,7 @@ def main():
     ports_agree(objects)
     with tempfile.TemporaryDirectory() as folder:
         rendered_are_valid(Path(folder))
-    commands = {command for unit in UNITS for command in re.findall(r"^Exec\w+=/usr/bin/synward (.*)$", unit.read_text(), re.M)}
+    commands = {command for unit in UNITS for command in re.findall(r"^Exec\w+=\+?/usr/bin/synward (.*)$", unit.read_text(), re.M)}
     commands |= {command for _, container in containers(objects) for command in calls(container)}
     commands |= {" ".join(yaml.safe_load(words)[1 if "bin" in words else 0:])
                  for words in re.findall(r"CMD (\[.*\])", IMAGE.read_text())}

@@ -243,6 +243,9 @@ pub struct Drain {
 /// Arguments of `secret`.
 #[derive(Args, Clone, Debug)]
 pub struct SecretArgs {
+    /// Create the secret file of this configuration if it is absent and the first start would create it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["service", "secret"])]
+    pub config: Option<PathBuf>,
     /// Derive the key of this service
     #[arg(long, value_name = "NAME", value_parser = service_name)]
     pub service: Option<String>,

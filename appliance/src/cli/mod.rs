@@ -218,8 +218,10 @@ Examples:
     Undrain,
     /// Print a new secret, or the key of one service
     ///
-    /// Without --service: prints 32 random bytes as 64 hex digits, a line of a secret file. With --service: prints
-    /// service:NAME:KEY, one line for each secret in the secret file, for a machine that serves only that service.
+    /// Without an option: prints 32 random bytes as 64 hex digits, a line of a secret file. With --service: prints
+    /// service:NAME:KEY, one line for each secret in the secret file, for a machine that serves only that service. With
+    /// --config: prints no secret; creates the secret file as the first start would, so that `run` needs no right to write
+    /// beside its configuration.
     #[command(after_long_help = "\
 Examples:
   synward secret > /etc/synward/secret; chmod 600 /etc/synward/secret

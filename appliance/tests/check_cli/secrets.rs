@@ -122,3 +122,25 @@ fn secrets_are_generated_and_service_keys_derived() {
 /// The key of service `web` from the secret 00 01 … 1f. It never changes; see secret/key_derivation.rs.
 const PINNED: &str =
     "service:web:44c98a8d7c06d697cb1a235668ee000fd8875295ec06441990fbdf17f1052f74\n";
+
+/// The first start of `run`, which would create the file, is what `deploy/test-package` tries.
+#[test]
+fn a_file_is_created_only_where_the_first_start_would_create_it() {
+    let folder = TestFolder::new();
+    let with_secret = format!("{INTERFACE}{SERVICE}{}", folder.cookie());
+    let file = folder.write("f.toml", &with_secret, 0o644);
+    let create = || {
+        let ran = run_synward(&["secret", "--config", file.to_str().unwrap()]);
+        let text = folder.shorten(&(ran.stdout + &ran.stderr));
+        (ran.code, text)
+    };
+    assert_eq!(create(), (0, "DIR/secret exists\n".to_owned()));
+    let secret = folder.0.path().join("secret");
+    fs::remove_file(&secret).unwrap();
+    let (code, text) = create();
+    assert_eq!((code, secret.exists()), (1, false), "{text}");
+    assert!(
+        text.contains("there is no secret file DIR/secret"),
+        "{text}"
+    );
+}

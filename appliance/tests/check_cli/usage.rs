@@ -13,6 +13,7 @@ fn wrong_use_exits_with_2() {
         &["check", "--against-running", "--example"],
         &["secret", "--secret", "f"],
         &["secret", "--service", "Web"],
+        &["secret", "--service", "web", "--config", "f"],
         &["mode", "web"],
         &["mode", "web", "sometimes"],
         &["deny"],
