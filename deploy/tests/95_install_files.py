@@ -72,7 +72,7 @@ def kubernetes_objects():
     objects = {}
     for file in sorted(KUBERNETES.glob("*/kustomization.yaml")):
         settings = yaml.safe_load(file.read_text())
-        named = [name for name in settings["resources"] if not (file.parent / name).is_dir()]
+        named = [name for name in settings.get("resources", ()) if not (file.parent / name).is_dir()]
         generated = [name for one in settings.get("configMapGenerator", ()) for name in one["files"]]
         there = {path.name for path in file.parent.iterdir()} - {file.name}
         assert there == {*named, *generated}, f"{file} names {named + generated}, and there are {sorted(there)}"
@@ -87,11 +87,19 @@ def rendered_are_valid(folder):
         print(f"not rendered or validated: there is no {TOOLS}/kubectl: deploy/setup --package installs it")
         return
     rendered = {}
+    image = yaml.safe_load((KUBERNETES / "image/kustomization.yaml").read_text())["images"][0]
+    image = f"{image['newName']}:{image['newTag']}"
     for file in sorted(KUBERNETES.glob("*/kustomization.yaml")):
         name = file.parent.name
+        if name == "image":
+            continue
         objects = list(yaml.safe_load_all(output(TOOLS / "kubectl", "kustomize", file.parent)))
         rendered[name] = {one["kind"]: one for one in objects}
         assert all(one["kind"] == "Namespace" or one["metadata"].get("namespace") == "synward" for one in objects), objects
+        # A deletion of anything else must not take along what runs in the namespace, such as the pods of unload.
+        assert any(one["kind"] == "Namespace" for one in objects) == (name == "namespace"), f"{name}: {objects}"
+        rendered_images = {container["image"] for _, container in containers(dict(enumerate(objects)))}
+        assert rendered_images <= {image}, f"{name}: {rendered_images}, and image/ says {image}"
         known = [one for one in objects if not one["apiVersion"].startswith("monitoring.")]
         if known:
             (folder / f"{name}.yaml").write_text(yaml.safe_dump_all(known))
