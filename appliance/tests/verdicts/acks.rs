@@ -6,9 +6,8 @@ use synward_core::counters::Counter;
 use synward_core::layout::{Clock, KeySlot, key_slot};
 use synward_core::worker_request::Request;
 
-use crate::frame_builder::{
-    ACK, FIN, IN_MAC, PSH, SERVER_MAC, Segment, padded_timestamps, read, stack,
-};
+use crate::frame_builder::{ACK, FIN, IN_MAC, PSH, SERVER_MAC, Segment, padded_timestamps, stack};
+use crate::frame_reader::read;
 use crate::steer::{EPOCH, PROFILE, SERVICE, Shared, Side, Steer, in_namespace, key, now};
 use crate::{Case, DROP, needs_root};
 
@@ -245,7 +244,7 @@ fn altered(good: &Segment) -> Vec<Case> {
         },
         INVALID,
     ));
-    match crate::frame_builder::timestamps_of(&good.options) {
+    match crate::frame_reader::timestamps_of(&good.options) {
         Some((tsval, tsecr)) => {
             for bit in 0..32 {
                 let options = padded_timestamps(tsval, tsecr ^ 1 << bit);

@@ -7,7 +7,8 @@ use synward_core::layout::{Interface, side};
 use synward_core::queue_set::QueueSet;
 use synward_core::worker_request::{LONGEST_PACKET, Request};
 
-use crate::frame_builder::{ACK, Segment, read};
+use crate::frame_builder::{ACK, Segment};
+use crate::frame_reader::read;
 use crate::spliced_flows::{flow, in_flow};
 use crate::steer::{Side, Steer, in_namespace, in_namespace_with_frags};
 use crate::test_network::ip;

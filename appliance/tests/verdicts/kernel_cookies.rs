@@ -40,7 +40,7 @@ fn an_mptcp_listener_gets_the_kernels_own_cookie() {
         let seen = steer.run(Side::Outside, &Segment::linux_syn(family).bytes());
         assert_eq!(seen.verdict, TX);
         assert_eq!(
-            crate::frame_builder::read(&seen.frame).tcp.options.len(),
+            crate::frame_reader::read(&seen.frame).tcp.options.len(),
             4,
             "MSS"
         );
@@ -62,7 +62,7 @@ fn an_mptcp_listener_gets_the_kernels_own_cookie() {
             service.cookies = cookies::TIMES;
         });
         let seen = steer.run(Side::Outside, &Segment::linux_syn(family).bytes());
-        let options = crate::frame_builder::read(&seen.frame).tcp.options;
+        let options = crate::frame_reader::read(&seen.frame).tcp.options;
         assert_eq!(options[4..8], [4, 2, 8, 10]);
         assert_eq!(options[11] & 0x3f, 0x17, "SACK, shift 7");
     });

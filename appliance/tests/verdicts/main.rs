@@ -42,8 +42,8 @@
 //! | [`policy`] | modes, lists, prefixes and ports |
 //! | [`unknown_segments`] | segments that match no flow, and adopted connections |
 //!
-//! [`frame_builder`] builds and reads frames with etherparse, [`steer`] runs them, [`bpf_machine`] counts their instructions, and
-//! [`test_network`] makes the interfaces.
+//! [`frame_builder`] builds frames with etherparse, [`frame_reader`] reads them, [`steer`] runs them, [`bpf_machine`] counts their
+//! instructions, and [`test_network`] makes the interfaces.
 #![allow(clippy::unwrap_used)]
 
 mod absence;
@@ -60,6 +60,7 @@ mod draining;
 mod encapsulations;
 mod exchange;
 mod frame_builder;
+mod frame_reader;
 mod hostile_sources;
 mod icmp_errors;
 mod inactive_cost;

@@ -6,9 +6,8 @@ use synward_core::counters::Counter;
 use synward_core::layout::{Flow, Interface, NextHop, handoff, side, state};
 use synward_core::queue_set::QueueSet;
 
-use crate::frame_builder::{
-    self, ACK, CLIENT_MAC, OUT_MAC, RST, SERVER_MAC, SYN, Segment, hex, read,
-};
+use crate::frame_builder::{self, ACK, CLIENT_MAC, OUT_MAC, RST, SERVER_MAC, SYN, Segment, hex};
+use crate::frame_reader::read;
 use crate::spliced_flows::flow;
 use crate::steer::{PROFILE, Shared, Side, Steer, in_namespace};
 use crate::test_network::ip;

@@ -5,7 +5,8 @@ use synward_core::counters::Counter;
 use synward_core::layout::{ANY_PORT, Endpoint, NO_PORT, PrefixPort, Service, handoff, mode};
 use synward_core::wire::Address;
 
-use crate::frame_builder::{ACK, PSH, RST, SYN, Segment, read, stack};
+use crate::frame_builder::{ACK, PSH, RST, SYN, Segment, stack};
+use crate::frame_reader::read;
 use crate::steer::{PROFILE, SERVICE, Shared, Side, Steer, in_namespace, now};
 use crate::{DROP, PASS, TX, needs_root, outside};
 pub(crate) const PASSED: &[Counter] = &[Counter::Passed];
@@ -259,7 +260,7 @@ fn prefixes_and_any_port_are_looked_up_after_exact_addresses() {
             let seen = steer.run(Side::Outside, &segment.bytes());
             let promised = (seen.verdict == TX).then(|| {
                 let answer = read(&seen.frame);
-                crate::frame_builder::options(&answer.tcp)
+                crate::frame_reader::options(&answer.tcp)
                     .into_iter()
                     .find_map(|option| match option {
                         etherparse::TcpOptionElement::MaximumSegmentSize(mss) => Some(mss),

@@ -8,8 +8,9 @@ use synward_core::occupancy::BucketBits;
 use synward_core::worker_request::Request;
 
 use crate::frame_builder::{
-    ACK, CLIENTS, FIN, RST, SERVERS, SYN, Segment, padded_timestamps, read, stack,
+    ACK, CLIENTS, FIN, RST, SERVERS, SYN, Segment, padded_timestamps, stack,
 };
+use crate::frame_reader::read;
 use crate::steer::{EPOCH, SERVICE, Shared, Side, Steer, in_namespace, now};
 use crate::{DROP, REDIRECT, TX, needs_root};
 

@@ -24,6 +24,7 @@ use synward_core::worker_request::{META_BYTES, META_WORDS, Meta};
 use self::map_access::object_length;
 use crate::bpf_machine::Machine;
 use crate::frame_builder::{self, Segment};
+use crate::frame_reader;
 use crate::test_network;
 
 pub(crate) use self::loading::{
@@ -273,9 +274,9 @@ impl Steer {
     pub(crate) fn shake_hands(&mut self, syn: &Segment) -> Segment {
         let seen = self.run(Side::Outside, &syn.bytes());
         assert_eq!(seen.verdict, crate::TX, "the SYN is answered");
-        let answer = frame_builder::read(&seen.frame);
-        let times = frame_builder::timestamps(&answer.tcp)
-            .filter(|_| frame_builder::timestamps_of(&syn.options).is_some());
+        let answer = frame_reader::read(&seen.frame);
+        let times = frame_reader::timestamps(&answer.tcp)
+            .filter(|_| frame_reader::timestamps_of(&syn.options).is_some());
         Segment {
             flags: frame_builder::ACK,
             sequence: syn.sequence.wrapping_add(1),

@@ -8,9 +8,8 @@ use synward_core::counters::Counter;
 use synward_core::layout::Profile;
 use synward_core::worker_request::{META_WORDS, Request};
 
-use crate::frame_builder::{
-    self, CLIENT_MAC, CWR, ECE, OUT_MAC, SYN, Segment, options, read, stack,
-};
+use crate::frame_builder::{self, CLIENT_MAC, CWR, ECE, OUT_MAC, SYN, Segment, stack};
+use crate::frame_reader::{options, read};
 use crate::steer::{PROFILE, SERVICE, SPARSE, Side, Steer, in_namespace};
 use crate::{DROP, REDIRECT, TX, needs_root};
 

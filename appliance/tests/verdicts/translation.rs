@@ -7,8 +7,9 @@ use synward_core::translate::{self, Direction, Translation};
 use synward_core::wire::tcp_options::Options;
 
 use crate::frame_builder::{
-    ACK, CLIENT_MAC, FIN, IN_MAC, OUT_MAC, PSH, RST, SERVER_MAC, SYN, Segment, hex, read,
+    ACK, CLIENT_MAC, FIN, IN_MAC, OUT_MAC, PSH, RST, SERVER_MAC, SYN, Segment, hex,
 };
+use crate::frame_reader::read;
 use crate::spliced_flows::flow;
 use crate::steer::{Side, in_namespace};
 use crate::{REDIRECT, needs_root};

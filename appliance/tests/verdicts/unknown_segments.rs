@@ -4,7 +4,8 @@ use synward_core::counters::Counter;
 use synward_core::flow::FlowKey;
 use synward_core::layout::{Passed, unknown_policy};
 
-use crate::frame_builder::{ACK, CLIENT_MAC, FIN, OUT_MAC, PSH, RST, SYN, Segment, read};
+use crate::frame_builder::{ACK, CLIENT_MAC, FIN, OUT_MAC, PSH, RST, SYN, Segment};
+use crate::frame_reader::read;
 use crate::policy::{PASSED, ack, syn};
 use crate::steer::{Shared, Side, in_namespace, now};
 use crate::{Case, DROP, PASS, TX, needs_root, outside};

@@ -9,7 +9,8 @@ use synward_core::layout::HEARTBEAT_TIMEOUT;
 use synward_core::waiting_client::{WAITING_PER_PREFIX, WaitingClient, waiting_period};
 use synward_core::worker_request::{Meta, Request};
 
-use crate::frame_builder::{ACK, RST, SYN, Segment, stack, timestamps_of};
+use crate::frame_builder::{ACK, RST, SYN, Segment, stack};
+use crate::frame_reader::timestamps_of;
 use crate::steer::{PROFILE, SERVICE, Shared, Side, Steer, in_namespace, now};
 use crate::{DROP, REDIRECT, needs_root, outside_frame};
 
