@@ -29,9 +29,9 @@
 //! | [`observe`] | metrics, status, log, and the control socket | no |
 //! | [`top`] | the live picture of a running process in a terminal | no |
 //!
-//! `run` uses all of them. `worker` uses `engine`, `afxdp` and `maps`; `engine` uses `maps`, `siphash_simd` and the waker of `afxdp`;
-//! `steering`, `self_test` and `local_checks` use `kernel` and `maps`. What the program shares with the eBPF programs is the crate
-//! `synward_core`.
+//! `run` uses all of them. `worker` uses `engine`, `afxdp` and `maps`; `engine` uses `maps`, `siphash_simd` and the waker of
+//! `afxdp`; `steering`, `self_test` and `local_checks` use `kernel` and `maps`. What the program shares with the eBPF programs is
+//! the crate `synward_core`.
 #![deny(unsafe_code)]
 
 pub mod activation;

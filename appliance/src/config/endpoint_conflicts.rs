@@ -41,7 +41,8 @@ impl EndpointOwners {
         }
         for ((owner, line), ports) in clashes {
             let net = prefix_text::format_prefix(net);
-            value.problem(format!("{net} port {ports} belongs to service \"{owner}\" already (line {line}); remove it from one of them"));
+            value.problem(format!("{net} port {ports} belongs to service \"{owner}\" already (line {line}); remove it from one \
+                of them"));
         }
     }
 }

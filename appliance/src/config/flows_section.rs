@@ -49,7 +49,8 @@ impl Flows {
                 .or(table.value("idle_seconds"));
             let line = value.map_or(table.line, |value| value.line);
             let (closing, idle) = (flows.closing.as_secs(), flows.idle.as_secs());
-            table.problem(line, format!("closing_seconds is {closing}, longer than idle_seconds, which is {idle}; use at most {idle}"));
+            table.problem(line, format!("closing_seconds is {closing}, longer than idle_seconds, which is {idle}; use at most \
+                {idle}"));
         }
         flows
     }

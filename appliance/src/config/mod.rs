@@ -200,7 +200,8 @@ fn check_sides(
         report.warning(
             first.line,
             format!(
-                "service \"{}\" is spliced, but no interface faces its server; add the one with side = \"inside\", or set side = \"both\"",
+                "service \"{}\" is spliced, but no interface faces its server; add the one with side = \"inside\", or set side = \
+                \"both\"",
                 service.name
             ),
         );

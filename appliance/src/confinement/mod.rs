@@ -14,7 +14,7 @@
 //! | worker | none | those of its loop; others fail with EPERM | none |
 //! | control socket, metrics | none | those of a small server that reads maps and netlink | reads /proc and /sys |
 //! | log | none | those of writing to an open file | none |
-//! | control | CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_IPC_LOCK | all but those that a compromise would use | its own directories |
+//! | control | CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_IPC_LOCK | all but what a compromise would use | its own directories |
 
 mod capabilities;
 mod files;

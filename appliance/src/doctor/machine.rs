@@ -222,7 +222,8 @@ fn capabilities(facts: &Facts) -> Finding {
 
 fn huge_pages(facts: &Facts) -> Finding {
     const ID: &str = "hugepages";
-    const WHY: &str = "synward uses none: the frames of a queue are 16 MiB of ordinary pages, which the kernel maps for the NIC once";
+    const WHY: &str = "synward uses none: the frames of a queue are 16 MiB of ordinary pages, which the kernel maps for the NIC \
+        once";
     match &facts.machine.huge_pages {
         Ok((all, free)) => {
             let what = format!("{all} reserved, {free} of them free; none are needed");

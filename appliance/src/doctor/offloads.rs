@@ -50,7 +50,8 @@ pub(super) fn lro(interface: &Interface, state: &State) -> Finding {
 }
 
 pub(super) fn gro_hw(interface: &Interface, state: &State) -> Finding {
-    const WHY: &str = "merged segments do not fit a frame of XDP: drivers refuse native XDP with hardware GRO, or turn it off themselves";
+    const WHY: &str = "merged segments do not fit a frame of XDP: drivers refuse native XDP with hardware GRO, or turn it off \
+        themselves";
     finding(
         interface,
         state,

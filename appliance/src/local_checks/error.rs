@@ -24,7 +24,8 @@ pub enum LocalError {
     NoAssign,
 
     #[error(
-        "service \"{service}\" is configured for the kernel's own cookies (cookies = \"kernel\"), which the kernel makes for us only \
+        "service \"{service}\" is configured for the kernel's own cookies (cookies = \"kernel\"), which the kernel makes for us \
+        only \
          with net.ipv4.tcp_syncookies=2: `sysctl -w net.ipv4.tcp_syncookies=2`, or take `cookies` out"
     )]
     KernelCookies { service: String },

@@ -2,10 +2,10 @@
 //!
 //! The kernel sees no SYN of such a client: its first segment is an ACK that belongs to no tracked connection. Rules such as
 //! `ct state invalid drop` with nf_conntrack_tcp_loose=0, or a rule that `ct state new` must be a SYN, drop it after the TC
-//! program, and the client hangs. The probe therefore injects one such ACK on the interface (the eBPF program `test_inject`), with the
-//! source address of a neighbour on its link and the destination address and port of the service. A raw socket receives
-//! what has passed INPUT (`raw_local_deliver`, net/ipv4/ip_input.c). Applications notice nothing: the kernel answers an
-//! ACK without a cookie with a RST, which goes to that neighbour. If the ACK is not delivered, the probe sends a SYN. A
+//! program, and the client hangs. The probe therefore injects one such ACK on the interface (the eBPF program `test_inject`),
+//! with the source address of a neighbour on its link and the destination address and port of the service. A raw socket
+//! receives what has passed INPUT (`raw_local_deliver`, net/ipv4/ip_input.c). Applications notice nothing: the kernel answers
+//! an ACK without a cookie with a RST, which goes to that neighbour. If the ACK is not delivered, the probe sends a SYN. A
 //! delivered SYN shows that the firewall distinguishes the two. If neither is delivered, the firewall may drop all
 //! neighbours, and the probe shows nothing.
 //!

@@ -1,7 +1,7 @@
 //! The atomics of the flow table.
 //!
-//! In tests, a model may run threads one access at a time, in an order that shuttle chooses ([`run_models`]): then each access of an
-//! atomic is a point at which another thread may go on. shuttle's own atomics cannot lie in mapped memory.
+//! In tests, a model may run threads one access at a time, in an order that shuttle chooses ([`run_models`]): then each access
+//! of an atomic is a point at which another thread may go on. shuttle's own atomics cannot lie in mapped memory.
 #![forbid(unsafe_code)]
 
 #[cfg(not(test))]

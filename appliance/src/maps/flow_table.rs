@@ -21,8 +21,8 @@
 //! units later an inserter may claim the way, or the sweep of the control thread frees it. An entry is therefore never
 //! rewritten while a reader uses it.
 //!
-//! **Who may change an entry.** A thread first sets [`BUSY`] in the owner, by an exchange of the state word. Nobody else touches the
-//! entry until that thread has cleared it, however long it pauses. The exchange compares identity: a worker names
+//! **Who may change an entry.** A thread first sets [`BUSY`] in the owner, by an exchange of the state word. Nobody else touches
+//! the entry until that thread has cleared it, however long it pauses. The exchange compares identity: a worker names
 //! its number and the *generation* of its opening, which the state word holds in place of the window shift (word 15 has the
 //! number's upper bits, which it compares first); a sweep names the whole word that it has judged. So a worker that was stopped
 //! while its opening expired finds that the entry is not its own any more, and changes nothing. The XDP program never writes owner

@@ -18,7 +18,8 @@ pub enum HttpError {
     InUse(SocketAddr),
     /// The address is not one of this machine.
     #[error(
-        "metrics address {0} is not an address of this machine; choose one of those that `ip address` shows with `metrics` in [appliance]"
+        "metrics address {0} is not an address of this machine; choose one of those that `ip address` shows with `metrics` in \
+        [appliance]"
     )]
     NotHere(SocketAddr),
     /// Ports below 1024 need CAP_NET_BIND_SERVICE.
@@ -177,6 +178,7 @@ impl Reply {
         } = self;
         let length = body.len();
         let body = if head { "" } else { &body };
-        format!("HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\nCache-Control: no-store\r\n{header}Connection: close\r\n\r\n{body}").into_bytes()
+        format!("HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\nCache-Control: \
+            no-store\r\n{header}Connection: close\r\n\r\n{body}").into_bytes()
     }
 }

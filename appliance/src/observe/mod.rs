@@ -10,12 +10,15 @@
 //! | `snapshot`, `interface_view`, `flow_view`, `counter_sums` | plain data, in JSON the same everywhere |
 //! | `client_notes` | clients that cannot be served, and what to do about it |
 //! | `request_server` | a thread that answers one request per connection, with bounded resources |
-//! | `metrics_server`, [`metrics`], `prometheus_text` | `/metrics`, `/healthz` and `/readyz`; the list of metrics; Prometheus' text format |
+//! | `metrics_server`, [`metrics`], `prometheus_text` | `/metrics`, `/healthz`, `/readyz`; the metrics; their text format |
 //! | [`flow_query`] | which flows are asked for, in pages |
 //! | `control_server`, `socket_file`, [`control_protocol`] | the control socket; its file; its requests and responses |
 //! | [`list_client`], [`drain_client`], `drain_view` | `allow`, `deny`; `drain`, `undrain`; the state of a drain |
-//! | [`control_client`], `status_text`, `status_attacks`, `text_columns`, [`number_format`] | `status`, `flows`, `mode`; their output |
-//! | [`log`], `log_format`, `log_queue`, `log_limit`, [`notify`] | the log on stderr; how its lines are written; its queue; how often a kind of line is logged; notifications to the service manager |
+//! | [`control_client`] | `status`, `flows`, `mode`, `reload` |
+//! | `status_text`, `status_attacks`, `text_columns`, [`number_format`] | their output |
+//! | [`log`], `log_format` | the log on stderr; how its lines are written |
+//! | `log_queue`, `log_limit` | the queue of the log; how often a kind of line is logged |
+//! | [`notify`] | notifications to the service manager |
 
 #![forbid(unsafe_code)]
 

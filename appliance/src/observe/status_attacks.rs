@@ -63,7 +63,8 @@ fn address(service: &str, attack: &AddressAttackView) -> String {
     ]
     .map(format_thousands);
     format!(
-        "{service}: {address} under attack for {since}: {rate} SYN/s, at most {peak}; over when below {until} SYN/s for long enough\n"
+        "{service}: {address} under attack for {since}: {rate} SYN/s, at most {peak}; over when below {until} SYN/s for long \
+        enough\n"
     )
 }
 

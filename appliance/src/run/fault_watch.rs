@@ -178,8 +178,8 @@ fn mend_pins(appliance: &mut Appliance) -> Option<String> {
             None
         }
         Err(error) => Some(format!(
-            "pins are missing, so connections would end with this process, and cannot be made again: {error}; mend that, and synward \
-             pins them"
+            "pins are missing, so connections would end with this process, and cannot be made again: {error}; mend that, and \
+             synward pins them"
         )),
     }
 }

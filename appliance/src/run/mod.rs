@@ -12,7 +12,7 @@
 //! | `forwarding_watch` | whether the kernel forwards at all |
 //! | `transmission_watch` | what is not transmitted while the appliance serves |
 //! | [`control_thread`] | the control thread: periodic work and signals |
-//! | `attack_watch`, `attack_totals`, `attack_events` | which services are under attack, by what is counted, and what is recorded of it |
+//! | `attack_watch`, `attack_totals`, `attack_events` | which services are under attack, by which counts; what is recorded of it |
 //! | `attack_sources` | the sources that SYNs of attacks claim |
 //! | `capture_target` | what `synward capture` has to know |
 //! | [`drain`], `list_control` | draining; allow and deny lists at run time |
@@ -149,8 +149,8 @@ fn list_files(service: &Service) -> impl Iterator<Item = &Path> {
     files.into_iter().filter_map(|file| file.path.as_deref())
 }
 
-/// What the control thread reaches after the start: the configuration, the secret and the files of lists, to read them again; the control socket
-/// and the pins, to remove them.
+/// What the control thread reaches after the start: the configuration, the secret and the files of lists, to read them again; the
+/// control socket and the pins, to remove them.
 fn directories(file: &Path, config: &Config) -> Directories {
     let parent = |path: &Path| {
         path.parent().map(|parent| {

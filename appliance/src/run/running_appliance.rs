@@ -34,8 +34,8 @@ pub struct RunningAppliance {
 }
 
 pub(super) struct Inner {
-    /// What is in force. Services are at their index, and some are not in the file ([`Standing`](config::Standing)). Shared, because
-    /// a listing of flows goes on without the lock.
+    /// What is in force. Services are at their index, and some are not in the file ([`Standing`](config::Standing)). Shared,
+    /// because a listing of flows goes on without the lock.
     pub(super) config: Arc<Config>,
     pub(super) appliance: Option<Appliance>,
     pub(super) last_reload: LastReload,

@@ -127,7 +127,8 @@ pub(super) fn removed_notes(config: &Config) -> Vec<String> {
     removed.map(note).collect()
 }
 
-/// The service at `index`, which has these `servers` and this number of `flows`. A failed read of its counters is added to `degraded`.
+/// The service at `index`, which has these `servers` and this number of `flows`. A failed read of its counters is added to
+/// `degraded`.
 pub(super) fn service_view(
     config: &Config,
     appliance: &Appliance,

@@ -134,7 +134,14 @@ impl Keyring {
                 Ok(entry) => {
                     secrets += usize::from(matches!(entry, Entry::Secret(_)));
                     if secrets == MAX_KEYS + 1 && matches!(entry, Entry::Secret(_)) {
-                        problems.push(Problem::at(path, index + 1, format!("is secret {secrets}; at most {MAX_KEYS} are possible: remove the oldest")));
+                        problems.push(Problem::at(
+                            path,
+                            index + 1,
+                            format!(
+                                "is secret {secrets}; at most {MAX_KEYS} are \
+                            possible: remove the oldest"
+                            ),
+                        ));
                     }
                     entries.push(entry);
                 }

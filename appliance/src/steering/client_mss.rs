@@ -2,8 +2,8 @@
 //!
 //! A SYN-ACK made in XDP passes no rule of this router such as nftables' `tcp option maxseg size set rt mtu`. A client that is
 //! promised the server's MSS would send segments that do not fit through a smaller link here. One bound serves all clients: the
-//! smallest MTU of any link and route towards them. Links are the interfaces that face clients, and the devices above them that have
-//! clients of their own: VLANs, and the bond or bridge of a port.
+//! smallest MTU of any link and route towards them. Links are the interfaces that face clients, and the devices above them that
+//! have clients of their own: VLANs, and the bond or bridge of a port.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -6,7 +6,7 @@
 //! | `map-NAME` | a map that the next process takes over or reads |
 //! | `link-INTERFACE` | the link of the XDP program |
 //! | `tcx-INTERFACE` | the link of the TC program, if a service is local |
-//! | `entry`, `entry-…` | the program that others call, and its maps ([`Entry`](super::chain)), if an interface has `attach = "none"` |
+//! | `entry`, `entry-…` | the program that others call, and its maps ([`Entry`](super::chain)), with `attach = "none"` |
 //!
 //! The folder is also the lock: the process that uses it holds a flock(2) on it, which ends with the process.
 

@@ -1,5 +1,5 @@
-//! The policies of services and of their addresses, in two banks (`layout::policy_slot`): the programs read the one that is in force, and the other is
-//! written meanwhile. A change of any number of services takes effect with one word, for all CPUs.
+//! The policies of services and of their addresses, in two banks (`layout::policy_slot`): the programs read the one that is in
+//! force, and the other is written meanwhile. A change of any number of services takes effect with one word, for all CPUs.
 
 use std::thread;
 use std::time::{Duration, Instant};

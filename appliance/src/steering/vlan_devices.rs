@@ -38,8 +38,8 @@ pub(super) fn vlans_on(links: &[Link], interface: u32) -> BTreeSet<VlanTags> {
     found
 }
 
-/// The devices that have the traffic of an interface as theirs: what it is a port of, VLAN devices on either, and so on. A VRF takes
-/// no frames.
+/// The devices that have the traffic of an interface as theirs: what it is a port of, VLAN devices on either, and so on. A VRF
+/// takes no frames.
 pub(super) fn devices_above(links: &[Link], interface: u32) -> Vec<&Link> {
     let find = |index| links.iter().find(|link| link.index == index);
     let mut found: Vec<&Link> = Vec::new();

@@ -36,7 +36,8 @@ const HUNG_UP: i32 = 129;
 pub enum LiveError {
     /// Input or output is a file or a pipe, or the terminal is unknown.
     #[error(
-        "`top` needs a terminal for input and output, and TERM must name one that can place its cursor (not \"dumb\"); `synward top --once` prints one picture as text, `synward status --json` everything"
+        "`top` needs a terminal for input and output, and TERM must name one that can place its cursor (not \"dumb\"); `synward \
+        top --once` prints one picture as text, `synward status --json` everything"
     )]
     NoTerminal,
     /// The process cannot be asked, and waiting would not help.

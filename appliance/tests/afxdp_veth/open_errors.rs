@@ -49,7 +49,8 @@ fn errors_name_the_cause_and_the_cure() {
         "{forced}"
     );
     assert!(
-        forced.to_string().starts_with("veth, the driver of sw-ring-here, refuses zero-copy on queue 0 (Operation not supported (os error 95)), because it has none: "),
+        forced.to_string().starts_with("veth, the driver of sw-ring-here, refuses zero-copy on queue 0 (Operation not supported \
+            (os error 95)), because it has none: "),
         "{forced}"
     );
 

@@ -100,7 +100,8 @@ closing_seconds = 240
         (folder.shorten(&ran.stdout).as_str(), ran.code),
         ("FILE: valid, 1 service, 1 interface\n", 0)
     );
-    let expected = "FILE:14: warning: service \"web\" is spliced, but no interface faces its server; add the one with side = \"inside\", or set side = \"both\"\n";
+    let expected = "FILE:14: warning: service \"web\" is spliced, but no interface faces its server; add the one with side = \
+        \"inside\", or set side = \"both\"\n";
     assert_eq!(folder.shorten(&ran.stderr), expected);
 }
 
@@ -243,7 +244,8 @@ fn programs_and_interfaces_that_are_not_here_are_reported() {
         let lines = folder.shorten(&ran.stderr);
         let program = folder.shorten(program);
         for expected in [
-            "FILE:1: warning: on this machine: no interface nosuch0 here: `ip link` lists those that exist; correct the name in [[interface]]".to_owned(),
+            "FILE:1: warning: on this machine: no interface nosuch0 here: `ip link` lists those that exist; correct the name in \
+            [[interface]]".to_owned(),
             format!("FILE:4: warning: on this machine: service \"web\": the program of on_event, {program}, {expected}"),
         ] {
             assert!(lines.lines().any(|line| line == expected), "{expected}: {lines}");

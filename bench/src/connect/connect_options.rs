@@ -36,7 +36,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FROM-TO", value_parser = ports)]
     pub(super) source_ports: Option<RangeInclusive<u16>>,
     /// Send an HTTP request of this many bytes, and measure the time until the first byte of an answer too
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(http_request::SHORTEST..=http_request::LONGEST))]
+    #[arg(long, value_name = "BYTES",
+        value_parser = clap::value_parser!(u32).range(http_request::SHORTEST..=http_request::LONGEST))]
     pub(super) data: Option<u32>,
     /// How successful connections end
     #[arg(long, value_enum, default_value = "rst")]

@@ -94,7 +94,8 @@ fn markdown(generated: &[Generated], observed: &[Observed]) -> String {
             .into(),
     );
     note(
-        "loss-free: at most one SYN of 10,000 had no answer at the generator, and no connection failed or needed a second SYN".into(),
+        "loss-free: at most one SYN of 10,000 had no answer at the generator, and no connection failed or needed a second \
+        SYN".into(),
     );
     note(
         "CPU-ns an answer: all CPU time of the device under test, minus its CPU time with the same data at rate \
