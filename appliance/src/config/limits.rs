@@ -24,8 +24,9 @@ pub const LIST_FILE: u64 = 64 << 20;
 pub const INTERFACE_NAME: usize = 15;
 /// Maximum length of a UNIX socket's path, bytes: `sun_path` (linux/un.h) without the terminating NUL.
 pub const SOCKET_PATH: usize = 107;
-/// Maximum size of the configuration file, bytes.
-pub const FILE: u64 = 1 << 20;
+/// Maximum size of the configuration file, bytes: one with all endpoints, each with the longest address on a line of its own, has
+/// half of that.
+pub const FILE: u64 = 8 << 20;
 
 /// CPU numbers. The kernel's limit is CONFIG_NR_CPUS, at most 8192.
 pub const CORE: RangeInclusive<u64> = 0..=8191;

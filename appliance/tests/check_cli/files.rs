@@ -165,8 +165,27 @@ fn a_file_that_cannot_be_read_gives_one_line() {
         .set_len(1 << 32)
         .unwrap();
     let ran = check(&huge);
-    let what = "FILE: is larger than 1048576 bytes; is it the right file?\n";
+    let what = "FILE: is larger than 8388608 bytes; is it the right file?\n";
     assert_eq!((folder.shorten(&ran.stdout).as_str(), ran.code), (what, 1));
+}
+
+#[test]
+fn a_file_may_have_every_endpoint() {
+    let folder = TestFolder::new();
+    let mut text = INTERFACE.to_owned();
+    for service in 0..256 {
+        text += &format!("[[service]]\nname = \"s{service}\"\nports = [65535]\naddresses = [\n");
+        for number in 0x1000..0x1100 {
+            text += &format!(
+                "    \"2001:db8:1234:5678:9abc:def0:{:x}:{number:x}\",\n",
+                0x1000 + service
+            );
+        }
+        text += "]\n";
+    }
+    let ran = folder.check(text + &folder.cookie());
+    let text = folder.shorten(&ran.stdout);
+    assert_eq!(text, "FILE: valid, 256 services, 1 interface\n");
 }
 
 /// Every command that reads a file, and every key that names one.
