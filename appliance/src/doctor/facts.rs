@@ -169,6 +169,8 @@ pub struct Irq {
     pub number: u32,
     /// The CPUs on which it is handled.
     pub cpus: Vec<usize>,
+    /// The queue that it serves; `None` if its name ends with no queue, as that of the link does.
+    pub queue: Option<usize>,
 }
 
 /// The XDP program of an interface.

@@ -138,9 +138,11 @@ fn irqs(device: &Path) -> Read<Vec<Irq>> {
     let irq = |number: u32| {
         let folder = PathBuf::from(format!("/proc/irq/{number}"));
         let cpus = text(folder.join("effective_affinity_list"))?;
+        let name = fs::read_to_string(format!("/sys/kernel/irq/{number}/actions"));
         Ok(Irq {
             number,
             cpus: cpu_list(&cpus),
+            queue: name.ok().and_then(|name| queue_of(name.trim())),
         })
     };
     // A vector without a handler has no folder in /proc/irq, or no CPU.
@@ -153,6 +155,14 @@ fn irqs(device: &Path) -> Read<Vec<Irq>> {
             .filter(|irq| !irq.cpus.is_empty())
             .collect()
     })
+}
+
+/// The queue of an interrupt, as drivers name it: `eth0-rx-1`, `i40e-eth0-TxRx-1`, `virtio0-input.1`.
+fn queue_of(name: &str) -> Option<usize> {
+    // mlx5 ends its names with the address on the bus.
+    let own = name.split('@').next()?;
+    let (_, queue) = own.rsplit_once(['-', '.'])?;
+    queue.parse().ok()
 }
 
 /// The CPUs of a list such as `0-3,8` (Documentation/admin-guide/cputopology.rst).
@@ -210,6 +220,20 @@ mod tests {
         assert_eq!(cpu_list("3"), [3]);
         assert_eq!(cpu_list(""), [0; 0]);
         assert_eq!(cpu_list("5-2,x,1-"), [0; 0]);
+    }
+
+    #[test]
+    fn interrupts_of_queues_are_known_by_their_names() {
+        let names = [
+            "out0-rx-1",
+            "i40e-eth0-TxRx-1",
+            "virtio0-input.1",
+            "out0",
+            "virtio0-config",
+            "mlx5_comp1@pci:0000:01:00.0",
+        ];
+        let queues = names.map(queue_of);
+        assert_eq!(queues, [Some(1), Some(1), Some(1), None, None, None]);
     }
 
     #[test]

@@ -188,7 +188,12 @@ pub(super) fn irq(interface: &Interface, state: &State, machine: &Machine) -> Ve
         Ok(Some(node)) if !node.cpus.is_empty() => node.cpus.clone(),
         _ => (0..machine.cpus as usize).collect(),
     };
-    let moved = irqs.iter().zip(local.iter().cycle());
+    // Queue n belongs on the nth CPU: XDP transmits on the queue of its CPU, and where that is another one than it receives
+    // from, two CPUs share each transmit queue (igb_xdp_tx_queue_mapping, igb_clean_tx_irq).
+    let moved = irqs.iter().enumerate().filter_map(|(at, irq)| {
+        let to = local.get(irq.queue.unwrap_or(at) % local.len())?;
+        Some((irq, to))
+    });
     moved
         .filter(|(irq, to)| irq.cpus.first() != Some(to))
         .map(|(irq, to)| {

@@ -101,6 +101,7 @@ fn off(name: &str) -> Offload {
 
 fn irq(cpu: u32) -> Irq {
     Irq {
+        queue: None,
         number: 30 + cpu,
         cpus: vec![cpu as usize],
     }

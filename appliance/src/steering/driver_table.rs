@@ -121,6 +121,8 @@ pub(super) const TABLE: [DriverFacts; 13] = [
         source: "ixgbe_xdp_setup and ixgbe_configure_srrctl, drivers/net/ethernet/intel/ixgbe/ixgbe_main.c",
     },
     DriverFacts {
+        // With zero-copy it takes the lock of a transmit queue in each poll (`igb_clean_tx_irq`), and XDP transmits on the queue
+        // of its CPU. Zero-copy costs no more than copy mode only if CPU n handles the interrupts of queue n.
         driver: "igb",
         mtu: Some(3046),
         channels: ChannelNeed::Any,

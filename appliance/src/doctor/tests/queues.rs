@@ -157,6 +157,35 @@ fn interrupts_on_one_cpu_are_moved_one_by_one() {
     assert!(moved.iter().all(|one| one.id == "nic.irq" && one.by_tune));
 }
 
+/// igb with four queues: the link, then all receive queues, then all transmit queues.
+#[test]
+fn both_interrupts_of_a_queue_move_to_its_cpu() {
+    let queues = [
+        None,
+        Some(0),
+        Some(1),
+        Some(2),
+        Some(3),
+        Some(0),
+        Some(1),
+        Some(2),
+        Some(3),
+    ];
+    let moved = found(|facts| {
+        let irqs = (30..).zip(queues).map(|(number, queue)| Irq {
+            number,
+            cpus: vec![0],
+            queue,
+        });
+        facts.interfaces[0].state.as_mut().unwrap().irqs = Ok(irqs.collect());
+    });
+    let commands: Vec<_> = moved.iter().filter_map(|one| one.command.clone()).collect();
+    let expected = [(32, 1), (33, 2), (34, 3), (36, 1), (37, 2), (38, 3)];
+    let expected =
+        expected.map(|(irq, cpu)| format!("echo {cpu} > /proc/irq/{irq}/smp_affinity_list"));
+    assert_eq!(commands, expected);
+}
+
 #[test]
 fn workers_belong_on_the_node_of_the_nic() {
     let two_nodes = |facts: &mut Facts| {
