@@ -22,6 +22,8 @@ class Incident:
 
     name: str
     script: str
+    # What is done before the appliance starts.
+    before: str = ""
     # Whether the interface has lost its addresses, so that they are set again.
     forgets: bool = False
 
@@ -37,7 +39,8 @@ for path in /sys/class/net/*; do if [ "$(cat $path/address)" = "$mac" ]; then na
 INCIDENTS = (
     Incident("link down and up", DOWN, forgets=True),
     Incident("fewer channels", "ethtool -L out0 combined 1"),
-    Incident("more channels", "ethtool -L out0 combined 4"),
+    Incident("more channels", "for i in out0 in0; do ethtool -L $i combined 2; done; sleep 3",
+             "for i in out0 in0; do ethtool -L $i combined 1; done; sleep 3"),
     Incident("shorter rings", "ethtool -G out0 rx 128 tx 128"),
     Incident("MTU 1400", "ip link set out0 mtu 1400; ip link set in0 mtu 1400"),
     Incident("MTU 1500", "ip link set out0 mtu 1500; ip link set in0 mtu 1500"),
@@ -63,6 +66,8 @@ def report(bench, case, log):
 def befall(bench, case, incident, cell):
     with ExitStack() as until_end:
         bench.prepare(case, until_end)
+        if incident.before:
+            bench.guest.run(incident.before)
         ready, text, _ = bench.appliance.start(case.configuration())
         until_end.callback(bench.appliance.stop)
         if not ready or not bench.request(cell, case):

@@ -1,5 +1,5 @@
-"""An interface that is deleted and created again is steered again, with sockets for its workers: clients are served, and a
-spliced connection goes on."""
+"""An interface that is deleted and created again is steered again, with sockets for its workers, also if it has more queues than
+there are workers, or fewer: clients are served, and a spliced connection goes on."""
 
 import json
 
@@ -14,7 +14,8 @@ LINKS = {
     "out0": (("edge", "out0", "02:53:57:00:00:02", ("198.51.100.1/24", "2001:db8:c::1/64")),
              ("client", "client0", "02:53:57:00:00:01", ("198.51.100.2/24", "2001:db8:c::2/64"))),
 }
-QUEUES = ("numrxqueues", "2", "numtxqueues", "2")
+# The interfaces begin with 2.
+QUEUES = (2, 4, 1)
 
 
 def run(lab, synward):
@@ -22,29 +23,33 @@ def run(lab, synward):
         return
     old = lab.pair()
     talk(*old)
-    for interface in LINKS:
+    for interface, queues in ((interface, queues) for queues in QUEUES for interface in LINKS):
         lab.run("edge", "ip", "link", "del", interface)
         wait_until(f"status names {interface}", lambda: f"{interface} is gone" in degraded(synward))
-        create(lab, interface)
+        create(lab, interface, queues)
         wait_until("the appliance serves again", lambda: not degraded(synward))
+        wait_until("its queues have sockets", lambda: sockets(synward, interface) == queues)
         for family in 4, 6:
-            with_peer = lab.pair(family)
-            talk(*with_peer)
-            for end in with_peer:
-                end.close()
+            # By all queues.
+            pairs = [lab.pair(family) for _ in range(2 * queues)]
+            for pair in pairs:
+                talk(*pair)
+                for end in pair:
+                    end.close()
         talk(*old)
         log = synward.process.output()
         assert "had lost a program or its sockets; steered again" in log and log.count("socket bound") > 4, log
     synward.carried(5)
 
 
-def create(lab, interface):
-    """Makes the veth again, as the lab made it."""
+def create(lab, interface, queues):
+    """Makes the veth again, as the lab made it, with so many queues."""
+    count = ("numrxqueues", str(queues), "numtxqueues", str(queues))
     here, there = LINKS[interface]
     _, name, mac, _ = here
     role, peer, peer_mac, _ = there
-    lab.run("edge", "ip", "link", "add", name, "address", mac, *QUEUES, "type", "veth",
-            "peer", "name", peer, "address", peer_mac, *QUEUES, "netns", f"sw-{lab.name}-{role}")
+    lab.run("edge", "ip", "link", "add", name, "address", mac, *count, "type", "veth",
+            "peer", "name", peer, "address", peer_mac, *count, "netns", f"sw-{lab.name}-{role}")
     for role, name, _, addresses in (here, there):
         lab.run(role, "ethtool", "-K", name, "tx", "off", "tso", "off", "gro", "off")
         for address in addresses:
@@ -57,8 +62,18 @@ def create(lab, interface):
     assert lab.start(role, "pass", BENCH, "pass", "--interface", name).wait() == 0
 
 
+def sockets(synward, interface):
+    """The number of its queues, if each has a socket."""
+    known = next(one for one in status(synward)["interfaces"] if one["name"] == interface)
+    return len(known["queues"]) if all(one["zero_copy"] is not None for one in known["queues"]) else 0
+
+
 def degraded(synward):
-    return " ".join(json.loads(synward.command("status", "--json")[1])["degraded"])
+    return " ".join(status(synward)["degraded"])
+
+
+def status(synward):
+    return json.loads(synward.command("status", "--json")[1])
 
 
 story(run)

@@ -195,6 +195,7 @@ impl Attempt<'_> {
         // Without busy polling, softirqs receive as usual.
         let busy_poll = self.options.busy_poll && socket_options::prefer_busy_poll(fd).is_ok();
         Ok(Port::assemble(Parts {
+            queue: self.queue,
             rx,
             tx,
             completion,

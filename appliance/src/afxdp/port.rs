@@ -36,6 +36,7 @@ const SHORTEST: usize = 14;
 #[derive(Debug)]
 pub struct Port {
     id: PortId,
+    queue: u32,
     zero_copy: bool,
     busy_poll: bool,
     /// Descriptors in each ring.
@@ -62,6 +63,7 @@ pub struct Port {
 
 /// What [`Port::open`] creates a port from.
 pub(super) struct Parts {
+    pub(super) queue: u32,
     pub(super) rx: RxQueue,
     pub(super) tx: TxQueue,
     pub(super) completion: CompQueue,
@@ -78,6 +80,7 @@ impl Port {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         Port {
             id: PortId(NEXT.fetch_add(1, Ordering::Relaxed)),
+            queue: parts.queue,
             zero_copy: parts.zero_copy,
             busy_poll: parts.busy_poll,
             ring: parts.ring,
@@ -100,6 +103,11 @@ impl Port {
     /// The identity of this port, which its frames carry.
     pub fn id(&self) -> PortId {
         self.id
+    }
+
+    /// The queue that it is bound to.
+    pub fn queue(&self) -> u32 {
+        self.queue
     }
 
     /// The socket, for an XSKMAP slot and for poll(2).

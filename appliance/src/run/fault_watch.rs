@@ -27,7 +27,7 @@ pub(super) struct FaultWatch {
     stalled: StalledSockets,
     /// The addresses of this machine that services leave out.
     left_out: Vec<String>,
-    /// The latest reports of the workers, by queue.
+    /// The latest reports of the workers, by the queue of the worker.
     reports: BTreeMap<u32, Vec<PortStatus>>,
     watch_failures: LogLimit,
     mend_failures: LogLimit,
@@ -63,7 +63,7 @@ impl FaultWatch {
         &self.left_out
     }
 
-    /// The latest reports of the workers, by queue.
+    /// The latest reports of the workers, by the queue of the worker.
     pub(super) fn latest_reports(
         &mut self,
         appliance: &Appliance,
@@ -72,9 +72,14 @@ impl FaultWatch {
         &self.reports
     }
 
-    /// Mends interfaces, bypasses workers whose driver stalls and opens their sockets again, and renews the faults, once in
-    /// [`INTERVAL`].
+    /// Opens sockets on queues that have appeared. Mends interfaces, bypasses workers whose driver stalls and opens their sockets
+    /// again, and renews the faults, once in [`INTERVAL`].
     pub(super) fn round_when_due(&mut self, appliance: &mut Appliance, config: &Config) {
+        // Until a queue has a socket, what servers send there to openings is lost.
+        for change in appliance.steering.follow_queues() {
+            self.rebind.follow(appliance, &change);
+        }
+        self.rebind.bind_new(appliance);
         if self.renewed_at.elapsed() < INTERVAL {
             return;
         }

@@ -55,12 +55,17 @@ pub(super) fn worker_views(appliance: &Appliance, degraded: &mut Vec<String>) ->
     appliance.workers.iter().map(view).collect()
 }
 
-/// The steered interfaces with their queues. `reports` are the latest reports of the workers, by queue.
+/// The steered interfaces with their queues. `reports` are the latest reports of the workers.
 pub(super) fn interface_views(
     appliance: &Appliance,
     reports: &BTreeMap<u32, Vec<PortStatus>>,
 ) -> Vec<InterfaceView> {
     let links = kernel::links().unwrap_or_default();
+    let sockets: BTreeMap<(u32, u32), &PortStatus> = reports
+        .values()
+        .flatten()
+        .map(|port| ((port.interface, port.queue), port))
+        .collect();
     let lost = transmission_watch::lost_frames(appliance).unwrap_or_default();
     let steered = appliance.steering.interfaces().iter();
     steered
@@ -74,9 +79,7 @@ pub(super) fn interface_views(
             let answering =
                 of_interface(&appliance.responders).without(of_interface(&appliance.bypassed));
             let queue = |queue: &u32| {
-                let report = reports
-                    .get(queue)
-                    .and_then(|ports| ports.iter().find(|port| port.interface == one.index));
+                let report = sockets.get(&(one.index, *queue));
                 QueueView {
                     queue: *queue,
                     responder: if answering.contains(*queue) {

@@ -1,5 +1,5 @@
 //! Binds sockets while the appliance serves: on an interface that was deleted and created again, whose old sockets belong to what
-//! is gone, and on queues whose socket was closed because its driver completed nothing.
+//! is gone, on queues that an interface has got since, and on queues whose socket was closed because its driver completed nothing.
 //!
 //! The control thread opens them, because it alone may, and hands each to the worker of its queue.
 
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::start::Appliance;
 use crate::afxdp::{OpenError, Port};
-use crate::steering::{Mended, SteeredInterface, SteeringError};
-use crate::worker::ports::{NewPort, PortChange};
+use crate::steering::{Mended, QueueChange, SteeredInterface, SteeringError};
+use crate::worker::ports::PortChange;
 
 /// How long a round may take until what is left waits for the next one.
 const BUDGET: Duration = Duration::from_millis(100);
@@ -23,6 +23,8 @@ pub(super) struct SocketRebind(VecDeque<Missing>);
 enum Reason {
     /// Its interface was deleted and created again.
     CreatedAgain,
+    /// The queue has appeared.
+    Appeared,
     /// Its driver completed nothing.
     Stalled,
 }
@@ -33,11 +35,9 @@ struct Missing {
     /// The slot of its interface.
     slot: u32,
     queue: u32,
-    /// The index of the interface that the worker's old socket belongs to.
-    before: u32,
     reason: Reason,
-    /// Why it could not be bound in the latest round.
-    refused: String,
+    /// Why it could not be bound when it was tried last; `None`: it was not tried yet.
+    refused: Option<String>,
 }
 
 impl SocketRebind {
@@ -48,8 +48,25 @@ impl SocketRebind {
         };
         appliance.responders.remove(&before);
         appliance.bypassed.remove(&before);
-        for worker in &appliance.workers {
-            self.note(mended.slot, worker.queue, before, Reason::CreatedAgain);
+        appliance.lose_ports(before);
+        let mut steered = appliance.steering.interfaces().iter();
+        let queues = steered.find(|one| one.slot == mended.slot && !appliance.workers.is_empty());
+        for queue in queues.map_or(&[][..], |one| &one.queues) {
+            self.note(mended.slot, *queue, Reason::CreatedAgain);
+        }
+    }
+
+    /// Notes the queues that an interface has got, and has workers close the sockets of those that it has lost.
+    pub(super) fn follow(&mut self, appliance: &mut Appliance, change: &QueueChange) {
+        if appliance.workers.is_empty() {
+            return;
+        }
+        let interface = &change.interface;
+        for queue in change.lost.clone() {
+            self.close(appliance, interface, queue);
+        }
+        for queue in change.appeared.clone() {
+            self.note(interface.slot, queue, Reason::Appeared);
         }
     }
 
@@ -61,31 +78,51 @@ impl SocketRebind {
         interface: &SteeredInterface,
         queue: u32,
     ) {
+        self.close(appliance, interface, queue);
+        self.note(interface.slot, queue, Reason::Stalled);
+    }
+
+    fn close(&self, appliance: &mut Appliance, interface: &SteeredInterface, queue: u32) {
         if let Some(answering) = appliance.responders.get_mut(&interface.index) {
             *answering = answering.without([queue].into_iter().collect());
         }
         if let Err(error) = appliance.renew_responder(interface) {
-            tracing::error!(%error, "a queue that transmits nothing cannot be bypassed");
+            tracing::error!(%error, "a queue without a socket cannot be bypassed");
         }
-        appliance.change_port(queue, PortChange::Close(interface.index));
-        self.note(interface.slot, queue, interface.index, Reason::Stalled);
+        let interface = interface.index;
+        appliance.change_port(queue, PortChange::Close { interface, queue });
     }
 
-    fn note(&mut self, slot: u32, queue: u32, before: u32, reason: Reason) {
+    fn note(&mut self, slot: u32, queue: u32, reason: Reason) {
         let mut known = self.0.iter();
         if !known.any(|one| (one.slot, one.queue) == (slot, queue)) {
             self.0.push_back(Missing {
                 slot,
                 queue,
-                before,
                 reason,
-                refused: "it was not tried yet".to_owned(),
+                refused: None,
             });
+        }
+    }
+
+    /// Binds what can be bound of the queues that the kernel or a driver has just made, and were not tried yet.
+    pub(super) fn bind_new(&mut self, appliance: &mut Appliance) {
+        let is_new = |one: &Missing| one.reason != Reason::Stalled && one.refused.is_none();
+        if self.0.iter().any(is_new) {
+            self.bind(appliance, is_new);
         }
     }
 
     /// Binds what can be bound. Returns what is missing, with the cure; it is tried again in the next round.
     pub(super) fn round(&mut self, appliance: &mut Appliance) -> Vec<String> {
+        self.bind(appliance, |_| true)
+    }
+
+    fn bind(
+        &mut self,
+        appliance: &mut Appliance,
+        is_due: impl Fn(&Missing) -> bool,
+    ) -> Vec<String> {
         if self.0.is_empty() {
             return Vec::new();
         }
@@ -98,10 +135,10 @@ impl SocketRebind {
             let Some(interface) = steered.find(|one| one.slot == missing.slot) else {
                 continue;
             };
-            if began.elapsed() < BUDGET {
+            if is_due(&missing) && began.elapsed() < BUDGET {
                 match missing.bind(appliance, interface) {
                     Ok(()) => continue,
-                    Err(refused) => missing.refused = refused,
+                    Err(refused) => missing.refused = Some(refused),
                 }
                 faults.push(missing.fault(&interface.name));
                 self.0.push_back(missing);
@@ -137,22 +174,22 @@ impl Missing {
         let entered = appliance.enter_socket(interface, queue, &options, &port);
         entered.map_err(text)?;
         appliance.renew_responder(interface).map_err(text)?;
-        let new = NewPort {
-            before: self.before,
-            interface: interface.index,
-            port,
-        };
-        appliance.change_port(queue, PortChange::Use(Box::new(new)));
+        appliance.change_port(queue, PortChange::Use(interface.index, Box::new(port)));
         Ok(())
     }
 
     /// What is wrong, with the cure. `name` is that of the interface.
     fn fault(&self, name: &str) -> String {
-        let Self { queue, refused, .. } = self;
+        let queue = self.queue;
+        let refused = self.refused.as_deref().unwrap_or("it was not tried yet");
         match self.reason {
             Reason::CreatedAgain => format!(
                 "{name} was created again, and queue {queue} has no socket: {refused}; it is tried again each second, and a \
                  restart of synward does the same"
+            ),
+            Reason::Appeared => format!(
+                "{name} has got queue {queue}, which has no socket: {refused}; XDP answers the SYNs there, and it is tried again \
+                 each second"
             ),
             Reason::Stalled => format!(
                 "queue {queue} of {name} has no socket since its driver completed nothing: {refused}; XDP answers the SYNs \
@@ -169,9 +206,10 @@ mod tests {
     #[test]
     fn a_queue_waits_once_and_says_why() {
         let mut rebind = SocketRebind::default();
-        rebind.note(1, 7, 3, Reason::Stalled);
-        rebind.note(1, 7, 4, Reason::CreatedAgain);
-        rebind.note(0, 7, 4, Reason::CreatedAgain);
+        rebind.note(1, 7, Reason::Stalled);
+        rebind.note(1, 7, Reason::CreatedAgain);
+        rebind.note(0, 7, Reason::CreatedAgain);
+        rebind.note(0, 8, Reason::Appeared);
         let faults = rebind.0.iter().map(|one| one.fault("out0"));
         assert_eq!(
             faults.collect::<Vec<_>>(),
@@ -180,8 +218,9 @@ mod tests {
                  there, and it is tried again each second",
                 "out0 was created again, and queue 7 has no socket: it was not tried yet; it is tried again each second, and a \
                  restart of synward does the same",
+                "out0 has got queue 8, which has no socket: it was not tried yet; XDP answers the SYNs there, and it is tried \
+                 again each second",
             ]
         );
-        assert_eq!(rebind.0[0].before, 3, "the worker has the older socket");
     }
 }

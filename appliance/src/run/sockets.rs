@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use synward_core::queue_set::QueueSet;
 
-use super::start::Appliance;
+use super::start::{Appliance, WorkerHandle};
 use crate::afxdp::{self, Port, PortOptions};
 use crate::config::{self, Responder};
 use crate::self_test::Sockets;
@@ -100,12 +100,40 @@ impl Appliance {
 
     /// Hands a change of its sockets to the worker of a queue.
     pub(super) fn change_port(&self, queue: u32, change: PortChange) {
-        let mut workers = self.workers.iter();
-        if let Some(worker) = workers.find(|one| one.queue == queue) {
-            // A full queue is one of a worker that has ended; its socket is closed then.
-            let _ = worker.port_changes.push(change);
-            worker.mailbox.waker.wake();
+        if let Some(worker) = self.worker_of(queue) {
+            worker.change_port(change);
         }
+    }
+
+    /// Has all workers close their sockets on an interface that is gone.
+    pub(super) fn lose_ports(&self, interface: u32) {
+        for worker in &self.workers {
+            worker.change_port(PortChange::Lose(interface));
+        }
+    }
+
+    /// How many queues of each interface have no worker of their own, because they appeared after the start.
+    pub(super) fn shared_queues(&self) -> Vec<String> {
+        let has_worker = |queue: &&u32| self.workers.iter().any(|one| one.queue == **queue);
+        let note = |one: &SteeredInterface| {
+            let (all, own) = (
+                one.queues.len(),
+                one.queues.iter().filter(has_worker).count(),
+            );
+            (own < all).then(|| {
+                format!(
+                    "{}: {} of {all} receive queues have appeared since the start, and the workers of the others serve them: a \
+                     restart gives each queue a worker",
+                    one.name,
+                    all - own
+                )
+            })
+        };
+        let interfaces = self.steering.interfaces().iter();
+        interfaces
+            .filter(|_| !self.workers.is_empty())
+            .filter_map(note)
+            .collect()
     }
 
     /// Whether workers busy poll the NAPI of an interface: with `polling = "busy"`, if napi_defer_hard_irqs defers its
@@ -126,6 +154,14 @@ impl Appliance {
             );
         }
         polls
+    }
+}
+
+impl WorkerHandle {
+    fn change_port(&self, change: PortChange) {
+        // A full queue is one of a worker that has ended; its socket is closed then.
+        let _ = self.port_changes.push(change);
+        self.mailbox.waker.wake();
     }
 }
 

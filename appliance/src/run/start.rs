@@ -9,13 +9,13 @@ use std::thread::JoinHandle;
 use anyhow::Context as _;
 use core_affinity::CoreId;
 use crossbeam::queue::ArrayQueue;
-use synward_core::layout::MAX_SERVICES;
+use synward_core::layout::{MAX_QUEUES, MAX_SERVICES};
 use synward_core::queue_set::QueueSet;
 
 use super::server_profiles::ServerProfiles;
 use super::stop_signals::StopSignals;
 use crate::afxdp::{Polling, Waiter};
-use crate::config::{self, Config, Cores, Handoff, Responder, Rtt, WhenDown};
+use crate::config::{self, Config, Cores, Handoff, Queues, Responder, Rtt, WhenDown};
 use crate::engine::mailbox::Mailbox;
 use crate::engine::opening_shares::ShareLimits;
 use crate::engine::splicer::Splicer;
@@ -199,11 +199,12 @@ impl Appliance {
             let port_changes = Arc::new(port_changes());
             let core = (!cores.is_empty()).then(|| cores[place % cores.len()]);
             let status = Arc::new(WorkerStatus::default());
+            let added = self.queues_to_come(place, &queues);
             let mailbox = shared.mailboxes[queue as usize].clone();
             let worker = Worker {
                 queue,
                 core,
-                ports: Ports::new(ports),
+                ports: Ports::new(ports, added),
                 splicer: Splicer::new(queue as u16, shared.clone(), Arc::clone(&stats)),
                 stats: Arc::clone(&stats),
                 answers: BatchAnswers::new(HashBackend::best()),
@@ -234,6 +235,26 @@ impl Appliance {
             self.steering.set_responder(slot, afxdp)?;
         }
         Ok(())
+    }
+
+    /// The queues that the worker at `place` serves if they appear. Workers have `queues` of their own. If the configuration lists
+    /// queues, the others have no worker on purpose.
+    fn queues_to_come(&self, place: usize, queues: &[u32]) -> Vec<u32> {
+        let mut interfaces = self.config.interfaces.iter();
+        if interfaces.any(|one| one.queues != Queues::All) {
+            return Vec::new();
+        }
+        (0..MAX_QUEUES)
+            .filter(|queue| !queues.contains(queue) && *queue as usize % queues.len() == place)
+            .collect()
+    }
+
+    /// The worker that serves a queue: its own, or for a queue that has appeared since the start, one of the others. `None`: there
+    /// are no workers.
+    pub(super) fn worker_of(&self, queue: u32) -> Option<&WorkerHandle> {
+        let own = self.workers.iter().find(|one| one.queue == queue);
+        let place = (queue as usize).checked_rem(self.workers.len())?;
+        own.or_else(|| self.workers.get(place))
     }
 
     /// Whether user space has anything to do. With `local` and `forward` alone it has not: the kernel accepts validated

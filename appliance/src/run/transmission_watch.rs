@@ -91,15 +91,15 @@ fn socket_states(
     is_alive: impl Fn(u32) -> bool,
 ) -> Vec<SocketState> {
     let alive = reports.iter().filter(|(queue, _)| is_alive(**queue));
-    let state = |queue, port: &PortStatus| SocketState {
+    let state = |port: &PortStatus| SocketState {
         interface: port.interface,
-        queue,
+        queue: port.queue,
         transmitted: port.counters.transmitted,
         outstanding: port.frames.transmit,
         zero_copy: port.zero_copy,
     };
     alive
-        .flat_map(|(queue, ports)| ports.iter().map(|port| state(*queue, port)))
+        .flat_map(|(_, ports)| ports.iter().map(state))
         .collect()
 }
 
@@ -185,6 +185,7 @@ mod tests {
     fn a_frozen_worker_does_not_say_what_its_driver_completes() {
         let port = |transmit| PortStatus {
             interface: 2,
+            queue: 0,
             zero_copy: false,
             kernel: Default::default(),
             counters: Default::default(),

@@ -141,6 +141,18 @@ pub(super) fn attach_again(
     attach_fresh(program, found, wanted, pins)
 }
 
+/// Detaches the program and attaches it anew. Meanwhile, for some milliseconds, packets pass.
+pub(super) fn renew(
+    attachment: Attachment,
+    program: &mut Xdp,
+    found: &mut Found,
+    wanted: &config::Interface,
+    pins: Option<&Pins>,
+) -> Result<Attachment, SteeringError> {
+    detach(attachment);
+    attach_fresh(program, found, wanted, pins)
+}
+
 /// Detaches the program immediately.
 pub(super) fn detach(attachment: Attachment) {
     attachment.link.detach();

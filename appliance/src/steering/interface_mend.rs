@@ -12,7 +12,6 @@ use super::classifier;
 use super::error::{SteeringError, map_failed};
 use super::handle::Steering;
 use super::interface_discovery::{Attached, find, receive_queues, side_bits};
-use crate::config::{self, Queues};
 use crate::kernel::{self, Link};
 use crate::maps::Plain;
 
@@ -150,27 +149,10 @@ impl Steering {
         self.watched[place] = Attached {
             interface: steered,
             program,
-            receive_queues: self.served_queues(&self.wanted[row], receive_queues(link)),
+            receive_queues: receive_queues(link),
             gone: false,
         };
         self.expect_called_again(slot, link)
-    }
-
-    /// How many of the `has` queues of a new interface have a worker. There is one for each queue that some interface had at the
-    /// start, and none is added.
-    fn served_queues(&self, wanted: &config::Interface, has: u32) -> u32 {
-        if wanted.queues != Queues::All {
-            // The others have no worker on purpose.
-            return has;
-        }
-        let served = self.watched.iter().map(|one| {
-            let wanted = self.wanted.get(one.interface.slot as usize);
-            match wanted.map(|wanted| &wanted.queues) {
-                Some(Queues::List(list)) => list.iter().max().map_or(0, |queue| queue + 1),
-                _ => one.receive_queues,
-            }
-        });
-        served.max().unwrap_or(0).min(has)
     }
 
     /// Writes the index of an interface into the map. Workers answer none of its SYNs.

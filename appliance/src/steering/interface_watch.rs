@@ -117,8 +117,8 @@ pub(super) fn find_fault(
     }
     if receive_queues > attached.receive_queues {
         return Some(format!(
-            "{name} has {receive_queues} receive queues, and had {had} at start: connections that arrive on queue {had} and \
-             above are not opened; `ethtool -L {name} {}`, or restart synward",
+            "{name} has {receive_queues} receive queues, and {had} are served: connections that arrive on queue {had} and above \
+             are not opened; `ethtool -L {name} {}`",
             channel_words(attached.receive_queues),
             had = attached.receive_queues
         ));
@@ -322,8 +322,8 @@ mod tests {
             (
                 link(),
                 4,
-                "eth0 has 4 receive queues, and had 2 at start: connections that arrive on queue 2 and above are not \
-                 opened; `ethtool -L eth0 combined 2`, or restart synward",
+                "eth0 has 4 receive queues, and 2 are served: connections that arrive on queue 2 and above are not opened; \
+                 `ethtool -L eth0 combined 2`",
             ),
             (
                 Link {

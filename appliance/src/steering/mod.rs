@@ -26,6 +26,7 @@
 //! | `loading` | loads the program for a configuration and fills its maps |
 //! | `interface_discovery` | finds the configured interfaces, and checks that XDP can steer each |
 //! | `interface_watch` | compares the steered interfaces with what the kernel has now |
+//! | `queue_changes` | follows the number of their receive queues |
 //! | `interface_mend` | steers interfaces again that have lost a program or their sockets |
 //! | `pin_mend` | pins again what somebody has removed from the pin folder |
 //! | `map_plan`, `map_encoding`, `fill` | the content of the maps for a configuration, its encoding, and writing it |
@@ -98,6 +99,7 @@ mod pins;
 mod plan_changes;
 mod policies_in_force;
 mod policy_banks;
+mod queue_changes;
 mod receive_frames;
 mod refresh;
 mod removed_addresses;
@@ -132,6 +134,7 @@ pub use left_out::LeftOut;
 pub(crate) use native_refusal::most_mtu;
 pub use occupant::Occupant;
 pub use own_addresses::own_address_warnings;
+pub use queue_changes::QueueChange;
 pub(crate) use receive_frames::one_frame_mtu;
 pub use receive_frames::{fits_one_frame, frame_size};
 pub(crate) use removed_addresses::left as addresses_left;

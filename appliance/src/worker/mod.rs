@@ -1,4 +1,5 @@
-//! A worker: one pinned thread for one queue number, with a socket on each interface.
+//! A worker: one pinned thread for one queue number, with a socket on each interface. Queues that appear later are served by the
+//! workers that there are.
 //!
 //! | file | idea |
 //! |---|---|
@@ -104,6 +105,9 @@ impl Worker {
         }
         confine_thread(ThreadKind::Worker, &Directories::default());
         panics::serve_through_panics(&mut self, Self::serve, Self::renew);
+        for queue in self.ports.added() {
+            self.heartbeats.stop(*queue);
+        }
     }
 
     /// Replaces what a panic may have left inconsistent.
@@ -151,11 +155,21 @@ impl Worker {
             self.ports.flush();
             if now.wrapping_sub(reported) >= REPORT_EVERY {
                 reported = now;
+                self.beat_for_added(now);
                 self.status
                     .publish(&mut self.ports, self.waiter.slept(), &mut clock);
             }
             let slept = self.waiter.wait(self.ports.sockets(), work > 0);
             self.status.round(slept);
+        }
+    }
+
+    /// Shows the XDP program that the queues are served that have no worker of their own.
+    fn beat_for_added(&self, now: u64) {
+        for queue in self.ports.added() {
+            if *queue != self.queue && self.heartbeats.beat(*queue, now) {
+                self.status.has_returned();
+            }
         }
     }
 

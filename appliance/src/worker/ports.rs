@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use synward_core::generated_segment::Segment;
-use synward_core::layout::MAX_INTERFACES;
+use synward_core::layout::MAX_QUEUES;
 use synward_core::wire::Address;
 
 use crate::afxdp::{BATCH, Frame, Port};
@@ -22,43 +22,40 @@ pub type Batch = ArrayVec<Frame, BATCH>;
 /// A change of a worker's sockets after the start.
 #[derive(Debug)]
 pub enum PortChange {
-    /// The socket of the interface with this index is closed. [`PortChange::Use`] follows.
-    Close(u32),
-    /// A socket was bound again.
-    Use(Box<NewPort>),
-}
-
-/// A socket that was bound after the start, because its interface was created again or its driver completed nothing.
-#[derive(Debug)]
-pub struct NewPort {
-    /// The index of the interface whose socket it replaces.
-    pub before: u32,
-    /// The index of its interface.
-    pub interface: u32,
-    /// The socket.
-    pub port: Port,
+    /// The interface with this index is gone: all its sockets are closed.
+    Lose(u32),
+    /// The socket of a queue is closed.
+    Close {
+        /// The index of its interface.
+        interface: u32,
+        /// The queue.
+        queue: u32,
+    },
+    /// A socket was bound, on the interface with this index. It replaces one of the same queue.
+    Use(u32, Box<Port>),
 }
 
 /// Hands changes to a worker.
 pub type PortChanges = ArrayQueue<PortChange>;
 
-/// Room for both changes of each interface.
+/// Room for both changes of each queue of an interface.
 pub fn port_changes() -> PortChanges {
-    ArrayQueue::new(2 * MAX_INTERFACES as usize)
+    ArrayQueue::new(2 * MAX_QUEUES as usize)
 }
 
 /// The sockets of one worker.
 pub struct Ports {
     ports: Vec<(u32, Port)>,
+    added: Vec<u32>,
     v4: Option<Socket>,
     v6: Option<Socket>,
     unsent: u64,
 }
 
 impl Ports {
-    /// Takes (interface index, socket) pairs. Without the privilege for raw sockets, or without IPv6, packets
-    /// that only the kernel could send are dropped and counted.
-    pub fn new(ports: Vec<(u32, Port)>) -> Self {
+    /// Takes (interface index, socket) pairs, and the queues besides the worker's own whose sockets it may get later. Without the
+    /// privilege for raw sockets, or without IPv6, packets that only the kernel could send are dropped and counted.
+    pub fn new(ports: Vec<(u32, Port)>, added: Vec<u32>) -> Self {
         let raw = |domain| {
             let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(IPPROTO_RAW))).ok()?;
             if domain == Domain::IPV4 {
@@ -71,24 +68,39 @@ impl Ports {
         };
         Self {
             ports,
+            added,
             v4: raw(Domain::IPV4),
             v6: raw(Domain::IPV6),
             unsent: 0,
         }
     }
 
-    /// Closes a socket, or uses one from now on and closes the one that it replaces. With a socket its UMEM goes, and all
+    /// Closes sockets, or uses one from now on and closes the one that it replaces. With a socket its UMEM goes, and all
     /// frames in it; the kernel keeps the memory until the driver has completed those that it still has. Until another
     /// socket follows, the kernel sends what this one would.
     pub fn change(&mut self, change: PortChange) {
-        let closed = match &change {
-            PortChange::Close(interface) => *interface,
-            PortChange::Use(new) => new.before,
-        };
-        self.ports.retain(|(interface, _)| *interface != closed);
-        if let PortChange::Use(new) = change {
-            self.ports.push((new.interface, new.port));
+        match change {
+            PortChange::Lose(lost) => self.ports.retain(|(interface, _)| *interface != lost),
+            PortChange::Close { interface, queue } => self.close(interface, queue),
+            PortChange::Use(interface, port) => {
+                let queue = port.queue();
+                self.close(interface, queue);
+                self.ports.push((interface, *port));
+                if !self.added.contains(&queue) {
+                    self.added.push(queue);
+                }
+            }
         }
+    }
+
+    fn close(&mut self, interface: u32, queue: u32) {
+        let is_it = |(index, port): &(u32, Port)| (*index, port.queue()) == (interface, queue);
+        self.ports.retain(|one| !is_it(one));
+    }
+
+    /// The queues whose sockets it has got since the start, or may get: the worker serves them, too.
+    pub fn added(&self) -> &[u32] {
+        &self.added
     }
 
     /// Number of sockets.

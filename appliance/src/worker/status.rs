@@ -13,6 +13,8 @@ use crate::afxdp::{FrameAccount, KernelStatistics, PortCounters};
 pub struct PortStatus {
     /// Index of the interface.
     pub interface: u32,
+    /// The queue.
+    pub queue: u32,
     /// Whether it is in zero-copy mode.
     pub zero_copy: bool,
     /// The kernel's counters.
@@ -91,6 +93,7 @@ impl WorkerStatus {
         let status = ports.each().map(|(interface, port)| {
             Some(PortStatus {
                 interface,
+                queue: port.queue(),
                 zero_copy: port.zero_copy(),
                 kernel: port.statistics()?,
                 counters: port.counters(),

@@ -2,7 +2,7 @@
 
 use synward::config::{Mode, Side};
 use synward::maps::Times;
-use synward::steering::Mended;
+use synward::steering::{Mended, Steering};
 use synward_core::counters::Counter;
 use synward_core::queue_set::QueueSet;
 
@@ -83,28 +83,63 @@ fn an_interface_that_is_down_deleted_or_recreated_is_reported() {
 }
 
 #[test]
-fn a_queue_that_appears_is_reported_with_a_cure_that_works() {
+fn queues_that_appear_and_go_are_followed() {
     let lab = Lab::new();
     for (namespace, interface) in [(lab.here(), HERE), (lab.there(), THERE)] {
         ethtool(&namespace, &["-L", interface, "rx", "1", "tx", "1"]);
     }
     let mut steering = lab.steer(&[]).unwrap();
     assert_eq!(steering.interfaces()[0].queues, [0]);
-    let mut faults =
-        |needs_workers| inside(&lab.here(), || steering.find_faults(needs_workers)).unwrap();
-    assert_eq!(faults(true), [""; 0]);
+    let attached = lab.xdp(HERE);
+    let faults = |steering: &mut Steering, needs_workers| {
+        inside(&lab.here(), || steering.find_faults(needs_workers)).unwrap()
+    };
+    assert_eq!(faults(&mut steering, true), [""; 0]);
 
     ethtool(&lab.here(), &["-L", HERE, "rx", "2"]);
-    assert_eq!(faults(false), [""; 0], "only `splice` needs workers");
+    let only_splice = faults(&mut steering, false);
+    assert_eq!(only_splice, [""; 0], "only `splice` needs workers");
+    let unserved = "sw-here has 2 receive queues, and 1 are served: connections that arrive on queue 1 and above are not opened; \
+                    `ethtool -L sw-here rx 1`";
+    assert_eq!(faults(&mut steering, true), [unserved]);
+    let changes = inside(&lab.here(), || steering.follow_queues());
+    let [change] = &changes[..] else { panic!() };
+    assert_eq!(change.appeared, 1..2);
+    assert!(change.lost.is_empty());
+    assert_eq!(steering.interfaces()[0].queues, [0, 1]);
     assert_eq!(
-        faults(true),
-        [
-            "sw-here has 2 receive queues, and had 1 at start: connections that arrive on queue 1 and above are not opened; \
-             `ethtool -L sw-here rx 1`, or restart synward"
-        ]
+        lab.xdp(HERE),
+        attached,
+        "attached anew: a veth runs it on no queue that is newer"
     );
+    assert_eq!(faults(&mut steering, true), [""; 0]);
+    let again = inside(&lab.here(), || steering.follow_queues());
+    assert_eq!(again, [], "it is followed once");
+
     ethtool(&lab.here(), &["-L", HERE, "rx", "1"]);
-    assert_eq!(faults(true), [""; 0]);
+    let changes = inside(&lab.here(), || steering.follow_queues());
+    let [change] = &changes[..] else { panic!() };
+    assert_eq!(change.lost, 1..2);
+    assert!(change.appeared.is_empty());
+    assert_eq!(steering.interfaces()[0].queues, [0]);
+    assert_eq!(faults(&mut steering, true), [""; 0]);
+}
+
+#[test]
+fn queues_that_appear_beside_a_list_are_named() {
+    let lab = Lab::new();
+    for (namespace, interface) in [(lab.here(), HERE), (lab.there(), THERE)] {
+        ethtool(&namespace, &["-L", interface, "rx", "1", "tx", "1"]);
+    }
+    let listed = "side = \"both\"\nqueues = [0]";
+    let mut steering = lab.steer(&[("side = \"both\"", listed)]).unwrap();
+    ethtool(&lab.here(), &["-L", HERE, "rx", "2"]);
+    assert_eq!(inside(&lab.here(), || steering.follow_queues()), []);
+    let faults = inside(&lab.here(), || steering.find_faults(true)).unwrap();
+    assert!(
+        faults[0].contains("2 receive queues, and 1 are served"),
+        "{faults:?}"
+    );
 }
 
 fn ethtool(namespace: &str, arguments: &[&str]) {
@@ -244,20 +279,16 @@ fn create_again(lab: &Lab, queues: &str) {
 }
 
 #[test]
-fn more_queues_than_workers_are_named_until_they_are_gone() {
+fn a_recreated_interface_has_the_queues_that_it_has() {
     let lab = Lab::new();
     let mut steering = lab.steer(&[]).unwrap();
-    for (queues, expected) in [
-        ("4", "sw-here has 4 receive queues, and had 2 at start"),
-        ("3", "sw-here has 3 receive queues, and had 2 at start"),
-        ("2", ""),
-    ] {
+    for (queues, expected) in [("4", 4), ("3", 3), ("2", 2)] {
         create_again(&lab, queues);
         inside(&lab.here(), || {
             steering.mend_interfaces(&mut vec![]).unwrap();
-            let faults = steering.find_faults(true).unwrap().concat();
-            assert!(faults.starts_with(expected), "{faults}");
-            assert_eq!(faults.is_empty(), expected.is_empty(), "{faults}");
+            assert_eq!(steering.interfaces()[0].queues.len(), expected);
+            assert_eq!(steering.find_faults(true).unwrap(), [""; 0]);
+            assert_eq!(steering.follow_queues(), []);
         });
     }
     steering.stop(false).unwrap();
