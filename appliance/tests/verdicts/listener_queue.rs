@@ -83,6 +83,24 @@ fn flood(steer: &Steer, syn: &Segment) {
     }
 }
 
+/// Sends SYNs that are left to the kernel until it holds one: it takes the kernel a moment until a new interface's routes work.
+fn wait_for_routes(family: usize) {
+    let listening = listener(family, |_| {});
+    listening.listen(BACKLOG as i32).unwrap();
+    let (wire, mut syn) = (wire(), small(family));
+    let patience = Instant::now() + Duration::from_secs(20);
+    for port in 2_000.. {
+        syn.source.set_port(port);
+        send(&wire, &syn.bytes());
+        std::thread::sleep(Duration::from_millis(10));
+        if half_open(family) > 0 {
+            break;
+        }
+        assert!(Instant::now() < patience, "the kernel answers no SYN");
+    }
+    close(listening);
+}
+
 fn small(family: usize) -> Segment {
     let mut options = stack::linux();
     options[2..4].copy_from_slice(&64u16.to_be_bytes());
@@ -99,6 +117,7 @@ fn signed(family: usize) -> Segment {
 fn half_of_the_queue_is_left_to_others() {
     needs_root!();
     locally(|steer, family| {
+        wait_for_routes(family);
         // A kernel with TCP-AO drops what is signed with a key that the listener has not.
         let kinds = [
             ("small MSS", small(family), BACKLOG / 4),
@@ -143,6 +162,7 @@ fn half_of_the_queue_is_left_to_others() {
 fn with_room_the_kernel_answers() {
     needs_root!();
     locally(|steer, family| {
+        wait_for_routes(family);
         let listening = listener(family, |_| {});
         listening.listen(BACKLOG as i32).unwrap();
         let wire = wire();
