@@ -1,9 +1,11 @@
 //! Requests to workers on drivers that carry no metadata, or leave no room in front of a frame.
 
 use synward_core::counters::Counter;
+use synward_core::layout::{Flow, state};
 use synward_core::worker_request::{FRONT_BYTES, Meta, Request, read_front};
 
-use crate::frame_builder::{SYN, Segment, hex, stack};
+use crate::frame_builder::{ACK, PSH, SYN, Segment, hex, stack};
+use crate::spliced_flows::flow;
 use crate::steer::Helper::{AdjustHead, AdjustMeta};
 use crate::steer::{PROFILE, SERVICE, Side, Steer, in_namespace_without};
 use crate::{DROP, needs_root};
@@ -62,5 +64,55 @@ fn without_room_in_front_of_frames_requests_are_dropped_and_counted() {
         assert_eq!(steer.run(Side::Outside, &ack.bytes()).verdict, DROP);
         let counted = [Counter::CookieValid, Counter::DropNoMetadata];
         steer.assert_counted(&before, &counted, "no room");
+    });
+}
+
+/// Segments that a client sends while its server is silent.
+const SENT: u32 = 20_000;
+
+/// A client may send as fast as it can before its server has answered: the ring, which all share, gets few of that. Those who
+/// follow are served.
+#[test]
+fn one_connection_does_not_fill_the_ring() {
+    needs_root!();
+    // So that no request changes the frame, and each run has the same one.
+    in_namespace_without(&[AdjustMeta, AdjustHead], |steer| {
+        for family in [0, 1] {
+            let [ack, other] = [41_000, 42_000].map(|port| {
+                let mut syn = syn(family);
+                syn.source.set_port(port);
+                steer.shake_hands(&syn)
+            });
+            steer.beat();
+            let opening = Flow {
+                state: state::OPENING,
+                ..flow(family)
+            };
+            let data = Segment {
+                sequence: opening.client_sequence,
+                acknowledgement: 9,
+                payload: b"POST / HTTP/1.1".to_vec(),
+                ..Segment::from_client(family, ACK | PSH)
+            };
+            let entry = steer.place(opening);
+            for (what, segment) in [("data", &data), ("the same ACK", &ack)] {
+                let moved = steer.run_often(&segment.bytes(), SENT);
+                let [given, dropped] =
+                    [Counter::DropNoMetadata, Counter::DropWorkerShare].map(moved);
+                assert_eq!(given + dropped, u64::from(SENT), "{what}");
+                assert!(
+                    given >= 64 && dropped > u64::from(SENT / 2),
+                    "{what}: {given}"
+                );
+            }
+            steer.clear(entry);
+            let before = steer.counters();
+            steer.run(Side::Outside, &other.bytes());
+            steer.assert_counted(
+                &before,
+                &[Counter::CookieValid, Counter::DropNoMetadata],
+                "another client",
+            );
+        }
     });
 }

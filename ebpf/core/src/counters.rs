@@ -113,6 +113,8 @@ counters! {
     WouldDropMalformed = "would_drop_malformed",
     /// As above.
     WouldDropTooManyTags = "would_drop_too_many_tags",
+    /// Segments of a client whose server has not answered, beyond the share of one connection in a worker's ring.
+    DropWorkerShare = "drop_worker_share",
 }
 
 /// Slots of [`ServiceCounters`]; a few are unused.

@@ -19,6 +19,12 @@ const SIGNED_LEFT: u32 = 4;
 /// SYNs with a small MSS that each CPU leaves to the kernel in a unit of 2³⁰ ns.
 const SMALL_LEFT: u32 = 256;
 
+/// Places in which clients' segments to workers are counted, by the client's port: a power of two.
+const TO_WORKER: usize = 1024;
+/// Segments of a place that each CPU hands to workers in a jiffy: more than a client sends before its server has answered, and few
+/// beside a worker's ring, which all clients share.
+const TO_WORKER_MOST: u32 = 64;
+
 /// What is remembered on one CPU.
 #[repr(C)]
 pub struct CpuMemory {
@@ -56,6 +62,8 @@ pub struct CpuMemory {
     /// SYNs with a small MSS in a unit of 2³⁰ ns so far, and the number of the unit.
     small: u32,
     small_unit: u32,
+    /// Segments to workers by place: the jiffy in the upper 24 bits, their number in the lower 8.
+    to_worker: [u32; TO_WORKER],
 }
 
 impl CpuMemory {
@@ -127,6 +135,20 @@ impl CpuMemory {
         let before = self.handed_over;
         self.handed_over = before.wrapping_add(1);
         before
+    }
+
+    /// Counts a client's segment to a worker, and says whether it may have it.
+    #[inline(always)]
+    pub fn may_go_to_worker(&mut self, client_port: u16) -> bool {
+        self.now();
+        let jiffy = (self.jiffy as u32) << 8;
+        let counted = &mut self.to_worker[client_port as usize & (TO_WORKER - 1)];
+        if *counted & !0xff != jiffy {
+            *counted = jiffy;
+        }
+        let may = *counted & 0xff < TO_WORKER_MOST;
+        *counted += may as u32;
+        may
     }
 
     /// Remembers that a client was validated now, at `now` ns, by the ACK with this fingerprint.

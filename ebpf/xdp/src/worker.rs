@@ -103,6 +103,10 @@ pub fn try_request(
     if !is_alive(ctx.rx_queue_index(), pkt.now) {
         return NO_WORKER;
     }
+    if has_share(&request) && !is_within_share(pkt) {
+        counters.bump(Counter::DropWorkerShare);
+        return XDP_DROP;
+    }
     // An error is no segment: only the first bytes of what it quotes count, and the kernel keeps it short.
     let is_segment = !matches!(request, Request::Undelivered { .. });
     if is_segment && !fits_worker(ctx, &pkt.cpu.packet) && !cut_off_data(ctx, &pkt.cpu.packet) {
@@ -110,6 +114,21 @@ pub fn try_request(
         return XDP_DROP;
     }
     redirect_frame(ctx, pkt.interface.slot, &pkt.cpu.found.request, counters)
+}
+
+/// Whether a request is for a segment of a validated client: one could fill the ring with them, which all share.
+#[inline(always)]
+const fn has_share(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Open { .. } | Request::BehindAck | Request::ClientSegment { .. }
+    )
+}
+
+#[inline(never)]
+fn is_within_share(pkt: &mut PacketContext) -> bool {
+    let port = pkt.cpu.found.key.client_port();
+    pkt.cpu.memory.may_go_to_worker(port)
 }
 
 /// Whether a worker takes a packet as it is. Linux before 6.6 redirects no frame in several buffers to a socket.
