@@ -61,8 +61,8 @@ fn paths_take_no_more_instructions_than_before() {
             1820,
         ),
         ("SYN, IPv6, Linux", Segment::linux_syn(1), TX, 1880),
-        ("wrong ACK, IPv4", wrong_ack(0), DROP, 1680),
-        ("wrong ACK, IPv6", wrong_ack(1), DROP, 2170),
+        ("wrong ACK, IPv4", wrong_ack(0), DROP, 1690),
+        ("wrong ACK, IPv6", wrong_ack(1), DROP, 2180),
     ];
     let carried = [
         ("spliced segment of the client, IPv4", Side::Outside, 800),

@@ -56,6 +56,14 @@ fn connects(steer: &mut Steer, syn: &Segment) -> bool {
     steer.counters()[valid] == before[valid] + 1
 }
 
+/// Whether SYNs of a service were noted.
+fn has_noted(steer: &Steer) -> bool {
+    steer
+        .elements::<u64>("NOTED_UNTIL")
+        .iter()
+        .any(|until| *until > 0)
+}
+
 /// A client in another prefix.
 fn neighbour(family: usize) -> IpAddr {
     match family {
@@ -71,6 +79,7 @@ fn wrong_plain_cookies_of_a_prefix_are_checked_within_the_limit() {
         limit(steer);
         for family in [0, 1] {
             assert_limited(flood(steer, family, Counter::DropPlainLimit));
+            assert!(has_noted(steer), "SYNs are noted");
             // Nobody else is concerned: another prefix, and timestamps in the same one.
             let mut other = Segment::syn(family, stack::windows());
             other.source.set_ip(neighbour(family));
@@ -109,6 +118,8 @@ fn acks_of_an_old_connection_count_for_nothing() {
             let passed = steer.counters()[Counter::ToServer as usize] - before;
             assert_eq!(passed, 500);
             assert_valid(steer, handshakes, "beside an old connection");
+            // Noted SYNs would leave the fast path.
+            assert!(!has_noted(steer), "SYNs are not noted");
         }
     });
 }

@@ -50,10 +50,7 @@ pub fn verify_cookie(
             return INVALID_COOKIE;
         }
         // Unchecked or refused.
-        verdict => {
-            address_counts::count(pkt, Counted::BadAck);
-            return verdict;
-        }
+        verdict => return verdict,
     }
     if pkt.service.handoff != handoff::LOCAL {
         return if replay_check::is_recorded(pkt, Event::Connected) {

@@ -3,8 +3,7 @@
 //! While wrong ACKs are so many that some are not checked, or connections are adopted, the service's SYNs are noted: an ACK
 //! whose SYN is noted is counted apart from those that come out of nowhere, so that a flood of these does not touch real
 //! clients. A note is one word of a table that forgets the older of two; it needs no memory per client, and costs nothing in
-//! quiet times. Behind an edge
-//! (`forward`) the server sees no SYNs, and has only the counts.
+//! quiet times. Behind an edge (`forward`) the server sees no SYNs, and has only the counts.
 
 use crate::cpu_scratch::PlainAck;
 use crate::maps;
@@ -58,15 +57,16 @@ fn is_within_limit(pkt: &mut PacketContext) -> bool {
     };
     let service = pkt.cpu.memory.endpoint.service;
     let epoch = clock.epoch_at(pkt.now);
-    let class = if pkt.cpu.found.is_in_window {
-        Class::OfClosing
-    } else if are_syns_noted(service, pkt.service, pkt.now) && is_noted(&pkt.cpu.found.key, epoch) {
-        Class::Announced
-    } else if pkt.service.mode != mode::ALWAYS || pkt.now < pkt.service.adopt_until {
-        Class::Unchallenged
-    } else {
-        Class::Unannounced
-    };
+    let class =
+        if are_syns_noted(service, pkt.service, pkt.now) && is_noted(&pkt.cpu.found.key, epoch) {
+            Class::Announced
+        } else if pkt.cpu.found.is_in_window {
+            Class::OfClosing
+        } else if pkt.service.mode != mode::ALWAYS || pkt.now < pkt.service.adopt_until {
+            Class::Unchallenged
+        } else {
+            Class::Unannounced
+        };
     let key = &pkt.cpu.found.key;
     let place = Place::of(&globals.replay_key, &key.client, service, class, epoch);
     let (Some(one), Some(other)) = (cell(place.cells[0]), cell(place.cells[1])) else {
@@ -84,7 +84,10 @@ fn is_within_limit(pkt: &mut PacketContext) -> bool {
     let is_checked = is_checked(wrong, random);
     if !is_checked {
         count_wrong(pkt);
-        note_syns(service, pkt.now);
+        // Connections that close are no attack.
+        if !pkt.cpu.found.is_in_window {
+            note_syns(service, pkt.now);
+        }
     }
     is_checked
 }

@@ -141,6 +141,9 @@ pub fn apply_unknown_policy(
         counters.bump(Counter::Passed);
         return XDP_PASS;
     }
+    if is_unchecked {
+        address_counts::count(pkt, Counted::BadAck);
+    }
     let is_reset_wanted = pkt.cpu.packet.flags & flags::RST == 0;
     let is_reply_allowed = pkt.service.unknown_policy != policy::RESET
         || !is_reset_wanted
