@@ -23,7 +23,7 @@ pub struct Seen {
     pub totals: Totals,
     /// Whether it challenges its clients: their cookies then show how many complete their handshake.
     pub challenges: bool,
-    /// Whether a listener's queue of handshakes was full since the last round.
+    /// Whether listeners are under pressure ([`super::ListenerPressure`]).
     pub pressed: bool,
 }
 

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`detector`] | the state machine: when an attack begins and ends |
 //! | [`address_detectors`] | which of a service's addresses are under attack, or all |
+//! | [`listener_pressure`] | whether listeners of this machine had no room, and no attack explains it |
 //! | [`thresholds`] | the rates at which it does, configured or in proportion to what is normal |
 //! | `normal_rate` | what a service normally sees |
 //! | `rate_window` | rates over the last half second |
@@ -15,10 +16,12 @@
 
 pub mod address_detectors;
 pub mod detector;
+pub mod listener_pressure;
 mod normal_rate;
 mod rate_window;
 pub mod thresholds;
 
 pub use address_detectors::{AddressDetectors, Changed};
 pub use detector::{Attack, Change, Detector, KeptAttack, Seen};
+pub use listener_pressure::ListenerPressure;
 pub use rate_window::{Rates, Totals};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The time over which rates are measured. A burst of a tenth of a second counts as a fifth of its rate, and a flood is
 /// seen after a tenth of a second nevertheless, if its rate is five times the threshold.
-const SPAN: Duration = Duration::from_millis(500);
+pub(super) const SPAN: Duration = Duration::from_millis(500);
 
 /// Totals of a service's counters since some moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

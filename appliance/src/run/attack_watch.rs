@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::attack_events::{address_text, event};
 use super::attack_sources;
 use super::attack_totals::{SeenOfService, look};
-use crate::activation::{AddressDetectors, Attack, Change, Changed, Detector};
+use crate::activation::{AddressDetectors, Attack, Change, Changed, Detector, ListenerPressure};
 use crate::config::{Config, Handoff, Mode, Service};
 use crate::events::EventLog;
 use crate::kernel;
@@ -20,8 +20,7 @@ use crate::steering::{ResumedAttack, SampledSources, Steering};
 pub(super) struct AttackWatch {
     began: Instant,
     services: Vec<Watched>,
-    /// How often listeners of this machine had no room, at the last round.
-    overflows: Option<u64>,
+    pressure: ListenerPressure,
     /// When the next process was last told of the attacks that go on.
     kept: Option<Duration>,
     failed: LogLimit,
@@ -81,8 +80,7 @@ impl Watched {
                 .round(&mut self.detector, now, &seen.whole, &seen.each);
             changes.extend(more);
         }
-        let is_begin = |(_, change): &&Changed| matches!(change, Change::Began(_));
-        self.attacks += changes.iter().filter(is_begin).count() as u64;
+        self.attacks += changes.iter().filter(|one| is_begin(one)).count() as u64;
         changes
     }
 
@@ -99,6 +97,10 @@ impl Watched {
     }
 }
 
+fn is_begin((_, change): &Changed) -> bool {
+    matches!(change, Change::Began(_))
+}
+
 fn detector(service: &Service) -> Detector {
     // The cookies that an edge issues come back to the server.
     Detector::new(service.activation, service.handoff != Handoff::Forward)
@@ -110,7 +112,7 @@ impl AttackWatch {
         Self {
             began: Instant::now(),
             services: config.services.iter().map(Watched::new).collect(),
-            overflows: None,
+            pressure: ListenerPressure::default(),
             kept: None,
             failed: LogLimit::default(),
         }
@@ -191,7 +193,7 @@ impl AttackWatch {
         events: &mut EventLog,
     ) {
         let now = self.began.elapsed();
-        let pressed = self.have_listeners_overflowed(config);
+        let pressed = self.are_listeners_pressed(config, now);
         if let Err(error) = steering.read_address_counts()
             && let Some(others) = self.failed.pass()
         {
@@ -213,6 +215,9 @@ impl AttackWatch {
             let (was_attacked, before) = (watched.is_attacked(), watched.attack_syns());
             let changes = watched.round(service, mode, now, &seen);
             has_changed |= !changes.is_empty();
+            if service.handoff == Handoff::Local && changes.iter().any(is_begin) {
+                self.pressure.explain();
+            }
             if !steering.challenges_anywhere(index) {
                 watched.unanswered += watched.attack_syns().saturating_sub(before);
             }
@@ -287,15 +292,11 @@ impl AttackWatch {
         }
     }
 
-    /// Whether a listener of this machine had no room since the last round.
-    fn have_listeners_overflowed(&mut self, config: &Config) -> bool {
+    /// Whether listeners of this machine are under pressure.
+    fn are_listeners_pressed(&mut self, config: &Config, now: Duration) -> bool {
         let mut services = config.services.iter();
-        if !services.any(|service| service.handoff == Handoff::Local) {
-            return false;
-        }
-        let now = kernel::listen_overflows().ok();
-        let before = std::mem::replace(&mut self.overflows, now);
-        before.zip(now).is_some_and(|(before, now)| now > before)
+        services.any(|service| service.handoff == Handoff::Local)
+            && self.pressure.round(now, kernel::listen_overflows().ok())
     }
 
     /// The source prefixes of all attacks. Without an attack nothing is read.
