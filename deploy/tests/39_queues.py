@@ -70,7 +70,7 @@ def grow(lab, synwards):
     for synward in synwards:
         for name in steered(synward):
             wait_until(f"{name} is served whole", lambda: queues(synward, name) == list(range(AFTER)))
-        assert not degraded(synward), degraded(synward)
+        wait_until("nothing is wrong", lambda: not degraded(synward))
     for ends in each:
         more(lab, ends, AFTER, "tx")
 

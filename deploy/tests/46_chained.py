@@ -138,7 +138,8 @@ def frames_are_aborted(lab, synward, behind):
     bpftool("prog", "load", compiled, program, "type", "xdp")
     behind.call(program)
 
-    degraded(synward, "out0 does not transmit frames of XDP (its driver or another XDP program drops them", lambda: datagrams(lab, 10))
+    words = "out0 does not transmit frames of XDP (its driver or another XDP program drops them"
+    degraded(synward, words, lambda: datagrams(lab, 10))
     aborted = synward.metric("redirect_failed_total", interface="out0", errno="exception")
     # Others may be lost meanwhile, as neighbour solicitations.
     assert 30 <= aborted <= synward.metric("redirect_failed_total"), aborted

@@ -194,7 +194,7 @@ pub(super) fn irq(interface: &Interface, state: &State, machine: &Machine) -> Ve
         let to = local.get(irq.queue.unwrap_or(at) % local.len())?;
         Some((irq, to))
     });
-    moved
+    let moves: Vec<_> = moved
         .filter(|(irq, to)| irq.cpus.first() != Some(to))
         .map(|(irq, to)| {
             let what = format!(
@@ -210,7 +210,15 @@ pub(super) fn irq(interface: &Interface, state: &State, machine: &Machine) -> Ve
                 to: to.to_string(),
             })
         })
-        .collect()
+        .collect();
+    if moves.is_empty() {
+        let what = format!(
+            "{} interrupt(s), each queue's on a CPU of its own",
+            irqs.len()
+        );
+        return vec![finding(Status::Ok, what)];
+    }
+    moves
 }
 
 /// The CPU that handles more interrupts than its share and one, which may be that of the link, and how many.

@@ -120,7 +120,7 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
     let (mut appliance, profiles) = match start::start_appliance(config.clone(), &signals) {
         Err(error) if error.is::<Stopped>() => {
             tracing::info!("{error}");
-            // A start that fails leaves what a process of before had attached; a stop leaves nothing, as later.
+            // A start that fails leaves what an earlier process had attached; a stop leaves nothing, as later.
             if let (false, Some(pin)) = (keep_steering, &config.appliance.pin) {
                 remove_left(pin)?;
             }

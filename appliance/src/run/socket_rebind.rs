@@ -46,10 +46,13 @@ impl SocketRebind {
         let Some(before) = mended.replaced else {
             return;
         };
-        appliance.responders.remove(&before);
-        appliance.bypassed.remove(&before);
-        appliance.lose_ports(before);
         let mut steered = appliance.steering.interfaces().iter();
+        // Another one may have its index by now.
+        if steered.clone().all(|one| one.index != before) {
+            appliance.responders.remove(&before);
+            appliance.bypassed.remove(&before);
+            appliance.lose_ports(before);
+        }
         let queues = steered.find(|one| one.slot == mended.slot && !appliance.workers.is_empty());
         for queue in queues.map_or(&[][..], |one| &one.queues) {
             self.note(mended.slot, *queue, Reason::CreatedAgain);
@@ -174,8 +177,12 @@ impl Missing {
         let entered = appliance.enter_socket(interface, queue, &options, &port);
         entered.map_err(text)?;
         appliance.renew_responder(interface).map_err(text)?;
-        appliance.change_port(queue, PortChange::Use(interface.index, Box::new(port)));
-        Ok(())
+        let change = PortChange::Use(interface.index, Box::new(port));
+        if appliance.change_port(queue, change) {
+            Ok(())
+        } else {
+            Err("its worker does not take it".to_owned())
+        }
     }
 
     /// What is wrong, with the cure. `name` is that of the interface.
@@ -188,8 +195,8 @@ impl Missing {
                  restart of synward does the same"
             ),
             Reason::Appeared => format!(
-                "{name} has got queue {queue}, which has no socket: {refused}; XDP answers the SYNs there, and it is tried again \
-                 each second"
+                "{name} has got queue {queue}, which has no socket: {refused}; connections that arrive there are not opened, and \
+                 it is tried again each second"
             ),
             Reason::Stalled => format!(
                 "queue {queue} of {name} has no socket since its driver completed nothing: {refused}; XDP answers the SYNs \
@@ -218,8 +225,8 @@ mod tests {
                  there, and it is tried again each second",
                 "out0 was created again, and queue 7 has no socket: it was not tried yet; it is tried again each second, and a \
                  restart of synward does the same",
-                "out0 has got queue 8, which has no socket: it was not tried yet; XDP answers the SYNs there, and it is tried \
-                 again each second",
+                "out0 has got queue 8, which has no socket: it was not tried yet; connections that arrive there are not opened, \
+                 and it is tried again each second",
             ]
         );
     }

@@ -98,11 +98,10 @@ impl Appliance {
         self.steering.set_responder(interface.slot, answering)
     }
 
-    /// Hands a change of its sockets to the worker of a queue.
-    pub(super) fn change_port(&self, queue: u32, change: PortChange) {
-        if let Some(worker) = self.worker_of(queue) {
-            worker.change_port(change);
-        }
+    /// Hands a change of its sockets to the worker of a queue. Returns whether there is one that can take it.
+    pub(super) fn change_port(&self, queue: u32, change: PortChange) -> bool {
+        self.worker_of(queue)
+            .is_some_and(|worker| worker.change_port(change))
     }
 
     /// Has all workers close their sockets on an interface that is gone.
@@ -158,10 +157,11 @@ impl Appliance {
 }
 
 impl WorkerHandle {
-    fn change_port(&self, change: PortChange) {
-        // A full queue is one of a worker that has ended; its socket is closed then.
-        let _ = self.port_changes.push(change);
+    /// Returns whether there is room. A full queue is one of a worker that has ended or hangs.
+    fn change_port(&self, change: PortChange) -> bool {
+        let taken = self.port_changes.push(change).is_ok();
         self.mailbox.waker.wake();
+        taken
     }
 }
 

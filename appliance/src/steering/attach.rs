@@ -136,8 +136,7 @@ pub(super) fn attach_again(
         return take_one_called(found, wanted, pins);
     }
     check_free(found, false, pins)?;
-    let file = |pins: &&Pins| pins.link(&found.steered.name);
-    let pins = pins.filter(|pins| pins.attempt(&file(pins)).is_ok());
+    let pins = pinnable(pins, found);
     attach_fresh(program, found, wanted, pins)
 }
 
@@ -150,7 +149,18 @@ pub(super) fn renew(
     pins: Option<&Pins>,
 ) -> Result<Attachment, SteeringError> {
     detach(attachment);
-    attach_fresh(program, found, wanted, pins)
+    // In another mode its sockets would be of no use.
+    let native = config::Interface {
+        xdp: XdpMode::Native,
+        ..wanted.clone()
+    };
+    let pins = pinnable(pins, found);
+    attach_fresh(program, found, &native, pins)
+}
+
+/// `pins` if the link of an interface can be pinned there: a link that cannot is closed, which detaches the program.
+fn pinnable<'a>(pins: Option<&'a Pins>, found: &Found) -> Option<&'a Pins> {
+    pins.filter(|pins| pins.attempt(&pins.link(&found.steered.name)).is_ok())
 }
 
 /// Detaches the program immediately.

@@ -106,6 +106,10 @@ pub(super) fn probe(
                 replace(program, FdLink::from(same))?;
                 HeldLink::Pinned(pinned)
             }
+            // It cannot be opened at the moment.
+            None if pins.is_some_and(|pins| pins.tcx(&interface).exists()) => {
+                HeldLink::Pinned(pinned)
+            }
             // Its file is gone, and is made again later (`pin_mend`).
             None => HeldLink::Loose(replace(program, FdLink::from(pinned))?),
         },

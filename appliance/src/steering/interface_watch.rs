@@ -117,8 +117,9 @@ pub(super) fn find_fault(
     }
     if receive_queues > attached.receive_queues {
         return Some(format!(
-            "{name} has {receive_queues} receive queues, and {had} are served: connections that arrive on queue {had} and above \
-             are not opened; `ethtool -L {name} {}`",
+            "{name} has {receive_queues} receive queues, {} more than synward knows of: connections that arrive on queue {had} \
+             and above are not opened; `ethtool -L {name} {}`",
+            receive_queues - attached.receive_queues,
             channel_words(attached.receive_queues),
             had = attached.receive_queues
         ));
@@ -322,8 +323,8 @@ mod tests {
             (
                 link(),
                 4,
-                "eth0 has 4 receive queues, and 2 are served: connections that arrive on queue 2 and above are not opened; \
-                 `ethtool -L eth0 combined 2`",
+                "eth0 has 4 receive queues, 2 more than synward knows of: connections that arrive on queue 2 and above are not \
+                 opened; `ethtool -L eth0 combined 2`",
             ),
             (
                 Link {

@@ -55,7 +55,7 @@ pub fn unload_incompatible(pin: &Path) -> Result<Vec<String>, SteeringError> {
     unload(pin, None)
 }
 
-/// Removes what a process of before left, as the end of a process that leaves nothing does: the program that others call stays
+/// Removes what an earlier process left, as the end of a process that leaves nothing does: the program that others call stays
 /// pinned, and passes every frame.
 ///
 /// # Errors

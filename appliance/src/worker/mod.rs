@@ -97,7 +97,6 @@ impl Worker {
     }
 
     fn run(mut self) {
-        let _end = End(Arc::clone(&self.heartbeats), self.queue);
         if let Some(core) = self.core {
             self.status
                 .pinned
@@ -105,9 +104,6 @@ impl Worker {
         }
         confine_thread(ThreadKind::Worker, &Directories::default());
         panics::serve_through_panics(&mut self, Self::serve, Self::renew);
-        for queue in self.ports.added() {
-            self.heartbeats.stop(*queue);
-        }
     }
 
     /// Replaces what a panic may have left inconsistent.
@@ -289,11 +285,12 @@ impl Worker {
 }
 
 /// Marks the worker as stopped however it ends, so that the XDP program no longer redirects to it.
-struct End(Arc<Heartbeats>, u32);
-
-impl Drop for End {
+impl Drop for Worker {
     fn drop(&mut self) {
-        self.0.stop(self.1);
+        self.heartbeats.stop(self.queue);
+        for queue in self.ports.added() {
+            self.heartbeats.stop(*queue);
+        }
     }
 }
 

@@ -154,11 +154,12 @@ impl Ports {
     }
 
     fn send_framed(&mut self, link: &Link, segment: &Segment, payload: &[u8]) -> Option<()> {
-        let (_, port) = self
-            .ports
-            .iter_mut()
-            .find(|(interface, _)| *interface == link.interface)?;
-        let mut frame = port.allocate()?;
+        let of_interface = |one: &&mut (u32, Port)| one.0 == link.interface;
+        let mut ports = self.ports.iter_mut().filter(of_interface);
+        let (port, mut frame) = ports.find_map(|(_, port)| {
+            let frame = port.allocate()?;
+            Some((port, frame))
+        })?;
         let header = link.header();
         let room = port.bytes_mut(&mut frame);
         let length = room

@@ -7,7 +7,7 @@ use synward_core::counters::Counter;
 use synward_core::queue_set::QueueSet;
 
 use super::foreign_program;
-use super::steering_lab::{HERE, Lab, THERE, inside, run};
+use super::steering_lab::{HERE, Lab, THERE, inside, link_of, run};
 
 #[test]
 fn load_attach_stop_leaves_nothing() {
@@ -91,6 +91,7 @@ fn queues_that_appear_and_go_are_followed() {
     let mut steering = lab.steer(&[]).unwrap();
     assert_eq!(steering.interfaces()[0].queues, [0]);
     let attached = lab.xdp(HERE);
+    let link = link_of(attached.as_ref().unwrap().0);
     let faults = |steering: &mut Steering, needs_workers| {
         inside(&lab.here(), || steering.find_faults(needs_workers)).unwrap()
     };
@@ -99,17 +100,18 @@ fn queues_that_appear_and_go_are_followed() {
     ethtool(&lab.here(), &["-L", HERE, "rx", "2"]);
     let only_splice = faults(&mut steering, false);
     assert_eq!(only_splice, [""; 0], "only `splice` needs workers");
-    let unserved = "sw-here has 2 receive queues, and 1 are served: connections that arrive on queue 1 and above are not opened; \
-                    `ethtool -L sw-here rx 1`";
+    let unserved = "sw-here has 2 receive queues, 1 more than synward knows of: connections that arrive on queue 1 and above are \
+                    not opened; `ethtool -L sw-here rx 1`";
     assert_eq!(faults(&mut steering, true), [unserved]);
     let changes = inside(&lab.here(), || steering.follow_queues());
     let [change] = &changes[..] else { panic!() };
     assert_eq!(change.appeared, 1..2);
     assert!(change.lost.is_empty());
     assert_eq!(steering.interfaces()[0].queues, [0, 1]);
-    assert_eq!(
-        lab.xdp(HERE),
-        attached,
+    assert_eq!(lab.xdp(HERE), attached, "the same program");
+    assert_ne!(
+        link_of(attached.as_ref().unwrap().0),
+        link,
         "attached anew: a veth runs it on no queue that is newer"
     );
     assert_eq!(faults(&mut steering, true), [""; 0]);
@@ -137,7 +139,7 @@ fn queues_that_appear_beside_a_list_are_named() {
     assert_eq!(inside(&lab.here(), || steering.follow_queues()), []);
     let faults = inside(&lab.here(), || steering.find_faults(true)).unwrap();
     assert!(
-        faults[0].contains("2 receive queues, and 1 are served"),
+        faults[0].contains("2 receive queues, 1 more than synward knows of"),
         "{faults:?}"
     );
 }

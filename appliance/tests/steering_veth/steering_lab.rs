@@ -257,10 +257,18 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The number of the link of a program.
+pub(crate) fn link_of(program: u32) -> u32 {
+    let mut links = aya::programs::loaded_links().flatten();
+    links
+        .find(|link| link.program_id() == program)
+        .unwrap()
+        .id()
+}
+
 /// Detaches the link of a program, although its owner holds it (`BPF_LINK_DETACH`).
 pub(crate) fn detach_link_of(program: u32) {
-    let mut links = aya::programs::loaded_links().flatten();
-    let link = links.find(|link| link.program_id() == program).unwrap();
+    let link = link_of(program);
     const BPF_LINK_GET_FD_BY_ID: libc::c_long = 30;
     const BPF_LINK_DETACH: libc::c_long = 34;
     let bpf = |command: libc::c_long, argument: i32| {
@@ -275,7 +283,7 @@ pub(crate) fn detach_link_of(program: u32) {
             )
         }
     };
-    let fd = bpf(BPF_LINK_GET_FD_BY_ID, link.id() as i32) as i32;
+    let fd = bpf(BPF_LINK_GET_FD_BY_ID, link as i32) as i32;
     assert!(fd >= 0, "{}", std::io::Error::last_os_error());
     assert_eq!(
         bpf(BPF_LINK_DETACH, fd),
