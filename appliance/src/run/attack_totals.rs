@@ -59,7 +59,7 @@ pub(super) fn totals(counters: &ServiceCounters, handoff: Handoff) -> Totals {
         bad_acks: [
             Counter::CookieInvalid,
             Counter::DropPlainLimit,
-            // Its SYNs are at most as many as all SYNs, of which the detector knows.
+            // This counts refused SYNs, too. The detector takes the larger of SYNs and bad ACKs, so none counts twice.
             Counter::DropPlainRefused,
         ]
         .map(|counter| counters.value(counter))
@@ -72,7 +72,7 @@ pub(super) fn totals(counters: &ServiceCounters, handoff: Handoff) -> Totals {
 mod tests {
     use super::*;
 
-    /// A flood of plain ACKs, of which few are checked, prolongs an attack like any other.
+    /// Few ACKs of a flood without timestamps are checked. The flood prolongs an attack nevertheless.
     #[test]
     fn acks_that_are_not_checked_are_bad_ones() {
         let mut counters = ServiceCounters::default();

@@ -28,7 +28,7 @@ pub struct QueueChange {
 }
 
 impl Steering {
-    /// Counts the receive queues of the interfaces of which all get a socket, and notes and returns what has changed. Queues from
+    /// Counts the receive queues of each interface with `queues = "all"`, records the changes, and returns them. Queues from
     /// [`MAX_QUEUES`] on are left out: [`Steering::find_faults`] reports them.
     pub fn follow_queues(&mut self) -> Vec<QueueChange> {
         let mut changes = Vec::new();

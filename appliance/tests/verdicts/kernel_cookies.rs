@@ -4,7 +4,7 @@ use std::net::{TcpListener, TcpStream};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use synward_core::counters::Counter;
-use synward_core::layout::{cookies, handoff, plain_cookies, unknown_policy};
+use synward_core::layout::{Service, cookies, handoff, plain_cookies, unknown_policy};
 use synward_core::plain_ack_limit::BUDGET;
 
 use crate::frame_builder::{ACK, CLIENTS, PSH, SERVERS, Segment, padded_timestamps};
@@ -89,6 +89,13 @@ fn a_service_may_use_the_kernels_cookies() {
     });
 }
 
+/// The kernel's cookies, of which few wrong ones are checked.
+fn limited(service: &mut Service) {
+    service.handoff = handoff::LOCAL;
+    service.cookies = cookies::KERNEL;
+    service.plain_cookies = plain_cookies::LIMIT;
+}
+
 /// It is checked for the kernel's cookie and for one of synward's, and counts as one.
 #[test]
 fn a_wrong_one_is_counted_once() {
@@ -97,11 +104,7 @@ fn a_wrong_one_is_counted_once() {
         locally(|steer, family| {
             let _listener = TcpListener::bind(SERVERS[family]).unwrap();
             syncookies(2);
-            steer.policy(|service| {
-                service.handoff = handoff::LOCAL;
-                service.cookies = cookies::KERNEL;
-                service.plain_cookies = plain_cookies::LIMIT;
-            });
+            steer.policy(limited);
             let wrong = Segment {
                 options: options.clone(),
                 ..ack(family)
@@ -126,11 +129,7 @@ fn wrong_ones_of_a_prefix_are_checked_within_the_limit() {
         locally(|steer, family| {
             let _listener = TcpListener::bind(SERVERS[family]).unwrap();
             syncookies(2);
-            steer.policy(|service| {
-                service.handoff = handoff::LOCAL;
-                service.cookies = cookies::KERNEL;
-                service.plain_cookies = plain_cookies::LIMIT;
-            });
+            steer.policy(limited);
             // One of each connection: what follows a right one passes unchecked.
             let guessed: Vec<Segment> = (0..GUESSES)
                 .map(|number| {
@@ -199,9 +198,7 @@ fn clients_whose_syn_passes_are_apart_from_acks_out_of_nowhere() {
             syncookies(2);
             let policy = |steer: &mut Steer, listed| {
                 steer.policy(|service| {
-                    service.handoff = handoff::LOCAL;
-                    service.cookies = cookies::KERNEL;
-                    service.plain_cookies = plain_cookies::LIMIT;
+                    limited(service);
                     service.listed = listed;
                 });
             };
