@@ -24,7 +24,8 @@ class Screen:
     def __init__(self, lab, synward, name, width=80, height=24, **environment):
         self.server = ["tmux", "-L", f"sw-{lab.name}-{name}", "-f", "/dev/null"]
         settings = [f"{key}={value}" for key, value in environment.items()]
-        script = 'stty -g >"$3.before"; "$1" --control "$2" top; echo "top ended: $?"; stty -g >"$3.after"; exec sleep 60'
+        script = ('stty -g >"$3.before"; "$1" --control "$2" top; ended=$?; stty -g >"$3.after"; '
+                  'echo "top ended: $ended"; exec sleep 60')
         self.states = lab.folder / f"{name}.stty"
         self.tmux("new-session", "-d", "-x", str(width), "-y", str(height), "env", *settings,
                   "sh", "-c", script, "sh", str(SYNWARD), str(synward.control), str(self.states))
@@ -53,7 +54,6 @@ class Screen:
         """Whether the terminal shows what it showed before, and reads lines as before."""
         text = self.shows(r"^top ended: 0$")
         assert "synward 0" not in text, f"the picture is still there:\n{text}"
-        wait_until("the terminal's settings are saved", lambda: Path(f"{self.states}.after").exists())
         before, after = (Path(f"{self.states}.{when}").read_text() for when in ("before", "after"))
         assert before == after, f"the terminal's settings were {before}, and are {after}"
 
