@@ -76,6 +76,8 @@ struct ServerShare {
     probes: Probes,
     /// When its options were reported last, ns.
     reported: u64,
+    /// When a refusal was.
+    refusal_reported: u64,
 }
 
 /// Probes of clients by `rtt = "true"`: the server holds a half-open connection for each.

@@ -36,14 +36,19 @@ impl OpeningShares {
         self.end_turn(id);
     }
 
-    /// Whether the options of the server of an opening are to be reported: at most ten times a second if they differ from
-    /// what was offered, else once a second.
-    pub fn is_report_due(&mut self, now: u64, id: u32, differs: bool) -> bool {
+    /// Whether what the server of an opening says is to be reported: at most ten times a second if it differs from what was
+    /// offered, else once a second. Refusals have an interval of their own: the first one is never left out.
+    pub fn is_report_due(&mut self, now: u64, id: u32, differs: bool, refuses: bool) -> bool {
         let interval = if differs { REPORT } else { 10 * REPORT };
         self.server_of(id).is_some_and(|server| {
-            let is_due = server.reported == 0 || now.saturating_sub(server.reported) >= interval;
+            let reported = if refuses {
+                &mut server.refusal_reported
+            } else {
+                &mut server.reported
+            };
+            let is_due = *reported == 0 || now.saturating_sub(*reported) >= interval;
             if is_due {
-                server.reported = now;
+                *reported = now;
             }
             is_due
         })

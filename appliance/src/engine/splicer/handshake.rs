@@ -280,8 +280,9 @@ impl Splicer {
         let hold = self.policy(opening.service).hold_bytes;
         let hold = hold.min(u32::from(INITIAL_WINDOW)) as u16;
         let profile = syn_ack.refine(&opening.offered, hold);
-        let differs = profile != opening.offered || !refused.is_empty();
-        if self.shares.is_report_due(now, id, differs) {
+        let refuses = !refused.is_empty();
+        let differs = refuses || profile != opening.offered;
+        if self.shares.is_report_due(now, id, differs, refuses) {
             // If the queue is full, a later SYN-ACK says the same.
             let _ = self.shared.observations.push(Observation {
                 address: opening.key.server,

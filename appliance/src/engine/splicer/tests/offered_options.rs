@@ -147,3 +147,27 @@ fn agreeing_syn_acks_are_reported_once_a_second() {
         assert!((2..=3).contains(&seen), "{seen} reports in two seconds");
     });
 }
+
+/// A server that has come back with other options: the first client that shows it may come right behind others, or behind one
+/// whose server says other values than before.
+#[test]
+fn a_refusal_right_behind_other_reports_is_reported() {
+    both(|mut lab| {
+        let own = lab.key;
+        let refused = OptionSet {
+            timestamps: true,
+            ..OptionSet::default()
+        };
+        let mut seen = vec![];
+        for (port, answer) in [syn_ack(), syn_ack_without(refused)].iter().enumerate() {
+            lab.key = FlowKey::new(own.client, 30_000 + port as u16, own.server, 80);
+            lab.open(&ack());
+            lab.server(answer);
+            lab.now += MILLISECOND;
+            while let Some(report) = lab.shared.observations.pop() {
+                seen.push(report.refused);
+            }
+        }
+        assert_eq!(seen, [OptionSet::default(), refused]);
+    });
+}
