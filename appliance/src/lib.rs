@@ -10,17 +10,17 @@
 //! | [`capture`] | writes frames and what the XDP program decided about them to a file | no |
 //! | [`config`], [`secret`] | read the configuration and the secret; report every problem with its line | no |
 //! | [`confinement`] | takes capabilities, system calls and files from each thread after the start | no |
-//! | [`events`] | what has happened: the last events, their log lines, the programs that are told | no |
-//! | [`doctor`] | what of this machine stands in the way, and the command that mends it | no |
+//! | [`events`] | the last events, their log lines, the programs of `on_event` | no |
+//! | [`doctor`] | problems of this machine, and the commands that solve them | no |
 //! | [`tune`] | runs the commands of `doctor`, and undoes them | no |
-//! | [`regular_file`] | reads the files that people name, and refuses what is none | no |
+//! | [`regular_file`] | reads the files that people name, and refuses what is no regular file | no |
 //! | [`problem`] | a problem of a file: line, what is wrong, what would be right | no |
 //! | [`run`] | starts everything, in order; the control thread does what is slow | no |
 //! | [`steering`] | loads the eBPF programs, fills their maps, attaches and detaches them | no |
 //! | [`self_test`] | tries at start whether drivers transmit, and counts what they do not | no |
 //! | [`local_checks`] | whether this machine can serve services with `handoff = "local"` | no |
 //! | [`kernel`] | what only the running kernel can say: interfaces, routes, listeners, types | system calls |
-//! | [`lists`] | allow and deny lists: what they hold, and their entries of the run time | no |
+//! | [`lists`] | allow and deny lists: what they hold, and the entries that were added at run time | no |
 //! | [`maps`] | memory that workers, the control thread and the XDP program share: flow table, heartbeats, clock | mapped memory |
 //! | [`worker`] | one pinned thread per receive queue number | no |
 //! | [`engine`] | what a worker does with a frame: pure decisions, no socket, no clock | no |

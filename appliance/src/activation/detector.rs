@@ -258,7 +258,7 @@ impl Detector {
         Observed { ended, begins }
     }
 
-    /// Begins an attack. Its rate may be below the threshold, if a full queue or the service's other addresses told of it.
+    /// Begins an attack. Its rate may be below the threshold if a full queue or the service's other addresses showed it.
     pub(super) fn begin(&mut self, now: Duration, seen: &Seen) -> Change {
         let (rate, thresholds) = (self.rate_of(self.rates), self.thresholds());
         let most_quiet = if rate >= thresholds.activate {
@@ -277,7 +277,7 @@ impl Detector {
         ended.or_else(|| self.unwatch())
     }
 
-    /// Goes on with an attack that a process before this one knew. All counters began anew since.
+    /// Resumes an attack that the previous process knew. All counters have started from 0 since.
     pub fn resume(&mut self, now: Duration, kept: &KeptAttack) {
         self.attack = Some(kept.resumed(now));
     }

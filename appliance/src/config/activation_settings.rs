@@ -1,4 +1,4 @@
-//! Reads when a service counts as under attack, and which program is told.
+//! Reads when a service counts as under attack, and which program gets its events.
 
 use std::time::Duration;
 

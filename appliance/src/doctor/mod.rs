@@ -1,4 +1,4 @@
-//! `synward doctor`: what of this machine stands in the way, why, and the command that mends it. Changes nothing.
+//! `synward doctor`: problems of this machine, why they matter, and the commands that solve them. Changes nothing.
 //!
 //! [`examine`] gathers [`facts`], which are plain data, and makes [`Finding`]s of them. docs/doctor.md lists the ids.
 //!

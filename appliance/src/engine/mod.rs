@@ -12,7 +12,7 @@
 //! | [`cookie_message`] | reads headers as the words of a cookie's message |
 //! | `template` | the parts of a SYN-ACK that do not depend on the client |
 //! | [`opening`] | a connection of a validated client whose server has not answered yet |
-//! | [`opening_shares`] | who holds how much of a worker's room for openings, and who gives way |
+//! | [`opening_shares`] | who holds how much of a worker's room for openings, and who is displaced |
 //! | [`splicer`] | opens connections to servers and establishes flows |
 //! | `undelivered` | reads ICMP errors about the SYN of an opening |
 //! | [`worker_shared`] | state shared by all workers |

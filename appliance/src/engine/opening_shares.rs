@@ -1,4 +1,4 @@
-//! Shares of a worker's room for openings and for their data: who holds how much, and who gives way when there is none left.
+//! Shares of a worker's room for openings and for their data: who holds how much, and who is displaced when there is none left.
 //!
 //! An opening counts for three holders, one within the other:
 //!
@@ -8,8 +8,8 @@
 //! | server | an address and port |
 //! | source | the clients of one prefix ([`source_prefix`]) at that server |
 //!
-//! When there is no room, the youngest opening of the biggest holder gives way: of the biggest group the biggest server, of
-//! that the biggest source. Clients of a silent server therefore cannot take the room of another server's clients, however
+//! When there is no room, the youngest opening of the biggest holder is displaced: that of the biggest source at the biggest
+//! server of the biggest group. Clients of a silent server therefore cannot take the room of another server's clients, however
 //! many servers and sources an attacker uses (`victims`).
 //!
 //! `turns` paces the SYNs to each server, `server_answers` notes what each answers.

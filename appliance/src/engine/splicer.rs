@@ -6,7 +6,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `handshake` | what an opening does with a segment or a timeout |
-//! | `room` | what gives way when there is no room for an opening or its client's data |
+//! | `room` | what is displaced when there is no room for an opening or its client's data |
 //! | `undelivered` | what an opening does with an ICMP error about its SYN |
 
 use std::sync::Arc;
@@ -36,7 +36,7 @@ mod handshake;
 mod room;
 mod undelivered;
 
-/// Maximum number of openings of one worker. Beyond it one of the biggest holder gives way ([`OpeningShares`]).
+/// Maximum number of openings of one worker. Beyond it one of the biggest holder is displaced ([`OpeningShares`]).
 pub const OPENINGS: usize = 8192;
 /// Places for openings: one more, for the new one that is compared with the others.
 const PLACES: usize = OPENINGS + 1;
@@ -75,7 +75,7 @@ impl Splicer {
         }
     }
 
-    /// Begins anew after a panic. Openings end without a word to either side: what their clients send next opens them again.
+    /// Starts again after a panic. Openings end without a segment to either side: what their clients send next opens them again.
     pub fn renew(&mut self) {
         for opening in self.openings.iter_mut().filter_map(Option::take) {
             self.shared.table.remove(&opening.entry);

@@ -1,4 +1,4 @@
-//! The log lines of events: at most one of a kind in a second. It tells of every event since the one before.
+//! The log lines of events: at most one of a kind in a second, which covers every event since the one before.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use super::event::{Event, EventKind};
 
 /// Least time between two lines of one kind.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Events of one kind whose places are named in a shared line. Of further ones the number is told.
+/// Events of one kind whose places are named in a shared line. Further ones are only counted.
 const NAMED: usize = 16;
 
 /// Which lines were written when, and what waits for the next one.

@@ -1,4 +1,4 @@
-//! What has happened that people want to know: attacks, and what an operator did.
+//! Events that an operator wants to know of: attacks, and commands of other operators.
 //!
 //! The control thread records an [`Event`] in the [`EventLog`], which logs it, keeps the last ones for `status`, and passes
 //! it to the programs of `on_event`.

@@ -6,8 +6,8 @@
 //! | file | what it queries, and how |
 //! |---|---|
 //! | `host` | the capabilities, the kernel version and the type information that steering requires |
-//! | `netlink`, `multicast` | the request, the reply, messages and attributes; what is told to a group |
-//! | `links`, `link_watch` | interfaces and their addresses; those that go (rtnetlink) |
+//! | `netlink`, `multicast` | the request, the reply, messages and attributes; messages to a multicast group |
+//! | `links`, `link_watch` | interfaces and their addresses; deleted ones (rtnetlink) |
 //! | `routes`, `route_watch` | the interface and next hop of packets to an address; MTUs of routes, and changes (rtnetlink) |
 //! | `neighbours` | the neighbour tables: entries, and having one resolved or confirmed (rtnetlink) |
 //! | `conntrack` | the destination to which a DNAT rule rewrites a connection (nfnetlink) |

@@ -257,7 +257,7 @@ impl<S: Read + Write + AsFd> Connection<S> {
                 request.extend_from_slice(&chunk[..count.min(room)]);
                 let more = count > 0 && request.len() < MAX_REQUEST;
                 if has_closed(&self.stream) {
-                    // Nobody waits for the answer: the client was told that there is none.
+                    // Nobody waits for the answer: the client has already reported that there is none.
                     return Ok(None);
                 }
                 if let Some(answer) = protocol.answer(request, more) {

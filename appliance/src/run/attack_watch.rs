@@ -21,12 +21,12 @@ pub(super) struct AttackWatch {
     began: Instant,
     services: Vec<Watched>,
     pressure: ListenerPressure,
-    /// When the next process was last told of the attacks that go on.
+    /// When the attacks in progress were last recorded for the next process.
     kept: Option<Duration>,
     failed: LogLimit,
 }
 
-/// How often the next process is told of their numbers. It is told at once when one begins or ends.
+/// How often their numbers are recorded for the next process. A begin or an end is recorded at once.
 const KEEP: Duration = Duration::from_secs(1);
 
 /// What is known of one service.
@@ -118,8 +118,8 @@ impl AttackWatch {
         }
     }
 
-    /// Goes on with the attacks that a process before this one knew. They were told of when they began. Those on what is not
-    /// watched any more are told to have ended.
+    /// Resumes the attacks that the previous process knew and has reported. It reports the end of those on services and
+    /// addresses that are not watched any more.
     pub(super) fn resume(&mut self, config: &Config, steering: &Steering, events: &mut EventLog) {
         let now = self.began.elapsed();
         for resumed in steering.resumed_attacks() {

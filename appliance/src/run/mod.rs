@@ -8,7 +8,7 @@
 //! | `tested_start` | the self-test, and the modes that it leads to |
 //! | `reception_test` | whether servers still answer when sockets have zero-copy |
 //! | `absence_watch` | ends of absences in which clients passed unchallenged |
-//! | `fault_watch` | what is wrong with interfaces and workers: looked up every second, mended where safe, logged |
+//! | `fault_watch` | what is wrong with interfaces and workers: looked up every second, repaired where that is safe, logged |
 //! | `forwarding_watch` | whether the kernel forwards at all |
 //! | `transmission_watch` | what is not transmitted while the appliance serves |
 //! | [`control_thread`] | the control thread: periodic work and signals |
@@ -20,11 +20,11 @@
 //! | [`server_probe`] | the probe |
 //! | [`server_evidence`] | which options a server supports, by what its SYN-ACKs have said so far |
 //! | [`running_appliance`] | the running appliance behind one lock, for the control thread and observers |
-//! | `control_requests` | what these observers ask of it |
+//! | `control_requests` | the requests of these observers |
 //! | `reload`, `reload_request`, `service_slots` | another configuration while it runs; the indices of services |
 //! | `waiting_clients` | clients that came while no worker served their queue |
 //! | `stop_signals` | signals, from before anything is attached |
-//! | `watchdog` | tells the service manager that everything works |
+//! | `watchdog` | reports to the service manager that everything works |
 //! | `flow_listing` | walks the flow table for `flows` |
 //! | `open_files` | the limit of open files |
 //! | `snapshot_builder`, `outcome_counts` | builds the parts of a snapshot for metrics and `status`; what workers counted |
@@ -110,7 +110,7 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
     let directories = directories(file, &config);
     let programs = CommandLink::start(&config.services)
         .context("the process that runs the programs of on_event cannot be started")?;
-    // The programs of on_event keep the limit that they know.
+    // The programs of on_event keep the limit that synward was started with.
     if let Err(error) = open_files::allow_most() {
         tracing::warn!("the limit of open files cannot be raised: {error}");
     }

@@ -57,7 +57,7 @@ pub(super) struct Inner {
     /// Live entries per service, counted over one sweep of the whole table.
     pub(super) flows: Vec<u64>,
     pub(super) counting: Vec<u64>,
-    /// How often it is logged that a refresh fails, or that clients cannot be served that wait.
+    /// How often it is logged that a refresh fails, or that waiting clients cannot be served.
     refresh_failures: LogLimit,
     waiting_log: WaitingLog,
     absence: AbsenceWatch,
@@ -213,13 +213,13 @@ impl RunningAppliance {
         })
     }
 
-    /// Whether a drain has ended, and the process should.
+    /// Whether a drain has ended, so that the process should end, too.
     pub fn has_drained(&self) -> bool {
         let drain = self.lock().drain;
         drain.is_some_and(|drain| drain.is_over_for_process(Instant::now()))
     }
 
-    /// Whether it has taken over the programs of a process before this one.
+    /// Whether it has taken over the programs of the previous process.
     pub(super) fn has_taken_over(&self) -> bool {
         let inner = self.lock();
         let appliance = inner.appliance.as_ref();

@@ -1,4 +1,4 @@
-//! Opens sockets again whose driver completes nothing: a driver in zero-copy mode sets the queue up anew then.
+//! Opens sockets again whose driver completes nothing: a driver in zero-copy mode then sets up the queue again.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -8,7 +8,7 @@ use crate::maps::Times;
 use crate::observe::LogLimit;
 use crate::steering::Waited;
 
-/// What is logged about clients that wait.
+/// What is logged about waiting clients.
 #[derive(Debug, Default)]
 pub(super) struct WaitingLog {
     failures: LogLimit,
@@ -33,7 +33,7 @@ impl WaitingLog {
     }
 }
 
-/// Hands the clients that wait to the workers that are alive, in turn. What does not fit into their mailboxes waits for the
+/// Hands the waiting clients to the workers that are alive, in turn. What does not fit into their mailboxes waits for the
 /// next round.
 pub(super) fn serve(appliance: &mut Appliance, log: &mut WaitingLog) {
     let times = Times::now();

@@ -25,7 +25,7 @@ impl ProfileMaps {
             .collect()
     }
 
-    /// Writes an endpoint of the configuration. If the map is full, what was learned gives way: it is learned again.
+    /// Writes an endpoint of the configuration. If the map is full, learned endpoints are removed: they are learned again.
     fn write(&mut self, key: EndpointKey, endpoint: Endpoint) -> Result<(), SteeringError> {
         let written = self.endpoints.insert(Plain(key), Plain(endpoint), 0);
         if written.is_ok() {

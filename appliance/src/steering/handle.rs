@@ -45,7 +45,8 @@ pub struct Steering {
     pub(super) wanted: Vec<config::Interface>,
     /// What the interfaces had when the program was attached.
     pub(super) watched: Vec<Attached>,
-    /// Tells which of them go. `None`: the kernel has no socket for it, and only those are noticed that are gone for a second.
+    /// Reports which of them are deleted. `None`: the kernel has no socket for it, and only those are noticed that are gone for
+    /// a second.
     pub(super) link_watch: Option<LinkWatch>,
     pub(super) attachments: Vec<Attachment>,
     /// The program that others call, if an interface has `attach = "none"`.
@@ -60,7 +61,7 @@ pub struct Steering {
     pub(super) services: Vec<Service>,
     /// ... and of addresses.
     pub(super) addresses: AddressPolicies,
-    /// The attacks that the next process has to know of.
+    /// The attacks in progress, for the next process.
     pub(super) kept_attacks: KeptAttacks,
     pub(super) banks: PolicyBanks,
     /// Whether the kernel creates connections from our cookies; `None`: it has not been asked, as no service is local.

@@ -63,7 +63,7 @@ pub(super) struct Attached {
     pub(super) program: Option<u32>,
     /// Receive queues that the driver used.
     pub(super) receive_queues: u32,
-    /// Whether the interface was deleted since, or moved to another network namespace. One that comes back, be it the same or
+    /// Whether the interface was deleted since, or moved to another network namespace. One that comes back, even
     /// under the same index, has lost all that was bound to it.
     pub(super) gone: bool,
 }

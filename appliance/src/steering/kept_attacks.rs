@@ -1,5 +1,5 @@
-//! The attacks that go on, in a pinned map: a process that starts after a kill goes on to challenge the same clients, without a
-//! moment in which a flood passes, and tells of an attack once.
+//! The attacks in progress, in a pinned map: a process that starts after a kill challenges the same clients from its first
+//! moment on, so no flood passes, and an attack is reported once.
 //!
 //! The programs do not use the map. It names services and addresses, because the next configuration may have other indices.
 

@@ -192,7 +192,7 @@ impl Steering {
     }
 }
 
-/// The policies of services with what the attacks of a process before this one lead to, and the policies of attacked addresses.
+/// The policies of services with the effect of attacks that the previous process knew, and the policies of attacked addresses.
 fn attacked(
     config: &Config,
     plan: &Plan,

@@ -30,7 +30,7 @@ impl Sizes {
 
     /// The maps that the next process takes over unchanged, and their number of entries.
     pub(super) fn kept(&self) -> [(&'static str, u32); 7] {
-        // A passed-through connection that was evicted is learned again, so a quarter is enough.
+        // A passed connection that was evicted is learned again, so a quarter is enough.
         let passed = (self.capacity / 4).max(4096);
         [
             ("TAGS", self.buckets),

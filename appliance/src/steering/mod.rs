@@ -7,7 +7,7 @@
 //!
 //! If the process is killed, the program, the flows and the learned profiles stay pinned, and spliced connections continue.
 //! The next process loads its own program with new maps, except for the flow table with its occupancy filter, the
-//! passed-through connections, the replay cache, the clients that wait and those just handed to a worker. It then replaces the
+//! passed connections, the replay cache, the waiting clients and those just handed to a worker. It then replaces the
 //! program on each link atomically, so no interface runs with half of a configuration.
 //!
 //! | file | idea |
@@ -16,11 +16,11 @@
 //! | `life_cycle` | attaches the program, pins what continues, and detaches it |
 //! | `refresh` | the clock, keys, own addresses and neighbours, which the control thread renews |
 //! | `policies_in_force` | changes the policies of all services at one moment; lists and drain |
-//! | `modes` | which services challenge their clients; what continues when one begins or ends to |
+//! | `modes` | which services challenge their clients; what continues when one starts or stops |
 //! | `adoption` | ... how it treats the connections from before |
 //! | `watched_addresses` | the addresses of services that are watched, and challenge, by themselves |
 //! | `address_places`, `address_policies` | their places in the maps, and their policies |
-//! | `watched_counts` | what came for each of them |
+//! | `watched_counts` | the SYNs and completed handshakes of each |
 //! | `attacks` | which services and addresses are under attack |
 //! | `kept_attacks` | ... for the process after a kill |
 //! | `loading` | loads the program for a configuration and fills its maps |

@@ -1,4 +1,4 @@
-//! What came for the addresses that are watched by themselves: read for all of them at once, ten times a second. A call for each
+//! Counts of the addresses that are watched separately: read for all of them at once, ten times a second. A call for each
 //! of 4,096 addresses would take a twentieth of a core.
 
 use aya::maps::{MapData, PerCpuArray};

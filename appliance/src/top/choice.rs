@@ -37,7 +37,7 @@ impl Choice {
         });
     }
 
-    /// The place of the chosen service among those in order. One that is gone gives way to the first.
+    /// The place of the chosen service among those in order; the first one if it is gone.
     pub(super) fn place<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> usize {
         let service = self.service.as_deref();
         service

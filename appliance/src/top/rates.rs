@@ -93,7 +93,7 @@ impl Rates {
     }
 }
 
-/// The rate of a counter. A counter that went back has begun anew: 0.
+/// The rate of a counter. A counter that went back was reset: 0.
 fn per_second(was: u64, is: u64, seconds: f64) -> f64 {
     is.saturating_sub(was) as f64 / seconds
 }

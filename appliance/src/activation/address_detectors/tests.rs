@@ -174,7 +174,7 @@ fn an_attack_goes_on_in_the_next_process() {
         assert!(after.addresses.resume(*net, Duration::ZERO, kept));
     }
     assert!(!after.addresses.resume(net(9), Duration::ZERO, &kept[0].1));
-    assert_eq!(after.run(4.0, &[5_000, 0, 0]), "", "it is told once");
+    assert_eq!(after.run(4.0, &[5_000, 0, 0]), "", "it is reported once");
     let (_, _, attack) = after.addresses.attacks().next().unwrap();
     assert!(attack.age(Duration::from_secs(4)) > Duration::from_secs(5));
     assert!(attack.challenged, "it was, before the kill");

@@ -259,7 +259,7 @@ fn an_attack_has_its_numbers() {
     assert!(detector.attack().is_none());
 }
 
-/// Mode `off`: what began before is told to have an end, and nothing begins; with another mode it begins at once.
+/// With mode `off` the end of an attack in progress is reported, and none begins. With another mode one begins at once.
 #[test]
 fn nobody_looks_while_the_mode_is_off() {
     let mut detector = Detector::new(set(1_000, 5), true);

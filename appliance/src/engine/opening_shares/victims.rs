@@ -1,4 +1,4 @@
-//! Which opening or segment gives way when there is no room.
+//! Which opening or segment is displaced when there is no room.
 //!
 //! The biggest holder is sought among a few random openings. One that holds half of the room is missed once in 2^16 times, and
 //! nobody can predict the choice.
@@ -12,7 +12,7 @@ const SAMPLES_OF_SERVER: usize = 64;
 /// A silent server has this part of `openings_per_server`.
 const SILENT_PART: u32 = 8;
 
-/// Why an opening gives way.
+/// Why an opening is displaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Its source has its maximum.
@@ -23,7 +23,7 @@ pub enum Reason {
     Full,
 }
 
-/// An opening that gives way.
+/// An opening that is displaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Victim {
     /// The number of the opening.
@@ -36,7 +36,7 @@ pub struct Victim {
 type Rank = [u32; 4];
 
 impl OpeningShares {
-    /// The opening that gives way to the one just added as `id`, if one has to; `id` itself if its own holder is the
+    /// The opening that the one just added as `id` displaces, if there is no room; `id` itself if its own holder is the
     /// biggest.
     pub fn victim(&mut self, now: u64, id: u32, limits: ShareLimits) -> Option<Victim> {
         let source = self.opening(id)?.source;
@@ -79,7 +79,7 @@ impl OpeningShares {
         })
     }
 
-    /// The opening that gives up a segment for one of `id`, which is counted already; `id` itself if its own holder is the
+    /// The opening that loses a segment to one of `id`, which is counted already; `id` itself if its own holder is the
     /// biggest. `sample` gives the opening of a segment, by a random number.
     pub fn victim_of_segment(&mut self, id: u32, sample: impl Fn(u64) -> u32) -> u32 {
         let mut biggest = (self.rank(id, |held| held.segments), id);

@@ -1,4 +1,4 @@
-//! Room for openings and for the data of their clients: what gives way when there is none.
+//! Room for openings and for the data of their clients: what is displaced when there is none.
 
 use synward_core::flow::FlowKey;
 use synward_core::wire::tcp::flags;
@@ -12,7 +12,7 @@ use crate::engine::received::Received;
 use crate::engine::stats::Outcome;
 
 impl Splicer {
-    /// A place for a new opening, whose holders it counts for. Another opening may have to give way.
+    /// A place for a new opening, which is counted for its holders. Another opening may be displaced.
     pub(super) fn make_room(
         &mut self,
         now: u64,

@@ -1,5 +1,5 @@
 //! The program that others call on interfaces with `attach = "none"`: loads it, or takes over the one that is pinned, so that
-//! its callers need not be told of a restart.
+//! a restart changes nothing for its callers.
 
 use std::io;
 use std::path::{Path, PathBuf};

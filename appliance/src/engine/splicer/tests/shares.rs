@@ -35,7 +35,7 @@ fn a_silent_server_leaves_room_for_the_clients_of_another() {
         assert_eq!(lab.counted(Outcome::Displaced), 1);
         let sent = std::mem::take(&mut lab.wire.sent);
         let numbers: Vec<_> = sent.iter().map(Sent::numbers).collect();
-        // The server has not heard of the one that gives way.
+        // The server has seen no SYN of the one that is displaced.
         assert_eq!(numbers, [RST_TO_CLIENT, SYN]);
         assert_eq!(sent[0].segment.tcp.source, 443);
         assert_eq!(sent[1].segment.tcp.destination, 80);

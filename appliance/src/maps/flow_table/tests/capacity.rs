@@ -1,4 +1,4 @@
-//! How many flows fit, and which give way when a bucket is crowded.
+//! How many flows fit, and which are removed when a bucket is crowded.
 
 use super::*;
 
@@ -81,7 +81,7 @@ fn closing_flows_give_way_to_new_ones() {
     );
 }
 
-/// What is open, half-closed, or just closed does not give way.
+/// A flow that is open, half-closed, or just closed is not removed.
 #[test]
 fn open_flows_never_give_way() {
     let table = table(1);
@@ -106,7 +106,7 @@ fn open_flows_never_give_way() {
         Err(InsertError::Full),
         "just closed"
     );
-    assert_eq!(table.insert(&later(2)), Err(InsertError::Full), "gives way");
+    assert_eq!(table.insert(&later(2)), Err(InsertError::Full), "removed");
     assert_eq!(
         table.insert(&later(3)),
         Err(InsertError::Full),
