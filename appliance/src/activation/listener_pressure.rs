@@ -42,23 +42,23 @@ impl ListenerPressure {
 mod tests {
     use super::*;
 
-    fn at(tenths: u64) -> Duration {
-        Duration::from_millis(100 * tenths)
+    fn tenths(number: u64) -> Duration {
+        Duration::from_millis(100 * number)
     }
 
     #[test]
     fn a_full_listener_counts_once_and_later() {
         let mut pressure = ListenerPressure::default();
-        assert!(!pressure.round(at(0), Some(7)), "before the start");
-        assert!((1..6).all(|tenth| !pressure.round(at(tenth), Some(8))));
-        assert!(pressure.round(at(6), Some(8)));
-        assert!((7..20).all(|tenth| !pressure.round(at(tenth), Some(8))));
+        assert!(!pressure.round(tenths(0), Some(7)), "before the start");
+        assert!((1..6).all(|tenth| !pressure.round(tenths(tenth), Some(8))));
+        assert!(pressure.round(tenths(6), Some(8)));
+        assert!((7..20).all(|tenth| !pressure.round(tenths(tenth), Some(8))));
     }
 
     #[test]
     fn pressure_that_goes_on_counts_again() {
         let mut pressure = ListenerPressure::default();
-        let counted = (0..61).filter(|tenth| pressure.round(at(*tenth), Some(*tenth)));
+        let counted = (0..61).filter(|tenth| pressure.round(tenths(*tenth), Some(*tenth)));
         assert_eq!(counted.count(), 10);
     }
 
@@ -66,15 +66,15 @@ mod tests {
     fn an_attack_explains_what_came_before_it_and_until_the_next_round() {
         let mut pressure = ListenerPressure::default();
         for tenth in 0..5 {
-            assert!(!pressure.round(at(tenth), Some(tenth)));
+            assert!(!pressure.round(tenths(tenth), Some(tenth)));
         }
         pressure.explain();
         // The next round is late.
-        assert!(!pressure.round(at(20), Some(900)));
-        assert!((21..40).all(|tenth| !pressure.round(at(tenth), Some(900))));
+        assert!(!pressure.round(tenths(20), Some(900)));
+        assert!((21..40).all(|tenth| !pressure.round(tenths(tenth), Some(900))));
         // Another one.
-        assert!(!pressure.round(at(40), Some(901)));
-        assert!(pressure.round(at(45), Some(901)));
+        assert!(!pressure.round(tenths(40), Some(901)));
+        assert!(pressure.round(tenths(45), Some(901)));
     }
 
     #[test]
@@ -82,7 +82,7 @@ mod tests {
         let mut pressure = ListenerPressure::default();
         let read = [Some(1), None, Some(9), Some(9), None, Some(9)];
         for (tenth, overflows) in (0..).step_by(10).zip(read) {
-            assert!(!pressure.round(at(tenth), overflows));
+            assert!(!pressure.round(tenths(tenth), overflows));
         }
     }
 }

@@ -15,11 +15,11 @@ pub struct Reason {
 }
 
 /// A group, and its counters.
-const CHALLENGED: Reason = of(
+const CHALLENGED: Reason = reason(
     "challenged",
     &[Counter::AnsweredXdp, Counter::GivenToWorker],
 );
-const PROVEN: Reason = of("proven", &[Counter::CookieValid]);
+const PROVEN: Reason = reason("proven", &[Counter::CookieValid]);
 const DROPPED: &str = "dropped";
 
 /// What else happens to frames, by the names that metrics give it.
@@ -38,7 +38,7 @@ const fn bit(counter: Counter) -> u64 {
     1 << counter as u8
 }
 
-const fn of(word: &'static str, counters: &[Counter]) -> Reason {
+const fn reason(word: &'static str, counters: &[Counter]) -> Reason {
     let mut bits = 0;
     let mut at = 0;
     while at < counters.len() {

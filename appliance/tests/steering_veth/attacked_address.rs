@@ -49,7 +49,7 @@ fn reload(lab: &Lab, steering: &mut Steering, running: &mut Config, addresses: &
     *running = next;
 }
 
-fn at(steering: &Steering, address: &str) -> Place {
+fn place_of(steering: &Steering, address: &str) -> Place {
     let places = steering.watched_addresses(0).iter();
     let mut its = places.filter(|place| place.net.addr().to_string() == address);
     *its.next().unwrap()
@@ -61,7 +61,7 @@ fn one_address_challenges_and_others_come_and_go() {
     let mut steering = lab.steer(&[GENERIC, AUTO]).unwrap();
     let mut running = Config::load(&lab.write_config(&[GENERIC, AUTO])).unwrap();
     assert_eq!(challenged(&lab, &steering), [false; 3]);
-    let attacked = at(&steering, "192.0.2.10");
+    let attacked = place_of(&steering, "192.0.2.10");
     steering.read_address_counts().unwrap();
     let counts = steering.address_counts(attacked).unwrap();
     assert_eq!(counts.value(Counted::Syn), 1);
@@ -75,11 +75,14 @@ fn one_address_challenges_and_others_come_and_go() {
 
     let more = "addresses = [\"192.0.2.1\", \"192.0.2.10\", \"2001:db8::10\"]";
     reload(&lab, &mut steering, &mut running, more);
-    assert_eq!(at(&steering, "192.0.2.10"), attacked);
+    assert_eq!(place_of(&steering, "192.0.2.10"), attacked);
     assert_eq!(challenged(&lab, &steering), [true, false, false]);
 
     // Without the attacked address nobody is challenged. The others keep their policies.
-    let others = [at(&steering, "192.0.2.1"), at(&steering, "2001:db8::10")];
+    let others = [
+        place_of(&steering, "192.0.2.1"),
+        place_of(&steering, "2001:db8::10"),
+    ];
     let left = "addresses = [\"192.0.2.1\", \"2001:db8::10\"]";
     reload(&lab, &mut steering, &mut running, left);
     assert_eq!(steering.watched_addresses(0), others);
@@ -106,7 +109,7 @@ fn an_attacked_address_adopts_what_passed_while_workers_were_absent() {
     let lab = Lab::new();
     let mut steering = lab.steer(&[GENERIC, (AUTO.0, passes)]).unwrap();
     assert!(!steering.adopt_after_absence().unwrap());
-    let attacked = at(&steering, "192.0.2.10");
+    let attacked = place_of(&steering, "192.0.2.10");
     steering
         .set_attack(0, false, &BTreeSet::from([attacked.policy]))
         .unwrap();
