@@ -104,8 +104,8 @@ def ends_with_its_reader(lab, synward):
     os.mkfifo(pipe)
     code, text = synward.command("capture", "--service", "web", "--out", pipe)
     assert (code, "it is a FIFO that nobody reads" in text) == (1, True), text
-    for connects, told in (True, "captured 2 frame(s): 1 challenged, 1 proven; then whoever read them had ended"), \
-            (False, "whoever read the capture has ended before a frame came"):
+    for connects, told in (True, "captured 2 frame(s): 1 challenged, 1 proven; then their reader ended"), \
+            (False, "the reader of the capture ended before a frame arrived"):
         reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
         process = lab.start("edge", f"capture{next(NUMBERS)}", SYNWARD, "--control", synward.control, "capture", "--service", "web",
                             "--out", pipe)

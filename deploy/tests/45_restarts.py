@@ -73,7 +73,7 @@ def greeted_after_a_kill(lab, synwards, opens_without_a_process):
         synward.start()
     if not opens_without_a_process:
         are_greeted(clients)
-        wait_until("the log says so", lambda: "clients had waited for a worker" in synwards[0].process.output())
+        wait_until("the log says so", lambda: "waiting clients were handed to workers" in synwards[0].process.output())
 
 
 def in_a_flood(lab, synwards, handoff):

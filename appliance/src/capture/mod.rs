@@ -76,7 +76,7 @@ pub enum CaptureError {
     #[error("cannot write {0}: it is a FIFO that nobody reads; start its reader first")]
     NoReader(String),
 
-    #[error("whoever read the capture has ended before a frame came")]
+    #[error("the reader of the capture ended before a frame arrived")]
     ReaderEnded,
 
     #[error("cannot wait for signals: {0}")]

@@ -11,7 +11,7 @@ pub struct Summary {
     counts: Vec<(Reason, u64)>,
     frames: u64,
     lost: u64,
-    /// Whether whoever read the capture ended before it did.
+    /// Whether the reader of the capture ended before it did.
     reader_ended: bool,
     /// Whether another program decided at the end.
     replaced: bool,
@@ -73,7 +73,7 @@ impl fmt::Display for Summary {
             )?;
         }
         if self.reader_ended {
-            write!(f, "; then whoever read them had ended")?;
+            write!(f, "; then their reader ended")?;
         }
         if self.replaced {
             write!(
@@ -107,7 +107,7 @@ mod tests {
         summary.set_reader_ended();
         assert_eq!(
             summary.to_string(),
-            "captured 1 frame(s): 1 challenged; then whoever read them had ended"
+            "captured 1 frame(s): 1 challenged; then their reader ended"
         );
     }
 }

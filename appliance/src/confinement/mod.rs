@@ -61,7 +61,7 @@ pub enum ConfinementError {
     #[error("the filter of system calls is wrong: {0}")]
     Filter(#[from] seccompiler::BackendError),
     /// A Landlock system call failed.
-    #[error("files cannot be taken away: {0}")]
+    #[error("access to files cannot be given up: {0}")]
     Files(#[from] landlock::RulesetError),
 }
 

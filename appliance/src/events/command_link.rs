@@ -132,7 +132,7 @@ impl CommandLink {
             if let Err(error) = write_line(&mut self.stream, &Job { command, event })
                 && let Some(others) = self.failed.pass()
             {
-                tracing::warn!(%error, others, "the programs of on_event cannot be told");
+                tracing::warn!(%error, others, "events cannot be passed to the programs of on_event");
             }
         }
     }

@@ -124,7 +124,7 @@ fn log_run(limits: &mut Limits, command: &[String], ended: &Result<(), CommandEr
             program,
             said,
             others,
-            "the program of on_event said something"
+            "the program of on_event wrote to standard error"
         ),
         Err(error) => tracing::warn!(
             program,

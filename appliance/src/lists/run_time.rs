@@ -14,7 +14,7 @@ pub const MAX_ENTRIES: usize = 65_536;
 /// The services that an entry is for: one, by name, or `None` for all, also those that a reload adds.
 pub type Scope = Option<String>;
 
-/// The entries of the run time.
+/// The entries that were added at run time.
 #[derive(Clone, Debug, Default)]
 pub struct RunTimeLists(BTreeMap<(IpNet, Scope), Held>);
 
@@ -109,7 +109,7 @@ pub enum ListError {
     },
     /// There are too many.
     #[error(
-        "there are {MAX_ENTRIES} entries of the run time already; put many prefixes into a file (`allow_file`, `deny_file`)"
+        "{MAX_ENTRIES} entries were already added at run time; put many prefixes into a file (`allow_file`, `deny_file`)"
     )]
     TooMany,
 }

@@ -131,7 +131,7 @@ impl AttackWatch {
                     service,
                     address,
                     seconds,
-                    "an attack goes on that began before this process"
+                    "an attack that began before this process continues"
                 );
             } else {
                 let attack = resumed.attack.resumed(now);
@@ -197,7 +197,7 @@ impl AttackWatch {
         if let Err(error) = steering.read_address_counts()
             && let Some(others) = self.failed.pass()
         {
-            tracing::error!(%error, others, "what came for single addresses cannot be read");
+            tracing::error!(%error, others, "the counts of watched addresses cannot be read");
         }
         let mut has_changed = false;
         for (index, watched) in self.services.iter_mut().enumerate() {
@@ -230,13 +230,13 @@ impl AttackWatch {
             if let Err(error) = steering.set_attack(index, is_whole, &attacked)
                 && let Some(others) = self.failed.pass()
             {
-                tracing::error!(service = service.name, %error, others, "the service cannot be switched");
+                tracing::error!(service = service.name, %error, others, "the service cannot begin or end to challenge clients");
             }
             if was_attacked != watched.is_attacked()
                 && let Err(error) = steering.forget_sources(index)
                 && let Some(others) = self.failed.pass()
             {
-                tracing::error!(service = service.name, %error, others, "the sources of earlier SYNs stay");
+                tracing::error!(service = service.name, %error, others, "the sources of earlier SYNs cannot be forgotten");
             }
             if !changes.is_empty() {
                 let challenging = challenging(steering, index);
@@ -288,7 +288,7 @@ impl AttackWatch {
         if let Err(error) = steering.keep_attacks(ongoing)
             && let Some(others) = self.failed.pass()
         {
-            tracing::error!(%error, others, "a process after this one would not know which attacks go on");
+            tracing::error!(%error, others, "attacks in progress cannot be recorded for the next process");
         }
     }
 

@@ -31,7 +31,7 @@ pub(super) fn answer(
     Ok(answer)
 }
 
-/// Removes the entries whose time is over.
+/// Removes the expired entries.
 pub(super) fn expire(lists: &mut RunTimeLists, config: &Config, steering: &mut Steering) {
     let now = Instant::now();
     let expired = lists.expire(now);
@@ -40,9 +40,9 @@ pub(super) fn expire(lists: &mut RunTimeLists, config: &Config, steering: &mut S
     }
     let wanted = Contents::new(&config.services, lists, now);
     match steering.set_lists(&wanted) {
-        Ok(()) => tracing::info!(expired, "entries of allow and deny lists have ended"),
+        Ok(()) => tracing::info!(expired, "entries of allow and deny lists have expired"),
         Err(error) => {
-            tracing::error!(%error, "entries of allow and deny lists whose time is over cannot be removed");
+            tracing::error!(%error, "expired entries of allow and deny lists cannot be removed");
         }
     }
 }

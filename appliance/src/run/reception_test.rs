@@ -35,7 +35,7 @@ pub(super) fn test_reception(servers: &[SocketAddr], interfaces: &[Tested]) -> S
     let ask = |silent: &[SocketAddr]| match server_probe::probe_servers(silent, PATIENCE) {
         Ok(answers) => answers.into_iter().map(|(server, _)| server).collect(),
         Err(error) => {
-            tracing::warn!(%error, "the self-test could not ask servers");
+            tracing::warn!(%error, "the self-test could not probe servers");
             silent.to_vec()
         }
     };

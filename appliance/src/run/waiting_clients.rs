@@ -26,7 +26,7 @@ impl WaitingLog {
             tracing::info!(
                 clients = self.unsaid.taken,
                 too_late = self.unsaid.discarded,
-                "clients had waited for a worker"
+                "waiting clients were handed to workers"
             );
             self.unsaid = Waited::default();
         }
@@ -59,7 +59,7 @@ pub(super) fn serve(appliance: &mut Appliance, log: &mut WaitingLog) {
         Ok(waited) => log.served(waited),
         Err(error) => {
             if let Some(others) = log.failures.pass() {
-                tracing::error!(%error, others, "clients that wait for a worker cannot be served");
+                tracing::error!(%error, others, "waiting clients cannot be handed to workers");
             }
         }
     }

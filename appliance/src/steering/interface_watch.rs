@@ -39,7 +39,7 @@ impl Steering {
         };
         self.watched = self.interfaces.iter().filter_map(attached).collect();
         let watch = LinkWatch::open().inspect_err(
-            |error| tracing::warn!(%error, "interfaces that go for less than a second are not noticed"),
+            |error| tracing::warn!(%error, "interfaces that are gone for less than a second will not be noticed"),
         );
         self.link_watch = watch.ok();
         Ok(())

@@ -32,7 +32,7 @@ impl Steering {
             if clients != 0 {
                 tracing::info!(
                     clients,
-                    "the process before this one was handed clients that it did not serve"
+                    "clients that the previous process had not served wait for workers"
                 );
             }
         }
@@ -64,7 +64,7 @@ impl Steering {
             }
         }
         if let Some(flows) = self.taken_over {
-            tracing::info!(flows, "taken over from a process before this one");
+            tracing::info!(flows, "taken over from the previous process");
         }
         Ok(())
     }

@@ -71,7 +71,7 @@ impl Entry {
                 return Ok(entry);
             }
             tracing::warn!(
-                "{} is another program than before: whoever calls it must take it again (docs/chaining.md)",
+                "{} is another program than before: put it into the map of the program that calls it (docs/chaining.md)",
                 path.display()
             );
         }
