@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_have_the_names_of_metrics_and_each_word_is_there_once() {
+    fn reasons_have_the_names_of_metrics_and_are_unique() {
         let all = Reason::all();
         let words: Vec<_> = all.iter().map(|one| one.word).collect();
         for word in [

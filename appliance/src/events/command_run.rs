@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn who_prints_without_end_is_read_slowly_and_only_its_begin_is_kept() {
+    fn endless_output_is_read_slowly_and_only_its_start_is_kept() {
         let printed = |limit| {
             let (ended, said) = run("exec yes >&2", limit);
             let killed = format!("it did not end within {} s and was killed", limit / 1000);

@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signed_syns_are_told_where_they_are_dropped() {
+    fn status_notes_services_that_drop_signed_syns() {
         let service = |handoff: &str, dropped| {
             let mut counters = Counters::default();
             counters.set(Counter::DropSigned, dropped);

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_begins_anew_has_no_rate() {
+    fn a_counter_that_was_reset_has_no_rate() {
         let (mut old, new) = (sample_snapshot::snapshot(), later());
         set(&mut old.services[0], Counter::Syn, 1_000);
         let rates = Rates::between(&old, &new).unwrap();

@@ -6,7 +6,7 @@ use crate::fake_appliance::FakeAppliance;
 const OUT: [&str; 2] = ["--out", "/dev/null"];
 
 #[test]
-fn an_unknown_service_or_reason_is_an_error_that_lists_those_that_there_are() {
+fn an_unknown_service_or_reason_is_an_error_that_lists_the_known_ones() {
     let (folder, source) = (TestFolder::new(), FakeAppliance::new());
     let _server = folder.serve(&source);
     let ran = folder.synward(&[&["capture", "--service", "wbe"][..], &OUT].concat());

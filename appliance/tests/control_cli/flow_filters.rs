@@ -66,7 +66,7 @@ fn a_condition_that_makes_no_sense_is_2_and_says_what_would() {
 
 /// So does every command that takes the name of a service.
 #[test]
-fn an_unknown_service_is_1_and_says_which_there_are() {
+fn an_unknown_service_exits_with_1_and_lists_the_known_ones() {
     let (folder, source) = (TestFolder::new(), FakeAppliance::new());
     let _server = folder.serve(&source);
     for command in [

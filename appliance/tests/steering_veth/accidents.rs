@@ -121,7 +121,7 @@ fn an_interface_that_was_elsewhere_is_steered_again() {
 }
 
 #[test]
-fn an_interface_that_is_created_again_under_its_index_is_another_one() {
+fn a_recreated_interface_with_the_same_index_is_another_one() {
     let lab = Lab::new();
     let mut steering = lab.steer(&[]).unwrap();
     let index = lab.index();
@@ -250,7 +250,7 @@ fn the_program_at_tc_is_attached_again() {
 }
 
 #[test]
-fn one_interface_that_cannot_be_mended_does_not_keep_another_waiting() {
+fn an_interface_that_cannot_be_steered_again_does_not_delay_another() {
     let lab = Lab::new();
     add_two(&lab, "2");
     let needs_both = ("xdp = \"auto\"", "xdp = \"auto\"\nqueues = [0, 1]");

@@ -290,7 +290,7 @@ fn local_services_have_the_limit_while_connections_are_adopted() {
 /// While some ACKs are not checked, SYNs are noted: ACKs out of nowhere then do not count against real clients, not even
 /// against those in whose names they come.
 #[test]
-fn a_client_whose_syn_was_answered_is_apart_from_acks_out_of_nowhere() {
+fn acks_whose_syn_was_answered_are_counted_apart_from_the_others() {
     needs_root!();
     in_namespace(|steer| {
         limit(steer);

@@ -114,7 +114,7 @@ fn a_flood_to_many_addresses_is_an_attack_on_the_service() {
 }
 
 #[test]
-fn while_the_service_is_under_attack_its_addresses_are_not_told_of() {
+fn attacks_on_addresses_are_not_reported_while_the_whole_service_is_attacked() {
     let mut service = Service::new(10, SETTINGS);
     assert_eq!(service.run(2.0, &[300; 10]), "+all");
     let mut one = [300; 10];
@@ -160,7 +160,7 @@ fn addresses_come_and_go() {
 
 /// A process was killed meanwhile: the next one knows of the attack, and of how much came before.
 #[test]
-fn an_attack_goes_on_in_the_next_process() {
+fn an_attack_continues_in_the_next_process() {
     let mut before = Service::new(3, SETTINGS);
     assert_eq!(before.run(2.0, &[5_000, 0, 0]), "+0");
     before.addresses.note_challenged(&[net(0)]);

@@ -261,7 +261,7 @@ fn an_attack_has_its_numbers() {
 
 /// With mode `off` the end of an attack in progress is reported, and none begins. With another mode one begins at once.
 #[test]
-fn nobody_looks_while_the_mode_is_off() {
+fn mode_off_looks_for_no_attacks() {
     let mut detector = Detector::new(set(1_000, 5), true);
     let flood = |tenths: u64| Seen {
         totals: Totals {

@@ -63,7 +63,7 @@ impl Table {
 }
 
 #[test]
-fn clients_of_a_silent_server_give_way_to_those_of_another() {
+fn clients_of_another_server_displace_those_of_a_silent_one() {
     let mut table = Table::new();
     for n in 0..3 * CAPACITY {
         table.open(
@@ -100,7 +100,7 @@ fn many_silent_servers_together_are_one_holder() {
 }
 
 #[test]
-fn one_source_gives_way_to_the_others_of_its_server() {
+fn other_sources_of_a_server_displace_the_biggest_one() {
     for (attacker, client) in [("10.0.0", "10.0.1.1"), ("2001:db8:0:0", "2001:db8:1::1")] {
         let mut table = Table::new();
         for n in 0..2 * CAPACITY {
@@ -114,7 +114,7 @@ fn one_source_gives_way_to_the_others_of_its_server() {
 
 /// A site has a /48, which is 256 sources.
 #[test]
-fn a_site_of_many_prefixes_gives_way_to_clients_of_the_same_silent_server() {
+fn clients_of_the_same_silent_server_displace_a_site_of_many_prefixes() {
     let mut table = Table::new();
     for n in 0..2 * CAPACITY {
         let client = format!("2001:db8:0:{:x}::{n:x}", (n % 256) << 8);
@@ -127,7 +127,7 @@ fn a_site_of_many_prefixes_gives_way_to_clients_of_the_same_silent_server() {
 }
 
 #[test]
-fn the_youngest_of_the_holder_gives_way() {
+fn the_youngest_opening_of_the_holder_is_displaced() {
     let mut table = Table::new();
     let ids: Vec<u32> = (0..CAPACITY)
         .map(|_| table.open(&key("10.0.0.1", 443), 0, LIMITS).0)

@@ -50,7 +50,7 @@ fn a_table_at_the_highest_load_holds_its_capacity() {
 /// A hundred thousand connections a second for an hour, in a table of the default capacity, scaled to fewer buckets. Each
 /// ends at once, and would stay for `closing_seconds`.
 #[test]
-fn closing_flows_give_way_to_new_ones() {
+fn new_flows_replace_closing_ones() {
     const BUCKETS: u32 = 128;
     let default = buckets_for(1 << 20);
     let a_unit = 107_400 * BUCKETS / default;
@@ -83,7 +83,7 @@ fn closing_flows_give_way_to_new_ones() {
 
 /// A flow that is open, half-closed, or just closed is not removed.
 #[test]
-fn open_flows_never_give_way() {
+fn open_flows_are_never_replaced() {
     let table = table(1);
     let now = flow_now();
     for number in 0..15 {
