@@ -16,7 +16,7 @@ use super::detector::{Attack, Change, Detector, KeptAttack, Seen};
 use super::rate_window::Rates;
 use crate::config::Activation;
 
-/// The most addresses of a service that are under attack by themselves. If there are more, the service is.
+/// The most addresses of a service that count as attacked separately. If there are more, the service is under attack.
 pub const MOST: usize = 8;
 /// One of so many addresses may have most of a rate by an attack on it.
 const FEW: usize = 4;
@@ -29,7 +29,7 @@ pub type Changed = (Option<IpNet>, Change);
 pub struct AddressDetectors(Vec<(IpNet, Detector)>);
 
 impl AddressDetectors {
-    /// The addresses that are under attack by themselves.
+    /// The addresses that are under attack separately.
     pub fn attacks(&self) -> impl Iterator<Item = (IpNet, &Detector, &Attack)> {
         let all = self.0.iter();
         all.filter_map(|(net, one)| Some((*net, one, one.attack()?)))

@@ -150,7 +150,7 @@ pub struct AttackView {
     /// Whether it is under attack at all its addresses.
     #[serde(default)]
     pub everywhere: bool,
-    /// Its addresses that are under attack by themselves.
+    /// Its addresses that are under attack separately.
     #[serde(default)]
     pub addresses: Vec<AddressAttackView>,
     /// The source prefixes that claim to send most of the attack, by a sample, the largest first, at most five. Empty without an
@@ -159,7 +159,7 @@ pub struct AttackView {
     pub sources: Vec<SourceView>,
 }
 
-/// An address or prefix of a service that is under attack by itself.
+/// An address or prefix of a service that is under attack separately.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AddressAttackView {
     /// The address or prefix, as it is configured.

@@ -30,7 +30,7 @@ pub(super) fn event(
         (Change::Began(_), true, _) => "attack begins: clients are challenged",
         (Change::Began(_), false, _) => "attack begins: mode \"auto\" would challenge clients now",
         (Change::Ended(_), ..) => "attack is over",
-        (Change::Unwatched(_), _, Some(_)) => "this address is not watched by itself any more",
+        (Change::Unwatched(_), _, Some(_)) => "this address is not watched separately any more",
         (Change::Unwatched(_), _, None) => "attacks are not looked for any more",
     };
     Event {

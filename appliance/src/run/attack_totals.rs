@@ -15,7 +15,7 @@ pub(super) struct SeenOfService<'a> {
     pub(super) each: Vec<Seen>,
 }
 
-/// What came for a service and for those of its addresses that are watched by themselves. `None`: it cannot be read; `status`
+/// The counts of a service and of those of its addresses that are watched separately. `None`: it cannot be read; `status`
 /// says so.
 pub(super) fn look<'a>(
     steering: &'a Steering,

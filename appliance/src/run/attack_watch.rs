@@ -230,7 +230,7 @@ impl AttackWatch {
             if let Err(error) = steering.set_attack(index, is_whole, &attacked)
                 && let Some(others) = self.failed.pass()
             {
-                tracing::error!(service = service.name, %error, others, "the service cannot begin or end to challenge clients");
+                tracing::error!(service = service.name, %error, others, "the service cannot start or stop challenging clients");
             }
             if was_attacked != watched.is_attacked()
                 && let Err(error) = steering.forget_sources(index)

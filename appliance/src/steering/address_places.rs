@@ -42,7 +42,7 @@ impl AddressPlaces {
         services.flat_map(|(service, places)| places.iter().map(|place| (*service, *place)))
     }
 
-    /// The places after these, for services with the same indices. Those that may challenge by themselves are served first.
+    /// The places after these, for services with the same indices. Those that may challenge separately are served first.
     pub(super) fn follow(&self, services: &[Service]) -> Self {
         let taken = self.policies();
         let mut free = (MAX_SERVICES..MAX_POLICIES).filter(|policy| !taken.contains(policy));

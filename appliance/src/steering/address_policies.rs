@@ -1,4 +1,4 @@
-//! The policies of addresses that are watched by themselves. They are those of their service, but for what an attack changes:
+//! The policies of addresses that are watched separately. They are those of their service, except for what an attack changes:
 //! whether clients are challenged, and until when connections from before are adopted and older cookies are honoured.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,14 +1,14 @@
-//! How a service that begins to challenge its clients treats the connections from before, and how long cookies are good.
+//! How a service that starts challenging its clients treats the connections from before, and how long cookies are valid.
 
 use std::time::Duration;
 
 use synward_core::cookie::EPOCH_NANOSECONDS;
 use synward_core::layout::{Service, handoff};
 
-/// How long segments of unknown connections pass when a service begins to challenge while the appliance runs, whatever
+/// How long segments of unknown connections pass when a service starts challenging while the appliance runs, whatever
 /// `adopt_seconds` says: a handshake that was half done is done by then, with some retransmissions (RFC 6298 §2).
 const ADOPT_AT_LEAST: Duration = Duration::from_secs(5);
-/// How long cookies are good: those of the current and the previous epoch, and of the next one where clocks differ.
+/// How long cookies are valid: those of the current and the previous epoch, and of the next one where clocks differ.
 pub(super) const COOKIE_LIFE: u64 = 3 * EPOCH_NANOSECONDS;
 
 /// How long connections from before are adopted.
@@ -16,7 +16,7 @@ pub(super) const COOKIE_LIFE: u64 = 3 * EPOCH_NANOSECONDS;
 pub(super) struct Adoption {
     /// Segments of unknown connections pass.
     pub(super) all: Duration,
-    /// A few of them pass, for the server to judge.
+    /// A few of them pass, and the server decides.
     pub(super) judged: Duration,
 }
 
@@ -33,7 +33,7 @@ impl Adoption {
         }
     }
 
-    /// When a service begins to challenge while the appliance runs: its connections are as legitimate as later ones.
+    /// When a service starts challenging while the appliance runs: its connections are as legitimate as later ones.
     pub(super) fn while_running(self, idle: Duration) -> Self {
         Self {
             all: self.all.max(ADOPT_AT_LEAST),

@@ -11,7 +11,7 @@ use super::map_encoding::mode_byte;
 use crate::config::Mode;
 
 impl Steering {
-    /// Says whether a service is under attack, and which of its addresses are by themselves (the indices of their policies): the
+    /// Says whether a service is under attack, and which of its addresses are separately (the indices of their policies): the
     /// program then samples where their SYNs come from, and with mode `auto` their clients are challenged. Other modes stay as
     /// they are.
     ///

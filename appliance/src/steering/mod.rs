@@ -18,7 +18,7 @@
 //! | `policies_in_force` | changes the policies of all services at one moment; lists and drain |
 //! | `modes` | which services challenge their clients; what continues when one starts or stops |
 //! | `adoption` | ... how it treats the connections from before |
-//! | `watched_addresses` | the addresses of services that are watched, and challenge, by themselves |
+//! | `watched_addresses` | the addresses of services that are watched, and challenge, separately |
 //! | `address_places`, `address_policies` | their places in the maps, and their policies |
 //! | `watched_counts` | the SYNs and completed handshakes of each |
 //! | `attacks` | which services and addresses are under attack |
@@ -30,7 +30,7 @@
 //! | `interface_mend` | steers interfaces again that have lost a program or their sockets |
 //! | `pin_mend` | pins again what somebody has removed from the pin folder |
 //! | `map_plan`, `map_encoding`, `fill` | the content of the maps for a configuration, its encoding, and writing it |
-//! | `next_hops` | keeps the neighbours known that the program sends to |
+//! | `next_hops` | keeps the kernel's entries of the neighbours that the program sends to |
 //! | `waiting_clients` | clients that wait for a worker |
 //! | `handed_over` | ... and those that a killed process had not served |
 //! | `sources` | where the SYNs of attacks come from |

@@ -1,8 +1,8 @@
-//! Which services challenge their clients, and what goes on when one begins or ends to.
+//! Which services challenge their clients, and what continues when one starts or stops.
 //!
 //! A connection from before is either known to the program, because it learned it from the server, or is adopted:
-//! for a while segments of unknown connections pass, and a few pass for hours for the server to judge. A cookie that was
-//! issued before a service stopped to challenge still opens its connection.
+//! for a while segments of unknown connections pass, and a few pass for hours, and the server decides. A cookie that was
+//! issued before a service stopped challenging still opens its connection.
 
 use synward_core::layout::{Service, mode, when_absent};
 
@@ -76,7 +76,7 @@ impl Steering {
         self.write_service(service, changed)
     }
 
-    /// The policy with another mode. A service that begins to challenge adopts the connections that exist; one that stops
+    /// The policy with another mode. A service that starts challenging adopts the connections that exist; one that stops
     /// honours its cookies for a while.
     pub(super) fn challenge(&self, mut changed: Service, byte: u8) -> Service {
         let was = std::mem::replace(&mut changed.mode, byte);
@@ -92,7 +92,7 @@ impl Steering {
         changed
     }
 
-    /// Has services, and addresses that are challenged by themselves, adopt the connections of clients that passed unchallenged
+    /// Has services, and addresses that challenge separately, adopt the connections of clients that passed unchallenged
     /// because workers were absent. Returns whether there was one.
     ///
     /// # Errors
@@ -119,11 +119,11 @@ impl Steering {
         Ok(true)
     }
 
-    /// Writes all services. Those that challenge adopt connections from `now` on; the others honour the cookies of a process
-    /// before this one.
+    /// Writes all services. Those that challenge adopt connections from `now` on; the others honour the cookies of the
+    /// previous process.
     pub(super) fn start_adoption(&mut self, now: u64) -> Result<(), SteeringError> {
         let mut services = self.services.clone();
-        // They begin as their services do.
+        // They begin with the state of their services.
         self.addresses.in_force.clear();
         for service in &mut services {
             self.adoption.begin(service, now);

@@ -1,4 +1,4 @@
-//! Keeps the neighbours known that the XDP program sends to.
+//! Keeps the kernel's entries of the neighbours that the XDP program sends to.
 //!
 //! `bpf_fib_lookup` takes the hardware address that the kernel has and does not tell the kernel that it is used. The kernel
 //! alone would therefore neither resolve such a neighbour nor notice that its address has changed. The control thread does

@@ -1,5 +1,4 @@
-//! The addresses of services that are watched, and challenge, by themselves: which they are, their policies, and what came for
-//! each.
+//! The addresses of services that are watched, and challenge, separately: which they are, their policies, and their counts.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +11,7 @@ use super::handle::Steering;
 use crate::config::Mode;
 
 impl Steering {
-    /// The addresses of a service that are watched by themselves. Empty: the service has only one, or too many, or a mode in
+    /// The addresses of a service that are watched separately. Empty: the service has only one, or too many, or a mode in
     /// which no attack changes what it does.
     pub fn watched_addresses(&self, service: u32) -> &[Place] {
         if self.modes.get(service as usize).is_some_and(is_watched) {
@@ -22,7 +21,7 @@ impl Steering {
         }
     }
 
-    /// Whether clients of an address that is watched by itself are challenged now.
+    /// Whether clients of an address that is watched separately are challenged now.
     pub fn challenges_at(&self, place: Place) -> bool {
         self.addresses.challenges(place.policy)
     }
@@ -67,7 +66,7 @@ impl Steering {
         self.challenge(own, byte)
     }
 
-    /// Reads what came for the addresses that are watched by themselves, summed over all CPUs.
+    /// Reads the counts of the addresses that are watched separately, summed over all CPUs.
     ///
     /// # Errors
     /// The kernel refuses the read. Then no counts are known.
@@ -81,7 +80,7 @@ impl Steering {
         self.object.address_counts.read(count)
     }
 
-    /// What had come for an address that is watched by itself at the last [`Self::read_address_counts`]; `None`: it could not be
+    /// The counts of an address that is watched separately, as of the last [`Self::read_address_counts`]; `None`: it could not be
     /// read, or was not watched.
     pub fn address_counts(&self, place: Place) -> Option<AddressCounts> {
         let index = AddressCounts::index(place.policy);

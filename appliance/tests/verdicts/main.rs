@@ -38,7 +38,7 @@
 //! | [`hostile_sources`] | sources that no client has |
 //! | [`blind_segments`] | what a blind sender sends into a spliced flow |
 //! | [`signals`] | signals while the kernel verifies the program |
-//! | [`addresses`] | addresses of a service that challenge by themselves, and what is counted for them |
+//! | [`addresses`] | addresses of a service that challenge separately, and what is counted for them |
 //! | [`policy`] | modes, lists, prefixes and ports |
 //! | [`unknown_segments`] | segments that match no flow, and adopted connections |
 //!

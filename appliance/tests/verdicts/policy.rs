@@ -64,7 +64,7 @@ fn off_touches_nothing() {
     });
 }
 
-/// A service that has ended to challenge: the cookies that are out open their connections for as long as they are good.
+/// A service that has stopped challenging: cookies that were issued open their connections for as long as they are valid.
 #[test]
 fn cookies_outlive_the_challenge() {
     needs_root!();
