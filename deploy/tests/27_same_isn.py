@@ -1,5 +1,5 @@
-"""A device that restarts counts source port and ISN from the same start. Its next connection, a moment after the last, carries
-data like the first, and the captured first segment of the last delivers nothing again.
+"""A device that restarts begins with the same source port and ISN. Its next connection, a moment after the last, carries data like
+the first one, and the captured first segment of the last one delivers nothing a second time.
 
 With `--full` with each handoff."""
 

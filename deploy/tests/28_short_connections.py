@@ -1,5 +1,5 @@
-"""Connections that their server resets at once fill the flow table many times over: those that have ended give way, and other clients
-are served.
+"""Connections that their server resets at once fill the flow table many times over: those that have ended are replaced, and other
+clients are served.
 
 With `--full` none is refused at 20,000 a second, for half a minute in the default table and for a minute in one with fewer places than
 connections. SYNWARD_RATE sets another rate, to find the highest. Clients are frames of packet sockets, the server accepts and resets: both

@@ -1,5 +1,5 @@
-"""The service manager is told of readiness, reloads, the stop and, again and again, that all works; the log has the journal's form,
-or is JSON."""
+"""The service manager is notified of readiness, reloads and the stop, and its watchdog while all works; the log has the journal's
+form, or is JSON."""
 
 import contextlib
 import json

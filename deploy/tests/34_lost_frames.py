@@ -1,7 +1,7 @@
-"""An interface that stops to transmit frames of XDP while synward serves is reported with the cure, and again when it works.
+"""An interface that stops transmitting frames of XDP while synward serves is reported with the cure, and again when it works.
 
-Metrics say why by the errno: the kernel refuses the redirect, the driver refuses all, or it drops some without an errno. Story 46
-has frames that are dropped after the verdict.
+Metrics give the reason as an errno: the kernel refuses the redirect, the driver refuses all, or it drops some without an errno.
+Story 46 has frames that are dropped after the verdict.
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""A drain takes no new connection, ends none, honours the cookies that are out, and ends the process when none is left."""
+"""A drain accepts no new connection except by cookies that were issued before, ends none, and ends the process when none is left."""
 
 import socket
 import subprocess

@@ -1,5 +1,5 @@
-"""Connections that say nothing while those from before the start are adopted go on when they speak, client or server first. So do
-those that begin while the mode is `off`, and are quiet when it becomes `always`.
+"""Connections that are silent through the adoption continue when either end sends again. So do those that begin while the mode is
+`off`, and are silent when it becomes `always`.
 
 With `--full` also with `local`, whose kernel knows them, and `forward`, which keeps no state."""
 

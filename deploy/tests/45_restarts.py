@@ -1,5 +1,5 @@
-"""synward is killed and started again, and frozen, in a flood: transfers go on, and every client is served, also one that says
-nothing before its server does.
+"""synward is killed and started again, and frozen, in a flood: transfers go on, and every client is served, also one that waits
+for its server to speak first.
 
 With `--full` ten times with each handoff and responder; `forward` kills and freezes the edge, then the server's synward."""
 

@@ -1,6 +1,6 @@
-"""synward lives with other XDP programs: one that runs first and calls it, and one behind it that gets what belongs to no
-service; a caller that lets go of it is reported, and so are frames that the one behind aborts. A restart needs nothing of the
-caller."""
+"""synward works beside other XDP programs: one that runs first and calls it, and one behind it that gets what belongs to no
+service. A caller that stops calling it is reported, and so are frames that the one behind aborts. A restart changes nothing for
+the caller."""
 
 import json
 import os

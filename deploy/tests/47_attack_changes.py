@@ -1,5 +1,5 @@
 """One address is under attack when its process is killed, its mode is changed by hand, and it leaves the configuration: its clients
-are challenged from the first moment of the next process on, and programs are told of one begin and one end of each attack, also if
+are challenged from the first moment of the next process on, and programs get one begin and one end of each attack, also if
 the next process does not watch the address."""
 
 import json

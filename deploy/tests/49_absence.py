@@ -1,4 +1,4 @@
-"""A killed process leaves connections going on. After some seconds clients are not answered by a splice any more, or reach the
+"""Connections continue after the process is killed. After some seconds a splice drops the SYNs of clients or passes them to the
 server, as `when_absent` says, until the next process serves them.
 
 With `--full` both policies, a process that is frozen instead, and `local` and `forward`, which need no process."""

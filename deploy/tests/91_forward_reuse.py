@@ -1,7 +1,7 @@
 """An edge answers SYNs for a server whose sockets it does not see. A client that connects again from the same port is served
 all the same: while the server has TIME_WAIT, and while it still has the connection of a client that crashed. If the client has
-timestamps, its cookie resets what the server still has. If not, the edge lets the server judge the SYN: a cookie without timestamps
-can be guessed, and resets nothing."""
+timestamps, its cookie resets what the server still has. If not, the edge leaves the SYN to the server: a cookie without
+timestamps can be guessed, and resets nothing."""
 
 import contextlib
 import itertools

@@ -1,5 +1,5 @@
-"""A valid cookie without timestamps has 24 bits, which can be guessed. It resets no connection that the server's kernel has on the
-same addresses and ports, and no TIME_WAIT. The client's own connection goes on.
+"""A valid cookie without timestamps has a MAC of 25 bits, which can be guessed. It resets no connection that the server's
+kernel has on the same addresses and ports, and no TIME_WAIT. The client's own connection goes on.
 
 The limit on wrong ones does not count the segments of connections that were never challenged."""
 
