@@ -89,7 +89,7 @@ impl Capture {
     ///
     /// # Errors
     /// Stdout is a terminal, no process runs or it has no such service, another capture runs, the file cannot be written, or
-    /// whoever reads it has ended before a frame came.
+    /// its reader has ended before a frame arrived.
     pub fn run(&self, control: &Path, began: impl FnOnce(&str)) -> Result<Summary, CaptureError> {
         if self.out.is_none() && io::stdout().is_terminal() {
             return Err(CaptureError::Terminal);

@@ -41,7 +41,7 @@ impl Summary {
         self.lost = lost;
     }
 
-    /// Notes that nobody reads any more.
+    /// Notes that its reader has ended.
     pub(super) fn set_reader_ended(&mut self) {
         self.reader_ended = true;
     }

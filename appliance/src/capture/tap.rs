@@ -1,4 +1,4 @@
-//! Tells the XDP program what is wanted, and reads the frames that it puts into its ring.
+//! Writes what to capture into a map of the XDP program, and reads the frames that it puts into its ring.
 //!
 //! The maps are found by the ids that the running program has: they are not pinned, and the process that serves has no part
 //! in a capture.

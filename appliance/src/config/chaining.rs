@@ -18,7 +18,7 @@ pub(super) fn check(appliance: &Appliance, interfaces: &[Interface], report: &Co
             (Some(pin), Some(next)) if next.starts_with(pin) => report.problem(
                 interface.line,
                 format!(
-                    "`next` of {name} is {}, which is synward's own; name the program of somebody else",
+                    "`next` of {name} is {}, which is synward's own; name another program",
                     next.display()
                 ),
             ),

@@ -1,4 +1,4 @@
-//! A finding: what is, why it matters, and the command that mends it.
+//! A finding: what is wrong, why it matters, and the command that solves it.
 
 use serde::Serialize;
 

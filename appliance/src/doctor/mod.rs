@@ -8,7 +8,7 @@
 //! | `facts` | the facts |
 //! | `finding`, `report` | a finding; all of them as text or JSON |
 //! | `setting` | a setting that `tune` changes, and its command |
-//! | `nic` | device, link, driver, XDP, MTU, the program of somebody else |
+//! | `nic` | device, link, driver, XDP, MTU, another program on the interface |
 //! | `offloads` | VLAN tags, LRO, GRO in hardware |
 //! | `queues` | channels, RSS, ring, interrupts, NUMA |
 //! | `machine` | kernel, BPF file system, limits, clock |

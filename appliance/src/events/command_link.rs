@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(of(None), [0, 1]);
     }
 
-    /// The end of an attack on a service that a reload removes is told to its program.
+    /// The program of a service that a reload removes gets the end of an attack on it.
     #[test]
     fn removed_services_have_their_program_until_the_next_reload() {
         let services = |name: &str| {

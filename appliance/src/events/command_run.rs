@@ -57,7 +57,7 @@ pub(super) fn run_command(
         Err(error) => return (Err(CommandError::Start(error)), String::new()),
     };
     if let Some(mut input) = child.stdin.take() {
-        // An event is far smaller than a pipe's buffer. A program that reads nothing is none of our business.
+        // An event is far smaller than a pipe's buffer. A program need not read it.
         let _ = serde_json::to_writer(&mut input, event).map(|()| input.write_all(b"\n"));
     }
     let mut printed = Printed::new(child.stderr.take());

@@ -1,7 +1,7 @@
 //! The process that runs the programs of `on_event`.
 //!
-//! After the start no thread of the appliance can start a program, and none shall: whoever took one over by a bug could
-//! start any. So the appliance starts this process before it confines itself, and tells it once which programs there are.
+//! After the start no thread of the appliance can start a program: an attacker who took one over by a bug could start any.
+//! The appliance therefore starts this process before it confines itself, and sends it the list of programs once.
 //! Later it only sends events and the number of the program that gets them.
 //!
 //! Each line of the socket is JSON: first the programs with their arguments, then `Job`s. At its end the process ends.

@@ -15,7 +15,7 @@ const NOT_DRAINED: u8 = 1;
 /// Seconds before the end of a drain in which the end of the process is that of the drain: the last answer may be missed.
 const NEAR_END: f64 = 1.0;
 
-/// `synward drain [--timeout S]`: begins a drain, tells `began` about it, and waits until the process has ended.
+/// `synward drain [--timeout S]`: begins a drain, calls `began`, and waits until the process has ended.
 pub fn drain(
     control: &Path,
     timeout: Option<Duration>,

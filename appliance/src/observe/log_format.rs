@@ -1,4 +1,4 @@
-//! How a line of the log is written, and which way is used if nobody chooses.
+//! The formats of a log line, and which one is the default.
 
 use std::env;
 use std::fmt;

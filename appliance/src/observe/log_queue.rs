@@ -1,6 +1,6 @@
 //! A queue between the threads that log and the file that the log is written to.
 //!
-//! Logging must not block and must not fail: whoever reads stderr may be slow, stopped or gone, or the disk full, and some
+//! Logging must not block and must not fail: the reader of stderr may be slow, stopped or gone, or the disk full, and some
 //! lines are logged with a lock held. A thread writes the lines. Lines that do not fit into the queue or cannot be written
 //! are dropped and counted; the count is logged with the next line that can be written.
 

@@ -15,7 +15,7 @@ pub fn notify_ready() {
     notify_service_manager(&[NotifyState::Ready]);
 }
 
-/// RELOADING=1, with the time, by which the service manager tells this reload from an earlier one. READY=1 ends it.
+/// RELOADING=1, with the time, by which the service manager distinguishes this reload from an earlier one. READY=1 ends it.
 pub fn notify_reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify_service_manager(&[NotifyState::Reloading, now]),

@@ -318,7 +318,7 @@ mod tests {
         }
     }
 
-    /// A frozen process is continued: its clients have given up, and were told that nothing was done.
+    /// A frozen process is continued: its clients have given up, and have reported that nothing was done.
     #[test]
     fn a_request_whose_client_has_gone_is_not_carried_out() {
         let folder = tempfile::tempdir().unwrap();

@@ -90,7 +90,7 @@ pub(super) fn attach_all(
     Ok(fresh)
 }
 
-/// The interfaces whose program is that of somebody else. A link of ours that a previous process left there is removed.
+/// The interfaces that another program occupies. A link of ours that a previous process left there is removed.
 fn take_called(
     interfaces: &mut [Found],
     wanted: &[config::Interface],
@@ -124,7 +124,7 @@ fn take_one_called(
     })
 }
 
-/// Attaches `program` to an interface again that has lost it. One whose program is that of somebody else is left as it is. A
+/// Attaches `program` to an interface again that has lost it. One that another program occupies is left as it is. A
 /// link that cannot be pinned is pinned later (`pin_mend`).
 pub(super) fn attach_again(
     program: &mut Xdp,

@@ -29,7 +29,7 @@ const SHARE: u32 = 20;
 /// When routes that could not be read are read again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What was found last about the ways to clients.
+/// What was last found about the links and routes towards clients.
 #[derive(Debug)]
 pub(super) struct ClientWays {
     /// `None`: the kernel has no socket for it, and the routes are those of the start.
@@ -37,7 +37,7 @@ pub(super) struct ClientWays {
     routes: RouteMtus,
     /// The smallest MTU of the links.
     pub(super) link_mtu: u32,
-    /// Index of each link that is up. The kernel does not tell of IPv4 routes that go with their link.
+    /// Index of each link that is up. The kernel does not report IPv4 routes that are removed with their link.
     up: BTreeSet<u32>,
     /// Whether routes may have changed since they were read, and when they may be read again.
     is_stale: bool,
@@ -47,7 +47,7 @@ pub(super) struct ClientWays {
 }
 
 impl ClientWays {
-    /// Reads the ways through the interfaces that face clients.
+    /// Reads the links and routes through the interfaces that face clients.
     pub(super) fn new<'a>(interfaces: impl Iterator<Item = &'a SteeredInterface> + Clone) -> Self {
         let watch = RouteWatch::open();
         let watch = watch
@@ -127,7 +127,7 @@ impl ClientWays {
         }
     }
 
-    /// The bound of these ways.
+    /// The bound of these links and routes.
     pub(super) fn bound(&self) -> ClientMss {
         let mtu = |of_routes: Option<u32>| self.link_mtu.min(of_routes.unwrap_or(u32::MAX));
         ClientMss::of_mtus(mtu(self.routes.v4), mtu(self.routes.v6))

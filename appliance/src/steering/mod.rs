@@ -38,7 +38,7 @@
 //! | `object`, `map_sizes` | the eBPF object: loading, handles to maps, sizes of its maps |
 //! | `generic_fallback` | attaches the program again, in generic mode |
 //! | `vlan_stripping` | finds NICs that hide VLAN tags from XDP |
-//! | `occupant` | describes the program of somebody else on an interface |
+//! | `occupant` | describes another program that occupies an interface |
 //! | `attach`, `classifier`, `held_link`, `pins`, `bpffs` | attaching to XDP and TC, the links, and pinning in a BPF file system |
 //! | `driver_table`, `driver_obstacles` | what is known about drivers, and which of their limits an interface exceeds |
 //! | `receive_frames` | the size of the UMEM frames that a driver receives whole packets in |

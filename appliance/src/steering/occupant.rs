@@ -1,4 +1,4 @@
-//! The XDP program of somebody else on an interface, in words: what it is, who holds it, and what to do about it.
+//! Another XDP program that occupies an interface, in words: what it is, who holds it, and what to do about it.
 #![forbid(unsafe_code)]
 
 use std::fmt;

@@ -220,7 +220,7 @@ fn wrong_interfaces() -> Vec<Wrong> {
             "[[interface]]\nname = \"eth0\"\nside = \"both\"\nattach = \"none\"\nxdp = \"native\"\nnext = \
             \"/sys/fs/bpf/synward/entry\"",
             &[
-                "5: `next` of eth0 is /sys/fs/bpf/synward/entry, which is synward's own; name the program of somebody else",
+                "5: `next` of eth0 is /sys/fs/bpf/synward/entry, which is synward's own; name another program",
                 "9: xdp says how synward attaches its program, and attach = \"none\" has it attach none; remove xdp",
             ],
         ),

@@ -1,4 +1,4 @@
-//! Interfaces that have the XDP program of somebody else: the refusal says what it is, who holds it, and a cure that works.
+//! Interfaces that another XDP program occupies: the refusal says what it is, who holds it, and a cure that works.
 
 use std::fs;
 use std::process::{Command, Stdio};
