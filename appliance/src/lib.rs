@@ -11,7 +11,7 @@
 //! | [`config`], [`secret`] | read the configuration and the secret; report every problem with its line | no |
 //! | [`confinement`] | takes capabilities, system calls and files from each thread after the start | no |
 //! | [`events`] | the last events, their log lines, the programs of `on_event` | no |
-//! | [`doctor`] | problems of this machine, and the commands that solve them | no |
+//! | [`doctor`] | problems of this machine, and the commands that fix them | no |
 //! | [`tune`] | runs the commands of `doctor`, and undoes them | no |
 //! | [`regular_file`] | reads the files that people name, and refuses what is no regular file | no |
 //! | [`problem`] | a problem of a file: line, what is wrong, what would be right | no |

@@ -184,7 +184,7 @@ Examples:
     Mode(SetMode),
     /// List or change the sources that are never challenged
     ///
-    /// Of all prefixes that hold a source, the longest decides. Entries added here end with the process, or after --for.
+    /// The longest prefix that contains a source decides. Entries added here end with the process, or after --for.
     #[command(
         disable_help_subcommand = true,
         after_long_help = "\
@@ -196,7 +196,7 @@ Examples:
     Allow(Lists),
     /// List or change the sources whose segments are dropped
     ///
-    /// Of all prefixes that hold a source, the longest decides. Entries added here end with the process, or after --for.
+    /// The longest prefix that contains a source decides. Entries added here end with the process, or after --for.
     #[command(
         disable_help_subcommand = true,
         after_long_help = "\
@@ -208,8 +208,8 @@ Examples:
     Deny(Lists),
     /// Accept no new connections, wait for existing ones to end, and stop the process
     ///
-    /// `/readyz` and `status` say so at once; then SYNs are dropped, and clients try again elsewhere. Cookies that are out stay
-    /// good. Returns when no spliced connection is left or the timeout is over; the process exits with 0 then. If this
+    /// `/readyz` and `status` say so at once; then SYNs are dropped, and clients try again elsewhere. Cookies that were
+    /// issued stay valid. Returns when no spliced connection is left or the timeout is over; the process exits with 0 then. If this
     /// command is interrupted, the drain goes on. Exit 1 if `synward undrain` has cancelled it, or the process has ended
     /// before.
     #[command(after_long_help = "Example:\n  synward drain --timeout 5m")]

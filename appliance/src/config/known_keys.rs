@@ -138,7 +138,7 @@ pub(super) const SERVICE: Section = Section {
         key("timestamps", Optional("true"), ""),
         key("ecn", Optional("false"), ""),
         key("activate_syn_rate", Optional("10000"),
-            "under attack from so many SYNs a second on; unless set, 4 times what is normal, at least 1000"),
+            "under attack from this many SYNs a second on; unless set, 4 times what is normal, at least 1000"),
         key("deactivate_syn_rate", Optional("5000"), "the attack is over below so many; unless set, half of the former"),
         key("hold_seconds", Default("60"), "for how long it must be; 1 to 86400"),
         key("on_event", Default("[]"),

@@ -1,4 +1,4 @@
-//! A finding: what is wrong, why it matters, and the command that solves it.
+//! A finding: what is wrong, why it matters, and the command that fixes it.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! `synward doctor`: problems of this machine, why they matter, and the commands that solve them. Changes nothing.
+//! `synward doctor`: problems of this machine, why they matter, and the commands that fix them. Changes nothing.
 //!
 //! [`examine`] gathers [`facts`], which are plain data, and makes [`Finding`]s of them. docs/doctor.md lists the ids.
 //!

@@ -1,6 +1,6 @@
 //! Allow and deny lists: which sources a service never challenges, and which it drops.
 //!
-//! Of the prefixes that hold a source, the longest decides. The same prefix is never allowed and denied at a time.
+//! The longest prefix that contains a source decides. The same prefix is never allowed and denied at a time.
 //!
 //! | file | idea |
 //! |---|---|

@@ -31,7 +31,7 @@ impl Steering {
         Ok(())
     }
 
-    /// Begins or ends dropping the SYNs of services that are protected. Cookies that are out and flows go on.
+    /// Starts or stops dropping the SYNs of protected services. Cookies that were issued stay valid, and flows continue.
     ///
     /// # Errors
     /// The kernel refuses a write.
