@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::facts::{Change, Difference, Fact};
+use super::config_facts::{Change, Difference, Fact};
 
 impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

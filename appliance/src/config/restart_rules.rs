@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Change, Difference, Fact};
+use super::config_facts::{Change, Difference, Fact};
 
 /// What the running process has that services may need.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

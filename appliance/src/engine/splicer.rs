@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `handshake` | what an opening does with a segment or a timeout |
 //! | `room` | what is displaced when there is no room for an opening or its client's data |
-//! | `undelivered` | what an opening does with an ICMP error about its SYN |
+//! | `undelivered_syn` | what an opening does with an ICMP error about its SYN |
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ use crate::maps::{InsertError, OpeningEntry};
 
 mod handshake;
 mod room;
-mod undelivered;
+mod undelivered_syn;
 
 /// Maximum number of openings of one worker. Beyond it one of the biggest holder is displaced ([`OpeningShares`]).
 pub const OPENINGS: usize = 8192;

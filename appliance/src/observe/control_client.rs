@@ -13,7 +13,7 @@ use super::flow_view::FlowList;
 use super::snapshot::Snapshot;
 use super::socket_file::{connect, peer_pid};
 use super::status_text;
-use crate::config::facts::Facts;
+use crate::config::config_facts::Facts;
 use crate::config::{Config, Mode};
 
 /// Timeout of a response.

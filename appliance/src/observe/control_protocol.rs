@@ -22,7 +22,7 @@ use super::flow_query::FlowQuery;
 use super::flow_view::FlowList;
 use super::snapshot::Snapshot;
 use crate::config::Abilities;
-use crate::config::facts::Facts;
+use crate::config::config_facts::Facts;
 use crate::lists::{ListAnswer, ListRequest};
 
 /// A request.

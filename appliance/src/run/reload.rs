@@ -11,7 +11,7 @@ use super::reload_request::PastCounts;
 use super::running_appliance::{Inner, RunningAppliance};
 use super::service_slots;
 use super::start::{Appliance, policies};
-use crate::config::facts::{Difference, Facts};
+use crate::config::config_facts::{Difference, Facts};
 use crate::config::{Abilities, Config, Cookies, Handoff, Service, Standing};
 use crate::engine::Outcome;
 use crate::events::EventLog;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use synward::config::facts::Facts;
+use synward::config::config_facts::Facts;
 use synward::config::{Abilities, Config};
 use synward::observe::ControlServer;
 use synward::observe::control_protocol::RunningConfiguration;
