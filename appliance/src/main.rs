@@ -300,7 +300,7 @@ fn show(outcome: Outcome) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(outcome.code))
 }
 
-/// Prints a line to stderr. If that is closed or full, nobody can be told.
+/// Prints a line to stderr. If that is closed or full, the line is lost.
 fn report(line: &str) {
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -101,7 +101,7 @@ const SIGNAL_IOCTL: &[u64] = &[FIOSETOWN, SIOCSPGRP, libc::TIOCSTI, libc::TIOCSI
 const FIOSETOWN: u64 = 0x8901;
 const SIOCSPGRP: u64 = 0x8902;
 
-/// What nothing in the control thread calls, and whoever took it over would: programs, other processes, modules, mounts,
+/// What nothing in the control thread calls, but an attacker who took it over would: programs, other processes, modules, mounts,
 /// namespaces, keys, the clock, identities.
 const NEVER: &[i64] = &[
     libc::SYS_acct,

@@ -85,7 +85,7 @@ impl Finding {
             Unread::Absent => Self::new(
                 id,
                 Status::Ok,
-                format!("{subject}: there is none here, or it is not told"),
+                format!("{subject}: there is none here, or the kernel does not report it"),
                 why,
             ),
             Unread::Failed(cause) => Self::new(

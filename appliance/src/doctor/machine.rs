@@ -51,7 +51,7 @@ fn version(facts: &Facts) -> Finding {
         None => Finding::new(
             ID,
             Status::Warn,
-            format!("Linux {release}: the version cannot be told from that"),
+            format!("Linux {release}: the version cannot be read from that"),
             WHY,
         ),
         Some(version) if version < (u32::from(major), u32::from(minor)) => Finding::new(

@@ -1,4 +1,4 @@
-//! Hears what the kernel tells all listeners of a group (rtnetlink multicast).
+//! Receives the messages that the kernel sends to a group (rtnetlink multicast).
 #![forbid(unsafe_code)]
 
 use std::io::{self, Read as _};

@@ -12,7 +12,7 @@ const SECTION: &[u8] = b"xdp.frags\0";
 /// Where it ends to name a program for frames in one buffer: behind `xdp`.
 const END: usize = 3;
 
-/// Whether the kernel runs XDP programs for frames in several buffers. If it does not tell its version, the load tells.
+/// Whether the kernel runs XDP programs for frames in several buffers. If its version cannot be read, the load shows it.
 pub fn kernel_has_frags() -> bool {
     KernelVersion::current().map_or(true, |version| version >= KernelVersion::new(5, 18, 0))
 }

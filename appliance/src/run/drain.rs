@@ -117,7 +117,7 @@ pub(super) fn command(
     match (command, &mut *drain) {
         (DrainCommand::Begin(timeout), Some(under_way)) => under_way.renew(timeout, now),
         (DrainCommand::Begin(timeout), None) => {
-            // Before SYNs are dropped: whoever asks next learns that this machine takes no new connections.
+            // Before SYNs are dropped: the next health check sees that this machine takes no new connections.
             *drain = Some(Drain::new(timeout, now));
             if let Err(error) = steering.set_draining(true) {
                 let _ = steering.set_draining(false);

@@ -93,7 +93,7 @@ pub fn run(file: &Path, control: Option<&Path>, keep_steering: bool) -> anyhow::
     let mut config = match Config::load(file) {
         Ok(config) => config,
         Err(problems) => {
-            // If stderr is closed or full, the exit code still tells.
+            // If stderr is closed or full, the exit code still shows the failure.
             let _ = std::io::stderr().write_all(format!("{problems}\n").as_bytes());
             return Ok(ExitCode::FAILURE);
         }

@@ -140,7 +140,7 @@ pub(super) fn attach_again(
     attach_fresh(program, found, wanted, pins)
 }
 
-/// Detaches the program and attaches it anew. Meanwhile, for some milliseconds, packets pass.
+/// Detaches the program and attaches it again. Meanwhile, for some milliseconds, packets pass.
 pub(super) fn renew(
     attachment: Attachment,
     program: &mut Xdp,

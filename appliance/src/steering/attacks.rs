@@ -1,4 +1,4 @@
-//! Which services and addresses are under attack: tells the programs, and the process after a kill.
+//! Which services and addresses are under attack: writes that for the programs, and for the process after a kill.
 
 use std::collections::BTreeSet;
 

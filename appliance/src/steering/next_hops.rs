@@ -5,7 +5,7 @@
 //! for them what a packet of the kernel's own would do (`kernel::use_neighbour`):
 //!
 //! - a neighbour that the program could not send to, which it reports (`UNRESOLVED`), is resolved;
-//! - entries on steered interfaces that have become stale are confirmed, whoever uses them;
+//! - entries on steered interfaces that have become stale are confirmed, whatever uses them;
 //! - the next hops of configured servers are resolved before their first client comes.
 
 use std::collections::BTreeSet;

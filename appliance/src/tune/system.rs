@@ -162,7 +162,7 @@ fn is_bpf(mounts: &str, at: &str) -> bool {
     })
 }
 
-/// An RSS table in the words of `ethtool -X`. A table that `equal` does not make is told by its weights.
+/// An RSS table in the words of `ethtool -X`. A table that `equal` does not make is given by its weights.
 fn rss_words(table: &[u32]) -> String {
     let (Some(first), Some(last)) = (table.iter().min(), table.iter().max()) else {
         return "default".into();

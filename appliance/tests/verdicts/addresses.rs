@@ -231,7 +231,7 @@ fn the_fast_path_counts_its_syns_once_a_jiffy() {
     });
 }
 
-/// The address is looked up anew when a reload gives it another policy.
+/// The address is looked up again when a reload gives it another policy.
 #[test]
 fn an_endpoint_names_its_policy() {
     needs_root!();

@@ -156,7 +156,7 @@ fn wrong_ones_of_a_prefix_are_checked_within_the_limit() {
             });
             let found: u64 = found.iter().sum();
             assert!(found < 100, "{found} of {GUESSES} guesses were checked");
-            // SYNs are noted now: their senders are told from those that guess, in the same prefix and in others.
+            // SYNs are noted now: their senders are distinguished from those that guess, in the same prefix and in others.
             let elsewhere: [std::net::IpAddr; 2] = [
                 [198, 51, 100, 77].into(),
                 [0x2001, 0xdb8, 0xd, 0, 0, 0, 0, 2].into(),
@@ -184,7 +184,7 @@ fn wrong_ones_of_a_prefix_are_checked_within_the_limit() {
 const PORTS: std::ops::Range<u16> = 10_000..10_050;
 
 /// The kernel may answer what passes to it by a cookie of its own: while it makes none for XDP, for clients of the allow-list, and
-/// for those with a small MSS. Their ACKs are told from those that guess as well, in the same prefix.
+/// for those with a small MSS. Their ACKs are distinguished from guessed ones as well, in the same prefix.
 #[test]
 fn clients_whose_syn_passes_are_apart_from_acks_out_of_nowhere() {
     needs_root!();

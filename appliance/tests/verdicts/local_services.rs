@@ -21,7 +21,7 @@ const HERE: [&str; 2] = ["198.51.100.1", "2001:db8:c::1"];
 const REPLIES: u32 = 100;
 const ANSWERED: u32 = 50_000;
 
-/// The kernel answers them with a RST or a challenge, to whoever is named as their sender.
+/// The kernel answers them with a RST or a challenge, to the address that they claim to come from.
 #[test]
 fn syns_that_the_kernel_answers_are_within_the_budget_of_replies() {
     needs_root!();

@@ -207,7 +207,7 @@ fn in_one_arm_a_client_may_be_protected_itself() {
     });
 }
 
-/// The control thread is told which neighbour is unknown: the server itself, or the router to it.
+/// The program reports to the control thread which neighbour is unknown: the server itself, or the router to it.
 #[test]
 fn unknown_neighbours_are_reported() {
     needs_root!();
