@@ -13,6 +13,13 @@ TRACE = """t=/sys/kernel/tracing; echo 0 >$t/tracing_on; echo >$t/trace
 echo 'drops > 0' >$t/events/xdp/xdp_devmap_xmit/filter
 for event in xdp_redirect_err xdp_exception xdp_devmap_xmit; do echo 1 >$t/events/xdp/$event/enable; done; echo 1 >$t/tracing_on
 """
+# The module and the type of a device above ports. The ports of a bridge do not wait before they forward.
+UPPER = {
+    "bond": ("bonding max_bonds=0", "bond mode active-backup miimon 100"),
+    "balance-xor": ("bonding max_bonds=0", "bond mode balance-xor miimon 100 xmit_hash_policy layer3+4"),
+    "bridge": ("bridge", "bridge forward_delay 0"),
+}
+GUEST_MAC = "02:53:57:00:00:02"
 
 
 class Appliance:
@@ -29,7 +36,7 @@ class Appliance:
         lines = [
             "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.rp_filter=0 "
             "net.ipv4.conf.default.rp_filter=0 net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0",
-            f"for i in out0.{VLAN} upper0; do ip link del $i 2>/dev/null; done; for i in out0 in0; do ip addr flush dev $i; ip link set $i mtu {case.mtu} up; done",
+            f"for i in out0.{VLAN} upper0; do ip link del $i 2>/dev/null; done; for i in out0 {'out1 ' if case.ports > 1 else ''}in0; do ip addr flush dev $i; ip link set $i mtu {case.mtu} up; done",
             f"for i in out0 in0; do ethtool -L $i combined {channels} 2>/dev/null; done" if channels else "",
         ]
         if case.vlan:
@@ -39,10 +46,15 @@ class Appliance:
                          # The relay behind out0 takes no frame that a device would still have to cut or to checksum.
                          f"for i in out0 {client}; do ethtool -K $i tx off tso off gso off; done")
         if case.upper:
-            kind = {"bond": "bond mode active-backup miimon 100", "bridge": "bridge"}[case.upper]
-            module = {"bond": "bonding max_bonds=0", "bridge": "bridge"}[case.upper]
-            lines.append(f"modprobe {module}; ip link add upper0 type {kind}; ip link set out0 down; ip link set out0 master upper0; "
-                         f"ip link set upper0 address 02:53:57:00:00:02 mtu {case.mtu} up; ip link set out0 up")
+            module, kind = UPPER[case.upper]
+            ports = ["out0", "out1"][:case.ports]
+            lines.append(f"modprobe {module}; ip link add upper0 type {kind}")
+            lines += [f"ip link set {port} down; ip link set {port} master upper0" for port in ports]
+            lines.append(f"ip link set upper0 address {GUEST_MAC} mtu {case.mtu} up")
+            lines += [f"ip link set {port} up" for port in ports]
+            if case.upper == "balance-xor":
+                # The relay takes no frame that a device would still have to cut or to checksum.
+                lines.append("for i in out0 out1 upper0; do ethtool -K $i tx off tso off gso off; done 2>/dev/null")
         for device, four, six, host in ((client, "198.51.100", "2001:db8:c", 2), ("in0", "192.0.2", "2001:db8:5", 10)):
             mac = ENDS["in0" if device == "in0" else "out0"]
             lines.append(f"ip addr add {four}.1/24 dev {device}; ip -6 addr add {six}::1/64 dev {device} nodad; "

@@ -44,8 +44,10 @@ class Case:
     unfinished_checksums: bool = False
     # Clients are behind a VLAN tag, which the device strips ("stripped") or leaves in the frame ("kept").
     vlan: str = ""
-    # The kind of device that has out0 as its only port, and the addresses: "bond" or "bridge".
+    # The kind of device that has out0 as a port, and the addresses: "bond" (active-backup), "balance-xor" (a bond) or "bridge".
     upper: str = ""
+    # How many ports it has: with two, out1 is the other.
+    ports: int = 1
     mtu: int = 1500
     # Whether requests are also made during a flood.
     flood: bool = False
@@ -58,7 +60,9 @@ class Case:
         if self.cookies:
             more = f'cookies = "{self.cookies}"'
         text = HEAD.format(responder=self.responder)
-        sides = {"out0": "outside"} if self.handoff == "local" else {"out0": "outside", "in0": "inside"}
+        sides = {"out0": "outside"} if self.ports == 1 else {"out0": "outside", "out1": "outside"}
+        if self.handoff != "local":
+            sides["in0"] = "inside"
         for name, side in sides.items():
             text += INTERFACE.format(name=name, side=side, xdp=self.xdp, zero_copy=self.zero_copy)
         return text + SERVICE.format(addresses=self.addresses(), handoff=self.handoff, more=more)
@@ -102,4 +106,11 @@ CASES = {case.name: case for case in (
     Case("jumbo", mtu=9000),
     # XDP sends answers back only if it makes them.
     Case("xdpdump", responder="xdp", dump=True),
+)}
+
+# Something happens to ports while synward serves (incidents.py): these are not in the matrix.
+TWO_PORTS = {case.name: case for case in (
+    Case(f"{prefix}{upper}-2", handoff=handoff, upper=upper, ports=2)
+    for upper in ("bond", "balance-xor", "bridge")
+    for prefix, handoff in (("", "splice"), ("local-", "local"), ("forward-", "forward"))
 )}

@@ -59,6 +59,8 @@ class Bench:
         self.appliance.route(case)
         if case.vlan:
             until_end.enter_context(network.tag_relay())
+        if case.upper == "balance-xor":
+            until_end.enter_context(network.trunk_relay())
         if case.handoff == "local":
             folder = self.site
             nginx = f"nginx -p {folder} -c {folder}/nginx.conf -e {folder}/error.log"

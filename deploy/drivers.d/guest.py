@@ -27,6 +27,8 @@ INTERFACES = (
     ("out0", CLIENT, "02:53:57:00:00:02"),
     ("in0", SERVER, "02:53:57:00:00:03"),
 )
+# One more, for cases with two ports.
+SECOND_PORT = ("out1", CLIENT, "02:53:57:00:00:06")
 # nokaslr, mitigations=off: faster under emulation. tsc=reliable, no_timer_check: the kernel misjudges the TSC and the timer of a
 # guest that waits for a busy machine.
 KERNEL_COMMAND_LINE = "console=ttyS0 quiet panic=-1 nokaslr mitigations=off tsc=reliable no_timer_check net.ifnames=0"
@@ -35,8 +37,9 @@ KERNEL_COMMAND_LINE = "console=ttyS0 quiet panic=-1 nokaslr mitigations=off tsc=
 class Guest:
     """A running guest. Use it in a `with` statement, which ends qemu."""
 
-    def __init__(self, kernel, device, share):
+    def __init__(self, kernel, device, share, ports=1):
         self.kernel, self.device, self.share = CACHE / "kernels" / kernel, device, share
+        self.interfaces = INTERFACES if ports == 1 else (*INTERFACES, SECOND_PORT)
         self.scripts = 0
         self.version = os.listdir(self.kernel / "lib/modules")[0]
 
@@ -71,7 +74,7 @@ class Guest:
             "-virtfs", f"local,path=/,mount_tag=root,readonly=on,{shared}",
             "-virtfs", f"local,path={self.share},mount_tag=share,{shared}",
         ]
-        for number, (name, _, mac) in enumerate(INTERFACES):
+        for number, (name, _, mac) in enumerate(self.interfaces):
             queues = f",queues={self.device.queue_pairs}" if self.device.queue_pairs > 1 else ""
             arguments += [
                 "-netdev", f"tap,id=net{number},ifname=qemu-{name},script=no,downscript=no{queues}",
@@ -88,7 +91,7 @@ class Guest:
         while not serial.exists():
             self.check_alive(deadline)
             time.sleep(0.05)
-        for name, namespace, _ in INTERFACES:
+        for name, namespace, _ in self.interfaces:
             subprocess.run(["ip", "-n", BOOT_NAMESPACE, "link", "set", f"qemu-{name}", "netns", namespace, "name", name], check=True)
         self.serial = socket.socket(socket.AF_UNIX)
         # Between qemu's bind and its listen.
@@ -117,7 +120,7 @@ class Guest:
     def name_interfaces(self):
         """Loads the driver. Its interfaces get their names by their MACs."""
         self.run(f"modprobe {self.device.module}", check=True)
-        for name, _, mac in INTERFACES:
+        for name, _, mac in self.interfaces:
             self.run(
                 "for try in $(seq 50); do\n"
                 f"  device=$(ip -o link | grep -i {mac} | cut -d: -f2 | tr -d ' '); [ -z \"$device\" ] || break; sleep 0.2\n"

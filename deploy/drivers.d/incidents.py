@@ -5,6 +5,7 @@ or `status` must say what is wrong and how to mend it.
 """
 
 import json
+import subprocess
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ class Incident:
 
     name: str
     script: str
+    # What happens at the other end at the same time: run in the client's namespace.
+    other_end: str = "true"
     # What is done before the appliance starts.
     before: str = ""
     # Whether the interface has lost its addresses, so that they are set again.
@@ -51,10 +54,37 @@ INCIDENTS = (
 )
 
 
+# A cable is pulled, and later the other one. Somebody takes a port out, and puts it back.
+PULL = "ip link set {0} up; ip link set {1} down; sleep 2"
+TAKE = "ip link set out0 nomaster; sleep 2"
+PUT = f"{TAKE}; ip link set out0 down; ip link set out0 master upper0; ip link set out0 up; sleep 2"
+BOND_INCIDENTS = (
+    Incident("the first port fails", PULL.format("out1", "out0"), other_end=PULL.format("out1", "out0")),
+    Incident("the second port fails", PULL.format("out0", "out1"), other_end=PULL.format("out0", "out1")),
+    Incident("one fails after the other", "; ".join(PULL.format(*two) for two in (("out1", "out0"), ("out0", "out1")) * 2),
+             other_end="; ".join(PULL.format(*two) for two in (("out1", "out0"), ("out0", "out1")) * 2)),
+    Incident("a port is taken out", TAKE, other_end="ip link set out0 down"),
+    Incident("a port is taken out and put back", PUT),
+)
+# The client is behind another port than before.
+BRIDGE_INCIDENTS = (
+    Incident("the client moves", "sleep 2", other_end="ip link set out0 nomaster; ip link set out1 master plain0"),
+    Incident("a port is taken out", "ip link set out1 nomaster"),
+    Incident("a port is taken out and put back", PUT.replace("out0", "out1")),
+)
+
+
+def incidents_of(case):
+    """What happens in a case."""
+    if case.ports == 1:
+        return INCIDENTS
+    return BRIDGE_INCIDENTS if case.upper == "bridge" else BOND_INCIDENTS
+
+
 def report(bench, case, log):
     """Lets everything happen, with a fresh appliance each time. Returns (incident, outcome, what was seen) of each."""
     rows = []
-    for incident in INCIDENTS:
+    for incident in incidents_of(case):
         cell = Cell("", "", case)
         code, output = befall(bench, case, incident, cell)
         log(f"{incident.name}: {cell.outcome}; {cell.mode}; {'; '.join(cell.traffic)}; {cell.note}"
@@ -74,7 +104,9 @@ def befall(bench, case, incident, cell):
             cell.outcome, cell.note = "FAILED", f"before anything happens: {text.strip().splitlines()[-1]}"
             return 0, ""
         cell.traffic.clear()
+        other_end = subprocess.Popen(["ip", "netns", "exec", network.CLIENT, "sh", "-c", incident.other_end])
         code, output = bench.guest.run(incident.script)
+        other_end.wait()
         if incident.forgets:
             bench.appliance.route(case)
         network.set_checksums(case)

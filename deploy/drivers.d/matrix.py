@@ -15,7 +15,7 @@ import incidents
 import network
 import report
 from appliance import Appliance
-from cases import CASES
+from cases import CASES, TWO_PORTS
 from cell import Bench
 from devices import DEVICES
 from guest import Guest
@@ -46,6 +46,7 @@ def main():
         print("kernels:", *KERNELS)
         print("devices:", *DEVICES)
         print("cases:", *CASES)
+        print("cases of --incidents:", *CASES, *TWO_PORTS)
         return 0
     if options.table:
         report.renew(RECORD, RESULTS, (KERNELS, DEVICES, CASES))
@@ -55,7 +56,7 @@ def main():
         print(measure_cost(options.kernel[0], DEVICES[options.device[0]], options))
         return 0
     if options.incidents:
-        return suffer(options.kernel[0], DEVICES[options.device[0]], CASES[options.case[0]], options)
+        return suffer(options.kernel[0], DEVICES[options.device[0]], (CASES | TWO_PORTS)[options.case[0]], options)
     outcomes = []
     every = ((kernel, device, options.case) for kernel in options.kernel for device in options.device)
     for kernel, device, names in SHORT if options.short else every:
@@ -74,7 +75,7 @@ def parse():
     parser.add_argument("--incidents", action="store_true")
     parser.add_argument("--kernel", nargs="+", choices=KERNELS)
     parser.add_argument("--device", nargs="+", choices=DEVICES)
-    parser.add_argument("--case", nargs="+", choices=CASES)
+    parser.add_argument("--case", nargs="+", choices=(*CASES, *TWO_PORTS))
     parser.add_argument("--requests", type=int, default=5)
     parser.add_argument("--flood-requests", type=int, default=20)
     parser.add_argument("--rate", type=int, default=500)
@@ -82,6 +83,8 @@ def parse():
     options.kernel = options.kernel or (("6.18",) if options.cost or options.incidents else KERNELS)
     options.device = options.device or (("igb-2",) if options.cost or options.incidents else tuple(DEVICES))
     options.case = options.case or tuple(CASES)
+    if not options.incidents and (ports := set(options.case) & set(TWO_PORTS)):
+        parser.error(f"{', '.join(sorted(ports))}: only with --incidents")
     return options
 
 
@@ -108,20 +111,20 @@ def measure_cost(kernel, device, options):
 
 def suffer(kernel, device, case, options):
     """Boots a guest, and lets happen to its device what may happen. Returns the exit code."""
-    with booted(kernel, device, options) as bench:
+    with booted(kernel, device, options, case.ports) as bench:
         rows = incidents.report(bench, case, lambda text: print(text, flush=True))
     return 1 if any(outcome == "FAILED" for _, outcome, _ in rows) else 0
 
 
 @contextlib.contextmanager
-def booted(kernel, device, options):
+def booted(kernel, device, options, ports=1):
     """A guest and the network around it."""
     folder = STATE / network.LAB
     folder.mkdir(parents=True, exist_ok=True)
     network.write_site(folder / "site")
     with open(STATE / f"{kernel}-{device.name}.log", "w") as log, network.namespaces():
         started = time.monotonic()
-        with Guest(kernel, device, folder / "share") as guest, network.nginx(folder / "site"):
+        with Guest(kernel, device, folder / "share", ports) as guest, network.nginx(folder / "site"):
             print(f"{kernel} ({guest.version}), {device.name}: booted in {time.monotonic() - started:.0f} s", flush=True)
             yield Bench(guest, Appliance(guest, PROGRAM), PROGRAM, options, lambda text: print(text.rstrip(), file=log, flush=True))
 

@@ -62,9 +62,16 @@ def wire(case):
     for device, namespace, host, gateway in (("out0", CLIENT, 2, 1), ("in0", SERVER, 10, 1)):
         four, six = ("198.51.100", "2001:db8:c") if device == "out0" else ("192.0.2", "2001:db8:5")
         gateway_mac = "02:53:57:00:00:02" if device == "out0" else "02:53:57:00:00:03"
-        end = "plain0" if case.vlan and device == "out0" else device
+        end = "plain0" if (case.vlan or case.ports > 1) and device == "out0" else device
         lines = [f"ip link set {device} down; ip addr flush dev {device}; ip link del plain0 2>/dev/null || true"]
-        if end == "plain0":
+        if end == "plain0" and case.ports > 1:
+            lines.append("ip link set out1 up promisc on")
+        if end == "plain0" and case.upper in ("bond", "bridge"):
+            # A switch. A bridge in the guest has the client behind one of its ports.
+            lines.append("ip link add plain0 type bridge stp_state 0 forward_delay 0; ip link set out0 master plain0")
+            if case.upper == "bond":
+                lines.append("ip link set out1 master plain0")
+        elif end == "plain0":
             lines.append("ip link add plain0 type veth peer name relay0; ip link set relay0 up promisc on; "
                          "ethtool -K plain0 tx off >/dev/null; ethtool -K relay0 tx off >/dev/null")
         lines += [
@@ -108,11 +115,19 @@ def write_site(folder):
     (folder / "big").write_bytes(b"x" * BIG)
 
 
-@contextlib.contextmanager
 def tag_relay():
     """Carries frames between the client's plain0 and out0, with a VLAN tag on out0. Some kernels have no 802.1Q device."""
-    relay = subprocess.Popen(["ip", "netns", "exec", CLIENT, sys.executable,
-                              Path(__file__).with_name("tag_relay.py"), "relay0", "out0", str(VLAN)])
+    return relay("tag_relay.py", "relay0", "out0", str(VLAN))
+
+
+def trunk_relay():
+    """Carries frames between the client's plain0 and both ports. Some kernels have no bonds."""
+    return relay("trunk_relay.py", "relay0", "out0", "out1")
+
+
+@contextlib.contextmanager
+def relay(*command):
+    relay = subprocess.Popen(["ip", "netns", "exec", CLIENT, sys.executable, Path(__file__).with_name(command[0]), *command[1:]])
     time.sleep(0.5)
     try:
         yield

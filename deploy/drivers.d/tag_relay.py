@@ -46,4 +46,5 @@ def receive(opened):
     return frame, None
 
 
-main()
+if __name__ == "__main__":
+    main()
