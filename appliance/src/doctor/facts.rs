@@ -125,8 +125,8 @@ pub struct State {
     pub carrier: bool,
     /// MTU, bytes.
     pub mtu: u32,
-    /// The other end of a veth in this namespace: name and MTU.
-    pub peer: Option<(String, u32)>,
+    /// The other end of a veth in this namespace.
+    pub peer: Option<Peer>,
     /// VLAN devices on top of it.
     pub vlans: Vec<String>,
     /// The driver, as `ethtool -i` shows it.
@@ -151,6 +151,17 @@ pub struct State {
     pub irqs: Read<Vec<Irq>>,
     /// The XDP program.
     pub program: Program,
+}
+
+/// The other end of a veth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// MTU, bytes.
+    pub mtu: u32,
+    /// The queues on which it sends; `None`: the kernel does not tell.
+    pub sends_on: Option<u32>,
 }
 
 /// A NUMA node.

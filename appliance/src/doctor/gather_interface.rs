@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::facts::{Interface, Irq, Node, Program, Read, State, Unread};
+use super::facts::{Interface, Irq, Node, Peer, Program, Read, State, Unread};
 use super::file_facts::text;
 use crate::config::{Attach, Config, Queues, XdpMode, ZeroCopy};
 use crate::kernel::{self, Link};
@@ -71,7 +71,13 @@ fn state(link: &Link, links: &[Link], pin: Option<&Path>) -> State {
         up: link.up,
         carrier: link.carrier,
         mtu: link.mtu,
-        peer: peer.map(|peer| (peer.name.clone(), peer.mtu)),
+        peer: peer.map(|peer| Peer {
+            name: peer.name.clone(),
+            mtu: peer.mtu,
+            sends_on: kernel::channel_counts(&peer.name)
+                .ok()
+                .map(|counts| counts.tx.used),
+        }),
         vlans: vlans.map(|vlan| vlan.name.clone()).collect(),
         known: driver
             .as_ref()

@@ -170,15 +170,16 @@ pub(super) fn mtu(interface: &Interface, state: &State) -> Finding {
         });
     }
     match &state.peer {
-        Some((peer, mtu)) if *mtu > most && status != Status::Ok => finding(
+        Some(peer) if peer.mtu > most && status != Status::Ok => finding(
             status,
             format!(
-                "{peer}, the other end of the veth, has MTU {mtu}; native XDP runs up to {most}"
+                "{}, the other end of the veth, has MTU {}; native XDP runs up to {most}",
+                peer.name, peer.mtu
             ),
         )
         .advise(format!(
             "ip link set {} mtu {most}",
-            super::setting::quoted(peer)
+            super::setting::quoted(&peer.name)
         )),
         _ => finding(Status::Ok, format!("MTU {mtu}")),
     }

@@ -6,8 +6,8 @@ use super::facts::{Interface, Irq, Machine, State, Unread};
 use super::finding::{Finding, Status};
 use super::nic::without_native;
 use super::setting::{Change, Setting};
-use crate::config::{Cores, Queues};
-use crate::kernel::ChannelCounts;
+use crate::config::{Cores, Queues, XdpMode, ZeroCopy};
+use crate::kernel::{ChannelCounts, ChannelWords};
 use crate::steering::ChannelNeed;
 
 /// A receive ring with fewer descriptors loses frames while a CPU is busy for some tens of microseconds: 512 minimum
@@ -70,6 +70,9 @@ pub(super) fn queues(interface: &Interface, state: &State, machine: &Machine) ->
         let what = format!("no native XDP: {crash}");
         return finding(without_native(interface), what).mend(change(counts, good));
     }
+    if let Some(fault) = peer_with_more_queues(interface, state, counts) {
+        return fault;
+    }
     match need {
         ChannelNeed::Half if channels > limit && without_native(interface) != Status::Ok => {
             let what = format!(
@@ -95,6 +98,42 @@ pub(super) fn queues(interface: &Interface, state: &State, machine: &Machine) ->
         return finding(Status::Warn, what).mend(change(counts, good));
     }
     finding(Status::Ok, format!("{used} receive queue(s)"))
+}
+
+/// A veth runs native XDP only if it has a receive queue for each queue on which its other end sends (`veth_xdp_set`,
+/// drivers/net/veth.c). An end in another network namespace is not seen.
+fn peer_with_more_queues(
+    interface: &Interface,
+    state: &State,
+    counts: &ChannelCounts,
+) -> Option<Finding> {
+    const WHY: &str =
+        "a veth refuses native XDP if its other end sends on more queues than it receives on";
+    let peer = state.peer.as_ref()?;
+    let (sends_on, status) = (peer.sends_on?, without_native(interface));
+    let used = counts.rx.used;
+    if status == Status::Ok || sends_on <= used {
+        return None;
+    }
+    let what = format!(
+        "{used} receive queue(s), and {}, the other end of the veth, sends on {sends_on}: native XDP needs as many",
+        peer.name
+    );
+    let found = Finding::new("nic.queues", status, what, WHY).on(&interface.name);
+    if sends_on > counts.rx.most {
+        let peer = super::setting::quoted(&peer.name);
+        return Some(found.advise(format!("ethtool -L {peer} tx {used}")));
+    }
+    let words = ChannelWords::Separate {
+        rx: sends_on,
+        tx: counts.tx.used,
+    };
+    Some(found.mend(Change {
+        setting: Setting::Channels {
+            interface: interface.name.clone(),
+        },
+        to: words.to_string(),
+    }))
 }
 
 /// The highest queue that the configuration names, if the interface has not so many.
@@ -180,10 +219,12 @@ pub(super) fn irq(interface: &Interface, state: &State, machine: &Machine) -> Ve
             return vec![Finding::unread(ID, "interrupts", error, WHY).on(&interface.name)];
         }
     };
-    let Some((cpu, several)) = crowded(irqs, machine.cpus) else {
+    let crowded = crowded(irqs, machine.cpus);
+    let shares = crowded.is_none() && shares_transmit_queues(interface, state);
+    if crowded.is_none() && !shares {
         let what = format!("{} interrupt(s), spread over the CPUs", irqs.len());
         return vec![finding(Status::Ok, what)];
-    };
+    }
     let local = match &state.node {
         Ok(Some(node)) if !node.cpus.is_empty() => node.cpus.clone(),
         _ => (0..machine.cpus as usize).collect(),
@@ -192,16 +233,26 @@ pub(super) fn irq(interface: &Interface, state: &State, machine: &Machine) -> Ve
     // from, two CPUs share each transmit queue (igb_xdp_tx_queue_mapping, igb_clean_tx_irq).
     let moved = irqs.iter().enumerate().filter_map(|(at, irq)| {
         let to = local.get(irq.queue.unwrap_or(at) % local.len())?;
-        Some((irq, to))
+        // No CPU transmits on the queues behind those that have its number.
+        let counts = !shares || irq.queue.is_some_and(|queue| queue < local.len());
+        counts.then_some((irq, to))
     });
     let moves: Vec<_> = moved
         .filter(|(irq, to)| irq.cpus.first() != Some(to))
         .map(|(irq, to)| {
-            let what = format!(
-                "CPU {cpu} handles {several} of {} interrupts; interrupt {} belongs on CPU {to}",
-                irqs.len(),
-                irq.number
-            );
+            let what = match crowded {
+                Some((cpu, several)) => format!(
+                    "CPU {cpu} handles {several} of {} interrupts; interrupt {} belongs on CPU {to}",
+                    irqs.len(),
+                    irq.number
+                ),
+                None => format!(
+                    "interrupt {} is handled on CPU {}, and XDP transmits on its queue from CPU {to}: with zero-copy both wait for \
+                     the lock of that queue",
+                    irq.number,
+                    irq.cpus.first().copied().unwrap_or_default()
+                ),
+            };
             finding(Status::Warn, what).mend(Change {
                 setting: Setting::Irq {
                     interface: interface.name.clone(),
@@ -219,6 +270,13 @@ pub(super) fn irq(interface: &Interface, state: &State, machine: &Machine) -> Ve
         return vec![finding(Status::Ok, what)];
     }
     moves
+}
+
+/// Whether it matters which CPU handles which queue: the driver takes the lock of a transmit queue whenever it polls a queue with
+/// zero-copy, and XDP takes the lock of the one that has the number of its CPU.
+fn shares_transmit_queues(interface: &Interface, state: &State) -> bool {
+    let locks = state.known.is_some_and(|known| known.zero_copy_locks);
+    locks && interface.zero_copy != ZeroCopy::Off && interface.xdp_mode != XdpMode::Generic
 }
 
 /// The CPU that handles more interrupts than its share and one, which may be that of the link, and how many.

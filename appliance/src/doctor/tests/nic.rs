@@ -95,7 +95,11 @@ fn the_mtu_is_limited_by_the_driver() {
     let (id, _, advice) = nic(|state| {
         state.driver = Ok("veth".into());
         state.known = steering::facts_of("veth");
-        state.peer = Some(("ve1".into(), 9000));
+        state.peer = Some(Peer {
+            name: "ve1".into(),
+            mtu: 9000,
+            sends_on: None,
+        });
     });
     assert_eq!(
         (id, advice),

@@ -116,6 +116,56 @@ fn the_queues_of_a_virtual_device_are_its_senders_decision() {
 }
 
 #[test]
+fn a_veth_whose_other_end_sends_on_more_queues() {
+    let veth = |most, mode| {
+        found(|facts| {
+            facts.interfaces[0].xdp_mode = mode;
+            let state = facts.interfaces[0].state.as_mut().unwrap();
+            state.kind = "veth".into();
+            state.known = steering::facts_of("veth");
+            state.driver = Ok("veth".into());
+            state.channels = Ok(ChannelCounts {
+                rx: Count { used: 1, most },
+                tx: Count { used: 2, most },
+                combined: Count::default(),
+            });
+            state.queues = 1;
+            state.rss = Err(Unread::Absent);
+            state.peer = Some(Peer {
+                name: "far0".into(),
+                mtu: 1500,
+                sends_on: Some(4),
+            });
+        })
+    };
+    for (most, mode, status, expected, by_tune) in [
+        (
+            4,
+            XdpMode::Native,
+            Status::Fail,
+            "ethtool -L eth0 rx 4 tx 2",
+            true,
+        ),
+        (
+            2,
+            XdpMode::Auto,
+            Status::Warn,
+            "ethtool -L far0 tx 1",
+            false,
+        ),
+    ] {
+        let found = veth(most, mode);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        let first = &found[0];
+        assert_eq!((first.id, first.status), ("nic.queues", status));
+        assert_eq!(first.command, command(expected));
+        assert_eq!(first.by_tune, by_tune);
+        assert!(first.what.contains("far0"), "{first:?}");
+    }
+    assert_eq!(veth(4, XdpMode::Generic), []);
+}
+
+#[test]
 fn packets_that_reach_only_some_queues() {
     assert_eq!(
         nic(|state| state.rss = Ok(vec![0, 1, 0, 1])),
@@ -184,6 +234,51 @@ fn both_interrupts_of_a_queue_move_to_its_cpu() {
     let expected =
         expected.map(|(irq, cpu)| format!("echo {cpu} > /proc/irq/{irq}/smp_affinity_list"));
     assert_eq!(commands, expected);
+}
+
+/// igb with four queues on four CPUs: queues 0 and 1 have each other's CPU.
+#[test]
+fn crossed_interrupts_matter_where_zero_copy_locks_transmit_queues() {
+    let crossed = |driver: &str, zero_copy| {
+        found(|facts| {
+            facts.interfaces[0].zero_copy = zero_copy;
+            let state = facts.interfaces[0].state.as_mut().unwrap();
+            state.driver = Ok(driver.into());
+            state.known = steering::facts_of(driver);
+            // The link's, then that of each queue.
+            let placed = [
+                (None, 0),
+                (Some(0), 1),
+                (Some(1), 0),
+                (Some(2), 2),
+                (Some(3), 3),
+            ];
+            let irqs = (30..).zip(placed).map(|(number, (queue, cpu))| Irq {
+                number,
+                cpus: vec![cpu],
+                queue,
+            });
+            state.irqs = Ok(irqs.collect());
+        })
+    };
+    let found = crossed("igb", ZeroCopy::Auto);
+    let commands: Vec<_> = found.iter().filter_map(|one| one.command.clone()).collect();
+    assert_eq!(
+        commands,
+        [
+            "echo 0 > /proc/irq/31/smp_affinity_list",
+            "echo 1 > /proc/irq/32/smp_affinity_list"
+        ]
+    );
+    assert!(found.iter().all(|one| one.id == "nic.irq" && one.by_tune));
+    assert!(
+        found[0].what.starts_with(
+            "interrupt 31 is handled on CPU 1, and XDP transmits on its queue from CPU 0"
+        ),
+        "{found:?}"
+    );
+    assert_eq!(crossed("igb", ZeroCopy::Off), []);
+    assert_eq!(crossed("mlx5_core", ZeroCopy::Auto), []);
 }
 
 #[test]
