@@ -85,8 +85,14 @@ const SERVER_FCNTL: &[i32] = &[
     libc::F_DUPFD_CLOEXEC,
 ];
 
-/// Requests of ioctl(2) that servers use: the standard library's for sockets and descriptors, and that to drivers.
-const SERVER_IOCTL: &[u64] = &[libc::FIONBIO, libc::FIOCLEX, libc::SIOCETHTOOL];
+/// Requests of ioctl(2) that servers use: the standard library's for sockets and descriptors, that to drivers, and the name of an
+/// interface.
+const SERVER_IOCTL: &[u64] = &[
+    libc::FIONBIO,
+    libc::FIOCLEX,
+    libc::SIOCETHTOOL,
+    libc::SIOCGIFNAME,
+];
 
 /// Commands of fcntl(2) that have the kernel send any process any signal when there is something to read (F_SETOWN(2const)).
 const SIGNAL_FCNTL: &[i32] = &[libc::F_SETOWN, F_SETOWN_EX, F_SETSIG];

@@ -1,5 +1,5 @@
-//! Asks the driver of an interface (ethtool ioctl): its name, its receive queues, its receive offloads, its counters. Like
-//! netlink, and unlike /sys, the ioctl sees the devices of the own network namespace.
+//! Asks for the name of an interface, and asks its driver (ethtool ioctl): its name, its receive queues, its receive offloads, its
+//! counters. Like netlink, and unlike /sys, the ioctl sees the devices of the own network namespace.
 #![allow(unsafe_code)] // ioctl(2)
 
 use std::io;
@@ -105,6 +105,12 @@ pub struct ReceiveOffloads {
     pub vlan: bool,
     /// It merges segments (`large-receive-offload`).
     pub lro: bool,
+}
+
+/// What the interface with this index is called now; `None`: there is none.
+pub fn interface_name(index: u32) -> Option<String> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).ok()?;
+    rustix::net::netdevice::index_to_name(&socket, index).ok()
 }
 
 /// The number of receive queues that an interface uses.
@@ -266,6 +272,12 @@ fn ask<C: Command>(interface: &str, command: &mut C) -> io::Result<()> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interface_has_the_name_of_its_index() {
+        assert_eq!(interface_name(1).as_deref(), Some("lo"));
+        assert_eq!(interface_name(u32::MAX), None);
+    }
 
     #[test]
     fn the_loopback_interface_has_no_receive_offload_and_no_other_interface_its_answers() {

@@ -15,7 +15,7 @@
 //! | `generic_netlink` | the request and the reply of generic netlink, through neli |
 //! | `nic_settings` | XDP features, channels, rings, offloads and the RSS table (generic netlink) |
 //! | `clock_state` | whether the clock is synchronized (adjtimex) |
-//! | `ethtool` | the driver's name, the receive queues in use, receive offloads (ioctl) |
+//! | `ethtool` | an interface's name, its driver's, the receive queues in use, receive offloads (ioctl) |
 //! | `channel_words` | a number of channels in the words of `ethtool -L` |
 //! | `xdp_refusal` | why a driver refuses an XDP program (rtnetlink) |
 //! | `sysctls` | the settings of the kernel's own SYN cookies (/proc/sys) |
@@ -61,8 +61,8 @@ pub use clock_state::{ClockState, clock_state};
 pub use conntrack::dnat_target;
 pub use error::KernelError;
 pub use ethtool::{
-    Channels, ReceiveOffloads, bus, channels, driver, driver_losses, receive_offloads,
-    receive_queues,
+    Channels, ReceiveOffloads, bus, channels, driver, driver_losses, interface_name,
+    receive_offloads, receive_queues,
 };
 pub use host::{check_host, effective_capabilities, missing_capabilities, oldest_linux};
 pub use kfunc::patch_calls;

@@ -109,7 +109,7 @@ pub(super) fn interface_views(
                     .into_iter()
                     .flatten()
                     .map(|((name, _), frames)| ((*name).to_owned(), frames))
-                    .chain(kernel::driver_losses(&one.name).unwrap_or_default())
+                    .chain(kernel::driver_losses(&one.device()).unwrap_or_default())
                     .collect(),
                 redirect_failed: transmission_watch::by_errno(&lost, one.index),
             }

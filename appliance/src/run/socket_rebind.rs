@@ -164,7 +164,7 @@ impl Missing {
             return Ok(());
         }
         let options = appliance.port_options(interface);
-        let opened = Port::open_now(&interface.name, queue, &options);
+        let opened = Port::open_now(&interface.device(), queue, &options);
         let port = opened.map_err(|error| match error {
             // In copy mode a socket keeps its queue until the kernel has freed the last packet that it sent (xp_clear_dev,
             // net/xdp/xsk_buff_pool.c).

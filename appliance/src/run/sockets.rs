@@ -34,11 +34,12 @@ impl Appliance {
         let mut known = self.config.interfaces.iter();
         let configured = known.find(|known| known.name == interface.name);
         let configured = configured.map_or(config::ZeroCopy::Auto, |known| known.zero_copy);
-        let fits = fits_one_frame(&interface.name, interface.mtu);
+        let device = interface.device();
+        let fits = fits_one_frame(&device, interface.mtu);
         PortOptions {
             zero_copy: zero_copy(configured, interface.native && fits),
-            busy_poll: self.polls_driver(&interface.name),
-            ..PortOptions::with_chunk(frame_size(&interface.name, interface.mtu))
+            busy_poll: self.polls_driver(&device),
+            ..PortOptions::with_chunk(frame_size(&device, interface.mtu))
         }
     }
 
@@ -49,7 +50,7 @@ impl Appliance {
         queue: u32,
         options: &PortOptions,
     ) -> anyhow::Result<Port> {
-        let port = Port::open(&interface.name, queue, options)?;
+        let port = Port::open(&interface.device(), queue, options)?;
         self.enter_socket(interface, queue, options, &port)?;
         Ok(port)
     }

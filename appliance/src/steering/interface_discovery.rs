@@ -11,7 +11,7 @@ use crate::kernel::{self, AttachedProgram, Link};
 /// An interface that is steered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SteeredInterface {
-    /// Interface name.
+    /// Interface name, as the configuration has it.
     pub name: String,
     /// Interface index.
     pub index: u32,
@@ -31,6 +31,13 @@ pub struct SteeredInterface {
     pub mtu: u32,
     /// Notices for the log.
     pub notices: Vec<String>,
+}
+
+impl SteeredInterface {
+    /// What the interface is called now. It may have been renamed since it was found, and is known by its index.
+    pub fn device(&self) -> String {
+        kernel::interface_name(self.index).unwrap_or_else(|| self.name.clone())
+    }
 }
 
 /// An interface of the configuration, found in the kernel.

@@ -54,9 +54,9 @@ impl Steering {
         let links = kernel::links().map_err(SteeringError::Netlink)?;
         let unfed = self.find_unfed(&links, Instant::now());
         let fault = |attached: &Attached| {
-            let link = attached.link(&links).filter(|_| needs_workers);
-            let queues = link.map_or(0, receive_queues);
-            let name = &attached.interface.name;
+            let link = attached.link(&links);
+            let queues = link.filter(|_| needs_workers).map_or(0, receive_queues);
+            let name = &link.map_or(&attached.interface.name, |link| &link.name);
             let words = |count| kernel::receive_channel_words(name, count);
             let fits = |mtu| has_same_frames(name, attached.interface.mtu, mtu);
             find_fault(attached, &links, queues, words, fits)

@@ -35,19 +35,19 @@ impl Steering {
         for attached in self.watched.iter_mut().filter(|one| !one.gone) {
             let row = attached.interface.slot as usize;
             let interface = &mut attached.interface;
-            let name = interface.name.as_str();
             if self.wanted[row].queues != Queues::All {
                 continue;
             }
             // Without channels their number does not change.
-            let Ok(now) = kernel::receive_queues(name) else {
+            let device = interface.device();
+            let Ok(now) = kernel::receive_queues(&device) else {
                 continue;
             };
             let (had, now) = (interface.queues.len() as u32, now.min(MAX_QUEUES));
-            if now == had || !is_current(name, interface.index) {
+            if now == had || !is_current(&device, interface.index) {
                 continue;
             }
-            tracing::info!(interface = name, before = had, now, "receive queues");
+            tracing::info!(interface = %interface.name, before = had, now, "receive queues");
             interface.queues = (0..now).collect();
             attached.receive_queues = now;
             self.found[row].steered.queues.clone_from(&interface.queues);
@@ -93,7 +93,7 @@ impl Steering {
     }
 }
 
-/// Whether the interface with this index still has its name. Another one may have it.
+/// Whether the interface with this index still has this name. Another one may have it.
 fn is_current(name: &str, index: u32) -> bool {
     let links = kernel::links().unwrap_or_default();
     links
