@@ -22,6 +22,13 @@ impl LinkWatch {
         Multicast::open(RTMGRP_LINK).map(Self)
     }
 
+    /// Whether any interface may have changed since the last look.
+    pub fn changed(&mut self) -> bool {
+        let mut any = false;
+        let are_all = self.0.look(|_, _| any = true);
+        any || !are_all
+    }
+
     /// The indices of the interfaces that have gone since the last look, and whether that is all of them. Some may be missing if
     /// there were thousands of changes.
     pub fn gone(&mut self) -> (Vec<u32>, bool) {

@@ -29,8 +29,13 @@ const IFLA_STATS64: u16 = 23;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
 pub(super) const IFLA_XDP: u16 = 43;
+const IFLA_PERM_ADDRESS: u16 = 54;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BOND_SLAVE_STATE: u16 = 1;
+const IFLA_BOND_ALL_SLAVES_ACTIVE: u16 = 17;
 const IFLA_VLAN_ID: u16 = 1;
 const IFLA_VLAN_PROTOCOL: u16 = 5;
 const IFLA_XDP_ATTACHED: u16 = 2;
@@ -49,6 +54,8 @@ pub struct Link {
     pub link_type: u16,
     /// Hardware address.
     pub mac: [u8; 6],
+    /// The hardware address that the device was made with; `None`: it has none of its own.
+    pub permanent_mac: Option<[u8; 6]>,
     /// MTU, bytes.
     pub mtu: u32,
     /// Kind of a virtual device, such as `bridge`. Empty for hardware.
@@ -59,6 +66,10 @@ pub struct Link {
     pub lower: Option<u32>,
     /// The bridge or bond that has this device as a port.
     pub master: Option<u32>,
+    /// Whether it is a port that its bond uses for nothing at the moment (`BOND_STATE_BACKUP`).
+    pub standby: bool,
+    /// Whether it is a bond that receives on such ports as well (`all_slaves_active`).
+    pub receives_on_standby: bool,
     /// Whether it is set up (IFF_UP).
     pub up: bool,
     /// Whether it has a carrier (IFF_LOWER_UP).
@@ -176,6 +187,7 @@ fn parse_link(body: &[u8]) -> Option<Link> {
     for (kind, value) in attributes(body.get(LINK..)?) {
         match kind {
             IFLA_ADDRESS => link.mac = value.try_into().unwrap_or_default(),
+            IFLA_PERM_ADDRESS => link.permanent_mac = value.try_into().ok(),
             IFLA_IFNAME => link.name = text(value),
             IFLA_MTU => link.mtu = u32_at(value, 0)?,
             IFLA_LINK => link.lower = u32_at(value, 0),
@@ -187,15 +199,33 @@ fn parse_link(body: &[u8]) -> Option<Link> {
             }
             IFLA_LINKINFO => {
                 link.kind = find_attribute(value, IFLA_INFO_KIND).map_or_else(String::new, text);
-                if link.kind == "vlan" {
-                    link.vlan = find_attribute(value, IFLA_INFO_DATA).and_then(parse_vlan);
+                let data = find_attribute(value, IFLA_INFO_DATA);
+                match link.kind.as_str() {
+                    "vlan" => link.vlan = data.and_then(parse_vlan),
+                    "bond" => {
+                        let all =
+                            find_attribute(data.unwrap_or_default(), IFLA_BOND_ALL_SLAVES_ACTIVE);
+                        link.receives_on_standby = all.is_some_and(|all| all.first() == Some(&1));
+                    }
+                    _ => {}
                 }
+                link.standby = is_standby(value);
             }
             IFLA_XDP => link.xdp = parse_xdp(value),
             _ => {}
         }
     }
     Some(link)
+}
+
+/// Whether the IFLA_LINKINFO of a device says that it is a port of a bond that the bond does not use.
+fn is_standby(info: &[u8]) -> bool {
+    const BOND_STATE_BACKUP: u8 = 1;
+    let of_bond =
+        find_attribute(info, IFLA_INFO_SLAVE_KIND).is_some_and(|kind| text(kind) == "bond");
+    let data = find_attribute(info, IFLA_INFO_SLAVE_DATA).filter(|_| of_bond);
+    let state = data.and_then(|data| find_attribute(data, IFLA_BOND_SLAVE_STATE));
+    state.is_some_and(|state| state.first() == Some(&BOND_STATE_BACKUP))
 }
 
 fn u64_at(value: &[u8], at: usize) -> Option<u64> {
@@ -239,6 +269,26 @@ fn parse_address(body: &[u8]) -> Option<IpNet> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_says_whether_its_bond_uses_it() {
+        let attribute = |kind: u16, value: &[u8]| {
+            let mut bytes = (value.len() as u16 + 4).to_ne_bytes().to_vec();
+            bytes.extend(kind.to_ne_bytes());
+            bytes.extend(value);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            bytes
+        };
+        let port = |kind: &[u8], state| {
+            let state = attribute(IFLA_BOND_SLAVE_STATE, &[state]);
+            let data = attribute(IFLA_INFO_SLAVE_DATA, &state);
+            is_standby(&[attribute(IFLA_INFO_SLAVE_KIND, kind), data].concat())
+        };
+        assert!(port(b"bond\0", 1));
+        assert!(!port(b"bond\0", 0));
+        assert!(!port(b"bridge\0", 1));
+        assert!(!is_standby(&[]));
+    }
 
     #[test]
     fn lists_the_loopback_interface() {

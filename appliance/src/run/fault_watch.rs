@@ -31,6 +31,7 @@ pub(super) struct FaultWatch {
     reports: BTreeMap<u32, Vec<PortStatus>>,
     watch_failures: LogLimit,
     mend_failures: LogLimit,
+    standby_failures: LogLimit,
     mtu_failures: LogLimit,
 }
 
@@ -49,6 +50,7 @@ impl FaultWatch {
             reports: BTreeMap::new(),
             watch_failures: LogLimit::default(),
             mend_failures: LogLimit::default(),
+            standby_failures: LogLimit::default(),
             mtu_failures: LogLimit::default(),
         }
     }
@@ -75,6 +77,11 @@ impl FaultWatch {
     /// Opens sockets on queues that have appeared. Mends interfaces, bypasses workers whose driver stalls and opens their sockets
     /// again, and renews the faults, once in [`INTERVAL`].
     pub(super) fn round_when_due(&mut self, appliance: &mut Appliance, config: &Config) {
+        if let Err(error) = appliance.steering.follow_standby_ports()
+            && let Some(others) = self.standby_failures.pass()
+        {
+            tracing::error!(%error, others, "the ports of bonds cannot be followed");
+        }
         // Until a queue has a socket, what servers send there to openings is lost.
         for change in appliance.steering.follow_queues() {
             self.rebind.follow(appliance, &change);

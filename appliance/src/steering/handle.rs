@@ -27,6 +27,7 @@ use super::object::Object;
 use super::own_sources::OwnSources;
 use super::pins::Pins;
 use super::policy_banks::PolicyBanks;
+use super::standby_ports::StandbyPorts;
 use crate::config::{self, Mode};
 use crate::kernel::LinkWatch;
 use crate::lists::Contents;
@@ -48,6 +49,8 @@ pub struct Steering {
     /// Reports which of them are deleted. `None`: the kernel has no socket for it, and only those are noticed that are gone for
     /// a second.
     pub(super) link_watch: Option<LinkWatch>,
+    /// The ports that their bond does not use.
+    pub(super) standby_ports: StandbyPorts,
     pub(super) attachments: Vec<Attachment>,
     /// The program that others call, if an interface has `attach = "none"`.
     pub(super) entry: Option<Entry>,

@@ -25,7 +25,7 @@ pub struct SteeredInterface {
     pub native: bool,
     /// Whether another program calls ours (`attach = "none"`).
     pub called: bool,
-    /// Hardware address.
+    /// A hardware address that no other port has: what the self-test sends from, and to.
     pub mac: [u8; 6],
     /// MTU, bytes.
     pub mtu: u32,
@@ -128,12 +128,22 @@ pub(super) fn find(
             side: wanted.side,
             native: false,
             called: wanted.attach == Attach::None,
-            mac: link.mac,
+            mac: own_mac(link, links),
             mtu: link.mtu,
             notices,
             name,
         },
     })
+}
+
+/// The hardware address that belongs to this interface alone. The ports of a bond have one together, which a switch would look
+/// for at the port where it saw it last: that may be one on which the bond receives nothing.
+fn own_mac(link: &Link, links: &[Link]) -> [u8; 6] {
+    let mut masters = links
+        .iter()
+        .filter(|other| link.master == Some(other.index));
+    let is_shared = masters.any(|master| matches!(master.kind.as_str(), "bond" | "team"));
+    link.permanent_mac.filter(|_| is_shared).unwrap_or(link.mac)
 }
 
 /// The receive queues that the driver of an interface uses.
@@ -260,6 +270,32 @@ mod tests {
             next: None,
             line: 1,
         }
+    }
+
+    #[test]
+    fn a_port_of_a_bond_is_known_by_its_permanent_address() {
+        let (shared, own) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 9]);
+        let port = |master| Link {
+            index: 3,
+            mac: shared,
+            permanent_mac: Some(own),
+            master,
+            ..Link::default()
+        };
+        let master = |index, kind: &str| Link {
+            index,
+            kind: kind.into(),
+            ..Link::default()
+        };
+        let links = [master(1, "bond"), master(2, "bridge")];
+        assert_eq!(own_mac(&port(Some(1)), &links), own);
+        assert_eq!(own_mac(&port(Some(2)), &links), shared);
+        assert_eq!(own_mac(&port(None), &links), shared);
+        let veth = Link {
+            permanent_mac: None,
+            ..port(Some(1))
+        };
+        assert_eq!(own_mac(&veth, &links), shared);
     }
 
     #[test]

@@ -167,7 +167,9 @@ impl Steering {
             afxdp: QueueSet::default(),
         };
         map.set(0, Plain(interfaces), 0)
-            .map_err(map_failed("INTERFACES"))
+            .map_err(map_failed("INTERFACES"))?;
+        self.forget_standby_port(slot);
+        Ok(())
     }
 }
 

@@ -25,6 +25,7 @@ use super::object::Object;
 use super::own_sources::OwnSources;
 use super::pins::Pins;
 use super::policy_banks::PolicyBanks;
+use super::standby_ports::StandbyPorts;
 use crate::config::{Config, Mode};
 use crate::kernel::{self, KernelAbi};
 use crate::maps::{FlowTable, Heartbeats, Plain, ReplayCache, Times};
@@ -146,6 +147,7 @@ impl Steering {
             wanted: config.interfaces.clone(),
             watched: Vec::new(),
             link_watch: None,
+            standby_ports: StandbyPorts::default(),
             attachments: Vec::new(),
             entry: None,
             arrivals: BTreeMap::new(),

@@ -28,6 +28,7 @@
 //! | `interface_watch` | compares the steered interfaces with what the kernel has now |
 //! | `queue_changes` | follows the number of their receive queues |
 //! | `interface_mend` | steers interfaces again that have lost a program or their sockets |
+//! | `standby_ports` | lets everything pass on ports that their bond does not use |
 //! | `pin_mend` | pins again what somebody has removed from the pin folder |
 //! | `map_plan`, `map_encoding`, `fill` | the content of the maps for a configuration, its encoding, and writing it |
 //! | `next_hops` | keeps the kernel's entries of the neighbours that the program sends to |
@@ -104,6 +105,7 @@ mod receive_frames;
 mod refresh;
 mod removed_addresses;
 mod sources;
+mod standby_ports;
 mod unload;
 mod vlan_devices;
 mod vlan_stripping;

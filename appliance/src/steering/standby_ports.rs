@@ -1,0 +1,145 @@
+//! Ports that their bond does not use at the moment, such as all but one of an active-backup bond.
+//!
+//! The bond drops what such a port receives (`bond_should_deliver_exact_match`, drivers/net/bonding/bond_main.c), and XDP sees it
+//! before. A switch that does not know where the bond is sends a SYN to all ports. If XDP answered it there, the switch would look
+//! for the bond at that port from then on, and what a `local` service has to get would be dropped until the bond sends something. So
+//! the program lets everything pass on such a port. A service whose segments XDP forwards itself needs no bond for them, and is
+//! served on every port.
+//!
+//! A port that the bond begins to use is steered again with the next round of the control thread.
+
+use std::collections::BTreeSet;
+
+use synward_core::layout::{handoff, side};
+
+use super::error::{SteeringError, map_failed};
+use super::handle::Steering;
+use super::interface_discovery::{SteeredInterface, side_bits};
+use crate::kernel::{self, Link, LinkWatch};
+use crate::maps::Plain;
+
+/// What is known of the ports.
+#[derive(Debug, Default)]
+pub(super) struct StandbyPorts {
+    /// The slots of the interfaces on which everything passes.
+    slots: BTreeSet<u32>,
+    /// Tells that something has changed.
+    watch: Option<LinkWatch>,
+}
+
+impl Steering {
+    /// Begins or ends to let everything pass on ports of bonds, as the bonds begin or end to use them.
+    ///
+    /// # Errors
+    /// The kernel does not list its interfaces, or refuses the map.
+    pub fn follow_standby_ports(&mut self) -> Result<(), SteeringError> {
+        let changed = match &mut self.standby_ports.watch {
+            Some(watch) => watch.changed(),
+            None => {
+                // Changes that come before the list below are not missed.
+                self.standby_ports.watch = LinkWatch::open().ok();
+                true
+            }
+        };
+        if changed {
+            self.renew_standby_ports()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the sides of all interfaces, none for those on which everything passes.
+    fn renew_standby_ports(&mut self) -> Result<(), SteeringError> {
+        let is_local = |service: &synward_core::layout::Service| service.handoff == handoff::LOCAL;
+        let has_local = self.services.iter().any(is_local);
+        let links = match has_local {
+            true => kernel::links().map_err(SteeringError::Netlink)?,
+            false => Vec::new(),
+        };
+        let unused = self.interfaces.iter();
+        let unused: BTreeSet<_> = unused
+            .filter(|steered| is_unused(steered, &links))
+            .map(|steered| steered.slot)
+            .collect();
+        if unused == self.standby_ports.slots {
+            return Ok(());
+        }
+        let map = &mut self.object.interfaces;
+        let Plain(mut interfaces) = map.get(&0, 0).map_err(map_failed("INTERFACES"))?;
+        for steered in &self.interfaces {
+            let standby = unused.contains(&steered.slot);
+            if standby == self.standby_ports.slots.contains(&steered.slot) {
+                continue;
+            }
+            let bits = &mut interfaces.interface[steered.slot as usize].side;
+            *bits &= side::TAKES_FRAGS;
+            if !standby {
+                *bits |= side_bits(steered.side);
+            }
+            tracing::info!(interface = %steered.name, standby, "port of a bond");
+        }
+        map.set(0, Plain(interfaces), 0)
+            .map_err(map_failed("INTERFACES"))?;
+        self.standby_ports.slots = unused;
+        Ok(())
+    }
+
+    /// Forgets that everything passes on an interface, because its side was written anew.
+    pub(super) fn forget_standby_port(&mut self, slot: u32) {
+        if self.standby_ports.slots.remove(&slot) {
+            self.standby_ports.watch = None;
+        }
+    }
+}
+
+/// Whether an interface is a port that its bond receives nothing on.
+fn is_unused(steered: &SteeredInterface, links: &[Link]) -> bool {
+    let find = |index| links.iter().find(|link| link.index == index);
+    let port = find(steered.index).filter(|link| link.standby);
+    let bond = port.and_then(|link| link.master).and_then(find);
+    bond.is_some_and(|bond| !bond.receives_on_standby)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Side;
+
+    #[test]
+    fn a_bond_receives_nothing_on_a_standby_port() {
+        let steered = SteeredInterface {
+            name: "eth0".into(),
+            index: 3,
+            slot: 0,
+            queues: vec![0],
+            side: Side::Outside,
+            native: true,
+            called: false,
+            mac: [0; 6],
+            mtu: 1500,
+            notices: Vec::new(),
+        };
+        let links = |standby, all| {
+            [
+                Link {
+                    index: 3,
+                    master: Some(9),
+                    standby,
+                    ..Link::default()
+                },
+                Link {
+                    index: 9,
+                    kind: "bond".into(),
+                    receives_on_standby: all,
+                    ..Link::default()
+                },
+            ]
+        };
+        assert!(is_unused(&steered, &links(true, false)));
+        assert!(!is_unused(&steered, &links(false, false)));
+        assert!(
+            !is_unused(&steered, &links(true, true)),
+            "all_slaves_active"
+        );
+        assert!(!is_unused(&steered, &[]));
+    }
+}
