@@ -204,6 +204,7 @@ impl Attempt<'_> {
             reception,
             zero_copy,
             busy_poll,
+            transmits: self.options.transmits,
             ring: self.options.ring,
         }))
     }

@@ -39,6 +39,7 @@ pub struct Port {
     queue: u32,
     zero_copy: bool,
     busy_poll: bool,
+    transmits: bool,
     /// Descriptors in each ring.
     ring: u32,
     rx: RxQueue,
@@ -72,6 +73,7 @@ pub(super) struct Parts {
     pub(super) reception: Reception,
     pub(super) zero_copy: bool,
     pub(super) busy_poll: bool,
+    pub(super) transmits: bool,
     pub(super) ring: u32,
 }
 
@@ -83,6 +85,7 @@ impl Port {
             queue: parts.queue,
             zero_copy: parts.zero_copy,
             busy_poll: parts.busy_poll,
+            transmits: parts.transmits,
             ring: parts.ring,
             rx: parts.rx,
             tx: parts.tx,
@@ -118,6 +121,11 @@ impl Port {
     /// Whether the NIC reads and writes the UMEM directly.
     pub fn zero_copy(&self) -> bool {
         self.zero_copy
+    }
+
+    /// Whether it may send ([`PortOptions::transmits`](super::PortOptions::transmits)).
+    pub fn transmits(&self) -> bool {
+        self.transmits
     }
 
     /// Whether [`flush`](Self::flush) drives the NIC's NAPI.
@@ -198,10 +206,13 @@ impl Port {
         unsafe { self.memory.in_front(&frame.desc) }
     }
 
-    /// Allocates a frame of length 0 for a new packet. Returns `None` if every frame is in use; the next
-    /// [`flush`](Self::flush) may free some.
+    /// Allocates a frame of length 0 for a new packet. Returns `None` if every frame is in use, of which the next
+    /// [`flush`](Self::flush) may free some, or if the port does not send.
     #[inline]
     pub fn allocate(&mut self) -> Option<Frame> {
+        if !self.transmits {
+            return None;
+        }
         let desc = self.memory.take()?;
         let moved = self
             .ledger

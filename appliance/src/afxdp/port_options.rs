@@ -28,6 +28,8 @@ pub struct PortOptions {
     /// Back the UMEM with huge pages (`vm.nr_hugepages`). Its size must then be a multiple of
     /// 2 MiB.
     pub huge_pages: bool,
+    /// Whether the socket may send. False: the driver keeps the transmit queue for others.
+    pub transmits: bool,
 }
 
 impl Default for PortOptions {
@@ -40,6 +42,7 @@ impl Default for PortOptions {
             zero_copy: ZeroCopy::Auto,
             busy_poll: false,
             huge_pages: false,
+            transmits: true,
         }
     }
 }

@@ -58,6 +58,7 @@ impl ApplianceHandle for RunningAppliance {
             .extend(appliance.self_test_notes.iter().cloned());
         snapshot.notes.extend(appliance.steering.expected_callers());
         snapshot.notes.extend(appliance.shared_queues());
+        snapshot.notes.extend(appliance.receive_only_queues());
         let unfinished = transmission_watch::unfinished_checksums(appliance);
         let is_new = |note: &String| !inner.watch.faults().contains(note);
         snapshot.notes.extend(unfinished.filter(is_new));

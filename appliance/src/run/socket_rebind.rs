@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::start::Appliance;
-use crate::afxdp::{OpenError, Port};
-use crate::steering::{Mended, QueueChange, SteeredInterface, SteeringError};
+use crate::afxdp::{OpenError, Port, PortOptions};
+use crate::steering::{Mended, QueueChange, SteeredInterface, SteeringError, queues_of_xdp};
 use crate::worker::ports::PortChange;
 
 /// How long a round may take until what is left waits for the next one.
@@ -163,7 +163,10 @@ impl Missing {
         if !interface.queues.contains(&queue) {
             return Ok(());
         }
-        let options = appliance.port_options(interface);
+        let options = PortOptions {
+            transmits: !queues_of_xdp(interface).contains(&queue),
+            ..appliance.port_options(interface)
+        };
         let opened = Port::open_now(&interface.device(), queue, &options);
         let port = opened.map_err(|error| match error {
             // In copy mode a socket keeps its queue until the kernel has freed the last packet that it sent (xp_clear_dev,

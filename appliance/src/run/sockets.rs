@@ -8,7 +8,9 @@ use super::start::{Appliance, WorkerHandle};
 use crate::afxdp::{self, Port, PortOptions};
 use crate::config::{self, Responder};
 use crate::self_test::Sockets;
-use crate::steering::{SteeredInterface, SteeringError, fits_one_frame, frame_size};
+use crate::steering::{
+    SteeredInterface, SteeringError, fits_one_frame, frame_size, queues_of_xdp, queues_of_xdp_note,
+};
 use crate::worker::ports::PortChange;
 
 impl Appliance {
@@ -17,8 +19,13 @@ impl Appliance {
         let mut sockets = Sockets::new();
         for interface in self.steering.interfaces().to_vec() {
             let options = self.port_options(&interface);
+            let of_xdp = queues_of_xdp(&interface);
             for queue in &interface.queues {
                 self.signals.check()?;
+                let options = PortOptions {
+                    transmits: !of_xdp.contains(queue),
+                    ..options.clone()
+                };
                 let port = self.open_socket(&interface, *queue, &options)?;
                 sockets
                     .entry(*queue)
@@ -70,18 +77,19 @@ impl Appliance {
             );
         }
         self.steering.set_socket(interface.slot, queue, port.fd())?;
-        let afxdp = match self.config.appliance.responder {
-            Responder::Afxdp => true,
-            Responder::Xdp => false,
-            Responder::Auto => port.zero_copy(),
-        };
+        let afxdp = port.transmits()
+            && match self.config.appliance.responder {
+                Responder::Afxdp => true,
+                Responder::Xdp => false,
+                Responder::Auto => port.zero_copy(),
+            };
         if afxdp {
             let answering = self.responders.entry(interface.index).or_default();
             answering.insert(queue);
         }
         tracing::info!(
             interface = %interface.name, queue, zero_copy = port.zero_copy(),
-            busy_poll = port.busy_poll(), responder = if afxdp { "afxdp" } else { "xdp" }, "socket bound"
+            busy_poll = port.busy_poll(), transmits = port.transmits(), responder = if afxdp { "afxdp" } else { "xdp" }, "socket bound"
         );
         Ok(())
     }
@@ -134,6 +142,20 @@ impl Appliance {
             .filter(|_| !self.workers.is_empty())
             .filter_map(note)
             .collect()
+    }
+
+    /// The queues of each interface on which sockets only receive, and what follows.
+    pub(super) fn receive_only_queues(&self) -> Vec<String> {
+        if !self.needs_workers() {
+            return Vec::new();
+        }
+        let note = |one: &SteeredInterface| {
+            let is_steered = |queue: &u32| one.queues.contains(queue);
+            let of_xdp = queues_of_xdp(one);
+            queues_of_xdp_note(&one.name, &of_xdp)
+                .filter(|_| of_xdp.clone().any(|q| is_steered(&q)))
+        };
+        self.steering.interfaces().iter().filter_map(note).collect()
     }
 
     /// Whether workers busy poll the NAPI of an interface: with `polling = "busy"`, if napi_defer_hard_irqs defers its

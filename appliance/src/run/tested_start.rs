@@ -7,7 +7,7 @@ use anyhow::bail;
 
 use super::reception_test::test_reception;
 use super::start::Appliance;
-use crate::config::{Handoff, ZeroCopy};
+use crate::config::{Handoff, Responder, ZeroCopy};
 use crate::kernel;
 use crate::self_test::{self, Sockets, Step, Tested, TransmitWatch, next_step};
 
@@ -44,6 +44,9 @@ impl Appliance {
                 Step::Serve => {
                     let milliseconds = began.elapsed().as_millis() as u64;
                     tracing::info!(milliseconds, "self-test passed");
+                    for note in self.receive_only_queues() {
+                        tracing::warn!("{note}");
+                    }
                     return Ok(sockets);
                 }
                 Step::Refuse(reason) => bail!("self-test: {reason}"),
@@ -74,7 +77,10 @@ impl Appliance {
             .map(|service| service.handoff)
             .any(|handoff| handoff != Handoff::Local);
         let watch = self.transmit_watch.as_mut();
-        let findings = self_test::run(watch, interfaces, redirects, sockets);
+        let mut findings = self_test::run(watch, interfaces, redirects, sockets);
+        if self.config.appliance.responder == Responder::Afxdp {
+            findings.mute = self_test::mute(sockets);
+        }
         if let Some(cause) = &findings.untried {
             tracing::warn!("the self-test could not redirect frames: {cause}");
         }

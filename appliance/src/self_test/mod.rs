@@ -78,6 +78,8 @@ pub struct Findings {
     pub lost: Vec<Lost>,
     /// Sockets that did not transmit.
     pub unsent: Vec<Unsent>,
+    /// The index of an interface and a queue on which a worker is to answer, and its socket may not send.
+    pub mute: Option<(u32, u32)>,
     /// Why redirects could not be tried.
     pub untried: Option<String>,
 }
@@ -108,14 +110,21 @@ pub fn run(
         Ok(lost) => Findings {
             lost,
             unsent,
-            untried: None,
+            ..Findings::default()
         },
         Err(error) => Findings {
-            lost: Vec::new(),
             unsent,
             untried: Some(error.to_string()),
+            ..Findings::default()
         },
     }
+}
+
+/// The first socket that may not send: the index of its interface, and its queue.
+pub fn mute(sockets: &Sockets) -> Option<(u32, u32)> {
+    let mut ports = sockets.values().flatten();
+    let (interface, port) = ports.find(|(_, port)| !port.transmits())?;
+    Some((*interface, port.queue()))
 }
 
 /// The interfaces that can transmit now. The others are reported as degraded while the appliance serves.

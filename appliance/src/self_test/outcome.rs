@@ -56,6 +56,14 @@ pub fn next_step(findings: &Findings, interfaces: &[Tested]) -> Step {
         );
         return leave_zero_copy(&reason, interfaces);
     }
+    if let Some((interface, queue)) = findings.mute {
+        let reason = format!(
+            "workers cannot answer on queue {queue} of {}, which its driver keeps for frames of XDP (responder = \"auto\" lets \
+             XDP answer there)",
+            name(interface)
+        );
+        return leave_native(&reason, interfaces);
+    }
     let Some(unsent) = findings.unsent.first() else {
         return Step::Serve;
     };
@@ -196,6 +204,27 @@ mod tests {
         assert_eq!(
             next_step(&lost(3, libc::EOPNOTSUPP, true), &zero_copy),
             Step::Generic(generic.to_owned())
+        );
+    }
+
+    #[test]
+    fn workers_do_not_answer_where_their_socket_may_not_send() {
+        let mute = Findings {
+            mute: Some((3, 2)),
+            ..Findings::default()
+        };
+        let reason = "workers cannot answer on queue 2 of in0, which its driver keeps for frames of XDP (responder = \"auto\" \
+                      lets XDP answer there)";
+        assert_eq!(
+            next_step(&mute, &both(|_| {})),
+            Step::Generic(reason.to_owned())
+        );
+        let native = both(|one| one.wanted_xdp = XdpMode::Native);
+        assert_eq!(
+            next_step(&mute, &native),
+            Step::Refuse(format!(
+                "{reason}: set xdp of out0 to \"auto\" or \"generic\""
+            ))
         );
     }
 

@@ -45,6 +45,7 @@
 //! | `receive_frames` | the size of the UMEM frames that a driver receives whole packets in |
 //! | `frags` | frames in several buffers: whether they are needed, and which interfaces transmit them |
 //! | `kernel_crash` | the channels with which native XDP crashes the kernel |
+//! | `xdp_queues` | the queues that a driver keeps for frames of XDP |
 //! | `native_refusal` | explains why a driver refuses native XDP |
 //! | `own_sources` | this machine's own addresses, from which no client comes |
 //! | `vlans`, `vlan_devices` | the VLANs that this machine has devices for, and the devices above an interface |
@@ -113,6 +114,7 @@ mod vlans;
 mod waiting_clients;
 mod watched_addresses;
 mod watched_counts;
+mod xdp_queues;
 
 pub use address_places::Place;
 pub use bpffs::MissingBpffs;
@@ -144,3 +146,4 @@ pub use sources::{Sampled, SampledSources};
 pub use unload::{nothing_is_pinned, remove_left, unload, unload_incompatible};
 pub use vlan_stripping::stripped_tag_warnings;
 pub use waiting_clients::Waited;
+pub use xdp_queues::{queues_of_xdp, queues_of_xdp_note};
