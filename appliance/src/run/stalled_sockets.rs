@@ -28,7 +28,7 @@ impl StalledSockets {
     ) {
         let now = Instant::now();
         let interfaces = appliance.steering.interfaces().to_vec();
-        for (index, queue) in self.due(now, &faults.stalled_queues(now)) {
+        for (index, queue) in self.due(now, &faults.stalled_queues()) {
             faults.forget(index, queue);
             let mut steered = interfaces.iter();
             let Some(interface) = steered.find(|one| one.index == index) else {

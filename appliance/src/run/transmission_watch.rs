@@ -2,7 +2,6 @@
 
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::transmit_failure::{FailureKey, way};
@@ -72,7 +71,7 @@ pub(super) fn find_faults(
     };
     let mut faults = seen
         .transmission
-        .renew(Instant::now(), &lost, sent, &sockets, name, can_send);
+        .renew(&lost, sent, &sockets, name, can_send);
     faults.extend(unread);
     if kernel::truncated_packets().is_some_and(|cut| seen.cut.renew(cut, sent)) {
         faults.extend(cut_packets(reports, name));
@@ -97,6 +96,7 @@ fn socket_states(
         transmitted: port.counters.transmitted,
         outstanding: port.frames.transmit,
         zero_copy: port.zero_copy,
+        at: port.at,
     };
     alive
         .flat_map(|(_, ports)| ports.iter().map(state))
@@ -123,7 +123,7 @@ fn cut_packets(
 
 /// Lets the XDP program answer the SYNs of queues whose driver completes nothing, and the workers again when it does.
 pub(super) fn bypass_stalled(appliance: &mut Appliance, faults: &TransmissionFaults) {
-    let stalled = faults.stalled_queues(Instant::now());
+    let stalled = faults.stalled_queues();
     for (index, answering) in appliance.responders.clone() {
         let bypassed = stalled.get(&index).copied().unwrap_or_default();
         let bypassed = bypassed.and(answering);
@@ -178,6 +178,8 @@ fn sent(appliance: &Appliance) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::afxdp::FrameAccount;
 
@@ -193,6 +195,7 @@ mod tests {
                 transmit,
                 ..FrameAccount::default()
             },
+            at: Instant::now(),
         };
         let reports = BTreeMap::from([(0, vec![port(1), port(2)]), (1, vec![port(3)])]);
         let outstanding = |is_alive: fn(u32) -> bool| -> Vec<u32> {

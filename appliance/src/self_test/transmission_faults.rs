@@ -33,6 +33,8 @@ pub struct SocketState {
     pub outstanding: u32,
     /// Whether it is in zero-copy mode.
     pub zero_copy: bool,
+    /// When its worker looked.
+    pub at: Instant,
 }
 
 impl SocketState {
@@ -52,14 +54,29 @@ impl SocketState {
     }
 }
 
+/// A socket with frames outstanding, as its worker has seen it. The control thread's own clock does not matter: if the machine or the
+/// worker stops, the worker's last report stays as it is.
+#[derive(Clone, Copy, Debug)]
+struct Stall {
+    transmitted: u64,
+    since: Instant,
+    latest: Instant,
+}
+
+impl Stall {
+    fn is_fault(&self) -> bool {
+        self.latest.duration_since(self.since) > COMPLETION
+    }
+}
+
 /// Keeps what was seen in the rounds before.
 #[derive(Debug, Default)]
 pub struct TransmissionFaults {
     lost: BTreeMap<Loss, u64>,
     /// Rounds with losses, one after another.
     rounds: BTreeMap<Loss, u32>,
-    /// By interface and queue: the count of completed frames, and since when it has been the same with frames outstanding.
-    stalled: BTreeMap<(u32, u32), (u64, Instant)>,
+    /// By interface and queue: since when the count of completed frames has been the same with frames outstanding.
+    stalled: BTreeMap<(u32, u32), Stall>,
     sent: u64,
 }
 
@@ -68,7 +85,6 @@ impl TransmissionFaults {
     /// Returns the faults, with their cures. `name` gives an interface its name, `can_send` tells whether its link is up.
     pub fn renew(
         &mut self,
-        now: Instant,
         lost: &BTreeMap<FailureKey, u64>,
         sent: u64,
         sockets: &[SocketState],
@@ -76,7 +92,7 @@ impl TransmissionFaults {
         can_send: impl Fn(u32) -> bool,
     ) -> Vec<String> {
         let mut faults = self.lost(lost, sent, &name);
-        faults.extend(self.stalled(now, sockets, &name, can_send));
+        faults.extend(self.stalled(sockets, &name, can_send));
         faults
     }
 
@@ -121,7 +137,6 @@ impl TransmissionFaults {
 
     fn stalled(
         &mut self,
-        now: Instant,
         sockets: &[SocketState],
         name: &impl Fn(u32) -> String,
         can_send: impl Fn(u32) -> bool,
@@ -137,16 +152,19 @@ impl TransmissionFaults {
                 self.stalled.remove(&place);
                 continue;
             }
-            let (transmitted, since) = self
-                .stalled
-                .entry(place)
-                .or_insert((socket.transmitted, now));
-            if *transmitted != socket.transmitted {
-                (*transmitted, *since) = (socket.transmitted, now);
-            } else if now.duration_since(*since) > COMPLETION {
+            let anew = Stall {
+                transmitted: socket.transmitted,
+                since: socket.at,
+                latest: socket.at,
+            };
+            let stall = self.stalled.entry(place).or_insert(anew);
+            stall.latest = socket.at;
+            if stall.transmitted != socket.transmitted {
+                *stall = anew;
+            } else if stall.is_fault() {
                 if !can_send(socket.interface) {
                     // That is a fault of its own, and the driver gets its time when the link is up again.
-                    *since = now;
+                    *stall = anew;
                     continue;
                 }
                 faults.push(socket.fault(&name(socket.interface)));
@@ -156,10 +174,10 @@ impl TransmissionFaults {
     }
 
     /// The queues that are stalled, by index of the interface.
-    pub fn stalled_queues(&self, now: Instant) -> BTreeMap<u32, QueueSet> {
+    pub fn stalled_queues(&self) -> BTreeMap<u32, QueueSet> {
         let mut stalled = BTreeMap::<u32, QueueSet>::new();
-        for ((interface, queue), (_, since)) in &self.stalled {
-            if now.duration_since(*since) > COMPLETION {
+        for ((interface, queue), stall) in &self.stalled {
+            if stall.is_fault() {
                 stalled.entry(*interface).or_default().insert(*queue);
             }
         }
@@ -214,11 +232,10 @@ mod tests {
             way: way::REDIRECT,
             ..FailureKey::default()
         };
-        let now = Instant::now();
         let fault = |(lost, sent): &(u64, u64)| {
             let lost = BTreeMap::from([(key, *lost)]);
             let name = |_| "in0".to_owned();
-            let faults = watched.renew(now, &lost, *sent, &[], name, |_| true);
+            let faults = watched.renew(&lost, *sent, &[], name, |_| true);
             !faults.is_empty()
         };
         totals.iter().map(fault).collect()
@@ -256,7 +273,7 @@ mod tests {
                 (key, count)
             });
             let (name, can_send) = (|_| String::new(), |_| true);
-            let faults = watched.renew(Instant::now(), &lost.into(), 0, &[], name, can_send);
+            let faults = watched.renew(&lost.into(), 0, &[], name, can_send);
             assert_eq!(faults, [""; 0]);
         }
     }
@@ -280,6 +297,7 @@ mod tests {
                     transmitted: 0,
                     outstanding: 0,
                     zero_copy: true,
+                    at: Instant::now(),
                 },
                 link: true,
             }
@@ -292,25 +310,20 @@ mod tests {
             transmitted: u64,
             outstanding: u32,
         ) -> (String, BTreeMap<u32, QueueSet>) {
-            let socket = SocketState {
+            self.round_with(&[SocketState {
                 transmitted,
                 outstanding,
+                at: self.began + Duration::from_millis(milliseconds),
                 ..self.socket
-            };
-            self.round_with(milliseconds, &[socket])
+            }])
         }
 
-        fn round_with(
-            &mut self,
-            milliseconds: u64,
-            sockets: &[SocketState],
-        ) -> (String, BTreeMap<u32, QueueSet>) {
-            let now = self.began + Duration::from_millis(milliseconds);
+        fn round_with(&mut self, sockets: &[SocketState]) -> (String, BTreeMap<u32, QueueSet>) {
             let name = |_| "out0".to_owned();
             let link = self.link;
             let none = BTreeMap::new();
-            let faults = self.faults.renew(now, &none, 0, sockets, name, |_| link);
-            (faults.join("; "), self.faults.stalled_queues(now))
+            let faults = self.faults.renew(&none, 0, sockets, name, |_| link);
+            (faults.join("; "), self.faults.stalled_queues())
         }
     }
 
@@ -356,11 +369,21 @@ mod tests {
         assert_ne!(watched.round(6100, 10, 5), nothing());
     }
 
+    /// The rounds go on, and the report is the same: the machine or the worker had stopped, and the worker has not looked since.
+    #[test]
+    fn an_old_report_does_not_show_what_the_driver_does_now() {
+        let mut watched = Watched::new();
+        for _ in 0..9 {
+            assert_eq!(watched.round(0, 10, 5), nothing());
+        }
+        assert_eq!(watched.round(1500, 15, 0), nothing());
+    }
+
     #[test]
     fn a_socket_that_is_gone_or_closed_is_forgotten() {
         let mut watched = Watched::new();
         watched.round(0, 10, 5);
-        assert_eq!(watched.round_with(1100, &[]), nothing());
+        assert_eq!(watched.round_with(&[]), nothing());
         assert_eq!(watched.round(1200, 10, 5), nothing(), "another socket");
         assert_ne!(watched.round(2300, 10, 5), nothing());
         watched.faults.forget(2, 201);

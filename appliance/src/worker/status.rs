@@ -23,6 +23,8 @@ pub struct PortStatus {
     pub counters: PortCounters,
     /// The number of frames in each state.
     pub frames: FrameAccount,
+    /// When the worker looked.
+    pub at: Instant,
 }
 
 /// The published status of a worker.
@@ -82,7 +84,8 @@ impl WorkerStatus {
     /// Publishes the status of the sockets. Runs a few times a second, so that its allocation does not matter.
     pub fn publish(&self, ports: &mut Ports, slept: Duration, clock: &mut Instant) {
         let passed = clock.elapsed().as_nanos().max(1) as u64;
-        *clock = Instant::now();
+        let at = Instant::now();
+        *clock = at;
         let slept = slept.as_nanos() as u64;
         let asleep = slept
             .saturating_sub(self.slept.swap(slept, Relaxed))
@@ -98,6 +101,7 @@ impl WorkerStatus {
                 kernel: port.statistics()?,
                 counters: port.counters(),
                 frames: port.accounting(),
+                at,
             })
         });
         // If the kernel's counters cannot be read, the previous status stays: zeros would look like a reset.
