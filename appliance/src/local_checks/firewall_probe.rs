@@ -75,21 +75,25 @@ pub(super) fn probe(
         socket: open_raw_socket(from, to.ip())?,
     };
     probe.send(port, flags::ACK)?;
-    if probe.is_delivered(port) {
+    if probe.delivered(&[port]).is_some() {
         return Ok(Reachability::Reachable);
     }
     if let Some(on) = kernel::dnat_target(SocketAddr::new(from, port), to)? {
         return Ok(Reachability::Redirected { on });
     }
     probe.send(port + 1, flags::SYN)?;
-    let listens = probe.is_delivered(port + 1);
+    let delivered = probe.delivered(&[port, port + 1]);
     // Without the RST, the half-open connection stays for a minute.
     probe.send(port + 1, flags::RST)?;
+    // On a machine that stopped, the first ACK is late, and comes before the SYN.
+    if delivered == Some(port) {
+        return Ok(Reachability::Reachable);
+    }
     probe.send(port + 2, flags::ACK)?;
-    Ok(match (probe.is_delivered(port + 2), listens) {
-        (true, _) => Reachability::Reachable,
-        (false, true) => Reachability::Dropped { from },
-        (false, false) => Reachability::Unknown,
+    Ok(match (probe.delivered(&[port, port + 2]), delivered) {
+        (Some(_), _) => Reachability::Reachable,
+        (None, Some(_)) => Reachability::Dropped { from },
+        (None, None) => Reachability::Unknown,
     })
 }
 
@@ -153,8 +157,8 @@ impl Probe<'_> {
         Some(frame)
     }
 
-    /// Whether the segment from this source port is delivered.
-    fn is_delivered(&self, port: u16) -> bool {
+    /// The source port of the first segment that is delivered, of these.
+    fn delivered(&self, ports: &[u16]) -> Option<u16> {
         let until = Instant::now() + PATIENCE;
         let mut bytes = [0; 256];
         // What has come in time is read, however late this thread runs.
@@ -163,12 +167,13 @@ impl Probe<'_> {
             let Ok(length) = self.socket.recv(&mut bytes) else {
                 break;
             };
-            if source_port(&bytes[..length], self.from.is_ipv4()) == Some(port) {
-                return true;
+            let port = source_port(&bytes[..length], self.from.is_ipv4());
+            if let Some(port) = port.filter(|port| ports.contains(port)) {
+                return Some(port);
             }
             left = until.saturating_duration_since(Instant::now());
         }
-        false
+        None
     }
 }
 
