@@ -28,8 +28,8 @@ use super::{
 use crate::kernel::{self, ChannelWords};
 use crate::steering::zero_copy_needs;
 
-/// How long to wait for a busy queue: it stays busy for about 30 ms after its owner was killed.
-const BUSY_PATIENCE: Duration = Duration::from_millis(200);
+/// How long to wait for a busy queue: it stays busy for about 30 ms after its owner was killed, and longer on a busy machine.
+const BUSY_PATIENCE: Duration = Duration::from_secs(3);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why a port could not be opened, and how to fix it.
@@ -124,7 +124,7 @@ impl Port {
     /// Opens an AF_XDP socket on one queue of an interface in the caller's network namespace, with
     /// a UMEM of its own.
     ///
-    /// Loads and attaches no XDP program. Waits up to 200 ms for a busy queue.
+    /// Loads and attaches no XDP program. Waits up to three seconds for a busy queue.
     pub fn open(interface: &str, queue: u32, options: &PortOptions) -> Result<Port, OpenError> {
         let deadline = Instant::now() + BUSY_PATIENCE;
         loop {

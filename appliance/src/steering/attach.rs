@@ -20,7 +20,7 @@ use crate::kernel;
 
 /// How long our own link may outlive its file and our descriptor. A child forked in between holds a copy of the descriptor
 /// until it executes its program.
-const RELEASE: Duration = Duration::from_secs(2);
+const RELEASE: Duration = Duration::from_secs(5);
 
 /// An attachment. Dropping it detaches the program, unless the link is pinned.
 #[derive(Debug)]
