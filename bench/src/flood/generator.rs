@@ -22,7 +22,11 @@ use crate::xdp_objects::{self, LoadedObject};
 /// Runs of the program per system call; each call takes some 20 ms to set up and tear down.
 const RUNS: u64 = u32::MAX as u64;
 /// Time to wait for answers after the flood ends.
-const STRAGGLERS: Duration = Duration::from_millis(500);
+const STRAGGLERS: Duration = Duration::from_secs(3);
+/// No more arrive if none has come for so long. A busy machine stops for a while.
+const QUIET: Duration = Duration::from_millis(500);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What to send.
 pub(super) struct Plan {
@@ -169,21 +173,24 @@ impl Generator {
         }
     }
 
-    /// The answers, once no more arrive.
+    /// The answers to `sent` segments: once there is one to each, or no more arrive.
     ///
     /// # Errors
     /// The kernel's refusal to read the counters.
-    pub(super) fn answers(&mut self) -> Result<Answers> {
+    pub(super) fn answers(&mut self, sent: u64) -> Result<Answers> {
         let deadline = Instant::now() + STRAGGLERS;
-        let mut last = self.count_now()?;
-        loop {
-            sleep(Duration::from_millis(50));
+        let (mut last, mut news) = (self.count_now()?, Instant::now());
+        while last.syn_ack + last.rst + last.ack + last.other < sent
+            && news.elapsed() < QUIET
+            && Instant::now() < deadline
+        {
+            sleep(LOOK);
             let now = self.count_now()?;
-            if now == last || Instant::now() > deadline {
-                return Ok(now);
+            if now != last {
+                (last, news) = (now, Instant::now());
             }
-            last = now;
         }
+        Ok(last)
     }
 
     fn count_now(&mut self) -> Result<Answers> {

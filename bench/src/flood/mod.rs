@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         None => generator.send(options.seconds, options.batch)?,
     };
     let answers = match visit {
-        Some(_) => Some(generator.answers()?),
+        Some(_) => Some(generator.answers(sent.syns + sent.acks)?),
         None => None,
     };
     drop(visit);
