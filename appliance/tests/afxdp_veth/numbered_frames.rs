@@ -66,7 +66,7 @@ pub(crate) fn assert_conserved(port: &Port, frames: u32) {
 
 /// Waits until all frames are free or given to the kernel for reception, and asserts that the kernel rejected none.
 pub(crate) fn assert_all_returned(port: &mut Port, frames: u32) {
-    wait_until(Duration::from_secs(10), || {
+    wait_until(Duration::from_secs(60), || {
         port.flush();
         let account = port.accounting();
         account.held == 0 && account.transmit == 0

@@ -136,7 +136,7 @@ fn a_link_that_goes_down_loses_no_frame() {
     numbered_frames::assert_conserved(&there, options.frames);
 
     lab.set_up(End::There, true);
-    wait_until(Duration::from_secs(10), || {
+    wait_until(Duration::from_secs(60), || {
         there.flush();
         !there.unsent()
     });

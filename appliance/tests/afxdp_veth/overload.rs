@@ -162,7 +162,7 @@ fn a_worker_that_stalls_recovers() {
 
     let mut send = |numbers: std::ops::Range<u64>| {
         for number in numbers {
-            numbered_frames::wait_until(Duration::from_secs(10), || {
+            numbered_frames::wait_until(Duration::from_secs(60), || {
                 there.flush();
                 there.accounting().free > 0
             });
@@ -176,7 +176,7 @@ fn a_worker_that_stalls_recovers() {
     let mut seen = Seen::new(20_000);
     let mut batch = ArrayVec::new();
     let mut drain = |until: u64| {
-        numbered_frames::wait_until(Duration::from_secs(10), || {
+        numbered_frames::wait_until(Duration::from_secs(60), || {
             here.receive(&mut batch);
             for frame in batch.drain(..) {
                 seen.mark(numbered_frames::number(here.bytes(&frame)));

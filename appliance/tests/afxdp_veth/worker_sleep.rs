@@ -52,7 +52,7 @@ fn a_packet_ends_the_sleep() {
         there.transmit(frame);
         there.flush();
         assert_eq!(
-            numbers.recv_timeout(Duration::from_secs(10)).unwrap(),
+            numbers.recv_timeout(Duration::from_secs(60)).unwrap(),
             number
         );
     }
@@ -83,7 +83,7 @@ fn a_port_that_polls_its_driver_receives() {
         numbered_frames::write(&there, &mut frame, number);
         there.transmit(frame);
         there.flush();
-        numbered_frames::wait_until(Duration::from_secs(10), || {
+        numbered_frames::wait_until(Duration::from_secs(60), || {
             here.flush();
             here.receive(&mut batch) > 0
         });

@@ -22,7 +22,7 @@ pub(crate) fn expect_workers(steering: &Steering) {
 }
 
 pub(crate) fn connect(lab: &Lab, from: &str, to: &str) -> Result<TcpStream, ErrorKind> {
-    connect_within(Duration::from_secs(10), lab, from, to)
+    connect_within(Duration::from_secs(30), lab, from, to)
 }
 
 /// Whether nobody answers a client, until it would send its SYN again.

@@ -1,6 +1,8 @@
 //! Addresses of one service that have policies of their own: one is under attack and challenges its clients, the other passes
 //! them. What is counted for each.
 
+use std::time::{Duration, Instant};
+
 use aya::maps::PerCpuArray;
 use synward_core::address_counts::{AddressCounts, Counted};
 use synward_core::counters::Counter;
@@ -212,20 +214,29 @@ fn acks_that_are_not_checked_are_counted_for_their_address() {
 #[test]
 fn the_fast_path_counts_its_syns_once_a_jiffy() {
     const SYNS: u64 = 50;
+    // What the fast path has counted is left out after 64 jiffies, of a millisecond at least.
+    const RECENT: Duration = Duration::from_millis(60);
     needs_root!();
     in_namespace(|steer| {
         steer.watch(0, |_| {});
         let frame = Segment::syn(0, stack::linux()).bytes();
+        let (mut last, mut late) = (Instant::now(), 0);
         for _ in 0..SYNS {
             let before = now();
             while now() == before {
                 std::thread::yield_now();
             }
             assert_eq!(steer.run(Side::Outside, &frame).verdict, TX);
+            late += u64::from(last.elapsed() > RECENT);
+            last = Instant::now();
         }
         let [syns, ..] = steer.address_counts(0);
         let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
-        assert!((SYNS - cpus..SYNS).contains(&syns), "{syns} of {SYNS}");
+        let least = (SYNS - cpus).saturating_sub(late);
+        assert!(
+            (least..SYNS).contains(&syns),
+            "{syns} of {SYNS}, {late} late"
+        );
         let all = steer.counters()[Counter::Syn as usize];
         assert_eq!(all, SYNS);
     });

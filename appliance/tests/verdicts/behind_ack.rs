@@ -5,7 +5,7 @@ use synward_core::worker_request::Request;
 
 use crate::acks::dropped;
 use crate::frame_builder::{ACK, FIN, PSH, RST, Segment, stack};
-use crate::steer::{Side, in_namespace};
+use crate::steer::{Side, in_a_moment, in_namespace};
 use crate::{DROP, REDIRECT, needs_root};
 
 /// A RST right behind the ACK of its handshake, as health checks send it: the worker may not have seen that ACK yet.
@@ -71,11 +71,13 @@ fn what_comes_right_behind_an_ack_goes_to_the_worker() {
                     let seen = steer.run(Side::Outside, &segment.bytes());
                     assert_eq!(seen.verdict, DROP, "no ACK came");
                 }
-                let seen = steer.run(Side::Outside, &ack.bytes());
-                assert_eq!(seen.verdict, REDIRECT, "the ACK");
                 for segment in &behind {
-                    let before = steer.counters();
-                    let seen = steer.run(Side::Outside, &segment.bytes());
+                    let (before, seen) = in_a_moment(|| {
+                        let seen = steer.run(Side::Outside, &ack.bytes());
+                        assert_eq!(seen.verdict, REDIRECT, "the ACK");
+                        let before = steer.counters();
+                        (before, steer.run(Side::Outside, &segment.bytes()))
+                    });
                     assert_eq!(seen.verdict, REDIRECT, "{:#x}", segment.flags);
                     steer.assert_counted(&before, &[], "no wrong cookie");
                     let mut other_flow = segment.clone();

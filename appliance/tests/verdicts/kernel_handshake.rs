@@ -1,6 +1,7 @@
 //! SYNs that only the server's kernel can answer: those with a small MSS, and signed ones.
 
 use std::net::TcpListener;
+use std::time::Instant;
 
 use synward_core::counters::Counter;
 use synward_core::layout::handoff;
@@ -103,10 +104,13 @@ fn a_flood_of_them_does_not_reach_the_kernel() {
     needs_root!();
     locally(|steer, family| {
         let _listener = TcpListener::bind(SERVERS[family]).unwrap();
+        let began = Instant::now();
         let (left, answered) = flood(steer, &syn(family, 64, stack::linux()));
+        let seconds = began.elapsed().as_secs();
         assert_eq!(left + answered, FLOOD);
-        // It may see the end of one second and the begin of another.
-        assert!((256..=512).contains(&left), "{left}");
+        // It may see the end of one second and the begin of another, and more if this machine stops.
+        let most = 256 * (seconds + 2);
+        assert!((256..=most).contains(&left), "{left}, {seconds} s");
     });
 }
 
@@ -120,12 +124,20 @@ fn clients_with_a_small_mss_connect_in_a_flood_of_them() {
         for handoff in [handoff::LOCAL, handoff::FORWARD] {
             for (port, options) in [(40_001, stack::linux()), (40_002, stack::windows())] {
                 steer.policy(|service| service.handoff = handoff);
-                let mut asked = syn(family, 256, options);
-                let (left, _) = flood(steer, &asked);
-                assert!(left < FLOOD, "no flood");
+                let flooding = syn(family, 256, options);
+                let mut asked = flooding.clone();
                 asked.source.set_port(port);
-                let before = steer.counters();
-                let ack = steer.shake_hands(&asked);
+                // A second may end right after the flood. The next one begins with SYNs for the kernel.
+                let mut attempts = 0;
+                let (before, ack) = loop {
+                    attempts += 1;
+                    assert!(attempts < 10, "answered by the kernel, whatever the flood");
+                    flood(steer, &flooding);
+                    let before = steer.counters();
+                    if let Some(ack) = steer.answered(&asked) {
+                        break (before, ack);
+                    }
+                };
                 let counted = &[Counter::Syn, Counter::SmallMss, Counter::AnsweredXdp];
                 steer.assert_counted(&before, counted, "answered");
                 // What the cookie says.

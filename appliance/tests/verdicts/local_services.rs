@@ -148,13 +148,21 @@ fn what_comes_right_behind_an_ack_passes_to_its_listener() {
                 flags,
                 ..ack.clone()
             };
-            steer.check(vec![
-                case("before its ACK", &behind(ACK), DROP, INVALID),
-                case("the ACK", &ack, PASS, &[Counter::CookieValid]),
-                case("data", &behind(ACK | PSH), PASS, PASSED),
-                case("the end", &behind(ACK | FIN), PASS, PASSED),
-                case("a RST", &behind(ACK | RST), PASS, PASSED),
-            ]);
+            let valid = &[Counter::CookieValid];
+            steer.check(vec![case("before its ACK", &behind(ACK), DROP, INVALID)]);
+            for (what, flags) in [
+                ("data", ACK | PSH),
+                ("the end", ACK | FIN),
+                ("a RST", ACK | RST),
+            ] {
+                steer.check_in_a_moment(
+                    |_| (),
+                    &[
+                        case("the ACK", &ack, PASS, valid),
+                        case(what, &behind(flags), PASS, PASSED),
+                    ],
+                );
+            }
             std::thread::sleep(Duration::from_millis(400));
             steer.check(vec![case("later", &behind(ACK), DROP, INVALID)]);
         }
@@ -217,10 +225,12 @@ fn data_of_a_handshake_passes_only_a_moment_after_its_assignment() {
                 case(what, &end, verdict, counted),
             ] {
                 // Each time anew: "just now" is 25 ms.
-                if let Some(age) = assigned {
-                    steer.note_assignment(&ack, now() - age);
-                }
-                steer.check(vec![each]);
+                let assign = |steer: &mut Steer| {
+                    if let Some(age) = assigned {
+                        steer.note_assignment(&ack, now() - age);
+                    }
+                };
+                steer.check_in_a_moment(assign, &[each]);
             }
         }
         let mut other = Segment::linux_syn(family);
@@ -427,7 +437,7 @@ pub(crate) fn close(socket: impl std::os::fd::AsFd) {
 /// route.
 pub(crate) fn connect(family: usize) -> TcpStream {
     let from = SocketAddr::new(HERE[family].parse().unwrap(), 0);
-    let patience = Instant::now() + Duration::from_secs(10);
+    let patience = Instant::now() + Duration::from_secs(60);
     loop {
         let socket = Socket::new(Domain::for_address(SERVERS[family]), Type::STREAM, None).unwrap();
         let connected = socket

@@ -94,10 +94,10 @@ mod unreadable;
 mod vlans;
 mod waiting_clients;
 
-use synward_core::counters::Counter;
+use synward_core::counters::{Counter, SLOTS};
 
 use crate::frame_builder::{Segment, hex};
-use crate::steer::{Side, Steer};
+use crate::steer::{Side, Steer, in_a_moment};
 
 /// `XDP_*` of include/uapi/linux/bpf.h.
 pub(crate) const DROP: u32 = 1;
@@ -145,17 +145,50 @@ impl Steer {
     /// Runs a table whose frames must come out unchanged.
     pub(crate) fn check(&mut self, cases: Vec<Case>) {
         for case in cases {
-            let what = case.what;
             let before = self.counters();
             let seen = self.run(case.side, &case.frame);
-            assert_eq!(seen.verdict, case.verdict, "verdict: {what}");
-            assert_eq!(
-                hex(&seen.frame),
-                hex(&case.frame),
-                "the frame was changed: {what}"
-            );
-            self.assert_counted(&before, case.counted, what);
+            case.assert_seen(&seen, &before, &self.counters());
         }
+    }
+
+    /// The same with all frames within a moment of `prepare`, however long this machine stops: again until it was one.
+    pub(crate) fn check_in_a_moment(&mut self, prepare: impl Fn(&mut Steer), cases: &[Case]) {
+        let seen = in_a_moment(|| {
+            prepare(self);
+            self.observe(cases)
+        });
+        assert_observed(cases, &seen);
+    }
+
+    /// Runs a table without an assertion: what was seen of each frame, and the counters before and after it.
+    pub(crate) fn observe(&mut self, cases: &[Case]) -> Vec<Observed> {
+        let run = |case: &Case| {
+            let before = self.counters();
+            let seen = self.run(case.side, &case.frame);
+            (before, seen, self.counters())
+        };
+        cases.iter().map(run).collect()
+    }
+}
+
+type Observed = ([u64; SLOTS], steer::Seen, [u64; SLOTS]);
+
+fn assert_observed(cases: &[Case], observed: &[Observed]) {
+    for (case, (before, seen, after)) in cases.iter().zip(observed) {
+        case.assert_seen(seen, before, after);
+    }
+}
+
+impl Case {
+    fn assert_seen(&self, seen: &steer::Seen, before: &[u64; SLOTS], after: &[u64; SLOTS]) {
+        let what = self.what;
+        assert_eq!(seen.verdict, self.verdict, "verdict: {what}");
+        assert_eq!(
+            hex(&seen.frame),
+            hex(&self.frame),
+            "the frame was changed: {what}"
+        );
+        steer::assert_moved(before, after, self.counted, what);
     }
 }
 

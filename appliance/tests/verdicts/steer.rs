@@ -6,7 +6,7 @@ mod connections;
 mod loading;
 mod map_access;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aya::Ebpf;
 use aya::maps::XskMap;
@@ -30,7 +30,7 @@ use crate::test_network;
 pub(crate) use self::loading::{
     Helper, in_namespace, in_namespace_with_frags, in_namespace_without, object,
 };
-pub(crate) use self::map_access::Shared;
+pub(crate) use self::map_access::{Shared, assert_moved};
 
 /// The epoch of the tests.
 pub(crate) const EPOCH: u64 = 1000;
@@ -272,12 +272,19 @@ impl Steer {
 
     /// Sends a SYN and returns the ACK that its sender would answer the SYN-ACK with.
     pub(crate) fn shake_hands(&mut self, syn: &Segment) -> Segment {
+        self.answered(syn).expect("the SYN is answered")
+    }
+
+    /// The same, or `None` if the SYN is not answered.
+    pub(crate) fn answered(&mut self, syn: &Segment) -> Option<Segment> {
         let seen = self.run(Side::Outside, &syn.bytes());
-        assert_eq!(seen.verdict, crate::TX, "the SYN is answered");
+        if seen.verdict != crate::TX {
+            return None;
+        }
         let answer = frame_reader::read(&seen.frame);
         let times = frame_reader::timestamps(&answer.tcp)
             .filter(|_| frame_reader::timestamps_of(&syn.options).is_some());
-        Segment {
+        Some(Segment {
             flags: frame_builder::ACK,
             sequence: syn.sequence.wrapping_add(1),
             acknowledgement: answer.tcp.sequence_number.wrapping_add(1),
@@ -287,12 +294,12 @@ impl Steer {
             payload: vec![],
             padding: 0,
             ..syn.clone()
-        }
+        })
     }
 
-    /// Marks the worker of the queue as alive.
+    /// Marks the worker of the queue as alive, for a minute: longer than this machine may stop in a test.
     pub(crate) fn beat(&mut self) {
-        self.set("HEARTBEATS", self.queue, now());
+        self.set("HEARTBEATS", self.queue, now() + 60_000_000_000);
     }
 
     /// Puts another interface in the place of the one outside.
@@ -312,6 +319,20 @@ impl Steer {
 /// A key of the service under test.
 pub(crate) fn key(epoch: u64, secret: u64) -> [u64; 2] {
     [epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15), secret]
+}
+
+/// What the program remembers for "a moment" it remembers longer than this.
+const MOMENT: Duration = Duration::from_millis(15);
+
+/// The result of an attempt that took no longer than a moment. One during which this machine stopped shows nothing.
+pub(crate) fn in_a_moment<T>(mut attempt: impl FnMut() -> T) -> T {
+    loop {
+        let began = Instant::now();
+        let seen = attempt();
+        if began.elapsed() < MOMENT {
+            return seen;
+        }
+    }
 }
 
 /// The clock of the program, ns.

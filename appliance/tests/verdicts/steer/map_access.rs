@@ -106,19 +106,28 @@ impl Steer {
 
     /// Checks that these counters moved by one since `before`, and no other.
     pub(crate) fn assert_counted(&self, before: &[u64; SLOTS], counted: &[Counter], what: &str) {
-        let now = self.counters();
-        let moved = |index: usize| now[index] - before[index];
-        let names = |indices: &mut dyn Iterator<Item = usize>| -> Vec<_> {
-            indices.map(|index| (NAMES[index], moved(index))).collect()
-        };
-        let seen = names(&mut (0..NAMES.len()).filter(|index| moved(*index) != 0));
-        let mut wanted: Vec<_> = counted
-            .iter()
-            .map(|counter| (NAMES[*counter as usize], 1))
-            .collect();
-        wanted.sort_by_key(|(name, _)| NAMES.iter().position(|other| other == name));
-        assert_eq!(seen, wanted, "counters: {what}");
+        assert_moved(before, &self.counters(), counted, what);
     }
+}
+
+/// Checks that these counters moved by one between `before` and `after`, and no other.
+pub(crate) fn assert_moved(
+    before: &[u64; SLOTS],
+    after: &[u64; SLOTS],
+    counted: &[Counter],
+    what: &str,
+) {
+    let moved = |index: usize| after[index] - before[index];
+    let names = |indices: &mut dyn Iterator<Item = usize>| -> Vec<_> {
+        indices.map(|index| (NAMES[index], moved(index))).collect()
+    };
+    let seen = names(&mut (0..NAMES.len()).filter(|index| moved(*index) != 0));
+    let mut wanted: Vec<_> = counted
+        .iter()
+        .map(|counter| (NAMES[*counter as usize], 1))
+        .collect();
+    wanted.sort_by_key(|(name, _)| NAMES.iter().position(|other| other == name));
+    assert_eq!(seen, wanted, "counters: {what}");
 }
 
 /// The number of elements of an array.
