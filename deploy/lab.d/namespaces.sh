@@ -59,7 +59,7 @@ add_namespace() {
 stop_processes() {
     exists "$1" || return 0
     local pids tries
-    for tries in $(seq 60); do
+    for tries in $(seq 600); do
         pids=$(ip netns pids "$(namespace "$1")")
         [ -n "$pids" ] || return 0
         # SIGTERM first; SIGKILL after half a second.

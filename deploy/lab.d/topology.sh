@@ -180,14 +180,14 @@ start_line() {
     wait_for "the delay line" "$state/line.log" grep -q ready "$state/line.log"
 }
 
-# wait_for WHAT LOG CMD…: polls CMD for ten seconds.
+# wait_for WHAT LOG CMD…: polls CMD for a minute.
 wait_for() {
-    local what=$1 log=$2 deadline=$((SECONDS + 10))
+    local what=$1 log=$2 deadline=$((SECONDS + 60))
     shift 2
     until "$@" 2>/dev/null; do
         if [ $SECONDS -ge $deadline ]; then
             cat "$log" >&2 2>/dev/null || true
-            die "$what did not start within 10 s (its log is above)"
+            die "$what did not start within a minute (its log is above)"
         fi
         sleep 0.05
     done

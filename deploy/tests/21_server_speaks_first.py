@@ -2,7 +2,7 @@
 
 import threading
 
-from story import receive, story
+from story import PATIENCE, receive, story
 
 # A spliced connection does not depend on who answered its SYN.
 ONCE = "xdp"
@@ -29,7 +29,7 @@ def greet(listener):
     for _ in range(CLIENTS):
         server, _ = listener.accept()
         with server:
-            server.settimeout(10)
+            server.settimeout(PATIENCE)
             server.sendall(GREETING)
             assert receive(server, 6) == b"QUIT\r\n"
 

@@ -5,7 +5,7 @@ import itertools
 import signal
 
 from segments import ACK, LINUX, PSH, RST, SPOOFED, SYN, WINDOWS, Segment, Wire, shake_hands
-from story import PORT, SERVER, receive, story, wait_until
+from story import PATIENCE, PORT, SERVER, receive, story, wait_until
 
 # The XDP program checks every ACK.
 ONCE = "xdp"
@@ -58,7 +58,7 @@ def refused(synward, wire, listeners, firsts):
             listeners[family].accept()
             raise AssertionError("the replay opened a connection")
         except BlockingIOError:
-            listeners[family].settimeout(10)
+            listeners[family].settimeout(PATIENCE)
 
 
 story(run, appliance="[flows]\ncapacity = 4096\nclosing_seconds = 1")

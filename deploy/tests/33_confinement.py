@@ -39,7 +39,7 @@ def run(lab, synwards):
     for one in synwards:
         attached_again(lab, one)
         confined(one)
-        assert one.command("status")[0] == 0
+        wait_until("nothing is wrong", lambda: one.command("status")[0] == 0)
         log = one.process.output()
         assert "not confined" not in log and "EPERM" not in log and "not permitted" not in log, log
         secret_is_forgotten(one)

@@ -4,7 +4,7 @@
 import json
 import socket
 
-from story import BENCH, PORT, SERVER, story, talk, total, wait_until
+from story import BENCH, PATIENCE, PORT, SERVER, story, talk, total, wait_until
 
 # Only with this responder do workers transmit answers.
 VARIANTS = ("afxdp",)
@@ -77,7 +77,7 @@ def connecting(lab):
     """A client's socket that will connect from `HELD_PORT`."""
     with lab.inside("client"):
         client = socket.socket()
-    client.settimeout(10)
+    client.settimeout(PATIENCE)
     client.bind(("", HELD_PORT))
     return client
 

@@ -65,6 +65,7 @@ WORSE = [
 
 def run(lab, synward):
     client, server = lab.pair()
+    dropped = synward.metric("drops_total", service="web")
     with Requests(lab) as requests:
         requests.go_on(50)
         changed = CHANGED.format(deny=DENIED, mode="always")
@@ -80,6 +81,7 @@ def run(lab, synward):
         place_is_freed(synward, requests)
     report(requests)
     assert synward.metric("cookies_total", result="invalid") == 0, "a cookie was refused"
+    assert synward.metric("drops_total", service="web") == dropped, "a segment of an untouched service was dropped"
     talk(client, server)
     synward.carried(requests.count)
 
@@ -107,7 +109,7 @@ def place_is_freed(synward, requests):
     """A removed service without connections leaves, whoever is connected to other ports of its address. The others keep their
     keys."""
     if synward.process:
-        wait_until("only the service with a connection is left", lambda: removed(synward) == ['"old (removed)"'], 20)
+        wait_until("only the service with a connection is left", lambda: removed(synward) == ['"old (removed)"'], 60)
     requests.go_on(50)
 
 
@@ -140,7 +142,7 @@ def broken_secret(synward):
 
 
 def reload_in_flood(lab, synward):
-    flood = lab.flood(4, seconds=8)
+    flood = lab.flood(4, seconds=120)
     wait_until("the flood arrives", lambda: synward.metric("syns_total", service="web") > 100_000)
     took = []
     for mode in "monitor", "always", "off", "always":
@@ -204,7 +206,8 @@ def report(requests):
     requests.check()
     print(f"{requests.count} requests during reloads, {len(requests.failures)} failed, {requests.retried()} SYNs were sent again")
     assert not requests.failures, requests.failures[:5]
-    assert not requests.retried(), "a SYN of an untouched service was lost"
+    # A machine that stops for a second has a client send its SYN again.
+    assert requests.retried() <= requests.count // 100, "SYNs of an untouched service were lost"
 
 
 story(run, ports=[80], service=OTHERS)

@@ -30,14 +30,15 @@ def degraded(synward, *words):
     """`status`, `/readyz` and the log have these words."""
     def is_said():
         code, text = synward.command("status")
-        return text if code == 3 and all(word in text for word in words) else None
+        return code == 3 and all(word in text for word in words)
 
-    text = wait_until(f"it is degraded: {words}", is_said, 30)
-    http, page = synward.get("/readyz")
-    assert http == 503, page
-    for word in words:
-        for said in text, page, synward.process.output():
-            assert word in said, f"{word} is not in: {said}"
+    def is_unready():
+        http, page = synward.get("/readyz")
+        return http == 503 and all(word in page for word in words)
+
+    wait_until(f"it is degraded: {words}", is_said, 60)
+    wait_until(f"/readyz says so: {words}", is_unready)
+    wait_until(f"the log says so: {words}", lambda: all(word in synward.process.output() for word in words))
 
 
 story(run)

@@ -24,11 +24,11 @@ def run(lab, synward):
 hold_seconds = 3
 on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
     assert as_documented(synward)["serving"]
-    flood = lab.flood(4, 80, 30, "--rate", "5k")
+    flood = lab.flood(4, 80, 120, "--rate", "20k")
     wait_until("it is under attack", lambda: as_documented(synward)["services"][0]["attack"]["addresses"])
     ends = lab.pair()
     flood.report()
-    wait_until("it is over", lambda: not as_documented(synward)["services"][0]["attack"]["active"], 30)
+    wait_until("it is over", lambda: not as_documented(synward)["services"][0]["attack"]["active"], 60)
 
     lab.run("edge", "sysctl", "-qw", "net.ipv4.ip_forward=0")
     wait_until("it is degraded", lambda: as_documented(synward)["degraded"])
@@ -69,7 +69,7 @@ def closed(schema):
 
 def events_are_told(notes, kept):
     """The program of on_event got the same objects."""
-    wait_until("both are told", lambda: len(notes.read_text().splitlines()) == 2)
+    wait_until("both are told", lambda: notes.exists() and notes.read_text().count("\n") == 2)
     told = [json.loads(line) for line in notes.read_text().splitlines()]
     assert told == kept, f"{told} and {kept}"
     for event in told:

@@ -5,7 +5,7 @@ With `--full` also with `forward`; a `local` service is its own next hop."""
 import subprocess
 
 from handoffs import each_handoff
-from story import CLIENT, FULL, SERVER, receive, wait_until
+from story import CLIENT, FULL, PATIENCE, SERVER, receive, wait_until
 
 # XDP and the control thread look after neighbours; no responder does.
 ONCE = "xdp"
@@ -51,7 +51,7 @@ def talk(lab, family):
         client = lab.connect(family)
         client.sendall(b"request")
         server, _ = listener.accept()
-    server.settimeout(10)
+    server.settimeout(PATIENCE)
     assert receive(server, 7) == b"request"
     server.sendall(b"answer")
     assert receive(client, 6) == b"answer"

@@ -10,7 +10,7 @@ import time
 
 from background import Work
 from segments import LINUX, SERVER_MAC, SYN, Segment, Wire
-from story import AT_SERVER, FULL, PORT, SERVER, Synward, receive, story, talk, wait_until
+from story import AT_SERVER, FULL, PATIENCE, PORT, SERVER, Synward, receive, story, talk, wait_until
 
 # Neither the activation nor what passes depends on a responder.
 ONCE = "xdp"
@@ -85,19 +85,19 @@ on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
         talk_all(used + half.pairs)
         # Long after the last adopted segment.
         if synward.process:
-            wait_until("adoption is over", lambda: adoption_is_over(synward), 20)
+            wait_until("adoption is over", lambda: adoption_is_over(synward), 60)
         talk_all(silent + used + half.pairs + newcomers)
         wait_until("all downloads go on", lambda: all(d.chunks > n for d, n in zip(downloads, before)))
     syns.check()
 
     ended = time.monotonic()
     if synward.process:
-        wait_until("the service is inactive", lambda: not is_active(synward), HOLD + 10)
+        wait_until("the service is inactive", lambda: not is_active(synward), HOLD + 60)
         print(f"inactive {time.monotonic() - ended:.1f} s after the flood ended, hold_seconds = {HOLD}")
         assert synward.metric("attacks_total", service="web") == 1
         assert synward.metric("attack_active", service="web") == 0
         events = json.loads(synward.command("status", "--json")[1])["events"]
-        wait_until("the program has both events", lambda: notes.read_text().count("\n") == 2)
+        wait_until("the program has both events", lambda: notes.exists() and notes.read_text().count("\n") == 2)
         told = [json.loads(line) for line in notes.read_text().splitlines()]
         assert told == events, f"the program was told {told}, and status says {events}"
         begin, end = events
@@ -193,7 +193,7 @@ class HalfOpen:
         waiting = {(family, client.getsockname()[1]): client for family, client in self.clients}
         for family, _ in self.clients:
             server, address = self.listeners[family].accept()
-            server.settimeout(10)
+            server.settimeout(PATIENCE)
             assert receive(server, 4) == b"late"
             self.pairs.append((waiting.pop((family, address[1])), server))
 

@@ -141,8 +141,8 @@ def frames_are_aborted(lab, synward, behind):
     words = "out0 does not transmit frames of XDP (its driver or another XDP program drops them"
     degraded(synward, words, lambda: datagrams(lab, 10))
     aborted = synward.metric("redirect_failed_total", interface="out0", errno="exception")
-    # Others may be lost meanwhile, as neighbour solicitations.
-    assert 30 <= aborted <= synward.metric("redirect_failed_total"), aborted
+    # Some in each of three rounds. Others may be lost meanwhile, as neighbour solicitations.
+    assert 3 <= aborted <= synward.metric("redirect_failed_total"), aborted
     behind.let_go()
 
     def serves():

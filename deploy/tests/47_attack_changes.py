@@ -5,6 +5,7 @@ the next process does not watch the address."""
 import json
 import os
 import signal
+import time
 
 from background import Work
 from segments import LINUX, SYN, Segment, Wire
@@ -56,7 +57,7 @@ on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
         wait_until("it is under attack again", lambda: attacked(synward) == [SERVER[4]])
         talk_all(pairs)
     syns.check()
-    wait_until("it is over", lambda: not active(synward), 30)
+    wait_until("it is over", lambda: not active(synward), 60)
     wait_until("its end is told", lambda: told(notes)[4:] == [("attack_begin", SERVER[4]), ("attack_end", SERVER[4])])
     talk_all(pairs)
     changed_after_a_kill(lab, synward, notes)
@@ -141,8 +142,9 @@ def was_challenged(notes):
 
 
 def events(notes):
-    lines = notes.read_text().splitlines() if notes.exists() else []
-    return list(map(json.loads, lines))
+    text = notes.read_text() if notes.exists() else ""
+    # The last line may be half written.
+    return list(map(json.loads, text.rpartition("\n")[0].splitlines()))
 
 
 def talk_all(pairs):
@@ -165,10 +167,13 @@ class Syns(Work):
         self.wire.close()
 
     def work(self):
-        number = 0
+        start, sent = time.monotonic(), 0
         while not self.over.wait(0.01):
-            for number in range(number, number + RATE // 100):
+            # What a busy machine delays is made up for, so that the attack goes on.
+            due = int(RATE * (time.monotonic() - start))
+            for number in range(sent, due):
                 self.wire.socket.send(self.frames[number % RATE])
+            sent = due
 
 
 story(run, start=False, mode="auto")

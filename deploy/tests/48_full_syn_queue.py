@@ -6,7 +6,7 @@ import json
 
 from background import Work
 from segments import LINUX, SERVER_MAC, SPOOFED, SYN, Segment, Wire
-from story import PORT, SERVER, local_story, talk, wait_until
+from story import PATIENCE, PORT, SERVER, local_story, talk, wait_until
 
 # Neither the activation nor what the kernel counts depends on a responder.
 ONCE = "xdp"
@@ -31,11 +31,11 @@ def run(lab, synward):
                 wait_until("clients are challenged", lambda: synward.metric("service_active", service="web") == 1)
                 with lab.connect(family) as client:
                     server, _ = listener.accept()
-                    server.settimeout(10)
+                    server.settimeout(PATIENCE)
                     with contextlib.closing(server):
                         talk(client, server)
             syns.check()
-            wait_until("it is over", lambda: told() == ["attack_begin", "attack_end"], 30)
+            wait_until("it is over", lambda: told() == ["attack_begin", "attack_end"], 60)
         begin, _ = events(synward)[2 * number:]
         assert begin["rate"] < begin["threshold"], f"the rate alone was an attack: {begin}"
 

@@ -14,7 +14,7 @@ import time
 from handoffs import HANDOFFS, each_handoff
 from listeners import client_socket, reset
 from segments import ACK, LINUX, PSH, RST, SERVER_MAC, SPOOFED, SYN, Segment, Wire, answer_to
-from story import FULL, PORT, SERVER, talk, wait_until
+from story import FULL, PATIENCE, PORT, SERVER, talk, wait_until
 
 # Who answered the SYN of an opening does not matter to it.
 ONCE = "xdp"
@@ -113,7 +113,7 @@ kept = {}
 def accept_all(listener):
     while select.select([listener], [], [], 0.02)[0]:
         server, address = listener.accept()
-        server.settimeout(10)
+        server.settimeout(PATIENCE)
         kept.setdefault(address[1], []).append(server)
 
 

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from story import FAMILY, PORT, SERVER, namespace, story
+from story import FAMILY, PATIENCE, PORT, SERVER, namespace, story
 from transfer import finished, pseudo_random
 
 # A spliced connection does not depend on who answered its SYN.
@@ -104,15 +104,15 @@ def carry(lab, family, addresses, client="client", server="server", small=(), wh
         listener = socket.socket(FAMILY[family])
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.settimeout(10)
+        listener.settimeout(PATIENCE)
         listener.bind((addresses[family], PORT))
         listener.listen()
         with lab.inside(client):
             near = socket.socket(FAMILY[family])
-        near.settimeout(20)
+        near.settimeout(PATIENCE)
         near.connect((addresses[family], PORT))
         far, _ = listener.accept()
-        far.settimeout(20)
+        far.settimeout(PATIENCE)
     ends = {"client": near, "server": far}
     before = {name: path_mtu(end, family) for name, end in ends.items()}
     down = exchange(far, near)

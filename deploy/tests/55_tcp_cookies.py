@@ -6,7 +6,7 @@ import time
 
 from cookie_counters import Change, count_clients_syns
 from segments import ACK, LINUX, PSH, SPOOFED, SYN, WINDOWS, Segment, Wire, padded_timestamps, shake_hands
-from story import FAST, PORT, SERVER, receive, story
+from story import FAST, PATIENCE, PORT, SERVER, receive, story
 
 # The XDP program checks every ACK, and both responders make the same cookie.
 ONCE = "xdp"
@@ -52,25 +52,29 @@ def altered_cookies(lab, synward, wire):
                 wire.send(segment)
                 wire.send(segment.but(payload=b"GET / HTTP/1.0\r\n\r\n", flags=ACK | PSH))
             sent += 2 * len(bad)
+            # More of them at a time than a veth holds would be lost if nobody takes them.
+            change.is_exactly("altered cookies", invalid=sent, dropped_as_invalid=sent)
     change.is_exactly("altered cookies", invalid=sent, dropped_as_invalid=sent)
     print(f"{sent} ACKs with one altered field were refused")
 
 
 def cookies_of_an_epochs_end(wire):
     """Cookies made just before their epoch ends, so that they expire soon; and the epoch."""
-    while not EPOCH - 4 <= time.time() % EPOCH < EPOCH - 2:
-        time.sleep(0.1)
-    epoch = time.time() // EPOCH
-    cookies = [shake_hands(wire, syn_of(family, options, 3100 + number))
-               for family in (4, 6) for number, options in enumerate((LINUX, WINDOWS))]
-    assert time.time() // EPOCH == epoch, "this machine took seconds for four handshakes"
-    return cookies, epoch
+    while True:
+        while not EPOCH - 6 <= time.time() % EPOCH < EPOCH - 2:
+            time.sleep(0.1)
+        epoch = time.time() // EPOCH
+        cookies = [shake_hands(wire, syn_of(family, options, 3100 + number))
+                   for family in (4, 6) for number, options in enumerate((LINUX, WINDOWS))]
+        # Unless this machine took seconds for four handshakes.
+        if time.time() // EPOCH == epoch:
+            return cookies, epoch
 
 
 def expired_cookies(lab, synward, wire, cookies, made):
     """A cookie is refused from the second epoch after its own on, and counted as expired during that one."""
     wait = (made + 2) * EPOCH + 1 - time.time()
-    assert wait > -EPOCH + 5, "the cookies are too old to be counted as expired"
+    assert wait > -EPOCH + 10, "the cookies are too old to be counted as expired"
     time.sleep(max(wait, 0))
     change = Change(lab, synward)
     for cookie in cookies:
@@ -87,7 +91,7 @@ def replayed_acks(lab, synward, wire, listeners):
         wire.forget()
         client = lab.connect(family)
         server, _ = listener.accept()
-        server.settimeout(10)
+        server.settimeout(PATIENCE)
         port = client.getsockname()[1]
         # The last segment of the handshake.
         ack = wire.see(lambda segment: segment.sport == port and segment.flags == ACK)

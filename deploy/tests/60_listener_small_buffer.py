@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from listeners import PROMPT, reset, server_socket
-from story import PORT, SERVER, local_story, receive_all, wait_until
+from story import PATIENCE, PORT, SERVER, local_story, receive_all, wait_until
 
 # Both responders advertise the window of the same profile.
 ONCE = "xdp"
@@ -28,8 +28,10 @@ def run(lab, synward):
             wait_until("synward advertises the small windows",
                        lambda: {family: window_of_synward(synward, family) for family in kernels} == kernels, 90)
         for family, listener in listeners.items():
-            # A segment that does not fit waits for a timer every time; a busy machine does not delay three in a row.
-            took = min(seconds_to_send(lab, family, listener) for _ in range(3))
+            # A segment that does not fit waits for a timer every time. A busy machine delays some of them.
+            for _ in range(20):
+                if (took := seconds_to_send(lab, family, listener)) < PROMPT:
+                    break
             print(f"IPv{family}: 30 kB into a buffer of {RECEIVE_BUFFER} bytes in {took * 1000:.1f} ms; window {kernels[family]}")
             assert took < PROMPT, f"{took:.3f} s"
 
@@ -41,7 +43,7 @@ def seconds_to_send(lab, family, listener):
     began = time.monotonic()
     client.sendall(data)
     client.shutdown(socket.SHUT_WR)
-    server.settimeout(10)
+    server.settimeout(PATIENCE)
     assert receive_all(server) == data
     took = time.monotonic() - began
     reset(client, server)
@@ -57,7 +59,7 @@ def window_of_kernel(lab, synward, family, listener):
         capture = subprocess.Popen(["tcpdump", "-lnvvi", "client0", "-c", "1", syn_ack], stdout=out, stderr=out)
     wait_until("tcpdump listens", lambda: b"listening on" in log.read_bytes())
     client = lab.connect(family)
-    assert capture.wait(10) == 0
+    assert capture.wait(PATIENCE) == 0
     reset(client, listener.accept()[0])
     synward.mode("always")
     return int(log.read_text().partition(", win ")[2].split(",")[0])

@@ -4,7 +4,7 @@ import errno
 import socket
 
 from listeners import client_socket, reset, server_socket
-from story import PORT, SERVER, local_story, receive, wait_until
+from story import PATIENCE, PORT, SERVER, local_story, receive, wait_until
 
 # The XDP program decides this before it chooses a responder.
 ONCE = "xdp"
@@ -28,9 +28,9 @@ def full_queue(lab, synward, family):
         wait_until("its SYN is dropped", lambda: (lab.kernel_counters()["ListenOverflows"], dropped(synward)) > before)
         assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
         accepted = [listener.accept()[0] for _ in waiting]
-        listener.settimeout(10)
+        listener.settimeout(PATIENCE)
         accepted.append(listener.accept()[0])
-        late.settimeout(10)
+        late.settimeout(PATIENCE)
         accepted[-1].sendall(b"late")
         assert receive(late, 4) == b"late"
         reset(late, *waiting, *accepted)

@@ -4,7 +4,7 @@ import errno
 import socket
 
 from listeners import client_socket, exchange, server_socket
-from story import PORT, SERVER, local_story
+from story import PATIENCE, PORT, SERVER, local_story
 
 # The XDP program looks the listener up before it chooses a responder.
 ONCE = "xdp"
@@ -31,7 +31,7 @@ def bound_to_device(lab, family):
 def dual_stack(lab):
     with lab.inside("server"):
         listener = socket.create_server(("::", PORT), family=socket.AF_INET6, dualstack_ipv6=True)
-    listener.settimeout(10)
+    listener.settimeout(PATIENCE)
     with listener:
         for family in 4, 6:
             exchange(lab, family, listener)

@@ -30,7 +30,7 @@ def half_open(lab, synward, family):
         kernels = shake_hands(wire, syn)
         synward.mode("always")
         before = synward.metric("handoffs_total", result="stale_reset")
-        flood = answered_flood(lab, synward, family)
+        flood = answered_flood(lab, synward, family, 300)
         ours = cookie_for(wire, syn, kernels)
         wait_until("the client is accepted", lambda: wire.send(ours) or next_client_port(listener) == PORT, PATIENT / 3)
         assert synward.metric("handoffs_total", result="stale_reset") == before + 1

@@ -22,7 +22,7 @@ def many_acks(lab, synward, family):
         listener.setblocking(False)
         acks = {port: shake_hands(wire, linux_syn(family, port)) for port in range(28000, 28064)}
         # During a flood the kernel takes segments in batches, and checks each before the first of them is accepted.
-        flood = answered_flood(lab, synward, family)
+        flood = answered_flood(lab, synward, family, 300)
         before = lab.kernel_counters()["ListenOverflows"]
         for ack in acks.values():
             wire.send(ack)
@@ -34,7 +34,7 @@ def many_acks(lab, synward, family):
                 wire.send(ack.but(flags=ACK | PSH, payload=b"hello"))
             return not acks
 
-        wait_until("all are accepted", all_accepted, 20)
+        wait_until("all are accepted", all_accepted, 60)
         flood.stop()
         overflows = lab.kernel_counters()["ListenOverflows"] - before
         print(f"IPv{family}: 64 valid ACKs together; the accept queue was full {overflows} times")

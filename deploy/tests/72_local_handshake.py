@@ -3,7 +3,7 @@ address, a server that speaks first, data in the first segment, bulk data both w
 
 import subprocess
 
-from story import CLIENT, FULL, local_story, receive, same_address
+from story import CLIENT, FULL, PATIENCE, local_story, receive, same_address
 from transfer import MIB, negotiated, pseudo_random, send, source_and_sink, timestamps
 
 BESIDE_OTHERS = True
@@ -58,7 +58,7 @@ def first_segment_with_data(lab, family):
             client.sendall(b"first words")
             server, _ = listener.accept()
             with server:
-                server.settimeout(5)
+                server.settimeout(PATIENCE)
                 assert receive(server, 11) == b"first words"
         finally:
             lab.run("client", "nft", "delete", "table", "inet", "silence")

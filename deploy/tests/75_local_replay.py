@@ -8,7 +8,7 @@ import signal
 
 from handoffs import each_handoff
 from segments import ACK, PSH, SERVER_MAC, Wire
-from story import FULL, PORT, local_story, talk, wait_until
+from story import FULL, PATIENCE, PORT, local_story, talk, wait_until
 from transfer import timestamps
 
 # The programs at XDP and TC check ACKs; no responder sees them.
@@ -108,7 +108,7 @@ def nothing_accepted(listener):
         taken.close()
         raise AssertionError(f"the replay opened a connection from {address}")
     except BlockingIOError:
-        listener.settimeout(10)
+        listener.settimeout(PATIENCE)
 
 
 def state(lab, port):

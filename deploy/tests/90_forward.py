@@ -23,7 +23,8 @@ REQUESTS = 200 if FULL else 20 if FAST else 100
 TRANSFERS = 100 if FULL else 20 if FAST else 40
 EACH = pseudo_random(2)
 WSCALE = "wscale = 7"
-# Floods at most until there is one in which no client retransmits a SYN.
+# Attempts at most until there is one in which no client retransmits a SYN: that looks like the SYN of a client that begins again,
+# and the edge leaves it to the server.
 ROUNDS = 5
 # Workers answer fewer SYNs than a core can send; those of clients would be lost among them.
 RATE = {"afxdp": ("--rate", "30k"), "xdp": ()}
@@ -58,6 +59,34 @@ def syns_through_one_edge_the_rest_through_the_other(lab, server, a, b):
         lab.run("client", "ip", family, "rule", "add", "fwmark", "1", "lookup", "100")
     route_via(lab, "edge", "table", "100")
     route_via(lab, "edge2")
+    for _ in range(ROUNDS):
+        before, retransmitted = counted(server, a, b), lab.syns_retried()
+        opened = connections_of_each_kind(lab)
+        if lab.syns_retried() == retransmitted:
+            break
+    else:
+        raise AssertionError(f"a client retransmitted a SYN in each of {ROUNDS} attempts")
+    seen = {what: number - before[what] for what, number in counted(server, a, b).items()}
+    forwarded = seen.pop("forwarded by the second edge")
+    expected = {"answered by the first edge": opened, "handed over": opened}
+    assert {what: number for what, number in seen.items() if number} == expected, f"{seen} for {opened} connections"
+    assert forwarded > 5 * opened, f"the second edge forwarded {forwarded:.0f} segments"
+    print(f"{opened} connections: SYNs through one edge, {forwarded:.0f} segments through the other, direct return")
+
+
+def counted(server, a, b):
+    return {
+        "answered by the first edge": a.metric("answers_total"),
+        "forwarded by the first edge": a.metric("segments_total", fate="forwarded"),
+        "answered by the second edge": b.metric("answers_total"),
+        "forwarded by the second edge": b.metric("segments_total", fate="forwarded"),
+        "answered by the server": server.metric("answers_total"),
+        "handed over": server.metric("handoffs_total", result="established"),
+    }
+
+
+def connections_of_each_kind(lab):
+    """How many it opens."""
     opened = 0
     for stamped in True, False:
         timestamps(lab, stamped)
@@ -76,13 +105,7 @@ def syns_through_one_edge_the_rest_through_the_other(lab, server, a, b):
                     assert error is None, f"IPv{family}, {scheme}: {error}"
             opened += 41
     timestamps(lab, True)
-    answered, forwarded = a.metric("answers_total"), b.metric("segments_total", fate="forwarded")
-    assert answered == opened, f"the first edge answered {answered:.0f} SYNs, not {opened}"
-    assert b.metric("answers_total") == 0 and a.metric("segments_total", fate="forwarded") == 0
-    assert forwarded > 5 * opened, f"the second edge forwarded {forwarded:.0f} segments"
-    assert server.metric("handoffs_total", result="established") == opened
-    assert server.metric("answers_total") == 0, "the server answered SYNs itself"
-    print(f"{opened} connections: SYNs through one edge, {forwarded:.0f} segments through the other, direct return")
+    return opened
 
 
 def under_a_flood(lab, server, a):
@@ -91,12 +114,11 @@ def under_a_flood(lab, server, a):
         for _ in range(ROUNDS):
             before, retransmitted = server.metric("syns_total"), lab.syns_retried()
             enough = a.metric("answers_total") + 100_000
-            flood = lab.flood(family, 80, 60, *RATE[server.responder])
+            flood = lab.flood(family, 80, 300, *RATE[server.responder])
             wait_until("the edge answers the flood", lambda: a.metric("answers_total") > enough)
             for _, error in send_requests(lab, family, "http", REQUESTS, AT_ONCE[server.responder]):
                 assert error is None, f"IPv{family}: {error}"
             sent = flood.report()["sent"]
-            # A SYN that a client retransmits looks like one of a client that begins again: the edge leaves it to the server.
             if lab.syns_retried() == retransmitted:
                 break
         else:

@@ -13,7 +13,7 @@ import subprocess
 from churn import SHARE, churn, restrict_ports
 from listeners import client_socket, in_use
 from segments import ACK, PSH, SYN, WINDOWS, Segment, Wire, shake_hands
-from story import AT_SERVER, CLIENT, ONE_ARM, PORT, SERVER, Synward, receive, story, talk, wait_until
+from story import AT_SERVER, CLIENT, ONE_ARM, PATIENCE, PORT, SERVER, Synward, receive, story, talk, wait_until
 from transfer import timestamps
 
 # Only workers on another core than the client let its ACK and its data reach the server on two CPUs at once.
@@ -45,13 +45,15 @@ def run(lab, server):
     for number, (family, stamped) in enumerate(COMBINATIONS):
         timestamps(lab, stamped)
         with lab.listen(family) as listener:
-            answers = server.metric("answers_total")
+            answers, retried = server.metric("answers_total"), lab.syns_retried()
             for what in time_wait, crashed, crashed_with_data_outstanding:
                 what(lab, server, listener, family, FIRST_PORT + number, stamped)
             if not stamped:
                 forged(lab, server, listener, family, FIRST_PORT + 300 + 10 * number)
             if stamped:
-                assert server.metric("answers_total") == answers, "the server answered SYNs itself"
+                # The edge leaves SYNs that are sent again to the server.
+                answered, retried = server.metric("answers_total") - answers, lab.syns_retried() - retried
+                assert answered <= retried, f"the server answered {answered:.0f} SYNs itself, and {retried} were sent again"
     timestamps(lab, True)
     many(lab, server)
     edge.stop()
@@ -59,24 +61,30 @@ def run(lab, server):
 
 def time_wait(lab, server, listener, family, port, stamped):
     """The server closes first."""
-    resets = stale_resets(server)
+    resets, retried = stale_resets(server), lab.syns_retried()
     for number in range(5):
         client, taken = connection(lab, listener, family, port)
         taken.close()
         assert client.recv(1) == b""
         client.close()
         wait_until("the client can use the port again", lambda: not in_use(lab, port))
-    expected = 4 if stamped else 0
-    assert stale_resets(server) == resets + expected, f"{stale_resets(server) - resets:.0f} sockets in TIME_WAIT were reset"
+    were_reset(lab, server, resets, retried, 4 if stamped else 0)
+
+
+def were_reset(lab, server, resets, retried, expected):
+    """Since these counts, so many sockets. Where a SYN was sent again the edge left it to the server, whose kernel takes it for a new
+    connection or challenges it."""
+    seen, retried = stale_resets(server) - resets, lab.syns_retried() - retried
+    assert expected - retried <= seen <= expected, f"{seen:.0f} sockets were reset, not {expected}; {retried} SYNs were sent again"
 
 
 def crashed(lab, server, listener, family, port, stamped):
-    resets = stale_resets(server)
+    resets, retried = stale_resets(server), lab.syns_retried()
     port += 100
     client, stale = connection(lab, listener, family, port)
     crash(lab, client)
     client, taken = connection(lab, listener, family, port)
-    assert stale_resets(server) == resets + stamped
+    were_reset(lab, server, resets, retried, int(stamped))
     is_reset(stale)
     client.close()
     taken.close()
@@ -128,7 +136,7 @@ def connection(lab, listener, family, port):
     client.connect((SERVER[family], PORT))
     client.sendall(b"from the client")
     taken, address = listener.accept()
-    taken.settimeout(10)
+    taken.settimeout(PATIENCE)
     assert address[1] == port
     assert receive(taken, 15) == b"from the client"
     taken.sendall(b"from the server")
@@ -156,14 +164,14 @@ def silence(lab):
 
 def many(lab, server):
     """Connects from so few ports that nearly every connection meets one in TIME_WAIT."""
-    resets = stale_resets(server)
+    resets, retried = stale_resets(server), lab.syns_retried()
     ports = 2000 // SHARE
     restrict_ports(lab, ports)
     count = 20_000 // SHARE
     churn(lab, count, b"close", "the server closes first")
     met = stale_resets(server) - resets
     print(f"{met:.0f} of them met one in TIME_WAIT")
-    assert met >= count - ports
+    assert met >= count - ports - (lab.syns_retried() - retried)
 
 
 def stale_resets(server):

@@ -149,22 +149,26 @@ def prometheus_scrapes(lab, synward):
         found = ask("query", query=query)
         return found and found["result"] and float(found["result"][0]["value"][1])
 
-    wait_until("Prometheus has scraped", lambda: value("up == 1 and on (instance) synward_uptime_seconds > 0"), 30)
-    assert value('synward_handoffs_total{result="established"}') >= 1
+    wait_until("Prometheus has scraped", lambda: value("up == 1 and on (instance) synward_uptime_seconds > 0"), 60)
+    # A scrape that took more than a second leaves no values until the next one.
+    def has_value(query):
+        return wait_until(f"a value of {query}", lambda: value(query) or None, 60)
+
+    assert has_value('synward_handoffs_total{result="established"}') >= 1
     for title, query in dashboard_queries():
         assert ask("query", query=query) is not None, title
     rules = [rule for group in ask("rules")["groups"] for rule in group["rules"]]
     assert {rule["name"] for rule in rules} == {rule["alert"] for rule in RULES}
     wait_until("every rule has been evaluated", lambda: all(
-        rule["health"] == "ok" for group in ask("rules")["groups"] for rule in group["rules"]))
+        rule["health"] == "ok" for group in ask("rules")["groups"] for rule in group["rules"]), 60)
     quantile = "histogram_quantile(0.99, sum by (le) (synward_handoff_seconds_bucket))"
-    print(f"p99 of the handoff, of one: {value(quantile):.6f} s")
+    print(f"p99 of the handoff, of one: {has_value(quantile):.6f} s")
 
     process, synward.process = synward.process, None
     process.stop(signal.SIGKILL)
     alert = 'ALERTS{alertname="SynwardDown", alertstate="pending"}'
     began = time.monotonic()
-    wait_until("Prometheus sees that synward is down", lambda: value(alert), 30)
+    wait_until("Prometheus sees that synward is down", lambda: value(alert), 60)
     print(f"SynwardDown was pending {time.monotonic() - began:.1f} s after synward was killed")
 
 

@@ -32,7 +32,8 @@ def churn(lab, count, connection, what):
           f" median {times[count // 2] * 1e3:.2f} ms, 99.9 % within {times[count * 999 // 1000] * 1e3:.1f} ms,"
           f" max {times[-1]:.2f} s, {retried} SYNs sent again")
     assert not failures, f"{what}: {len(failures)} failed, the first: {failures[:5]}"
-    assert retried <= count // 1000, f"{what}: too many waited for a retransmission"
+    # A machine that stops for a second has the client send its SYN again.
+    assert retried <= count // 100, f"{what}: too many waited for a retransmission"
 
 
 class Requests(Work):
@@ -82,7 +83,7 @@ def connected():
     """A connection. Retries while the client's kernel has no free port."""
     while True:
         connection = socket.socket()
-        connection.settimeout(20)
+        connection.settimeout(PATIENCE)
         try:
             connection.connect((SERVER[4], 80))
             return connection

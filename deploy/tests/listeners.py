@@ -5,7 +5,7 @@ import struct
 import time
 
 from segments import LINUX, SPOOFED, SYN, Segment
-from story import CLIENT, FAMILY, PORT, SERVER, receive, wait_until
+from story import CLIENT, FAMILY, PATIENCE, PORT, SERVER, receive, wait_until
 
 # A segment that is lost or does not fit waits for a timer of 200 ms at least.
 PROMPT = 0.15
@@ -17,7 +17,7 @@ def server_socket(lab, family, buffer=0, port_shared=False, device=b"", protocol
     """A socket bound to the service's address. It does not listen yet."""
     with lab.inside("server"):
         listener = socket.socket(FAMILY[family], socket.SOCK_STREAM, protocol)
-    listener.settimeout(10)
+    listener.settimeout(PATIENCE)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if port_shared:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -29,7 +29,7 @@ def server_socket(lab, family, buffer=0, port_shared=False, device=b"", protocol
     return listener
 
 
-def client_socket(lab, family, port=0, protocol=0, patience=10):
+def client_socket(lab, family, port=0, protocol=0, patience=PATIENCE):
     """A socket of the client, with this source port. It is not connected yet."""
     with lab.inside("client"):
         client = socket.socket(FAMILY[family], socket.SOCK_STREAM, protocol)
@@ -40,7 +40,7 @@ def client_socket(lab, family, port=0, protocol=0, patience=10):
     return client
 
 
-def exchange(lab, family, listener, port=0, protocol=0, patience=10):
+def exchange(lab, family, listener, port=0, protocol=0, patience=PATIENCE):
     """A connection that carries data both ways."""
     client = client_socket(lab, family, port, protocol, patience)
     client.connect((SERVER[family], PORT))
@@ -83,7 +83,7 @@ def next_client_port(listener):
     return peer[1]
 
 
-def return_in_time_wait(lab, family, listener, port, patience=10, pause=0):
+def return_in_time_wait(lab, family, listener, port, patience=PATIENCE, pause=0):
     """The server closes first; the client then connects again from the same port, to a socket in TIME_WAIT."""
     client = client_socket(lab, family, port, patience=patience)
     client.connect((SERVER[family], PORT))
@@ -101,7 +101,7 @@ def in_use(lab, port):
     return lab.run("client", "ss", "-Htan", f"sport = :{port}")
 
 
-def return_after_crash(lab, family, listener, port, patience=10, pause=0):
+def return_after_crash(lab, family, listener, port, patience=PATIENCE, pause=0):
     """The client forgets its connection and connects again from the same port. Returns the seconds that this takes."""
     client = client_socket(lab, family, port, patience=patience)
     client.connect((SERVER[family], PORT))

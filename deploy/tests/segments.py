@@ -120,7 +120,7 @@ class Wire:
     def send(self, segment):
         self.socket.send(self.frame(segment))
 
-    def see(self, wanted, seconds=10):
+    def see(self, wanted, seconds=30):
         """The next segment for which `wanted(segment)` is true, or None after these seconds."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
@@ -155,7 +155,7 @@ class Wire:
         self.socket.close()
 
 
-def shake_hands(wire, syn, seconds=10):
+def shake_hands(wire, syn, seconds=30):
     """Sends a SYN, and returns the ACK for the SYN-ACK without sending it."""
     wire.send(syn)
     answer = wire.see(lambda segment: segment.answers(syn) and segment.flags & (SYN | ACK) == SYN | ACK, seconds)
