@@ -2,8 +2,12 @@
 
 import json
 import subprocess
+import time
 
 from story import wait_until
+
+# Seconds for which a cookie is valid at least (EPOCH_SECONDS).
+VALID = 32
 
 
 def count_clients_syns(lab):
@@ -25,6 +29,14 @@ def count_clients_syns(lab):
 def clients_syns(lab):
     listing = json.loads(lab.run("server", "nft", "-j", "list", "counter", "inet", "cookies", "syns"))
     return next(entry["counter"]["packets"] for entry in listing["nftables"] if "counter" in entry)
+
+
+def replays_dropped(synward, made):
+    """ACKs that were dropped as replays of a handshake that was complete at the time `made`. Its cookie may have expired by now."""
+    reasons = ["replayed_cookie"]
+    if time.monotonic() - made > VALID:
+        reasons += ["expired_cookie", "invalid_cookie"]
+    return sum(synward.metric("drops_total", reason=reason) for reason in reasons)
 
 
 class Change:

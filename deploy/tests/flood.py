@@ -134,8 +134,8 @@ def check(outcome, responder):
     # Each half-open connection of the server belongs to a request: a client whose cookie was valid.
     assert outcome.syn_received <= AT_ONCE[responder], f"{outcome.syn_received} sockets of the server were in SYN-RECV"
     assert not any(outcome.overflows.values()), f"the server's kernel was flooded: {outcome.overflows}"
-    # A few SYNs are sent twice, and synward itself sends SYNs to learn a server's options.
+    # A worker that does not run for 250 ms sends SYNs twice, and synward itself sends SYNs to learn a server's options.
     valid = sum(outcome.handed_over.values())
-    assert outcome.syns_at_server <= valid * 1.01 + 20, f"{outcome.syns_at_server} SYNs for {valid} validated clients"
+    assert outcome.syns_at_server <= valid * 1.1 + 20, f"{outcome.syns_at_server} SYNs for {valid} validated clients"
     assert outcome.answered[responder] > outcome.flood["sent"] / 1000, f"hardly any answer by {responder}"
     assert outcome.growth < 4 << 20, f"synward's memory grew by {outcome.growth >> 10} KiB"
