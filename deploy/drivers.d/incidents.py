@@ -129,6 +129,6 @@ def befall(bench, case, incident, cell):
             cell.note = "it does not answer `status`"
         else:
             cell.outcome = "degraded" if cell.note else "flows" if flows else "FAILED"
-        if cell.outcome == "FAILED" and case.handoff == "splice":
+        if cell.outcome == "FAILED" and case.handoff != "forward":
             bench.try_without(cell, case)
         return code, output
