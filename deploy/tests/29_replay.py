@@ -1,5 +1,5 @@
 """A captured first segment of a spliced connection opens nothing once the connection is forgotten: not in the same process,
-and not in the next one after a kill."""
+and not in the next one after a kill, or after a stop that leaves nothing."""
 
 import itertools
 import signal
@@ -30,6 +30,13 @@ def run(lab, synward):
     synward.process.stop(signal.SIGKILL)
     synward.start()
     refused(synward, wire, listeners, firsts, made)
+    synward.stop()
+    synward.start()
+    refused(synward, wire, listeners, firsts, made)
+    for number, family in enumerate((4, 6)):
+        # Clients of the new process are served.
+        syn = Segment(SPOOFED[family], 43_600 + number, SERVER[family], PORT, seq=6510, flags=SYN, options=LINUX)
+        connection(wire, listeners[family], syn)
 
 
 def connection(wire, listener, syn):

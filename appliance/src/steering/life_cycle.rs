@@ -27,7 +27,9 @@ impl Steering {
         self.renew_own_addresses()?;
         // Workers are expected from now on, though none is alive yet.
         (0..MAX_QUEUES).for_each(|queue| self.heartbeats.stop(queue));
-        if self.taken_over.is_some() {
+        if self.taken_over.is_none() {
+            self.begin_first_epoch(&Times::now())?;
+        } else {
             let clients = self.keep_unanswered(&Times::now())?;
             if clients != 0 {
                 tracing::info!(

@@ -1,13 +1,16 @@
 //! Requests to workers on drivers that carry no metadata, or leave no room in front of a frame.
 
+use std::net::IpAddr;
+
 use synward_core::counters::Counter;
+use synward_core::flow::FlowKey;
 use synward_core::layout::{Flow, state};
 use synward_core::worker_request::{FRONT_BYTES, Meta, Request, read_front};
 
 use crate::frame_builder::{ACK, PSH, SYN, Segment, hex, stack};
 use crate::spliced_flows::flow;
 use crate::steer::Helper::{AdjustHead, AdjustMeta};
-use crate::steer::{PROFILE, SERVICE, Side, Steer, in_namespace_without};
+use crate::steer::{PROFILE, SERVICE, Side, Steer, in_namespace_without, now};
 use crate::{DROP, needs_root};
 
 fn syn(family: usize) -> Segment {
@@ -95,13 +98,15 @@ fn one_connection_does_not_fill_the_ring() {
                 ..Segment::from_client(family, ACK | PSH)
             };
             let entry = steer.place(opening);
-            for (what, segment) in [("data", &data), ("the same ACK", &ack)] {
+            for (what, segment, beyond) in [
+                ("data", &data, Counter::DropWorkerShare),
+                ("the same ACK", &ack, Counter::Waiting),
+            ] {
                 let moved = steer.run_often(&segment.bytes(), SENT);
-                let [given, dropped] =
-                    [Counter::DropNoMetadata, Counter::DropWorkerShare].map(moved);
-                assert_eq!(given + dropped, u64::from(SENT), "{what}");
+                let [given, kept_out] = [Counter::DropNoMetadata, beyond].map(moved);
+                assert_eq!(given + kept_out, u64::from(SENT), "{what}");
                 assert!(
-                    given >= 64 && dropped > u64::from(SENT / 2),
+                    given >= 64 && kept_out > u64::from(SENT / 2),
                     "{what}: {given}"
                 );
             }
@@ -113,6 +118,89 @@ fn one_connection_does_not_fill_the_ring() {
                 &[Counter::CookieValid, Counter::DropNoMetadata],
                 "another client",
             );
+        }
+    });
+}
+
+/// Nanoseconds in which segments are counted, and how many of one client go to a worker then.
+const TIME: u64 = 1 << 22;
+const SHARE: u64 = 256;
+
+/// The same from many ports of one client, and from all networks of a site with IPv6. Whoever is not of them has room, and a
+/// client of the same address is not lost: it waits.
+#[test]
+fn many_connections_of_one_client_do_not_fill_the_ring() {
+    needs_root!();
+    in_namespace_without(&[AdjustMeta, AdjustHead], |steer| {
+        for family in [0, 1] {
+            let [own, other] = [0, 9].map(|site| {
+                let mut syn = syn(family);
+                syn.source.set_port(50_000);
+                syn.source.set_ip(match syn.source.ip() {
+                    IpAddr::V4(_) => IpAddr::from([198, 51, 100, 2 + site]),
+                    IpAddr::V6(_) => {
+                        IpAddr::from([0x2001, 0xdb8, 0xc + u16::from(site), 77, 0, 0, 0, 2])
+                    }
+                });
+                steer.shake_hands(&syn)
+            });
+            steer.beat();
+            let connections: Vec<_> = (0..24u16)
+                .map(|number| {
+                    let mut data = Segment {
+                        sequence: flow(family).client_sequence,
+                        acknowledgement: 9,
+                        payload: b"POST / HTTP/1.1".to_vec(),
+                        ..Segment::from_client(family, ACK | PSH)
+                    };
+                    data.source.set_port(41_000 + number);
+                    if family == 1 {
+                        data.source
+                            .set_ip(IpAddr::from([0x2001, 0xdb8, 0xc, number, 0, 0, 0, 2]));
+                    }
+                    let (client, server) = (data.source, data.destination);
+                    let key = FlowKey::new(
+                        client.ip().into(),
+                        client.port(),
+                        server.ip().into(),
+                        server.port(),
+                    );
+                    steer.place(Flow {
+                        key,
+                        state: state::OPENING,
+                        ..flow(family)
+                    });
+                    data.bytes()
+                })
+                .collect();
+            // So that the clock stands still for the first runs.
+            steer.run(Side::Outside, &connections[0]);
+            let begin = now() / TIME;
+            let given: u64 = connections
+                .iter()
+                .map(|data| steer.run_often(data, 5_000)(Counter::DropNoMetadata))
+                .sum();
+            let most = (now() / TIME - begin + 1) * SHARE;
+            assert!((SHARE..=most).contains(&given), "{given}, {most}");
+
+            // Until the share is used up and the ACK comes in one unit of the clock.
+            loop {
+                let begin = now() / TIME;
+                for data in &connections[..8] {
+                    let _moved = steer.run_often(data, 100);
+                }
+                let before = steer.counters();
+                steer.run(Side::Outside, &own.bytes());
+                if now() / TIME == begin {
+                    let waits = &[Counter::CookieValid, Counter::Waiting];
+                    steer.assert_counted(&before, waits, "the same client");
+                    break;
+                }
+            }
+            let before = steer.counters();
+            steer.run(Side::Outside, &other.bytes());
+            let goes = &[Counter::CookieValid, Counter::DropNoMetadata];
+            steer.assert_counted(&before, goes, "another client");
         }
     });
 }

@@ -5,12 +5,12 @@ use crate::packet_context::PacketContext;
 use crate::plain_acks::{self, Admission};
 use crate::route::{self, Route};
 use crate::verdict::{
-    BEHIND_ACK, EXPIRED_COOKIE, INVALID_COOKIE, NO_WORKER, REFUSED_COOKIE, REPLAYED_COOKIE,
-    UNCHECKED_COOKIE, VALID_COOKIE, Verdict,
+    BEHIND_ACK, EXPIRED_COOKIE, INVALID_COOKIE, NO_WORKER, OVER_SHARE, REFUSED_COOKIE,
+    REPLAYED_COOKIE, UNCHECKED_COOKIE, VALID_COOKIE, Verdict,
 };
 use crate::{
-    address_counts, assignments, behind_ack, maps, replay_check, reply_budget, verified_once,
-    waiting_clients, worker,
+    address_counts, assignments, behind_ack, first_epoch, maps, replay_check, reply_budget,
+    verified_once, waiting_clients, worker,
 };
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT};
 use aya_ebpf::programs::XdpContext;
@@ -53,7 +53,9 @@ pub fn verify_cookie(
         verdict => return verdict,
     }
     if pkt.service.handoff != handoff::LOCAL {
-        return if replay_check::is_recorded(pkt, Event::Connected) {
+        return if replay_check::is_recorded(pkt, Event::Connected)
+            || first_epoch::is_from_before(pkt)
+        {
             REPLAYED_COOKIE
         } else {
             VALID_COOKIE
@@ -72,7 +74,8 @@ pub fn verify_cookie(
     }
 }
 
-/// Requests a worker to open the connection of a validated client. Without a worker the client waits for one.
+/// Requests a worker to open the connection of a validated client. Without a worker the client waits for one, and so does a
+/// client that has used up its share of the worker.
 #[inline(never)]
 pub fn request_open(
     ctx: &XdpContext,
@@ -91,11 +94,11 @@ pub fn request_open(
     let verdict = worker::try_request(ctx, pkt, counters, request);
     waiting_clients::note(pkt);
     match verdict {
-        NO_WORKER => {
-            if waiting_clients::keep(pkt) {
-                counters.bump(Counter::Waiting);
-            } else {
-                counters.bump(Counter::DropNoWorker);
+        NO_WORKER | OVER_SHARE if waiting_clients::keep(pkt) => {
+            counters.bump(Counter::Waiting);
+            // The worker is there: what comes right behind says nothing against the client.
+            if verdict == OVER_SHARE {
+                behind_ack::remember(pkt);
             }
             XDP_DROP
         }
@@ -104,7 +107,7 @@ pub fn request_open(
             behind_ack::remember(pkt);
             XDP_REDIRECT
         }
-        verdict => verdict,
+        verdict => worker::drop_without_worker(verdict, counters),
     }
 }
 
@@ -144,9 +147,7 @@ pub fn request_abort(
 ) -> Verdict {
     let request = open_request(pkt, Hop::default());
     let verdict = worker::try_request(ctx, pkt, counters, request);
-    if verdict == NO_WORKER {
-        waiting_clients::forget(pkt);
-    }
+    waiting_clients::forget(pkt);
     worker::drop_without_worker(verdict, counters)
 }
 

@@ -19,11 +19,14 @@ const SIGNED_LEFT: u32 = 4;
 /// SYNs with a small MSS that each CPU leaves to the kernel in a unit of 2³⁰ ns.
 const SMALL_LEFT: u32 = 256;
 
-/// Places in which clients' segments to workers are counted, by the client's port: a power of two.
+/// Places in which segments to workers are counted, by connection and by client: a power of two.
 const TO_WORKER: usize = 1024;
-/// Segments of a place that each CPU hands to workers in a jiffy: more than a client sends before its server has answered, and few
-/// beside a worker's ring, which all clients share.
-const TO_WORKER_MOST: u32 = 64;
+/// The time in which they are counted is 2²² ns, about 4 ms.
+const TO_WORKER_UNIT: u32 = 22;
+/// Segments of a connection that each CPU hands to workers in that time: more than a client sends before its server has answered.
+const OF_CONNECTION: u32 = 64;
+/// Segments of a client: an eighth of a worker's ring, which all clients share, and half of what a worker takes from it meanwhile.
+const OF_CLIENT: u32 = 256;
 
 /// What is remembered on one CPU.
 #[repr(C)]
@@ -62,8 +65,27 @@ pub struct CpuMemory {
     /// SYNs with a small MSS in a unit of 2³⁰ ns so far, and the number of the unit.
     small: u32,
     small_unit: u32,
-    /// Segments to workers by place: the jiffy in the upper 24 bits, their number in the lower 8.
-    to_worker: [u32; TO_WORKER],
+    /// Segments to workers of connections, and of clients.
+    of_connections: [Handed; TO_WORKER],
+    of_clients: [Handed; TO_WORKER],
+}
+
+/// How many segments were handed to workers in a unit of time: its number in the upper 22 bits, theirs in the lower 10.
+#[repr(transparent)]
+struct Handed(u32);
+
+impl Handed {
+    /// Counts one more, unless there were `most` in this unit.
+    #[inline(always)]
+    fn take(&mut self, unit: u32, most: u32) -> bool {
+        let unit = unit << 10;
+        if self.0 & !1023 != unit {
+            self.0 = unit;
+        }
+        let may = self.0 & 1023 < most;
+        self.0 += may as u32;
+        may
+    }
 }
 
 impl CpuMemory {
@@ -137,18 +159,14 @@ impl CpuMemory {
         before
     }
 
-    /// Counts a client's segment to a worker, and says whether it may have it.
+    /// Counts a segment to a worker, and says whether it may have it. The hashes are keyed: nobody knows with whom they share a
+    /// place.
     #[inline(always)]
-    pub fn may_go_to_worker(&mut self, client_port: u16) -> bool {
-        self.now();
-        let jiffy = (self.jiffy as u32) << 8;
-        let counted = &mut self.to_worker[client_port as usize & (TO_WORKER - 1)];
-        if *counted & !0xff != jiffy {
-            *counted = jiffy;
-        }
-        let may = *counted & 0xff < TO_WORKER_MOST;
-        *counted += may as u32;
-        may
+    pub fn may_go_to_worker(&mut self, connection: u32, client: u32) -> bool {
+        let now = (self.now() >> TO_WORKER_UNIT) as u32;
+        let of_connection = &mut self.of_connections[connection as usize & (TO_WORKER - 1)];
+        let of_client = &mut self.of_clients[client as usize & (TO_WORKER - 1)];
+        of_connection.take(now, OF_CONNECTION) && of_client.take(now, OF_CLIENT)
     }
 
     /// Remembers that a client was validated now, at `now` ns, by the ACK with this fingerprint.

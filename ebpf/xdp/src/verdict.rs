@@ -22,6 +22,7 @@ enum Internal {
     Forwarded,
     FromServer,
     NoWorker,
+    OverShare,
     NoService,
 }
 
@@ -52,6 +53,8 @@ pub const FROM_SERVER: Verdict = Internal::FromServer as Verdict;
 
 /// No worker serves the queue. The frame may have metadata or a front by now.
 pub const NO_WORKER: Verdict = Internal::NoWorker as Verdict;
+/// The client has used up its share of what a worker takes.
+pub const OVER_SHARE: Verdict = Internal::OverShare as Verdict;
 /// The frame belongs to no service: the program behind decides, if there is one ([`next`](crate::next)).
 pub const NO_SERVICE: Verdict = Internal::NoService as Verdict;
 

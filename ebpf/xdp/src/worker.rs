@@ -3,14 +3,15 @@
 use crate::frame_view::{Frame as _, has_frags, view};
 use crate::packet::Packet;
 use crate::packet_context::PacketContext;
-use crate::verdict::{NO_WORKER, Verdict};
+use crate::verdict::{NO_WORKER, OVER_SHARE, Verdict};
 use crate::{maps, reply};
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_meta};
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::{ABSENT_AFTER, HEARTBEAT_TIMEOUT, Interface, MAX_QUEUES};
-use synward_core::wire::tcp;
+use synward_core::multilinear;
+use synward_core::wire::{Address, tcp};
 use synward_core::worker_request::{
     FRONT_BYTES, LONGEST_PACKET, META_BYTES, META_WORDS, Meta, Request, write_front,
 };
@@ -74,18 +75,19 @@ pub fn send_request(
     drop_without_worker(verdict, counters)
 }
 
-/// Drops a frame that got the verdict [`NO_WORKER`]; leaves other verdicts as they are.
+/// Drops a frame that got the verdict [`NO_WORKER`] or [`OVER_SHARE`]; leaves other verdicts as they are.
 #[inline(always)]
 pub fn drop_without_worker(verdict: Verdict, counters: &mut ServiceCounters) -> Verdict {
-    if verdict != NO_WORKER {
-        return verdict;
-    }
-    counters.bump(Counter::DropNoWorker);
+    counters.bump(match verdict {
+        NO_WORKER => Counter::DropNoWorker,
+        OVER_SHARE => Counter::DropWorkerShare,
+        verdict => return verdict,
+    });
     XDP_DROP
 }
 
-/// The same, but the caller decides what becomes of the packet if there is [`NO_WORKER`]. The encoded request stays in
-/// `found`.
+/// The same, but the caller decides what becomes of the packet if there is [`NO_WORKER`], or the client has used up its share
+/// ([`OVER_SHARE`]). The encoded request stays in `found`.
 #[inline(always)]
 pub fn try_request(
     ctx: &XdpContext,
@@ -104,8 +106,7 @@ pub fn try_request(
         return NO_WORKER;
     }
     if has_share(&request) && !is_within_share(pkt) {
-        counters.bump(Counter::DropWorkerShare);
-        return XDP_DROP;
+        return OVER_SHARE;
     }
     // An error is no segment: only the first bytes of what it quotes count, and the kernel keeps it short.
     let is_segment = !matches!(request, Request::Undelivered { .. });
@@ -127,8 +128,27 @@ const fn has_share(request: &Request) -> bool {
 
 #[inline(never)]
 fn is_within_share(pkt: &mut PacketContext) -> bool {
-    let port = pkt.cpu.found.key.client_port();
-    pkt.cpu.memory.may_go_to_worker(port)
+    let Some(globals) = maps::GLOBALS.get(0) else {
+        return true;
+    };
+    let connection = pkt.cpu.found.key.table_hash(&globals.table_key);
+    let client = client_hash(&globals.table_key, &pkt.cpu.packet.source);
+    let memory = &mut pkt.cpu.memory;
+    memory.may_go_to_worker(connection as u32, client)
+}
+
+/// The hash of what one client has at most: an IPv4 address, or a site of /48 with IPv6 (RFC 6177 §2).
+#[inline(always)]
+fn client_hash(key: &multilinear::Key, client: &Address) -> u32 {
+    let [a, b, c, d] = client.0;
+    let words = if client.is_v4() {
+        [c, d]
+    } else {
+        [a, b & u32::from_ne_bytes([255, 255, 0, 0])]
+    };
+    let mut message = [0; multilinear::WORDS];
+    message[..2].copy_from_slice(&words);
+    multilinear::multilinear_hash(key, message) as u32
 }
 
 /// Whether a worker takes a packet as it is. Linux before 6.6 redirects no frame in several buffers to a socket.
