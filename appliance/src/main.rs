@@ -28,7 +28,7 @@ use synward::steering::{
     self, chain_problems, driver_warnings, own_address_warnings, stripped_tag_warnings,
 };
 use synward::top::{self, LiveError};
-use synward::tune::{self, Task};
+use synward::tune;
 
 /// Exit code for wrong use.
 const WRONG_USE: u8 = 2;
@@ -221,25 +221,32 @@ fn examine(arguments: &Doctor) -> anyhow::Result<ExitCode> {
 }
 
 fn tune(arguments: &Tune) -> anyhow::Result<ExitCode> {
-    let config = match Config::load_without_secret(&arguments.config) {
-        Ok(config) => config,
+    let exit_code = |succeeded| match succeeded {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    };
+    let (state, mut stdout) = (&arguments.state, std::io::stdout().lock());
+    // An undo needs no configuration, which may be broken by now.
+    let file = match &arguments.config {
+        Some(file) if !arguments.undo => file,
+        _ => return Ok(exit_code(tune::undo_all(state, &mut stdout)?)),
+    };
+    match Config::load_without_secret(file) {
+        Ok(config) => match tune::tune(&config, arguments.dry_run, state, &mut stdout) {
+            // Nothing is left undone.
+            Err(error) if arguments.dry_run && is_closed_pipe(&error) => Ok(ExitCode::SUCCESS),
+            done => Ok(exit_code(done?)),
+        },
         Err(problems) => {
             report(&problems.to_string());
-            return Ok(ExitCode::FAILURE);
+            Ok(ExitCode::FAILURE)
         }
-    };
-    let task = match (arguments.dry_run, arguments.undo) {
-        (true, _) => Task::DryRun,
-        (_, true) => Task::Undo,
-        _ => Task::Apply,
-    };
-    let mut stdout = std::io::stdout().lock();
-    Ok(
-        match tune::tune(task, &config, &arguments.state, &mut stdout)? {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        },
-    )
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
 fn secret(arguments: &SecretArgs) -> anyhow::Result<ExitCode> {

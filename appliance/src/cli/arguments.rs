@@ -134,9 +134,9 @@ pub struct Doctor {
 /// Arguments of `tune`.
 #[derive(Args, Clone, Debug)]
 pub struct Tune {
-    /// Configuration file
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    /// Configuration file; --undo reads none
+    #[arg(long, value_name = "FILE", required_unless_present = "undo")]
+    pub config: Option<PathBuf>,
     /// Print the commands and change nothing
     #[arg(long, conflicts_with = "undo")]
     pub dry_run: bool,

@@ -1,7 +1,11 @@
 //! Makes the changes, and undoes them.
+//!
+//! A run may be killed at any moment. What a command changes is therefore recorded before it runs ([`Entry::under_way`]), and
+//! what it has changed is looked up afterwards, by the next run if need be ([`settle`]).
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
+
+use anyhow::Context as _;
 
 use super::record::{Entry, Record};
 use super::system::System;
@@ -9,6 +13,9 @@ use crate::doctor::{Change, Setting};
 
 /// A change, and the id of the finding that it mends.
 pub(super) type Wanted = (&'static str, Change);
+
+/// Of output that is closed or full.
+pub(super) const CANNOT_PRINT: &str = "cannot write to stdout";
 
 /// Where a run prints its commands and stores its record.
 pub(super) struct Output<'a> {
@@ -19,6 +26,11 @@ pub(super) struct Output<'a> {
 }
 
 impl Output<'_> {
+    /// Prints a line, or says what cannot be written.
+    fn tell(&mut self, text: &str) -> anyhow::Result<()> {
+        self.line(text).context(CANNOT_PRINT)
+    }
+
     fn line(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.lines, "{text}")?;
         self.lines.flush()
@@ -35,20 +47,10 @@ pub(super) fn apply(
     system: &mut impl System,
     output: &mut Output<'_>,
 ) -> anyhow::Result<usize> {
-    let interfaces: BTreeSet<_> = wanted
-        .iter()
-        .filter_map(|(_, change)| change.setting.interface())
-        .collect();
-    let before: Vec<_> = interfaces
-        .iter()
-        .map(|interface| (*interface, system.features(interface)))
-        .collect();
+    settle(record, system);
     let mut failed = 0;
     for (id, change) in wanted {
         failed += usize::from(!make(id, change, record, system, output)?);
-    }
-    for (interface, features) in before {
-        record_side_effects(interface, &features, record, system);
     }
     (output.save)(record)?;
     Ok(failed)
@@ -67,7 +69,7 @@ fn make(
         Ok(before) if before == *to => return Ok(true),
         Ok(before) => before,
         Err(error) => {
-            output.line(&format!(
+            output.tell(&format!(
                 "# {id}: what is set now cannot be read, so it is left alone ({error}): {change}"
             ))?;
             return Ok(false);
@@ -80,86 +82,131 @@ fn make(
         before,
         after: to.clone(),
         side_effect: false,
+        under_way: Some(system.changed_with(setting)),
     });
     (output.save)(record)?;
-    output.line(&change.to_string())?;
-    if let Err(cause) = system.run(&setting.command(to)) {
-        output.line(&format!("# {id}: that failed: {cause}"))?;
+    output.tell(&change.to_string())?;
+    let ran = system.run(&setting.command(to));
+    settle(record, system);
+    if let Err(cause) = ran {
+        output.tell(&format!("# {id}: that failed: {cause}"))?;
         return Ok(false);
     }
     match system.read(setting) {
         Ok(now) if now == *to => Ok(true),
         Ok(now) => {
-            output.line(&format!("# {id}: it is {now} now, not {to}"))?;
-            let mut entries = record.entries.iter_mut();
-            if let Some(entry) = entries.find(|entry| entry.setting == *setting) {
-                entry.after = now;
-            }
+            output.tell(&format!("# {id}: it is {now} now, not {to}"))?;
             Ok(false)
         }
         Err(error) => {
-            output.line(&format!("# {id}: what is set now cannot be read: {error}"))?;
+            output.tell(&format!("# {id}: what is set now cannot be read: {error}"))?;
             Ok(false)
         }
     }
 }
 
-/// Records the features that the kernel changed together with those that were changed.
-fn record_side_effects(
-    interface: &str,
-    before: &[(String, bool)],
-    record: &mut Record,
-    system: &impl System,
-) {
-    let now = system.features(interface);
-    let word = |on: bool| if on { "on" } else { "off" }.to_owned();
-    for (feature, was) in before {
-        let is = now.iter().find(|(name, _)| name == feature);
-        let setting = Setting::Offload {
-            interface: interface.to_owned(),
-            feature: feature.clone(),
-        };
-        let is_recorded = record.entries.iter().any(|entry| entry.setting == setting);
-        if let Some((_, is)) = is
-            && is != was
-            && !is_recorded
-        {
-            record.remember(Entry {
-                id: "side effect".into(),
-                place: system.place(&setting),
-                setting,
-                before: word(*was),
-                after: word(*is),
-                side_effect: true,
-            });
+/// Completes the record of commands whose result is not recorded: that of this run, or of one that was killed. What is there now
+/// is their result. A setting that did not change is no change to undo.
+pub(super) fn settle(record: &mut Record, system: &impl System) {
+    let under_way = |entry: &&Entry| entry.under_way.is_some();
+    let under_way: Vec<_> = record.entries.iter().filter(under_way).cloned().collect();
+    let is_here = |entry: &Entry| system.place(&entry.setting) == entry.place;
+    for entry in under_way.into_iter().filter(is_here) {
+        let others = entry.under_way.iter().flatten();
+        settle_value(&entry.setting, record, system);
+        for (setting, before) in others {
+            if system.read(setting).is_ok_and(|now| now != *before) {
+                record_side_effect(setting, before, record, system);
+            }
         }
     }
 }
 
+fn settle_value(setting: &Setting, record: &mut Record, system: &impl System) {
+    let now = system.read(setting);
+    let Some(entry) = record.of(setting, &system.place(setting)) else {
+        return;
+    };
+    entry.under_way = None;
+    let Ok(now) = now else {
+        return;
+    };
+    if entry.before == now {
+        let place = entry.place.clone();
+        record
+            .entries
+            .retain(|entry| entry.setting != *setting || entry.place != place);
+    } else {
+        entry.after = now;
+    }
+}
+
+/// Records what the kernel changed together with what was asked for.
+fn record_side_effect(setting: &Setting, before: &str, record: &mut Record, system: &impl System) {
+    if record.of(setting, &system.place(setting)).is_none() {
+        record.remember(Entry {
+            id: "side effect".into(),
+            setting: setting.clone(),
+            place: system.place(setting),
+            before: before.to_owned(),
+            after: String::new(),
+            side_effect: true,
+            under_way: None,
+        });
+    }
+    settle_value(setting, record, system);
+}
+
 /// Undoes every change of this boot, network namespace and device, the last one first. Returns how many were not restored;
-/// these stay recorded.
+/// these stay recorded. Goes on to the end even if nothing can be printed or recorded.
 ///
 /// # Errors
-/// As for [`apply`].
+/// The record cannot be stored, or the output is full.
 pub(super) fn undo(
     record: &mut Record,
     system: &mut impl System,
     output: &mut Output<'_>,
 ) -> anyhow::Result<usize> {
+    settle(record, system);
     let mut order = record.entries.clone();
     order.reverse();
     // Most side effects go with what caused them.
     order.sort_by_key(|entry| entry.side_effect);
     let mut failed = 0;
+    // What was settled may be all that there was.
+    let mut saved = (output.save)(record);
+    let mut printed = Ok(());
     for entry in order {
-        match restore(&entry, system, output)? {
+        let (restored, said) = restore(&entry, system, |command| {
+            let line = output.line(command);
+            keep_first(&mut printed, line);
+        });
+        if let Some(said) = said {
+            keep_first(&mut printed, output.line(&said));
+        }
+        match restored {
             Restored::Yes => record.entries.retain(|other| *other != entry),
             Restored::No => failed += 1,
             Restored::Elsewhere => {}
         }
-        (output.save)(record)?;
+        saved = (output.save)(record);
+    }
+    saved.context("what could be restored is restored, but not removed from the record: undo again once it can be written")?;
+    // A closed pipe wants no more lines.
+    let is_full = |error: &io::Error| error.kind() != io::ErrorKind::BrokenPipe;
+    if let Err(error) = printed
+        && is_full(&error)
+    {
+        return Err(error)
+            .context("everything was undone that could be, but not all of it could be printed");
     }
     Ok(failed)
+}
+
+fn keep_first(first: &mut io::Result<()>, result: io::Result<()>) {
+    if first.is_ok() {
+        *first = result;
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,11 +218,12 @@ enum Restored {
     Elsewhere,
 }
 
+/// Restores a setting. Returns what there is to say, too; the command is printed before it runs.
 fn restore(
     entry: &Entry,
     system: &mut impl System,
-    output: &mut Output<'_>,
-) -> anyhow::Result<Restored> {
+    print: impl FnOnce(&str),
+) -> (Restored, Option<String>) {
     let Entry {
         id,
         setting,
@@ -185,55 +233,45 @@ fn restore(
     } = entry;
     let command = setting.command(before);
     let here = system.place(setting);
+    let saying = |restored, what: &str| (restored, Some(format!("# {id}: {what}: {command}")));
     if here.boot != entry.place.boot {
-        output.line(&format!(
-            "# {id}: the machine was started since, which undid it: {command}"
-        ))?;
-        return Ok(Restored::Yes);
+        let what = "the machine was started since, which undid it";
+        return saying(Restored::Yes, what);
     }
     if here.namespace != entry.place.namespace {
-        output.line(&format!(
-            "# {id}: made in another network namespace, left alone: {command}"
-        ))?;
-        return Ok(Restored::Elsewhere);
+        let what = "made in another network namespace, left alone";
+        return saying(Restored::Elsewhere, what);
     }
     if here.device != entry.place.device {
-        output.line(&format!(
-            "# {id}: that interface is gone or another one since, so nothing is left to undo: {command}"
-        ))?;
-        return Ok(Restored::Yes);
+        let what = "that interface is gone or another one since, so nothing is left to undo";
+        return saying(Restored::Yes, what);
     }
-    let cannot = |output: &mut Output<'_>, why: &str| {
-        output.line(&format!("# {id}: not restored: {why}: {command}"))?;
-        Ok(Restored::No)
-    };
+    let cannot = |why: &str| saying(Restored::No, &format!("not restored: {why}"));
     match system.read(setting) {
-        Ok(now) if now == *before => return Ok(Restored::Yes),
+        Ok(now) if now == *before => return (Restored::Yes, None),
         Ok(now) if now != *after => {
-            let why =
-                format!("it was {after} after `tune` and is {now} now, so somebody changed it");
-            return cannot(output, &why);
+            return cannot(&format!(
+                "it was {after} after `tune` and is {now} now, so somebody changed it"
+            ));
         }
         Ok(_) => {}
-        Err(error) => return cannot(output, &format!("it cannot be read ({error})")),
+        Err(error) => return cannot(&format!("it cannot be read ({error})")),
     }
     if let Some(why) = system.obstacle(setting) {
-        return cannot(output, &why);
+        return cannot(&why);
     }
-    output.line(&command.to_string())?;
+    print(&command.to_string());
     if let Err(cause) = system.run(&command) {
-        return cannot(output, &cause);
+        return cannot(&cause);
     }
     match system.read(setting) {
         Ok(now) if now == *before => {
-            if before.starts_with("weight") {
-                output.line(&format!(
-                    "# {id}: each queue has its weight again; the order of the table may differ"
-                ))?;
-            }
-            Ok(Restored::Yes)
+            let note = "each queue has its weight again; the order of the table may differ";
+            let is_weighted = before.starts_with("weight");
+            let said = is_weighted.then(|| format!("# {id}: {note}"));
+            (Restored::Yes, said)
         }
-        Ok(now) => cannot(output, &format!("it is {now} now")),
-        Err(error) => cannot(output, &format!("it cannot be read ({error})")),
+        Ok(now) => cannot(&format!("it is {now} now")),
+        Err(error) => cannot(&format!("it cannot be read ({error})")),
     }
 }

@@ -19,87 +19,108 @@ mod tests;
 use std::io::Write;
 use std::path::Path;
 
+use anyhow::Context as _;
+
 use crate::config::Config;
 use crate::doctor::{self, Finding, Status};
-use apply::{Output, Wanted, apply, undo};
-use record::Record;
+use apply::{CANNOT_PRINT, Output, Wanted, apply, undo};
+use record::{Lock, Record};
 use system::ThisMachine;
 
 /// Where the record is kept.
 pub const DEFAULT_RECORD: &str = "/var/lib/synward/tune.json";
 
-/// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// Print the commands.
-    DryRun,
-    /// Print and run the commands.
-    Apply,
-    /// Undo what earlier runs changed.
-    Undo,
-}
-
-/// Carries out a task. Prints commands, and comments with a `#`. Returns whether everything succeeded.
+/// Runs the commands of doctor for a configuration, or only prints them (`dry_run`). Prints commands, and comments with a `#`.
+/// Returns whether everything succeeded.
 ///
 /// # Errors
 /// This user may not change the machine, or the record cannot be read or written.
 pub fn tune(
-    task: Task,
     config: &Config,
+    dry_run: bool,
     file: &Path,
     lines: &mut dyn Write,
 ) -> anyhow::Result<bool> {
-    if task != Task::DryRun {
-        anyhow::ensure!(
-            rustix::process::geteuid().is_root(),
-            "`tune` changes this machine: run it as root (`--dry-run` only prints the commands)"
-        );
+    let lock = match dry_run {
+        true => None,
+        false => {
+            require_root()?;
+            Some(record::lock(file)?)
+        }
+    };
+    let findings = doctor::examine(Some(config));
+    let wanted = wanted(&findings);
+    if wanted.is_empty() {
+        print(lines, "# nothing to change")?;
     }
-    if task == Task::Undo && !record::folder(file).exists() {
+    let succeeded = match &lock {
+        None => {
+            for (_, change) in &wanted {
+                print(lines, &change.to_string())?;
+            }
+            true
+        }
+        Some(lock) => {
+            let mut recorded = Record::load(file)?;
+            let mut save = |new: &Record| new.save(file);
+            let mut output = Output {
+                lines: &mut *lines,
+                save: &mut save,
+            };
+            apply(&wanted, &mut recorded, &mut machine(lock)?, &mut output)? == 0
+        }
+    };
+    for left in left_to_you(&findings) {
+        print(lines, &left)?;
+    }
+    Ok(succeeded)
+}
+
+/// Restores what earlier runs changed. Prints and returns as [`tune`] does.
+///
+/// # Errors
+/// As for [`tune`].
+pub fn undo_all(file: &Path, lines: &mut dyn Write) -> anyhow::Result<bool> {
+    require_root()?;
+    if !record::folder(file).exists() {
         return nothing_to_undo(file, lines);
     }
-    let _lock = match task {
-        Task::DryRun => None,
-        Task::Apply | Task::Undo => Some(record::lock(file)?),
-    };
+    let lock = record::lock_to_undo(file)?;
+    let mut recorded = Record::load(file)?;
+    if recorded.entries.is_empty() {
+        return nothing_to_undo(file, lines);
+    }
     let mut save = |new: &Record| new.save(file);
     let mut output = Output {
         lines,
         save: &mut save,
     };
-    if task == Task::Undo {
-        let mut recorded = Record::load(file)?;
-        if recorded.entries.is_empty() {
-            return nothing_to_undo(file, output.lines);
-        }
-        return Ok(undo(&mut recorded, &mut ThisMachine, &mut output)? == 0);
-    }
-    let findings = doctor::examine(Some(config));
-    let wanted = wanted(&findings);
-    if wanted.is_empty() {
-        writeln!(output.lines, "# nothing to change")?;
-    }
-    let succeeded = match task {
-        Task::DryRun => {
-            for (_, change) in &wanted {
-                writeln!(output.lines, "{change}")?;
-            }
-            true
-        }
-        Task::Apply | Task::Undo => {
-            let mut recorded = Record::load(file)?;
-            apply(&wanted, &mut recorded, &mut ThisMachine, &mut output)? == 0
-        }
-    };
-    for left in left_to_you(&findings) {
-        writeln!(output.lines, "{left}")?;
-    }
-    Ok(succeeded)
+    Ok(undo(&mut recorded, &mut machine(&lock)?, &mut output)? == 0)
+}
+
+fn require_root() -> anyhow::Result<()> {
+    anyhow::ensure!(
+        rustix::process::geteuid().is_root(),
+        "`tune` changes this machine: run it as root (`--dry-run` only prints the commands)"
+    );
+    Ok(())
+}
+
+fn machine(lock: &Lock) -> anyhow::Result<ThisMachine> {
+    let lock = Some(lock.share()?);
+    Ok(ThisMachine { lock })
+}
+
+fn print(lines: &mut dyn Write, line: &str) -> anyhow::Result<()> {
+    writeln!(lines, "{line}").context(CANNOT_PRINT)
 }
 
 fn nothing_to_undo(file: &Path, lines: &mut dyn Write) -> anyhow::Result<bool> {
     let file = file.display();
-    writeln!(lines, "# nothing to undo: {file} records no change")?;
+    print(
+        lines,
+        &format!("# nothing to undo: {file} records no change"),
+    )?;
     Ok(true)
 }
 

@@ -41,6 +41,10 @@ pub(super) struct Entry {
     pub after: String,
     /// Whether the kernel changed it together with something else.
     pub side_effect: bool,
+    /// While its command runs: what the kernel may change together with it, with the values before. In a record that is read,
+    /// it says that the run was killed before it had looked at the result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<Vec<(Setting, String)>>,
 }
 
 /// Whose setting it is. Settings do not outlive the boot, the network namespace or the device.
@@ -63,17 +67,30 @@ impl Default for Record {
     }
 }
 
-/// A locked file beside the record. Nobody else changes the record while this exists; dropping it removes the file.
+/// A locked file. Nobody else changes the record while this or one of its [`Self::share`]s is open. Dropping it removes the file,
+/// if that is not the record itself.
 #[derive(Debug)]
 pub(super) struct Lock {
-    path: PathBuf,
-    _file: File,
+    path: Option<PathBuf>,
+    file: File,
+}
+
+impl Lock {
+    /// A descriptor for a command that is run: it holds the lock until that command has ended, too.
+    ///
+    /// # Errors
+    /// There is no file descriptor left.
+    pub(super) fn share(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // While it is locked: who opens it meanwhile sees that it is gone. If it stays, it does no harm.
-        let _ = fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -85,7 +102,7 @@ pub(super) fn folder(file: &Path) -> &Path {
     }
 }
 
-/// Creates the record's folder, and locks the record.
+/// Creates the record's folder, and locks the record by a file beside it.
 ///
 /// # Errors
 /// Another process has locked it, or the folder or the file of the lock cannot be created.
@@ -96,22 +113,58 @@ pub(super) fn lock(file: &Path) -> anyhow::Result<Lock> {
         .mode(0o700)
         .create(folder(file))
         .with_context(cannot)?;
-    let mut path = file.as_os_str().to_owned();
-    path.push(".lock");
-    let path = PathBuf::from(path);
+    let path = beside(file, ".lock");
     loop {
         let open = open_lock(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        match flock(&open, FlockOperation::NonBlockingLockExclusive) {
-            // Its owner may have removed it between the two calls: then there is another one, or none.
-            Ok(()) if !is_at(&open, &path) => {}
-            Ok(()) => return Ok(Lock { path, _file: open }),
-            Err(Errno::WOULDBLOCK) => anyhow::bail!(
-                "another `synward tune` changes {}: wait until it has ended",
-                file.display()
-            ),
-            Err(error) => return Err(error).with_context(cannot),
+        take_lock(&open, file)?;
+        // Its owner may have removed it between the two calls: then there is another one, or none.
+        if is_at(&open, &path) {
+            return Ok(Lock {
+                path: Some(path),
+                file: open,
+            });
         }
     }
+}
+
+/// Locks a record to undo it. On a file system that cannot be written, the record itself is locked: nobody replaces it there.
+///
+/// # Errors
+/// As for [`lock`].
+pub(super) fn lock_to_undo(file: &Path) -> anyhow::Result<Lock> {
+    lock(file).or_else(|error| {
+        let is_read_only = |error: &io::Error| error.kind() == io::ErrorKind::ReadOnlyFilesystem;
+        let record = match error.downcast_ref::<io::Error>().is_some_and(is_read_only) {
+            true => regular_file::open(file).ok(),
+            false => None,
+        };
+        let Some(record) = record else {
+            return Err(error);
+        };
+        take_lock(&record, file)?;
+        Ok(Lock {
+            path: None,
+            file: record,
+        })
+    })
+}
+
+fn take_lock(open: &File, record: &Path) -> anyhow::Result<()> {
+    match flock(open, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => anyhow::bail!(
+            "another `synward tune`, or a command that it has started, changes {}: wait until it has ended",
+            record.display()
+        ),
+        Err(error) => Err(error).with_context(|| format!("cannot write {}", record.display())),
+    }
+}
+
+/// The record's name with something behind it. Each record has its own: a replaced extension could be that of another.
+fn beside(file: &Path, end: &str) -> PathBuf {
+    let mut path = file.as_os_str().to_owned();
+    path.push(end);
+    PathBuf::from(path)
 }
 
 /// Opens the file of a lock, or creates it. What somebody else has put there is not followed and not waited for.
@@ -159,14 +212,13 @@ impl Record {
             Err(error) => anyhow::bail!("{path} {error}"),
             Ok(text) => text,
         };
-        let record: Self = serde_json::from_slice(&text)
-            .with_context(|| format!("{path} is not a record of `synward tune`"))?;
+        // Before its entries: those of another version may be others.
+        let Version { version } = serde_json::from_slice(&text).with_context(|| strange(file))?;
         anyhow::ensure!(
-            record.version == VERSION,
-            "{path} is of another version of synward ({}, this one's is {VERSION}): undo with that version",
-            record.version
+            version == VERSION,
+            "{path} is of another version of synward ({version}, this one's is {VERSION}): undo with that version"
         );
-        Ok(record)
+        serde_json::from_slice(&text).with_context(|| strange(file))
     }
 
     /// Writes the record in one step; removes the file if nothing is recorded.
@@ -188,34 +240,64 @@ impl Record {
     }
 
     fn write(&self, file: &Path) -> io::Result<()> {
-        let draft = file.with_extension("new");
+        let draft = beside(file, ".draft");
         // A draft of a killed process.
         let _ = fs::remove_file(&draft);
+        let written = self
+            .write_new(&draft)
+            .and_then(|()| fs::rename(&draft, file));
+        if written.is_err() {
+            // On a full disk it would take room.
+            let _ = fs::remove_file(&draft);
+        }
+        written
+    }
+
+    fn write_new(&self, draft: &Path) -> io::Result<()> {
         let mut open = File::options()
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(&draft)?;
+            .open(draft)?;
         open.write_all(&serde_json::to_vec_pretty(self)?)?;
-        open.sync_all()?;
-        fs::rename(draft, file)
+        open.sync_all()
     }
 
-    /// Records a change before it is made. If the setting was changed before, the first record stays.
+    /// Records a change before it is made. If the setting was changed before, the first value stays.
     pub(super) fn remember(&mut self, entry: Entry) {
-        let same = |old: &Entry| old.setting == entry.setting;
-        let is_of_here = |old: &Entry| same(old) && old.place == entry.place;
-        match self.entries.iter_mut().find(|old| is_of_here(old)) {
-            Some(old) => old.after = entry.after,
+        match self.of(&entry.setting, &entry.place) {
+            Some(old) => {
+                old.after = entry.after;
+                old.under_way = entry.under_way;
+            }
             None => {
                 // What is recorded of a device or a boot that is gone cannot be undone.
                 let here = entry.place.namespace;
                 self.entries
-                    .retain(|old| !same(old) || old.place.namespace != here);
+                    .retain(|old| old.setting != entry.setting || old.place.namespace != here);
                 self.entries.push(entry);
             }
         }
     }
+
+    /// What is recorded of a setting.
+    pub(super) fn of(&mut self, setting: &Setting, place: &Place) -> Option<&mut Entry> {
+        let mut entries = self.entries.iter_mut();
+        entries.find(|entry| entry.setting == *setting && entry.place == *place)
+    }
+}
+
+/// What every version of a record has.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+fn strange(file: &Path) -> String {
+    format!(
+        "{} is not a record of `synward tune`, or damaged: restore by hand what it still shows as `before`, and move it away",
+        file.display()
+    )
 }
 
 #[cfg(test)]
@@ -239,6 +321,7 @@ mod tests {
             before: before.into(),
             after: after.into(),
             side_effect: false,
+            under_way: None,
         }
     }
 
@@ -274,6 +357,21 @@ mod tests {
         lock(&file).unwrap();
         let left = fs::read_dir(file.parent().unwrap()).unwrap();
         assert_eq!(left.count(), 0);
+    }
+
+    #[test]
+    fn records_with_similar_names_do_not_touch_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut record = Record::default();
+        record.remember(entry("9000", "3506", 3));
+        for name in ["tune.new", "tune.json", "tune.state", "tune"] {
+            let file = folder.path().join(name);
+            record.save(&file).unwrap();
+        }
+        for name in ["tune.new", "tune.json", "tune.state", "tune"] {
+            let file = folder.path().join(name);
+            assert_eq!(Record::load(&file).unwrap(), record, "{name}");
+        }
     }
 
     #[test]
@@ -326,13 +424,15 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_others_may_write_is_refused() {
+    fn a_record_that_others_may_write_or_that_is_damaged_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tune.json");
         for (text, mode, word) in [
             ("{}", 0o666, "not believed"),
             ("no JSON", 0o600, "not a record"),
-            ("{\"version\":9,\"entries\":[]}", 0o600, "another version"),
+            ("", 0o600, "damaged"),
+            ("{\"version\":1,\"entries\":[{\"id\":\"ni", 0o600, "damaged"),
+            ("{\"version\":9,\"changes\":[]}", 0o600, "another version"),
         ] {
             fs::write(&file, text).unwrap();
             fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();

@@ -1,6 +1,6 @@
 //! The machine that is tuned: reads settings and runs commands.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use super::record::Place;
 use crate::doctor::{SetCommand, Setting};
-use crate::kernel;
+use crate::kernel::{self, Link, Offload};
 
 /// What is tuned. Tests have one of their own.
 pub(super) trait System {
@@ -18,15 +18,18 @@ pub(super) trait System {
     fn run(&mut self, command: &SetCommand) -> Result<(), String>;
     /// Whose setting it is now.
     fn place(&self, setting: &Setting) -> Place;
-    /// The features of an interface that are on, to find what the kernel changes together with something else.
-    fn features(&self, interface: &str) -> Vec<(String, bool)>;
+    /// What the kernel may change together with a setting, with the present values.
+    fn changed_with(&self, setting: &Setting) -> Vec<(Setting, String)>;
     /// Why a change must not be undone now.
     fn obstacle(&self, setting: &Setting) -> Option<String>;
 }
 
 /// This machine.
-#[derive(Debug)]
-pub(super) struct ThisMachine;
+#[derive(Debug, Default)]
+pub(super) struct ThisMachine {
+    /// What a command holds until it has ended, also if this process is killed meanwhile.
+    pub lock: Option<File>,
+}
 
 impl System for ThisMachine {
     fn read(&self, setting: &Setting) -> io::Result<String> {
@@ -36,8 +39,7 @@ impl System for ThisMachine {
                 let offloads = kernel::offloads(interface)?;
                 let mut offloads = offloads.iter();
                 let offload = offloads.find(|offload| offload.name == *feature);
-                let on = offload.ok_or(io::ErrorKind::NotFound)?.on;
-                Ok(if on { "on" } else { "off" }.into())
+                Ok(on_or_off(offload.ok_or(io::ErrorKind::NotFound)?.on))
             }
             Setting::Channels { interface } => {
                 let counts = kernel::channel_counts(interface)?;
@@ -75,7 +77,9 @@ impl System for ThisMachine {
                 let Some((program, arguments)) = words.split_first() else {
                     return Err("nothing to run".into());
                 };
-                run(program, arguments)
+                let hold = self.lock.as_ref().map(File::try_clone).transpose();
+                let hold = hold.map_err(|error| format!("{program}: {error}"))?;
+                run(program, arguments, hold)
             }
         }
     }
@@ -95,12 +99,38 @@ impl System for ThisMachine {
         }
     }
 
-    fn features(&self, interface: &str) -> Vec<(String, bool)> {
+    fn changed_with(&self, setting: &Setting) -> Vec<(Setting, String)> {
+        let (Setting::Offload { interface, .. }
+        | Setting::Channels { interface }
+        | Setting::Ring { interface }
+        | Setting::Mtu { interface }) = setting
+        else {
+            return Vec::new();
+        };
         let offloads = kernel::offloads(interface).unwrap_or_default();
-        offloads
-            .into_iter()
-            .map(|offload| (offload.name, offload.on))
-            .collect()
+        let offload = |one: Offload| {
+            let interface = interface.clone();
+            let feature = one.name;
+            (Setting::Offload { interface, feature }, on_or_off(one.on))
+        };
+        let mut others: Vec<_> = offloads.into_iter().map(offload).collect();
+        let more = match setting {
+            Setting::Mtu { .. } => {
+                let links = kernel::links().unwrap_or_default();
+                let stacked = stacked_on(interface, &links).into_iter();
+                stacked
+                    .map(|interface| Setting::Mtu { interface })
+                    .collect()
+            }
+            Setting::Channels { .. } => vec![Setting::Rss {
+                interface: interface.clone(),
+            }],
+            _ => Vec::new(),
+        };
+        let value = |other: Setting| Some((other.clone(), self.read(&other).ok()?));
+        others.extend(more.into_iter().filter_map(value));
+        others.retain(|(other, _)| other != setting);
+        others
     }
 
     fn obstacle(&self, setting: &Setting) -> Option<String> {
@@ -120,10 +150,15 @@ impl System for ThisMachine {
     }
 }
 
-fn run(program: &str, arguments: &[String]) -> Result<(), String> {
+fn on_or_off(on: bool) -> String {
+    if on { "on" } else { "off" }.to_owned()
+}
+
+/// Runs a program, which gets `hold` as its standard input: it reads none.
+fn run(program: &str, arguments: &[String], hold: Option<File>) -> Result<(), String> {
     let ran = Command::new(program)
         .args(arguments)
-        .stdin(Stdio::null())
+        .stdin(hold.map_or_else(Stdio::null, Stdio::from))
         .output();
     let output = match ran {
         Ok(output) => output,
@@ -141,6 +176,26 @@ fn run(program: &str, arguments: &[String]) -> Result<(), String> {
     let said = String::from_utf8_lossy(&output.stderr);
     let said: Vec<_> = said.lines().map(str::trim).collect();
     Err(format!("{} ({})", said.join("; "), output.status))
+}
+
+/// The VLANs, macvlans and the like on an interface, and the bridge or bond that it is a port of, on any level. Their MTU follows
+/// that of what is below them (`NETDEV_CHANGEMTU` in net/8021q/vlan.c, drivers/net/macvlan.c, net/bridge/br.c).
+fn stacked_on(interface: &str, links: &[Link]) -> Vec<String> {
+    let mut below: Vec<_> = links.iter().filter(|link| link.name == interface).collect();
+    let mut stacked: Vec<&Link> = Vec::new();
+    while let Some(lower) = below.pop() {
+        // The other end of a veth is not on top of it.
+        let is_upper = |link: &&Link| {
+            link.kind != "veth" && link.lower == Some(lower.index)
+                || lower.master == Some(link.index)
+        };
+        let is_known = |link: &Link| stacked.iter().any(|one| one.index == link.index);
+        let upper = links.iter().filter(is_upper);
+        let new: Vec<_> = upper.filter(|link| !is_known(link)).collect();
+        below.extend(&new);
+        stacked.extend(new);
+    }
+    stacked.into_iter().map(|link| link.name.clone()).collect()
 }
 
 fn package(program: &str) -> &str {
@@ -205,8 +260,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_stacked_on_an_interface_has_its_mtu_too() {
+        let link = |index, kind: &str, lower, master| Link {
+            index,
+            name: format!("i{index}"),
+            kind: kind.into(),
+            lower,
+            master,
+            ..Link::default()
+        };
+        let links = [
+            link(1, "veth", Some(9), None),
+            link(2, "vlan", Some(1), Some(5)),
+            link(3, "vlan", Some(2), None),
+            link(4, "veth", Some(1), None),
+            link(5, "bridge", None, None),
+            link(6, "vlan", Some(7), None),
+        ];
+        let mut stacked = stacked_on("i1", &links);
+        stacked.sort();
+        assert_eq!(stacked, ["i2", "i3", "i5"]);
+        assert!(stacked_on("none", &links).is_empty());
+    }
+
+    #[test]
     fn a_program_that_is_not_there_or_fails_is_named() {
-        let mut machine = ThisMachine;
+        let mut machine = ThisMachine::default();
         let mut run = |words: &[&str]| {
             let words = words.iter().map(|word| (*word).to_owned());
             machine.run(&SetCommand::Run(words.collect()))

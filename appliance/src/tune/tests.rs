@@ -1,20 +1,26 @@
 //! `tune` on a machine of a test.
 #![allow(clippy::unwrap_used)]
 
+use std::cell::Cell;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
 
 use super::apply::{Output, Wanted, apply, undo};
 use super::record::{Place, Record};
 use super::system::System;
 use crate::doctor::{Change, SetCommand, Setting};
 
-/// Settings with their values. Some commands fail, and turning `rx-checksum` off turns `rx-lro` off.
+/// Settings with their values. Some commands fail, turning `rx-checksum` off turns `rx-lro` off, and the MTU is even.
 #[derive(Default)]
 struct Machine {
     values: Vec<(Setting, String)>,
     refused: Vec<String>,
+    namespace: u64,
     device: u32,
     ran: Vec<String>,
+    /// After how many steps the run is killed.
+    steps: Option<Rc<Cell<u32>>>,
 }
 
 fn offload(feature: &str) -> Setting {
@@ -66,12 +72,15 @@ impl System for Machine {
     }
 
     fn run(&mut self, command: &SetCommand) -> Result<(), String> {
+        if let Some(steps) = &self.steps {
+            step(steps);
+        }
         let text = command.to_string();
         self.ran.push(text.clone());
         if self.refused.contains(&text) {
             return Err("Operation not supported".into());
         }
-        let to = text.rsplit(' ').next().unwrap().to_owned();
+        let mut to = text.rsplit(' ').next().unwrap().to_owned();
         let settings: Vec<_> = self
             .values
             .iter()
@@ -81,9 +90,15 @@ impl System for Machine {
             .into_iter()
             .find(|setting| setting.command(&to).to_string() == text)
             .unwrap();
+        if changed == mtu() {
+            to = (to.parse::<u32>().unwrap().next_multiple_of(2)).to_string();
+        }
         self.set(&changed, &to);
         if changed == offload("rx-checksum") && to == "off" {
             self.set(&offload("rx-lro"), "off");
+        }
+        if let Some(steps) = &self.steps {
+            step(steps);
         }
         Ok(())
     }
@@ -91,17 +106,14 @@ impl System for Machine {
     fn place(&self, _: &Setting) -> Place {
         Place {
             boot: "b".into(),
-            namespace: 1,
+            namespace: self.namespace,
             device: Some((self.device, [0; 6])),
         }
     }
 
-    fn features(&self, _: &str) -> Vec<(String, bool)> {
-        let feature = |(setting, value): &(Setting, String)| match setting {
-            Setting::Offload { feature, .. } => Some((feature.clone(), value == "on")),
-            _ => None,
-        };
-        self.values.iter().filter_map(feature).collect()
+    fn changed_with(&self, setting: &Setting) -> Vec<(Setting, String)> {
+        let others = self.values.iter().filter(|(other, _)| other != setting);
+        others.cloned().collect()
     }
 
     fn obstacle(&self, _: &Setting) -> Option<String> {
@@ -248,18 +260,161 @@ fn an_undo_without_a_record_leaves_nothing_behind() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let config = crate::config::Config::of_text(
-        "[[interface]]\nname = \"eth0\"\nside = \"both\"\n\
-         [[service]]\nname = \"a\"\naddresses = [\"192.0.2.1\"]\nports = [80]\n",
-    );
     for path in ["tune.json", "new/tune.json"] {
         let file = folder.path().join(path);
         let mut lines = Vec::new();
-        let succeeded = super::tune(super::Task::Undo, &config, &file, &mut lines);
+        let succeeded = super::undo_all(&file, &mut lines);
         assert!(succeeded.unwrap());
         let expected = format!("# nothing to undo: {} records no change\n", file.display());
         assert_eq!(String::from_utf8(lines).unwrap(), expected);
         let left = std::fs::read_dir(folder.path()).unwrap();
         assert_eq!(left.count(), 0, "{path}");
     }
+}
+
+/// Runs `work` with the stored record, which it loads and stores as a run does, and kills it after this number of steps: a record
+/// is about to be stored or was, a line is printed, a command is about to run or has run.
+fn killed_after(
+    steps: u32,
+    machine: &mut Machine,
+    stored: &mut Record,
+    work: impl FnOnce(&mut Record, &mut Machine, &mut Output<'_>) -> anyhow::Result<usize>,
+) -> Ended {
+    let left = Rc::new(Cell::new(steps));
+    machine.steps = Some(Rc::clone(&left));
+    let mut lines = Steps(Rc::clone(&left));
+    let mut record = stored.clone();
+    let mut save = |new: &Record| {
+        step(&left);
+        *stored = new.clone();
+        step(&left);
+        Ok(())
+    };
+    let mut output = Output {
+        lines: &mut lines,
+        save: &mut save,
+    };
+    let run = || work(&mut record, machine, &mut output);
+    let ended = catch_unwind(AssertUnwindSafe(run));
+    machine.steps = None;
+    match ended {
+        Ok(failed) => Ended::Itself(failed.unwrap()),
+        Err(_) => Ended::Killed,
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    Itself(usize),
+    Killed,
+}
+
+/// A pipe whose reader counts.
+struct Steps(Rc<Cell<u32>>);
+
+impl io::Write for Steps {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        step(&self.0);
+        Ok(())
+    }
+}
+
+/// Ends the run if it has no steps left.
+fn step(left: &Cell<u32>) {
+    match left.get().checked_sub(1) {
+        Some(less) => left.set(less),
+        None => resume_unwind(Box::new(())),
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_is_undone() {
+    let changes = wanted(&[(offload("rx-checksum"), "off"), (mtu(), "1499")]);
+    let others = wanted(&[(mtu(), "1400"), (offload("rx-lro"), "off")]);
+    let mut kills = 0;
+    for first in 0.. {
+        let (mut machine, mut stored) = (Machine::new(), Record::default());
+        let ended = killed_after(
+            first,
+            &mut machine,
+            &mut stored,
+            |record, machine, output| apply(&changes, record, machine, output),
+        );
+        let first_run = (machine.values.clone(), stored.clone());
+        // Another run, which may find other faults, and an undo; each may be killed, too.
+        for second in 0.. {
+            machine.values.clone_from(&first_run.0);
+            stored.clone_from(&first_run.1);
+            let again = killed_after(
+                second,
+                &mut machine,
+                &mut stored,
+                |record, machine, output| apply(&others, record, machine, output),
+            );
+            let second_run = (machine.values.clone(), stored.clone());
+            for third in 0.. {
+                machine.values.clone_from(&second_run.0);
+                stored.clone_from(&second_run.1);
+                let undone = killed_after(third, &mut machine, &mut stored, undo);
+                let at = format!("killed at {first}, {second} and {third}");
+                let is_fine = matches!(undone, Ended::Killed | Ended::Itself(0));
+                assert!(is_fine, "{at}: {stored:#?}");
+                kills += 1;
+                let last = killed_after(99, &mut machine, &mut stored, undo);
+                assert_eq!(last, Ended::Itself(0), "{at}: {:#?}", machine.values);
+                assert_eq!(machine.values, Machine::new().values, "{at}");
+                assert!(stored.entries.is_empty(), "{at}");
+                if undone != Ended::Killed {
+                    break;
+                }
+            }
+            if again != Ended::Killed {
+                break;
+            }
+        }
+        if ended != Ended::Killed {
+            break;
+        }
+    }
+    assert!(kills > 200, "{kills}");
+}
+
+#[test]
+fn an_undo_goes_on_without_output_and_without_room_for_its_record() {
+    let (mut machine, mut record) = (Machine::new(), Record::default());
+    let changes = wanted(&[(offload("rx-checksum"), "off"), (mtu(), "1500")]);
+    printed(|output| apply(&changes, &mut record, &mut machine, output));
+    let mut full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let mut save = |_: &Record| anyhow::bail!("disk full");
+    let mut output = Output {
+        lines: &mut full,
+        save: &mut save,
+    };
+    let error = undo(&mut record, &mut machine, &mut output).unwrap_err();
+    assert!(format!("{error:#}").contains("undo again"), "{error:#}");
+    assert_eq!(machine.values, Machine::new().values);
+}
+
+#[test]
+fn the_record_of_another_network_namespace_is_left_alone() {
+    let (mut machine, mut record) = (Machine::new(), Record::default());
+    let changes = wanted(&[(mtu(), "1499")]);
+    printed(|output| apply(&changes, &mut record, &mut machine, output));
+    let there = record.entries[0].clone();
+    machine.set(&mtu(), "4000");
+    machine.namespace = 2;
+    printed(|output| apply(&changes, &mut record, &mut machine, output));
+    assert_eq!(record.entries.len(), 2);
+    assert_eq!(record.entries[0], there);
+    assert_eq!(record.entries[1].after, "1500", "what it became");
+    let (failed, _) = printed(|output| undo(&mut record, &mut machine, output));
+    assert_eq!((failed, record.entries), (0, vec![there]));
+    assert_eq!(machine.value(&mtu()), "4000");
 }

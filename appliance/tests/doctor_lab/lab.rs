@@ -81,7 +81,7 @@ impl Lab {
         let mounts = mounts.lines().filter(|line| line.contains(folder));
         [
             self.inside("ethtool", &["-k", HERE]),
-            self.inside("ip", &["-details", "link", "show", HERE]),
+            self.inside("ip", &["-details", "link", "show"]),
             self.inside("sysctl", &["net.ipv4.tcp_syncookies"]),
             mounts.collect(),
         ]
@@ -115,14 +115,73 @@ impl Lab {
         self.synward(&[&always[..], arguments].concat())
     }
 
+    /// Runs `tune`, and kills it while it runs its command number `at`, counted from 0: before the command changes something, which
+    /// it then does within a second, or after. Returns whether `tune` was killed, and not too short for that.
+    pub(crate) fn killed_tune(&self, at: usize, after: bool, arguments: &[&str]) -> bool {
+        let bin = self.folder.path().join("bin");
+        let count = self.folder.path().join("count");
+        fs::create_dir_all(&bin).unwrap();
+        fs::write(&count, "").unwrap();
+        let (first, last) = match after {
+            true => ("", "kill -9 $PPID"),
+            false => ("kill -9 $PPID; sleep 0.5", ""),
+        };
+        for program in ["ethtool", "ip", "sysctl", "mount", "umount"] {
+            let script = format!(
+                "#!/bin/sh\nn=$(wc -c < {count}); printf x >> {count}\n\
+                 PATH=${{PATH#*:}}\n\
+                 [ $n = {at} ] || exec {program} \"$@\"\n\
+                 {first}\n{program} \"$@\"\n{last}\n",
+                count = count.display()
+            );
+            fs::write(bin.join(program), script).unwrap();
+            fs::set_permissions(bin.join(program), Permissions::from_mode(0o755)).unwrap();
+        }
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let (config, record) = (self.config(), self.record());
+        let status = Command::new("nsenter")
+            .arg(format!("--net=/run/netns/{}", self.here()))
+            .args([env!("CARGO_BIN_EXE_synward"), "tune"])
+            .args(["--config", config.to_str().unwrap()])
+            .args(["--state", record.to_str().unwrap()])
+            .args(arguments)
+            .env("PATH", path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        status.code().is_none()
+    }
+
     /// Runs the program in the namespace. Returns its exit code and what it printed.
     pub(crate) fn synward(&self, arguments: &[&str]) -> (i32, String) {
-        let output = self.enter(&[&[env!("CARGO_BIN_EXE_synward")], arguments].concat());
+        let output = self.run(arguments);
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         (
             output.status.code().unwrap(),
             String::from_utf8(output.stdout).unwrap(),
         )
+    }
+
+    /// The same with all of its output.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.enter(&[&[env!("CARGO_BIN_EXE_synward")], arguments].concat())
+    }
+
+    /// Runs the program with a reader that has ended. Returns its exit code and its errors.
+    pub(crate) fn run_unread(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut child = Command::new("nsenter")
+            .arg(format!("--net=/run/netns/{}", self.here()))
+            .arg(env!("CARGO_BIN_EXE_synward"))
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), error)
     }
 
     /// Starts an appliance in the namespace, and waits until it is ready. It does not demand zero-copy, which a veth has not.
@@ -187,7 +246,7 @@ impl Lab {
         self.folder.path().join("tune.json")
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("synward.toml")
     }
 

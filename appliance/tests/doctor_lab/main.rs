@@ -5,6 +5,7 @@
 #[path = "../steering_veth/foreign_program.rs"]
 #[allow(dead_code, reason = "another test attaches with a link")]
 mod foreign_program;
+mod killed_tune;
 mod lab;
 
 use serde_json::Value;
