@@ -8,6 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::command_runner::{Commands, Job};
 use super::event::Event;
 use crate::config::Service;
@@ -120,6 +122,13 @@ impl CommandLink {
         self.programs.follow(services);
     }
 
+    /// Whether the process has ended: somebody has killed it. Another cannot be started.
+    pub fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(&self.stream, PollFlags::empty())];
+        poll(&mut fds, Some(&Timespec::default())).is_ok()
+            && fds[0].revents().contains(PollFlags::HUP)
+    }
+
     /// The programs, with their arguments.
     pub fn programs(&self) -> &[Vec<String>] {
         &self.programs.commands
@@ -146,10 +155,24 @@ fn write_line(stream: &mut UnixStream, value: &impl serde::Serialize) -> io::Res
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::config::Config;
     use crate::events::EventKind;
+
+    #[test]
+    fn the_end_of_the_process_is_seen() {
+        let (stream, theirs) = UnixStream::pair().unwrap();
+        let link = CommandLink {
+            stream,
+            programs: Programs::default(),
+            failed: LogLimit::default(),
+        };
+        assert!(!link.has_ended());
+        drop(theirs);
+        assert!(link.has_ended());
+    }
 
     #[test]
     fn services_share_programs() {

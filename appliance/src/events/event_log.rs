@@ -17,7 +17,12 @@ pub struct EventLog {
     events: VecDeque<Event>,
     programs: Option<CommandLink>,
     lines: EventLines,
+    /// Whether nobody runs the programs any more.
+    is_unheard: bool,
 }
+
+/// Said while no program can be told.
+const UNHEARD: &str = "the process that runs the programs of on_event has ended, so they are told of no attack; restart synward";
 
 impl EventLog {
     /// A log whose events also go to the programs of `on_event`.
@@ -55,6 +60,20 @@ impl EventLog {
     /// Logs the events whose lines had to wait, if they are due.
     pub fn log_waiting(&mut self) {
         self.lines.round(Instant::now());
+    }
+
+    /// Looks whether the programs can still be told.
+    pub fn watch_programs(&mut self) {
+        let programs = self.programs.as_ref();
+        if !self.is_unheard && programs.is_some_and(CommandLink::has_ended) {
+            self.is_unheard = true;
+            tracing::error!("{UNHEARD}");
+        }
+    }
+
+    /// Why the programs cannot be told, if that is so.
+    pub fn note(&self) -> Option<String> {
+        self.is_unheard.then(|| UNHEARD.to_owned())
     }
 
     /// Logs all events whose lines wait.

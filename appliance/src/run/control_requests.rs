@@ -49,6 +49,7 @@ impl ApplianceHandle for RunningAppliance {
             ..Snapshot::default()
         };
         snapshot.events = inner.events.events().cloned().collect();
+        snapshot.notes.extend(inner.events.note());
         let Some(appliance) = &inner.appliance else {
             return snapshot;
         };

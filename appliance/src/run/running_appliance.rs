@@ -176,6 +176,7 @@ impl RunningAppliance {
                 tracing::error!(%error, "cannot update the settings of kernel cookies in the program");
             }
         }
+        inner.events.watch_programs();
         inner.events.log_waiting();
         list_control::expire(&mut inner.lists, &inner.config, &mut appliance.steering);
         let table = appliance.steering.table();
