@@ -13,6 +13,8 @@ from traces import difference, system
 # The checks before the start are the same for both responders.
 ONCE = "afxdp"
 BESIDE_OTHERS = True
+# Enough for the programs and the sockets of this lab, but not for those who ask.
+FEW_FILES = ("prlimit", "--nofile=64:64")
 
 
 def run(lab, synward):
@@ -40,6 +42,7 @@ def wrong_machine(lab, synward):
     refused(lab, synward, ["core 8191 is not available", "cores = [0"], appliance="cores = [8191]")
     read_only = ("sh", "-c", 'mount -o remount,ro,bind /sys/fs/bpf; exec "$0" "$@"')
     refused(lab, synward, ["/sys/fs/bpf/synward", "remount,rw"], read_only)
+    refused(lab, synward, ["LimitNOFILE=", "4 queue(s)"], FEW_FILES)
 
 
 def absent_interface(lab, synward):
@@ -98,6 +101,10 @@ def after_a_kill(lab, synward):
     refused(lab, synward, ["127.0.0.1:9470"])
     talk(client, server)
     other.close()
+    # A start removes the socket file of a dead process, also one that is refused then.
+    synward.control.unlink()
+    refused(lab, synward, ["LimitNOFILE="], FEW_FILES)
+    talk(client, server)
     usual, synward.control = synward.control, lab.folder / "nginx"
     refused(lab, synward, ["nginx exists and is not a socket"])
     talk(client, server)

@@ -12,6 +12,7 @@ use crossbeam::queue::ArrayQueue;
 use synward_core::layout::{MAX_QUEUES, MAX_SERVICES};
 use synward_core::queue_set::QueueSet;
 
+use super::open_files;
 use super::server_profiles::ServerProfiles;
 use super::stop_signals::StopSignals;
 use crate::afxdp::{Polling, Waiter};
@@ -114,6 +115,8 @@ pub fn start_appliance(
     let mut profiles = ServerProfiles::new(&config, steering.endpoints(), steering.mtu());
     profiles.probe_all();
     signals.check()?;
+    let queues = steering.interfaces().iter().map(|one| one.queues.len());
+    open_files::require_room(queues.sum())?;
     steering.attach()?;
     let stop = Arc::new(AtomicBool::new(false));
     let observations = Arc::new(ArrayQueue::new(OBSERVATIONS));
