@@ -23,6 +23,8 @@ pub enum Fault {
     Text(String),
     /// A file must not be read by this user: the words that name it, or nothing if it is the file of the problem.
     Unreadable(Option<String>),
+    /// There is no configuration file.
+    Absent,
     /// The configuration needs a secret file that does not exist.
     NoSecret(PathBuf),
 }
@@ -37,6 +39,9 @@ impl fmt::Display for Fault {
                 }
                 f.write_str("cannot be read: permission denied; run as root or as its owner")
             }
+            Self::Absent => f.write_str(
+                "there is no such file; name one with --config (`synward check --example` prints one)",
+            ),
             Self::NoSecret(path) => {
                 let path = path.display();
                 write!(

@@ -211,10 +211,8 @@ fn check_sides(
 /// Reads the file as text, at most [`limits::FILE`] bytes of it.
 fn read(file: &Path) -> Result<String, Problem> {
     let cannot = |error: FileError| {
-        let absent =
-            "there is no such file; name one with --config (`synward check --example` prints one)";
-        let what: Fault = match &error {
-            FileError::Io(error) if error.kind() == ErrorKind::NotFound => absent.into(),
+        let what = match &error {
+            FileError::Io(error) if error.kind() == ErrorKind::NotFound => Fault::Absent,
             FileError::Io(error) if error.kind() == ErrorKind::PermissionDenied => {
                 Fault::Unreadable(None)
             }

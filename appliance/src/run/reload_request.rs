@@ -60,6 +60,10 @@ impl ConfigSource {
 fn for_running_process(problem: Problem) -> Problem {
     let what = match problem.what {
         Fault::Text(text) => text,
+        Fault::Absent => {
+            "there is no such file; put it back: it is the one that the process was started with"
+                .into()
+        }
         Fault::NoSecret(path) => format!("the secret file {} {SECRET_GONE}", path.display()),
         Fault::Unreadable(subject) => format!(
             "{}cannot be read: permission denied; a running synward reads files that root may read (chmod u+r) in the \
@@ -180,6 +184,11 @@ mod tests {
         assert_eq!(
             for_running_process(problem).to_string(),
             "f.toml:8: the secret file /s is gone, and the running process has its secret; put it back"
+        );
+        let gone = for_running_process(Problem::of(Path::new("f.toml"), Fault::Absent));
+        assert!(
+            gone.to_string()
+                .starts_with("f.toml: there is no such file; put it back")
         );
         let other = Problem::at(Path::new("f.toml"), 1, "else");
         assert_eq!(for_running_process(other).to_string(), "f.toml:1: else");
