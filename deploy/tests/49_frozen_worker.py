@@ -1,20 +1,17 @@
 """One worker makes no progress, in the middle of its work: clients are served, `status` names the worker alone and does not accuse
 its driver, and when the worker goes on, all is well."""
 
-import ctypes
 import json
 import os
-import threading
 import time
 
 from background import Work
-from story import FULL, libc, story, talk, wait_until
+from frozen import Frozen
+from story import FULL, story, talk, wait_until
 
 # Which responder a worker has work from does not matter.
 ONCE = "xdp"
 BESIDE_OTHERS = True
-# linux/ptrace.h
-SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17
 # For longer than a driver may take for a frame.
 FROZEN = 2.5
 
@@ -73,32 +70,6 @@ class Clients(Work):
     def work(self):
         while not self.over.is_set():
             with_words(self.lab, 4)
-
-
-class Frozen:
-    """A thread that ptrace(2) stops. SIGSTOP would stop its process."""
-
-    def __init__(self, thread):
-        self.thread, self.stopped, self.over = thread, threading.Event(), threading.Event()
-        # ptrace wants every request from the same thread.
-        self.tracer = threading.Thread(target=self.trace, daemon=True)
-        self.tracer.start()
-        assert self.stopped.wait(10)
-
-    def trace(self):
-        def request(what):
-            call = (ctypes.c_long(what), ctypes.c_long(self.thread), ctypes.c_void_p(), ctypes.c_void_p())
-            assert libc.ptrace(*call) == 0, os.strerror(ctypes.get_errno())
-
-        request(SEIZE)
-        request(INTERRUPT)
-        self.stopped.set()
-        self.over.wait()
-        request(DETACH)
-
-    def go_on(self):
-        self.over.set()
-        self.tracer.join()
 
 
 story(run)

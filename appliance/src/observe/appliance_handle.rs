@@ -22,6 +22,9 @@ pub enum DrainCommand {
 /// The running appliance, as observers see it. The threads of the control socket and the metrics endpoint call it, never
 /// a worker. A call may take milliseconds.
 pub trait ApplianceHandle: Send + Sync {
+    /// Why nothing can be asked now: the rest would wait for long, or for ever. Waits some seconds at most.
+    fn why_unreadable(&self) -> Option<String>;
+
     /// The current state.
     fn snapshot(&self) -> Snapshot;
 

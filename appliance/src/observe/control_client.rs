@@ -48,6 +48,9 @@ pub enum ClientError {
     /// A process listens but does not respond.
     #[error("runs (pid {1}), but did not answer on {0} within {2} s; its log may say why")]
     Silent(PathBuf, i32, u64),
+    /// A process answers, but its state cannot be had.
+    #[error("runs, but its state cannot be read: {0}")]
+    Unreadable(String),
     /// The socket belongs to another user.
     #[error("not allowed to use {0}; run this as root, or as the user that synward runs as")]
     NotAllowed(PathBuf),
@@ -94,6 +97,7 @@ impl Outcome {
         let code = match error {
             ClientError::NotRunning(_) => exit::NOT_RUNNING,
             ClientError::Silent(..)
+            | ClientError::Unreadable(_)
             | ClientError::Broken(..)
             | ClientError::Unfinished(_)
             | ClientError::Strange(_) => exit::DEGRADED,
@@ -288,6 +292,7 @@ fn send_request_for(
         })?;
     match serde_json::from_slice(&bytes) {
         Ok(Response::Error(why)) => Err(ClientError::Refused(why)),
+        Ok(Response::Unreadable(why)) => Err(ClientError::Unreadable(why)),
         Ok(response) => Ok(response),
         // It has ended, or somebody has killed it.
         Err(error) if error.is_eof() => Err(ClientError::Unfinished(control.to_owned())),

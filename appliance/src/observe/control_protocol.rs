@@ -13,6 +13,7 @@
 //! {"command":"configuration"}                         → {"configuration":{"facts":{…},…}}
 //! {"command":"capture","service":"web"}               → {"capture":{"service":0,"program":7,"interfaces":[…]}}
 //! a request that fails                                → {"error":"why, and what would be right"}
+//! any request while the control thread hangs          → {"unreadable":"why, and what to do"}
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -147,6 +148,8 @@ pub enum Response {
     Configuration(Box<RunningConfiguration>),
     /// To [`Request::Capture`].
     Capture(CaptureTarget),
+    /// Nothing was done, because the state of the process cannot be had: a sentence for people.
+    Unreadable(String),
     /// The request failed: a sentence for people.
     Error(String),
 }

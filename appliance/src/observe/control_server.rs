@@ -55,7 +55,10 @@ impl Protocol for Control {
             None => received,
         };
         let response = match serde_json::from_slice(line) {
-            Ok(request) => self.respond(request),
+            Ok(request) => match self.appliance.why_unreadable() {
+                Some(why) => Response::Unreadable(why),
+                None => self.respond(request),
+            },
             Err(error) => Response::Error(format!("this is not a request: {error}")),
         };
         // Serialization of a response cannot fail.

@@ -32,9 +32,12 @@ pub fn drain(
             Ok(view) => view,
             // It ended between two questions, or somebody has stopped it.
             Err(ClientError::NotRunning(_)) => break,
-            Err(ClientError::Silent(..) | ClientError::Broken(..) | ClientError::Unfinished(_)) => {
-                continue;
-            }
+            Err(
+                ClientError::Silent(..)
+                | ClientError::Unreadable(_)
+                | ClientError::Broken(..)
+                | ClientError::Unfinished(_),
+            ) => continue,
             Err(error) => return Err(error),
         };
     }

@@ -126,6 +126,9 @@ impl Http {
         if !["GET", "HEAD"].contains(&method) {
             return Reply::text("405 Method Not Allowed", "use GET\n").with("Allow: GET, HEAD\r\n");
         }
+        if let Some(why) = self.appliance.why_unreadable() {
+            return Reply::text("503 Service Unavailable", why + "\n");
+        }
         let snapshot = self.appliance.snapshot();
         if path == "/metrics" {
             return Reply {

@@ -24,6 +24,10 @@ use crate::observe::{
 };
 
 impl ApplianceHandle for RunningAppliance {
+    fn why_unreadable(&self) -> Option<String> {
+        self.why_unreadable()
+    }
+
     fn snapshot(&self) -> Snapshot {
         let mut inner = self.lock();
         let inner = &mut *inner;
@@ -53,7 +57,11 @@ impl ApplianceHandle for RunningAppliance {
         let Some(appliance) = &inner.appliance else {
             return snapshot;
         };
-        snapshot.degraded = inner.watch.faults().to_vec();
+        // What follows was found out by the control thread.
+        snapshot.degraded = self.pulse.fault(Instant::now()).into_iter().collect();
+        snapshot
+            .degraded
+            .extend(inner.watch.faults().iter().cloned());
         snapshot
             .notes
             .extend(appliance.self_test_notes.iter().cloned());
@@ -172,7 +180,11 @@ impl ApplianceHandle for RunningAppliance {
     }
 
     fn reload(&self) -> Result<ReloadReport, String> {
-        reload_request::request(&self.reloads)
+        // A request would be carried out as soon as the control thread goes on.
+        match self.pulse.fault(Instant::now()) {
+            Some(why) => Err(why),
+            None => reload_request::request(&self.reloads),
+        }
     }
 
     fn configuration(&self) -> RunningConfiguration {

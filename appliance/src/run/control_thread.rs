@@ -46,6 +46,7 @@ pub fn serve_until_signal(
             if signals.take_reload() {
                 running.reload_now();
             }
+            running.begin_round();
             running.round(SWEEP);
             running.release_services();
             watchdog.feed(Instant::now(), || running.workers_are_alive());

@@ -11,7 +11,7 @@
 //! | `fault_watch` | what is wrong with interfaces and workers: looked up every second, repaired where that is safe, logged |
 //! | `forwarding_watch` | whether the kernel forwards at all |
 //! | `transmission_watch` | what is not transmitted while the appliance serves |
-//! | [`control_thread`] | the control thread: periodic work and signals |
+//! | [`control_thread`], `control_pulse` | the control thread: periodic work and signals; whether it hangs |
 //! | `attack_watch`, `attack_totals`, `attack_events` | which services are under attack, by which counts; what is recorded of it |
 //! | `attack_sources` | the sources that SYNs of attacks claim |
 //! | `capture_target` | what `synward capture` has to know |
@@ -37,6 +37,7 @@ mod attack_sources;
 mod attack_totals;
 mod attack_watch;
 mod capture_target;
+mod control_pulse;
 mod control_requests;
 pub mod control_thread;
 pub mod drain;

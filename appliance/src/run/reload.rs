@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::control_pulse::Activity;
 use super::reload_request::PastCounts;
 use super::running_appliance::{Inner, RunningAppliance};
 use super::service_slots;
@@ -39,6 +40,7 @@ impl RunningAppliance {
     pub fn reload_now(&self) -> ReloadReport {
         notify::notify_reloading();
         let began = Instant::now();
+        self.pulse.begin(Activity::Reload, began);
         let result = self.source.read().and_then(|next| {
             let mut inner = self.lock();
             follow(&mut inner, next)

@@ -1,14 +1,16 @@
 //! The running appliance, shared by the control thread and observers.
 
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use synward_core::flow_time::FlowTime;
 use synward_core::layout::MAX_SERVICES;
 
 use super::absence_watch::AbsenceWatch;
 use super::attack_watch::AttackWatch;
+use super::control_pulse::{Activity, ControlPulse};
 use super::drain::{self, Drain, Remaining};
 use super::fault_watch::FaultWatch;
 use super::list_control;
@@ -23,11 +25,15 @@ use crate::local_checks::Notes;
 use crate::maps::{Limits, Swept, Times, coarse_now, flow_now};
 use crate::observe::LogLimit;
 
+/// Interval at which an observer tries to get the lock.
+const RETRY: Duration = Duration::from_millis(1);
+
 /// The running appliance, behind one lock that no worker takes.
 pub struct RunningAppliance {
     /// Where the configuration comes from.
     pub(super) source: ConfigSource,
     pub(super) began: Instant,
+    pub(super) pulse: ControlPulse,
     inner: Mutex<Inner>,
     /// To the control thread.
     pub(super) reloads: Sender<ReloadRequest>,
@@ -84,6 +90,7 @@ impl RunningAppliance {
         Self {
             source,
             began: Instant::now(),
+            pulse: ControlPulse::new(Instant::now()),
             reloads,
             inner: Mutex::new(Inner {
                 config: Arc::new(config),
@@ -113,6 +120,23 @@ impl RunningAppliance {
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic of an observer leaves plain data in a valid state.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the lock is not to be had in reasonable time: the control thread has it and hangs.
+    pub(super) fn why_unreadable(&self) -> Option<String> {
+        let until = Instant::now() + self.pulse.patience(Instant::now());
+        loop {
+            match self.inner.try_lock() {
+                Ok(_) | Err(TryLockError::Poisoned(_)) => return None,
+                Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(RETRY),
+                Err(TryLockError::WouldBlock) => return Some(self.pulse.refusal(Instant::now())),
+            }
+        }
+    }
+
+    /// The control thread is about to make a round.
+    pub(super) fn begin_round(&self) {
+        self.pulse.begin(Activity::Rounds, Instant::now());
     }
 
     /// The settings of the process.

@@ -157,7 +157,11 @@ impl Screen {
                 self.snapshot = Some(new);
                 self.trouble = None;
             }
-            Err(error @ (ClientError::NotRunning(_) | ClientError::Silent(..))) => {
+            Err(
+                error @ (ClientError::NotRunning(_)
+                | ClientError::Silent(..)
+                | ClientError::Unreadable(_)),
+            ) => {
                 let since = self.trouble.take().map_or(Instant::now(), |(_, at)| at);
                 self.trouble = Some((error.to_string(), since));
                 self.rates = None;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use synward::observe::{ControlError, ControlServer};
+use synward::observe::{ApplianceHandle as _, ControlError, ControlServer};
 use tempfile::TempDir;
 
 use crate::CLIENT_TIMEOUT;
@@ -167,6 +167,31 @@ fn status_distinguishes_serving_from_degraded() {
     });
     let ran = folder.synward(&["status", "--json"]);
     assert_eq!(ran.code, 3);
+}
+
+#[test]
+fn what_a_hanging_process_answers_is_no_state() {
+    let (folder, source) = (TestFolder::new(), FakeAppliance::new());
+    let _server = folder.serve(&source);
+    source.hangs(Some("the control thread has made no round for 7 s"));
+    for (arguments, code) in [
+        (&["status"][..], 3),
+        (&["status", "--json"], 3),
+        (&["top", "--once"], 3),
+        (&["flows"], 1),
+        (&["mode", "web", "off"], 1),
+        (&["deny", "add", "192.0.2.7"], 1),
+        (&["drain"], 1),
+        (&["reload"], 1),
+    ] {
+        let ran = folder.synward(arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (code, ""), "{arguments:?}");
+        let expected = "synward: runs, but its state cannot be read: the control thread has made no round for 7 s\n";
+        assert_eq!(ran.stderr, expected);
+    }
+    source.hangs(None);
+    assert_eq!(folder.synward(&["status"]).code, 0);
+    assert_eq!(source.snapshot().services[0].mode, "always");
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub(crate) struct FakeAppliance {
     services: Vec<config::Service>,
     report: Mutex<Result<ReloadReport, String>>,
     running: Mutex<RunningConfiguration>,
+    unreadable: Mutex<Option<String>>,
 }
 
 impl FakeAppliance {
@@ -32,6 +33,7 @@ impl FakeAppliance {
             services: services(),
             report: Mutex::new(Ok(ReloadReport::refused(vec![]))),
             running: Mutex::default(),
+            unreadable: Mutex::default(),
         })
     }
 
@@ -50,6 +52,11 @@ impl FakeAppliance {
         *self.report.lock().unwrap() = Err(why.into());
     }
 
+    /// Its control thread hangs, or goes on.
+    pub(crate) fn hangs(&self, why: Option<&str>) {
+        *self.unreadable.lock().unwrap() = why.map(str::to_owned);
+    }
+
     /// What is in force.
     pub(crate) fn runs(&self, running: RunningConfiguration) {
         *self.running.lock().unwrap() = running;
@@ -57,6 +64,10 @@ impl FakeAppliance {
 }
 
 impl ApplianceHandle for FakeAppliance {
+    fn why_unreadable(&self) -> Option<String> {
+        self.unreadable.lock().unwrap().clone()
+    }
+
     fn snapshot(&self) -> Snapshot {
         self.snapshot.lock().unwrap().clone()
     }

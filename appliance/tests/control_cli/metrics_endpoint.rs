@@ -68,6 +68,18 @@ fn health_is_200_or_503_with_the_reasons() {
 }
 
 #[test]
+fn a_process_that_hangs_has_neither_metrics_nor_health() {
+    let source = FakeAppliance::new();
+    let server = serve(&source);
+    source.hangs(Some("the control thread has made no round for 7 s"));
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let (head, body) = get(server.address(), path);
+        assert!(head.starts_with("HTTP/1.1 503 "), "{path}: {head}");
+        assert_eq!(body, "the control thread has made no round for 7 s\n");
+    }
+}
+
+#[test]
 fn a_drain_takes_readiness_and_leaves_health() {
     let source = FakeAppliance::new();
     let server = serve(&source);
