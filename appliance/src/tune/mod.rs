@@ -6,12 +6,13 @@
 //! | file | idea |
 //! |---|---|
 //! | `apply` | makes the changes and undoes them |
-//! | `record` | the file with what was there before |
+//! | `record`, `record_lock` | the file with what was there before; its lock |
 //! | `system` | reads settings and runs commands |
 #![forbid(unsafe_code)]
 
 mod apply;
 mod record;
+mod record_lock;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,8 @@ use anyhow::Context as _;
 use crate::config::Config;
 use crate::doctor::{self, Finding, Status};
 use apply::{CANNOT_PRINT, Output, Wanted, apply, undo};
-use record::{Lock, Record};
+use record::Record;
+use record_lock::Lock;
 use system::ThisMachine;
 
 /// Where the record is kept.
@@ -45,7 +47,7 @@ pub fn tune(
         true => None,
         false => {
             require_root()?;
-            Some(record::lock(file)?)
+            Some(record_lock::lock(file)?)
         }
     };
     let findings = doctor::examine(Some(config));
@@ -82,10 +84,10 @@ pub fn tune(
 /// As for [`tune`].
 pub fn undo_all(file: &Path, lines: &mut dyn Write) -> anyhow::Result<bool> {
     require_root()?;
-    if !record::folder(file).exists() {
+    if !record_lock::folder(file).exists() {
         return nothing_to_undo(file, lines);
     }
-    let lock = record::lock_to_undo(file)?;
+    let lock = record_lock::lock_to_undo(file)?;
     let mut recorded = Record::load(file)?;
     if recorded.entries.is_empty() {
         return nothing_to_undo(file, lines);
