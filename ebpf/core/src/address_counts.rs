@@ -1,4 +1,4 @@
-//! What is counted for each address of a service that is watched by itself: as much as tells whether it is under attack.
+//! What is counted for each address of a service that is watched separately: what is needed to see whether it is under attack.
 
 use crate::layout::MAX_SERVICES;
 

@@ -70,7 +70,7 @@ counters! {
     DropQueueFull = "drop_accept_queue_full",
     /// Segments of a service on another machine, forwarded unchanged in either direction.
     Forwarded = "forwarded",
-    /// ACKs with a valid cookie whose connection is already closed.
+    /// ACKs with a valid cookie whose connection is already closed, or was begun by a process that left nothing.
     DropReplayedCookie = "drop_replayed_cookie",
     /// Stale connections of this machine's kernel that were reset because their client opened a new one with a valid cookie.
     StaleReset = "stale_reset",
@@ -113,7 +113,7 @@ counters! {
     WouldDropMalformed = "would_drop_malformed",
     /// As above.
     WouldDropTooManyTags = "would_drop_too_many_tags",
-    /// Segments of a client whose server has not answered, beyond the share of one connection in a worker's ring.
+    /// Segments of a client whose server has not answered, beyond the share of one connection or one client in a worker's ring.
     DropWorkerShare = "drop_worker_share",
 }
 

@@ -1,7 +1,7 @@
 //! The occupancy filter: two bits for each bucket of the flow table, small enough to stay in a CPU's cache.
 //!
 //! Most segments of a flood match no flow. To find that out in the flow table costs a cache miss, and in the map of
-//! passed-through connections another. If a bucket's bit is clear, there is nothing to find. If it is set, there may be.
+//! passed connections another. If a bucket's bit is clear, there is nothing to find. If it is set, there may be.
 
 /// The bits of 256 buckets: one cache line.
 #[repr(C, align(8))]
@@ -9,7 +9,7 @@
 pub struct Line {
     /// The bits of the flow table. The appliance sets and clears them.
     pub flows: [u64; 4],
-    /// The bits of passed-through connections. The XDP program sets them. They are bytes because the program has no atomic
+    /// The bits of passed connections. The XDP program sets them. They are bytes because the program has no atomic
     /// operations: if two CPUs set bits of the same byte at once, one is lost, and the server's next segment sets it again.
     pub passed: [u8; 32],
 }

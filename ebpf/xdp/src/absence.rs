@@ -1,6 +1,6 @@
 //! Queues without a worker for so long that nobody may ever open the connections of their clients.
 //!
-//! A client that is answered is told "connected" and then hears nothing. Without an answer it tries again, elsewhere if it
+//! A client that is answered is connected, and then receives nothing. Without an answer it tries again, elsewhere if it
 //! can, and health checks see it.
 
 use crate::packet_context::PacketContext;

@@ -23,7 +23,7 @@ use synward_core::wire::tcp::{self, Tcp};
 use synward_core::worker_request::{Hop, Request};
 
 /// Verifies the cookie before a worker or the kernel sees the ACK. The program at TC makes the connection of a local service
-/// ([`assign`](crate::assign)). Its stages are called one after another, so that their frames do not add up.
+/// ([`assign`](crate::assign)). Its stages are called one after another, so that their stack frames do not add up.
 #[inline(always)]
 pub fn verify_cookie(
     ctx: &XdpContext,
@@ -31,7 +31,7 @@ pub fn verify_cookie(
     counters: &mut ServiceCounters,
 ) -> Verdict {
     read_fields(ctx, pkt);
-    // What comes right behind a valid ACK says nothing against its sender.
+    // A segment right behind a valid ACK does not count against its sender.
     let is_behind = behind_ack::is_behind(pkt);
     match check_within_limit(pkt, is_behind) {
         VALID_COOKIE => {
@@ -111,7 +111,7 @@ pub fn request_open(
     }
 }
 
-/// What the worker is told of a segment with a valid cookie.
+/// The request to the worker for a segment with a valid cookie.
 #[inline(always)]
 fn open_request(pkt: &PacketContext, hop: Hop) -> Request {
     Request::Open {
@@ -137,7 +137,7 @@ pub fn aborts_opening(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
         && !replay_check::is_recorded(pkt, Event::Connected)
 }
 
-/// Tells the worker of that RST. Its ring keeps the order; so the worker has the opening by then. A client that waits for a
+/// Hands that RST to the worker. The ring keeps the order, so the worker has the opening by then. A client that waits for a
 /// worker waits no longer.
 #[inline(never)]
 pub fn request_abort(
@@ -153,7 +153,7 @@ pub fn request_abort(
 
 /// Whether a segment of a closing flow is the ACK of a new handshake on the same addresses and ports, with a valid cookie.
 /// That of a handshake that has had its connection is only an old duplicate. `is_in_window`: its numbers are those of the old
-/// connection. Such ACKs are many if the server repeats its last data, and say nothing against their sender: the limit on
+/// connection. Such ACKs are many if the server repeats its last data, and are normal: the limit on
 /// wrong cookies counts them apart.
 #[inline(never)]
 pub fn starts_new_connection(

@@ -7,7 +7,7 @@ use crate::packet_context::PacketContext;
 use crate::prepared::Prepared;
 use synward_core::address_counts::{AddressCounts, Counted};
 
-/// A count of the fast path that is older than so many jiffies belongs to no rate of now: it is left out.
+/// A count of the fast path that is older than this many jiffies belongs to no current rate: it is left out.
 const RECENT: u64 = 64;
 
 /// Counts for the address of a packet.

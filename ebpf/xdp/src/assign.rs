@@ -233,7 +233,7 @@ fn assign_to_listener(ctx: &TcContext, pkt: &PacketContext, attributes: &mut Att
         } else {
             Event::MaybeAssigned
         };
-        // First the time: whoever finds the handshake recorded finds that too.
+        // First the time: a CPU that finds the handshake recorded finds that too.
         assignments::note(pkt);
         let entry = replay_check::record_event(pkt, event);
         if entry.is_none() && is_sure {

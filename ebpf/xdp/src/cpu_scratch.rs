@@ -37,7 +37,7 @@ pub struct CpuScratch {
 pub struct Findings {
     /// The slot of the interface that the frame arrived on.
     pub slot: u32,
-    /// Whether the frame's flow may be a connection that passes through.
+    /// Whether the frame's flow may be a passed connection.
     pub may_pass: bool,
     /// Whether the options of the SYN are read (`Packet::walked`).
     pub options_read: bool,

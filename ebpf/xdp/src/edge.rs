@@ -1,8 +1,8 @@
-//! What an edge (`forward`) remembers for a minute, to let the server judge a SYN that begins again.
+//! What an edge (`forward`) remembers for a minute, to leave a SYN that begins again to the server.
 //!
 //! The server's kernel knows whether it has an old connection on the same addresses and ports, and its replay cache knows
 //! which handshakes have had their connection. An edge knows neither, and its cookie for the same SYN is the same for an
-//! epoch. So it forwards a SYN if it has answered such a one in the last 64 s: with the same ISN, or with any ISN if the
+//! epoch. It therefore forwards a SYN if it has answered the same in the last 64 s: with the same ISN, or with any ISN if the
 //! client has no timestamps, because a cookie without timestamps resets no stale connection
 //! ([`stale_connection`](crate::stale_connection)). The server answers it with its own cookie, or its kernel does.
 //!

@@ -160,7 +160,7 @@ fn try_answer(ctx: &XdpContext) -> Option<Verdict> {
     Some(XDP_TX)
 }
 
-/// Whether the SYN's flow is new: neither spliced nor passed through.
+/// Whether the SYN's flow is new: neither spliced nor a passed connection.
 #[inline(always)]
 fn is_new(flow: &FlowKey, prepared: &Prepared) -> bool {
     match flow_lookup::bucket_may_hold(prepared.bucket(flow)) {
@@ -181,7 +181,7 @@ fn is_new_by_lookup(flow: &FlowKey) -> bool {
         && !(*may_pass && unknown::is_passed_connection(flow))
 }
 
-/// Whether the SYN may need another cookie than that of the current epoch, or the server's judgement (`edge`).
+/// Whether the SYN may need another cookie than that of the current epoch, or the server's decision (`edge`).
 #[inline(never)]
 fn may_be_repeated(ctx: &XdpContext, flow: &FlowKey, prepared: &Prepared) -> bool {
     // The general path records what an edge answers. A SYN that was recorded here and then left to that path would look

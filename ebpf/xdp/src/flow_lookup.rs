@@ -12,7 +12,7 @@ const NONE: u32 = u32::MAX;
 pub struct MayHold {
     /// A flow.
     pub flows: bool,
-    /// A connection that passes through; it hashes to the bucket without being in it.
+    /// A passed connection; it hashes to the bucket without being in it.
     pub passed: bool,
 }
 
@@ -30,7 +30,7 @@ pub fn bucket_may_hold(bucket: u32) -> Option<MayHold> {
     })
 }
 
-/// The flow of a key and its entry's index; `may_pass` says whether it may be a connection that passes through.
+/// The flow of a key and its entry's index; `may_pass` says whether it may be a passed connection.
 #[inline(always)]
 pub fn find_flow(key: &FlowKey, may_pass: &mut bool) -> Option<(u32, *mut Flow)> {
     *may_pass = true;

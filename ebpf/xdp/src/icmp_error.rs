@@ -23,7 +23,7 @@ use synward_core::wire::protocol;
 use synward_core::worker_request::Request;
 
 /// Decides about an ICMP packet. The kernel delivers errors about a spliced flow; what concerns neither a flow nor an opening
-/// belongs to no service. The stages are called one after another, so that their frames do not add up.
+/// belongs to no service. The stages are called one after another, so that their stack frames do not add up.
 #[inline(always)]
 pub fn decide_error(ctx: &XdpContext, cpu: &mut CpuScratch, interface: &Interface) -> Verdict {
     let segment = read_quotation(ctx, cpu);

@@ -13,7 +13,7 @@ use synward_core::multilinear;
 use synward_core::wire::Address;
 use synward_core::wire::tcp::flags;
 
-/// Whether an ACK without a flow passes for the server to judge. Counts it.
+/// Whether an ACK without a flow passes, so that the server decides. Counts it.
 #[inline(always)]
 pub fn is_for_server(pkt: &PacketContext) -> bool {
     let is_ack = pkt.cpu.packet.flags & (flags::SYN | flags::ACK | flags::RST) == flags::ACK;

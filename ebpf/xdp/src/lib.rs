@@ -35,7 +35,7 @@
 //! | `next` | what belongs to no service: to the program behind |
 //! | `icmp_error` | errors that quote a translated segment |
 //! | `sources` | samples where SYNs come from |
-//! | `address_counts` | counts for an address that is watched by itself |
+//! | `address_counts` | counts for an address that is watched separately |
 //! | `monitor` | what mode `always` would have done, in mode `monitor` |
 //! | `capture` | shows frames to `synward capture` |
 //! | `reply_budget` | bounds the replies to one client prefix |

@@ -70,7 +70,7 @@ pub static KEYS: Array<KeySlot, { (MAX_SERVICES * KEY_SLOTS) as usize }, MMAPABL
 #[btf_map]
 pub static COUNTERS: PerCpuArray<ServiceCounters, { MAX_SERVICES as usize }> = PerCpuArray::new();
 
-/// Address that is watched by itself → its counts on this CPU.
+/// Address that is watched separately → its counts on this CPU.
 #[btf_map]
 pub static ADDRESS_COUNTS: PerCpuArray<AddressCounts, { MAX_WATCHED as usize }> =
     PerCpuArray::new();
@@ -87,7 +87,7 @@ pub static OCCUPANCY: Array<occupancy::Line, 4, MMAPABLE> = Array::new();
 #[btf_map]
 pub static FLOWS: Array<Flow, 16384, MMAPABLE> = Array::new();
 
-/// Connections that pass through unchanged. Sized at load.
+/// Passed connections. Sized at load.
 #[btf_map]
 pub static PASSED: LruHashMap<FlowKey, Passed, 4096> = LruHashMap::new();
 

@@ -58,7 +58,7 @@ pub struct Prepared {
     pub epoch: u64,
     /// Index of the service.
     pub service: u32,
-    /// Index of the policy. 1: the address is watched by itself.
+    /// Index of the policy. 1: the address is watched separately.
     pub policy: u32,
     pub watched: u32,
     /// SYNs that the fast path has answered since they were last added to those of the address.

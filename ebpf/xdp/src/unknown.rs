@@ -1,4 +1,4 @@
-//! Segments that match no flow: those of connections older than the appliance, which pass through, and all others.
+//! Segments that match no flow: those of connections older than the appliance, which pass, and all others.
 
 use crate::packet_context::PacketContext;
 use crate::verdict::Verdict;

@@ -13,7 +13,7 @@ pub struct Globals {
     pub replay_key: Key,
     /// Buckets of the flow table minus one: a mask.
     pub bucket_mask: u32,
-    /// Units of [`FlowTime`](crate::flow_time::FlowTime) without a segment after which a passed-through connection no longer
+    /// Units of [`FlowTime`](crate::flow_time::FlowTime) without a segment after which a passed connection no longer
     /// counts.
     pub passed_idle: u32,
     /// 1: some service is configured by prefix or for any port.

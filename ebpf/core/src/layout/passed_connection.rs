@@ -1,4 +1,4 @@
-//! Connections that pass unchanged, and segments of unknown ones that the server judges.
+//! Connections that pass unchanged, and segments of unknown ones that are left to the server.
 
 use crate::flow_time::FlowTime;
 
@@ -12,7 +12,7 @@ pub struct Passed {
     pub flags: u32,
 }
 
-/// The most segments of unknown connections from one prefix that a server judges in a unit of [`FlowTime`].
+/// The most segments of unknown connections from one prefix that are left to a server in a unit of [`FlowTime`].
 pub const JUDGED_PER_PREFIX: u32 = 4;
 /// Counters of judged segments. A power of two.
 pub const JUDGED_PREFIXES: u32 = 1024;

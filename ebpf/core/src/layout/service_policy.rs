@@ -37,7 +37,7 @@ pub struct Service {
     pub cookies: u8,
     /// Until this time (coarse monotonic clock, ns) segments of unknown connections pass.
     pub adopt_until: u64,
-    /// Until this time a few of them still pass, for the server to judge.
+    /// Until this time a few of them still pass, and the server decides.
     pub judge_until: u64,
     /// While the service challenges nobody: until this time cookies that it issued before still open connections.
     pub cookies_until: u64,
