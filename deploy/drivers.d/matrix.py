@@ -146,4 +146,5 @@ def revision():
     return found.stdout.strip() or "unknown"
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
