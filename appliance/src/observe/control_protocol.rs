@@ -13,7 +13,7 @@
 //! {"command":"configuration"}                         → {"configuration":{"facts":{…},…}}
 //! {"command":"capture","service":"web"}               → {"capture":{"service":0,"program":7,"interfaces":[…]}}
 //! a request that fails                                → {"error":"why, and what would be right"}
-//! any request while the control thread hangs          → {"unreadable":"why, and what to do"}
+//! any request while the state stays locked            → {"unreadable":"why, and what to do"}
 //! ```
 
 use serde::{Deserialize, Serialize};
