@@ -1,4 +1,4 @@
-//! Hears of interfaces that go (rtnetlink multicast), also of those that are back before anybody lists them.
+//! Hears of interfaces that change or go (rtnetlink multicast), also of those that are back before anybody lists them.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -9,7 +9,7 @@ use super::netlink::u32_at;
 // include/uapi/linux/rtnetlink.h
 const RTMGRP_LINK: u32 = 1;
 
-/// Hears of every interface that is deleted, or moved to another network namespace.
+/// Hears of every interface that changes, is deleted, or is moved to another network namespace.
 #[derive(Debug)]
 pub struct LinkWatch(Multicast);
 

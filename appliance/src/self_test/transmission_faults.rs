@@ -54,8 +54,8 @@ impl SocketState {
     }
 }
 
-/// A socket with frames outstanding, as its worker has seen it. The control thread's own clock does not matter: if the machine or the
-/// worker stops, the worker's last report stays as it is.
+/// A socket with frames outstanding, as its worker has seen it. The control thread's own clock does not matter: if the machine or
+/// the worker stops, the worker's last report stays as it is.
 #[derive(Clone, Copy, Debug)]
 struct Stall {
     transmitted: u64,

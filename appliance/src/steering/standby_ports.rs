@@ -2,9 +2,9 @@
 //!
 //! The bond drops what such a port receives (`bond_should_deliver_exact_match`, drivers/net/bonding/bond_main.c), and XDP sees it
 //! before. A switch that does not know where the bond is sends a SYN to all ports. If XDP answered it there, the switch would look
-//! for the bond at that port from then on, and what a `local` service has to get would be dropped until the bond sends something. So
-//! the program lets everything pass on such a port. A service whose segments XDP forwards itself needs no bond for them, and is
-//! served on every port.
+//! for the bond at that port from then on, and what a `local` service has to get would be dropped until the bond sends something.
+//! So the program lets everything pass on such a port. A service whose segments XDP forwards itself needs no bond for them: where
+//! there is no `local` service, all are served on every port.
 //!
 //! A port that the bond begins to use is steered again with the next round of the control thread.
 
@@ -47,7 +47,7 @@ impl Steering {
         Ok(())
     }
 
-    /// Writes the sides of all interfaces, none for those on which everything passes.
+    /// Writes the sides of the interfaces that have become such ports, or are no more.
     fn renew_standby_ports(&mut self) -> Result<(), SteeringError> {
         let is_local = |service: &synward_core::layout::Service| service.handoff == handoff::LOCAL;
         let has_local = self.services.iter().any(is_local);
