@@ -23,16 +23,26 @@ def run(lab, synward):
     firsts, made = [], time.monotonic()
     for number, (family, options) in enumerate(itertools.product((4, 6), (LINUX, WINDOWS))):
         syn = Segment(SPOOFED[family], 43_500 + number, SERVER[family], PORT, seq=6510, flags=SYN, options=options)
-        firsts.append((family, connection(wire, listeners[family], syn)))
+        firsts.append((family, syn, connection(wire, listeners[family], syn)))
     # The flow itself would refuse the segment as an old duplicate. What is tried here is the mark that outlives it.
     wait_until("the flows are forgotten", lambda: synward.metric("flow_table_expired_total") == len(firsts))
-    refused(synward, wire, listeners, firsts, made)
+    # Their cookies are still valid, unless this machine is slow.
+    replayed = lambda: replays_dropped(synward, made)
+    refused(wire, listeners, firsts, replayed)
     synward.process.stop(signal.SIGKILL)
     synward.start()
-    refused(synward, wire, listeners, firsts, made)
+    refused(wire, listeners, firsts, replayed)
     synward.stop()
     synward.start()
-    refused(synward, wire, listeners, firsts, made)
+    invalid = lambda: synward.metric("drops_total", reason="invalid_cookie")
+    refused(wire, listeners, firsts, invalid)
+    # Whoever repeats the SYN as well gets another cookie.
+    for _, syn, first in firsts:
+        assert shake_hands(wire, syn).ack != first.ack
+    refused(wire, listeners, firsts, invalid)
+    synward.process.stop(signal.SIGKILL)
+    synward.start()
+    refused(wire, listeners, firsts, invalid)
     for number, family in enumerate((4, 6)):
         # Clients of the new process are served.
         syn = Segment(SPOOFED[family], 43_600 + number, SERVER[family], PORT, seq=6510, flags=SYN, options=LINUX)
@@ -55,12 +65,12 @@ def connection(wire, listener, syn):
     return first
 
 
-def refused(synward, wire, listeners, firsts, made):
-    """Their cookies are still valid, unless this machine is slow."""
-    for family, first in firsts:
-        before = replays_dropped(synward, made)
+def refused(wire, listeners, firsts, dropped):
+    """None of them opens a connection: each is among those that were `dropped`."""
+    for family, _, first in firsts:
+        before = dropped()
         wire.send(first)
-        wait_until("the replay is counted", lambda: replays_dropped(synward, made) > before)
+        wait_until("the replay is counted", lambda: dropped() > before)
         listeners[family].setblocking(False)
         try:
             listeners[family].accept()

@@ -58,13 +58,12 @@ impl Times {
         self.unix / EPOCH_NANOSECONDS
     }
 
-    /// The current epoch and its start on the coarse clock; `first_epoch` is 0. In the first epoch after boot the start is before
-    /// the zero of that clock, so the subtraction wraps around; so does that of the XDP program.
+    /// The current epoch and its start on the coarse clock. In the first epoch after boot the start is before the zero of that
+    /// clock, so the subtraction wraps around; so does that of the XDP program.
     pub const fn clock(&self) -> Clock {
         Clock {
             epoch: self.epoch(),
             epoch_start: self.coarse.wrapping_sub(self.unix % EPOCH_NANOSECONDS),
-            first_epoch: 0,
         }
     }
 }

@@ -44,7 +44,7 @@ plain! {
     AddressCounts = 4 * 8,
     Bucket = 8 + 4 + 4 + 8,
     Capture = 5 * 8 + 2 * 4,
-    Clock = 3 * 8,
+    Clock = 8 + 8,
     Endpoint = 3 * 4 + 2 * 8,
     EndpointKey = 16 + 4,
     FailureKey = 4 * 4,

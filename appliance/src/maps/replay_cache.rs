@@ -28,6 +28,11 @@ impl ReplayCache {
         Self { entries, key }
     }
 
+    /// Its key.
+    pub(crate) const fn key(&self) -> Key {
+        self.key
+    }
+
     /// A cache in private memory.
     #[cfg(test)]
     pub(crate) fn in_memory() -> std::io::Result<Self> {

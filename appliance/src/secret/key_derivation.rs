@@ -1,23 +1,29 @@
 //! Derives service keys from a secret, and epoch keys from a service key.
 //!
 //! This is a wire contract: nodes that share a secret accept each other's cookies only if they derive the same keys.
-//! Both steps are HKDF with SHA-256 (RFC 5869), extract then expand:
+//! All steps are HKDF with SHA-256 (RFC 5869), extract then expand:
 //!
 //! | | salt (ASCII, no NUL) | input key material | info | output |
 //! |---|---|---|---|---|
 //! | service key | `synward v1 service key` | the secret, 32 bytes | the service's name, ASCII | 32 bytes |
-//! | epoch key | `synward v1 epoch key` | the service key, 32 bytes | the epoch, 8 bytes little-endian | 16 bytes |
+//! | replay-bound key | `synward v1 replay-bound key` | the service key, 32 bytes | the replay cache's key, twice 8 bytes little-endian | 32 bytes |
+//! | epoch key | `synward v1 epoch key` | the service key or the replay-bound key, 32 bytes | the epoch, 8 bytes little-endian | 16 bytes |
 //!
 //! The epoch is the unix time divided by 32 s. The epoch key's bytes 0–7 and 8–15, each read little-endian, are
 //! SipHash's `k0` and `k1`.
+//!
+//! With `splice` the connections of a cookie are on one machine, so its cookies are made with a replay-bound key: they expire
+//! together with the replay cache, which remembers which of them have opened their connection.
 
 use hkdf::Hkdf;
 use sha2::Sha256;
+use synward_core::cookie::Key;
 
 use super::key_material::{Secret, ServiceKey};
 
 const SERVICE_SALT: &[u8] = b"synward v1 service key";
 const FINGERPRINT_SALT: &[u8] = b"synward fingerprint";
+const REPLAY_BOUND_SALT: &[u8] = b"synward v1 replay-bound key";
 const EPOCH_SALT: &[u8] = b"synward v1 epoch key";
 
 /// The key of the service of that name.
@@ -25,8 +31,17 @@ pub fn derive_service_key(secret: &Secret, service: &str) -> ServiceKey {
     ServiceKey(hkdf(SERVICE_SALT, &secret.0, service.as_bytes()))
 }
 
+/// The key of cookies that are valid only with the replay cache that has this key ([`Globals::replay_key`]).
+///
+/// [`Globals::replay_key`]: synward_core::layout::Globals::replay_key
+pub fn bind_to_replay_cache(key: &ServiceKey, replay_key: Key) -> ServiceKey {
+    let [low, high] = replay_key.map(u128::from);
+    let info = (low | high << 64).to_le_bytes();
+    ServiceKey(hkdf(REPLAY_BOUND_SALT, &key.0, &info))
+}
+
 /// The SipHash key `[k0, k1]` of a service in an epoch.
-pub fn epoch_key(key: &ServiceKey, epoch: u64) -> [u64; 2] {
+pub fn epoch_key(key: &ServiceKey, epoch: u64) -> Key {
     let bytes: [u8; 16] = hkdf(EPOCH_SALT, &key.0, &epoch.to_le_bytes());
     let words = u128::from_le_bytes(bytes);
     [words as u64, (words >> 64) as u64]
@@ -86,6 +101,16 @@ mod tests {
             epoch_key(&key, 55_000_000),
             [0x5c96_b830_2827_d792, 0xa6f6_002d_3709_3bd8]
         );
+    }
+
+    #[test]
+    fn each_replay_cache_has_its_own_key() {
+        let web = derive_service_key(&Secret([7; 32]), "web");
+        let bound = bind_to_replay_cache(&web, [1, 2]);
+        assert_eq!(bound.0, bind_to_replay_cache(&web, [1, 2]).0);
+        let others = [[1, 3], [2, 1], [0, 2]].map(|key| bind_to_replay_cache(&web, key));
+        assert!(others.iter().all(|other| other.0 != bound.0));
+        assert_ne!(bound.0, web.0);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use synward_core::layout::{Service, cookies, handoff, key_slot};
 use super::error::{SteeringError, map_failed};
 use super::fill;
 use super::handle::Steering;
-use super::key_slots::KeySlots;
+use super::key_slots::{KeySlots, cookie_keys};
 use super::map_plan::Plan;
 use super::next_hops::NextHops;
 use super::plan_changes::PlanChanges;
@@ -75,7 +75,10 @@ impl Steering {
         let epoch = Times::now().epoch();
         let mut keys = self.keys.clone();
         let wanted = next.services.iter().map(|service| match service.standing {
-            Standing::Configured => keyring.map(|keyring| keyring.service_keys(&service.name)),
+            Standing::Configured => keyring.map(|keyring| {
+                let keys = keyring.service_keys(&service.name);
+                cookie_keys(keys, service.handoff, self.replays.key())
+            }),
             Standing::Removed => None,
             Standing::Vacant => Some(Vec::new()),
         });

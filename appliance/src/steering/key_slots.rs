@@ -3,10 +3,15 @@
 //! A service has four places for keys. A key keeps its place as long as it is accepted, and no place is written while cookies
 //! of its key are: a rotation changes only which places count ([`KeySelection`]). A key that the secret file does not have any
 //! more keeps its place until the cookies that it has issued have expired.
+//!
+//! With `splice` the keys belong to the replay cache ([`cookie_keys`]). A process that takes the cache over accepts the cookies of
+//! the one before. After a stop that left nothing they are worthless: nobody knows which of them have had their connection.
 
+use synward_core::cookie::Key;
 use synward_core::layout::{KEY_SLOTS, KeySlot, MAX_SECRETS, Service};
 
-use crate::secret::{ServiceKey, epoch_key};
+use crate::config::Handoff;
+use crate::secret::{ServiceKey, bind_to_replay_cache, epoch_key};
 
 /// Past epochs whose keys stay: their cookies are accepted or recognised as expired.
 const BEHIND: u64 = 2;
@@ -14,6 +19,22 @@ const BEHIND: u64 = 2;
 const AHEAD: u64 = KEY_SLOTS as u64 - 8;
 /// Epochs after that of its removal in which a key is still accepted: cookies are, in the epoch after their own.
 const AFTER_REMOVAL: u64 = 1;
+
+/// The keys of a service's cookies, from those in the secret file. `replay_key` is that of the replay cache.
+pub(super) fn cookie_keys(
+    keys: Vec<ServiceKey>,
+    handoff: Handoff,
+    replay_key: Key,
+) -> Vec<ServiceKey> {
+    match handoff {
+        Handoff::Splice => {
+            let bound = |key| bind_to_replay_cache(key, replay_key);
+            keys.iter().map(bound).collect()
+        }
+        // Other machines issue or accept the same cookies.
+        Handoff::Local | Handoff::Forward => keys,
+    }
+}
 
 /// Which places of a service count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -255,6 +276,20 @@ mod tests {
         };
         keys.fill(current, write).unwrap();
         epochs
+    }
+
+    #[test]
+    fn only_spliced_services_have_keys_of_their_machine() {
+        let keys = vec![key(), key()];
+        let of = |handoff, replay_key| cookie_keys(keys.clone(), handoff, replay_key);
+        assert_eq!(of(Handoff::Local, [1, 2]), keys);
+        assert_eq!(of(Handoff::Forward, [1, 2]), keys);
+        let spliced = of(Handoff::Splice, [1, 2]);
+        assert_eq!(spliced, of(Handoff::Splice, [1, 2]), "taken over");
+        let another = of(Handoff::Splice, [3, 4]);
+        let differ = |a: &[ServiceKey], b: &[ServiceKey]| a.iter().zip(b).all(|(a, b)| a != b);
+        assert!(differ(&spliced, &keys) && differ(&spliced, &another));
+        assert_eq!((spliced.len(), another.len()), (2, 2));
     }
 
     #[test]

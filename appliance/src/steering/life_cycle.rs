@@ -27,9 +27,7 @@ impl Steering {
         self.renew_own_addresses()?;
         // Workers are expected from now on, though none is alive yet.
         (0..MAX_QUEUES).for_each(|queue| self.heartbeats.stop(queue));
-        if self.taken_over.is_none() {
-            self.begin_first_epoch(&Times::now())?;
-        } else {
+        if self.taken_over.is_some() {
             let clients = self.keep_unanswered(&Times::now())?;
             if clients != 0 {
                 tracing::info!(

@@ -17,13 +17,13 @@ use super::frags::needs_frags;
 use super::handle::Steering;
 use super::interface_discovery::{Found, find_steered};
 use super::kept_attacks::{KeptAttacks, ResumedAttack};
-use super::key_slots::KeySlots;
+use super::key_slots::{KeySlots, cookie_keys};
 use super::map_plan::Plan;
 use super::map_sizes::Sizes;
 use super::next_hops::NextHops;
 use super::object::Object;
 use super::own_sources::OwnSources;
-use super::pins::Pins;
+use super::pins::{Pins, Previous};
 use super::policy_banks::PolicyBanks;
 use super::standby_ports::StandbyPorts;
 use crate::config::{Config, Mode};
@@ -78,10 +78,14 @@ impl Steering {
             Some(pins) => pins.previous(&sizes.kept())?,
             None => None,
         };
-        let keys = config
-            .services
-            .iter()
-            .map(|service| keyring.service_keys(&service.name));
+        let (table_key, replay_key) = match &previous {
+            Some(Previous { globals, .. }) => (globals.table_key, globals.replay_key),
+            None => (random_key()?, random_key()?),
+        };
+        let keys = config.services.iter().map(|service| {
+            let keys = keyring.service_keys(&service.name);
+            cookie_keys(keys, service.handoff, replay_key)
+        });
         let keys = KeySlots::new(keys.collect());
         let mut plan = Plan::new(config, &keys.selections());
         if abi.is_some_and(|abi| !abi.takes_connections()) {
@@ -102,14 +106,8 @@ impl Steering {
         let (mut object, shared) = Object::load(&sizes, &plan, abi, &pinned, frags)?;
 
         let globals = Globals {
-            table_key: match &previous {
-                Some(previous) => previous.globals.table_key,
-                None => random_key()?,
-            },
-            replay_key: match &previous {
-                Some(previous) => previous.globals.replay_key,
-                None => random_key()?,
-            },
+            table_key,
+            replay_key,
             bucket_mask: sizes.buckets - 1,
             passed_idle: FlowTime::units_of_seconds(config.flows.idle.as_secs()),
             prefixes: u32::from(plan.has_prefixes()),

@@ -1,6 +1,6 @@
 //! What the control thread renews while the program runs: the clock, keys, and what it knows of this machine and its neighbours.
 
-use synward_core::layout::{Clock, cookies, handoff, key_slot};
+use synward_core::layout::{cookies, handoff, key_slot};
 
 use super::error::{SteeringError, map_failed};
 use super::fill;
@@ -26,33 +26,17 @@ impl Steering {
         self.expire_keys(now.epoch())?;
         self.endpoints.offer_pending(now.epoch() + 1)?;
 
-        let mut clock = now.clock();
-        clock.first_epoch = self.clock.first_epoch;
+        let clock = now.clock();
         let drift = clock.epoch_start.wrapping_sub(self.clock.epoch_start) as i64;
         if clock.epoch != self.clock.epoch || drift.unsigned_abs() > DRIFT {
             // A reader may see one field changed and the other not. Its epoch is then off by one, which every cookie
             // check tolerates.
-            self.write_clock(clock)?;
+            self.object
+                .clock
+                .set(0, Plain(clock), 0)
+                .map_err(map_failed("CLOCK"))?;
+            self.clock = clock;
         }
-        Ok(())
-    }
-
-    /// Says that the replay cache is empty: nothing is known of handshakes whose cookies were issued before `now`.
-    ///
-    /// # Errors
-    /// The kernel refuses the write.
-    pub(super) fn begin_first_epoch(&mut self, now: &Times) -> Result<(), SteeringError> {
-        let mut clock = now.clock();
-        clock.first_epoch = clock.epoch;
-        self.write_clock(clock)
-    }
-
-    fn write_clock(&mut self, clock: Clock) -> Result<(), SteeringError> {
-        self.object
-            .clock
-            .set(0, Plain(clock), 0)
-            .map_err(map_failed("CLOCK"))?;
-        self.clock = clock;
         Ok(())
     }
 

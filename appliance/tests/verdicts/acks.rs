@@ -289,7 +289,6 @@ fn set_epoch(steer: &mut Steer, epoch: u64) {
         Shared(Clock {
             epoch,
             epoch_start: now() - EPOCH_NANOSECONDS / 2,
-            first_epoch: 0,
         }),
     );
 }
@@ -327,7 +326,6 @@ fn epochs_advance_while_no_process_sets_the_clock() {
             Shared(Clock {
                 epoch: EPOCH,
                 epoch_start: start,
-                first_epoch: 0,
             }),
         );
         steer.check(vec![dropped("two epochs later", &ack, EXPIRED)]);

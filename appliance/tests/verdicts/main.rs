@@ -10,7 +10,6 @@
 //! | [`both_paths`] | the fast path and the general path decide the same |
 //! | [`prepared_answers`] | the prepared answers of the fast path |
 //! | [`acks`] | cookies: valid, altered, expired |
-//! | [`first_epoch`] | ... that may be older than the process, which has no marks of them |
 //! | [`plain_acks`] | wrong cookies without timestamps, and their limit |
 //! | [`exchange`] | policies and keys that change while the program runs |
 //! | [`unreadable`] | fragments and malformed headers |
@@ -60,7 +59,6 @@ mod chained;
 mod draining;
 mod encapsulations;
 mod exchange;
-mod first_epoch;
 mod frame_builder;
 mod frame_reader;
 mod hostile_sources;

@@ -123,7 +123,6 @@ impl Steer {
             Shared(Clock {
                 epoch: EPOCH,
                 epoch_start: now() - EPOCH_NANOSECONDS / 2,
-                first_epoch: 0,
             }),
         );
         for (slot, side) in [side::OUTSIDE, side::INSIDE].into_iter().enumerate() {

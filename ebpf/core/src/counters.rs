@@ -70,7 +70,7 @@ counters! {
     DropQueueFull = "drop_accept_queue_full",
     /// Segments of a service on another machine, forwarded unchanged in either direction.
     Forwarded = "forwarded",
-    /// ACKs with a valid cookie whose connection is already closed, or was begun by a process that left nothing.
+    /// ACKs with a valid cookie whose connection is already closed.
     DropReplayedCookie = "drop_replayed_cookie",
     /// Stale connections of this machine's kernel that were reset because their client opened a new one with a valid cookie.
     StaleReset = "stale_reset",

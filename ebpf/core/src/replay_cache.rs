@@ -38,8 +38,8 @@ pub enum Event {
     StaleReset = 2,
     /// It was assigned to a listener whose accept queue may have had no room for its connection.
     MaybeAssigned = 3,
-    /// Its SYN was answered: by an edge (`forward`), or in the first epoch of a process that has no marks of earlier ones (`splice`).
-    Answered = 4,
+    /// An edge has answered its SYN (`forward`).
+    AnsweredByEdge = 4,
 }
 
 /// The position and fingerprint of a handshake.

@@ -9,8 +9,8 @@ use crate::verdict::{
     REPLAYED_COOKIE, UNCHECKED_COOKIE, VALID_COOKIE, Verdict,
 };
 use crate::{
-    address_counts, assignments, behind_ack, first_epoch, maps, replay_check, reply_budget,
-    verified_once, waiting_clients, worker,
+    address_counts, assignments, behind_ack, maps, replay_check, reply_budget, verified_once,
+    waiting_clients, worker,
 };
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT};
 use aya_ebpf::programs::XdpContext;
@@ -53,9 +53,7 @@ pub fn verify_cookie(
         verdict => return verdict,
     }
     if pkt.service.handoff != handoff::LOCAL {
-        return if replay_check::is_recorded(pkt, Event::Connected)
-            || first_epoch::is_from_before(pkt)
-        {
+        return if replay_check::is_recorded(pkt, Event::Connected) {
             REPLAYED_COOKIE
         } else {
             VALID_COOKIE

@@ -28,7 +28,7 @@ pub fn was_answered(ctx: &XdpContext, pkt: &mut PacketContext) -> bool {
     } else {
         ANY_ISN
     };
-    verified_once::note_answer(&found.key, isn, clock.epoch_at(pkt.now))
+    verified_once::note_edge_answer(&found.key, isn, clock.epoch_at(pkt.now))
 }
 
 /// Notes that a client without timestamps ends its connection: the server may be in TIME_WAIT for a minute.
@@ -42,7 +42,7 @@ pub fn note_end(pkt: &mut PacketContext) {
         return;
     };
     if !pkt.cpu.memory.count_syn() {
-        verified_once::note_answer(&pkt.cpu.found.key, ANY_ISN, clock.epoch_at(pkt.now));
+        verified_once::note_edge_answer(&pkt.cpu.found.key, ANY_ISN, clock.epoch_at(pkt.now));
     }
 }
 

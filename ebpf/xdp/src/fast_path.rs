@@ -11,9 +11,7 @@ use crate::prepare::find_prepared;
 use crate::prepared::{Prepared, usable};
 use crate::reply_budget::allows_prepared;
 use crate::verdict::{GENERAL_PATH, Verdict};
-use crate::{
-    first_epoch, flow_lookup, local_service, maps, replay_check, service_lookup, unknown, worker,
-};
+use crate::{flow_lookup, local_service, maps, replay_check, service_lookup, unknown, worker};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_TX};
 use aya_ebpf::programs::XdpContext;
 use synward_core::client_options::DEFAULT_MSS_V4;
@@ -187,12 +185,6 @@ fn may_be_repeated(ctx: &XdpContext, flow: &FlowKey, prepared: &Prepared) -> boo
     // The general path records what an edge answers. A SYN that was recorded here and then left to that path would look
     // like one that is repeated.
     if prepared.handoff == handoff::FORWARD {
-        return true;
-    }
-    if prepared.is_recorded != 0 {
-        if prepared.is_last_before_flood() {
-            first_epoch::note_flood(prepared.epoch);
-        }
         return true;
     }
     let Some(headers) = headers(ctx) else {

@@ -24,7 +24,6 @@
 //! | `cookie_headers` | the headers that the kernel's cookies are made from |
 //! | `test_inject` | at start: a frame that tests the firewall |
 //! | `replay_check` | which handshakes have had their connection |
-//! | `first_epoch` | cookies that may be older than this process, which has no marks of them |
 //! | `requeue` | at TC: a segment that TCP must not see yet |
 //! | `stale_connection` | at TC: resets the old connection on the ports of a validated client |
 //! | `time_wait` | a client without timestamps comes back while its server is in TIME_WAIT |
@@ -63,7 +62,6 @@ pub mod cpu_scratch;
 pub mod deep_tags;
 pub mod edge;
 pub mod fast_path;
-pub mod first_epoch;
 pub mod flow_lookup;
 pub mod forward;
 pub mod fragment;

@@ -38,10 +38,6 @@ pub static GLOBALS: Array<Globals, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub static CLOCK: Array<Clock, 1, MMAPABLE> = Array::new();
 
-/// The first epoch (`Clock::first_epoch`) if SYNs were answered in it that are not recorded.
-#[btf_map]
-pub static UNRECORDED: Array<u64, 1> = Array::new();
-
 /// Exact address and port → service and what its server does.
 #[btf_map]
 pub static ENDPOINTS: HashMap<EndpointKey, Endpoint, 16384> = HashMap::new();

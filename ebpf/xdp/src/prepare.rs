@@ -82,8 +82,6 @@ fn prepare(ctx: &XdpContext, prepared: &mut Prepared, before: u64) -> bool {
     prepared.bucket_mask = globals.bucket_mask;
     prepared.now = scratch.memory.now();
     prepared.epoch = clock.epoch_at(prepared.now);
-    prepared.is_recorded =
-        (prepared.epoch == clock.first_epoch && service.handoff == handoff::SPLICE).into();
     let Some(keys) = maps::KEYS.get(key_slot(endpoint.service, prepared.epoch)) else {
         return false;
     };

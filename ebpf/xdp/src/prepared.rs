@@ -65,8 +65,6 @@ pub struct Prepared {
     pub counted: u32,
     /// The slot of the interface.
     pub slot: u32,
-    /// 1: the general path answers what is no flood, and records it ([`first_epoch`](crate::first_epoch)).
-    pub is_recorded: u32,
     /// Coarse clock, ns.
     pub now: u64,
     /// SYNs in this jiffy so far.
@@ -96,12 +94,6 @@ impl Prepared {
     pub fn is_flood(&mut self) -> bool {
         self.syns += 1;
         self.syns > SYNS_LOOKED_UP as u64
-    }
-
-    /// Whether the SYN that was counted last is the last of this jiffy that is looked up.
-    #[inline(always)]
-    pub fn is_last_before_flood(&self) -> bool {
-        self.syns == SYNS_LOOKED_UP as u64
     }
 
     /// The bucket of a flow to the server.

@@ -63,11 +63,11 @@ pub fn unused_epoch(flow: &FlowKey, client_isn: u32, current: u64) -> u64 {
     }
 }
 
-/// Records that a SYN is answered in the `current` epoch, and says whether such a one was answered before, in this epoch or in one
-/// of the two before it (64 s at least: longer than TIME_WAIT lasts).
+/// Records that this edge has answered a SYN, and says whether it had answered such a one before, in this epoch or in one of
+/// the two before it (64 s at least: longer than TIME_WAIT lasts).
 #[inline(always)]
-pub fn note_answer(flow: &FlowKey, client_isn: u32, current: u64) -> bool {
-    let Some(handshake) = handshake(flow, client_isn, Event::Answered) else {
+pub fn note_edge_answer(flow: &FlowKey, client_isn: u32, current: u64) -> bool {
+    let Some(handshake) = handshake(flow, client_isn, Event::AnsweredByEdge) else {
         return false;
     };
     let Some(set) = maps::REPLAY_CACHE.get(handshake.set & (SETS as u32 - 1)) else {

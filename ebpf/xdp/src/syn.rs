@@ -2,7 +2,7 @@
 
 use crate::packet_context::PacketContext;
 use crate::verdict::{SEND_REPLY, Verdict};
-use crate::{first_epoch, maps, plain_acks, replay_check, worker};
+use crate::{maps, plain_acks, replay_check, worker};
 use aya_ebpf::bindings::xdp_action::XDP_DROP;
 use aya_ebpf::programs::XdpContext;
 use synward_core::counters::{Counter, ServiceCounters};
@@ -26,9 +26,6 @@ pub fn choose_epoch(pkt: &mut PacketContext) -> bool {
         replay_check::unused_epoch(&found.key, pkt.cpu.packet.sequence, current)
     };
     found.is_other_epoch = found.answer_epoch != current;
-    if current == clock.first_epoch && pkt.service.handoff == handoff::SPLICE {
-        first_epoch::record_answer(pkt, current);
-    }
     true
 }
 

@@ -67,15 +67,16 @@ macro_rules! export_verified_once {
         )]
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn note_syn_answer(
+        extern "C" fn note_answer_of_edge(
             flow: *const synward_core::flow::FlowKey,
             client_isn: u32,
             current: u64,
         ) -> u32 {
             // SAFETY: as in `walk_tcp_options`.
             let flow = unsafe { flow.as_ref() };
-            flow.is_some_and(|flow| $crate::replay_check::note_answer(flow, client_isn, current))
-                as u32
+            flow.is_some_and(|flow| {
+                $crate::replay_check::note_edge_answer(flow, client_isn, current)
+            }) as u32
         }
     };
 }

@@ -20,7 +20,7 @@ unsafe extern "C" {
         flow: *const FlowKey,
         found: *mut ClientOptions,
     ) -> u32;
-    fn note_syn_answer(flow: *const FlowKey, client_isn: u32, current: u64) -> u32;
+    fn note_answer_of_edge(flow: *const FlowKey, client_isn: u32, current: u64) -> u32;
 }
 
 /// Walks the first `length` bytes of `options`.
@@ -37,9 +37,9 @@ pub fn check_cookie(ack: &AckFields, key: &Key, flow: &FlowKey, found: &mut Clie
     unsafe { check_ack_cookie(ack, key, flow, found) != 0 }
 }
 
-/// [`note_answer`](crate::replay_check::note_answer).
+/// [`note_edge_answer`](crate::replay_check::note_edge_answer).
 #[inline(always)]
-pub fn note_answer(flow: &FlowKey, client_isn: u32, current: u64) -> bool {
+pub fn note_edge_answer(flow: &FlowKey, client_isn: u32, current: u64) -> bool {
     // SAFETY: as above.
-    unsafe { note_syn_answer(flow, client_isn, current) != 0 }
+    unsafe { note_answer_of_edge(flow, client_isn, current) != 0 }
 }

@@ -86,7 +86,7 @@ impl Steer {
         );
         for isn in [syn.sequence, 0] {
             let key = self.globals().replay_key;
-            let handshake = Handshake::new(&key, &flow, isn, Event::Answered);
+            let handshake = Handshake::new(&key, &flow, isn, Event::AnsweredByEdge);
             self.set("REPLAY_CACHE", handshake.set, [0u32; ENTRIES_PER_SET]);
         }
     }

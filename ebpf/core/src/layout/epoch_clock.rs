@@ -9,8 +9,6 @@ pub struct Clock {
     pub epoch: u64,
     /// When that epoch began, ns.
     pub epoch_start: u64,
-    /// The epoch in which a process began that has taken over no replay cache. 0: it has taken over one.
-    pub first_epoch: u64,
 }
 
 impl Clock {
@@ -37,7 +35,6 @@ mod tests {
         let clock = Clock {
             epoch: 10,
             epoch_start: 1_000,
-            first_epoch: 0,
         };
         assert_eq!(clock.epoch_at(1_000), 10);
         assert_eq!(clock.epoch_at(999), 10);
