@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `schema` | an array of one element: [`SCHEMA`], the version of the map layout |
+//! | `schema` | an array of one element: [`SCHEMA`](synward_core::layout::SCHEMA), the version of the map layout |
 //! | `map-NAME` | a map that the next process takes over or reads |
 //! | `link-INTERFACE` | the link of the XDP program |
 //! | `tcx-INTERFACE` | the link of the TC program, if a service is local |
@@ -15,14 +15,16 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use aya::maps::{Array, Map, MapData, MapInfo};
+use aya::maps::{Array, MapData};
 use aya::pin::PinError;
 use aya::programs::links::{FdLink, PinnedLink};
-use synward_core::layout::{Globals, SCHEMA};
 
 use super::bpffs::check_bpffs;
 use super::error::{SteeringError, cause, errno};
-use crate::maps::{EndpointMap, Plain};
+
+mod previous;
+
+pub(super) use previous::Previous;
 
 const LINK: &str = "link-";
 const TCX: &str = "tcx-";
@@ -38,14 +40,6 @@ pub(super) struct Pins {
     folder: PathBuf,
     /// Closing it releases the lock.
     lock: File,
-}
-
-/// What a previous process left.
-#[derive(Debug)]
-pub(super) struct Previous {
-    pub(super) globals: Globals,
-    /// The profiles that it learned.
-    pub(super) endpoints: Option<EndpointMap>,
 }
 
 impl Pins {
@@ -144,71 +138,6 @@ impl Pins {
             .collect()
     }
 
-    /// Reads what a previous process left; `None`: it is absent or incomplete. An error if its schema differs, or if one of
-    /// the maps in `kept` has another number of entries than given.
-    pub(super) fn previous(&self, kept: &[(&str, u32)]) -> Result<Option<Previous>, SteeringError> {
-        if !self.folder.join(RECORD).exists() {
-            return Ok(None);
-        }
-        self.check_schema()?;
-        for (name, entries) in kept {
-            let path = self.map(name);
-            if !path.exists() {
-                return Ok(None);
-            }
-            let found = MapInfo::from_pin(&path).map_err(|error| failed(&path, &error))?;
-            if found.max_entries() != *entries {
-                return Err(SteeringError::Size {
-                    pin: self.folder.clone(),
-                    found: found.max_entries(),
-                    ours: *entries,
-                });
-            }
-        }
-        let globals = self
-            .open_map("GLOBALS")
-            .and_then(|map| Array::<_, Plain<Globals>>::try_from(Map::Array(map)).ok());
-        let Some(Ok(Plain(globals))) = globals.map(|globals| globals.get(&0, 0)) else {
-            return Ok(None);
-        };
-        let endpoints = self
-            .open_map("ENDPOINTS")
-            .and_then(|map| EndpointMap::try_from(Map::HashMap(map)).ok());
-        Ok(Some(Previous { globals, endpoints }))
-    }
-
-    /// Whether a process of this version could take over what is pinned, as far as its schema tells; true if there is none.
-    ///
-    /// # Errors
-    /// The schema may not be read.
-    pub(super) fn is_compatible(&self) -> Result<bool, SteeringError> {
-        if !self.folder.join(RECORD).exists() {
-            return Ok(true);
-        }
-        match self.check_schema() {
-            Ok(()) => Ok(true),
-            Err(SteeringError::Schema { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn check_schema(&self) -> Result<(), SteeringError> {
-        let path = self.folder.join(RECORD);
-        let record = MapData::from_pin(&path)
-            .and_then(|map| Array::<_, u32>::try_from(Map::from_map_data(map)?));
-        let found = match record.and_then(|record| record.get(&0, 0)) {
-            Ok(SCHEMA) => return Ok(()),
-            Ok(other) => other.to_string(),
-            Err(error) if errno(&error) == Some(libc::EPERM) => return Err(failed(&path, &error)),
-            Err(error) => cause(&error),
-        };
-        Err(SteeringError::Schema {
-            pin: self.folder.clone(),
-            found,
-            ours: SCHEMA,
-        })
-    }
-
     /// Creates the folder again, and locks it, if somebody has removed it.
     pub(super) fn restore_folder(&mut self) -> Result<(), SteeringError> {
         let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
@@ -217,24 +146,6 @@ impl Pins {
             *self = Self::open(&self.folder)?;
         }
         Ok(())
-    }
-
-    /// Pins the version of the map layout again if it is missing. Returns whether it was.
-    pub(super) fn restore_schema(&self) -> Result<bool, SteeringError> {
-        let is_missing = !self.folder.join(RECORD).exists();
-        if is_missing {
-            self.record_schema()?;
-        }
-        Ok(is_missing)
-    }
-
-    /// Pins the version of the map layout. It is pinned before all else.
-    pub(super) fn record_schema(&self) -> Result<(), SteeringError> {
-        let path = self.folder.join(RECORD);
-        let refused = |error: &(dyn std::error::Error + 'static)| failed(&path, error);
-        let mut record = Array::<MapData, u32>::create(1, 0).map_err(|error| refused(&error))?;
-        record.set(0, SCHEMA, 0).map_err(|error| refused(&error))?;
-        replace(&path, |draft| record.pin(draft))
     }
 
     /// Pins a map. Replaces a map that is pinned there.
@@ -318,10 +229,6 @@ impl Pins {
     /// Opens the pinned TC link of an interface.
     pub(super) fn open_tcx(&self, interface: &str) -> Option<PinnedLink> {
         PinnedLink::from_pin(self.tcx(interface)).ok()
-    }
-
-    fn open_map(&self, name: &str) -> Option<MapData> {
-        MapData::from_pin(self.map(name)).ok()
     }
 
     /// Detaches the XDP program from an interface. Returns whether a link was pinned.

@@ -18,6 +18,7 @@
 //! | [`next_hop`] | where those segments go |
 //! | [`icmp_errors`] | ICMP errors that quote them |
 //! | [`local_services`] | services of this machine: its sockets decide |
+//! | [`local_handshakes`] | ... what follows the ACK that completes a handshake |
 //! | [`kernel_cookies`] | ... whose clients get the kernel's own cookies |
 //! | [`reply_budgets`] | budgets of replies to one client prefix |
 //! | [`requests`] | requests to workers on drivers that carry no metadata |
@@ -70,6 +71,7 @@ mod jumbo;
 mod kernel_cookies;
 mod kernel_handshake;
 mod listener_queue;
+mod local_handshakes;
 mod local_services;
 mod many_queues;
 mod monitor;
