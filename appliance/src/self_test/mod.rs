@@ -11,8 +11,8 @@
 //!
 //! The frames disturb nobody. They have the EtherType of local experiments and go from the interface's MAC address to the same
 //! address. A switch knows that address at the port where the frame arrives and drops it; other hosts ignore it. The ports of a
-//! bond have one address together: there the test has the permanent address of each, so that no switch looks for the bond at
-//! another port.
+//! bond have one address together: there the test has the permanent address of each, or one that is made of it if the bond has it
+//! too, so that no switch looks for the bond at another port.
 //!
 //! | file | idea |
 //! |---|---|

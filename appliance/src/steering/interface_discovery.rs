@@ -25,7 +25,7 @@ pub struct SteeredInterface {
     pub native: bool,
     /// Whether another program calls ours (`attach = "none"`).
     pub called: bool,
-    /// A hardware address that no other port has: what the self-test sends from, and to.
+    /// A hardware address that its bond, if it has one, has not: what the self-test sends from, and to.
     pub mac: [u8; 6],
     /// MTU, bytes.
     pub mtu: u32,
@@ -136,14 +136,23 @@ pub(super) fn find(
     })
 }
 
-/// The hardware address that belongs to this interface alone. The ports of a bond have one together, which a switch would look
-/// for at the port where it saw it last: that may be one on which the bond receives nothing.
+/// A hardware address that a switch looks for nowhere else. The ports of a bond have one together, which a switch would look for
+/// at the port where it saw it last: that may be one on which the bond receives nothing.
 fn own_mac(link: &Link, links: &[Link]) -> [u8; 6] {
     let mut masters = links
         .iter()
         .filter(|other| link.master == Some(other.index));
-    let is_shared = masters.any(|master| matches!(master.kind.as_str(), "bond" | "team"));
-    link.permanent_mac.filter(|_| is_shared).unwrap_or(link.mac)
+    let shared = masters.find(|master| matches!(master.kind.as_str(), "bond" | "team"));
+    let Some(master) = shared else {
+        return link.mac;
+    };
+    let mut own = link.permanent_mac.unwrap_or(link.mac);
+    if own == master.mac {
+        // As a rule the bond has the permanent address of its first port. With the other value of the bit that says whether an
+        // address is local (IEEE 802) nobody has it.
+        own[0] ^= 2;
+    }
+    own
 }
 
 /// The receive queues that the driver of an interface uses.
@@ -273,29 +282,36 @@ mod tests {
     }
 
     #[test]
-    fn a_port_of_a_bond_is_known_by_its_permanent_address() {
+    fn a_port_of_a_bond_is_known_by_an_address_that_the_bond_has_not() {
         let (shared, own) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 9]);
-        let port = |master| Link {
+        let port = |master, permanent_mac| Link {
             index: 3,
             mac: shared,
-            permanent_mac: Some(own),
+            permanent_mac,
             master,
             ..Link::default()
         };
         let master = |index, kind: &str| Link {
             index,
             kind: kind.into(),
+            mac: shared,
             ..Link::default()
         };
-        let links = [master(1, "bond"), master(2, "bridge")];
-        assert_eq!(own_mac(&port(Some(1)), &links), own);
-        assert_eq!(own_mac(&port(Some(2)), &links), shared);
-        assert_eq!(own_mac(&port(None), &links), shared);
-        let veth = Link {
-            permanent_mac: None,
-            ..port(Some(1))
-        };
-        assert_eq!(own_mac(&veth, &links), shared);
+        let links = [master(1, "bond"), master(2, "bridge"), master(4, "team")];
+        for above in [1, 4] {
+            assert_eq!(own_mac(&port(Some(above), Some(own)), &links), own);
+            // The bond has the address of its first port.
+            let first = port(Some(above), Some(shared));
+            assert_eq!(own_mac(&first, &links), [0, 0, 0, 0, 0, 1]);
+            // A veth has none of its own.
+            assert_eq!(
+                own_mac(&port(Some(above), None), &links),
+                [0, 0, 0, 0, 0, 1]
+            );
+        }
+        assert_eq!(own_mac(&port(Some(2), Some(own)), &links), shared);
+        assert_eq!(own_mac(&port(None, Some(own)), &links), shared);
+        assert_eq!(own_mac(&port(Some(7), None), &links), shared);
     }
 
     #[test]
