@@ -25,32 +25,51 @@ pub(super) struct StandbyPorts {
     slots: BTreeSet<u32>,
     /// Tells that something has changed.
     watch: Option<LinkWatch>,
+    /// Whether there were `local` services at the last look.
+    had_local: bool,
 }
 
-impl Steering {
-    /// Begins or ends to let everything pass on ports of bonds, as the bonds begin or end to use them.
-    ///
-    /// # Errors
-    /// The kernel does not list its interfaces, or refuses the map.
-    pub fn follow_standby_ports(&mut self) -> Result<(), SteeringError> {
-        let changed = match &mut self.standby_ports.watch {
+impl StandbyPorts {
+    /// Whether to look at the ports.
+    fn is_due(&mut self, has_local: bool) -> bool {
+        let changed = match &mut self.watch {
             Some(watch) => watch.changed(),
             None => {
-                // Changes that come before the list below are not missed.
-                self.standby_ports.watch = LinkWatch::open().ok();
+                // Changes that come before the look are not missed.
+                self.watch = LinkWatch::open().ok();
                 true
             }
         };
-        if changed {
-            self.renew_standby_ports()?;
+        changed || has_local != self.had_local
+    }
+
+    /// Has the ports looked at again, whether a link changes or not.
+    fn look_again(&mut self) {
+        self.watch = None;
+    }
+}
+
+impl Steering {
+    /// Begins or ends to let everything pass on ports of bonds, as the bonds begin or end to use them, or the services change.
+    ///
+    /// # Errors
+    /// The kernel does not list its interfaces, or refuses the map. It is tried again with the next call.
+    pub fn follow_standby_ports(&mut self) -> Result<(), SteeringError> {
+        let mut services = self.services.iter();
+        let has_local = services.any(|service| service.handoff == handoff::LOCAL);
+        if !self.standby_ports.is_due(has_local) {
+            return Ok(());
         }
-        Ok(())
+        let renewed = self.renew_standby_ports(has_local);
+        match renewed {
+            Ok(()) => self.standby_ports.had_local = has_local,
+            Err(_) => self.standby_ports.look_again(),
+        }
+        renewed
     }
 
     /// Writes the sides of the interfaces that have become such ports, or are no more.
-    fn renew_standby_ports(&mut self) -> Result<(), SteeringError> {
-        let is_local = |service: &synward_core::layout::Service| service.handoff == handoff::LOCAL;
-        let has_local = self.services.iter().any(is_local);
+    fn renew_standby_ports(&mut self, has_local: bool) -> Result<(), SteeringError> {
         let links = match has_local {
             true => kernel::links().map_err(SteeringError::Netlink)?,
             false => Vec::new(),
@@ -83,11 +102,11 @@ impl Steering {
         Ok(())
     }
 
-    /// Forgets that everything passes on an interface, because its side was written anew.
+    /// Forgets that everything passes on an interface, because its side was written anew. It may be another interface now, about
+    /// which no message comes any more.
     pub(super) fn forget_standby_port(&mut self, slot: u32) {
-        if self.standby_ports.slots.remove(&slot) {
-            self.standby_ports.watch = None;
-        }
+        self.standby_ports.slots.remove(&slot);
+        self.standby_ports.look_again();
     }
 }
 
@@ -103,6 +122,19 @@ fn is_unused(steered: &SteeredInterface, links: &[Link]) -> bool {
 mod tests {
     use super::*;
     use crate::config::Side;
+
+    #[test]
+    fn ports_are_looked_at_when_local_services_come_or_go() {
+        // This network namespace may change meanwhile: what counts is that the services are enough.
+        let mut ports = StandbyPorts::default();
+        assert!(ports.is_due(false), "the first look");
+        assert!(ports.watch.is_some());
+        assert!(ports.is_due(true), "the first local service");
+        ports.had_local = true;
+        assert!(ports.is_due(false), "no local service any more");
+        ports.look_again();
+        assert!(ports.is_due(true), "the last look failed");
+    }
 
     #[test]
     fn a_bond_receives_nothing_on_a_standby_port() {
