@@ -22,10 +22,10 @@ impl LinkWatch {
         Multicast::open(RTMGRP_LINK).map(Self)
     }
 
-    /// Whether any interface may have changed since the last look.
-    pub fn changed(&mut self) -> bool {
+    /// Whether an interface may have changed since the last look whose index `matters`.
+    pub fn changed(&mut self, matters: impl Fn(u32) -> bool) -> bool {
         let mut any = false;
-        let are_all = self.0.look(|_, _| any = true);
+        let are_all = self.0.look(|_, body| any |= about_link(body, &matters));
         any || !are_all
     }
 
@@ -38,6 +38,11 @@ impl LinkWatch {
     }
 }
 
+/// Whether a message of struct ifinfomsg is about an interface whose index `matters`.
+fn about_link(body: &[u8], matters: impl Fn(u32) -> bool) -> bool {
+    u32_at(body, 4).is_none_or(matters)
+}
+
 /// The index in a message of struct ifinfomsg about an interface that is gone. A bridge sends such messages of the family
 /// AF_BRIDGE about ports that leave it.
 fn gone_link(kind: u16, body: &[u8]) -> Option<u32> {
@@ -48,6 +53,19 @@ fn gone_link(kind: u16, body: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn changes_of_some_interfaces_matter() {
+        let body = |index: u8| {
+            let mut body = [0; 16];
+            body[4] = index;
+            body
+        };
+        let is_seven = |index: u32| index == 7;
+        assert!(about_link(&body(7), is_seven));
+        assert!(!about_link(&body(8), is_seven));
+        assert!(about_link(&[], is_seven), "nothing is missed");
+    }
 
     #[test]
     fn only_an_interface_that_is_deleted_has_gone() {

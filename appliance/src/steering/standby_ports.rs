@@ -25,6 +25,8 @@ pub(super) struct StandbyPorts {
     slots: BTreeSet<u32>,
     /// Tells that something has changed.
     watch: Option<LinkWatch>,
+    /// The indices of the interfaces whose changes matter.
+    followed: BTreeSet<u32>,
     /// Whether there were `local` services at the last look.
     had_local: bool,
 }
@@ -32,11 +34,14 @@ pub(super) struct StandbyPorts {
 impl StandbyPorts {
     /// Whether to look at the ports.
     fn is_due(&mut self, has_local: bool) -> bool {
-        let changed = match &mut self.watch {
-            Some(watch) => watch.changed(),
+        let Self {
+            watch, followed, ..
+        } = self;
+        let changed = match watch {
+            Some(watch) => watch.changed(|index| followed.contains(&index)),
             None => {
                 // Changes that come before the look are not missed.
-                self.watch = LinkWatch::open().ok();
+                *watch = LinkWatch::open().ok();
                 true
             }
         };
@@ -74,6 +79,7 @@ impl Steering {
             true => kernel::links().map_err(SteeringError::Netlink)?,
             false => Vec::new(),
         };
+        self.standby_ports.followed = followed(&self.interfaces, &links);
         let unused = self.interfaces.iter();
         let unused: BTreeSet<_> = unused
             .filter(|steered| is_unused(steered, &links))
@@ -110,6 +116,14 @@ impl Steering {
     }
 }
 
+/// The indices of the steered interfaces and of their bonds. A port that gets another bond says so itself.
+fn followed(interfaces: &[SteeredInterface], links: &[Link]) -> BTreeSet<u32> {
+    let steered: BTreeSet<u32> = interfaces.iter().map(|one| one.index).collect();
+    let ports = links.iter().filter(|link| steered.contains(&link.index));
+    let masters = ports.filter_map(|link| link.master);
+    steered.iter().copied().chain(masters).collect()
+}
+
 /// Whether an interface is a port that its bond receives nothing on.
 fn is_unused(steered: &SteeredInterface, links: &[Link]) -> bool {
     let find = |index| links.iter().find(|link| link.index == index);
@@ -125,10 +139,9 @@ mod tests {
 
     #[test]
     fn ports_are_looked_at_when_local_services_come_or_go() {
-        // This network namespace may change meanwhile: what counts is that the services are enough.
         let mut ports = StandbyPorts::default();
         assert!(ports.is_due(false), "the first look");
-        assert!(ports.watch.is_some());
+        assert!(!ports.is_due(false), "no change of an interface matters");
         assert!(ports.is_due(true), "the first local service");
         ports.had_local = true;
         assert!(ports.is_due(false), "no local service any more");
@@ -136,9 +149,8 @@ mod tests {
         assert!(ports.is_due(true), "the last look failed");
     }
 
-    #[test]
-    fn a_bond_receives_nothing_on_a_standby_port() {
-        let steered = SteeredInterface {
+    fn steered() -> SteeredInterface {
+        SteeredInterface {
             name: "eth0".into(),
             index: 3,
             slot: 0,
@@ -149,7 +161,24 @@ mod tests {
             mac: [0; 6],
             mtu: 1500,
             notices: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn changes_of_ports_and_their_bonds_matter() {
+        let port = |index, master| Link {
+            index,
+            master,
+            ..Link::default()
         };
+        let links = [port(3, Some(9)), port(4, Some(8)), port(9, None)];
+        assert_eq!(followed(&[steered()], &links), BTreeSet::from([3, 9]));
+        assert_eq!(followed(&[steered()], &[]), BTreeSet::from([3]));
+    }
+
+    #[test]
+    fn a_bond_receives_nothing_on_a_standby_port() {
+        let steered = steered();
         let links = |standby, all| {
             [
                 Link {
