@@ -71,13 +71,16 @@ impl Appliance {
 
     /// Tries every way once.
     fn test(&mut self, sockets: &mut Sockets) -> Step {
-        let interfaces = self.steering.interfaces();
+        let interfaces = self.steering.interfaces().to_vec();
         let services = self.config.services.iter();
         let redirects = services
             .map(|service| service.handoff)
             .any(|handoff| handoff != Handoff::Local);
         let watch = self.transmit_watch.as_mut();
-        let mut findings = self_test::run(watch, interfaces, redirects, sockets);
+        let steering = &mut self.steering;
+        // The control thread says what fails.
+        let follow_bonds = || drop(steering.follow_standby_ports());
+        let mut findings = self_test::run(watch, &interfaces, redirects, sockets, follow_bonds);
         if self.config.appliance.responder == Responder::Afxdp {
             findings.mute = self_test::mute(sockets);
         }

@@ -86,14 +86,15 @@ pub struct Findings {
 }
 
 /// Tries every way once. `watch` is `None` where the kernel does not let us at its tracepoints: redirects are not tried then.
-/// `redirects`: frames go from one interface to another, not only back.
+/// `redirects`: frames go from one interface to another, not only back. Calls `follow_bonds` often while it waits for carriers.
 pub fn run(
     watch: Option<&mut TransmitWatch>,
     interfaces: &[SteeredInterface],
     redirects: bool,
     sockets: &mut Sockets,
+    follow_bonds: impl FnMut(),
 ) -> Findings {
-    let with_carrier = wait_for_carriers(interfaces);
+    let with_carrier = wait_for_carriers(interfaces, follow_bonds);
     let unsent = socket_frames::unsent(sockets, &with_carrier);
     let is_zero_copy = |(_, port): &(u32, Port)| port.zero_copy();
     let zero_copy = sockets.values().flatten().any(is_zero_copy);
@@ -129,9 +130,14 @@ pub fn mute(sockets: &Sockets) -> Option<(u32, u32)> {
 }
 
 /// The interfaces that can transmit now. The others are reported as degraded while the appliance serves.
-fn wait_for_carriers(interfaces: &[SteeredInterface]) -> Vec<&SteeredInterface> {
+fn wait_for_carriers(
+    interfaces: &[SteeredInterface],
+    mut follow_bonds: impl FnMut(),
+) -> Vec<&SteeredInterface> {
     let deadline = Instant::now() + CARRIER;
     loop {
+        // The bond of a port that has no carrier uses another port.
+        follow_bonds();
         let links = kernel::links().unwrap_or_default();
         let is = |one: &SteeredInterface, state: fn(&Link) -> bool| {
             let mut links = links.iter();

@@ -14,7 +14,7 @@ use super::receive_frames::has_same_frames;
 use crate::kernel::{self, ChannelWords, Link, LinkWatch};
 
 impl Steering {
-    /// Notes what the interfaces have now that the program is attached, and with how many queues.
+    /// Notes what the interfaces have now that the program is attached, with how many queues, and which of them their bonds use.
     pub(super) fn watch_attached(&mut self) -> Result<(), SteeringError> {
         let links = kernel::links().map_err(SteeringError::Netlink)?;
         for (found, wanted) in self.found.iter_mut().zip(&self.wanted) {
@@ -42,7 +42,8 @@ impl Steering {
             |error| tracing::warn!(%error, "interfaces that are gone for less than a second will not be noticed"),
         );
         self.link_watch = watch.ok();
-        Ok(())
+        // The first round of the control thread comes after the self-test.
+        self.follow_standby_ports()
     }
 
     /// The reasons why interfaces do not carry the traffic of their services, each with the cure. Empty before
