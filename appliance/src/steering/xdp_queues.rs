@@ -10,16 +10,13 @@ use std::ops::Range;
 use aya::util::nr_cpus;
 
 use super::interface_discovery::SteeredInterface;
-use crate::kernel;
+use crate::kernel::{self, Link};
 
 /// The queues of an interface on which sockets only receive, now that the program is attached. Mostly empty.
 pub fn queues_of_xdp(interface: &SteeredInterface) -> Range<u32> {
     let queues = || {
-        if !interface.native {
-            return None;
-        }
         let device = interface.device();
-        if kernel::driver(&device).ok()? != "virtio_net" {
+        if kernel::driver(&device).ok()? != "virtio_net" || !runs_native(interface) {
             return None;
         }
         let cpus = u32::try_from(nr_cpus().ok()?).ok()?;
@@ -27,6 +24,25 @@ pub fn queues_of_xdp(interface: &SteeredInterface) -> Range<u32> {
         Some(queues_of_virtio_net(used, cpus))
     };
     queues().unwrap_or_default()
+}
+
+/// Whether a native program runs on an interface.
+fn runs_native(interface: &SteeredInterface) -> bool {
+    match interface.called {
+        true => kernel::links().map_or(interface.native, |links| {
+            has_native(&links, interface.index)
+        }),
+        false => interface.native,
+    }
+}
+
+/// Whether an interface has a native program now. The owner of a program that calls ours attaches it when he likes.
+fn has_native(links: &[Link], index: u32) -> bool {
+    let mut links = links.iter();
+    let program = links
+        .find(|link| link.index == index)
+        .and_then(|link| link.xdp);
+    program.is_some_and(|program| program.native)
 }
 
 /// `used` includes the pairs that XDP has. `cpus` are those that the kernel counts as possible: it has a pair for each, or none.
@@ -56,6 +72,23 @@ pub fn queues_of_xdp_note(name: &str, queues: &Range<u32>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::AttachedProgram;
+
+    #[test]
+    fn a_program_that_calls_ours_may_come_after_the_start() {
+        let links = |xdp| {
+            [Link {
+                index: 3,
+                xdp,
+                ..Link::default()
+            }]
+        };
+        let program = |native| Some(AttachedProgram { id: 9, native });
+        assert!(!has_native(&links(None), 3));
+        assert!(!has_native(&links(program(false)), 3));
+        assert!(has_native(&links(program(true)), 3));
+        assert!(!has_native(&links(program(true)), 4));
+    }
 
     #[test]
     fn xdp_has_a_queue_for_each_cpu_or_none() {
