@@ -89,7 +89,8 @@ impl Appliance {
         }
         tracing::info!(
             interface = %interface.name, queue, zero_copy = port.zero_copy(),
-            busy_poll = port.busy_poll(), transmits = port.transmits(), responder = if afxdp { "afxdp" } else { "xdp" }, "socket bound"
+            busy_poll = port.busy_poll(), transmits = port.transmits(),
+            responder = if afxdp { "afxdp" } else { "xdp" }, "socket bound"
         );
         Ok(())
     }

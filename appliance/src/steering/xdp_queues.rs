@@ -61,11 +61,11 @@ pub fn queues_of_xdp_note(name: &str, queues: &Range<u32>) -> Option<String> {
         1 => format!("queue {}", queues.start),
         _ => format!("queues {} to {}", queues.start, queues.end - 1),
     };
-    let most = 2 * queues.len() - 1;
+    // As many as there are CPUs. A device with more has some to spare if few enough of them are in use.
+    let most = queues.len();
     Some(format!(
         "{name}: virtio_net keeps {which} for frames of XDP: what workers send there the kernel sends, and its firewall sees; a \
-         device with at most {most} queue pairs has no such queues (qemu: queues={})",
-        queues.len()
+         device with at most {most} queue pair(s) has no such queues (qemu: queues={most})"
     ))
 }
 
@@ -111,7 +111,7 @@ mod tests {
             queues_of_xdp_note("eth0", &(2..4)).as_deref(),
             Some(
                 "eth0: virtio_net keeps queues 2 to 3 for frames of XDP: what workers send there the kernel sends, and its \
-                 firewall sees; a device with at most 3 queue pairs has no such queues (qemu: queues=2)"
+                 firewall sees; a device with at most 2 queue pair(s) has no such queues (qemu: queues=2)"
             )
         );
     }
