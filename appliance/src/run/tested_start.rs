@@ -82,7 +82,11 @@ impl Appliance {
         let follow_bonds = || drop(steering.follow_standby_ports());
         let mut findings = self_test::run(watch, &interfaces, redirects, sockets, follow_bonds);
         if self.config.appliance.responder == Responder::Afxdp {
-            findings.mute = self_test::mute(sockets);
+            let answers = |index: u32| {
+                let mut ours = interfaces.iter().filter(|one| one.index == index);
+                ours.any(|one| one.side.faces_clients())
+            };
+            findings.mute = self_test::mute(sockets, answers);
         }
         if let Some(cause) = &findings.untried {
             tracing::warn!("the self-test could not redirect frames: {cause}");

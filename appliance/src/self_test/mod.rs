@@ -122,10 +122,10 @@ pub fn run(
     }
 }
 
-/// The first socket that may not send: the index of its interface, and its queue.
-pub fn mute(sockets: &Sockets) -> Option<(u32, u32)> {
+/// The first socket that may not send on an interface that workers answer on: the index of the interface, and the queue.
+pub fn mute(sockets: &Sockets, answers: impl Fn(u32) -> bool) -> Option<(u32, u32)> {
     let mut ports = sockets.values().flatten();
-    let (interface, port) = ports.find(|(_, port)| !port.transmits())?;
+    let (interface, port) = ports.find(|(index, port)| !port.transmits() && answers(*index))?;
     Some((*interface, port.queue()))
 }
 
