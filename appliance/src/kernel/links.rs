@@ -28,6 +28,7 @@ const IFLA_MASTER: u16 = 10;
 const IFLA_STATS64: u16 = 23;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
+const IFLA_LINK_NETNSID: u16 = 37;
 pub(super) const IFLA_XDP: u16 = 43;
 const IFLA_PERM_ADDRESS: u16 = 54;
 const IFLA_INFO_KIND: u16 = 1;
@@ -62,7 +63,7 @@ pub struct Link {
     pub kind: String,
     /// EtherType and id of a VLAN device's tag.
     pub vlan: Option<(u16, u16)>,
-    /// The lower device of a VLAN, macvlan or similar; the peer of a veth.
+    /// The lower device of a VLAN, macvlan or similar; the peer of a veth. `None` also if it is in another network namespace.
     pub lower: Option<u32>,
     /// The bridge or bond that has this device as a port.
     pub master: Option<u32>,
@@ -184,6 +185,7 @@ fn parse_link(body: &[u8]) -> Option<Link> {
         carrier: flags & libc::IFF_LOWER_UP as u32 != 0,
         ..Link::default()
     };
+    let mut is_lower_elsewhere = false;
     for (kind, value) in attributes(body.get(LINK..)?) {
         match kind {
             IFLA_ADDRESS => link.mac = value.try_into().unwrap_or_default(),
@@ -191,6 +193,7 @@ fn parse_link(body: &[u8]) -> Option<Link> {
             IFLA_IFNAME => link.name = text(value),
             IFLA_MTU => link.mtu = u32_at(value, 0)?,
             IFLA_LINK => link.lower = u32_at(value, 0),
+            IFLA_LINK_NETNSID => is_lower_elsewhere = true,
             IFLA_MASTER => link.master = u32_at(value, 0),
             IFLA_NUM_RX_QUEUES => link.receive_queues = u32_at(value, 0)?,
             IFLA_STATS64 => {
@@ -214,6 +217,10 @@ fn parse_link(body: &[u8]) -> Option<Link> {
             IFLA_XDP => link.xdp = parse_xdp(value),
             _ => {}
         }
+    }
+    if is_lower_elsewhere {
+        // The index is one of that namespace: here it may be that of any device.
+        link.lower = None;
     }
     Some(link)
 }
@@ -270,15 +277,29 @@ fn parse_address(body: &[u8]) -> Option<IpNet> {
 mod tests {
     use super::*;
 
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = (value.len() as u16 + 4).to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn an_index_of_another_namespace_is_no_lower_device() {
+        let message = |attributes: &[Vec<u8>]| [vec![0; LINK], attributes.concat()].concat();
+        let lower = attribute(IFLA_LINK, &3_u32.to_ne_bytes());
+        let elsewhere = attribute(IFLA_LINK_NETNSID, &0_u32.to_ne_bytes());
+        let here = parse_link(&message(&[lower.clone()])).unwrap();
+        assert_eq!(here.lower, Some(3));
+        // The kernel's order, and another one.
+        for both in [[lower.clone(), elsewhere.clone()], [elsewhere, lower]] {
+            assert_eq!(parse_link(&message(&both)).unwrap().lower, None);
+        }
+    }
+
     #[test]
     fn a_port_says_whether_its_bond_uses_it() {
-        let attribute = |kind: u16, value: &[u8]| {
-            let mut bytes = (value.len() as u16 + 4).to_ne_bytes().to_vec();
-            bytes.extend(kind.to_ne_bytes());
-            bytes.extend(value);
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-            bytes
-        };
         let port = |kind: &[u8], state| {
             let state = attribute(IFLA_BOND_SLAVE_STATE, &[state]);
             let data = attribute(IFLA_INFO_SLAVE_DATA, &state);
