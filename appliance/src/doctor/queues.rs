@@ -220,7 +220,7 @@ pub(super) fn irq(interface: &Interface, state: &State, machine: &Machine) -> Ve
         }
     };
     let crowded = crowded(irqs, machine.cpus);
-    let shares = crowded.is_none() && shares_transmit_queues(interface, state);
+    let shares = shares_transmit_queues(interface, state);
     if crowded.is_none() && !shares {
         let what = format!("{} interrupt(s), spread over the CPUs", irqs.len());
         return vec![finding(Status::Ok, what)];
@@ -229,13 +229,15 @@ pub(super) fn irq(interface: &Interface, state: &State, machine: &Machine) -> Ve
         Ok(Some(node)) if !node.cpus.is_empty() => node.cpus.clone(),
         _ => (0..machine.cpus as usize).collect(),
     };
-    // Queue n belongs on the nth CPU: XDP transmits on the queue of its CPU, and where that is another one than it receives
-    // from, two CPUs share each transmit queue (igb_xdp_tx_queue_mapping, igb_clean_tx_irq).
+    // XDP transmits on the queue that has the number of its CPU, on whatever node that is. Where that is another queue than it
+    // receives from, two CPUs share each transmit queue (igb_xdp_tx_queue_mapping, igb_clean_tx_irq).
+    let transmits = |queue: &usize| shares && *queue < machine.cpus as usize;
+    // Otherwise the queues are spread over the CPUs of the NIC's node.
+    let nth = |place: usize| local.get(place % local.len()).copied();
     let moved = irqs.iter().enumerate().filter_map(|(at, irq)| {
-        let to = local.get(irq.queue.unwrap_or(at) % local.len())?;
-        // No CPU transmits on the queues behind those that have its number.
-        let counts = !shares || irq.queue.is_some_and(|queue| queue < local.len());
-        counts.then_some((irq, to))
+        let spread = || crowded.and_then(|_| nth(irq.queue.unwrap_or(at)));
+        let to = irq.queue.filter(transmits).or_else(spread)?;
+        Some((irq, to))
     });
     let moves: Vec<_> = moved
         .filter(|(irq, to)| irq.cpus.first() != Some(to))
@@ -273,10 +275,12 @@ pub(super) fn irq(interface: &Interface, state: &State, machine: &Machine) -> Ve
 }
 
 /// Whether it matters which CPU handles which queue: the driver takes the lock of a transmit queue whenever it polls a queue with
-/// zero-copy, and XDP takes the lock of the one that has the number of its CPU.
+/// zero-copy, and XDP takes the lock of the one that has the number of its CPU. igb has zero-copy since Linux 6.14.
 fn shares_transmit_queues(interface: &Interface, state: &State) -> bool {
     let locks = state.known.is_some_and(|known| known.zero_copy_locks);
-    locks && interface.zero_copy != ZeroCopy::Off && interface.xdp_mode != XdpMode::Generic
+    let has_zero_copy = state.xdp.as_ref().is_ok_and(|xdp| xdp.zero_copy());
+    let wants = interface.zero_copy != ZeroCopy::Off && interface.xdp_mode != XdpMode::Generic;
+    locks && has_zero_copy && wants
 }
 
 /// The CPU that handles more interrupts than its share and one, which may be that of the link, and how many.

@@ -239,12 +239,13 @@ fn both_interrupts_of_a_queue_move_to_its_cpu() {
 /// igb with four queues on four CPUs: queues 0 and 1 have each other's CPU.
 #[test]
 fn crossed_interrupts_matter_where_zero_copy_locks_transmit_queues() {
-    let crossed = |driver: &str, zero_copy| {
+    let crossed = |driver: &str, zero_copy, features| {
         found(|facts| {
             facts.interfaces[0].zero_copy = zero_copy;
             let state = facts.interfaces[0].state.as_mut().unwrap();
             state.driver = Ok(driver.into());
             state.known = steering::facts_of(driver);
+            state.xdp = Ok(XdpFeatures(features));
             // The link's, then that of each queue.
             let placed = [
                 (None, 0),
@@ -261,7 +262,8 @@ fn crossed_interrupts_matter_where_zero_copy_locks_transmit_queues() {
             state.irqs = Ok(irqs.collect());
         })
     };
-    let found = crossed("igb", ZeroCopy::Auto);
+    const NO_ZERO_COPY: u64 = 0x67;
+    let found = crossed("igb", ZeroCopy::Auto, 0x6f);
     let commands: Vec<_> = found.iter().filter_map(|one| one.command.clone()).collect();
     assert_eq!(
         commands,
@@ -277,8 +279,45 @@ fn crossed_interrupts_matter_where_zero_copy_locks_transmit_queues() {
         ),
         "{found:?}"
     );
-    assert_eq!(crossed("igb", ZeroCopy::Off), []);
-    assert_eq!(crossed("mlx5_core", ZeroCopy::Auto), []);
+    assert_eq!(crossed("igb", ZeroCopy::Off, 0x6f), []);
+    assert_eq!(crossed("igb", ZeroCopy::Auto, NO_ZERO_COPY), []);
+    assert_eq!(crossed("mlx5_core", ZeroCopy::Auto, 0x6f), []);
+}
+
+/// igb with four queues on the second node of a machine whose nodes have every other CPU.
+#[test]
+fn the_cpu_that_transmits_on_a_queue_may_be_of_another_node() {
+    let on = |cpus: [usize; 4]| {
+        let found = found(|facts| {
+            let state = facts.interfaces[0].state.as_mut().unwrap();
+            state.driver = Ok("igb".into());
+            state.known = steering::facts_of("igb");
+            state.node = Ok(Some(Node {
+                number: 1,
+                cpus: vec![1, 3],
+            }));
+            let irqs = cpus.into_iter().enumerate().map(|(queue, cpu)| Irq {
+                number: 30 + queue as u32,
+                cpus: vec![cpu],
+                queue: Some(queue),
+            });
+            state.irqs = Ok(irqs.collect());
+        });
+        let commands = found.into_iter().filter_map(|one| one.command);
+        commands.collect::<Vec<_>>()
+    };
+    assert_eq!(on([0, 1, 2, 3]), [""; 0]);
+    let moved = ["echo 0 > /proc/irq/30", "echo 2 > /proc/irq/32"];
+    let moved = moved.map(|command| format!("{command}/smp_affinity_list"));
+    assert_eq!(on([1, 1, 3, 3]), moved);
+    // Also those that one CPU handles all.
+    let moved = [
+        "echo 0 > /proc/irq/30",
+        "echo 2 > /proc/irq/32",
+        "echo 3 > /proc/irq/33",
+    ];
+    let moved = moved.map(|command| format!("{command}/smp_affinity_list"));
+    assert_eq!(on([1; 4]), moved);
 }
 
 #[test]
