@@ -22,6 +22,9 @@ use crate::kernel;
 /// until it executes its program.
 const RELEASE: Duration = Duration::from_secs(5);
 
+/// The same while the appliance serves: the control thread has other work, and tries again each second.
+const RELEASE_IN_ROUND: Duration = Duration::from_secs(1);
+
 /// An attachment. Dropping it detaches the program, unless the link is pinned.
 #[derive(Debug)]
 pub(super) struct Attachment {
@@ -64,7 +67,7 @@ pub(super) fn attach_all(
         if left.is_some() || found.steered.called {
             continue;
         }
-        match attach_fresh(program, found, wanted, pins) {
+        match attach_fresh(program, found, wanted, pins, RELEASE) {
             Ok(attachment) => fresh.push(attachment),
             Err(error) => {
                 fresh.into_iter().for_each(detach);
@@ -137,7 +140,7 @@ pub(super) fn attach_again(
     }
     check_free(found, false, pins)?;
     let pins = pinnable(pins, found);
-    attach_fresh(program, found, wanted, pins)
+    attach_fresh(program, found, wanted, pins, RELEASE_IN_ROUND)
 }
 
 /// Detaches the program and attaches it again. Meanwhile, for some milliseconds, packets pass.
@@ -155,7 +158,7 @@ pub(super) fn renew(
         ..wanted.clone()
     };
     let pins = pinnable(pins, found);
-    attach_fresh(program, found, &native, pins)
+    attach_fresh(program, found, &native, pins, RELEASE_IN_ROUND)
 }
 
 /// `pins` if the link of an interface can be pinned there: a link that cannot is closed, which detaches the program.
@@ -214,9 +217,10 @@ fn attach_fresh(
     found: &mut Found,
     wanted: &config::Interface,
     pins: Option<&Pins>,
+    release: Duration,
 ) -> Result<Attachment, SteeringError> {
     let notices = found.steered.notices.len();
-    let deadline = Instant::now() + RELEASE;
+    let deadline = Instant::now() + release;
     let link = loop {
         match link(program, found, wanted) {
             // `check_free` has removed our own link, which lives until its last descriptor is closed.
