@@ -54,6 +54,8 @@ def run(lab, server):
                 # The edge leaves SYNs that are sent again to the server.
                 answered, retried = server.metric("answers_total") - answers, lab.syns_retried() - retried
                 assert answered <= retried, f"the server answered {answered:.0f} SYNs itself, and {retried} were sent again"
+                # A machine that stops for a second has the client send a SYN again, but not that of every other connection.
+                assert retried <= 4, f"{retried} SYNs of nine connections were sent again"
     timestamps(lab, True)
     many(lab, server)
     edge.stop()
