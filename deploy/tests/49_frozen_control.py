@@ -11,7 +11,7 @@ from story import FULL, story, talk, wait_until
 ONCE = "xdp"
 BESIDE_OTHERS = True
 # Seconds in which a command gives up, and what a slow machine needs for it.
-TIMEOUT, MARGIN = 5, 1.5
+TIMEOUT, MARGIN = 5, 5
 CAUSE = "the control thread has made no round for"
 
 
@@ -24,7 +24,7 @@ def run(lab, synward):
         frozen = Frozen(process, call)
         began = time.monotonic()
         wait_until("status names the control thread", lambda: CAUSE in in_time(synward, 3, "status"))
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 15
         for path in "/healthz", "/readyz":
             status, text = synward.get(path)
             assert status == 503 and CAUSE in text, f"{path}: {status} {text}"

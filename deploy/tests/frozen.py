@@ -4,7 +4,7 @@ import ctypes
 import os
 import threading
 
-from story import libc
+from story import PATIENCE, libc
 
 # linux/ptrace.h, asm/unistd.h
 SEIZE, INTERRUPT, DETACH, SYSCALL, SYSCALL_INFO = 0x4206, 0x4207, 17, 24, 0x420e
@@ -22,7 +22,7 @@ class Frozen:
         # ptrace wants every request from the same thread.
         self.tracer = threading.Thread(target=self.trace, daemon=True)
         self.tracer.start()
-        assert self.stopped.wait(10)
+        assert self.stopped.wait(PATIENCE)
 
     def trace(self):
         self.request(SEIZE, data=TRACE_SYSCALLS)
