@@ -104,9 +104,9 @@ def befall(bench, case, incident, cell):
             cell.outcome, cell.note = "FAILED", f"before anything happens: {text.strip().splitlines()[-1]}"
             return 0, ""
         cell.traffic.clear()
-        other_end = subprocess.Popen(["ip", "netns", "exec", network.CLIENT, "sh", "-c", incident.other_end])
+        other_end = subprocess.Popen(["ip", "netns", "exec", network.CLIENT, "sh", "-ec", incident.other_end])
         code, output = bench.guest.run(incident.script)
-        other_end.wait()
+        code = other_end.wait() or code
         if incident.forgets:
             bench.appliance.route(case)
         network.set_checksums(case)
