@@ -48,7 +48,11 @@ class Guest:
     def __enter__(self):
         for last in (False, False, True):
             self.boot()
-            speed = self.clock_speed()
+            try:
+                speed = self.clock_speed()
+            except BaseException:
+                self.__exit__()
+                raise
             if 0.7 < speed < 1.4:
                 return self
             self.__exit__()
