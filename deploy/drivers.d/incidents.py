@@ -65,6 +65,8 @@ BOND_INCIDENTS = (
              other_end="; ".join(PULL.format(*two) for two in (("out1", "out0"), ("out0", "out1")) * 2)),
     Incident("a port is taken out", TAKE, other_end="ip link set out0 down"),
     Incident("a port is taken out and put back", PUT),
+    # An active-backup bond goes on with the second port.
+    Incident("it starts while the second port is used", "true", before="ip link set out0 down; sleep 2; ip link set out0 up; sleep 2"),
 )
 # The client is behind another port than before.
 BRIDGE_INCIDENTS = (
