@@ -290,7 +290,7 @@ mod tests {
         let message = |attributes: &[Vec<u8>]| [vec![0; LINK], attributes.concat()].concat();
         let lower = attribute(IFLA_LINK, &3_u32.to_ne_bytes());
         let elsewhere = attribute(IFLA_LINK_NETNSID, &0_u32.to_ne_bytes());
-        let here = parse_link(&message(&[lower.clone()])).unwrap();
+        let here = parse_link(&message(std::slice::from_ref(&lower))).unwrap();
         assert_eq!(here.lower, Some(3));
         // The kernel's order, and another one.
         for both in [[lower.clone(), elsewhere.clone()], [elsewhere, lower]] {

@@ -25,6 +25,8 @@ impl Steering {
         self.start_adoption(coarse_now())?;
         self.renew_vlans()?;
         self.renew_own_addresses()?;
+        // Before the first packet comes on a port that its bond does not use.
+        self.follow_standby_ports()?;
         // Workers are expected from now on, though none is alive yet.
         (0..MAX_QUEUES).for_each(|queue| self.heartbeats.stop(queue));
         if self.taken_over.is_some() {

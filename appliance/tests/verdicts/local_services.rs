@@ -8,7 +8,7 @@ use synward_core::counters::Counter;
 use synward_core::layout::{cookies, handoff, unknown_policy};
 
 use crate::frame_builder::{ACK, FIN, PSH, RST, SERVERS, SYN, Segment};
-use crate::steer::{Side, Steer, in_namespace, now};
+use crate::steer::{Side, Steer, in_namespace};
 use crate::test_network::ip;
 use crate::{Case, DROP, PASS, TX, needs_root};
 
