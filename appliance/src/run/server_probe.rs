@@ -41,7 +41,9 @@ pub enum Answer {
     Reset,
 }
 
-/// How many segments are read when the time is over: more than a socket holds, and an end if others send all the time.
+/// How long a thread that runs too late waits for what is on its way on the loopback interface.
+const ON_ITS_WAY: Duration = Duration::from_millis(1);
+/// How many segments are read then: more than a socket holds, and an end if others send all the time.
 const MOST_LATE: u32 = 4096;
 
 /// Probes `servers` and waits at most `patience` for all of them. The result contains those that answered.
@@ -106,14 +108,24 @@ fn probe_family(
     }
 
     let mut answers = Vec::new();
-    let until = Instant::now() + patience;
+    let mut until = Instant::now() + patience;
     let mut bytes = [0u8; 2048];
     // What has come in time is read, however late this thread runs.
-    let mut late = 0;
+    let (mut is_over, mut late) = (false, 0);
     while !waiting.is_empty() && late < MOST_LATE {
-        let left = until.saturating_duration_since(Instant::now());
-        late += u32::from(left.is_zero());
-        back.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        let now = Instant::now();
+        if !is_over && now >= until {
+            is_over = true;
+            until = now + ON_ITS_WAY;
+        }
+        let left = until.saturating_duration_since(now);
+        if left.is_zero() {
+            // Only what is there: the socket gets the segments of others, too, which may come all the time.
+            late += 1;
+            back.set_nonblocking(true)?;
+        } else {
+            back.set_read_timeout(Some(left))?;
+        }
         let Ok((length, from)) = back.recv_from(&mut bytes) else {
             break;
         };
@@ -202,7 +214,9 @@ fn local_address(to: SocketAddr) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::thread;
 
     use super::*;
 
@@ -221,6 +235,50 @@ mod tests {
                 matches!(answers[..], [(_, Answer::SynAck(_))]),
                 "{answers:?}"
             );
+        }
+    }
+
+    /// A raw socket gets the segments of all connections. The control thread has its lock while it probes.
+    #[test]
+    fn what_others_send_does_not_prolong_a_probe() {
+        if !rustix::process::geteuid().is_root() {
+            let _ = io::Write::write_all(&mut io::stderr(), b"SKIPPED: a test that needs root\n");
+            return;
+        }
+        for (domain, local) in [(Domain::IPV4, "127.0.0.1:0"), (Domain::IPV6, "[::1]:0")] {
+            let local: SocketAddr = local.parse().expect("an address");
+            let listener = Socket::new(domain, Type::STREAM, None).expect("a socket");
+            listener.bind(&SockAddr::from(local)).expect("a port");
+            listener.listen(0).expect("a listener");
+            let bound = listener.local_addr().expect("an address");
+            let silent = bound.as_socket().expect("an IP address");
+            // A listener whose queue is full answers nobody.
+            let wait = Duration::from_millis(200);
+            let full: Vec<_> = (0..100)
+                .map_while(|_| TcpStream::connect_timeout(&silent, wait).ok())
+                .collect();
+            assert!((1..100).contains(&full.len()), "{}", full.len());
+
+            let others = Socket::new(domain, Type::RAW, Some(Protocol::TCP)).expect("raw sockets");
+            let to = SockAddr::from(local);
+            let has_ended = AtomicBool::new(false);
+            let (answers, took) = thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !has_ended.load(Relaxed) {
+                        // The kernel drops it: its checksum is wrong.
+                        let _ = others.send_to(&[0; 20], &to);
+                        thread::sleep(Duration::from_micros(400));
+                    }
+                });
+                let began = Instant::now();
+                let answers = probe_servers(&[silent], Duration::from_millis(200));
+                let took = began.elapsed();
+                has_ended.store(true, Relaxed);
+                (answers, took)
+            });
+            let answers = answers.expect("raw sockets");
+            assert!(answers.is_empty(), "{answers:?}");
+            assert!(took < Duration::from_secs(1), "{took:?}");
         }
     }
 
