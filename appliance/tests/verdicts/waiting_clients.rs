@@ -1,4 +1,5 @@
-//! Validated clients: what is kept of their ACKs on a queue without a worker, and how many, and what of those that a worker got.
+//! Validated clients: what is kept of their ACKs on a queue without a worker, and beyond their share of one, and how many, and what
+//! of those that a worker got.
 
 use aya::Pod;
 use aya::maps::PerCpuArray;
@@ -6,12 +7,15 @@ use synward_core::counters::Counter;
 use synward_core::flow::FlowKey;
 use synward_core::handed_over::HandedOver;
 use synward_core::layout::HEARTBEAT_TIMEOUT;
-use synward_core::waiting_client::{WAITING_PER_PREFIX, WaitingClient, waiting_period};
+use synward_core::waiting_client::{WaitingClient, WaitingFor};
 use synward_core::worker_request::{Meta, Request};
 
 use crate::frame_builder::{ACK, RST, SYN, Segment, stack};
 use crate::frame_reader::timestamps_of;
-use crate::steer::{PROFILE, SERVICE, Shared, Side, Steer, in_namespace, now};
+use crate::steer::Helper::{AdjustHead, AdjustMeta};
+use crate::steer::{
+    PROFILE, SERVICE, Shared, Side, Steer, in_namespace, in_namespace_without, now,
+};
 use crate::{DROP, REDIRECT, needs_root, outside_frame};
 
 /// As `Shared`, for the value of this map.
@@ -128,8 +132,7 @@ fn only_valid_cookies_wait_and_a_prefix_fills_half_of_the_room() {
         steer.check(vec![outside_frame("right", ack.bytes(), DROP, WAITS)]);
         let counts: Vec<u64> = steer.elements("WAITING_COUNTS");
         let cell = counts.iter().position(|count| *count as u32 == 1).unwrap() as u32;
-        let full = u64::from(waiting_period(now())) << 32 | u64::from(WAITING_PER_PREFIX);
-        steer.set("WAITING_COUNTS", cell, full);
+        steer.set("WAITING_COUNTS", cell, used_up(WaitingFor::Worker));
         steer.check(vec![outside_frame("once more", ack.bytes(), DROP, WAITS)]);
         let mut neighbour = syn(0, stack::linux());
         neighbour.source.set_ip("198.51.100.77".parse().unwrap());
@@ -148,6 +151,63 @@ fn only_valid_cookies_wait_and_a_prefix_fills_half_of_the_room() {
         steer.check(vec![outside_frame("another prefix", frame, DROP, WAITS)]);
         assert_eq!(waiting(steer).len(), 2);
     });
+}
+
+/// The count of a prefix of which no more may wait now.
+fn used_up(waits_for: WaitingFor) -> u64 {
+    u64::from(waits_for.period(now())) << 32 | u64::from(waits_for.most())
+}
+
+/// An ACK this often at once is far beyond the share of its connection.
+const AT_ONCE: u32 = 2_000;
+
+/// Also of clients that a worker is too slow for, some may wait; they take nothing from those who wait for the next process.
+#[test]
+fn who_waits_for_a_share_leaves_room_for_a_restart() {
+    needs_root!();
+    for family in [0, 1] {
+        // So that no request changes the frame, and each run has the same one.
+        in_namespace_without(&[AdjustMeta, AdjustHead], |steer| {
+            let mut ports = 41_000u16..;
+            let mut shake_hands = |steer: &mut Steer| {
+                let mut syn = syn(family, stack::linux());
+                syn.source.set_port(ports.next().unwrap());
+                steer.shake_hands(&syn)
+            };
+            steer.beat();
+            let ack = shake_hands(steer);
+            let moved = steer.run_often(&ack.bytes(), AT_ONCE);
+            assert!(moved(Counter::Waiting) > 0, "it waits for its share");
+            assert_eq!(moved(Counter::DropWorkerShare), 0);
+            let counts: Vec<u64> = steer.elements("WAITING_COUNTS");
+            let counted: Vec<_> = (0..)
+                .zip(&counts)
+                .filter(|(_, count)| **count != 0)
+                .collect();
+            let [(cell, one)] = counted[..] else {
+                panic!("{counted:?}");
+            };
+            assert_eq!(*one as u32, 1, "the copies are of the same client");
+
+            let attempt = |_| {
+                let ack = shake_hands(steer);
+                let full = used_up(WaitingFor::Share);
+                steer.set("WAITING_COUNTS", cell, full);
+                let moved = steer.run_often(&ack.bytes(), AT_ONCE);
+                // Otherwise a period has ended, in which others may wait.
+                (used_up(WaitingFor::Share) == full).then_some((ack, moved))
+            };
+            let (ack, moved) = (0..1000)
+                .find_map(attempt)
+                .expect("so many frames in a quarter of a second");
+            assert_eq!(moved(Counter::Waiting), 0);
+            assert!(moved(Counter::DropWorkerShare) > 0);
+
+            steer.set("HEARTBEATS", 0, now() - HEARTBEAT_TIMEOUT);
+            let frame = ack.bytes();
+            steer.check(vec![outside_frame("killed", frame, DROP, WAITS)]);
+        });
+    }
 }
 
 /// What every CPU has kept of the ACKs that it handed to a worker.

@@ -93,7 +93,8 @@ counters! {
     DropPlainRefused = "drop_plain_refused",
     /// SYNs and other segments that were not answered: too many replies went to the same client prefix.
     DropReplyBudget = "drop_reply_budget",
-    /// ACKs with a valid cookie on a queue without a worker: the client waits for a worker or the next process.
+    /// ACKs with a valid cookie on a queue without a worker, or beyond the client's share of it: the client waits for a worker or
+    /// the next process.
     Waiting = "waiting",
     /// SYNs that mode `monitor` let pass and mode `always` would have answered.
     WouldAnswer = "would_answer",

@@ -1,8 +1,8 @@
-//! The clients whose queue had no worker when their valid ACK came. Each waits, under its flow, for a process.
+//! The clients that no worker could be given when their valid ACK came. Each waits, under its flow, for a worker or a process.
 
 use crate::worker_request::META_WORDS;
 
-/// What the ACK of a validated client said whose queue had no worker. It waits for a process under its flow.
+/// What the ACK of a validated client said that waits.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WaitingClient {
@@ -30,15 +30,47 @@ pub struct WaitingClient {
 
 const _: () = assert!(size_of::<WaitingClient>() == 64);
 
-/// The most clients that wait for a process ([`WaitingClient`]).
+/// The most clients that wait ([`WaitingClient`]).
 pub const MAX_WAITING: u32 = 4096;
-/// The most of them that one client prefix adds in a period of [`waiting_period`].
-pub const WAITING_PER_PREFIX: u32 = MAX_WAITING / 2;
-/// Counters of waiting clients by their prefix. A power of two.
+/// Counters of waiting clients by their prefix, for each [`WaitingFor`]. A power of two.
 pub const WAITING_PREFIXES: u32 = 1024;
 
-/// The period of a time (ns) in which waiting clients are counted: 68.7 s, longer than a client waits.
-#[inline(always)]
-pub const fn waiting_period(now: u64) -> u32 {
-    (now >> 36) as u32
+/// What a client waits for. Both are counted apart, so that those who wait for their share leave room for a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitingFor {
+    /// A worker, or the next process: none serves the queue.
+    Worker,
+    /// The client's share of the worker, for a tenth of a second.
+    Share,
+}
+
+impl WaitingFor {
+    /// The number of the period of a time (ns) in which clients are counted. It is longer than they wait: 68.7 s or 0.27 s.
+    #[inline(always)]
+    pub const fn period(self, now: u64) -> u32 {
+        match self {
+            Self::Worker => (now >> 36) as u32,
+            Self::Share => (now >> 28) as u32,
+        }
+    }
+
+    /// The most clients that one prefix adds in a period.
+    #[inline(always)]
+    pub const fn most(self) -> u32 {
+        match self {
+            Self::Worker => MAX_WAITING / 2,
+            // At the end of a period and at the begin of the next, half of the room.
+            Self::Share => MAX_WAITING / 4,
+        }
+    }
+
+    /// The counter of a prefix with this hash.
+    #[inline(always)]
+    pub const fn counter(self, hash: u32) -> u32 {
+        let place = hash & (WAITING_PREFIXES - 1);
+        match self {
+            Self::Worker => place,
+            Self::Share => WAITING_PREFIXES + place,
+        }
+    }
 }

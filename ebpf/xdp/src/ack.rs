@@ -19,6 +19,7 @@ use synward_core::cookie::{AckFields, Age};
 use synward_core::counters::{Counter, ServiceCounters};
 use synward_core::layout::{MAX_SECRETS, handoff, key_slot};
 use synward_core::replay_cache::Event;
+use synward_core::waiting_client::WaitingFor;
 use synward_core::wire::tcp::{self, Tcp};
 use synward_core::worker_request::{Hop, Request};
 
@@ -92,12 +93,14 @@ pub fn request_open(
     let verdict = worker::try_request(ctx, pkt, counters, request);
     waiting_clients::note(pkt);
     match verdict {
-        NO_WORKER | OVER_SHARE if waiting_clients::keep(pkt) => {
+        NO_WORKER if waiting_clients::keep(pkt, WaitingFor::Worker) => {
+            counters.bump(Counter::Waiting);
+            XDP_DROP
+        }
+        OVER_SHARE if waiting_clients::keep(pkt, WaitingFor::Share) => {
             counters.bump(Counter::Waiting);
             // The worker is there: what comes right behind says nothing against the client.
-            if verdict == OVER_SHARE {
-                behind_ack::remember(pkt);
-            }
+            behind_ack::remember(pkt);
             XDP_DROP
         }
         XDP_REDIRECT => {

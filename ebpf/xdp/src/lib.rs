@@ -38,7 +38,8 @@
 //! | `monitor` | what mode `always` would have done, in mode `monitor` |
 //! | `capture` | shows frames to `synward capture` |
 //! | `reply_budget` | bounds the replies to one client prefix |
-//! | `absence`, `waiting_clients` | queues without a worker: SYNs are not answered for long; validated clients wait for a process |
+//! | `absence` | queues without a worker for long: SYNs are not answered |
+//! | `waiting_clients` | validated clients that wait for a worker, for their share of one, or for a process |
 //! | `route`, `reply`, `worker` | where a frame goes: next hop, back to the sender, user space |
 #![no_std]
 #![cfg(target_arch = "bpf")]

@@ -120,7 +120,7 @@ pub const ASSIGNMENT_NOTES: usize = 1 << 14;
 #[btf_map]
 pub static ASSIGNMENTS: Array<u64, { ASSIGNMENT_NOTES }> = Array::new();
 
-/// Validated clients that no worker serves, by flow.
+/// Validated clients that no worker serves yet, by flow.
 #[btf_map]
 pub static WAITING: HashMap<FlowKey, WaitingClient, { MAX_WAITING as usize }> = HashMap::new();
 
@@ -129,9 +129,10 @@ pub static WAITING: HashMap<FlowKey, WaitingClient, { MAX_WAITING as usize }> = 
 pub static HANDED_OVER: PerCpuArray<HandedOver, { handed_over::ENTRIES as usize }> =
     PerCpuArray::new();
 
-/// How many clients of a prefix have begun to wait, for each hash of a prefix.
+/// How many clients of a prefix have begun to wait for a worker, for each hash of a prefix; then, how many for their share.
 #[btf_map]
-pub static WAITING_COUNTS: Array<prefix_counts::Cell, { WAITING_PREFIXES as usize }> = Array::new();
+pub static WAITING_COUNTS: Array<prefix_counts::Cell, { 2 * WAITING_PREFIXES as usize }> =
+    Array::new();
 
 /// Counts of wrong ACKs without timestamps.
 #[btf_map]

@@ -1,8 +1,8 @@
-//! Validated clients on a queue without a worker. What their ACKs said waits in a map that outlives the process, and a worker
-//! opens their connections later. A client that speaks first would send its ACK again, with its data; one whose server speaks
-//! first never would.
+//! Validated clients on a queue without a worker, and those beyond their share of one. What their ACKs said waits in a map that
+//! outlives the process, and a worker opens their connections later. A client that speaks first would send its ACK again, with
+//! its data; one whose server speaks first never would.
 //!
-//! Only an ACK with a valid cookie gets in, once for each flow, and one client prefix fills half of the map at most.
+//! Only an ACK with a valid cookie gets in, once for each flow, and only some of one client prefix.
 //!
 //! A process may be killed while an ACK is in a worker's ring, or while its server has not answered. So the latest ones that were
 //! handed to workers are kept as well (`synward_core::handed_over`).
@@ -12,9 +12,7 @@ use crate::maps;
 use crate::packet_context::PacketContext;
 use synward_core::handed_over::{ENTRIES, HandedOver};
 use synward_core::prefix_counts::{added, count};
-use synward_core::waiting_client::{
-    WAITING_PER_PREFIX, WAITING_PREFIXES, WaitingClient, waiting_period,
-};
+use synward_core::waiting_client::{WaitingClient, WaitingFor};
 
 /// Notes in `found` what the ACK of a validated client said, whose request is encoded there.
 #[inline(always)]
@@ -34,12 +32,12 @@ pub fn note(pkt: &mut PacketContext) {
     };
 }
 
-/// Keeps what was noted until a process is there. `false`: there is no room for it.
+/// Keeps what was noted until a worker takes it. `false`: there is no room for it.
 #[inline(never)]
-pub fn keep(pkt: &PacketContext) -> bool {
+pub fn keep(pkt: &PacketContext, waits_for: WaitingFor) -> bool {
     let found = &pkt.cpu.found;
     let is_known = maps::WAITING.get_ptr(&found.key).is_some();
-    if !is_known && !has_share(pkt) {
+    if !is_known && !has_share(pkt, waits_for) {
         return false;
     }
     maps::WAITING.insert(&found.key, &found.waiting, 0).is_ok()
@@ -71,18 +69,18 @@ pub fn keep_handed_over(pkt: &mut PacketContext) {
 
 /// Takes one from the share of the client's prefix. CPUs that do so at once may lose a count: a few clients more wait.
 #[inline(always)]
-fn has_share(pkt: &PacketContext) -> bool {
+fn has_share(pkt: &PacketContext, waits_for: WaitingFor) -> bool {
     let Some(globals) = maps::GLOBALS.get(0) else {
         return false;
     };
     let hash = judged::prefix_hash(&globals.table_key, &pkt.cpu.packet.source);
-    let Some(cell) = maps::WAITING_COUNTS.get_ptr_mut(hash & (WAITING_PREFIXES - 1)) else {
+    let Some(cell) = maps::WAITING_COUNTS.get_ptr_mut(waits_for.counter(hash)) else {
         return false;
     };
-    let period = waiting_period(pkt.now);
+    let period = waits_for.period(pkt.now);
     // SAFETY: an element of an array lives as long as the program.
     let before = unsafe { core::ptr::read_volatile(cell) };
-    if count(before, period) >= WAITING_PER_PREFIX {
+    if count(before, period) >= waits_for.most() {
         return false;
     }
     // SAFETY: as above.
