@@ -66,10 +66,12 @@ impl ControlPulse {
         }
     }
 
-    /// Why the lock was not to be had.
+    /// Why the lock was not to be had. It may be had soon, unless the control thread must be taken for hanging.
     pub(super) fn refusal(&self, now: Instant) -> String {
-        let (activity, age) = self.age(now);
-        describe(activity, age)
+        self.fault(now).unwrap_or_else(|| {
+            let (activity, age) = self.age(now);
+            format!("{}; ask again", state(activity, age))
+        })
     }
 
     fn age(&self, now: Instant) -> (Activity, Duration) {
@@ -83,16 +85,25 @@ impl ControlPulse {
     }
 }
 
+/// What the control thread does, and for how long.
+fn state(activity: Activity, age: Duration) -> String {
+    let seconds = age.as_secs();
+    match activity {
+        Activity::Rounds => format!("the control thread has made no round for {seconds} s"),
+        Activity::Reload => format!("a reload has gone on for {seconds} s"),
+    }
+}
+
 fn describe(activity: Activity, age: Duration) -> String {
-    let (seconds, pid) = (age.as_secs(), std::process::id());
+    let (state, pid) = (state(activity, age), std::process::id());
     match activity {
         Activity::Rounds => format!(
-            "the control thread has made no round for {seconds} s: no keys are renewed, and no attack and no fault is seen; \
-             /proc/{pid}/stack says where the kernel keeps it; to end that, `kill -9 {pid}` and start synward again"
+            "{state}: no keys are renewed, and no attack and no fault is seen; /proc/{pid}/stack says where the kernel keeps \
+             it; to end that, `kill -9 {pid}` and start synward again"
         ),
         Activity::Reload => format!(
-            "a reload has gone on for {seconds} s: one of its files may be on a file system that does not answer; mend that, or \
-             `kill -9 {pid}` and start synward again"
+            "{state}: one of its files may be on a file system that does not answer; mend that, or `kill -9 {pid}` and start \
+             synward again"
         ),
     }
 }
@@ -110,13 +121,22 @@ mod tests {
         pulse.begin(Activity::Rounds, at(100));
         assert_eq!(pulse.fault(at(5_000)), None);
         assert_eq!(pulse.patience(at(5_000)), PATIENCE);
+        assert_eq!(
+            pulse.refusal(at(4_200)),
+            "the control thread has made no round for 4 s; ask again"
+        );
         let fault = pulse.fault(at(7_200)).unwrap();
         assert!(fault.contains("no round for 7 s"), "{fault}");
+        assert_eq!(pulse.refusal(at(7_200)), fault);
         assert_eq!(pulse.patience(at(7_200)), LITTLE);
 
         pulse.begin(Activity::Reload, at(8_000));
         assert_eq!(pulse.fault(at(27_900)), None);
-        assert!(pulse.refusal(at(27_900)).contains("gone on for 19 s"));
+        assert_eq!(
+            pulse.refusal(at(27_900)),
+            "a reload has gone on for 19 s; ask again",
+            "it fills maps: it has read its files before"
+        );
         let fault = pulse.fault(at(28_900)).unwrap();
         assert!(fault.contains("gone on for 20 s"), "{fault}");
         pulse.begin(Activity::Rounds, at(29_000));

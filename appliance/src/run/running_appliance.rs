@@ -122,7 +122,7 @@ impl RunningAppliance {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why the lock is not to be had in reasonable time: the control thread has it and hangs.
+    /// Why the lock is not to be had in reasonable time: the control thread has it.
     pub(super) fn why_unreadable(&self) -> Option<String> {
         let until = Instant::now() + self.pulse.patience(Instant::now());
         loop {
