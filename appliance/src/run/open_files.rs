@@ -1,4 +1,4 @@
-//! The limit of open files: each queue of an interface takes about five descriptors, and shells start with a limit of 1,024.
+//! The limit of open files: each queue with a socket takes about five descriptors, and shells start with a limit of 1,024.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ pub(super) fn allow_most() -> rustix::io::Result<()> {
     setrlimit(Resource::Nofile, limit)
 }
 
-/// Checks that a process with so many queues can open what it needs. Without room it would steer, and then fail.
+/// Checks that a process with sockets on so many queues can open what it needs. Without room it would steer, and then fail.
 ///
 /// # Errors
 /// The limit is too low: a sentence with the cure.
@@ -32,8 +32,8 @@ pub(super) fn require_room(queues: usize) -> anyhow::Result<()> {
     let needed = needed(open as u64, queues as u64);
     match getrlimit(Resource::Nofile).current {
         Some(limit) if limit < needed => anyhow::bail!(
-            "this process may open {limit} files, and needs up to {needed} with {queues} queue(s): `ulimit -n {needed}`, or \
-             LimitNOFILE={needed} in its unit"
+            "this process may open {limit} files, and needs up to {needed} with sockets on {queues} queue(s): `ulimit -n {needed}`, \
+             or LimitNOFILE={needed} in its unit"
         ),
         _ => Ok(()),
     }

@@ -115,8 +115,16 @@ pub fn start_appliance(
     let mut profiles = ServerProfiles::new(&config, steering.endpoints(), steering.mtu());
     profiles.probe_all();
     signals.check()?;
-    let queues = steering.interfaces().iter().map(|one| one.queues.len());
-    open_files::require_room(queues.sum())?;
+    let queues: usize = match needs_workers(&config) {
+        true => steering
+            .interfaces()
+            .iter()
+            .map(|one| one.queues.len())
+            .sum(),
+        // No socket is opened.
+        false => 0,
+    };
+    open_files::require_room(queues)?;
     steering.attach()?;
     let stop = Arc::new(AtomicBool::new(false));
     let observations = Arc::new(ArrayQueue::new(OBSERVATIONS));
@@ -161,6 +169,14 @@ fn worker_cores(wanted: &Cores) -> anyhow::Result<Vec<CoreId>> {
         })
     };
     wanted.iter().map(find).collect()
+}
+
+/// Whether user space has anything to do. With `local` and `forward` alone it has not: the kernel accepts validated clients, and
+/// the XDP program answers SYNs at lower cost than a worker.
+fn needs_workers(config: &Config) -> bool {
+    let mut services = config.services.iter();
+    config.appliance.responder == Responder::Afxdp
+        || services.any(|service| service.handoff == Handoff::Splice)
 }
 
 impl Appliance {
@@ -260,12 +276,9 @@ impl Appliance {
         own.or_else(|| self.workers.get(place))
     }
 
-    /// Whether user space has anything to do. With `local` and `forward` alone it has not: the kernel accepts validated
-    /// clients, and the XDP program answers SYNs at lower cost than a worker.
+    /// As [`needs_workers`], for the configuration in force.
     pub(super) fn needs_workers(&self) -> bool {
-        let mut services = self.config.services.iter();
-        self.config.appliance.responder == Responder::Afxdp
-            || services.any(|service| service.handoff == Handoff::Splice)
+        needs_workers(&self.config)
     }
 
     fn responder_slots(&self) -> Vec<(u32, QueueSet)> {
@@ -315,6 +328,22 @@ pub(super) fn policies(config: &Config) -> Arc<[Policy]> {
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
+
+    /// They would be refused for a limit of open files that has room for them.
+    #[test]
+    fn local_services_need_no_sockets() {
+        let needs_workers = |keys: &str| {
+            needs_workers(&Config::of_text(&format!(
+                "[[interface]]\nname = \"eth0\"\nside = \"both\"\n[[service]]\nname = \"web\"\n\
+                 addresses = [\"192.0.2.10\"]\nports = [80]\n{keys}\n"
+            )))
+        };
+        assert!(needs_workers(""));
+        assert!(!needs_workers("handoff = \"local\""));
+        assert!(needs_workers(
+            "handoff = \"local\"\n[appliance]\nresponder = \"afxdp\""
+        ));
+    }
 
     #[test]
     fn a_worker_that_panicked_is_a_fault() {
