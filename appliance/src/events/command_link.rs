@@ -117,6 +117,16 @@ impl CommandLink {
         }))
     }
 
+    /// A link without programs.
+    #[cfg(test)]
+    pub(super) fn of_stream(stream: UnixStream) -> Self {
+        Self {
+            stream,
+            programs: Programs::default(),
+            failed: LogLimit::default(),
+        }
+    }
+
     /// Follows a reload. A program that is not known ([`Self::programs`]) gets no events: none can be started any more.
     pub fn follow(&mut self, services: &[Service]) {
         self.programs.follow(services);
@@ -164,11 +174,7 @@ mod tests {
     #[test]
     fn the_end_of_the_process_is_seen() {
         let (stream, theirs) = UnixStream::pair().unwrap();
-        let link = CommandLink {
-            stream,
-            programs: Programs::default(),
-            failed: LogLimit::default(),
-        };
+        let link = CommandLink::of_stream(stream);
         assert!(!link.has_ended());
         drop(theirs);
         assert!(link.has_ended());

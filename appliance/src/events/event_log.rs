@@ -17,7 +17,9 @@ pub struct EventLog {
     events: VecDeque<Event>,
     programs: Option<CommandLink>,
     lines: EventLines,
-    /// Whether nobody runs the programs any more.
+    /// Whether the process that runs the programs had ended when it was last looked at.
+    had_ended: bool,
+    /// Whether that was said.
     is_unheard: bool,
 }
 
@@ -62,13 +64,16 @@ impl EventLog {
         self.lines.round(Instant::now());
     }
 
-    /// Looks whether the programs can still be told.
+    /// Looks whether the programs can still be told; called in every round. A service manager that stops this process ends the
+    /// other one at the same time. So it is said one round later: a stop comes before that.
     pub fn watch_programs(&mut self) {
         let programs = self.programs.as_ref();
-        if !self.is_unheard && programs.is_some_and(CommandLink::has_ended) {
+        let has_ended = programs.is_some_and(CommandLink::has_ended);
+        if has_ended && self.had_ended && !self.is_unheard {
             self.is_unheard = true;
             tracing::error!("{UNHEARD}");
         }
+        self.had_ended = has_ended;
     }
 
     /// Why the programs cannot be told, if that is so.
@@ -88,9 +93,26 @@ impl EventLog {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
     use crate::events::EventKind;
+
+    #[test]
+    fn the_end_of_the_process_that_runs_programs_is_said_in_the_next_round() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut log = EventLog::new(Some(CommandLink::of_stream(ours)));
+        let mut round = || {
+            log.watch_programs();
+            log.note()
+        };
+        assert_eq!([round(), round()], [None, None]);
+        drop(theirs);
+        let said = Some(UNHEARD.to_owned());
+        assert_eq!([round(), round(), round()], [None, said.clone(), said]);
+    }
 
     #[test]
     fn the_last_64_are_kept() {
