@@ -37,7 +37,7 @@ impl OpeningShares {
     }
 
     /// Whether what the server of an opening says is to be reported: at most ten times a second if it differs from what was
-    /// offered, else once a second. Refusals have an interval of their own: the first one is never left out.
+    /// offered, else once a second. Refusals have an interval of their own: the first one waits for no other report.
     pub fn is_report_due(&mut self, now: u64, id: u32, differs: bool, refuses: bool) -> bool {
         let interval = if differs { REPORT } else { 10 * REPORT };
         self.server_of(id).is_some_and(|server| {
