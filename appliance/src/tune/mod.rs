@@ -84,7 +84,8 @@ pub fn tune(
 /// As for [`tune`].
 pub fn undo_all(file: &Path, lines: &mut dyn Write) -> anyhow::Result<bool> {
     require_root()?;
-    if !record_lock::folder(file).exists() {
+    // Before the lock, which cannot be made on a read-only file system.
+    if !file.exists() {
         return nothing_to_undo(file, lines);
     }
     let lock = record_lock::lock_to_undo(file)?;

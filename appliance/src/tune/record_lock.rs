@@ -40,7 +40,7 @@ impl Drop for Lock {
 }
 
 /// The folder of a record.
-pub(super) fn folder(file: &Path) -> &Path {
+fn folder(file: &Path) -> &Path {
     match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -100,6 +100,12 @@ fn what_is_recorded_on_a_file_system_that_became_read_only_is_restored() {
     let config = lab.config();
     let (config, record) = (config.to_str().unwrap(), record.to_str().unwrap());
     let tune = ["tune", "--config", config, "--state", record];
+    Mount::set(&folder, "remount,ro");
+    let nothing = lab.run(&["tune", "--undo", "--state", record]);
+    let said = String::from_utf8(nothing.stdout).unwrap();
+    assert!(said.starts_with("# nothing to undo"), "{said}");
+    assert_eq!(nothing.status.code(), Some(0));
+    Mount::set(&folder, "remount,rw");
     assert_eq!(lab.run(&tune).status.code(), Some(0));
     Mount::set(&folder, "remount,ro");
     let refused = lab.run(&tune);
