@@ -110,8 +110,7 @@ fn require_root() -> anyhow::Result<()> {
 }
 
 fn machine(lock: &Lock) -> anyhow::Result<ThisMachine> {
-    let lock = Some(lock.share()?);
-    Ok(ThisMachine { lock })
+    Ok(ThisMachine::new(lock.share()?))
 }
 
 fn print(lines: &mut dyn Write, line: &str) -> anyhow::Result<()> {

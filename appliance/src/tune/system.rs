@@ -1,10 +1,12 @@
 //! The machine that is tuned: reads settings and runs commands.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 
 use super::record::Place;
 use crate::doctor::{SetCommand, Setting};
@@ -28,7 +30,30 @@ pub(super) trait System {
 #[derive(Debug, Default)]
 pub(super) struct ThisMachine {
     /// What a command holds until it has ended, also if this process is killed meanwhile.
-    pub lock: Option<File>,
+    lock: Option<File>,
+    /// Its interfaces; `None`: they were not listed since the last command.
+    links: RefCell<Option<Rc<[Link]>>>,
+}
+
+impl ThisMachine {
+    /// This machine, whose commands hold `lock`.
+    pub(super) fn new(lock: File) -> Self {
+        Self {
+            lock: Some(lock),
+            ..Self::default()
+        }
+    }
+
+    /// All interfaces. They are listed once after each command: thousands may be on top of the one that is changed.
+    fn links(&self) -> io::Result<Rc<[Link]>> {
+        let known = self.links.borrow().clone();
+        if let Some(links) = known {
+            return Ok(links);
+        }
+        let links: Rc<[Link]> = kernel::links()?.into();
+        *self.links.borrow_mut() = Some(Rc::clone(&links));
+        Ok(links)
+    }
 }
 
 impl System for ThisMachine {
@@ -49,7 +74,7 @@ impl System for ThisMachine {
                 Ok(format!("rx {}", kernel::receive_ring(interface)?.used))
             }
             Setting::Mtu { interface } => {
-                let links = kernel::links()?;
+                let links = self.links()?;
                 let link = links.iter().find(|link| link.name == *interface);
                 Ok(link.ok_or(io::ErrorKind::NotFound)?.mtu.to_string())
             }
@@ -69,6 +94,7 @@ impl System for ThisMachine {
     }
 
     fn run(&mut self, command: &SetCommand) -> Result<(), String> {
+        *self.links.get_mut() = None;
         match command {
             SetCommand::Write { text, file } => {
                 fs::write(file, text).map_err(|error| format!("{file}: {error}"))
@@ -88,7 +114,7 @@ impl System for ThisMachine {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let namespace = fs::metadata("/proc/thread-self/ns/net").map_or(0, |file| file.ino());
         let device = setting.interface().and_then(|interface| {
-            let links = kernel::links().ok()?;
+            let links = self.links().ok()?;
             let link = links.iter().find(|link| link.name == interface)?;
             Some((link.index, link.mac))
         });
@@ -116,8 +142,9 @@ impl System for ThisMachine {
         let mut others: Vec<_> = offloads.into_iter().map(offload).collect();
         let more = match setting {
             Setting::Mtu { .. } => {
-                let links = kernel::links().unwrap_or_default();
-                let stacked = stacked_on(interface, &links).into_iter();
+                let links = self.links();
+                let links = links.as_deref().unwrap_or_default();
+                let stacked = stacked_on(interface, links).into_iter();
                 stacked
                     .map(|interface| Setting::Mtu { interface })
                     .collect()
@@ -240,6 +267,16 @@ fn rss_words(table: &[u32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interfaces_are_listed_once_after_each_command() {
+        let mut machine = ThisMachine::default();
+        let first = machine.links().unwrap();
+        assert!(Rc::ptr_eq(&first, &machine.links().unwrap()));
+        let nothing = SetCommand::Run(vec!["true".into()]);
+        assert_eq!(machine.run(&nothing), Ok(()));
+        assert!(!Rc::ptr_eq(&first, &machine.links().unwrap()));
+    }
 
     #[test]
     fn an_rss_table_is_told_in_the_words_that_make_it() {
