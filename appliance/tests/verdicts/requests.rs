@@ -10,7 +10,9 @@ use synward_core::worker_request::{FRONT_BYTES, Meta, Request, read_front};
 use crate::frame_builder::{ACK, PSH, SYN, Segment, hex, stack};
 use crate::spliced_flows::flow;
 use crate::steer::Helper::{AdjustHead, AdjustMeta};
-use crate::steer::{PROFILE, SERVICE, Side, Steer, in_namespace_without, now};
+use crate::steer::{
+    ATTEMPTS, PROFILE, SERVICE, Side, Steer, assert_moved, in_namespace_without, now,
+};
 use crate::{DROP, needs_root};
 
 fn syn(family: usize) -> Segment {
@@ -183,20 +185,22 @@ fn many_connections_of_one_client_do_not_fill_the_ring() {
             let most = (now() / TIME - begin + 1) * SHARE;
             assert!((SHARE..=most).contains(&given), "{given}, {most}");
 
-            // Until the share is used up and the ACK comes in one unit of the clock.
-            loop {
+            // The share is used up and the ACK comes in one unit of the clock.
+            let attempt = |_| {
                 let begin = now() / TIME;
                 for data in &connections[..8] {
                     let _moved = steer.run_often(data, 100);
                 }
                 let before = steer.counters();
                 steer.run(Side::Outside, &own.bytes());
-                if now() / TIME == begin {
-                    let waits = &[Counter::CookieValid, Counter::Waiting];
-                    steer.assert_counted(&before, waits, "the same client");
-                    break;
-                }
-            }
+                let after = steer.counters();
+                (now() / TIME == begin).then_some((before, after))
+            };
+            let (before, after) = (0..ATTEMPTS)
+                .find_map(attempt)
+                .expect("800 segments in 4 ms");
+            let waits = &[Counter::CookieValid, Counter::Waiting];
+            assert_moved(&before, &after, waits, "the same client");
             let before = steer.counters();
             steer.run(Side::Outside, &other.bytes());
             let goes = &[Counter::CookieValid, Counter::DropNoMetadata];

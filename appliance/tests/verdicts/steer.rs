@@ -324,15 +324,19 @@ pub(crate) fn key(epoch: u64, secret: u64) -> [u64; 2] {
 /// What the program remembers for "a moment" it remembers longer than this.
 const MOMENT: Duration = Duration::from_millis(15);
 
+/// So often is tried what a machine that stops may spoil. One that is always too slow, by emulation for instance, fails the test.
+pub(crate) const ATTEMPTS: u32 = 1000;
+
 /// The result of an attempt that took no longer than a moment. One during which this machine stopped shows nothing.
 pub(crate) fn in_a_moment<T>(mut attempt: impl FnMut() -> T) -> T {
-    loop {
+    for _ in 0..ATTEMPTS {
         let began = Instant::now();
         let seen = attempt();
         if began.elapsed() < MOMENT {
             return seen;
         }
     }
+    panic!("this machine never does that within {MOMENT:?}");
 }
 
 /// The clock of the program, ns.

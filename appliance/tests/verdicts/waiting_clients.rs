@@ -14,7 +14,7 @@ use crate::frame_builder::{ACK, RST, SYN, Segment, stack};
 use crate::frame_reader::timestamps_of;
 use crate::steer::Helper::{AdjustHead, AdjustMeta};
 use crate::steer::{
-    PROFILE, SERVICE, Shared, Side, Steer, in_namespace, in_namespace_without, now,
+    ATTEMPTS, PROFILE, SERVICE, Shared, Side, Steer, in_namespace, in_namespace_without, now,
 };
 use crate::{DROP, REDIRECT, needs_root, outside_frame};
 
@@ -197,7 +197,7 @@ fn who_waits_for_a_share_leaves_room_for_a_restart() {
                 // Otherwise a period has ended, in which others may wait.
                 (used_up(WaitingFor::Share) == full).then_some((ack, moved))
             };
-            let (ack, moved) = (0..1000)
+            let (ack, moved) = (0..ATTEMPTS)
                 .find_map(attempt)
                 .expect("so many frames in a quarter of a second");
             assert_eq!(moved(Counter::Waiting), 0);
