@@ -75,6 +75,11 @@ fn without_room_in_front_of_frames_requests_are_dropped_and_counted() {
 /// Segments that a client sends while its server is silent.
 const SENT: u32 = 20_000;
 
+/// Nanoseconds in which segments are counted, and how many of one connection and of one client go to a worker then.
+const TIME: u64 = 1 << 22;
+const OF_CONNECTION: u64 = 64;
+const SHARE: u64 = 256;
+
 /// A client may send as fast as it can before its server has answered: the ring, which all share, gets few of that. Those who
 /// follow are served.
 #[test]
@@ -104,12 +109,15 @@ fn one_connection_does_not_fill_the_ring() {
                 ("data", &data, Counter::DropWorkerShare),
                 ("the same ACK", &ack, Counter::Waiting),
             ] {
+                let begin = now() / TIME;
                 let moved = steer.run_often(&segment.bytes(), SENT);
+                // The program's clock may be a jiffy behind.
+                let most = (now() / TIME - begin + 2) * OF_CONNECTION;
                 let [given, kept_out] = [Counter::DropNoMetadata, beyond].map(moved);
                 assert_eq!(given + kept_out, u64::from(SENT), "{what}");
                 assert!(
-                    given >= 64 && kept_out > u64::from(SENT / 2),
-                    "{what}: {given}"
+                    (OF_CONNECTION..=most).contains(&given),
+                    "{what}: {given}, {most}"
                 );
             }
             steer.clear(entry);
@@ -123,10 +131,6 @@ fn one_connection_does_not_fill_the_ring() {
         }
     });
 }
-
-/// Nanoseconds in which segments are counted, and how many of one client go to a worker then.
-const TIME: u64 = 1 << 22;
-const SHARE: u64 = 256;
 
 /// The same from many ports of one client, and from all networks of a site with IPv6. Whoever is not of them has room, and a
 /// client of the same address is not lost: it waits.
