@@ -14,6 +14,7 @@ fn undo(lab: &Lab) -> (i32, String) {
         let output = lab.run(&arguments);
         let error = String::from_utf8(output.stderr).unwrap();
         if error.contains("wait until it has ended") && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
             continue;
         }
         let text = String::from_utf8(output.stdout).unwrap();
