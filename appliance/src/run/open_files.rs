@@ -32,8 +32,8 @@ pub(super) fn require_room(queues: usize) -> anyhow::Result<()> {
     let needed = needed(open as u64, queues as u64);
     match getrlimit(Resource::Nofile).current {
         Some(limit) if limit < needed => anyhow::bail!(
-            "this process may open {limit} files, and needs up to {needed} with sockets on {queues} queue(s): `ulimit -n {needed}`, \
-             or LimitNOFILE={needed} in its unit"
+            "this process may open {limit} files, and needs up to {needed} with sockets on {queues} queue(s): \
+             `ulimit -n {needed}`, or LimitNOFILE={needed} in its unit"
         ),
         _ => Ok(()),
     }

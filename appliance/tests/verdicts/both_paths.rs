@@ -14,7 +14,9 @@ use crate::kernel_cookies::syncookies;
 use crate::local_services::{connect, listener, locally};
 use crate::own_sources::{LIKE_OWN, OWN};
 use crate::spliced_flows::flow;
-use crate::steer::{EPOCH, SERVICE, SPARSE, Seen, Shared, Side, Steer, in_namespace, key, now};
+use crate::steer::{
+    ATTEMPTS, EPOCH, SERVICE, SPARSE, Seen, Shared, Side, Steer, in_namespace, key, now,
+};
 use crate::{DROP, PASS, REDIRECT, TX, needs_root};
 
 /// Bytes behind the IP packet. They carry nothing, but the fast path takes only frames without them.
@@ -74,13 +76,15 @@ fn decides_the_same(steer: &mut Steer, what: &str, side: Side, segment: &Segment
         "Ethernet, IP, TCP and 20 bytes of options"
     );
     // The kernel's own cookies depend on the time: compare only what falls into the same moment.
-    let (fast, general) = loop {
+    let attempt = |_| {
         let fast = run(steer, side, segment);
         let general = run(steer, side, &padded);
-        if run(steer, side, segment).0.frame == fast.0.frame {
-            break (fast, general);
-        }
+        let is_moment = run(steer, side, segment).0.frame == fast.0.frame;
+        is_moment.then_some((fast, general))
     };
+    let (fast, general) = (0..ATTEMPTS)
+        .find_map(attempt)
+        .expect("three runs in one moment");
     assert_eq!(fast.0.verdict, verdict, "{what}");
     assert_eq!(general.0.verdict, verdict, "by the general path: {what}");
     assert_eq!(fast.0.meta, general.0.meta, "request to the worker: {what}");
