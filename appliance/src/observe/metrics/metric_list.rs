@@ -37,8 +37,8 @@ metrics! {
     DROPS = Counter "drops_total" ["service", "reason"] "Segments dropped by the eBPF programs.";
     SEGMENTS = Counter "segments_total" ["service", "fate"] "Segments by what else the XDP program did with them: translated \
         to_server or to_client, passed to the kernel, forwarded to or from another machine's kernel, given_to_worker, waiting \
-        for a worker, a share of it, or the next process (ACKs with a valid cookie), learned from, icmp_translated, SYNs with small_mss that \
-        were answered with a larger one, answered with reset.";
+        for a worker, a share of it, or the next process (ACKs with a valid cookie), learned from, icmp_translated, SYNs with \
+        small_mss that were answered with a larger one, answered with reset.";
     ACTIVE = Gauge "service_active" ["service"] "1 while SYNs are challenged.";
     ATTACK = Gauge "attack_active" ["service"] "1 while the service or one of its addresses is under attack; with mode auto it \
         challenges the clients there then.";
