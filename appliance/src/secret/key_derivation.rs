@@ -6,8 +6,10 @@
 //! | | salt (ASCII, no NUL) | input key material | info | output |
 //! |---|---|---|---|---|
 //! | service key | `synward v1 service key` | the secret, 32 bytes | the service's name, ASCII | 32 bytes |
-//! | replay-bound key | `synward v1 replay-bound key` | the service key, 32 bytes | the replay cache's key, twice 8 bytes little-endian | 32 bytes |
-//! | epoch key | `synward v1 epoch key` | the service key or the replay-bound key, 32 bytes | the epoch, 8 bytes little-endian | 16 bytes |
+//! | replay-bound key | `synward v1 replay-bound key` | the service key | the replay cache's key, 2 × 8 bytes | 32 bytes |
+//! | epoch key | `synward v1 epoch key` | the service key, or the replay-bound one | the epoch, 8 bytes | 16 bytes |
+//!
+//! Numbers are little-endian.
 //!
 //! The epoch is the unix time divided by 32 s. The epoch key's bytes 0–7 and 8–15, each read little-endian, are
 //! SipHash's `k0` and `k1`.
