@@ -1,4 +1,5 @@
-//! Clients that came while no worker served their queue, and before this process: workers open their connections now.
+//! Clients that came while no worker served their queue, beyond their share of one, or before this process: workers open their
+//! connections now.
 
 use synward_core::cookie::EPOCH_NANOSECONDS;
 

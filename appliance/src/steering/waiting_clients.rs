@@ -1,5 +1,5 @@
-//! Validated clients that wait for a worker, as the XDP program has kept them: while a queue has no worker, and while there is
-//! no process.
+//! Validated clients that wait for a worker, as the XDP program has kept them: while a queue has no worker, while there is no
+//! process, and beyond their share of a worker.
 
 use synward_core::flow::FlowKey;
 use synward_core::waiting_client::WaitingClient;
