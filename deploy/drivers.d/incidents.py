@@ -66,7 +66,9 @@ BOND_INCIDENTS = (
     Incident("a port is taken out", TAKE, other_end="ip link set out0 down"),
     Incident("a port is taken out and put back", PUT),
     # An active-backup bond goes on with the second port.
-    Incident("it starts while the second port is used", "true", before="ip link set out0 down; sleep 2; ip link set out0 up; sleep 2"),
+    Incident("it starts while the second port is used", "true",
+             before="ip link set out0 down; sleep 2; ip link set out0 up; sleep 2; "
+                    "! grep -q active-backup /proc/net/bonding/upper0 || grep -q 'Active Slave: out1' /proc/net/bonding/upper0"),
 )
 # The client is behind another port than before.
 BRIDGE_INCIDENTS = (
@@ -99,7 +101,7 @@ def befall(bench, case, incident, cell):
     with ExitStack() as until_end:
         bench.prepare(case, until_end)
         if incident.before:
-            bench.guest.run(incident.before)
+            bench.guest.run(incident.before, check=True)
         ready, text, _ = bench.appliance.start(case.configuration())
         until_end.callback(bench.appliance.stop)
         if not ready or not bench.request(cell, case):

@@ -30,9 +30,11 @@ def run(lab, synward):
     wait_until("status has a note", lambda: any(
         "runs the programs of on_event has ended" in note for note in json.loads(synward.succeed("status", "--json"))["notes"]))
     # A thread of its own writes the log.
-    wait_until("the log says it once", lambda: synward.process.output().count("runs the programs of on_event has ended") == 1)
+    lines = lambda: synward.process.output().count("runs the programs of on_event has ended")
+    wait_until("the log says it", lines)
     ends = lab.pair(4)
     talk(*ends)
+    assert lines() == 1, "it says it again"
 
 
 def drain(synward, lab):

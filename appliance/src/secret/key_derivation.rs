@@ -96,6 +96,10 @@ mod tests {
             "44c98a8d7c06d697cb1a235668ee000fd8875295ec06441990fbdf17f1052f74"
         );
         assert_eq!(
+            super::super::key_material::to_hex(&bind_to_replay_cache(&key, [1, 2]).0),
+            "6a435e9bad3dc046c57c5e19a9065342d6e3d87d1cae2407a578c7b930b2ea0f"
+        );
+        assert_eq!(
             epoch_key(&key, 0),
             [0x4cc7_7ea6_4625_5698, 0xe2b3_bcde_36b9_fe6a]
         );

@@ -146,6 +146,10 @@ fn own_mac(link: &Link, links: &[Link]) -> [u8; 6] {
     let Some(master) = shared else {
         return link.mac;
     };
+    // Where a bond receives, its own address is at the right port. A team does not say where it does.
+    if master.kind == "bond" && !link.standby {
+        return link.mac;
+    }
     let mut own = link.permanent_mac.unwrap_or(link.mac);
     if own == master.mac {
         // As a rule the bond has the permanent address of its first port. With the other value of the bit that says whether an
@@ -282,13 +286,14 @@ mod tests {
     }
 
     #[test]
-    fn a_port_of_a_bond_is_known_by_an_address_that_the_bond_has_not() {
+    fn an_unused_port_of_a_bond_is_known_by_an_address_that_the_bond_has_not() {
         let (shared, own) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 9]);
         let port = |master, permanent_mac| Link {
             index: 3,
             mac: shared,
             permanent_mac,
             master,
+            standby: true,
             ..Link::default()
         };
         let master = |index, kind: &str| Link {
@@ -309,6 +314,10 @@ mod tests {
                 [0, 0, 0, 0, 0, 1]
             );
         }
+        // The port that a bond uses.
+        let mut used = port(Some(1), Some(own));
+        used.standby = false;
+        assert_eq!(own_mac(&used, &links), shared);
         assert_eq!(own_mac(&port(Some(2), Some(own)), &links), shared);
         assert_eq!(own_mac(&port(None, Some(own)), &links), shared);
         assert_eq!(own_mac(&port(Some(7), None), &links), shared);

@@ -43,6 +43,8 @@ fn reload(lab: &Lab, steering: &mut Steering, running: &mut Config, addresses: &
     inside(&lab.here(), || {
         let exchange = steering.plan_exchange(running, &next, Some(&keyring), lists);
         let exchange = exchange.unwrap();
+        let keys = steering.issuing_keys();
+        assert_eq!(exchange.issuing_keys(), keys, "the secret is the same");
         steering.write_ahead(&next, &exchange).unwrap();
         steering.put_in_force(&next, exchange).unwrap();
     });

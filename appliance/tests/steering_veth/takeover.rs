@@ -133,8 +133,10 @@ fn the_next_process_takes_over_without_a_gap() {
     drop(lab.load(&[]).unwrap());
     assert_eq!((lab.xdp(HERE), link_id(&lab)), (Some(old), link));
 
+    let keys = lab.load(&[]).unwrap().issuing_keys();
     let steering = lab.steer(&[]).unwrap();
     assert_eq!(steering.taken_over(), Some(1));
+    assert_eq!(steering.issuing_keys(), keys);
     let new = lab.xdp(HERE).unwrap();
     assert_ne!(new.0, old.0, "another program");
     assert_eq!((new.1, link_id(&lab)), (true, link), "on the same link");
@@ -163,6 +165,8 @@ fn the_next_process_takes_over_without_a_gap() {
 
     steering.stop(false).unwrap();
     lab.assert_clean(Some(new.0));
+    let next = lab.load(&[]).unwrap().issuing_keys();
+    assert_ne!(next, keys, "nobody knows which of its cookies were used");
 }
 
 #[test]

@@ -59,8 +59,9 @@ impl WaitingFor {
     pub const fn most(self) -> u32 {
         match self {
             Self::Worker => MAX_WAITING / 2,
-            // At the end of a period and at the begin of the next, half of the room.
-            Self::Share => MAX_WAITING / 4,
+            // A killed worker counts as alive for a second, in five periods at most. Those who wait for it then, and all who wait for
+            // the next process, still leave a fifth of the room to other prefixes.
+            Self::Share => MAX_WAITING / 16,
         }
     }
 
