@@ -3,11 +3,12 @@ its driver, and when the worker goes on, all is well."""
 
 import json
 import os
+import socket
 import time
 
 from background import Work
 from frozen import Frozen
-from story import FULL, story, talk, wait_until
+from story import FULL, PATIENCE, story, talk, wait_until
 
 # Which responder a worker has work from does not matter.
 ONCE = "xdp"
@@ -40,10 +41,29 @@ def run(lab, synward):
 
 
 def with_words(lab, family):
-    client, server = lab.pair(family)
+    """A client connects and is answered. What arrives at the queue of the frozen worker is lost, and each end that sends it again
+    chooses a queue by chance, so a connection may take long: the client tries again with another port."""
+    client, server = wait_until("a client is served", lambda: attempt(lab, family), 4 * PATIENCE)
     talk(client, server)
     client.close()
     server.close()
+
+
+def attempt(lab, family):
+    """Both ends of a new connection, or None if it takes more than a few seconds."""
+    with lab.listen(family) as listener, lab.inside("client"):
+        client = socket.socket(listener.family)
+        client.settimeout(8)
+        listener.settimeout(8)
+        try:
+            client.connect(listener.getsockname()[:2])
+            server, _ = listener.accept()
+        except TimeoutError:
+            client.close()
+            return None
+    for end in client, server:
+        end.settimeout(PATIENCE)
+    return client, server
 
 
 def workers(synward):
