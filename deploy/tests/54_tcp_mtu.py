@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from story import FAMILY, PATIENCE, PORT, SERVER, namespace, story
+from story import FAMILY, PATIENCE, PORT, SERVER, namespace, story, wait_until
 from transfer import finished, pseudo_random
 
 # A spliced connection does not depend on who answered its SYN.
@@ -37,7 +37,7 @@ def run(lab, synward):
     with behind(lab, "server", 2, FAR_SERVER, ("192.0.2.10", "2001:db8:5::10")) as far:
         for family in 4, 6:
             carry(lab, family, FAR_SERVER, server=far, small={"client"}, where="behind the server")
-    at_the_edge(lab)
+    at_the_edge(lab, synward)
     synward.carried(8)
 
 
@@ -146,8 +146,10 @@ def path_mtu(connection, family):
     return connection.getsockopt(*MTU[family])
 
 
-def at_the_edge(lab):
-    """The edge's own next link is the small one: its kernel reports that, quoting segments as their senders sent them."""
+def at_the_edge(lab, synward):
+    """The edge's own next link is the small one: its kernel reports that, quoting segments as their senders sent them. SYN-ACKs
+    promise clients no more than fits through a route towards them, so that nobody would learn anything there; a moment later
+    than the routes change."""
     for device, host, small, towards in (
         ("out0", ("198.51.100.2", "2001:db8:c::2"), "server", "client"),
         ("in0", ("192.0.2.10", "2001:db8:5::10"), "client", "server"),
@@ -157,10 +159,17 @@ def at_the_edge(lab):
         for role in "client", "server":
             lab.run(role, "ip", "route", "flush", "cache")
             lab.run(role, "ip", "-6", "route", "flush", "cache")
+        wait_until("SYN-ACKs promise what fits", lambda: promises(synward) == (towards == "client"))
         for family in 4, 6:
             carry(lab, family, SERVER, small={small}, where=f"at the edge, towards the {towards}")
         lab.run("edge", "ip", "route", "del", f"{host[0]}/32", "dev", device)
         lab.run("edge", "ip", "-6", "route", "del", f"{host[1]}/128", "dev", device)
+
+
+def promises(synward):
+    """Whether SYN-ACKs promise no more than fits through a small link towards clients, by the log."""
+    bounds = [line for line in synward.process.output().splitlines() if "largest MSS" in line]
+    return bool(bounds) and f"bound={SMALL - 40} (IPv4), {SMALL - 60} (IPv6)" in bounds[-1]
 
 
 story(run, lab=("--no-nginx",), service=SERVICE)
