@@ -1,7 +1,5 @@
 """The self-test finds an interface on which XDP cannot transmit: a forced mode is refused, and "auto" serves in a safer one."""
 
-import json
-
 from story import BENCH, TWO_ARMS, receive, story, wait_until
 
 # The self-test is the same for both responders.
@@ -35,7 +33,7 @@ def auto_serves(lab, synward):
         assert receive(client, 6) == b"answer"
     # A worker that did not run for a second is degraded for a moment.
     wait_until("nothing is wrong", lambda: synward.command("status")[0] == 0)
-    status = json.loads(synward.command("status", "--json")[1])
+    status = synward.status()
     assert any(note.startswith(CAUSE) for note in status["notes"]), status["notes"]
     assert not any(interface["native"] for interface in status["interfaces"]), "XDP is native"
 

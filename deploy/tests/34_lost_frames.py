@@ -5,7 +5,6 @@ Story 46 has frames that are dropped after the verdict.
 """
 
 import errno
-import json
 from collections import Counter
 
 from background import Work
@@ -66,7 +65,7 @@ def with_a_smaller_mtu(lab, synward, client):
 
 
 def degraded(synward):
-    return " ".join(json.loads(synward.command("status", "--json")[1])["degraded"])
+    return " ".join(synward.status()["degraded"])
 
 
 def lost(synward):

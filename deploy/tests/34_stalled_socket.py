@@ -1,7 +1,6 @@
 """A worker whose driver completes nothing any more is bypassed and its socket opened again: clients are served meanwhile, and
 `status` names the queue until the worker answers again."""
 
-import json
 import socket
 
 from story import BENCH, PATIENCE, PORT, SERVER, story, talk, total, wait_until
@@ -89,7 +88,7 @@ def every_frame_is_accounted_for(synward):
 
 
 def degraded(synward):
-    return " ".join(json.loads(synward.command("status", "--json")[1])["degraded"])
+    return " ".join(synward.status()["degraded"])
 
 
 story(run, start=False, interfaces=INTERFACES)

@@ -3,7 +3,6 @@ are renamed, and pins that are removed: connections go on, clients are served, a
 
 With `--full` with each handoff, one by one, and renamed."""
 
-import json
 import signal
 
 from elsewhere import elsewhere, settings
@@ -105,7 +104,7 @@ def say(pairs):
 
 
 def degraded(synward):
-    return " ".join(json.loads(synward.command("status", "--json")[1])["degraded"])
+    return " ".join(synward.status()["degraded"])
 
 
 each_handoff(run, HANDOFFS if FULL else ("splice",))

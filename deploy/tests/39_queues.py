@@ -3,7 +3,6 @@ and `status` says so. The kernel refuses fewer queues than there are sockets.
 
 With `--full` with each handoff."""
 
-import json
 import subprocess
 
 from handoffs import HANDOFFS, each_handoff
@@ -30,13 +29,13 @@ def before(lab):
 
 
 def run(lab, synwards):
-    first, has_workers = synwards[0], bool(status(synwards[0])["workers"])
+    first, has_workers = synwards[0], bool(synwards[0].status()["workers"])
     servers = [Server(lab, family) for family in (4, 6)]
     transfers = [Transfer(lab, family) for family in (4, 6)]
     grow(lab, synwards)
     clients = Clients(lab, RATE)
     if has_workers:
-        assert len(status(first)["workers"]) == BEFORE
+        assert len(first.status()["workers"]) == BEFORE
         for name in steered(first):
             note = f"{name}: 1 of 2 receive queues have appeared since the start"
             assert note in notes(first), notes(first)
@@ -56,7 +55,7 @@ def run(lab, synwards):
         first.stop()
         first.start()
         assert "since the start" not in notes(first), notes(first)
-        assert [worker["queue"] for worker in status(first)["workers"]] == list(range(AFTER))
+        assert [worker["queue"] for worker in first.status()["workers"]] == list(range(AFTER))
         check(Clients(lab, RATE))
     for server in servers:
         server.close()
@@ -69,7 +68,7 @@ def grow(lab, synwards):
         more(lab, ends, AFTER, "rx")
     for synward in synwards:
         for name in steered(synward):
-            wait_until(f"{name} is served whole", lambda: queues(synward, name) == list(range(AFTER)))
+            wait_until(f"{name} is served whole", lambda: synward.queues(name) == list(range(AFTER)))
         wait_until("nothing is wrong", lambda: not degraded(synward))
     for ends in each:
         more(lab, ends, AFTER, "tx")
@@ -107,27 +106,16 @@ def steered(synward):
     return ["server0"] if synward.role == "server" else ["out0", "in0"]
 
 
-def status(synward):
-    return json.loads(synward.command("status", "--json")[1])
-
-
-def queues(synward, name):
-    """The queues of an interface, those with a socket if there are workers."""
-    now = status(synward)
-    interface = next(one for one in now["interfaces"] if one["name"] == name)
-    return [one["queue"] for one in interface["queues"] if not now["workers"] or one["zero_copy"] is not None]
-
-
 def received(synward, name, queue):
     return total(synward.metrics(), "xsk_received_total", interface=name, queue=str(queue))
 
 
 def degraded(synward):
-    return " ".join(status(synward)["degraded"])
+    return " ".join(synward.status()["degraded"])
 
 
 def notes(synward):
-    return " ".join(status(synward)["notes"])
+    return " ".join(synward.status()["notes"])
 
 
 each_handoff(run, HANDOFFS if FULL else ("splice",), before=before)

@@ -1,8 +1,6 @@
 """An interface that is deleted and created again is steered again, with sockets for its workers, also if it has more queues than
 there are workers, or fewer: clients are served, and a spliced connection goes on."""
 
-import json
-
 from story import BENCH, story, talk, wait_until
 
 BESIDE_OTHERS = True
@@ -64,16 +62,12 @@ def create(lab, interface, queues):
 
 def sockets(synward, interface):
     """The number of its queues, if each has a socket."""
-    known = next(one for one in status(synward)["interfaces"] if one["name"] == interface)
+    known = next(one for one in synward.status()["interfaces"] if one["name"] == interface)
     return len(known["queues"]) if all(one["zero_copy"] is not None for one in known["queues"]) else 0
 
 
 def degraded(synward):
-    return " ".join(status(synward)["degraded"])
-
-
-def status(synward):
-    return json.loads(synward.command("status", "--json")[1])
+    return " ".join(synward.status()["degraded"])
 
 
 story(run)

@@ -3,8 +3,6 @@ nothing is degraded. synward knows an interface by its index.
 
 With `--full` with each handoff."""
 
-import json
-
 from handoffs import HANDOFFS, each_handoff
 from steady_clients import Clients, Server, Transfer
 from story import FULL, wait_until
@@ -32,14 +30,14 @@ def run(lab, synwards):
     transfers = [Transfer(lab, family) for family in (4, 6)]
     clients = Clients(lab, RATE)
     clients.served_since_now()
-    renamed = [(synward, interface["name"]) for synward in synwards for interface in status(synward)["interfaces"]]
+    renamed = [(synward, interface["name"]) for synward in synwards for interface in synward.status()["interfaces"]]
     for synward, name in renamed:
         lab.run(synward.role, "ip", "link", "set", name, "name", f"{name}-new")
     clients.served_since_now()
     for synward, name in renamed:
         lab.run(synward.role, "ethtool", "-L", f"{name}-new", "rx", str(AFTER))
     for synward, name in renamed:
-        wait_until(f"{name} has sockets on all queues", lambda: queues(synward, name) == list(range(AFTER)))
+        wait_until(f"{name} has sockets on all queues", lambda: synward.queues(name) == list(range(AFTER)))
     # Packets reach the new queues now.
     for synward, name in renamed:
         role, end = ENDS[name]
@@ -49,22 +47,11 @@ def run(lab, synwards):
     wait_until("many clients are served", lambda: len(clients.seconds) >= many)
     clients.check()
     for synward in synwards:
-        wait_until("nothing is degraded", lambda: not status(synward)["degraded"])
+        wait_until("nothing is degraded", lambda: not synward.status()["degraded"])
     for transfer in transfers:
         transfer.check()
     for server in servers:
         server.close()
-
-
-def status(synward):
-    return json.loads(synward.command("status", "--json")[1])
-
-
-def queues(synward, name):
-    """The queues of an interface, those with a socket if there are workers."""
-    now = status(synward)
-    interface = next(one for one in now["interfaces"] if one["name"] == name)
-    return [one["queue"] for one in interface["queues"] if not now["workers"] or one["zero_copy"] is not None]
 
 
 each_handoff(run, HANDOFFS if FULL else ("splice",), before=before)

@@ -96,7 +96,7 @@ on_event = ["/bin/sh", "-c", 'cat >> "$0"', "{notes}"]""")
         print(f"inactive {time.monotonic() - ended:.1f} s after the flood ended, hold_seconds = {HOLD}")
         assert synward.metric("attacks_total", service="web") == 1
         assert synward.metric("attack_active", service="web") == 0
-        events = json.loads(synward.command("status", "--json")[1])["events"]
+        events = synward.status()["events"]
         wait_until("the program has both events", lambda: notes.exists() and notes.read_text().count("\n") == 2)
         told = [json.loads(line) for line in notes.read_text().splitlines()]
         assert told == events, f"the program was told {told}, and status says {events}"
@@ -167,7 +167,7 @@ class Syns(Work):
 
 def adoption_is_over(synward):
     """Whether so long has passed since the begin of the attack."""
-    events = json.loads(synward.command("status", "--json")[1])["events"]
+    events = synward.status()["events"]
     return time.time() - events[0]["time"] > 6
 
 

@@ -77,7 +77,7 @@ def workers(synward):
 
 
 def degraded(synward):
-    return json.loads(synward.command("status", "--json")[1])["degraded"]
+    return synward.status()["degraded"]
 
 
 class Clients(Work):

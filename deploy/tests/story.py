@@ -10,6 +10,7 @@ deploy/test runs a story with both responders and alone, unless its file says ot
 import contextlib
 import http.client
 import ipaddress
+import json
 import os
 import re
 import signal
@@ -134,6 +135,16 @@ class Synward:
         code, text = self.command(*arguments)
         assert code == 0, f"synward {' '.join(arguments)}: exit code {code}: {text}"
         return text
+
+    def status(self):
+        """What `status --json` shows, whatever its exit code is."""
+        return json.loads(self.command("status", "--json")[1])
+
+    def queues(self, name):
+        """The queues of an interface, those with a socket if there are workers."""
+        now = self.status()
+        interface = next(one for one in now["interfaces"] if one["name"] == name)
+        return [one["queue"] for one in interface["queues"] if not now["workers"] or one["zero_copy"] is not None]
 
     def mode(self, mode):
         if self.responder == "none":
