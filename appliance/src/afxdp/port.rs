@@ -206,8 +206,8 @@ impl Port {
         unsafe { self.memory.in_front(&frame.desc) }
     }
 
-    /// Allocates a frame of length 0 for a new packet. Returns `None` if every frame is in use, of which the next
-    /// [`flush`](Self::flush) may free some, or if the port does not send.
+    /// Allocates a frame of length 0 for a new packet. Returns `None` if every frame is in use (the next
+    /// [`flush`](Self::flush) may free some), or if the port does not send.
     #[inline]
     pub fn allocate(&mut self) -> Option<Frame> {
         if !self.transmits {

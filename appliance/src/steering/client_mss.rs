@@ -198,14 +198,7 @@ mod tests {
         let steered = SteeredInterface {
             name: "out0".into(),
             index: 7,
-            slot: 0,
-            queues: vec![0],
-            side: crate::config::Side::Outside,
-            native: true,
-            called: false,
-            mac: [0; 6],
-            mtu: 1500,
-            notices: vec![],
+            ..SteeredInterface::example()
         };
         let link = |index, lower: Option<u32>, mtu, up| Link {
             index,

@@ -38,6 +38,23 @@ impl SteeredInterface {
     pub fn device(&self) -> String {
         kernel::interface_name(self.index).unwrap_or_else(|| self.name.clone())
     }
+
+    /// eth0 with index 3, one queue and native XDP.
+    #[cfg(test)]
+    pub(super) fn example() -> Self {
+        Self {
+            name: "eth0".into(),
+            index: 3,
+            slot: 0,
+            queues: vec![0],
+            side: Side::Outside,
+            native: true,
+            called: false,
+            mac: [0; 6],
+            mtu: 1500,
+            notices: Vec::new(),
+        }
+    }
 }
 
 /// An interface of the configuration, found in the kernel.

@@ -192,7 +192,6 @@ fn find_loss<'a>(attached: &Attached, links: &'a [Link]) -> Option<&'a Link> {
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use crate::config::Side;
     use crate::kernel::AttachedProgram;
     use crate::steering::SteeredInterface;
 
@@ -204,16 +203,8 @@ mod tests {
     fn attached(called: bool) -> Attached {
         Attached {
             interface: SteeredInterface {
-                name: "eth0".into(),
-                index: 3,
-                slot: 0,
-                queues: vec![0],
-                side: Side::Outside,
-                native: true,
                 called,
-                mac: [0; 6],
-                mtu: 1500,
-                notices: Vec::new(),
+                ..SteeredInterface::example()
             },
             program: (!called).then_some(8),
             receive_queues: 1,

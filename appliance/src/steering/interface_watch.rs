@@ -143,7 +143,6 @@ pub(super) fn find_fault(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Side;
     use crate::kernel::AttachedProgram;
 
     const PROGRAM: AttachedProgram = AttachedProgram {
@@ -154,16 +153,8 @@ mod tests {
     fn attached() -> Attached {
         Attached {
             interface: SteeredInterface {
-                name: "eth0".into(),
-                index: 3,
-                slot: 0,
                 queues: vec![0, 1],
-                side: Side::Outside,
-                native: true,
-                called: false,
-                mac: [0; 6],
-                mtu: 1500,
-                notices: Vec::new(),
+                ..SteeredInterface::example()
             },
             program: Some(9),
             receive_queues: 2,

@@ -135,7 +135,6 @@ fn is_unused(steered: &SteeredInterface, links: &[Link]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Side;
 
     #[test]
     fn ports_are_looked_at_when_local_services_come_or_go() {
@@ -149,21 +148,6 @@ mod tests {
         assert!(ports.is_due(true), "the last look failed");
     }
 
-    fn steered() -> SteeredInterface {
-        SteeredInterface {
-            name: "eth0".into(),
-            index: 3,
-            slot: 0,
-            queues: vec![0],
-            side: Side::Outside,
-            native: true,
-            called: false,
-            mac: [0; 6],
-            mtu: 1500,
-            notices: Vec::new(),
-        }
-    }
-
     #[test]
     fn changes_of_ports_and_their_bonds_matter() {
         let port = |index, master| Link {
@@ -172,13 +156,19 @@ mod tests {
             ..Link::default()
         };
         let links = [port(3, Some(9)), port(4, Some(8)), port(9, None)];
-        assert_eq!(followed(&[steered()], &links), BTreeSet::from([3, 9]));
-        assert_eq!(followed(&[steered()], &[]), BTreeSet::from([3]));
+        assert_eq!(
+            followed(&[SteeredInterface::example()], &links),
+            BTreeSet::from([3, 9])
+        );
+        assert_eq!(
+            followed(&[SteeredInterface::example()], &[]),
+            BTreeSet::from([3])
+        );
     }
 
     #[test]
     fn a_bond_receives_nothing_on_a_standby_port() {
-        let steered = steered();
+        let steered = SteeredInterface::example();
         let links = |standby, all| {
             [
                 Link {

@@ -89,6 +89,14 @@ fn undo_is_possible(lab: &Lab) {
     panic!("{} is locked", lock.display());
 }
 
+/// Checks that `tune` fails because its record cannot be written, and says why.
+fn is_refused(lab: &Lab, tune: &[&str], cause: &str) {
+    let refused = lab.run(tune);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("tune.json") && said.contains(cause), "{said}");
+}
+
 /// As after a disk error: the file system of the record is read-only.
 #[test]
 fn what_is_recorded_on_a_file_system_that_became_read_only_is_restored() {
@@ -109,13 +117,7 @@ fn what_is_recorded_on_a_file_system_that_became_read_only_is_restored() {
     Mount::set(&folder, "remount,rw");
     assert_eq!(lab.run(&tune).status.code(), Some(0));
     Mount::set(&folder, "remount,ro");
-    let refused = lab.run(&tune);
-    assert_eq!(refused.status.code(), Some(1));
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(
-        said.contains("tune.json") && said.contains("Read-only"),
-        "{said}"
-    );
+    is_refused(&lab, &tune, "Read-only");
 
     let undone = lab.run(&["tune", "--undo", "--state", record]);
     let said = String::from_utf8(undone.stderr).unwrap();
@@ -151,13 +153,7 @@ fn without_room_for_a_record_nothing_is_changed_and_everything_is_undone() {
         let _ = fs::write(folder.path().join("full"), vec![0; 1 << 20]);
     };
     fill();
-    let refused = lab.run(&tune);
-    assert_eq!(refused.status.code(), Some(1));
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(
-        said.contains("tune.json") && said.contains("No space"),
-        "{said}"
-    );
+    is_refused(&lab, &tune, "No space");
     assert_eq!(lab.state(), planted);
     assert_eq!(
         fs::read_dir(folder.path()).unwrap().count(),

@@ -89,7 +89,7 @@ fn a_service_may_use_the_kernels_cookies() {
     });
 }
 
-/// The kernel's cookies, of which few wrong ones are checked.
+/// Has the kernel issue the cookies, with a low limit for wrong ones.
 fn limited(service: &mut Service) {
     service.handoff = handoff::LOCAL;
     service.cookies = cookies::KERNEL;

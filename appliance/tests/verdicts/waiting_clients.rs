@@ -153,7 +153,7 @@ fn only_valid_cookies_wait_and_a_prefix_fills_half_of_the_room() {
     });
 }
 
-/// The count of a prefix of which no more may wait now.
+/// The count of a prefix that has reached its limit in this period.
 fn used_up(waits_for: WaitingFor) -> u64 {
     u64::from(waits_for.period(now())) << 32 | u64::from(waits_for.most())
 }
